@@ -1,0 +1,117 @@
+//! Counters and histograms that the hot paths write and the exporter reads.
+//!
+//! **Invariant:** recording is a relaxed atomic addition: no lock, no allocation.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// That many more.
+    pub fn add(&self, by: u64) {
+        self.0.fetch_add(by, Relaxed);
+    }
+
+    /// How many so far.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    pub fn increment(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// One fewer.
+    pub fn decrement(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    /// That many more.
+    pub fn add(&self, by: u64) {
+        self.0.fetch_add(by, Relaxed);
+    }
+
+    /// That many fewer.
+    pub fn subtract(&self, by: u64) {
+        self.0.fetch_sub(by, Relaxed);
+    }
+
+    /// How many now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A histogram of durations with buckets that double.
+#[derive(Debug)]
+pub struct Histogram {
+    /// The upper bound of the first bucket, in nanoseconds; each next one is the double.
+    first: u64,
+    buckets: [AtomicU64; Self::BUCKETS],
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    /// How many buckets there are; the last one takes everything.
+    pub const BUCKETS: usize = 20;
+
+    /// A histogram whose first bucket ends at `first` nanoseconds.
+    pub fn starting_at(first: u64) -> Self {
+        let first = first.max(1);
+        Self { first, buckets: Default::default(), sum: AtomicU64::new(0) }
+    }
+
+    /// Records a duration in nanoseconds.
+    pub fn record(&self, nanos: u64) {
+        let ratio = nanos.saturating_sub(1) / self.first;
+        let place = (u64::BITS - ratio.leading_zeros()) as usize;
+        self.buckets[place.min(Self::BUCKETS - 1)].fetch_add(1, Relaxed);
+        self.sum.fetch_add(nanos, Relaxed);
+    }
+
+    /// Upper bound in nanoseconds and count of each bucket; the last bound is `u64::MAX`.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.buckets.iter().enumerate().map(|(place, count)| {
+            let last = place == Self::BUCKETS - 1;
+            let bound = if last { u64::MAX } else { self.first << place };
+            (bound, count.load(Relaxed))
+        })
+    }
+
+    /// The sum of everything recorded, in nanoseconds.
+    pub fn sum(&self) -> u64 {
+        self.sum.load(Relaxed)
+    }
+
+    /// How many were recorded.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum()
+    }
+
+    /// The bound under which the given share of the recorded durations lies; 0 when empty.
+    pub fn quantile(&self, share: f64) -> u64 {
+        let wanted = (self.count() as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        for (bound, count) in self.buckets() {
+            seen += count;
+            if wanted > 0 && seen >= wanted {
+                return bound;
+            }
+        }
+        0
+    }
+}

@@ -1,0 +1,94 @@
+//! A middleware as a router uses it: a plan that the host runs natively, and the hooks of a plugin.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::{exchange::Reply, name::ObjectName, port::Hooks, rule::Predicate};
+
+/// Work that is done without entering a plugin. The meanings are those of `middleware.wit`.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Replaces all lines of a request header by one.
+    SetRequestHeader(HeaderName, HeaderValue),
+    /// Adds a line to a request header.
+    AppendRequestHeader(HeaderName, HeaderValue),
+    /// Removes all lines of a request header.
+    RemoveRequestHeader(HeaderName),
+    /// Replaces all lines of a response header by one.
+    SetResponseHeader(HeaderName, HeaderValue),
+    /// Adds a line to a response header.
+    AppendResponseHeader(HeaderName, HeaderValue),
+    /// Removes all lines of a response header.
+    RemoveResponseHeader(HeaderName),
+    /// Removes the first of these that the path starts with.
+    StripPrefix(Vec<String>),
+    /// Puts this before the path.
+    AddPrefix(String),
+    /// Replaces the path.
+    ReplacePath(String),
+    /// Answers at once with a redirect.
+    Redirect(Redirect),
+    /// Answers at once.
+    Reply(Reply),
+}
+
+/// A redirect to the same place under another scheme, port or name.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+    /// Absent: as in the request.
+    pub scheme: Option<String>,
+    /// Absent: the scheme's own.
+    pub port: Option<u16>,
+    /// Absent: as in the request.
+    pub host: Option<String>,
+}
+
+/// Some of a plan.
+#[derive(Clone, Debug)]
+pub struct PlanStep {
+    /// Absent: for every request.
+    pub when: Option<Predicate>,
+    /// In order; those that touch the response are done on the way back.
+    pub actions: Vec<Action>,
+}
+
+/// What a router does when a plugin of it fails (traps, takes too long, or says so).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum OnFailure {
+    /// The request is answered with 503.
+    #[default]
+    Closed,
+    /// The request goes on as if the middleware were not there.
+    Open,
+}
+
+/// What a plugin makes of one configuration of it.
+#[derive(Clone, Debug, Default)]
+pub struct Interest {
+    /// Done first, in order.
+    pub plan: Vec<PlanStep>,
+    /// Called after the plan; `None` for a middleware that is all plan.
+    pub hooks: Option<Arc<dyn Hooks>>,
+    /// Whether the hooks want the request.
+    pub on_request: bool,
+    /// Whether the hooks want the response.
+    pub on_response: bool,
+    /// When it is false for a request, no hook is called.
+    pub when: Option<Predicate>,
+}
+
+/// A middleware as a router uses it.
+#[derive(Debug)]
+pub struct Middleware {
+    /// Its name.
+    pub name: ObjectName,
+    /// The plugin that it is a use of.
+    pub plugin: Arc<str>,
+    /// What the plugin makes of its configuration.
+    pub interest: Interest,
+    /// What happens when the plugin fails.
+    pub on_failure: OnFailure,
+}
