@@ -10,6 +10,7 @@ pub mod item;
 pub mod live;
 pub mod middleware;
 pub mod name;
+pub mod plugin;
 pub mod port;
 pub mod problem;
 pub mod route;

@@ -1,2 +1,5 @@
-//! x
+//! The `portolan` process: read the config, start, wait for a signal, drain.
+
+mod control;
+
 fn main() {}
