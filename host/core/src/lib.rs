@@ -4,6 +4,8 @@
 //! fail on the outside world. A file names only files that stand above it in this list.
 
 pub mod balance;
+pub mod declare;
+pub mod catalog;
 pub mod exchange;
 pub mod figure;
 pub mod item;
@@ -18,4 +20,5 @@ pub mod router;
 pub mod rule;
 pub mod service;
 pub mod snapshot;
+pub mod assemble;
 pub mod zone;
