@@ -13,7 +13,14 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     ("host/net/src", &[&["drain", "worker", "tls"], &["http", "dns"]]),
     (
         "host/portolan/src",
-        &[&["telemetry"], &["control"], &["admin"], &["config", "args", "signal"], &["app"], &["main"]],
+        &[
+            &["telemetry"],
+            &["control"],
+            &["admin"],
+            &["config", "args", "signal"],
+            &["app"],
+            &["main"],
+        ],
     ),
 ];
 
@@ -107,7 +114,8 @@ fn files_name_only_what_stands_above_them() {
     let sources = sources();
     let mut offences = Vec::new();
     for folder in LISTS {
-        let (_, lib) = sources.iter().find(|(name, _)| *name == format!("{folder}/lib.rs")).unwrap();
+        let (_, lib) =
+            sources.iter().find(|(name, _)| *name == format!("{folder}/lib.rs")).unwrap();
         let order: Vec<_> = lib
             .lines()
             .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "))
@@ -199,7 +207,11 @@ fn only_wasm_names_wasmtime_and_core_serialises_nothing() {
 #[test]
 fn no_file_holds_a_path_of_one_machine() {
     let (root, mut found) = (repository(), Vec::new());
-    files(&root, &[".rs", ".toml", ".md", ".wit", ".sh", ".hcl", ".js", ".html", ".wasm"], &mut found);
+    files(
+        &root,
+        &[".rs", ".toml", ".md", ".wit", ".sh", ".hcl", ".js", ".html", ".wasm"],
+        &mut found,
+    );
     let homes = [concat!("/", "root/"), concat!("/", "home/"), concat!("/", "work/")];
     let offences = found.iter().filter_map(|path| {
         let bytes = fs::read(path).unwrap();

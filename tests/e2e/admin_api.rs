@@ -36,7 +36,8 @@ async fn explain_tells_who_answers_and_why() {
     for word in ["r@config", "whoami@config", "127.0.0.9"] {
         assert!(text.contains(word), "{text}");
     }
-    let miss = portolan.api("/api/explain?method=GET&url=http%3A%2F%2Fb.local%2F").await.to_string();
+    let miss =
+        portolan.api("/api/explain?method=GET&url=http%3A%2F%2Fb.local%2F").await.to_string();
     assert!(miss.contains("r@config"), "the near miss is not shown: {miss}");
 }
 
@@ -46,7 +47,9 @@ async fn metrics_are_there_for_prometheus() {
     let portolan = Portolan::start(&config);
     assert_eq!(portolan.http().get("a.local", "/").await.status, 200);
     let metrics = portolan.admin().get("localhost", "/metrics").await;
-    for name in ["portolan_build_info", "portolan_plugin_calls_total", "traefik_config_reloads_total"] {
+    for name in
+        ["portolan_build_info", "portolan_plugin_calls_total", "traefik_config_reloads_total"]
+    {
         assert!(metrics.body.contains(name), "no {name} in {}", metrics.body);
     }
 }

@@ -18,7 +18,9 @@ async fn check_finds_every_problem_at_its_line() {
     let (code, out, err) = run(&bad, &["check"]);
     let said = format!("{out}{err}");
     assert_eq!(code, 2, "{said}");
-    for word in ["did you mean `Host`?", "did you mean `rule`?", "did you mean `dns`?", "config.toml:"] {
+    for word in
+        ["did you mean `Host`?", "did you mean `rule`?", "did you mean `dns`?", "config.toml:"]
+    {
         assert!(said.contains(word), "it does not say {word}:\n{said}");
     }
 }

@@ -17,7 +17,8 @@ async fn grafana(consul: &Consul, backend: &Backend) {
 
 async fn prometheus(consul: &Consul, address: &str) {
     let address = address.parse().unwrap();
-    let registration = Registration { id: "prometheus-1", service: "prometheus", address, tags: &[] };
+    let registration =
+        Registration { id: "prometheus-1", service: "prometheus", address, tags: &[] };
     consul.register(&registration).await;
 }
 
@@ -100,7 +101,8 @@ async fn the_last_known_state_outlives_consul_and_a_restart() {
     // Consul is away: everything goes on, and the board says since when.
     let stopped = consul.stop();
     let stale = |providers: &serde_json::Value| {
-        let consul = providers.as_array().and_then(|all| all.iter().find(|p| p["name"] == "consul"));
+        let consul =
+            providers.as_array().and_then(|all| all.iter().find(|p| p["name"] == "consul"));
         consul.is_some_and(|p| p["state"] == "stale" && p["since"].is_string())
     };
     eventually(|| portolan.api("/api/providers"), stale).await;

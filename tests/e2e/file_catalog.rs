@@ -12,7 +12,10 @@ async fn a_file_is_in_use_while_it_is_there_and_its_last_good_content_while_it_i
     let portolan = Portolan::start(&config);
     let file = config.path("dynamic/shop.toml");
     let rule = "[http.routers.shop]\nrule = \"Host(`shop.local`)\"\nservice = \"shop\"\n";
-    let service = format!("[http.services.shop.load-balancer]\nservers = [{{ url = \"{}\" }}]\n", backend.url());
+    let service = format!(
+        "[http.services.shop.load-balancer]\nservers = [{{ url = \"{}\" }}]\n",
+        backend.url()
+    );
     std::fs::write(&file, format!("{rule}{service}")).unwrap();
     eventually(|| portolan.http().get("shop.local", "/"), |a| a.status == 200).await;
     assert!(portolan.dns().a("shop.local").await.is(&["127.0.0.9"]));

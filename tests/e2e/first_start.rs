@@ -24,7 +24,9 @@ async fn the_three_things_to_try_work() {
     let config = shipped();
     let portolan = Portolan::start(&config);
     let log = portolan.log();
-    for thing in ["curl -H 'Host: whoami.local'", "dig @127.0.0.1", "whoami.local", "http://127.0.0.1:"] {
+    for thing in
+        ["curl -H 'Host: whoami.local'", "dig @127.0.0.1", "whoami.local", "http://127.0.0.1:"]
+    {
         assert!(log.contains(thing), "the first start does not name {thing}:\n{log}");
     }
 

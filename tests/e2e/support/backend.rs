@@ -10,7 +10,12 @@ use std::{
 };
 
 use http_body_util::Full;
-use hyper::{Request, Response, body::{Bytes, Incoming}, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -47,7 +52,9 @@ impl Backend {
                         async move { Ok::<_, Infallible>(answer(name, &request)) }
                     });
                     // A client that goes away is no concern of a backend.
-                    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+                    drop(
+                        http1::Builder::new().serve_connection(TokioIo::new(stream), service).await,
+                    );
                 });
             }
         });

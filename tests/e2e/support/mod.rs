@@ -48,9 +48,9 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 /// A component that was built from `tests/guests` or `plugins`.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
     let folders = ["tests/guests/dist", "plugins/dist"];
-    let found = folders.iter().find_map(|folder| {
-        std::fs::read(repository(folder).join(format!("{name}.wasm"))).ok()
-    });
+    let found = folders
+        .iter()
+        .find_map(|folder| std::fs::read(repository(folder).join(format!("{name}.wasm"))).ok());
     found.unwrap_or_else(|| panic!("there is no guest `{name}`"))
 }
 

@@ -134,11 +134,8 @@ impl Portolan {
 
     /// The same, with nothing compiled beforehand.
     pub(crate) fn start_cold(config: &Config) -> Self {
-        let mut process = command(config, &["run"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut process =
+            command(config, &["run"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Log::follow(process.stderr.take().unwrap());
         let addresses = log.until("ready").iter().filter_map(|line| listening(line)).collect();
         Self { process, log, addresses }

@@ -77,7 +77,8 @@ fn question(name: &str, rtype: RecordType) -> Vec<u8> {
 
 fn reply(bytes: &[u8]) -> Reply {
     let message = Message::from_vec(bytes).unwrap();
-    let mut answers: Vec<_> = message.answers.iter().map(|record| record.data.to_string()).collect();
+    let mut answers: Vec<_> =
+        message.answers.iter().map(|record| record.data.to_string()).collect();
     answers.sort();
     Reply {
         code: message.metadata.response_code,

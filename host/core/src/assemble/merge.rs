@@ -6,12 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    backend::Scheme,
     catalog::{Parsed, Registered, Source, problem},
     declare::{MiddlewareSpec, RouterSpec, ServiceSpec},
     item::{Health, Instance},
     name::ObjectName,
     problem::Problem,
-    service::{LoadBalancer, Scheme},
+    service::LoadBalancer,
 };
 
 /// An object and where it comes from.

@@ -19,10 +19,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     catalog::Source,
     name::ObjectName,
+    matcher::{MatcherCache, MatcherSet},
     port::{MatcherPlugin, MiddlewarePlugin},
     problem::Problem,
     route::RouteTable,
-    rule::{MatcherCache, MatcherSet},
     snapshot::{MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
     zone::{DnsConfig, ZoneInputs, Zones},
 };
@@ -52,7 +52,7 @@ pub struct Inputs {
 pub struct Assembler {
     bindings: Bindings,
     rules: Rules,
-    matcher_cache: MatcherCache,
+    matcher_cache: Arc<MatcherCache>,
     matchers: Vec<String>,
     previous: Arc<Snapshot>,
     generation: u64,
@@ -110,17 +110,18 @@ impl Assembler {
             self.rules.clear();
             self.matchers = fingerprints;
         }
-        let (set, duplicates) = MatcherSet::new(&inputs.matchers, &self.matcher_cache);
+        let (set, duplicates) = MatcherSet::build(&inputs.matchers, &self.matcher_cache);
         problems.extend(duplicates);
         set
     }
 }
 
 fn tables(inputs: &Inputs, routers: &[RouterEntry]) -> Vec<(Arc<str>, RouteTable)> {
+    let providers: Vec<_> = inputs.sources.iter().map(|source| source.provider.clone()).collect();
     let table = |entrypoint: &Entrypoint| {
         let live = routers.iter().filter_map(|entry| entry.live.as_ref());
         let here = live.filter(|router| router.entrypoints.contains(&entrypoint.name));
-        (entrypoint.name.clone(), RouteTable::build(here.cloned().collect()))
+        (entrypoint.name.clone(), RouteTable::with_providers(here.cloned().collect(), &providers))
     };
     inputs.entrypoints.iter().map(table).collect()
 }

@@ -15,11 +15,13 @@ use super::{
 };
 use crate::{
     declare::RouterSpec,
+    matcher::MatcherSet,
     middleware::Middleware,
     name::{ObjectName, nearest},
     problem::Problem,
-    router::{Router, TrafficFigures},
-    rule::{MatcherSet, Predicate, Rule},
+    figure::TrafficFigures,
+    router::Router,
+    rule::{Predicate, Rule},
     service::Service,
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
 };
@@ -94,7 +96,7 @@ fn compile(rule: &str, matchers: &MatcherSet) -> Meaning {
     let predicate = Rule::parse(rule).and_then(|parsed| parsed.compile(matchers));
     match predicate {
         Ok(predicate) => {
-            let hosts = predicate.hosts();
+            let hosts = predicate.hosts().names();
             Ok((predicate, hosts))
         }
         Err(error) => Err((error.to_string(), Some(error.caret(rule)))),

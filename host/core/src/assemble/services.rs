@@ -5,9 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::merge::{BackendSpec, Object, Objects, ServiceObject};
 use crate::{
+    backend::{Backend, BackendFigures, Scheme},
     balance::Balancer,
     name::ObjectName,
-    service::{Backend, BackendFigures, Scheme, Service},
+    service::Service,
     snapshot::{Entry, ServiceEntry, Snapshot, Status},
 };
 
@@ -54,10 +55,14 @@ fn service(name: &ObjectName, object: &ServiceObject, before: Option<&Arc<Servic
             backend(spec, figures.map(|figures| (*figures).clone()).unwrap_or_default())
         })
         .collect();
+    let balancer = Balancer::new(&backends);
     Service {
         name: name.clone(),
         load_balancer: object.load_balancer.clone(),
-        balancer: Balancer::new(&backends),
+        balancer: match before {
+            Some(service) => balancer.after(&service.balancer),
+            None => balancer,
+        },
         backends,
         figures: before.map(|service| service.figures.clone()).unwrap_or_default(),
     }
