@@ -185,9 +185,8 @@ fn union(candidates: Vec<(Rank<'_>, (ServiceSpec, Vec<BackendSpec>))>) -> Object
         candidates.iter().flat_map(|(_, (_, backends))| backends.iter().cloned()).collect();
     backends.sort();
     backends.dedup_by(|one, other| one.scheme == other.scheme && one.authority == other.authority);
-    let options = newest(candidates, |(one, _), (other, _)| {
-        one.pass_host_header == other.pass_host_header
-    });
+    let options =
+        newest(candidates, |(one, _), (other, _)| one.pass_host_header == other.pass_host_header);
     let load_balancer = load_balancer(&options.spec.0);
     Object {
         spec: ServiceObject { load_balancer, backends },
@@ -211,7 +210,8 @@ fn put<T>(
 ) {
     let name = ObjectName::new(name.clone(), source.provider.clone());
     if let Some(first) = objects.get(&name) {
-        let message = format!("`{}` is declared by {} already, which wins", name.name, first.origin);
+        let message =
+            format!("`{}` is declared by {} already, which wins", name.name, first.origin);
         let problem = Problem::warning(&*source.provider, &*object.origin, message);
         problems.push(problem.at(object.pointer));
         return;
@@ -225,9 +225,7 @@ fn put<T>(
 
 fn load_balancer(spec: &ServiceSpec) -> LoadBalancer {
     let default = LoadBalancer::default();
-    LoadBalancer {
-        pass_host_header: spec.pass_host_header.unwrap_or(default.pass_host_header),
-    }
+    LoadBalancer { pass_host_header: spec.pass_host_header.unwrap_or(default.pass_host_header) }
 }
 
 fn static_service(spec: &ServiceSpec, origin: &Arc<str>) -> ServiceObject {

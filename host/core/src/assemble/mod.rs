@@ -18,8 +18,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     catalog::Source,
-    name::ObjectName,
     matcher::{MatcherCache, MatcherSet},
+    name::ObjectName,
     port::{MatcherPlugin, MiddlewarePlugin},
     problem::Problem,
     route::RouteTable,
@@ -180,7 +180,9 @@ fn note_uses(
         }
         for name in &router.middlewares {
             let used = place(name, &names);
-            if let Some(middleware) = used.and_then(|place| middlewares.get_mut(place)) {
+            if let Some(middleware) = used.and_then(|place| middlewares.get_mut(place))
+                && middleware.entry.used_by.last() != Some(&user)
+            {
                 middleware.entry.used_by.push(user.clone());
             }
         }

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     declare::RouterSpec,
+    figure::TrafficFigures,
     matcher::MatcherSet,
     middleware::Middleware,
     name::{ObjectName, nearest},
     problem::Problem,
-    figure::TrafficFigures,
     router::Router,
     rule::{Predicate, Rule},
     service::Service,
@@ -74,15 +74,16 @@ impl Rules {
             .iter()
             .filter_map(|entry| Some((&entry.entry.name, &entry.live.as_ref()?.figures)))
             .collect();
-        let entries = objects.routers.iter().map(|(name, object)| {
-            let rule: Arc<str> = object.spec.rule.as_deref().unwrap_or_default().into();
-            let known = self.compiled.remove(&rule).or_else(|| kept.get(&rule).cloned());
-            let meaning = known.unwrap_or_else(|| compile(&rule, matchers));
-            kept.insert(rule.clone(), meaning.clone());
-            let figures = figures.get(name).map(|figures| (*figures).clone());
-            Draft { name, object, surroundings, problems, errors: object.warnings.clone() }
-                .router(rule, meaning, figures.unwrap_or_default())
-        });
+        let entries =
+            objects.routers.iter().map(|(name, object)| {
+                let rule: Arc<str> = object.spec.rule.as_deref().unwrap_or_default().into();
+                let known = self.compiled.remove(&rule).or_else(|| kept.get(&rule).cloned());
+                let meaning = known.unwrap_or_else(|| compile(&rule, matchers));
+                kept.insert(rule.clone(), meaning.clone());
+                let figures = figures.get(name).map(|figures| (*figures).clone());
+                Draft { name, object, surroundings, problems, errors: object.warnings.clone() }
+                    .router(rule, meaning, figures.unwrap_or_default())
+            });
         let entries = entries.collect();
         self.compiled = kept;
         entries
@@ -133,6 +134,11 @@ impl Draft<'_, '_> {
         let service = self.service();
         if let Some((name, None)) = &service {
             middlewares.push(closed(name));
+            broken = true;
+        }
+        if service.is_none() && middlewares.is_empty() {
+            let message = "the router names neither a service nor a middleware".to_owned();
+            self.complain("service", message, None, true);
             broken = true;
         }
         let priority = self.object.spec.priority.unwrap_or(rule.len() as i64);
@@ -215,12 +221,17 @@ impl Draft<'_, '_> {
 
     fn middleware(&mut self, reference: &str) -> (ObjectName, Option<Arc<Middleware>>) {
         let surroundings = self.surroundings;
-        match resolve(reference, self.name, surroundings.catalogued, &surroundings.catalogued.middlewares)
-        {
+        match resolve(
+            reference,
+            self.name,
+            surroundings.catalogued,
+            &surroundings.catalogued.middlewares,
+        ) {
             Ok(place) => {
                 let found = surroundings.middlewares.get(place);
                 let middleware = found.and_then(|found| found.live.clone());
-                let name = found.map_or_else(|| self.name.clone(), |found| found.entry.name.clone());
+                let name =
+                    found.map_or_else(|| self.name.clone(), |found| found.entry.name.clone());
                 if middleware.is_none() {
                     self.errors.push(format!("middleware `{name}` is not in working order"));
                 }
@@ -238,7 +249,12 @@ impl Draft<'_, '_> {
     fn service(&mut self) -> Option<(ObjectName, Option<Arc<Service>>)> {
         let reference = self.object.spec.service.as_deref()?;
         let surroundings = self.surroundings;
-        match resolve(reference, self.name, surroundings.catalogued, &surroundings.catalogued.services) {
+        match resolve(
+            reference,
+            self.name,
+            surroundings.catalogued,
+            &surroundings.catalogued.services,
+        ) {
             Ok(place) => {
                 let found = surroundings.services.get(place)?;
                 Some((found.entry.name.clone(), found.live.clone()))

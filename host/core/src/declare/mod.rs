@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::{middleware::OnFailure, problem::Severity, backend::Scheme};
+use crate::{backend::Scheme, middleware::OnFailure, problem::Severity};
 
 /// Something in a dynamic configuration that was left out, or is doubtful.
 #[derive(Clone, Debug, Eq, PartialEq)]

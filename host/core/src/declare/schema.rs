@@ -8,7 +8,7 @@ use super::{
     Declared, Flaw, MiddlewareSpec, RouterSpec, ServerSpec, ServiceSpec,
     reader::{Keys, Reader},
 };
-use crate::{middleware::OnFailure, name::fold, backend::Scheme};
+use crate::{backend::Scheme, middleware::OnFailure, name::fold};
 
 const ROOT: Keys = Keys {
     known: &["routers", "services", "middlewares"],
