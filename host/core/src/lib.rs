@@ -8,6 +8,7 @@ pub mod exchange;
 pub mod figure;
 pub mod item;
 pub mod live;
+pub mod metric;
 pub mod middleware;
 pub mod name;
 pub mod plugin;

@@ -1,5 +1,7 @@
 //! The `portolan` process: read the config, start, wait for a signal, drain.
 
+mod admin;
 mod control;
+mod telemetry;
 
 fn main() {}
