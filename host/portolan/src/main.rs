@@ -2,6 +2,10 @@
 
 #![expect(dead_code, reason = "the rooms are wired together elsewhere")]
 
+mod admin;
+mod control;
+mod telemetry;
+
 mod args;
 mod config;
 mod control;

@@ -104,6 +104,8 @@ pub(crate) struct Board {
     pub(crate) config_error: Option<String>,
     /// When the configuration in use was read.
     pub(crate) config_loaded: SystemTime,
+    /// When the snapshot that is served now was published.
+    pub(crate) published: SystemTime,
     /// When the process started.
     pub(crate) started: SystemTime,
     /// Bound addresses.

@@ -7,3 +7,7 @@ mod subscriber;
 
 pub(crate) use greeting::{Bound, Protocol, greeting, listening};
 pub(crate) use subscriber::{Format, Log, Telemetry, check_filter};
+
+//! What the process tells about itself.
+pub(crate) mod process;
+pub(crate) mod metrics;
