@@ -1,0 +1,53 @@
+//! What a guest may ask of us, one file for each interface.
+//!
+//! **Invariant:** what is always there cannot wait; what can wait is linked for a provider only,
+//! and only if it was granted.
+
+mod clock;
+mod entropy;
+mod files;
+mod http;
+mod http_client;
+mod log;
+mod timer;
+
+use wasmtime::{
+    Engine,
+    component::{HasSelf, Linker},
+};
+
+use crate::{
+    bindings::{self, interface},
+    guest::Guest,
+};
+
+/// The interfaces that every plugin may import.
+pub(crate) const QUICK: [&str; 6] = ["types", "predicate", "log", "clock", "entropy", "http"];
+
+/// The interfaces that can wait.
+pub(crate) const WAITING: [&str; 3] = ["timer", "http-client", "files"];
+
+/// A linker with everything that is always there.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    // Interfaces of types only still have to be there.
+    linker.instance(&interface("types"))?;
+    linker.instance(&interface("predicate"))?;
+    log::link(&mut linker)?;
+    clock::link(&mut linker)?;
+    entropy::link(&mut linker)?;
+    http::link(&mut linker)?;
+    Ok(linker)
+}
+
+/// Adds one of the interfaces that can wait.
+pub(crate) fn link_waiting(linker: &mut Linker<Guest>, interface: &str) -> wasmtime::Result<()> {
+    type Own = HasSelf<crate::outbound::Waits>;
+    match interface {
+        "http-client" => {
+            bindings::http_client::add_to_linker::<_, Own>(linker, |guest| &mut guest.waits)
+        }
+        "files" => bindings::files::add_to_linker::<_, Own>(linker, |guest| &mut guest.waits),
+        _ => bindings::timer::add_to_linker::<_, Own>(linker, |guest| &mut guest.waits),
+    }
+}

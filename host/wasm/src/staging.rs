@@ -1,0 +1,163 @@
+//! What a hook has changed so far, and what it sees of the exchange with that in mind.
+//!
+//! **Invariant:** the exchange itself is not touched before [`Staged::commit`]; a hook that fails
+//! leaves it as it was.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
+use portolan_core::{
+    edit::Edit,
+    exchange::{Exchange, RequestHead},
+};
+
+/// The changes of one hook, in order. Kept by the instance, so that its memory is used again.
+#[derive(Debug, Default)]
+pub(crate) struct Staged {
+    edits: Vec<Edit>,
+    bytes: usize,
+}
+
+/// More bytes were staged than one hook may stage.
+#[derive(Debug)]
+pub(crate) struct TooLarge;
+
+/// Which of the two heads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    Request,
+    Response,
+}
+
+/// What an edit does to the lines of one header.
+enum Effect<'a> {
+    Set(&'a HeaderValue),
+    Append(&'a HeaderValue),
+    Remove,
+}
+
+impl Staged {
+    /// Adds a change of so many bytes.
+    pub(crate) fn push(&mut self, edit: Edit, bytes: usize) -> Result<(), TooLarge> {
+        // The overhead bounds the number of edits that weigh nothing.
+        self.bytes += bytes + EDIT_OVERHEAD;
+        if self.bytes > MAX_STAGED {
+            return Err(TooLarge);
+        }
+        self.edits.push(edit);
+        Ok(())
+    }
+
+    /// Applies the changes.
+    pub(crate) fn commit(&mut self, exchange: &mut Exchange) {
+        self.bytes = 0;
+        for edit in self.edits.drain(..) {
+            edit.apply(exchange);
+        }
+    }
+
+    /// Forgets the changes.
+    pub(crate) fn discard(&mut self) {
+        self.bytes = 0;
+        self.edits.clear();
+    }
+
+    /// The latest change that `pick` knows.
+    pub(crate) fn last<'a, T>(&'a self, pick: impl FnMut(&'a Edit) -> Option<T>) -> Option<T> {
+        self.edits.iter().rev().find_map(pick)
+    }
+
+    /// The first value of a header.
+    pub(crate) fn first<'a>(
+        &'a self,
+        side: Side,
+        exchange: &'a Exchange,
+        name: &HeaderName,
+    ) -> Option<&'a [u8]> {
+        if self.edits.is_empty() && *name != HOST {
+            return headers(side, exchange)?.get(name).map(HeaderValue::as_bytes);
+        }
+        self.values(side, exchange, name).into_iter().next()
+    }
+
+    /// All values of a header, in order.
+    pub(crate) fn values<'a>(
+        &'a self,
+        side: Side,
+        exchange: &'a Exchange,
+        name: &HeaderName,
+    ) -> Vec<&'a [u8]> {
+        if side == Side::Request && *name == HOST {
+            return self.authority(&exchange.request).into_iter().collect();
+        }
+        let lines = headers(side, exchange).map(|headers| headers.get_all(name));
+        let mut values: Vec<&[u8]> =
+            lines.into_iter().flatten().map(HeaderValue::as_bytes).collect();
+        for edit in &self.edits {
+            match effect(edit, side) {
+                Some((of, Effect::Set(value))) if of == name => {
+                    values.clear();
+                    values.push(value.as_bytes());
+                }
+                Some((of, Effect::Append(value))) if of == name => values.push(value.as_bytes()),
+                Some((of, Effect::Remove)) if of == name => values.clear(),
+                _ => (),
+            }
+        }
+        values
+    }
+
+    /// Every line of a head.
+    pub(crate) fn lines(&self, side: Side, exchange: &Exchange) -> HeaderMap {
+        let mut lines = headers(side, exchange).cloned().unwrap_or_default();
+        for edit in &self.edits {
+            // A map that is full stays as it is, as it will when the edits are applied.
+            _ = match effect(edit, side) {
+                Some((name, Effect::Set(value))) => {
+                    lines.try_insert(name.clone(), value.clone()).is_ok()
+                }
+                Some((name, Effect::Append(value))) => {
+                    lines.try_append(name.clone(), value.clone()).is_ok()
+                }
+                Some((name, Effect::Remove)) => lines.remove(name).is_some(),
+                None => false,
+            };
+        }
+        lines
+    }
+
+    fn authority<'a>(&'a self, request: &'a RequestHead) -> Option<&'a [u8]> {
+        let staged = self.last(|edit| match edit {
+            Edit::SetAuthority(authority) => Some(authority.value().as_bytes()),
+            _ => None,
+        });
+        staged.or_else(|| Some(request.authority().as_bytes()).filter(|text| !text.is_empty()))
+    }
+}
+
+fn headers(side: Side, exchange: &Exchange) -> Option<&HeaderMap> {
+    match side {
+        Side::Request => Some(&exchange.request.headers),
+        Side::Response => exchange.response.as_ref().map(|response| &response.headers),
+    }
+}
+
+fn effect(edit: &Edit, side: Side) -> Option<(&HeaderName, Effect<'_>)> {
+    match (side, edit) {
+        (Side::Request, Edit::SetRequestHeader(name, value))
+        | (Side::Response, Edit::SetResponseHeader(name, value)) => {
+            Some((name, Effect::Set(value)))
+        }
+        (Side::Request, Edit::AppendRequestHeader(name, value))
+        | (Side::Response, Edit::AppendResponseHeader(name, value)) => {
+            Some((name, Effect::Append(value)))
+        }
+        (Side::Request, Edit::RemoveRequestHeader(name))
+        | (Side::Response, Edit::RemoveResponseHeader(name)) => Some((name, Effect::Remove)),
+        _ => None,
+    }
+}
+
+/// As `http.wit` says.
+const MAX_STAGED: usize = 64 << 10;
+
+/// What a change counts besides its text.
+const EDIT_OVERHEAD: usize = 32;
