@@ -5,21 +5,12 @@
 
 pub mod name;
 pub mod problem;
+pub mod metric;
 pub mod figure;
 pub mod item;
 pub mod target;
 pub mod exchange;
 pub mod edit;
-
-pub mod live;
-pub mod metric;
-pub mod middleware;
-pub mod name;
-pub mod plugin;
-pub mod port;
-pub mod problem;
-pub mod route;
-pub mod router;
 pub mod rule;
 pub mod hook;
 pub mod middleware;
