@@ -1,7 +1,5 @@
 //! Names and answers for people: the API, the dashboard, `portolan explain`.
 
-use std::fmt::Write as _;
-
 use super::{
     Zones,
     answer::{Answer, RecordSet},
@@ -24,6 +22,32 @@ pub struct NameView {
     pub records: Vec<String>,
     /// How many instances are answered, and how many there are; for names of services.
     pub instances: Option<(u16, u16)>,
+}
+
+/// What is answered for the addresses of a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Resolution {
+    /// What kind of answer it is.
+    pub outcome: Outcome,
+    /// `60 A 10.0.0.7`: TTL, type and data in presentation form, aliases included.
+    pub records: Vec<String>,
+    /// Where the answer comes from, in words.
+    pub why: String,
+}
+
+/// What kind of answer a name has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// With records.
+    Answered,
+    /// The name is there, without addresses.
+    NoData,
+    /// There is no such name.
+    NoSuchName,
+    /// It cannot be known before every provider has told what it knows.
+    NotSynced,
+    /// The name is not ours.
+    NotOurs,
 }
 
 impl Zones {
@@ -56,27 +80,21 @@ impl Zones {
         }
     }
 
-    /// What is answered to a question for the address of a name, and why, in a few plain lines.
-    pub fn explain(&self, text: &str) -> String {
-        let name = match Name::parse(text) {
-            Ok(name) => name.to_lower(),
-            Err(error) => return format!("`{text}` is not a name: {error}\n"),
+    /// What is answered to questions for the addresses of a name, and why. `None` when it is not a
+    /// name.
+    pub fn resolve(&self, text: &str) -> Option<Resolution> {
+        let name = Name::parse(text).ok()?.to_lower();
+        let answers = [RecordType::A, RecordType::AAAA].map(|rtype| self.answer(name.as_bytes(), rtype));
+        let records: Vec<_> = answers.iter().flat_map(addresses).collect();
+        let [first, _] = answers;
+        let outcome = match first {
+            _ if !records.is_empty() => Outcome::Answered,
+            Answer::Records(_) | Answer::Alias(_) | Answer::NoData(_) => Outcome::NoData,
+            Answer::NoSuchName(_) => Outcome::NoSuchName,
+            Answer::NotSynced => Outcome::NotSynced,
+            Answer::NotOurs => Outcome::NotOurs,
         };
-        let mut told = String::new();
-        let rtypes = [RecordType::A, RecordType::AAAA];
-        for rtype in rtypes {
-            let line = match self.answer(name.as_bytes(), rtype) {
-                Answer::Records(records) | Answer::Alias(records) => texts(&records).join(", "),
-                Answer::NoData(_) => format!("no {rtype} record"),
-                Answer::NoSuchName(_) => "NXDOMAIN".to_owned(),
-                Answer::NotSynced => "SERVFAIL until every provider has answered".to_owned(),
-                Answer::NotOurs => "not ours, forwarded".to_owned(),
-            };
-            // Writing to a string cannot fail.
-            _ = writeln!(told, "{rtype}: {line}");
-        }
-        _ = writeln!(told, "because: {}", self.reason(name.as_bytes()));
-        told
+        Some(Resolution { outcome, records, why: self.reason(name.as_bytes()) })
     }
 
     fn reason(&self, wire: &[u8]) -> String {
@@ -106,6 +124,13 @@ impl Zones {
             suffix = parent;
         }
         "no zone and no router has this name".to_owned()
+    }
+}
+
+fn addresses(answer: &Answer<'_>) -> Vec<String> {
+    match answer {
+        Answer::Records(records) | Answer::Alias(records) => texts(records),
+        Answer::NoData(_) | Answer::NoSuchName(_) | Answer::NotSynced | Answer::NotOurs => vec![],
     }
 }
 
