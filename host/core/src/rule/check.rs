@@ -122,7 +122,7 @@ fn wildcard(field: &Field, values: &[String]) -> Result<Check, String> {
     for value in values {
         let name = host_name(value);
         match name.strip_prefix('*') {
-            Some("") => return Ok(Check::Anything),
+            Some("") if value == "*" => return Ok(Check::Anything),
             Some(suffix)
                 if suffix.len() > 1 && suffix.starts_with('.') && !suffix.contains('*') =>
             {

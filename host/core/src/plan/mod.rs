@@ -12,7 +12,7 @@ use crate::{
     edit::{append, is_of_connection, remove, set},
     exchange::{Exchange, Reply},
     middleware::{Action, Interest, PlanStep, Redirect},
-    target::{Authority, Target, bare_host},
+    target::{Authority, Target, bare_host, strip_seen},
 };
 
 /// What Traefik's stripPrefix names the prefix in.
@@ -230,7 +230,8 @@ impl Redirect {
 fn strip_prefix(exchange: &mut Exchange, prefixes: &[String]) {
     let request = &mut exchange.request;
     let path = request.uri().path();
-    let mut fitting = prefixes.iter().filter_map(|prefix| Some((prefix, strip(path, prefix)?)));
+    let mut fitting =
+        prefixes.iter().filter_map(|prefix| Some((prefix, strip_seen(path, prefix)?)));
     let Some((prefix, rest)) = fitting.next() else { return };
     let slash = if rest.starts_with('/') { "" } else { "/" };
     let Ok(target) = Target::compose(&format!("{slash}{rest}"), request.query()) else { return };
@@ -239,27 +240,6 @@ fn strip_prefix(exchange: &mut Exchange, prefixes: &[String]) {
     if let Ok(value) = HeaderValue::from_str(prefix) {
         append(&mut request.headers, X_FORWARDED_PREFIX, value);
     }
-}
-
-/// Removes a prefix, which is written as rules see paths, from a path as it is sent.
-fn strip<'a>(sent: &'a str, prefix: &str) -> Option<&'a str> {
-    if let Some(rest) = sent.strip_prefix(prefix) {
-        return Some(rest);
-    }
-    let mut rest = sent;
-    for byte in prefix.bytes() {
-        rest = match rest.strip_prefix('%') {
-            Some(encoded) if byte != b'%' => {
-                let (pair, after) = encoded.split_at_checked(2)?;
-                (u8::from_str_radix(pair, 16).ok()? == byte).then_some(after)?
-            }
-            _ => {
-                let (first, after) = rest.split_at_checked(1)?;
-                (first.as_bytes() == [byte]).then_some(after)?
-            }
-        };
-    }
-    Some(rest)
 }
 
 /// Changes the path as it is sent; the query stays.

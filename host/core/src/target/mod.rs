@@ -105,6 +105,23 @@ pub(crate) fn bare_host(authority: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
+/// Removes a prefix, which is written as rules see paths, from a path as it is sent.
+pub(crate) fn strip_seen<'a>(sent: &'a str, prefix: &str) -> Option<&'a str> {
+    if let Some(rest) = sent.strip_prefix(prefix) {
+        return Some(rest);
+    }
+    let mut rest = sent;
+    for wanted in prefix.bytes() {
+        let encoded = rest.strip_prefix('%').and_then(hex_pair);
+        let (byte, after) = match encoded.filter(|(byte, _)| is_seen_decoded(*byte)) {
+            Some(decoded) => decoded,
+            None => (*rest.as_bytes().first()?, rest.get(1..)?),
+        };
+        rest = (byte == wanted).then_some(after)?;
+    }
+    Some(rest)
+}
+
 /// Whether this is a host, perhaps empty, with an optional port. User information is refused
 /// (RFC 9110, 4.2.4), and so is what neither DNS nor a certificate can hold.
 pub(crate) fn check_authority(authority: &str) -> Result<(), BadTarget> {
@@ -203,11 +220,9 @@ fn routing_form(normal: &str) -> Option<String> {
     if !normal.contains('%') {
         return None;
     }
-    let all = decode_if(normal, |byte| !is_reserved(byte) && !byte.is_ascii_control());
+    let all = decode_if(normal, is_seen_decoded);
     let routing = String::from_utf8(all).or_else(|_not_utf8| {
-        String::from_utf8(decode_if(normal, |byte| {
-            byte == b' ' || byte.is_ascii_graphic() && !is_reserved(byte)
-        }))
+        String::from_utf8(decode_if(normal, |byte| byte.is_ascii() && is_seen_decoded(byte)))
     });
     routing.ok().filter(|routing| routing != normal)
 }
@@ -264,6 +279,11 @@ fn hex_pair(text: &str) -> Option<(u8, &str)> {
     let (pair, rest) = text.split_at_checked(2)?;
     let is_hex = pair.bytes().all(|byte| byte.is_ascii_hexdigit());
     u8::from_str_radix(pair, 16).ok().filter(|_| is_hex).map(|byte| (byte, rest))
+}
+
+/// Whether rules see the byte itself where its encoding is sent.
+fn is_seen_decoded(byte: u8) -> bool {
+    !is_reserved(byte) && !byte.is_ascii_control()
 }
 
 /// RFC 3986, 2.3.
