@@ -6,23 +6,24 @@
 //!
 //! **Invariant:** everything but `server` lives on one worker and is never shared.
 
-mod body;
 mod config;
-mod connection;
-mod dial;
-mod edge;
-mod entrypoint;
-mod forward;
-mod headers;
-mod origin;
-mod pipeline;
-mod pool;
-mod rescue;
 mod roster;
-mod server;
-mod service;
-mod tunnel;
 mod wire;
+mod pool;
+mod origin;
+mod dial;
+mod body;
+mod headers;
+mod rescue;
+mod edge;
+mod pipeline;
+mod tunnel;
+mod forward;
+mod service;
+mod connection;
+mod entrypoint;
+mod worker;
+mod server;
 
 #[cfg(test)]
 mod tests;

@@ -132,6 +132,11 @@ impl Roster {
         }
     }
 
+    /// Whether nobody is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.get() == 0
+    }
+
     /// Waits until nobody is left.
     pub(crate) async fn emptied(&self) {
         while self.open.get() > 0 {
