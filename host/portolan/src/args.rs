@@ -104,7 +104,10 @@ Examples:
 
 fn parse_method(text: &str) -> Result<http::Method, String> {
     // Methods are case-sensitive (RFC 9110, 9.1), but nobody means `get` by `get`.
-    text.to_ascii_uppercase().parse().map_err(|_| "a method is a word such as GET".to_owned())
+    let method = text.to_ascii_uppercase().parse();
+    method.map_err(|error: http::method::InvalidMethod| {
+        format!("{error}: a method is a word such as GET")
+    })
 }
 
 fn parse_url(text: &str) -> Result<http::Uri, String> {
@@ -124,7 +127,7 @@ fn parse_header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), Str
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::CommandFactory;
 
     use super::*;
 
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Args::command().debug_assert();
+        <Args as CommandFactory>::command().debug_assert();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The `portolan` process: read the config, start, wait for a signal, drain.
 
-#![expect(dead_code, reason = "the rooms are wired together elsewhere")]
+#![expect(dead_code, unused_imports, reason = "the rooms are wired together elsewhere")]
 
 mod admin;
 mod control;

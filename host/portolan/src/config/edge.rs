@@ -64,7 +64,8 @@ mod tests {
     use super::*;
 
     fn check(listening: &[&str], expected: &[&str]) {
-        let parse = |all: &[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let parse =
+            |all: &[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
         let primary = |family: IpAddr| family.is_ipv4().then(|| "10.0.0.7".parse().unwrap());
         assert_eq!(
             addresses(parse(listening).into_iter(), primary),

@@ -102,14 +102,12 @@ pub(crate) fn check(source: Source) -> Result<Loaded, Report> {
     let spans = Spans::of(document.get_ref());
     if !errors.is_empty() {
         // What the parser made of the rest is a guess; complaints about it would mislead.
-        let findings = errors.iter().map(|error| match error.span() {
-            Some(span) => Finding::error(span, error.message()),
-            None => Finding::whole(error.message()),
-        });
-        return Err(Report::new(source, spans, findings.collect()));
+        let findings = errors.iter().map(syntax_error).collect();
+        return Err(Report::new(source, spans, findings));
     }
     let base = source.base.clone();
-    let mut reading = Reading { base: &base, findings: Vec::new() };
+    let mut reading =
+        Reading { base: &base, root_fields: schema::File::FIELDS, findings: Vec::new() };
     let value = DeValue::Table(document.into_inner());
     let root = Node { name: String::new(), span: 0..0, value: &value };
     let file = schema::File::read(&root, &mut reading);
@@ -118,6 +116,20 @@ pub(crate) fn check(source: Source) -> Result<Loaded, Report> {
     match config {
         Some(config) if !report.has_errors() => Ok(Loaded { config, report }),
         _ => Err(report),
+    }
+}
+
+fn syntax_error(error: &toml::de::Error) -> Finding {
+    let finding = match error.span() {
+        Some(span) => Finding::error(span, error.message()),
+        None => Finding::whole(error.message()),
+    };
+    // `address = 127.0.0.1:80` and `timeout = 5s` begin like numbers.
+    let like_a_number = ["invalid float", "invalid integer", "invalid datetime"];
+    if like_a_number.iter().any(|start| error.message().starts_with(start)) {
+        finding.hint("addresses, durations and all other texts stand in quotes")
+    } else {
+        finding
     }
 }
 
@@ -141,10 +153,11 @@ fn read_file(file: &Path) -> Result<Source, Report> {
         };
         Report::unreadable(file, format!("cannot read the configuration: {error}"), hint)
     };
-    let text = fs::read_to_string(file).map_err(|error| unreadable(&error))?;
-    let base = validate::base_of(file).map_err(|error| unreadable(&error))?;
     let name = file.display().to_string();
-    Ok(Source { name, text: text.into(), file: Some(file.to_owned()), base })
+    let text = fs::read_to_string(file).map_err(|error| unreadable(&error))?;
+    let file = std::path::absolute(file).map_err(|error| unreadable(&error))?;
+    let base = file.parent().unwrap_or(&file).to_owned();
+    Ok(Source { name, text: text.into(), file: Some(file), base })
 }
 
 fn embedded() -> Source {

@@ -115,4 +115,3 @@ pub(crate) struct Grants {
     /// Files and folders, to be read only.
     pub(crate) files: Vec<PathBuf>,
 }
-

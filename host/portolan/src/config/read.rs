@@ -19,6 +19,8 @@ use super::report::Finding;
 pub(super) struct Reading<'r> {
     /// What relative paths are relative to.
     pub(super) base: &'r Path,
+    /// The fields of the root: a key of it below a `[table]` is a common slip.
+    pub(super) root_fields: &'static [&'static str],
     /// What was wrong so far.
     pub(super) findings: Vec<Finding>,
 }
@@ -103,13 +105,16 @@ impl<'d> Table<'d> {
         for (key, _) in table {
             let written = key.get_ref().as_ref();
             if !keys.iter().any(|known| known == written) {
-                reading.add(unknown_key(node, key.span(), written, &keys));
+                reading.add(unknown_key(node, key.span(), written, &keys, reading.root_fields));
             }
         }
         Some(Self { node, table })
     }
 
     /// The value of a field, its default if it is absent, a finding if it has none.
+    ///
+    /// A value that cannot be read counts as absent as well, so that what stands beside it is
+    /// checked nevertheless.
     pub(super) fn take<T: Read>(
         &self,
         field: &str,
@@ -119,7 +124,9 @@ impl<'d> Table<'d> {
         let key = key_of(field);
         let found = self.table.iter().find(|(written, _)| written.get_ref().as_ref() == key);
         match (found, default) {
-            (Some((written, value)), _) => T::read(&self.node.child(written, value), reading),
+            (Some((written, value)), default) => {
+                T::read(&self.node.child(written, value), reading).or(default)
+            }
             (None, Some(default)) => Some(default),
             (None, None) => {
                 let message = format!("`{}` needs `{key}`", self.node.name);
@@ -132,20 +139,29 @@ impl<'d> Table<'d> {
 }
 
 /// `data_dir` → `data-dir`, `r#type` → `type`.
-fn key_of(field: &str) -> String {
+pub(super) fn key_of(field: &str) -> String {
     field.strip_prefix("r#").unwrap_or(field).replace('_', "-")
 }
 
-fn unknown_key(node: &Node<'_>, at: Range<usize>, written: &str, keys: &[String]) -> Finding {
+fn unknown_key(
+    node: &Node<'_>,
+    at: Range<usize>,
+    written: &str,
+    keys: &[String],
+    root_fields: &[&str],
+) -> Finding {
     let message = match node.name.as_str() {
         "" => format!("unknown key `{written}`"),
         name => format!("unknown key `{written}` in `{name}`"),
     };
     let finding = Finding::error(at, message);
-    match nearest(written, keys.iter().map(String::as_str)) {
-        Some(key) => finding.did_you_mean(Some(key)),
-        None if keys.is_empty() => finding,
-        None => finding.hint(format!("the keys here are {}", listed(keys))),
+    let candidate = nearest(written, keys.iter().map(String::as_str));
+    if candidate.is_some() {
+        finding.did_you_mean(candidate)
+    } else if root_fields.iter().any(|field| key_of(field) == written) {
+        finding.hint(format!("`{written}` belongs at the top, before the first `[table]`"))
+    } else {
+        finding.hint(format!("the keys here are {}", listed(keys)))
     }
 }
 
@@ -236,11 +252,12 @@ impl<T: Read> Read for Switch<T> {
     }
 }
 
+/// `None`: absent, or not to be read. Of two `Option`s, the outer one says whether it is there.
 impl<T: Read> Read for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
-        T::read(node, reading).map(Some)
+        Some(T::read(node, reading))
     }
 }
 
@@ -290,6 +307,11 @@ macro_rules! table {
             $( $(#[$field_meta])* $vis $field: $type, )*
         }
 
+        impl $name {
+            /// The keys, as fields.
+            pub(super) const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+        }
+
         impl $crate::config::read::Read for $name {
             const EXPECTED: &'static str = "a table";
 
@@ -297,8 +319,7 @@ macro_rules! table {
                 node: &$crate::config::read::Node<'_>,
                 reading: &mut $crate::config::read::Reading<'_>,
             ) -> Option<Self> {
-                const FIELDS: &[&str] = &[$(stringify!($field)),*];
-                let table = $crate::config::read::Table::open(node, FIELDS, reading)?;
+                let table = $crate::config::read::Table::open(node, Self::FIELDS, reading)?;
                 // All are read before the first that is missing ends the reading.
                 $( let $field = table.take(
                     stringify!($field),

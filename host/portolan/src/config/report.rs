@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use portolan_core::problem::{Problem, Severity};
 
 use super::spans::{Spans, line_column};
@@ -117,14 +117,20 @@ impl Finding {
 /// Everything that is wrong with one configuration file.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
+    document: Arc<Document>,
+    findings: Vec<Finding>,
+}
+
+/// What a report is about; it never changes, so clones share it.
+#[derive(Debug)]
+struct Document {
     source: Source,
     spans: Spans,
-    findings: Vec<Finding>,
 }
 
 impl Report {
     pub(super) fn new(source: Source, spans: Spans, findings: Vec<Finding>) -> Self {
-        Self { source, spans, findings }
+        Self { document: Arc::new(Document { source, spans }), findings }
     }
 
     /// A report about a file that could not even be read.
@@ -141,7 +147,7 @@ impl Report {
     /// Adds a problem that was found after loading, such as a rule that does not parse.
     pub(crate) fn add(&mut self, place: Place<'_>, problem: Problem) {
         let mut finding = match place {
-            Place::Pointer(pointer) => match self.spans.locate(pointer) {
+            Place::Pointer(pointer) => match self.document.spans.locate(pointer) {
                 Some(span) => Finding::error(span, problem.message),
                 None => Finding::whole(problem.message),
             },
@@ -173,12 +179,12 @@ impl Report {
 
     /// What was read.
     pub(crate) fn source(&self) -> &Source {
-        &self.source
+        &self.document.source
     }
 
     /// Where everything in the file stands.
     pub(crate) fn spans(&self) -> &Spans {
-        &self.spans
+        &self.document.spans
     }
 
     /// The findings as problems for log and dashboard, each with `file:line:column` as its origin.
@@ -187,10 +193,10 @@ impl Report {
             let origin = match (&finding.elsewhere, &finding.at) {
                 (Some(origin), _) => origin.clone(),
                 (None, Some(at)) => {
-                    let (line, column) = line_column(&self.source.text, at.start);
-                    format!("{}:{line}:{column}", self.source.name)
+                    let (line, column) = line_column(&self.document.source.text, at.start);
+                    format!("{}:{line}:{column}", self.document.source.name)
                 }
-                (None, None) => self.source.name.clone(),
+                (None, None) => self.document.source.name.clone(),
             };
             Problem {
                 severity: finding.severity,
@@ -212,7 +218,7 @@ impl Report {
             text.push_str(&renderer.render(&[self.group(finding)]));
             text.push_str("\n\n");
         }
-        text.push_str(&format!("{}: {}\n", self.source.name, self.count()));
+        text.push_str(&format!("{}: {}\n", self.document.source.name, self.count()));
         text
     }
 
@@ -239,27 +245,48 @@ impl Report {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(finding.message.as_str());
-        let name = self.source.name.as_str();
+        let name = self.document.source.name.as_str();
         let group = match (&finding.elsewhere, &finding.at) {
             (Some(origin), _) => title.element(Origin::path(origin.as_str())),
             (None, None) => title.element(Origin::path(name)),
-            (None, Some(at)) => {
-                let text: &str = &self.source.text;
-                let mut snippet = Snippet::source(text).path(name);
-                for (span, label) in &finding.also {
-                    let span = within(text, span);
-                    snippet = snippet
-                        .annotation(AnnotationKind::Context.span(span).label(label.as_str()));
-                }
-                let label = Some(finding.label.as_str()).filter(|label| !label.is_empty());
-                let at = AnnotationKind::Primary.span(within(text, at)).label(label);
-                title.element(snippet.annotation(at))
-            }
+            (None, Some(at)) => title.element(self.snippet(finding, at).path(name)),
         };
         match &finding.hint {
             Some(hint) => group.element(Level::HELP.message(hint.as_str())),
             None => group,
         }
+    }
+
+    /// The lines that a finding concerns. Not the whole file: the renderer goes through all that it
+    /// is given, for each finding.
+    fn snippet<'a>(
+        &'a self,
+        finding: &'a Finding,
+        at: &Range<usize>,
+    ) -> Snippet<'a, Annotation<'a>> {
+        let text: &str = &self.document.source.text;
+        let at = within(text, at);
+        let also = finding.also.iter().map(|(span, label)| (within(text, span), label.as_str()));
+        let also: Vec<_> = also.collect();
+        let first = also.iter().map(|(span, _)| span.start).fold(at.start, usize::min);
+        let last = also.iter().map(|(span, _)| span.end).fold(at.end, usize::max);
+
+        let before = text.get(..first).unwrap_or("");
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let after = text.get(last..).unwrap_or("");
+        let end = last + after.find('\n').unwrap_or(after.len());
+        let lines = text.get(start..end).unwrap_or("");
+        let shift = |span: Range<usize>| span.start - start..span.end - start;
+
+        let label = Some(finding.label.as_str()).filter(|label| !label.is_empty());
+        let (first_line, _) = line_column(text, start);
+        Snippet::source(lines)
+            .line_start(first_line)
+            .annotations(
+                also.into_iter()
+                    .map(|(span, label)| AnnotationKind::Context.span(shift(span)).label(label)),
+            )
+            .annotation(AnnotationKind::Primary.span(shift(at)).label(label))
     }
 }
 

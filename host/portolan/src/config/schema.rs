@@ -23,8 +23,8 @@ use crate::telemetry::Format;
 table! {
     /// The whole file.
     pub(super) struct File {
-        /// Required, but missed with a better text than "needs".
-        data_dir: Option<PathBuf> = None,
+        /// Required; that it is absent is said in `validate`, so that the rest is checked too.
+        data_dir: Option<Option<PathBuf>> = None,
         /// Default: one per core.
         threads: Option<NonZeroUsize> = None,
         /// None by default: no socket is opened that nobody asked for.

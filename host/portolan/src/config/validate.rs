@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every problem is found, not the first; where two places disagree, both are shown.
 
-use std::{collections::HashMap, net::SocketAddr, ops::Range, path::Path};
+use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
 use http::Uri;
 use portolan_core::zone::ZoneConfig;
@@ -32,7 +32,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     }
     Some(Config {
         base: reading.base.to_owned(),
-        data_dir: file.data_dir?,
+        data_dir: file.data_dir??,
         threads: file.threads,
         entrypoints,
         admin: file.admin.0.map(|admin| Admin { address: admin.address.into_inner() }),
@@ -52,8 +52,8 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
 /// out connections between them.
 fn check_listeners(file: &schema::File, reading: &mut Reading<'_>) {
     let entrypoints = file.entrypoints.0.iter();
-    let entrypoints =
-        entrypoints.map(|(name, entry)| (format!("entrypoint `{}`", name.get_ref()), &entry.address));
+    let entrypoints = entrypoints
+        .map(|(name, entry)| (format!("entrypoint `{}`", name.get_ref()), &entry.address));
     let admin = file.admin.0.iter().map(|admin| ("the admin API".to_owned(), &admin.address));
     let dns = file.dns.0.iter().flat_map(|dns| &dns.address.0);
     let dns = dns.map(|address| ("DNS".to_owned(), address));
@@ -73,9 +73,8 @@ fn check_listeners(file: &schema::File, reading: &mut Reading<'_>) {
                 .hint(format!("{listener} is there by default: give one of them another")),
             (true, _) => Finding::error(address.span(), message)
                 .hint(format!("{first} is there by default: give one of them another")),
-            (false, false) => {
-                Finding::error(address.span(), message).also(place.clone(), format!("{first} is here"))
-            }
+            (false, false) => Finding::error(address.span(), message)
+                .also(place.clone(), format!("{first} is here")),
         };
         reading.add(finding);
     }
@@ -87,9 +86,13 @@ fn entrypoints(
 ) -> Vec<Entrypoint> {
     let mut entrypoints = Vec::with_capacity(entries.len());
     for (name, entry) in entries {
-        check_name("entrypoint", &name, reading);
+        check_name("an entrypoint", &name, reading);
         let tls = entry.tls.0.map(|tls| Tls {
-            certificates: tls.certificates.into_iter().map(|pair| certificate(pair, reading)).collect(),
+            certificates: tls
+                .certificates
+                .into_iter()
+                .map(|pair| certificate(pair, reading))
+                .collect(),
         });
         let address = entry.address.into_inner();
         entrypoints.push(Entrypoint { name: name.into_inner(), address, tls });
@@ -102,7 +105,8 @@ fn check_name(kind: &str, name: &Spanned<String>, reading: &mut Reading<'_>) {
     let text = name.get_ref();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.is_empty() || !text.chars().all(plain) {
-        let finding = Finding::error(name.span(), format!("{text:?} is no name for a {kind}"));
+        let message = format!("{text:?} cannot be the name of {kind}");
+        let finding = Finding::error(name.span(), message);
         reading.add(finding.hint("letters, digits, `-`, `_` and `.`"));
     }
 }
@@ -166,7 +170,7 @@ fn provider(
     provider: schema::Provider,
     reading: &mut Reading<'_>,
 ) -> Provider {
-    check_name("provider", &name, reading);
+    check_name("a provider", &name, reading);
     if name.get_ref() == "config" {
         let message = "`config` is the name of this file among the providers";
         reading.add(Finding::error(name.span(), message).hint("choose another name"));
@@ -207,10 +211,4 @@ fn log(log: schema::Log, reading: &mut Reading<'_>) -> telemetry::Log {
         reading.add(finding.hint(hint));
     }
     telemetry::Log { level: log.level.into_inner(), format: log.format }
-}
-
-/// Where relative paths of `file` start.
-pub(super) fn base_of(file: &Path) -> std::io::Result<std::path::PathBuf> {
-    let file = std::path::absolute(file)?;
-    Ok(file.parent().map_or_else(|| file.clone(), Path::to_owned))
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
+    ops::Range,
     path::PathBuf,
     time::Duration,
 };
@@ -13,6 +14,7 @@ use toml::de::{DeInteger, DeValue};
 use super::{
     quantity::{ByteSize, parse_duration, parse_size},
     read::{Node, Read, Reading, listed},
+    report::Finding,
 };
 
 /// A resolver: an address whose port is 53 unless it says otherwise.
@@ -95,12 +97,12 @@ impl Read for NonZeroUsize {
 }
 
 impl Read for PathBuf {
-    const EXPECTED: &'static str = "a path; a relative one starts at this file";
+    const EXPECTED: &'static str = "a path";
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         let base = reading.base;
         let parse = |text: &str| (!text.is_empty()).then(|| base.join(text));
-        read_text(node, reading, "a path", parse, |_| None)
+        read_text(node, reading, Self::EXPECTED, parse, |_| None)
     }
 }
 
@@ -112,10 +114,16 @@ impl Read for SocketAddr {
     }
 }
 
+const BAD_PORT: &str = "a port is a number up to 65535";
+const NO_NAMES: &str = "names are not looked up here";
+
 /// What was probably meant by something that is almost an address with a port.
 fn address_hint(text: &str) -> Option<String> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Some(format!("add a port: \"{}\"", SocketAddr::new(ip, 8000)));
+    let bracketed = "an IPv6 address with a port stands in brackets: \"[::1]:8000\"".to_owned();
+    match text.parse() {
+        Ok(IpAddr::V4(ip)) => return Some(format!("add a port: \"{ip}:8000\"")),
+        Ok(IpAddr::V6(_)) => return Some(bracketed),
+        Err(_) => (),
     }
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse::<u16>();
@@ -124,11 +132,9 @@ fn address_hint(text: &str) -> Option<String> {
         ("localhost", Ok(port)) => {
             Some(format!("did you mean \"{}\"?", SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)))
         }
-        (_, Err(_)) => Some("a port is a number up to 65535".to_owned()),
-        (host, Ok(_)) if host.contains(':') => {
-            Some("an IPv6 address stands in brackets: \"[::1]:8000\"".to_owned())
-        }
-        _ => Some("names are not looked up here".to_owned()),
+        (_, Err(_)) => Some(BAD_PORT.to_owned()),
+        (host, Ok(_)) if host.contains(':') => Some(bracketed),
+        _ => Some(NO_NAMES.to_owned()),
     }
 }
 
@@ -152,7 +158,11 @@ impl Read for Upstream {
             let without_port = || text.parse().ok().map(|ip| SocketAddr::new(ip, 53));
             text.parse().ok().or_else(without_port).map(Self)
         };
-        let hint = |text: &str| address_hint(text).filter(|hint| !hint.contains("0.0.0.0"));
+        let hint = |text: &str| {
+            let bad_port =
+                text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_err());
+            Some(if bad_port { BAD_PORT } else { NO_NAMES }.to_owned())
+        };
         read_text(node, reading, Self::EXPECTED, parse, hint)
     }
 }
@@ -183,7 +193,9 @@ impl Read for Ttl {
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         let seconds = match node.value {
-            DeValue::Integer(integer) => to_i64(integer).and_then(|value| u32::try_from(value).ok()),
+            DeValue::Integer(integer) => {
+                to_i64(integer).and_then(|value| u32::try_from(value).ok())
+            }
             DeValue::String(text) => parse_duration(text)
                 .filter(|duration| duration.subsec_millis() == 0)
                 .and_then(|duration| u32::try_from(duration.as_secs()).ok()),
@@ -217,36 +229,37 @@ impl Read for Json {
     const EXPECTED: &'static str = "a value";
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
-        let json = to_json(node.value);
-        if json.is_none() {
-            let finding = node.wrong("holds a number that JSON cannot express");
-            reading.add(finding.hint("no `nan`, no `inf`, no integer of more than 64 bits"));
-        }
-        json
+        Some(to_json(node.value, node.span.clone(), reading))
     }
 }
 
-/// Dates become strings. Nothing if a number is too large, infinite or none.
-fn to_json(value: &DeValue<'_>) -> Option<Json> {
-    match value {
-        DeValue::String(text) => Some(Json::from(text.as_ref())),
+/// Dates become strings. What JSON cannot express becomes null, and a finding.
+fn to_json(value: &DeValue<'_>, span: Range<usize>, reading: &mut Reading<'_>) -> Json {
+    let number = match value {
+        DeValue::String(text) => return Json::from(text.as_ref()),
+        DeValue::Boolean(value) => return Json::from(*value),
+        DeValue::Datetime(time) => return Json::from(time.to_string()),
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| to_json(item.get_ref(), item.span(), reading));
+            return Json::Array(items.collect());
+        }
+        DeValue::Table(table) => {
+            let entries = table.iter().map(|(key, value)| {
+                (key.get_ref().to_string(), to_json(value.get_ref(), value.span(), reading))
+            });
+            return Json::Object(entries.collect());
+        }
         DeValue::Integer(integer) => to_i64(integer).map(Json::from).or_else(|| {
             u64::from_str_radix(integer.as_str(), integer.radix()).ok().map(Json::from)
         }),
         DeValue::Float(float) => {
-            let float = float.as_str().parse().ok()?;
-            serde_json::Number::from_f64(float).map(Json::from)
+            let float = float.as_str().parse().ok();
+            float.and_then(serde_json::Number::from_f64).map(Json::from)
         }
-        DeValue::Boolean(value) => Some(Json::from(*value)),
-        DeValue::Datetime(time) => Some(Json::from(time.to_string())),
-        DeValue::Array(items) => items.iter().map(|item| to_json(item.get_ref())).collect(),
-        DeValue::Table(table) => {
-            let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
-                let key: &std::borrow::Cow<'_, str> = key.get_ref();
-                Some((key.to_string(), to_json(value.get_ref())?))
-            };
-            let map = table.iter().map(entry).collect::<Option<serde_json::Map<_, _>>>()?;
-            Some(Json::Object(map))
-        }
-    }
+    };
+    number.unwrap_or_else(|| {
+        let finding = Finding::error(span, "JSON, as which this is handed on, has no such number");
+        reading.add(finding.hint("no `nan`, no `inf`, no integer of more than 64 bits"));
+        Json::Null
+    })
 }

@@ -93,11 +93,7 @@ fn record(
 
 /// Relative to the zone. A name that already ends with the zone is taken as whole: that is how
 /// people paste it.
-fn record_name(
-    name: &Spanned<String>,
-    origin: &str,
-    reading: &mut Reading<'_>,
-) -> Option<String> {
+fn record_name(name: &Spanned<String>, origin: &str, reading: &mut Reading<'_>) -> Option<String> {
     let text = name.get_ref().to_ascii_lowercase();
     let absolute = text.strip_suffix('.');
     let bare = absolute.unwrap_or(&text);

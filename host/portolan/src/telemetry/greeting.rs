@@ -49,7 +49,7 @@ pub(crate) fn listening(bound: &Bound) {
     tracing::info!(
         entrypoint = %bound.name,
         address = %bound.address,
-        protocol = bound.protocol.as_str(),
+        protocol = %bound.protocol.as_str(),
         "listening"
     );
 }
