@@ -13,7 +13,7 @@ use axum::{
 };
 use portolan_core::{
     name::fold,
-    snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
+    snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -172,11 +172,21 @@ async fn list<T: Object>(
         "name" => name.clone(),
         "provider" => (*object.entry().name.provider).to_owned(),
         "status" => object.entry().status.as_str().to_owned(),
+        // Ours: what is not in use comes first, then what is doubtful.
+        "trouble" => trouble(object.entry().status).to_owned(),
         by => object.key(by),
     });
     let page = wanted.cut(&list)?;
     let views: Vec<_> = page.items.iter().map(|(_, object)| object.view()).collect();
     Ok(page.answer(&views))
+}
+
+fn trouble(status: Status) -> &'static str {
+    match status {
+        Status::Disabled => "0",
+        Status::Warning => "1",
+        Status::Enabled => "2",
+    }
 }
 
 async fn one<T: Object>(

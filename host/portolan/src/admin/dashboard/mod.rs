@@ -1,4 +1,4 @@
-//! The dashboard: three files in the binary, no build step, nothing from elsewhere.
+//! The dashboard: a handful of files in the binary, no build step, nothing from elsewhere.
 
 use std::sync::Arc;
 
@@ -12,21 +12,24 @@ use axum::{
 
 use super::State;
 
-/// Changes when a file does, since the files are in the binary.
-const TAG_LENGTH: usize = 16;
+const JS: &str = "text/javascript; charset=utf-8";
 
-const FILES: [(&str, &str, &str); 3] = [
+/// Path, media type, text.
+pub(super) const FILES: [(&str, &str, &str); 7] = [
     ("/", "text/html; charset=utf-8", include_str!("index.html")),
-    ("/dashboard/app.js", "text/javascript; charset=utf-8", include_str!("app.js")),
     ("/dashboard/style.css", "text/css; charset=utf-8", include_str!("style.css")),
+    ("/dashboard/app.js", JS, include_str!("app.js")),
+    ("/dashboard/sections.js", JS, include_str!("sections.js")),
+    ("/dashboard/course.js", JS, include_str!("course.js")),
+    ("/dashboard/live.js", JS, include_str!("live.js")),
+    ("/dashboard/dom.js", JS, include_str!("dom.js")),
 ];
 
-/// The three files.
+/// A route for each file.
 pub(super) fn routes() -> Router<Arc<State>> {
     FILES.into_iter().fold(Router::new(), |router, (path, kind, text)| {
-        let mut tag = blake3::hash(text.as_bytes()).to_hex().to_string();
-        tag.truncate(TAG_LENGTH);
-        let tag = format!("\"{tag}\"");
+        // Changes when the file does, since the file is in the binary.
+        let tag = format!("\"{}\"", blake3::hash(text.as_bytes()).to_hex());
         router.route(path, get(async move |headers: HeaderMap| answer(kind, text, &tag, &headers)))
     })
 }
