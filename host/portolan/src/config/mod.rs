@@ -36,7 +36,7 @@ use report::{Finding, counted};
 
 pub(crate) use model::Config;
 pub(crate) use report::{Colour, Place, Report, Source};
-pub(crate) use spans::{Spans, child, line_column};
+pub(crate) use spans::{Spans, child};
 pub(crate) use watch::watch;
 
 /// The annotated default, used when there is no file.

@@ -187,16 +187,18 @@ impl Report {
         &self.document.spans
     }
 
+    /// `config.toml:12:8`: where a value stands, for a problem's `origin`. Without a better place,
+    /// the file.
+    pub(crate) fn origin(&self, pointer: &str) -> String {
+        self.position(self.spans().locate(pointer).as_ref())
+    }
+
     /// The findings as problems for log and dashboard, each with `file:line:column` as its origin.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let problem = |finding: &Finding| {
-            let origin = match (&finding.elsewhere, &finding.at) {
-                (Some(origin), _) => origin.clone(),
-                (None, Some(at)) => {
-                    let (line, column) = line_column(&self.document.source.text, at.start);
-                    format!("{}:{line}:{column}", self.document.source.name)
-                }
-                (None, None) => self.document.source.name.clone(),
+            let origin = match &finding.elsewhere {
+                Some(origin) => origin.clone(),
+                None => self.position(finding.at.as_ref()),
             };
             Problem {
                 severity: finding.severity,
@@ -220,6 +222,14 @@ impl Report {
         }
         text.push_str(&format!("{}: {}\n", self.document.source.name, self.count()));
         text
+    }
+
+    fn position(&self, at: Option<&Range<usize>>) -> String {
+        let Source { name, text, .. } = self.source();
+        match at.map(|at| line_column(text, at.start)) {
+            Some((line, column)) => format!("{name}:{line}:{column}"),
+            None => name.clone(),
+        }
     }
 
     /// `2 errors, 1 warning`.

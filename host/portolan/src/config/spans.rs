@@ -71,7 +71,7 @@ pub(crate) fn child(pointer: &str, key: &str) -> String {
 }
 
 /// Line and column of a byte offset, both counted from one; columns are characters.
-pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..text.floor_char_boundary(offset)).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;

@@ -188,6 +188,28 @@ fn relative_paths_start_at_the_file_and_a_plugins_own_are_left_alone() {
 }
 
 #[test]
+fn an_entrypoint_encrypts_with_what_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let text = "data-dir = 'd'
+        [entrypoints]
+        own = { address = '127.0.0.1:0', tls = { certificates = [{ cert = 'c', key = 'k' }] } }
+        local = { address = '[::1]:0', tls = true }
+        plain = { address = '127.0.0.1:0', tls = false }";
+    for (name, content) in [("config.toml", text), ("c", ""), ("k", "")] {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let entrypoints = load_file(&file).unwrap().config.entrypoints;
+    let names: Vec<_> = entrypoints.iter().map(|entrypoint| entrypoint.name.as_str()).collect();
+    assert_eq!(names, ["own", "local", "plain"]);
+    let certificate = &entrypoints[0].tls.as_ref().unwrap().certificates[0];
+    assert_eq!(certificate.cert, folder.path().join("c"));
+    assert_eq!(certificate.key, folder.path().join("k"));
+    assert!(entrypoints[1].tls.as_ref().unwrap().certificates.is_empty());
+    assert_eq!(entrypoints[2].tls, None);
+}
+
+#[test]
 fn dns_addresses_upstreams_and_times() {
     let dns = config(
         "data-dir = 'd'
@@ -292,6 +314,8 @@ fn problems_found_later_are_shown_in_the_same_way() {
     "#]];
     expected.assert_eq(&loaded.report.render(Colour::Never));
     let origins: Vec<_> = loaded.report.problems().into_iter().map(|it| it.origin).collect();
+    assert_eq!(loaded.report.origin("/http/routers/a/rule"), "config.toml:3:8");
+    assert_eq!(loaded.report.origin("/dns"), "config.toml");
     assert_eq!(origins, ["config.toml:2:15", "config.toml:3:8", "dynamic/a.toml at /routers"]);
 }
 
