@@ -118,5 +118,22 @@ pub(crate) struct Board {
     pub(crate) problems: Vec<Problem>,
 }
 
+impl Board {
+    /// A board that nothing was put on yet.
+    pub(crate) fn empty() -> Self {
+        let now = SystemTime::now();
+        Self {
+            config_file: String::new(),
+            config_error: None,
+            config_loaded: now,
+            started: now,
+            entrypoints: Vec::new(),
+            providers: Vec::new(),
+            plugins: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}
+
 /// Reads the board; the control loop replaces it.
 pub(crate) type SharedBoard = Arc<ArcSwap<Board>>;

@@ -12,7 +12,6 @@ mod state;
 
 use std::{collections::BTreeSet, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime};
 
-use arc_swap::ArcSwap;
 use portolan_core::{
     assemble::{Assembler, CONFIG, Entrypoint, Inputs},
     catalog::Source,
@@ -24,9 +23,12 @@ use portolan_core::{
     zone::DnsConfig,
 };
 use portolan_wasm::{Grants, Host, Watcher};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{self, Config, Place, Report};
+use crate::{
+    config::{self, Config, Place, Report},
+    telemetry::Telemetry,
+};
 use board::{Board, EntrypointReport, SharedBoard};
 use event::Event;
 use plugins::Plugins;
@@ -55,8 +57,10 @@ pub(crate) struct Start {
     pub(crate) publisher: Publisher,
     /// What listens.
     pub(crate) listeners: Box<dyn Listeners>,
-    /// Told after every turn.
-    pub(crate) turns: watch::Sender<u64>,
+    /// How everything is, for those who ask.
+    pub(crate) board: SharedBoard,
+    /// The log, which follows the configuration.
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The control loop.
@@ -79,19 +83,10 @@ pub(crate) struct Controller {
     bound: Vec<EntrypointReport>,
     listener_problems: Vec<Problem>,
     board: SharedBoard,
-    turns: watch::Sender<u64>,
+    telemetry: Telemetry,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     plugin_watcher: Watcher,
-}
-
-/// Talks to the loop.
-#[derive(Clone, Debug)]
-pub(crate) struct Handle {
-    /// Where events go.
-    pub(crate) events: mpsc::Sender<Event>,
-    /// How everything is.
-    pub(crate) board: SharedBoard,
 }
 
 /// A burst of events is taken in by one turn; more than this waits for the next.
@@ -100,8 +95,8 @@ const EVENTS: usize = 256;
 impl Controller {
     /// Loads plugins, begins with what was kept on disk, and publishes the first snapshot.
     /// Nothing listens yet: [`run`](Self::run) binds first.
-    pub(crate) async fn start(start: Start) -> (Self, Handle) {
-        let Start { loaded, host, embedded, publisher, listeners, turns } = start;
+    pub(crate) async fn start(start: Start) -> (Self, mpsc::Sender<Event>) {
+        let Start { loaded, host, embedded, publisher, listeners, board, telemetry } = start;
         let (sender, events) = mpsc::channel(EVENTS);
         let config = loaded.config.clone();
         let (plugin_watcher, files) = Watcher::start(&config.plugins.directory);
@@ -124,8 +119,8 @@ impl Controller {
             listeners,
             bound: Vec::new(),
             listener_problems: Vec::new(),
-            board: Arc::new(ArcSwap::from_pointee(Board::empty())),
-            turns,
+            board,
+            telemetry,
             sender: sender.clone(),
             events,
             plugin_watcher,
@@ -134,18 +129,17 @@ impl Controller {
         let snapshot = controller.assemble();
         controller.report_config(&loaded, &snapshot);
         controller.publish(snapshot);
-        let handle = Handle { events: sender, board: controller.board.clone() };
-        (controller, handle)
+        (controller, sender)
     }
 
-    /// Binds what the configuration wants. Answers what is bound.
-    pub(crate) async fn listen(&mut self) -> Vec<EntrypointReport> {
+    /// Binds what the configuration wants. Answers what is bound, and what is wrong.
+    pub(crate) async fn listen(&mut self) -> (Vec<EntrypointReport>, Vec<Problem>) {
         (self.bound, self.listener_problems) = self.listeners.apply(&self.config).await;
         for problem in &self.listener_problems {
             tracing::error!(origin = %problem.origin, "{}", problem.message);
         }
         self.tell();
-        self.bound.clone()
+        (self.bound.clone(), self.listener_problems.clone())
     }
 
     /// Takes in events until `stop`.
@@ -263,6 +257,7 @@ impl Controller {
                 self.plugins.changed(file, self.sender.clone());
             }
         }
+        self.telemetry.apply(&self.config.log);
         self.run_providers();
         // Routers for a new entrypoint first, then the entrypoint.
         let snapshot = self.assemble();
@@ -337,7 +332,6 @@ impl Controller {
             plugins: self.plugins.reports(),
             problems,
         }));
-        self.turns.send_modify(|turn| *turn += 1);
     }
 
     /// At the start, what is wrong with `[http]` is left out and said.
@@ -383,7 +377,6 @@ fn needs_restart(before: &Config, after: &Config, file: &str) -> Vec<Problem> {
     let changed = [
         ("threads", before.threads != after.threads),
         ("data-dir", before.data_dir != after.data_dir),
-        ("log", before.log != after.log),
     ];
     let problem = |key: &str| {
         let message = format!("a change of `{key}` takes a restart");
