@@ -10,3 +10,4 @@ pub mod drain;
 pub mod worker;
 pub mod tls;
 pub mod http;
+pub mod dns;
