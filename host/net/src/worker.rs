@@ -150,6 +150,10 @@ async fn work(context: WorkerContext, mut queue: mpsc::UnboundedReceiver<Job>) {
             Some(ended) = jobs.join_next() => report(context.index, ended),
         }
     };
+    // What was handed in before the signal runs, and sees the signal itself.
+    while let Ok(job) = queue.try_recv() {
+        drop(jobs.spawn_local(job(context.clone())));
+    }
     let finished = async {
         while let Some(ended) = jobs.join_next().await {
             report(context.index, ended);
@@ -211,10 +215,7 @@ mod tests {
         let workers = two();
         workers.run(|_| Box::new(|_| Box::pin(async { panic!("as the test wants it") })));
         let (done, waiting) = oneshot::channel();
-        workers.run_on(
-            1,
-            Box::new(|_| Box::pin(async { done.send(()).unwrap() })),
-        );
+        workers.run_on(1, Box::new(|_| Box::pin(async { done.send(()).unwrap() })));
         waiting.await.unwrap();
         workers.drain(Duration::from_secs(10)).await;
     }

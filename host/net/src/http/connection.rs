@@ -151,7 +151,7 @@ async fn http1(client: Rc<Client>, wire: Wire) {
     let mut connection = http1::Builder::new()
         .max_buf_size(client.edge.config.max_header_bytes)
         .serve_connection(wire, service);
-    let ended = drive(&client, |cx, leave| {
+    let ended = drive(&client, Protocol::Http1, |cx, leave| {
         let mut connection = Pin::new(&mut connection);
         if leave {
             connection.as_mut().graceful_shutdown();
@@ -178,7 +178,7 @@ async fn http2(client: Rc<Client>, wire: Wire) {
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .serve_connection(wire, service);
     let mut connection = pin!(connection);
-    drive(&client, |cx, leave| {
+    drive(&client, Protocol::Http2, |cx, leave| {
         if leave {
             connection.as_mut().graceful_shutdown();
         }
@@ -189,8 +189,13 @@ async fn http2(client: Rc<Client>, wire: Wire) {
 
 /// Drives a connection until it ends, or until it had its chance to end and did not take it.
 /// `step` lets it read and write; its second argument asks it to leave.
+///
+/// In HTTP/2 leaving loses nothing: the client learns which of its requests were taken. In
+/// HTTP/1 closing a quiet connection may cross a request, so that leaves with its next response,
+/// or when it stays quiet.
 async fn drive(
     client: &Client,
+    protocol: Protocol,
     mut step: impl FnMut(&mut Context<'_>, bool) -> Poll<hyper::Result<()>>,
 ) -> Option<hyper::Result<()>> {
     let (mut draining, mut leaving) = (false, false);
@@ -204,7 +209,10 @@ async fn drive(
                 }
                 return Poll::Ready(Some(result));
             }
-            if draining && !leaving && client.seat.is_used() {
+            if draining
+                && !leaving
+                && (protocol == Protocol::Http2 || client.seat.is_busy())
+            {
                 leaving = true;
                 ended = step(cx, true);
                 continue;

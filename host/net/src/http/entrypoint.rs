@@ -16,9 +16,7 @@ use tokio::{
 
 use crate::worker::WorkerFigures;
 
-use super::{
-    connection, edge::Edge, roster::Roster, server::EntrypointFigures,
-};
+use super::{connection, edge::Edge, roster::Roster, server::EntrypointFigures};
 
 /// How long nothing is accepted after the system ran out of something.
 const BACK_OFF: Duration = Duration::from_millis(50);

@@ -217,8 +217,7 @@ impl Dispatch<'_> {
 
     /// Takes the request, aimed at an origin.
     fn aimed(&mut self, origin: &Origin, version: Version) -> Request<RequestBody> {
-        let mut request =
-            std::mem::replace(&mut self.request, Request::new(RequestBody::Empty));
+        let mut request = std::mem::replace(&mut self.request, Request::new(RequestBody::Empty));
         *request.version_mut() = version;
         if !self.service.load_balancer.pass_host_header {
             request.headers_mut().insert(HOST, origin.host.clone());

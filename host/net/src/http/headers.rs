@@ -7,8 +7,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
+        UPGRADE,
     },
 };
 
@@ -45,16 +45,8 @@ enum Kind {
     Expect,
 }
 
-/// Why the headers of a request make no sense.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum BadHeaders {
-    /// RFC 9112, 6.1: a request that says its length twice is how requests are smuggled.
-    #[error("there is both a content length and a transfer encoding")]
-    Framing,
-}
-
 /// Removes what is not for the backend, and answers what of it matters.
-pub(crate) fn clean_request(headers: &mut HeaderMap) -> Result<Hop, BadHeaders> {
+pub(crate) fn clean_request(headers: &mut HeaderMap) -> Hop {
     let (mut connection, mut hop, mut forged, mut expect) = (false, false, false, false);
     for name in headers.keys() {
         match kind(name) {
@@ -67,9 +59,6 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Result<Hop, BadHeaders> 
     }
     let mut found = Hop::default();
     if hop {
-        if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-            return Err(BadHeaders::Framing);
-        }
         found.trailers = headers.get_all(TE).iter().any(|line| has_token(line, "trailers"));
     }
     if connection {
@@ -86,7 +75,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Result<Hop, BadHeaders> 
     if forged {
         remove_forged(headers);
     }
-    Ok(found)
+    found
 }
 
 /// Removes what is not for the client.
@@ -180,8 +169,13 @@ impl Origin {
 fn kind(name: &HeaderName) -> Kind {
     match name.as_str() {
         "connection" => Kind::Connection,
-        "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
-        | "proxy-authenticate" | "proxy-authorization" => Kind::Hop,
+        "keep-alive"
+        | "proxy-connection"
+        | "te"
+        | "transfer-encoding"
+        | "upgrade"
+        | "proxy-authenticate"
+        | "proxy-authorization" => Kind::Hop,
         "expect" => Kind::Expect,
         name if name.starts_with('x') && is_forged(name) => Kind::Forged,
         _ => Kind::Message,
@@ -272,7 +266,7 @@ mod tests {
     #[track_caller]
     fn kept(lines: &[(&str, &str)], expected: &[&str]) -> Hop {
         let mut headers = map(lines);
-        let hop = clean_request(&mut headers).unwrap();
+        let hop = clean_request(&mut headers);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, expected);
@@ -282,7 +276,10 @@ mod tests {
     #[test]
     fn what_speaks_of_the_connection_goes() {
         kept(&[("host", "a"), ("accept", "*/*")], &["accept", "host"]);
-        kept(&[("host", "a"), ("connection", "close, x-a, X-B"), ("x-a", "1"), ("x-b", "2")], &["host"]);
+        kept(
+            &[("host", "a"), ("connection", "close, x-a, X-B"), ("x-a", "1"), ("x-b", "2")],
+            &["host"],
+        );
         kept(&[("connection", "host"), ("host", "a")], &["host"]);
         kept(&[("connection", "close"), ("connection", ",, x-a"), ("x-a", "1")], &[]);
         kept(&[("keep-alive", "5"), ("proxy-connection", "x"), ("proxy-authorization", "x")], &[]);
@@ -320,12 +317,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         connect(&mut headers, hop);
         assert_eq!(headers[TE], "trailers");
-    }
-
-    #[test]
-    fn two_lengths_are_refused() {
-        let mut headers = map(&[("transfer-encoding", "chunked"), ("content-length", "3")]);
-        assert_eq!(clean_request(&mut headers), Err(BadHeaders::Framing));
     }
 
     #[test]

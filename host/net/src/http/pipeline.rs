@@ -12,7 +12,11 @@ use portolan_core::{
     router::Router,
 };
 
-use super::{body::Body, edge::Edge, rescue::{HttpError, Page}};
+use super::{
+    body::Body,
+    edge::Edge,
+    rescue::{HttpError, Page},
+};
 
 /// Who was entered, outermost first, and what each is to do on the way back.
 #[derive(Debug, Default)]

@@ -13,11 +13,9 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
-use portolan_core::{
-    exchange::ResponseHead, hook::CallError, name::ObjectName, target::BadTarget,
-};
+use portolan_core::{exchange::ResponseHead, hook::CallError, name::ObjectName, target::BadTarget};
 
-use super::{body::Body, dial::DialError, headers::BadHeaders};
+use super::{body::Body, dial::DialError};
 
 const X_PORTOLAN_REASON: HeaderName = HeaderName::from_static("x-portolan-reason");
 
@@ -27,9 +25,6 @@ pub(crate) enum HttpError {
     /// The target makes no sense.
     #[error("bad target")]
     Target(#[source] BadTarget),
-    /// The headers make no sense.
-    #[error("bad headers")]
-    Headers(#[source] BadHeaders),
     /// HTTP/1.1 without a host (RFC 9112, 3.2).
     #[error("no host")]
     NoHost,
@@ -128,9 +123,7 @@ impl HttpError {
     /// to blame.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
-            Self::Target(_) | Self::Headers(_) | Self::NoHost | Self::Connect | Self::NoRouter => {
-                false
-            }
+            Self::Target(_) | Self::NoHost | Self::Connect | Self::NoRouter => false,
             Self::NoService(_) | Self::Middleware { .. } => true,
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) => false,
@@ -147,13 +140,20 @@ impl HttpError {
     fn verdict(&self) -> Verdict {
         use StatusCode as S;
         let (status, reason, sentence) = match self {
-            Self::Target(_) => (S::BAD_REQUEST, "bad-target", "this request's target or host is malformed"),
-            Self::Headers(_) => (S::BAD_REQUEST, "bad-headers", "this request's headers contradict each other"),
+            Self::Target(_) => {
+                (S::BAD_REQUEST, "bad-target", "this request's target or host is malformed")
+            }
             Self::NoHost => (S::BAD_REQUEST, "no-host", "this request names no host"),
             Self::Connect => (S::NOT_IMPLEMENTED, "connect", "CONNECT is not served here"),
             Self::NoRouter => (S::NOT_FOUND, "no-router", "no router takes this request"),
-            Self::NoService(_) => (S::SERVICE_UNAVAILABLE, "no-service", "the router of this request has no service"),
-            Self::Middleware { .. } => (S::SERVICE_UNAVAILABLE, "middleware-failed", "a middleware of this request's router failed"),
+            Self::NoService(_) => {
+                (S::SERVICE_UNAVAILABLE, "no-service", "the router of this request has no service")
+            }
+            Self::Middleware { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                "middleware-failed",
+                "a middleware of this request's router failed",
+            ),
             Self::Forward { source, .. } => source.verdict(),
         };
         Verdict { status, reason, sentence }
@@ -164,11 +164,16 @@ impl HttpError {
         let Verdict { status, reason, sentence } = self.verdict();
         let phrase = status.canonical_reason().unwrap_or_default();
         let (kind, text) = match page {
-            Page::Json => ("application/json", format!(
-                "{{\"status\":{},\"error\":\"{phrase}\",\"reason\":\"{reason}\",\"message\":\"{sentence}\"}}\n",
-                status.as_u16(),
-            )),
-            Page::Text => ("text/plain; charset=utf-8", format!("{} {phrase}: {sentence}\n", status.as_u16())),
+            Page::Json => (
+                "application/json",
+                format!(
+                    "{{\"status\":{},\"error\":\"{phrase}\",\"reason\":\"{reason}\",\"message\":\"{sentence}\"}}\n",
+                    status.as_u16(),
+                ),
+            ),
+            Page::Text => {
+                ("text/plain; charset=utf-8", format!("{} {phrase}: {sentence}\n", status.as_u16()))
+            }
         };
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -187,19 +192,37 @@ impl ForwardError {
     fn verdict(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Self::NoBackend => (S::SERVICE_UNAVAILABLE, "no-backend", "no backend of this service is usable"),
-            Self::Address(_) => (S::BAD_GATEWAY, "bad-backend", "the address of the backend is malformed"),
+            Self::NoBackend => {
+                (S::SERVICE_UNAVAILABLE, "no-backend", "no backend of this service is usable")
+            }
+            Self::Address(_) => {
+                (S::BAD_GATEWAY, "bad-backend", "the address of the backend is malformed")
+            }
             Self::Dial { source, .. } => match source {
-                DialError::Timeout(_) => (S::GATEWAY_TIMEOUT, "connect-timeout", "the backend did not accept in time"),
-                DialError::Resolve(_) => (S::BAD_GATEWAY, "resolve-failed", "the backend's name has no address"),
-                DialError::Connect(_) => (S::BAD_GATEWAY, "connect-failed", "the backend does not accept connections"),
-                DialError::Setup(_) | DialError::Tls(_) => (S::BAD_GATEWAY, "tls-failed", "the backend's encryption could not be trusted"),
-                DialError::Http(_) => (S::BAD_GATEWAY, "protocol", "the backend does not speak this protocol"),
+                DialError::Timeout(_) => {
+                    (S::GATEWAY_TIMEOUT, "connect-timeout", "the backend did not accept in time")
+                }
+                DialError::Resolve(_) => {
+                    (S::BAD_GATEWAY, "resolve-failed", "the backend's name has no address")
+                }
+                DialError::Connect(_) => {
+                    (S::BAD_GATEWAY, "connect-failed", "the backend does not accept connections")
+                }
+                DialError::Setup(_) | DialError::Tls(_) => {
+                    (S::BAD_GATEWAY, "tls-failed", "the backend's encryption could not be trusted")
+                }
+                DialError::Http(_) => {
+                    (S::BAD_GATEWAY, "protocol", "the backend does not speak this protocol")
+                }
             },
             Self::Exchange { .. } => (S::BAD_GATEWAY, "no-response", "the backend broke off"),
-            Self::Upgrade { .. } => (S::BAD_GATEWAY, "protocol", "the backend does not speak this protocol"),
+            Self::Upgrade { .. } => {
+                (S::BAD_GATEWAY, "protocol", "the backend does not speak this protocol")
+            }
             Self::Client(_) => (S::BAD_REQUEST, "body-broken", "this request's body broke off"),
-            Self::Timeout { .. } => (S::GATEWAY_TIMEOUT, "response-timeout", "the backend did not answer in time"),
+            Self::Timeout { .. } => {
+                (S::GATEWAY_TIMEOUT, "response-timeout", "the backend did not answer in time")
+            }
         }
     }
 }
@@ -242,7 +265,10 @@ mod tests {
             source: ForwardError::NoBackend,
         };
         let (head, _) = error.rescue(Page::Text, false);
-        assert_eq!((head.status.as_u16(), &head.headers[RETRY_AFTER]), (503, &HeaderValue::from_static("1")));
+        assert_eq!(
+            (head.status.as_u16(), &head.headers[RETRY_AFTER]),
+            (503, &HeaderValue::from_static("1"))
+        );
         assert!(!head.headers.contains_key(X_PORTOLAN_REASON));
     }
 }

@@ -88,9 +88,9 @@ pub(crate) struct Busy {
     clock: Clock,
 }
 
-/// How long a connection that has not said anything yet is waited for while draining: its first
-/// request is most likely on its way.
-const DRAIN_FRESH: Tick = 2;
+/// How long a quiet connection is waited for while draining: its next request may be on its way,
+/// and closing would lose it.
+const DRAIN_QUIET: Tick = 1;
 
 impl Roster {
     pub(crate) fn new(clock: Clock, patience: Patience) -> Rc<Self> {
@@ -148,10 +148,10 @@ impl Roster {
     pub(crate) fn sweep(&self) {
         let now = self.clock.now();
         for entry in self.entries.borrow().iter().flatten() {
-            let patience = match (entry.used.get(), self.draining.get()) {
-                (true, _) => self.patience.idle,
+            let patience = match (self.draining.get(), entry.used.get()) {
+                (true, _) => DRAIN_QUIET,
+                (false, true) => self.patience.idle,
                 (false, false) => self.patience.fresh,
-                (false, true) => self.patience.fresh.min(DRAIN_FRESH),
             };
             if entry.busy.get() == 0 && now.wrapping_sub(entry.quiet_since.get()) > patience {
                 entry.tell(Notice::Expired);
@@ -178,9 +178,9 @@ impl Seat {
         Busy { entry, clock: self.roster.clock.clone() }
     }
 
-    /// Whether there was a request.
-    pub(crate) fn is_used(&self) -> bool {
-        self.entry.used.get()
+    /// Whether a request is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.entry.busy.get() > 0
     }
 
     /// The next notice; each is given once.
@@ -268,6 +268,21 @@ mod tests {
         let late = roster.enter();
         assert_eq!([notice(&early), notice(&early)], [Some(Notice::Drain), None]);
         assert_eq!(notice(&late), Some(Notice::Drain));
+    }
+
+    #[test]
+    fn while_draining_patience_is_short() {
+        let (clock, roster) = roster();
+        let (fresh, idle, busy) = (roster.enter(), roster.enter(), roster.enter());
+        drop(idle.begin());
+        let _under_way = busy.begin();
+        roster.drain();
+        for seat in [&fresh, &idle, &busy] {
+            assert_eq!(notice(seat), Some(Notice::Drain));
+        }
+        pass(&clock, &roster, 2);
+        let told = [&fresh, &idle, &busy].map(notice);
+        assert_eq!(told, [Some(Notice::Expired), Some(Notice::Expired), None]);
     }
 
     #[tokio::test]

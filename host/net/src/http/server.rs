@@ -188,15 +188,16 @@ impl Server {
     /// Binds an entrypoint, once for each worker.
     fn prepare(&self, state: &mut State, config: EntrypointConfig) -> Result<Prepared, BindError> {
         let address = config.address;
-        let refuse =
-            |source| BindError { entrypoint: config.name.clone(), address, source };
+        let refuse = |source| BindError { entrypoint: config.name.clone(), address, source };
         let is_ours = state.open.iter().any(|open| open.address.port() == address.port());
         let listeners = bind(address, self.workers.count(), !is_ours).map_err(refuse)?;
         let first = listeners.first().map(StdListener::local_addr);
         let address = first.transpose().map_err(refuse)?.unwrap_or(address);
         let tls = match &config.tls {
             None => None,
-            Some(_) => Some(self.tls(state, &config.name).map_err(io::Error::other).map_err(refuse)?),
+            Some(_) => {
+                Some(self.tls(state, &config.name).map_err(io::Error::other).map_err(refuse)?)
+            }
         };
         state.last += 1;
         Ok(Prepared { open: Open { id: state.last, config, address, tls }, listeners })

@@ -59,7 +59,7 @@ fn admit(client: &Client, mut parts: Parts) -> Result<(Box<Exchange>, Hop), Http
     if parts.method == Method::CONNECT {
         return Err(HttpError::Connect);
     }
-    let mut hop = headers::clean_request(&mut parts.headers).map_err(HttpError::Headers)?;
+    let mut hop = headers::clean_request(&mut parts.headers);
     if parts.version != Version::HTTP_11 {
         hop.upgrade = None;
     }

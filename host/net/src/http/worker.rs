@@ -121,7 +121,8 @@ impl HttpWorker {
         };
         let edge = self.edge.clone();
         let roster = Roster::new(edge.clock.clone(), edge.patience());
-        let door = Rc::new(Door { name: (*name).into(), edge, roster: roster.clone(), figures, tls });
+        let door =
+            Rc::new(Door { name: (*name).into(), edge, roster: roster.clone(), figures, tls });
         let (close, closing) = oneshot::channel();
         let figures = self.context.figures.clone();
         let task = task::spawn_local(accept(door, listener, figures, closing));

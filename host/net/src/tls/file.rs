@@ -65,9 +65,10 @@ fn load(file: &CertificateFile) -> Result<(Vec<String>, Arc<CertifiedKey>), TlsE
     if names.is_empty() {
         return Err(TlsError::Nameless { path: file.cert.clone() });
     }
-    let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(
-        |source| TlsError::Pair { cert: file.cert.clone(), key: file.key.clone(), source },
-    )?;
+    let key =
+        CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|source| {
+            TlsError::Pair { cert: file.cert.clone(), key: file.key.clone(), source }
+        })?;
     Ok((names, Arc::new(key)))
 }
 
