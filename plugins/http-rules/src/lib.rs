@@ -44,14 +44,14 @@ impl Matchers for HttpRules {
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         match (name, args.as_slice()) {
-            ("Host", [host]) => self::host(host),
+            ("Host", [host]) => host_name(host),
             ("HostRegexp", [regex]) => host_regexp(regex),
-            ("Path", [path]) => self::path(path, Op::Equals),
-            ("PathPrefix", [path]) => self::path(path, Op::Prefix),
+            ("Path", [path]) => path_text(path, Op::Equals),
+            ("PathPrefix", [path]) => path_text(path, Op::Prefix),
             ("PathRegexp", [regex]) => Ok(Predicate::test(Field::Path, Op::Regex, [*regex])),
-            ("Method", [method]) => self::method(method),
-            ("Header", [name, value]) => self::header(name, Op::Equals, value),
-            ("HeaderRegexp", [name, regex]) => self::header(name, Op::Regex, regex),
+            ("Method", [method]) => method_name(method),
+            ("Header", [name, value]) => header_line(name, Op::Equals, value),
+            ("HeaderRegexp", [name, regex]) => header_line(name, Op::Regex, regex),
             ("Query", [key, value]) => Ok(query(key, Op::Equals, value)),
             ("QueryRegexp", [key, regex]) => Ok(query(key, Op::Regex, regex)),
             // As in Traefik: `?mobile`, not `?mobile=true`.
@@ -66,7 +66,7 @@ impl Matchers for HttpRules {
 
 register!(HttpRules: Matchers);
 
-fn host(text: &str) -> Result<Predicate, MatcherError> {
+fn host_name(text: &str) -> Result<Predicate, MatcherError> {
     if text == "*" {
         return Ok(Predicate::Always);
     }
@@ -121,7 +121,7 @@ fn check_ascii(text: &str) -> Result<(), MatcherError> {
     }
 }
 
-fn path(path: &str, op: Op) -> Result<Predicate, MatcherError> {
+fn path_text(path: &str, op: Op) -> Result<Predicate, MatcherError> {
     if !path.starts_with('/') {
         return Err(MatcherError::arg(0, "must start with `/`"));
     }
@@ -129,14 +129,14 @@ fn path(path: &str, op: Op) -> Result<Predicate, MatcherError> {
 }
 
 /// Methods are case-sensitive, and all that are in use are upper case: so the rule may be in any.
-fn method(method: &str) -> Result<Predicate, MatcherError> {
+fn method_name(method: &str) -> Result<Predicate, MatcherError> {
     if !method.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-') {
         return Err(MatcherError::arg(0, format!("`{method}` is no method")));
     }
     Ok(Predicate::test(Field::Method, Op::Equals, [method.to_ascii_uppercase()]))
 }
 
-fn header(name: &str, op: Op, value: &str) -> Result<Predicate, MatcherError> {
+fn header_line(name: &str, op: Op, value: &str) -> Result<Predicate, MatcherError> {
     if !header::is_token(name) {
         return Err(MatcherError::arg(0, format!("`{name}` is no header name")));
     }
