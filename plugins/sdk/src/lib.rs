@@ -54,6 +54,7 @@
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod header;
 pub mod log;
 mod matchers;
 mod middleware;
@@ -82,11 +83,6 @@ pub use bindings::{
 };
 pub use matchers::Matchers;
 pub use middleware::{Interest, Middleware, OnRequest, OnResponse};
-pub use plugin::to_json;
-pub use plugin::{Invalid, NoConfig, Plugin};
-pub use predicate::{Field, Op, Predicate};
+pub use plugin::{Invalid, NoConfig, Plugin, to_json};
+pub use predicate::{Field, Op, Predicate, is_ip_range};
 pub use provider::Provider;
-/// Derives the schema of a configuration.
-pub use schemars;
-/// Reads a configuration.
-pub use serde;

@@ -108,13 +108,6 @@ impl Interest {
     }
 }
 
-impl Header {
-    /// One header line.
-    pub fn new(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), value: value.into() }
-    }
-}
-
 impl Action {
     /// Replaces all lines of a request header by one.
     pub fn set_request_header(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {

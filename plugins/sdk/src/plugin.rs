@@ -58,6 +58,18 @@ impl Invalid {
         Self(vec![FieldError { path: path.into(), message: message.into() }])
     }
 
+    /// No problem yet: [`add`](Self::add) them, and end with [`or`](Self::or).
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Adds what a check of one place found, if it found something.
+    pub fn check(&mut self, path: impl FnOnce() -> String, outcome: Result<(), String>) {
+        if let Err(message) = outcome {
+            self.add(path(), message);
+        }
+    }
+
     /// Adds a problem.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(FieldError { path: path.into(), message: message.into() });
@@ -70,6 +82,11 @@ impl Invalid {
     /// The problems, if there are any.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// A key as a segment of a JSON Pointer.
+    pub fn segment(key: &str) -> String {
+        key.replace('~', "~0").replace('/', "~1")
     }
 
     pub(crate) fn into_errors(self) -> Vec<FieldError> {

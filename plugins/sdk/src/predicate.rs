@@ -1,5 +1,7 @@
 //! Predicates over a request, written as a tree and handed to the host as an arena.
 
+use std::net::IpAddr;
+
 use crate::bindings::imports::predicate as wire;
 
 pub use wire::{Field, Op};
@@ -55,6 +57,16 @@ impl Predicate {
     }
 }
 
+/// Whether [`Op::Cidr`] takes this: an IP address, or one with the length of a prefix (RFC 4632).
+pub fn is_ip_range(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else {
+        return text.parse::<IpAddr>().is_ok();
+    };
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    length.parse::<u8>().is_ok_and(|length| length <= most)
+}
+
 fn push(predicate: Predicate, nodes: &mut Vec<wire::Node>) -> u32 {
     let node = match predicate {
         Predicate::Always => wire::Node::Always,
@@ -84,5 +96,15 @@ mod tests {
         assert_eq!(arena.root, 3);
         assert_eq!(arena.nodes[1], wire::Node::Not(0));
         assert_eq!(arena.nodes[3], wire::Node::All(vec![1, 2]));
+    }
+
+    #[test]
+    fn ranges_are_addresses_and_networks() {
+        for good in ["10.0.0.1", "10.0.0.0/8", "0.0.0.0/0", "::1", "2001:db8::/32"] {
+            assert!(is_ip_range(good), "{good}");
+        }
+        for bad in ["", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "::/129", "localhost", "1/8"] {
+            assert!(!is_ip_range(bad), "{bad}");
+        }
     }
 }

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use portolan_plugin::{
     Invalid, Middleware, OnRequest, Plugin, Reply, Request, Verdict, Version, register,
-    schemars::JsonSchema,
-    serde::{Deserialize, Serialize},
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// `[http.middlewares.<name>.whoami]`
 #[derive(Default, Deserialize, JsonSchema)]
-#[serde(crate = "portolan_plugin::serde", default, deny_unknown_fields, rename_all = "kebab-case")]
-#[schemars(crate = "portolan_plugin::schemars")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
     /// A name to answer with, to tell several apart.
     name: String,
@@ -48,7 +47,7 @@ register!(Whoami: Middleware + OnRequest);
 
 /// What is told. The order of the fields is that of `traefik/whoami`'s JSON.
 #[derive(Serialize)]
-#[serde(crate = "portolan_plugin::serde", rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct Seen {
     #[serde(skip_serializing_if = "String::is_empty")]
     name: String,
