@@ -3,20 +3,29 @@
 //! **Invariant:** nothing here touches a socket, a file, a clock or a task, so nothing here can
 //! fail on the outside world. A file names only files that stand above it in this list.
 
-pub mod balance;
-pub mod exchange;
+pub mod name;
+pub mod problem;
+pub mod metric;
 pub mod figure;
 pub mod item;
-pub mod live;
-pub mod metric;
-pub mod middleware;
-pub mod name;
-pub mod plugin;
-pub mod port;
-pub mod problem;
-pub mod route;
-pub mod router;
+pub mod target;
+pub mod exchange;
+pub mod edit;
 pub mod rule;
+pub mod hook;
+pub mod middleware;
+pub mod plan;
+pub mod port;
+pub mod matcher;
+pub mod plugin;
+pub mod backend;
+pub mod balance;
 pub mod service;
-pub mod snapshot;
+pub mod router;
+pub mod route;
+pub mod explain;
 pub mod zone;
+pub mod snapshot;
+pub mod live;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;

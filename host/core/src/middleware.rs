@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::{exchange::Reply, name::ObjectName, port::Hooks, rule::Predicate};
+use crate::{exchange::Reply, hook::Hooks, name::ObjectName, rule::Predicate};
 
 /// Work that is done without entering a plugin. The meanings are those of `middleware.wit`.
 #[derive(Clone, Debug)]

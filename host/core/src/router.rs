@@ -3,42 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    figure::{Counter, Histogram},
-    middleware::Middleware,
-    name::ObjectName,
-    rule::Predicate,
+    figure::TrafficFigures, middleware::Middleware, name::ObjectName, rule::Predicate,
     service::Service,
 };
-
-/// Requests that went through a router, a service or an entrypoint, and their outcomes.
-#[derive(Debug)]
-pub struct TrafficFigures {
-    /// Answers by the first digit of their status: `[1xx, 2xx, 3xx, 4xx, 5xx]`.
-    pub responses: [Counter; 5],
-    /// From the first byte of the request to the head of the response.
-    pub duration: Histogram,
-    /// Requests answered with 502, 503 or 504 by Portolan itself.
-    pub failures: Counter,
-}
-
-impl Default for TrafficFigures {
-    fn default() -> Self {
-        Self {
-            responses: Default::default(),
-            duration: Histogram::starting_at(100_000),
-            failures: Counter::default(),
-        }
-    }
-}
-
-impl TrafficFigures {
-    /// Records an answer.
-    pub fn record(&self, status: http::StatusCode, nanos: u64) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.responses[class].increment();
-        self.duration.record(nanos);
-    }
-}
 
 /// A router that works: everything it names is there.
 #[derive(Debug)]

@@ -1,5 +1,27 @@
 //! The rule language: text to expression to predicate to an answer.
+//!
+//! [`Rule::parse`] reads the text; `matcher` asks plugins what its calls mean; what comes out is a
+//! [`Predicate`], which is evaluated natively and indexed by [`Hosts`] and [`Paths`].
 
-pub mod predicate;
+mod error;
+mod expression;
+mod lex;
+mod parse;
+mod field;
+mod check;
+mod predicate;
+mod evaluate;
+mod index;
+mod words;
 
-pub use predicate::{Field, Op, Predicate, Test};
+pub use error::{RuleError, RuleFault, Span};
+pub(crate) use evaluate::Facts;
+pub use expression::{Argument, Call, Expression, Rule};
+pub use field::{Field, Op};
+pub use index::{Demand, HostPattern, Hosts, PathPattern, Paths};
+pub use predicate::{Predicate, Test};
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod predicate_tests;

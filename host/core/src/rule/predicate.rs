@@ -1,79 +1,161 @@
 //! What matchers compile to: a tree that is checked once and evaluated natively.
+//!
+//! **Invariant:** a [`Test`] that exists was checked: its patterns compile, and its comparison
+//! makes sense for its field.
 
-/// What is looked at. The meanings are those of `matcher.wit`.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Field {
-    /// The method, as sent.
-    Method,
-    /// `http` or `https`.
-    Scheme,
-    /// The canonical host name.
-    Host,
-    /// The path as routing sees it.
-    Path,
-    /// The decoded values of a query parameter.
-    Query(String),
-    /// The values of a header.
-    Header(http::HeaderName),
-    /// The value of a cookie.
-    Cookie(String),
-    /// The address of the peer.
-    ClientIp,
-    /// The name in the TLS handshake.
-    Sni,
-    /// The name of the entrypoint.
-    Entrypoint,
-}
+use std::{fmt, sync::Arc};
 
-/// How it is compared. The meanings are those of `matcher.wit`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Op {
-    /// Is there at all.
-    Exists,
-    /// Byte for byte.
-    Equals,
-    /// Without regard to ASCII case.
-    EqualsIgnoreCase,
-    /// Starts with.
-    Prefix,
-    /// Starts with, at a segment border.
-    PathPrefix,
-    /// Ends with.
-    Suffix,
-    /// Is part of it.
-    Contains,
-    /// Exactly one label in place of the star.
-    Wildcard,
-    /// A regular expression, found anywhere.
-    Regex,
-    /// An IP address or network.
-    Cidr,
-}
+use super::{
+    check::Check,
+    field::{Field, Op},
+};
 
-/// A comparison as a plugin gives it: checked and compiled by [`Test::new`].
-#[derive(Clone, Debug)]
-pub struct Test {
-    /// What is looked at.
-    pub field: Field,
-    /// How it is compared.
-    pub op: Op,
-    /// With what.
-    pub values: Vec<String>,
+/// A comparison, checked and compiled. Cloning it shares it.
+#[derive(Clone)]
+pub struct Test(Arc<Inner>);
+
+struct Inner {
+    field: Field,
+    op: Op,
+    values: Vec<String>,
+    check: Check,
 }
 
 /// A condition on a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Predicate {
     /// True.
     Always,
     /// False.
     Never,
-    /// All of them.
-    All(Vec<Predicate>),
-    /// Any of them.
-    Any(Vec<Predicate>),
+    /// All of them; of none: true.
+    All(Vec<Self>),
+    /// Any of them; of none: false.
+    Any(Vec<Self>),
     /// The opposite.
-    Not(Box<Predicate>),
+    Not(Box<Self>),
     /// A comparison.
     Test(Test),
+}
+
+impl Test {
+    /// Checks and compiles a comparison. The error is one sentence in lower case, without a full
+    /// stop.
+    pub fn new(field: Field, op: Op, values: Vec<String>) -> Result<Self, String> {
+        let check = Check::compile(&field, op, &values)?;
+        Ok(Self(Arc::new(Inner { field, op, values, check })))
+    }
+
+    /// What is looked at.
+    pub fn field(&self) -> &Field {
+        &self.0.field
+    }
+
+    /// How it is compared.
+    pub fn op(&self) -> Op {
+        self.0.op
+    }
+
+    /// With what, as it was given.
+    pub fn values(&self) -> &[String] {
+        &self.0.values
+    }
+
+    pub(super) fn check(&self) -> &Check {
+        &self.0.check
+    }
+}
+
+impl fmt::Debug for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?} {:?}", self.field(), self.op(), self.values())
+    }
+}
+
+impl PartialEq for Test {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.field() == other.field()
+                && self.op() == other.op()
+                && self.values() == other.values())
+    }
+}
+
+impl Eq for Test {}
+
+impl Predicate {
+    /// The same condition, smaller: constants folded, nested lists and double negations
+    /// flattened.
+    #[must_use]
+    pub fn simplify(self) -> Self {
+        match self {
+            Self::All(parts) => fold(parts, &Self::Always, &Self::Never, Self::All),
+            Self::Any(parts) => fold(parts, &Self::Never, &Self::Always, Self::Any),
+            Self::Not(inner) => match inner.simplify() {
+                Self::Always => Self::Never,
+                Self::Never => Self::Always,
+                Self::Not(inner) => *inner,
+                inner => Self::Not(Box::new(inner)),
+            },
+            Self::Test(test) if test.check().is_always() => Self::Always,
+            leaf => leaf,
+        }
+    }
+
+    /// The same condition with some of its tests decided.
+    #[must_use]
+    pub(crate) fn assume(&self, decide: &impl Fn(&Test) -> Option<bool>) -> Self {
+        let all = |parts: &[Self]| parts.iter().map(|part| part.assume(decide)).collect();
+        let assumed = match self {
+            Self::All(parts) => Self::All(all(parts)),
+            Self::Any(parts) => Self::Any(all(parts)),
+            Self::Not(inner) => Self::Not(Box::new(inner.assume(decide))),
+            Self::Test(test) => match decide(test) {
+                Some(true) => Self::Always,
+                Some(false) => Self::Never,
+                None => Self::Test(test.clone()),
+            },
+            Self::Always => Self::Always,
+            Self::Never => Self::Never,
+        };
+        assumed.simplify()
+    }
+
+    /// How many comparisons it has.
+    pub fn tests(&self) -> usize {
+        match self {
+            Self::Always | Self::Never => 0,
+            Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::tests).sum(),
+            Self::Not(inner) => inner.tests(),
+            Self::Test(_) => 1,
+        }
+    }
+}
+
+/// Joins parts, of which `neutral` changes nothing and `ruling` decides all.
+fn fold(
+    parts: Vec<Predicate>,
+    neutral: &Predicate,
+    ruling: &Predicate,
+    join: fn(Vec<Predicate>) -> Predicate,
+) -> Predicate {
+    let mut kept = Vec::with_capacity(parts.len());
+    for part in parts {
+        let part = part.simplify();
+        if part == *ruling {
+            return part;
+        }
+        let is_same_join =
+            std::mem::discriminant(&part) == std::mem::discriminant(&join(Vec::new()));
+        match part {
+            Predicate::All(inner) | Predicate::Any(inner) if is_same_join => kept.extend(inner),
+            part if part == *neutral => {}
+            part => kept.push(part),
+        }
+    }
+    match kept.len() {
+        0 => neutral.clone(),
+        1 => kept.remove(0),
+        _ => join(kept),
+    }
 }

@@ -1,0 +1,211 @@
+//! What a predicate demands of host and path, so that a table finds the few routers that can match.
+//!
+//! **Invariant:** a demand is never too narrow: where it is not open, a request that fits none of
+//! its patterns cannot make the predicate true.
+
+use std::fmt;
+
+use super::{
+    check::host_name,
+    field::{Field, Op},
+    predicate::{Predicate, Test},
+};
+
+/// Above this many pairs a conjunction is not worked out, only narrowed by one of its sides.
+const MAX_PAIRS: usize = 4096;
+
+/// Values of which one is needed, unless the demand is open.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Demand<P> {
+    /// In the order in which the rule names them, each once.
+    pub patterns: Vec<P>,
+    /// Whether it can be true without any of the patterns.
+    pub open: bool,
+}
+
+/// The hosts that a predicate demands.
+pub type Hosts = Demand<HostPattern>;
+
+/// The paths that a predicate demands.
+pub type Paths = Demand<PathPattern>;
+
+/// A host that a rule names.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum HostPattern {
+    /// `a.example.com`
+    Exact(String),
+    /// `example.com`, written `*.example.com`: exactly one label in place of the star.
+    Below(String),
+}
+
+/// A path that a rule names.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum PathPattern {
+    /// This path.
+    Exact(String),
+    /// All that start with this.
+    Prefix(String),
+}
+
+impl Predicate {
+    /// The hosts that it demands: of ``Host(`a`) && Path(`/b`) || Host(`c`)``, `a` and `c`.
+    pub fn hosts(&self) -> Hosts {
+        demand(self)
+    }
+
+    /// The paths that it demands.
+    pub fn paths(&self) -> Paths {
+        demand(self)
+    }
+}
+
+impl Test {
+    /// Whether it is true for every request that fits the pattern, as far as can be told.
+    pub(crate) fn demands(&self, pattern: &HostPattern) -> bool {
+        HostPattern::of(self).is_some_and(|patterns| patterns.contains(pattern))
+    }
+}
+
+/// A kind of value that can be demanded.
+pub(crate) trait Pattern: Clone + PartialEq {
+    /// The patterns of which a test demands one; `None` where it demands none of this kind.
+    fn of(test: &Test) -> Option<Vec<Self>>;
+
+    /// What fits both.
+    fn meet(&self, other: &Self) -> Option<Self>;
+}
+
+impl Pattern for HostPattern {
+    fn of(test: &Test) -> Option<Vec<Self>> {
+        let names = test.values().iter().map(|value| host_name(value));
+        match (test.field(), test.op()) {
+            (Field::Host, Op::Equals | Op::EqualsIgnoreCase) => {
+                Some(names.map(Self::Exact).collect())
+            }
+            (Field::Host, Op::Wildcard) => names
+                .map(|name| match name.strip_prefix('*') {
+                    Some("") => None,
+                    Some(suffix) => {
+                        suffix.strip_prefix('.').map(|rest| Self::Below(rest.to_owned()))
+                    }
+                    None => Some(Self::Exact(name)),
+                })
+                .collect(),
+            _ => None,
+        }
+    }
+
+    fn meet(&self, other: &Self) -> Option<Self> {
+        let is_below = |host: &str, parent: &str| {
+            host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent)
+        };
+        match (self, other) {
+            (one, two) if one == two => Some(one.clone()),
+            (exact @ Self::Exact(host), Self::Below(parent))
+            | (Self::Below(parent), exact @ Self::Exact(host)) => {
+                is_below(host, parent).then(|| exact.clone())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Pattern for PathPattern {
+    fn of(test: &Test) -> Option<Vec<Self>> {
+        let paths = test.values().iter().cloned();
+        match (test.field(), test.op()) {
+            (Field::Path, Op::Equals) => Some(paths.map(Self::Exact).collect()),
+            (Field::Path, Op::Prefix | Op::PathPrefix) => Some(paths.map(Self::Prefix).collect()),
+            _ => None,
+        }
+    }
+
+    fn meet(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (one, two) if one == two => Some(one.clone()),
+            (longer @ (Self::Exact(path) | Self::Prefix(path)), Self::Prefix(prefix))
+                if path.starts_with(prefix.as_str()) =>
+            {
+                Some(longer.clone())
+            }
+            (Self::Prefix(prefix), longer @ (Self::Exact(path) | Self::Prefix(path)))
+                if path.starts_with(prefix.as_str()) =>
+            {
+                Some(longer.clone())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn demand<P: Pattern>(predicate: &Predicate) -> Demand<P> {
+    match predicate {
+        Predicate::Always | Predicate::Not(_) => Demand { patterns: Vec::new(), open: true },
+        Predicate::Never => Demand { patterns: Vec::new(), open: false },
+        Predicate::Test(test) => match P::of(test) {
+            Some(patterns) => Demand { patterns: unique(patterns), open: false },
+            None => Demand { patterns: Vec::new(), open: true },
+        },
+        Predicate::Any(branches) => {
+            let demands: Vec<Demand<P>> = branches.iter().map(demand).collect();
+            let open = demands.iter().any(|demand| demand.open);
+            let patterns = demands.into_iter().flat_map(|demand| demand.patterns).collect();
+            Demand { patterns: unique(patterns), open }
+        }
+        Predicate::All(parts) => {
+            let whole = Demand { patterns: Vec::new(), open: true };
+            parts.iter().map(demand).fold(whole, both)
+        }
+    }
+}
+
+/// `(a || x) && (b || y)` is `a && b || a && y || x && b || x && y`.
+fn both<P: Pattern>(one: Demand<P>, two: Demand<P>) -> Demand<P> {
+    if one.patterns.len() * two.patterns.len() > MAX_PAIRS {
+        return if one.open { two } else { one };
+    }
+    let mut patterns: Vec<P> = Vec::new();
+    for a in &one.patterns {
+        patterns.extend(two.patterns.iter().filter_map(|b| a.meet(b)));
+    }
+    if two.open {
+        patterns.extend(one.patterns);
+    }
+    if one.open {
+        patterns.extend(two.patterns);
+    }
+    Demand { patterns: unique(patterns), open: one.open && two.open }
+}
+
+fn unique<P: PartialEq>(patterns: Vec<P>) -> Vec<P> {
+    // Rules name a handful of hosts; thousands come from one list, which names each once.
+    if patterns.len() > MAX_PAIRS {
+        return patterns;
+    }
+    let mut kept = Vec::with_capacity(patterns.len());
+    for pattern in patterns {
+        if !kept.contains(&pattern) {
+            kept.push(pattern);
+        }
+    }
+    kept
+}
+
+impl Hosts {
+    /// As DNS and certificates name them: lower case, `*.example.com` for a wildcard, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.patterns.iter().map(ToString::to_string).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Below(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}
