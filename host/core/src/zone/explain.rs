@@ -1,0 +1,136 @@
+//! Names and answers for people: the API, the dashboard, `portolan explain`.
+
+use std::fmt::Write as _;
+
+use super::{
+    Zones,
+    answer::{Answer, RecordSet},
+    grammar::Meaning,
+    name::{self, Name, Text},
+    record::{self, RecordType},
+    table::{Entry, Kind},
+};
+
+/// A name that is answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NameView {
+    /// Without a dot at its end.
+    pub name: String,
+    /// The zone that it lies in; `None`: it is answered outside every zone.
+    pub zone: Option<String>,
+    /// Where it comes from.
+    pub kind: Kind,
+    /// `60 A 10.0.0.7`: TTL, type and data in presentation form.
+    pub records: Vec<String>,
+    /// How many instances are answered, and how many there are; for names of services.
+    pub instances: Option<(u16, u16)>,
+}
+
+impl Zones {
+    /// Every name that is answered, in no order that means anything. Names that only exist because
+    /// there are names below them, and those that every resolver knows, are left out.
+    pub fn names(&self) -> impl Iterator<Item = NameView> + '_ {
+        let is_shown =
+            |entry: &Entry<'_>| !matches!(entry.about.kind, Kind::BuiltIn | Kind::Implied);
+        let is_ours =
+            |entry: &Entry<'_>| entry.about.kind != Kind::Zone || self.is_configured(entry);
+        self.table
+            .entries()
+            .filter(move |entry| is_shown(entry) && is_ours(entry))
+            .map(|entry| self.view(&entry))
+    }
+
+    fn is_configured(&self, entry: &Entry<'_>) -> bool {
+        usize::from(entry.about.zone) < self.configured
+    }
+
+    fn view(&self, entry: &Entry<'_>) -> NameView {
+        let zone = self.zones.get(usize::from(entry.about.zone));
+        let is_of_instances = matches!(entry.about.kind, Kind::Service | Kind::Tag);
+        NameView {
+            name: Text(entry.name).to_string(),
+            zone: zone.map(|zone| Text(&zone.origin).to_string()),
+            kind: entry.about.kind,
+            records: entry.sets().flat_map(|(_, records)| texts(&records)).collect(),
+            instances: is_of_instances.then_some((entry.about.usable, entry.about.total)),
+        }
+    }
+
+    /// What is answered to a question for the address of a name, and why, in a few plain lines.
+    pub fn explain(&self, text: &str) -> String {
+        let name = match Name::parse(text) {
+            Ok(name) => name.to_lower(),
+            Err(error) => return format!("`{text}` is not a name: {error}\n"),
+        };
+        let mut told = String::new();
+        let rtypes = [RecordType::A, RecordType::AAAA];
+        for rtype in rtypes {
+            let line = match self.answer(name.as_bytes(), rtype) {
+                Answer::Records(records) | Answer::Alias(records) => texts(&records).join(", "),
+                Answer::NoData(_) => format!("no {rtype} record"),
+                Answer::NoSuchName(_) => "NXDOMAIN".to_owned(),
+                Answer::NotSynced => "SERVFAIL until every provider has answered".to_owned(),
+                Answer::NotOurs => "not ours, forwarded".to_owned(),
+            };
+            // Writing to a string cannot fail.
+            _ = writeln!(told, "{rtype}: {line}");
+        }
+        _ = writeln!(told, "because: {}", self.reason(name.as_bytes()));
+        told
+    }
+
+    fn reason(&self, wire: &[u8]) -> String {
+        if let Some(entry) = self.table.find(wire) {
+            return reason_of(&entry);
+        }
+        let mut suffix = wire;
+        while let Some(parent) = name::parent(suffix) {
+            if let Some(entry) = self.wildcard(parent) {
+                return format!("{}, by the wildcard `{}`", reason_of(&entry), Text(entry.name));
+            }
+            let zone = self.table.find(parent).map(|entry| usize::from(entry.about.zone));
+            if let Some(zone) = zone.and_then(|place| self.zones.get(place)) {
+                let origin = Text(&zone.origin);
+                return match zone.grammar.read(wire, &zone.origin, RecordType::A) {
+                    Meaning::Same(short) => match self.table.find(short.as_bytes()) {
+                        Some(entry) => {
+                            format!("{}, as `{}`", reason_of(&entry), Text(entry.name))
+                        }
+                        None => format!("the zone `{origin}` has no such name"),
+                    },
+                    Meaning::Address(_) => "the name spells the address".to_owned(),
+                    Meaning::Nothing => "there are names below it".to_owned(),
+                    Meaning::Unknown => format!("the zone `{origin}` has no such name"),
+                };
+            }
+            suffix = parent;
+        }
+        "no zone and no router has this name".to_owned()
+    }
+}
+
+fn reason_of(entry: &Entry<'_>) -> String {
+    let about = &entry.about;
+    match about.kind {
+        Kind::Static => "a static record".to_owned(),
+        Kind::Router => "the host of a live router leads to the edge addresses".to_owned(),
+        Kind::Service | Kind::Tag => {
+            let service = entry.name.get(usize::from(about.subject)..).unwrap_or_default();
+            let service = name::labels(service).next().unwrap_or_default();
+            let with_tag = if about.kind == Kind::Tag { " with this tag" } else { "" };
+            let service = String::from_utf8_lossy(service);
+            let (usable, total) = (about.usable, about.total);
+            let noun = if total == 1 { "instance" } else { "instances" };
+            format!("{usable} of {total} {noun} of `{service}`{with_tag} can be used")
+        }
+        Kind::Node => "the address of a node".to_owned(),
+        Kind::Reverse => "an address of the catalog or of a static record".to_owned(),
+        Kind::Zone => "the zone itself, or its name server".to_owned(),
+        Kind::BuiltIn => "a name that every resolver knows (RFC 6761)".to_owned(),
+        Kind::Implied => "there are names below it".to_owned(),
+    }
+}
+
+fn texts(records: &RecordSet<'_>) -> Vec<String> {
+    records.in_order().map(|record| record::body_text(record.body)).collect()
+}
