@@ -11,14 +11,14 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 use portolan_core::{
     balance::Balancer,
-    figure::Histogram,
+    figure::{Histogram, TrafficFigures},
     item::Health,
     live::{Publisher, live},
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
     name::ObjectName,
     plugin::{PluginFigures, PluginInfo, Want},
     problem::Problem,
-    router::{Router, TrafficFigures},
+    router::Router,
     rule::Predicate,
     service::{Backend, BackendFigures, LoadBalancer, Scheme, Service},
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},

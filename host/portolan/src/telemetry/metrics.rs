@@ -15,7 +15,7 @@ use portolan_core::{
     figure::Histogram,
     metric::{self, Kind, Metric},
     plugin::PluginFigures,
-    router::TrafficFigures,
+    figure::TrafficFigures,
     service::{Backend, Service},
     snapshot::{Entry, Snapshot, Status},
 };

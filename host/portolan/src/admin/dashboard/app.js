@@ -142,8 +142,8 @@ function soundings(overview) {
   const down = ours.backends.total - ours.backends.usable;
   return [
     ["Requests", perSecond(requests) || "–", "per second", spark(history.requests)],
-    ["Errors", perSecond(errors) || "–", "5xx per second", null, errors > 0 && "bad"],
-    ["DNS", perSecond(questions) || "–", "questions per second", spark(history.queries)],
+    ["5xx", perSecond(errors) || "–", "per second", null, errors > 0 && "bad"],
+    ["DNS questions", perSecond(questions) || "–", "per second", spark(history.queries)],
     ["In flight", count(ours.backends.inFlight), "requests"],
     ["Backends", `${count(ours.backends.usable)}/${count(ours.backends.total)}`, down > 0 ? `${count(down)} out of use` : "all usable", null, down > 0 && "warn"],
     ["Snapshot", `#${count(ours.generation)}`, `${span(ours.publishedAge)} old`],

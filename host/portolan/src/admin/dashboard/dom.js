@@ -48,14 +48,14 @@ export function fill(body, columns, rows) {
     old.delete(key);
     if (!row) {
       row = h("tr", { role: "row", "data-key": key }, cells.map((_, index) =>
-        h("td", { role: "cell", "data-label": columns[index].title, class: columns[index].num && "num" })));
+        h("td", { role: "cell", "data-label": columns[index].title, class: columns[index].num && "num" }, h("div"))));
     }
     if (row.dataset.mark !== (mark ?? "")) row.dataset.mark = mark ?? "";
     cells.forEach((cell, index) => {
       const node = row.children[index];
       if (node.said === cell.text) return;
       node.said = cell.text;
-      node.replaceChildren(...[cell.build ? cell.build() : cell.text].flat(9).filter((it) => it !== null && it !== undefined && it !== false));
+      node.firstChild.replaceChildren(...[cell.build ? cell.build() : cell.text].flat(9).filter((it) => it !== null && it !== undefined && it !== false));
       node.classList.toggle("void", node.textContent === "");
     });
     if (place === row) place = row.nextElementSibling;

@@ -182,7 +182,7 @@ const CAUSES = [["deadlines", "too slow"], ["outOfMemory", "too much memory"], [
 const plugins = {
   id: "plugins", path: "/api/plugins", empty: "No plugin is loaded.",
   columns: [{ title: "Plugin" }, { title: "Kind" }, { title: "State" }, { title: "Calls", num: true }, { title: "calls/s", num: true },
-    { title: "p50", num: true }, { title: "p99", num: true }, { title: "Failed" }, { title: "Memory", num: true }],
+    { title: "p50", num: true }, { title: "p99", num: true }, { title: "Failed", num: true }, { title: "Memory", num: true }],
   row: (it) => ({
     key: it.name,
     mark: MOODS[it.state],
@@ -200,7 +200,8 @@ const plugins = {
       cell(nanos(it.figures.duration.p99)),
       cell(CAUSES.map(([key, text]) => [it.figures[key], text]).filter(([times]) => times > 0), (causes) =>
         causes.length === 0 ? "0" : causes.map(([times, text]) => h("p", { class: "alarm" }, `${count(times)} ${text}`))),
-      cell([it.figures.memory, it.figures.instances], ([memory, instances]) => [bytes(memory), h("p", { class: "why" }, `${count(instances)} instances`)]),
+      cell([it.figures.memory, it.figures.instances, it.figures.instantiations], ([memory, alive, made]) => [
+        bytes(memory), h("p", { class: "why", title: `${count(made)} made so far` }, `${count(alive)} instances`)]),
     ],
   }),
 };
@@ -215,7 +216,6 @@ function facts(it) {
     ...it.wants.map((want) => ["Asks for", `\`${want.capability}\` ${want.scope.join(", ")}: ${want.reason}`]),
     ...(it.grants.length > 0 ? [["Granted", it.grants.map((grant) => `\`${grant}\``).join(", ")]] : []),
     ...(it.matchers.length > 0 ? [["Matchers", it.matchers.map((name) => `\`${name}\``).join(", ")]] : []),
-    ["Made", `${count(it.figures.instantiations)} instances so far`],
   ];
 }
 
