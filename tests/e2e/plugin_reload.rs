@@ -99,7 +99,7 @@ async fn a_bad_replacement_leaves_the_old_one_serving_and_says_why() {
     config.uninstall("hello-header");
     eventually(
         || async { portolan.api("/api/plugins").await.to_string() },
-        |plugins| plugins.contains("\"deleted\":true"),
+        |plugins| plugins.contains("\"state\":\"deleted\""),
     )
     .await;
     assert_eq!(hello(&portolan).await, "1");

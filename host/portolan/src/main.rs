@@ -1,56 +1,69 @@
-//! The `portolan` process: read the config, start, wait for a signal, drain.
-
-#![expect(dead_code, unused_imports, reason = "the rooms are wired together elsewhere")]
+//! The `portolan` process: read the configuration, do what the command line says.
 
 mod admin;
-mod control;
-mod telemetry;
-
+mod app;
 mod args;
 mod config;
 mod control;
 mod signal;
 mod telemetry;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
+use anyhow::Context as _;
 use clap::Parser as _;
 
 use args::{Args, Command};
+use config::{Colour, Loaded, Report};
+
+/// Many small allocations on many threads: what it is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The configuration, or an argument, is wrong. What clap uses as well.
 const EXIT_WRONG: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let file = args.config.clone();
-    let loaded = match config::load(file.as_deref()) {
+    let loaded = match config::load(args.config.as_deref()) {
         Ok(loaded) => loaded,
-        Err(report) => return refuse(&report),
+        Err(report) => {
+            show(&report, &mut io::stderr(), Colour::of(&io::stderr()));
+            return ExitCode::from(EXIT_WRONG);
+        }
     };
-    match args.command() {
-        Command::Check => check(&loaded),
-        Command::Run | Command::Plugins(_) | Command::Explain(_) => ExitCode::SUCCESS,
-    }
+    let done = match args.command() {
+        Command::Run => app::run(loaded),
+        Command::Check => check(loaded),
+        Command::Plugins(plugins) => app::ask::plugins(&loaded, plugins.json),
+        Command::Explain(explain) => app::ask::explain(&loaded, &explain),
+    };
+    done.unwrap_or_else(|error| {
+        // Nobody reads it: the exit code says it too.
+        drop(writeln!(io::stderr(), "error: {error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
-fn check(loaded: &config::Loaded) -> ExitCode {
+fn check(mut loaded: Loaded) -> anyhow::Result<ExitCode> {
+    app::offline::check(&mut loaded)?;
     if loaded.report.has_errors() {
-        return refuse(&loaded.report);
+        show(&loaded.report, &mut io::stderr(), Colour::of(&io::stderr()));
+        return Ok(ExitCode::from(EXIT_WRONG));
     }
-    let mut stdout = std::io::stdout();
+    let mut stdout = io::stdout();
     if !loaded.report.is_empty() {
-        let colour = config::Colour::of(&stdout);
-        stdout.write_all(loaded.report.render(colour).as_bytes()).ok();
+        show(&loaded.report, &mut stdout, Colour::of(&io::stdout()));
     }
-    writeln!(stdout, "{}", loaded.summary()).ok();
-    ExitCode::SUCCESS
+    writeln!(stdout, "{}", loaded.summary()).context("cannot write")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Every problem, each at its line.
-fn refuse(report: &config::Report) -> ExitCode {
-    let mut stderr = std::io::stderr();
-    let colour = config::Colour::of(&stderr);
-    stderr.write_all(report.render(colour).as_bytes()).ok();
-    ExitCode::from(EXIT_WRONG)
+fn show(report: &Report, to: &mut dyn io::Write, colour: Colour) {
+    // Nobody reads it: the exit code says it too.
+    drop(to.write_all(report.render(colour).as_bytes()));
 }

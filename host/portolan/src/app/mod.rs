@@ -4,6 +4,7 @@
 //! what it listens with; `insight` is what the data plane tells the admin API; `offline` is what the
 //! command line does without a running process.
 
+pub(crate) mod ask;
 mod embedded;
 mod insight;
 mod listeners;
@@ -70,7 +71,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let listeners = open(&server, &reader, &board, draining);
     let start = Start {
         loaded,
-        host: Arc::new(host(&config)?),
+        host: host(&config)?,
         embedded: embedded::PLUGINS,
         publisher,
         listeners: Box::new(listeners),
@@ -137,15 +138,25 @@ fn create_folders(config: &Config) -> anyhow::Result<()> {
 fn start_server(config: &Config, reader: &Live) -> anyhow::Result<Server> {
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let http = HttpConfig { authority: Some(config.data_dir.join("ca")), ..HttpConfig::default() };
-    Server::start(http, reader.clone(), config.threads.unwrap_or_else(cores))
-        .context("cannot start the workers")
+    let server = Server::start(http, reader.clone(), config.threads.unwrap_or_else(cores));
+    let server = server.context("cannot start the workers")?;
+    server.workers().run(|_| {
+        Box::new(|_| {
+            Host::prepare_thread();
+            Box::pin(std::future::ready(()))
+        })
+    });
+    Ok(server)
 }
 
 /// Runs guests within the limits of the configuration.
 pub(super) fn host(config: &Config) -> anyhow::Result<Host> {
-    let mut limits = HostConfig::new(config.data_dir.join("cache"));
-    limits.memory_limit = usize::try_from(config.plugins.memory_limit.0).unwrap_or(usize::MAX);
-    limits.time_limit = config.plugins.time_limit;
+    let limits = HostConfig {
+        cache_dir: Some(config.data_dir.join("cache")),
+        instance_memory: usize::try_from(config.plugins.memory_limit.0).unwrap_or(usize::MAX),
+        call_limit: config.plugins.time_limit,
+        ..HostConfig::default()
+    };
     Host::new(limits).context("cannot start the plugin host")
 }
 

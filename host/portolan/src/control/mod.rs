@@ -6,6 +6,7 @@
 pub(crate) mod board;
 pub(crate) mod event;
 mod plugins;
+pub(crate) mod preview;
 mod provider;
 mod sources;
 mod state;
@@ -18,15 +19,16 @@ use portolan_core::{
     item::{Fragment, Item, Update},
     live::Publisher,
     name::{fold, nearest},
+    port::BindError,
     problem::{Problem, Severity},
     snapshot::Snapshot,
     zone::DnsConfig,
 };
-use portolan_wasm::{Grants, Host, Watcher};
+use portolan_wasm::{Grants, Host, PluginWatch};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    config::{self, Config, Place, Report},
+    config::{self, Config, Place, Report, model},
     telemetry::Telemetry,
 };
 use board::{Board, EntrypointReport, SharedBoard};
@@ -50,7 +52,7 @@ pub(crate) struct Start {
     /// The configuration, read.
     pub(crate) loaded: config::Loaded,
     /// Runs guests.
-    pub(crate) host: Arc<Host>,
+    pub(crate) host: Host,
     /// The plugins in the binary: stem and bytes.
     pub(crate) embedded: &'static [(&'static str, &'static [u8])],
     /// Publishes snapshots.
@@ -74,7 +76,6 @@ pub(crate) struct Controller {
     config_problems: Vec<Problem>,
     config_loaded: SystemTime,
     started: SystemTime,
-    host: Arc<Host>,
     plugins: Plugins,
     sources: Sources,
     assembler: Assembler,
@@ -86,9 +87,11 @@ pub(crate) struct Controller {
     telemetry: Telemetry,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
-    plugin_watcher: Watcher,
+    plugin_watch: PluginWatch,
 }
 
+/// The largest plugin file that is read, in bytes.
+const MAX_PLUGIN: usize = 64 << 20;
 /// A burst of events is taken in by one turn; more than this waits for the next.
 const EVENTS: usize = 256;
 
@@ -99,8 +102,8 @@ impl Controller {
         let Start { loaded, host, embedded, publisher, listeners, board, telemetry } = start;
         let (sender, events) = mpsc::channel(EVENTS);
         let config = loaded.config.clone();
-        let (plugin_watcher, files) = Watcher::start(&config.plugins.directory);
-        let plugins = Plugins::load(host.clone(), embedded, files).await;
+        let (plugin_watch, files) = PluginWatch::open(&config.plugins.directory, MAX_PLUGIN);
+        let plugins = Plugins::load(host, embedded, files).await;
         let name = loaded.report.source().name.clone();
         let mut controller = Self {
             config_file: loaded.file().map(PathBuf::from),
@@ -112,7 +115,6 @@ impl Controller {
             started: SystemTime::now(),
             sources: Sources::new(config.data_dir.join("state"), sender.clone()),
             config,
-            host,
             plugins,
             assembler: Assembler::default(),
             publisher,
@@ -123,7 +125,7 @@ impl Controller {
             telemetry,
             sender: sender.clone(),
             events,
-            plugin_watcher,
+            plugin_watch,
         };
         controller.run_providers();
         let snapshot = controller.assemble();
@@ -150,7 +152,7 @@ impl Controller {
                     Some(event) => self.turn(event).await,
                     None => break,
                 },
-                change = self.plugin_watcher.next() => {
+                change = self.plugin_watch.next() => {
                     self.plugins.changed(change, self.sender.clone());
                 }
                 _ = &mut stop => break,
@@ -169,7 +171,6 @@ impl Controller {
                 Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
                 Event::Config => self.read_config().await,
                 Event::Reload => {
-                    self.plugin_watcher.rescan();
                     self.sources.resync();
                     self.read_config().await
                 }
@@ -185,26 +186,13 @@ impl Controller {
     }
 
     fn assemble(&mut self) -> Arc<Snapshot> {
-        self.assembler.assemble(&self.inputs(&self.config, &self.config_source))
+        let inputs = inputs(&self.config, self.all_sources(&self.config_source), &self.plugins);
+        self.assembler.assemble(&inputs)
     }
 
-    fn inputs(&self, config: &Config, config_source: &Arc<Source>) -> Inputs {
-        let entrypoints = config.entrypoints.iter().map(|entrypoint| Entrypoint {
-            name: entrypoint.name.as_str().into(),
-            tls: entrypoint.tls.is_some(),
-        });
-        let dns = config.dns.as_ref().map(|dns| DnsConfig {
-            edge_addresses: dns.edge_addresses.clone(),
-            zones: dns.zones.clone(),
-            ..DnsConfig::default()
-        });
-        Inputs {
-            entrypoints: entrypoints.collect(),
-            dns: dns.unwrap_or_default(),
-            sources: std::iter::once(config_source.clone()).chain(self.sources.sources()).collect(),
-            matchers: self.plugins.matchers(),
-            middlewares: self.plugins.middlewares(),
-        }
+    /// `[http]` first, then every provider.
+    fn all_sources(&self, config: &Arc<Source>) -> Vec<Arc<Source>> {
+        std::iter::once(config.clone()).chain(self.sources.sources()).collect()
     }
 
     fn publish(&mut self, snapshot: Arc<Snapshot>) {
@@ -224,7 +212,8 @@ impl Controller {
             return false;
         }
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
-        let candidate = self.assembler.assemble(&self.inputs(&loaded.config, &source));
+        let trial = inputs(&loaded.config, self.all_sources(&source), &self.plugins);
+        let candidate = self.assembler.assemble(&trial);
         blame(&mut loaded.report, &candidate.problems);
         if loaded.report.has_errors() {
             self.refuse(&loaded.report);
@@ -251,8 +240,8 @@ impl Controller {
         self.config_problems = loaded.report.problems();
         self.config_problems.extend(needs_restart(&before, &self.config, &self.config_name));
         if before.plugins.directory != self.config.plugins.directory {
-            let (watcher, files) = Watcher::start(&self.config.plugins.directory);
-            self.plugin_watcher = watcher;
+            let (watch, files) = PluginWatch::open(&self.config.plugins.directory, MAX_PLUGIN);
+            self.plugin_watch = watch;
             for file in files {
                 self.plugins.changed(file, self.sender.clone());
             }
@@ -268,37 +257,10 @@ impl Controller {
 
     /// Starts the providers of the configuration, with the plugins as they are now.
     fn run_providers(&mut self) -> bool {
-        let candidates = self.config.providers.iter().map(|provider| self.candidate(provider));
-        let candidates = candidates.collect();
-        self.sources.apply(candidates);
+        let (config, plugins) = (&self.config, &self.plugins);
+        let candidates = config.providers.iter().map(|one| candidate(one, config, plugins));
+        self.sources.apply(candidates.collect());
         true
-    }
-
-    fn candidate(&self, provider: &config::model::Provider) -> Candidate {
-        let grants = Grants {
-            http_client: provider.grants.http_client.clone(),
-            files: provider.grants.files.clone(),
-            base: self.config.base.clone(),
-        };
-        let told = grants.http_client.iter().map(|origin| format!("http-client: {origin}"));
-        let files = grants.files.iter().map(|folder| format!("files: {}", folder.display()));
-        let identity = format!("{} {}", fold(&provider.plugin), provider.config);
-        let plugin = self.plugins.find(&provider.plugin);
-        let hash = plugin.map_or("", |plugin| &plugin.info().hash);
-        let made = match plugin {
-            Some(plugin) => plugin
-                .provider(&provider.name, &provider.config, &grants)
-                .map_err(|error| error.to_string()),
-            None => Err(missing(&provider.plugin, self.plugins.names())),
-        };
-        Candidate {
-            name: provider.name.as_str().into(),
-            plugin: provider.plugin.as_str().into(),
-            fingerprint: format!("{identity} {hash} {grants:?}"),
-            identity,
-            grants: told.chain(files).collect(),
-            provider: made,
-        }
     }
 
     /// Lets go of plugins whose files are gone and that nothing uses.
@@ -341,6 +303,50 @@ impl Controller {
         if !report.is_empty() {
             tracing::warn!("what is wrong is left out\n{}", report.render(config::Colour::No));
         }
+    }
+}
+
+/// Everything that a snapshot is made of.
+fn inputs(config: &Config, sources: Vec<Arc<Source>>, plugins: &Plugins) -> Inputs {
+    let entrypoints = config.entrypoints.iter().map(|entrypoint| Entrypoint {
+        name: entrypoint.name.as_str().into(),
+        tls: entrypoint.tls.is_some(),
+    });
+    let dns = config.dns.as_ref().map(|dns| DnsConfig {
+        edge_addresses: dns.edge_addresses.clone(),
+        zones: dns.zones.clone(),
+    });
+    Inputs {
+        entrypoints: entrypoints.collect(),
+        dns: dns.unwrap_or_default(),
+        sources,
+        matchers: plugins.matchers(),
+        middlewares: plugins.middlewares(),
+    }
+}
+
+/// A provider of the configuration, bound to its plugin if that can be.
+fn candidate(provider: &model::Provider, config: &Config, plugins: &Plugins) -> Candidate {
+    let grants = Grants {
+        http_client: provider.grants.http_client.clone(),
+        files: provider.grants.files.clone(),
+        base_dir: config.base.clone(),
+    };
+    let told = grants.http_client.iter().map(|origin| format!("http-client: {origin}"));
+    let files = grants.files.iter().map(|folder| format!("files: {}", folder.display()));
+    let identity = format!("{} {}", fold(&provider.plugin), provider.config);
+    let plugin = plugins.find(&provider.plugin);
+    let hash = plugin.map_or("", |plugin| &plugin.info().hash);
+    Candidate {
+        name: provider.name.as_str().into(),
+        plugin: provider.plugin.as_str().into(),
+        fingerprint: format!("{identity} {hash} {grants:?}"),
+        grants: told.chain(files).collect(),
+        provider: match plugin {
+            Some(plugin) => plugin.provider(&provider.name, &provider.config, &grants),
+            None => Err(BindError::Refused(missing(&provider.plugin, plugins.names()))),
+        },
+        identity,
     }
 }
 

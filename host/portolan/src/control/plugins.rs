@@ -5,9 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::PathBuf,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use portolan_core::{
@@ -16,8 +16,8 @@ use portolan_core::{
     port::{MatcherPlugin, MiddlewarePlugin},
     problem::{Chain, Problem},
 };
-use portolan_wasm::{FileChange, Host, Plugin};
-use tokio::sync::mpsc;
+use portolan_wasm::{Content, Host, Plugin, PluginFile};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{board::PluginReport, event::Event};
 
@@ -35,11 +35,10 @@ enum Change {
     Gone,
 }
 
-/// A plugin that loaded, and how long it took.
+/// A plugin that loaded, and when.
 #[derive(Clone, Debug)]
 struct Loaded {
     plugin: Plugin,
-    took_ms: u64,
     at: SystemTime,
 }
 
@@ -59,67 +58,48 @@ struct Slot {
 /// Every plugin, by the stem of its file.
 #[derive(Debug)]
 pub(super) struct Plugins {
-    host: Arc<Host>,
+    host: Host,
     slots: BTreeMap<String, Slot>,
 }
 
 impl Plugins {
     /// Loads those in the binary and those in the folder, and returns when all are there.
     pub(super) async fn load(
-        host: Arc<Host>,
+        host: Host,
         embedded: &'static [(&'static str, &'static [u8])],
-        files: Vec<FileChange>,
+        files: Vec<PluginFile>,
     ) -> Self {
         let mut plugins = Self { host, slots: BTreeMap::new() };
-        let (events, mut outcomes) = mpsc::channel(64);
-        let replaced = |stem: &str| files.iter().any(|file| file.stem == stem);
-        let mut expected = files.len();
+        let mut loading = JoinSet::new();
         // One that is replaced is loaded all the same: it goes on should the file not load.
         for (stem, bytes) in embedded {
-            let loaded = plugins.begin(stem, "embedded".to_owned(), bytes.to_vec(), None);
-            let sender = events.clone();
-            let stem = (*stem).to_owned();
-            expected += 1;
-            tokio::spawn(async move {
-                let change = loaded.await;
-                // The receiver is below; it is gone only when we are.
-                drop(sender.send((true, Outcome { stem, change })).await);
-            });
+            let load = plugins.load_one("embedded".to_owned(), bytes.to_vec(), None);
+            loading.spawn_blocking(move || (true, Outcome { stem: (*stem).to_owned(), change: load() }));
         }
-        for file in &files {
-            let Some(bytes) = file.bytes.clone() else { continue };
-            tracing::debug!(plugin = %file.stem, replaces = replaced(&file.stem), "plugin file");
-            let loaded = plugins.begin(&file.stem, file.path.clone(), bytes, None);
-            let (sender, stem) = (events.clone(), file.stem.clone());
-            tokio::spawn(async move {
-                let change = loaded.await;
-                drop(sender.send((false, Outcome { stem, change })).await);
-            });
+        for PluginFile { stem, path, content } in files {
+            let load = plugins.load_content(path, content, None);
+            loading.spawn_blocking(move || (false, Outcome { stem, change: load() }));
         }
-        drop(events);
-        while expected > 0 {
-            let Some((embedded, outcome)) = outcomes.recv().await else { break };
-            expected -= 1;
-            plugins.put(embedded, outcome);
+        while let Some(loaded) = loading.join_next().await {
+            match loaded {
+                Ok((true, outcome)) => drop(plugins.put(true, outcome)),
+                Ok((false, outcome)) => drop(plugins.take(outcome)),
+                Err(panic) => tracing::error!(%panic, "plugin not loaded"),
+            }
         }
         plugins
     }
 
     /// Loads a file that changed, off the loop; the outcome comes as an event.
-    pub(super) fn changed(&self, change: FileChange, events: mpsc::Sender<Event>) {
-        let FileChange { stem, path, bytes } = change;
-        let Some(bytes) = bytes else {
-            let outcome = Outcome { stem, change: Change::Gone };
-            tokio::spawn(async move { drop(events.send(Event::Plugin(outcome)).await) });
-            return;
-        };
-        let slot = self.slots.get(&stem);
-        let current = slot.and_then(Slot::current);
+    pub(super) fn changed(&self, file: PluginFile, events: mpsc::Sender<Event>) {
+        let PluginFile { stem, path, content } = file;
+        let current = self.slots.get(&stem).and_then(Slot::current);
         let figures = current.map(|loaded| loaded.plugin.figures());
-        let loading = self.begin(&stem, path, bytes, figures);
-        tokio::spawn(async move {
-            let change = loading.await;
-            drop(events.send(Event::Plugin(Outcome { stem, change })).await);
+        let load = self.load_content(path, content, figures);
+        tokio::task::spawn_blocking(move || {
+            let outcome = Outcome { stem, change: load() };
+            // The loop is gone only when the process ends.
+            drop(events.blocking_send(Event::Plugin(outcome)));
         });
     }
 
@@ -131,7 +111,7 @@ impl Plugins {
                 let info = loaded.plugin.info();
                 tracing::info!(
                     plugin.name = %info.name, plugin.version = %info.version, file = %info.file,
-                    milliseconds = loaded.took_ms, "plugin loaded"
+                    took = ?loaded.plugin.loading().took, "plugin in use"
                 );
             }
             Change::Refused(reason) => {
@@ -184,8 +164,8 @@ impl Plugins {
                 error: slot.error.clone(),
                 deleted: slot.gone && slot.embedded.is_none(),
                 loaded: current.map(|loaded| loaded.at),
-                load_ms: current.map_or(0, |loaded| loaded.took_ms),
-                cached: current.is_some_and(|loaded| loaded.plugin.was_cached()),
+                load_ms: current.map_or(0, |loaded| milliseconds(loaded.plugin.loading().took)),
+                cached: current.is_some_and(|loaded| loaded.plugin.loading().cached),
                 figures: current.map_or_else(Arc::<PluginFigures>::default, |l| l.plugin.figures()),
             }
         };
@@ -262,27 +242,35 @@ impl Plugins {
         true
     }
 
-    /// Loads on a thread where it may take its time.
-    fn begin(
+    fn load_content(
         &self,
-        stem: &str,
+        path: PathBuf,
+        content: Content,
+        figures: Option<Arc<PluginFigures>>,
+    ) -> Box<dyn FnOnce() -> Change + Send> {
+        match content {
+            Content::Bytes(bytes) => {
+                Box::new(self.load_one(path.display().to_string(), bytes, figures))
+            }
+            Content::Unreadable(error) => {
+                Box::new(move || Change::Refused(format!("cannot be read: {error}")))
+            }
+            Content::Gone => Box::new(|| Change::Gone),
+        }
+    }
+
+    /// Loads on whatever thread it is called; that may take its time.
+    fn load_one(
+        &self,
         file: String,
         bytes: Vec<u8>,
         figures: Option<Arc<PluginFigures>>,
-    ) -> impl Future<Output = Change> + Send + 'static {
-        let (host, stem) = (self.host.clone(), stem.to_owned());
-        let task = tokio::task::spawn_blocking(move || {
-            let begun = Instant::now();
-            match host.load(&stem, &file, &bytes, figures) {
-                Ok(plugin) => Change::Loaded(Box::new(Loaded {
-                    plugin,
-                    took_ms: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
-                    at: SystemTime::now(),
-                })),
-                Err(error) => Change::Refused(Chain(&error).to_string()),
-            }
-        });
-        async move { task.await.unwrap_or_else(|panic| Change::Refused(panic.to_string())) }
+    ) -> impl FnOnce() -> Change + Send + 'static {
+        let host = self.host.clone();
+        move || match host.load(&file, &bytes, figures) {
+            Ok(plugin) => Change::Loaded(Box::new(Loaded { plugin, at: SystemTime::now() })),
+            Err(error) => Change::Refused(Chain(&error).to_string()),
+        }
     }
 }
 
@@ -292,7 +280,6 @@ impl Slot {
     }
 }
 
-/// The name of a plugin file without its ending.
-pub(super) fn stem(path: &Path) -> Option<String> {
-    Some(path.file_stem()?.to_str()?.to_owned())
+fn milliseconds(took: Duration) -> u64 {
+    took.as_millis().try_into().unwrap_or(u64::MAX)
 }

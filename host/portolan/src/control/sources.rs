@@ -13,7 +13,7 @@ use std::{
 use portolan_core::{
     catalog::{Source, UpdateError},
     item::{Step, Update},
-    port::Provider,
+    port::{BindError, Provider},
     problem::Problem,
 };
 use tokio::sync::mpsc;
@@ -45,7 +45,7 @@ pub(super) struct Candidate {
     pub(super) fingerprint: String,
     pub(super) grants: Vec<String>,
     /// The provider, or why it cannot be started.
-    pub(super) provider: Result<Arc<dyn Provider>, String>,
+    pub(super) provider: Result<Arc<dyn Provider>, BindError>,
 }
 
 #[derive(Debug)]
@@ -224,7 +224,8 @@ impl Sources {
                     Some(self.runner(candidate.name, provider, cursor));
             }
             // The one before goes on, if there is one.
-            Err(reason) => {
+            Err(error) => {
+                let reason = error.to_string();
                 tracing::error!(provider = %candidate.name, error = %reason, "provider not started");
                 if tenant.running.is_none() {
                     tenant.report.set(ProviderState::Failed);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Uri;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Explanation, Question};
 
@@ -64,8 +64,20 @@ struct Complaint {
 ///
 /// When nothing answers there, or when the question makes no sense.
 pub(crate) async fn ask(address: SocketAddr, question: &Question) -> Result<Explanation, AskError> {
+    get(address, &path(question)).await
+}
+
+/// Reads a path of the admin API of the Portolan at `address`.
+///
+/// # Errors
+///
+/// As [`ask`].
+pub(crate) async fn get<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+) -> Result<T, AskError> {
     let address = reachable(address);
-    let exchange = tokio::time::timeout(PATIENCE, fetch(address, question));
+    let exchange = tokio::time::timeout(PATIENCE, fetch(address, path));
     let (status, body) = exchange.await.map_err(|_elapsed| AskError::Silent { address })??;
     if status.is_success() {
         return serde_json::from_slice(&body)
@@ -79,11 +91,13 @@ pub(crate) async fn ask(address: SocketAddr, question: &Question) -> Result<Expl
 
 async fn fetch(
     address: SocketAddr,
-    question: &Question,
+    path: &str,
 ) -> Result<(http::StatusCode, Bytes), AskError> {
     let foreign = |what: String| AskError::Foreign { address, what };
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let uri = target(address, question).map_err(|error| foreign(error.to_string()))?;
+    let uri: Uri = format!("http://{address}{path}")
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| foreign(error.to_string()))?;
     let answer = client.get(uri).await.map_err(|source| AskError::Connect { address, source })?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|error| {
@@ -93,7 +107,7 @@ async fn fetch(
     Ok((status, body.to_bytes()))
 }
 
-fn target(address: SocketAddr, question: &Question) -> Result<Uri, http::uri::InvalidUri> {
+fn path(question: &Question) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("method", &question.method).append_pair("url", &question.url);
     for (name, value) in &question.headers {
@@ -104,7 +118,7 @@ fn target(address: SocketAddr, question: &Question) -> Result<Uri, http::uri::In
             query.append_pair(key, value);
         }
     }
-    format!("http://{address}/api/explain?{}", query.finish()).parse()
+    format!("/api/explain?{}", query.finish())
 }
 
 fn reachable(address: SocketAddr) -> SocketAddr {
