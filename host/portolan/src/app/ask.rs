@@ -35,7 +35,7 @@ pub(crate) fn explain(loaded: &Loaded, asked: &Explain) -> anyhow::Result<ExitCo
     let explanation = control_runtime()?.block_on(ask::ask(address, &question))?;
     let text = match asked.json {
         true => format!("{:#}\n", serde_json::to_value(&explanation)?),
-        false => print::text(&explanation),
+        false => print::print(&explanation),
     };
     put(&text)
 }
