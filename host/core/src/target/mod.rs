@@ -40,16 +40,22 @@ impl Target {
     /// Brings path and query into normal form. The query stays as it is.
     pub fn parse(sent: PathAndQuery) -> Result<Self, BadTarget> {
         let path = sent.path();
-        if is_normal(path) {
-            return match path.starts_with('/') || path == "*" {
-                true => Ok(Self { sent, routing: None }),
-                false => Err(BadTarget::Path),
-            };
+        if Self::is_plain(&sent) {
+            return Ok(Self { sent, routing: None });
+        }
+        if !path.starts_with('/') {
+            return Err(BadTarget::Path);
         }
         let normal = resolve_segments(&decode_unreserved(path)?);
         let routing = routing_form(&normal).map(String::into_boxed_str);
         let sent = if normal == path { sent } else { with_path(&normal, sent.query())? };
         Ok(Self { sent, routing })
+    }
+
+    /// Whether a target is in normal form and rules see it as it is sent: the usual case.
+    pub(crate) fn is_plain(sent: &PathAndQuery) -> bool {
+        let path = sent.path();
+        (path.starts_with('/') || path == "*") && is_normal(path)
     }
 
     /// A path and a query of one's own making, such as `/a b?c`: what cannot stand in a URI is
