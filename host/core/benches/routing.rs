@@ -51,6 +51,10 @@ fn browser(line: &str) -> Exchange {
             ("accept-language", "en-GB,en;q=0.5"),
             ("accept-encoding", "gzip, deflate, br"),
             ("cookie", "session=0123456789abcdef"),
+            ("referer", "http://a.example.com/"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-site", "same-origin"),
         ],
     )
 }
@@ -137,6 +141,8 @@ fn planned(bencher: Bencher<'_, '_>, interest: &Interest) {
         headers.insert("content-type", HeaderValue::from_static("text/html"));
         headers.insert("content-length", HeaderValue::from_static("1234"));
         headers.insert("date", HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+        headers.insert("etag", HeaderValue::from_static("\"0123456789\""));
+        headers.insert("server", HeaderValue::from_static("nginx"));
         exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
         exchange
     };

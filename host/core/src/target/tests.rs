@@ -101,10 +101,10 @@ fn a_path_of_ones_own_is_encoded() {
         ("/a%20b", None, "/a%20b"),
         ("/a/../b", None, "/b"),
     ] {
-        assert_eq!(Target::compose(path, query).unwrap().sent().as_str(), sent, "{path}");
+        assert_eq!(Target::compose(&["", path], query).unwrap().sent().as_str(), sent, "{path}");
     }
-    assert_eq!(Target::compose("a", None).unwrap_err(), BadTarget::Path);
-    assert_eq!(Target::compose("/100%", None).unwrap_err(), BadTarget::Encoding);
+    assert_eq!(Target::compose(&["a"], None).unwrap_err(), BadTarget::Path);
+    assert_eq!(Target::compose(&["/100%"], None).unwrap_err(), BadTarget::Encoding);
 }
 
 #[test]
