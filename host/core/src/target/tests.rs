@@ -60,14 +60,14 @@ fn a_path_is_sent_and_seen_in_one_form() {
     }
 }
 
-/// Every path of five pieces that matter to normal form.
+/// Every path of four pieces that matter to normal form.
 #[test]
 fn normal_form_is_final() {
     let pieces = ["/", "//", ".", "..", "%2e", "%2F", "%41", "%20", "%ff", "a"];
     let count = pieces.len();
-    for number in 0..count.pow(5) {
+    for number in 0..count.pow(4) {
         let place = |power| number / count.pow(power) % count;
-        let path: String = (0..5).map(|power| pieces[place(power)]).collect();
+        let path: String = (0..4).map(|power| pieces[place(power)]).collect();
         let once = Target::parse(format!("/{path}").parse().unwrap()).unwrap();
         let sent = once.sent().path();
         assert!(!sent.contains("//") && !sent.contains("%2e") && !sent.contains("%41"), "{sent}");
