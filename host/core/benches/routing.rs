@@ -30,7 +30,7 @@ fn table(count: usize, rule: impl Fn(usize) -> String) -> RouteTable {
 fn select(bencher: Bencher<'_, '_>, table: &RouteTable, line: impl Fn(usize) -> String) {
     let count = table.routers().len();
     let requests: Vec<Exchange> =
-        (0..1024).map(|n| browser(&line(n.wrapping_mul(7919) % count))).collect();
+        (0..1024_usize).map(|n| browser(&line(n * 7919 % count))).collect();
     let mut next = 0;
     bencher.bench_local(|| {
         next = (next + 1) % requests.len();
@@ -51,17 +51,21 @@ fn browser(line: &str) -> Exchange {
             ("accept-language", "en-GB,en;q=0.5"),
             ("accept-encoding", "gzip, deflate, br"),
             ("cookie", "session=0123456789abcdef"),
+            ("referer", "http://a.example.com/"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-site", "same-origin"),
         ],
     )
 }
 
-#[divan::bench(args = COUNTS)]
+#[divan::bench(args = COUNTS, sample_size = 1000)]
 fn select_by_host(bencher: Bencher<'_, '_>, count: usize) {
     let table = table(count, |n| format!("Host(`service-{n}.example.com`)"));
     select(bencher, &table, |n| format!("GET http://service-{n}.example.com/index.html"));
 }
 
-#[divan::bench(args = COUNTS)]
+#[divan::bench(args = COUNTS, sample_size = 1000)]
 fn select_by_host_and_path(bencher: Bencher<'_, '_>, count: usize) {
     let table = table(count, |n| {
         let host = n / 4;
@@ -75,19 +79,19 @@ fn select_by_host_and_path(bencher: Bencher<'_, '_>, count: usize) {
     });
 }
 
-#[divan::bench(args = COUNTS)]
+#[divan::bench(args = COUNTS, sample_size = 1000)]
 fn select_by_path(bencher: Bencher<'_, '_>, count: usize) {
     let table = table(count, |n| format!("PathPrefix(`/service-{n}/`)"));
     select(bencher, &table, |n| format!("GET http://example.com/service-{n}/x"));
 }
 
-#[divan::bench(args = COUNTS)]
+#[divan::bench(args = COUNTS, sample_size = 1000)]
 fn select_by_wildcard(bencher: Bencher<'_, '_>, count: usize) {
     let table = table(count, |n| format!("Host(`*.service-{n}.example.com`)"));
     select(bencher, &table, |n| format!("GET http://www.service-{n}.example.com/"));
 }
 
-#[divan::bench(args = COUNTS)]
+#[divan::bench(args = COUNTS, sample_size = 1000)]
 fn select_nothing(bencher: Bencher<'_, '_>, count: usize) {
     let table = table(count, |n| format!("Host(`service-{n}.example.com`)"));
     select(bencher, &table, |n| format!("GET http://none-{n}.example.com/"));
@@ -101,7 +105,7 @@ fn build_table(bencher: Bencher<'_, '_>, count: usize) {
     bencher.with_inputs(|| routers.clone()).bench_local_values(RouteTable::build);
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn parse_and_compile_a_rule(bencher: Bencher<'_, '_>) {
     let matchers = matchers();
     bencher.bench_local(|| {
@@ -111,7 +115,7 @@ fn parse_and_compile_a_rule(bencher: Bencher<'_, '_>) {
 }
 
 /// One header on each way.
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn planned_headers(bencher: Bencher<'_, '_>) {
     let name = HeaderName::from_static;
     let value = HeaderValue::from_static;
@@ -123,7 +127,7 @@ fn planned_headers(bencher: Bencher<'_, '_>) {
     planned(bencher, &Interest { plan, ..Interest::default() });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn planned_strip_prefix(bencher: Bencher<'_, '_>) {
     let actions = vec![Action::StripPrefix(vec!["/api".to_owned()])];
     let plan = vec![PlanStep { when: None, actions }];
@@ -137,6 +141,8 @@ fn planned(bencher: Bencher<'_, '_>, interest: &Interest) {
         headers.insert("content-type", HeaderValue::from_static("text/html"));
         headers.insert("content-length", HeaderValue::from_static("1234"));
         headers.insert("date", HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+        headers.insert("etag", HeaderValue::from_static("\"0123456789\""));
+        headers.insert("server", HeaderValue::from_static("nginx"));
         exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
         exchange
     };
@@ -148,7 +154,7 @@ fn planned(bencher: Bencher<'_, '_>, interest: &Interest) {
 }
 
 /// What is done to every request before routing.
-#[divan::bench(args = ["/index.html?a=b", "/a/../b%20c"])]
+#[divan::bench(args = ["/index.html?a=b", "/a/../b%20c"], sample_size = 100)]
 fn parse_a_head(bencher: Bencher<'_, '_>, target: &str) {
     bencher
         .with_inputs(|| {

@@ -77,6 +77,39 @@ fn a_mapped_address_is_the_address_it_maps() {
 }
 
 #[test]
+fn long_lists_mean_what_short_ones_mean() {
+    let networks: Vec<String> = (0..100)
+        .map(|n| format!("10.{n}.1.0/24"))
+        .chain(["10.7.0.0/16".into(), "2001:db8::/32".into(), "10.7.9.9".into()])
+        .collect();
+    let networks: Vec<&str> = networks.iter().map(String::as_str).collect();
+    let allowed = test(Field::ClientIp, Op::Cidr, &networks).unwrap();
+    let mut exchange = exchange_with("GET http://h77/", &[]);
+    for (address, expected) in [
+        ("10.0.1.255", true),
+        ("10.99.1.0", true),
+        ("10.7.200.1", true),
+        ("10.7.9.9", true),
+        ("10.8.0.255", false),
+        ("10.100.1.1", false),
+        ("9.255.255.255", false),
+        ("255.0.0.0", false),
+        ("2001:db8:ffff::1", true),
+        ("2001:db9::", false),
+        ("::", false),
+    ] {
+        exchange.peer.address.set_ip(address.parse().unwrap());
+        assert_eq!(allowed.matches(&exchange), expected, "{address}");
+    }
+    let hosts: Vec<String> = (0..100).map(|n| format!("H{n}")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    for op in [Op::Equals, Op::EqualsIgnoreCase, Op::Wildcard] {
+        assert!(test(Field::Host, op, &hosts).unwrap().matches(&exchange), "{op:?}");
+        assert!(!test(Field::Host, op, &hosts[..70]).unwrap().matches(&exchange), "{op:?}");
+    }
+}
+
+#[test]
 fn comparisons_without_sense_are_refused() {
     for (field, op, values) in [
         (Field::Host, Op::Exists, &["a"][..]),

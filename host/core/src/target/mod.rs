@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use http::{HeaderValue, uri::PathAndQuery};
 
 /// Why the target of a request makes no sense. The answer is 400.
@@ -40,22 +41,32 @@ impl Target {
     /// Brings path and query into normal form. The query stays as it is.
     pub fn parse(sent: PathAndQuery) -> Result<Self, BadTarget> {
         let path = sent.path();
-        if is_normal(path) {
-            return match path.starts_with('/') || path == "*" {
-                true => Ok(Self { sent, routing: None }),
-                false => Err(BadTarget::Path),
-            };
+        if Self::is_plain(&sent) {
+            return Ok(Self { sent, routing: None });
+        }
+        if !path.starts_with('/') {
+            return Err(BadTarget::Path);
         }
         let normal = resolve_segments(&decode_unreserved(path)?);
         let routing = routing_form(&normal).map(String::into_boxed_str);
-        let sent = if normal == path { sent } else { with_path(&normal, sent.query())? };
+        let sent = if normal == path { sent } else { with_query(normal, sent.query())? };
         Ok(Self { sent, routing })
     }
 
-    /// A path and a query of one's own making, such as `/a b?c`: what cannot stand in a URI is
-    /// percent-encoded.
-    pub fn compose(path: &str, query: Option<&str>) -> Result<Self, BadTarget> {
-        with_path(&encode_path(path), query).and_then(Self::parse)
+    /// Whether a target is in normal form and rules see it as it is sent: the usual case.
+    pub(crate) fn is_plain(sent: &PathAndQuery) -> bool {
+        let path = sent.path();
+        (path.starts_with('/') || path == "*") && is_normal(path)
+    }
+
+    /// A path, given in pieces, and a query of one's own making, such as `/a b` and `c`: what
+    /// cannot stand in the path of a URI is percent-encoded.
+    pub fn compose(path: &[&str], query: Option<&str>) -> Result<Self, BadTarget> {
+        let query_length = query.map_or(0, |query| 1 + query.len());
+        let length = path.iter().map(|piece| piece.len()).sum::<usize>() + query_length;
+        let mut text = String::with_capacity(length);
+        path.iter().for_each(|piece| push_path(&mut text, piece));
+        with_query(text, query).and_then(Self::parse)
     }
 
     /// The path as rules see it: decoded but for reserved characters.
@@ -248,26 +259,22 @@ fn decode_if(path: &str, is_wanted: impl Fn(u8) -> bool) -> Vec<u8> {
 }
 
 /// Percent-encodes what cannot stand in the path of a URI; encodings that are there stay.
-fn encode_path(path: &str) -> String {
-    let mut encoded = String::with_capacity(path.len());
+fn push_path(text: &mut String, path: &str) {
     for byte in path.bytes() {
         match byte {
-            b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' => {
-                push_encoded(&mut encoded, byte)
-            }
-            _ if byte.is_ascii_graphic() => encoded.push(char::from(byte)),
-            _ => push_encoded(&mut encoded, byte),
+            b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' => push_encoded(text, byte),
+            _ if byte.is_ascii_graphic() => text.push(char::from(byte)),
+            _ => push_encoded(text, byte),
         }
     }
-    encoded
 }
 
-fn with_path(path: &str, query: Option<&str>) -> Result<PathAndQuery, BadTarget> {
-    let text = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    PathAndQuery::from_maybe_shared(bytes::Bytes::from(text)).map_err(|_invalid| BadTarget::Path)
+fn with_query(mut path: String, query: Option<&str>) -> Result<PathAndQuery, BadTarget> {
+    if let Some(query) = query {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_invalid| BadTarget::Path)
 }
 
 fn push_encoded(text: &mut String, byte: u8) {
