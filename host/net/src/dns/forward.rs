@@ -64,11 +64,13 @@ pub(super) struct Forwarder {
     settings: Arc<ArcSwap<Forwarding>>,
     current: RefCell<Current>,
     pub(super) cache: RefCell<Cache>,
-    flights: RefCell<HashMap<Box<[u8]>, Vec<oneshot::Sender<Outcome>>>>,
+    flights: RefCell<Flights>,
     figures: Arc<DnsFigures>,
 }
 
 type Outcome = Result<Rc<Stored>, ForwardError>;
+/// The questions that are under way, and who waits for each.
+type Flights = HashMap<Box<[u8]>, Vec<oneshot::Sender<Outcome>>>;
 
 /// The settings that the upstreams were made from.
 struct Current {
