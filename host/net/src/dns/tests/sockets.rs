@@ -334,6 +334,38 @@ async fn upstreams_change_while_we_run() {
     .await;
 }
 
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = bind_udp(HERE.parse().unwrap(), false).unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = bind_udp(address, false).unwrap_err();
+    assert_eq!(error.to_string(), format!("bind udp address `{address}`"));
+    assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
+async fn workers_share_a_port() {
+    locally(async {
+        let first = bind_udp(HERE.parse().unwrap(), true).unwrap();
+        let second = bind_udp(first.local_addr().unwrap(), true).unwrap();
+        let world = World::new(&[]);
+        let address = first.local_addr().unwrap();
+        for socket in [first, second] {
+            spawn_local(serve_udp(socket, world.context.clone(), std::future::pending()));
+        }
+        // Each client has its own port, so both sockets have their share.
+        for _ in 0..16 {
+            let client = UdpSocket::bind(HERE).await.unwrap();
+            let asked = packet("one.service.consul.", RecordType::A, None);
+            client.send_to(&asked, address).await.unwrap();
+            let received = timeout(Duration::from_secs(5), client.recv(&mut [0; 512])).await;
+            received.expect("an answer in time").unwrap();
+        }
+        assert_eq!(world.figures.local.value(), 16);
+    })
+    .await;
+}
+
 /// The reply from a cache so many seconds after the answer came; `None`: it is forgotten.
 fn cached_after(answer: &Message, seconds: u64) -> Option<Message> {
     let asked = packet("a.example.com.", RecordType::A, None);
