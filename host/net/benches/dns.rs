@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use divan::{Bencher, black_box};
+use divan::{AllocProfiler, Bencher, black_box};
 use portolan_core::{
     item::{Instance, Node},
     live::live,
@@ -10,6 +10,10 @@ use portolan_core::{
     zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, Zones},
 };
 use portolan_net::dns::{DnsContext, DnsFigures, Forwarding};
+
+/// Shows allocations beside the times: a question has none.
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
