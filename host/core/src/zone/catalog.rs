@@ -87,11 +87,12 @@ impl<'a> Catalog<'a> {
             services.entry(instance.service.to_ascii_lowercase()).or_default().push(site);
         }
         let of_nodes = inputs.nodes.iter().map(|node| &node.datacenter);
-        let datacenters = of_nodes
+        let named: BTreeSet<&str> = of_nodes
             .chain(inputs.instances.iter().map(|instance| &instance.datacenter))
+            .map(String::as_str)
             .filter(|datacenter| !datacenter.is_empty())
-            .map(|datacenter| datacenter.to_ascii_lowercase())
             .collect();
+        let datacenters = named.into_iter().map(str::to_ascii_lowercase).collect();
         Self { nodes: inputs.nodes, services, datacenters }
     }
 
