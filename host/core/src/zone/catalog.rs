@@ -1,6 +1,6 @@
 //! Names from the catalog: services, tags, nodes, and the names of addresses.
 //!
-//! The grammar is Consul's (`anchors`: agent/dns.go). Only what cannot be derived from a question
+//! The grammar is Consul's (its agent/dns.go). Only what cannot be derived from a question
 //! is written down: names with a datacenter (when there is but one), RFC 2782 names and `.addr`
 //! names are understood when they are asked, see [`super::grammar`].
 
@@ -14,7 +14,8 @@ use hashbrown::HashMap;
 use super::{
     ZoneInputs,
     draft::{Draft, Drafts},
-    name::{self, Name},
+    label::{hex_label, is_host_like, meta_text, to_label},
+    name::Name,
     record::{self, RecordType},
     table::Kind,
 };
@@ -86,11 +87,12 @@ impl<'a> Catalog<'a> {
             services.entry(instance.service.to_ascii_lowercase()).or_default().push(site);
         }
         let of_nodes = inputs.nodes.iter().map(|node| &node.datacenter);
-        let datacenters = of_nodes
+        let named: BTreeSet<&str> = of_nodes
             .chain(inputs.instances.iter().map(|instance| &instance.datacenter))
+            .map(String::as_str)
             .filter(|datacenter| !datacenter.is_empty())
-            .map(|datacenter| datacenter.to_ascii_lowercase())
             .collect();
+        let datacenters = named.into_iter().map(str::to_ascii_lowercase).collect();
         Self { nodes: inputs.nodes, services, datacenters }
     }
 
@@ -327,65 +329,6 @@ fn push_alias(draft: &mut Draft, owner: &Name, target: &str, ttl: u32) {
     {
         draft.push(&record::pointer(RecordType::CNAME, &target, ttl));
     }
-}
-
-/// 8 or 32 hexadecimal digits.
-fn hex_label(address: IpAddr) -> String {
-    let octets = match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    };
-    octets
-        .iter()
-        .flat_map(|octet| [octet >> 4, octet & 15])
-        .map(|n| char::from(name::hex(n)))
-        .collect()
-}
-
-/// RFC 1464; a key that begins with `rfc1035-` is left out (Consul).
-fn meta_text(key: &str, value: &str) -> Vec<u8> {
-    if key.starts_with("rfc1035-") {
-        return value.into();
-    }
-    let inner = key.trim_matches([' ', '\t']);
-    let (before, after) = key.split_once(inner).unwrap_or((key, ""));
-    let mut text = String::with_capacity(key.len() + value.len() + 1);
-    let blanks = |text: &mut String, part: &str| {
-        for blank in part.chars() {
-            text.extend(['`', blank]);
-        }
-    };
-    blanks(&mut text, before);
-    for character in inner.chars() {
-        if matches!(character, '`' | '=') {
-            text.push('`');
-        }
-        text.push(character);
-    }
-    blanks(&mut text, after);
-    text.push('=');
-    text.push_str(value);
-    text.into_bytes()
-}
-
-/// Whether somebody may ask for this tag: most tags are configuration, not names.
-fn is_host_like(tag: &str) -> bool {
-    tag.split('.').all(|label| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    })
-}
-
-/// A service name as one label: lower case, and a hyphen for what a host name cannot have.
-fn to_label(service: &str) -> String {
-    let label: String = service
-        .chars()
-        .map(|character| match character.to_ascii_lowercase() {
-            allowed @ ('a'..='z' | '0'..='9') => allowed,
-            _ => '-',
-        })
-        .collect();
-    label.trim_matches('-').to_owned()
 }
 
 fn unreachable(label: &str, sites: &[Site<'_>], zone: &CatalogZone) -> Option<Problem> {

@@ -102,10 +102,9 @@ impl Drafts {
     /// Claims a name: to go on with it when its owner is of the same kind, else only when nobody
     /// owns it.
     pub(super) fn claim(&mut self, name: &Name, kind: Kind) -> Option<&mut Draft> {
-        let zone = self.zone_of(name);
         let place = match self.index.get(name) {
             Some(place) => *place,
-            None => self.add(name.clone(), zone, kind),
+            None => self.add(name.clone(), self.zone_of(name), kind),
         };
         let draft = self.drafts.get_mut(place)?;
         if draft.about.kind == Kind::Implied {

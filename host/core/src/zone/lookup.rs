@@ -44,11 +44,7 @@ impl Zones {
         for (kept, records) in entry.sets() {
             // RFC 8482: one set is answer enough for a question for any.
             if kept == rtype || rtype == RecordType::ANY {
-                return if kept == RecordType::CNAME && rtype != RecordType::CNAME {
-                    Answer::Alias(records)
-                } else {
-                    Answer::Records(records)
-                };
+                return Answer::Records(records);
             }
             if kept == RecordType::CNAME {
                 alias = Some(records);

@@ -12,6 +12,7 @@ mod catalog;
 mod draft;
 mod explain;
 mod grammar;
+mod label;
 mod lookup;
 mod name;
 mod presentation;

@@ -36,7 +36,7 @@ impl Name {
         if text == "." {
             return Ok(Self(Box::new([0])));
         }
-        let mut wire = Wire::default();
+        let mut wire = Wire::new();
         let mut label = Vec::with_capacity(MAX_LABEL);
         let mut bytes = text.bytes();
         let mut open = true;
@@ -63,7 +63,7 @@ impl Name {
         origin: &Self,
         labels_before: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, NameError> {
-        let mut wire = Wire::default();
+        let mut wire = Wire::new();
         labels_before.into_iter().try_for_each(|label| wire.push(label))?;
         labels(&origin.0).try_for_each(|label| wire.push(label))?;
         wire.close()
@@ -191,10 +191,14 @@ pub(super) fn hex(nibble: u8) -> u8 {
 }
 
 /// A name being put together.
-#[derive(Default)]
 struct Wire(Vec<u8>);
 
 impl Wire {
+    fn new() -> Self {
+        // Most names fit, and a snapshot makes tens of thousands.
+        Self(Vec::with_capacity(64))
+    }
+
     fn push(&mut self, label: &[u8]) -> Result<(), NameError> {
         match label.len() {
             0 => return Err(NameError::EmptyLabel),

@@ -121,7 +121,8 @@ impl Cache {
     /// Remembers an answer, for as long as it may be.
     pub(super) fn put(&mut self, key: &Key, stored: &Rc<Stored>, now: Instant) {
         if stored.life > 0 {
-            self.entries.insert(key.as_bytes().into(), Entry { stored: stored.clone(), since: now });
+            self.entries
+                .insert(key.as_bytes().into(), Entry { stored: stored.clone(), since: now });
             self.tell();
         }
     }

@@ -14,13 +14,7 @@ use super::{message::Rcode, reply, stored::Stored};
 /// Writes the reply: `chain` is ours, a whole message with the CNAMEs, and `stored` is what an
 /// upstream said of the last of their targets, `age` seconds ago. When they do not fit together,
 /// the chain is all that is written, and says that something is missing.
-pub(super) fn join(
-    chain: &[u8],
-    stored: &Stored,
-    age: u32,
-    limit: usize,
-    out: &mut [u8],
-) -> usize {
+pub(super) fn join(chain: &[u8], stored: &Stored, age: u32, limit: usize, out: &mut [u8]) -> usize {
     let joined = joined(chain, stored, age);
     let fitting = joined.as_ref().filter(|message| message.len() <= limit.min(out.len()));
     let message = fitting.map_or(chain, Vec::as_slice);

@@ -88,6 +88,19 @@ impl DnsContext {
         work(&self.reader.borrow_mut().load().zones)
     }
 
+    /// Answers a packet as if it had come over UDP, without any socket, and tells the length of
+    /// the reply. `None`: it gets none, or an upstream would have to be asked.
+    ///
+    /// For benchmarks and fuzzing: it is what [`super::serve_udp`] does between two system calls.
+    pub fn answer(&self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
+        self.with_zones(|zones| {
+            match self.handle(packet, Transport::Udp, zones, Instant::now(), out) {
+                Handled::Reply(length) => Some(length),
+                Handled::Ignore | Handled::Forward => None,
+            }
+        })
+    }
+
     /// Answers a packet if no upstream has to be asked.
     pub(super) fn handle(
         &self,

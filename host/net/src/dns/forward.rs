@@ -4,7 +4,13 @@
 //! ends in the question that already waits. What is under way is bounded, and what is ours never
 //! waits for it.
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -29,7 +35,7 @@ const DEADLINE: Duration = Duration::from_secs(4);
 /// How often upstreams are asked for one question, at least.
 const ATTEMPTS: usize = 3;
 /// Askers that wait, for each worker.
-const MOST_WAITING: u64 = 4096;
+const MOST_WAITING: usize = 4096;
 /// Questions that are under way, for each worker.
 const MOST_FLIGHTS: usize = 2048;
 
@@ -64,11 +70,15 @@ pub(super) struct Forwarder {
     settings: Arc<ArcSwap<Forwarding>>,
     current: RefCell<Current>,
     pub(super) cache: RefCell<Cache>,
-    flights: RefCell<HashMap<Box<[u8]>, Vec<oneshot::Sender<Outcome>>>>,
+    flights: RefCell<Flights>,
+    /// Askers that wait. The gauge may be shared with other workers.
+    waiting: Cell<usize>,
     figures: Arc<DnsFigures>,
 }
 
 type Outcome = Result<Rc<Stored>, ForwardError>;
+/// The questions that are under way, and who waits for each.
+type Flights = HashMap<Box<[u8]>, Vec<oneshot::Sender<Outcome>>>;
 
 /// The settings that the upstreams were made from.
 struct Current {
@@ -92,6 +102,7 @@ impl Forwarder {
             current: RefCell::new(current),
             cache: RefCell::new(cache),
             flights: RefCell::default(),
+            waiting: Cell::new(0),
             figures,
         }
     }
@@ -125,8 +136,7 @@ impl Forwarder {
             return Ok((stored.clone(), age));
         }
         let answer = self.join(key)?;
-        self.figures.waiting.increment();
-        let waiting = Waiting(&self.figures);
+        let waiting = Waiting::new(self);
         let outcome = answer.await;
         drop(waiting);
         outcome.map_err(|_ended| ForwardError::NoAnswer)?.map(|stored| (stored, 0))
@@ -139,7 +149,7 @@ impl Forwarder {
         }
         let mut flights = self.flights.borrow_mut();
         let under_way = flights.len();
-        if self.figures.waiting.value() >= MOST_WAITING {
+        if self.waiting.get() >= MOST_WAITING {
             return Err(ForwardError::Full);
         }
         let (arrived, arrival) = oneshot::channel();
@@ -211,10 +221,19 @@ impl Forwarder {
 }
 
 /// Counts one who waits, until it no longer does.
-struct Waiting<'a>(&'a DnsFigures);
+struct Waiting<'a>(&'a Forwarder);
+
+impl<'a> Waiting<'a> {
+    fn new(forwarder: &'a Forwarder) -> Self {
+        forwarder.waiting.update(|waiting| waiting + 1);
+        forwarder.figures.waiting.increment();
+        Self(forwarder)
+    }
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.decrement();
+        self.0.waiting.update(|waiting| waiting.saturating_sub(1));
+        self.0.figures.waiting.decrement();
     }
 }

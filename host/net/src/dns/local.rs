@@ -12,6 +12,7 @@ const MAX_CHAIN: usize = 8;
 
 /// What our own zones have to say.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one question; no allocation")]
 pub(super) enum Local {
     /// The reply only needs to be finished.
     Answered(Rcode),

@@ -44,6 +44,7 @@ pub(super) mod flag {
 
 /// What came in.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one packet; no allocation")]
 pub(super) enum Incoming<'p> {
     /// A question that can be answered.
     Question(Question<'p>),
@@ -109,8 +110,7 @@ impl<'p> Incoming<'p> {
         if header.flags & flag::OPCODE != 0 {
             return Self::Unreadable(Rcode::NOT_IMPLEMENTED);
         }
-        Question::parse(packet, &header)
-            .map_or(Self::Unreadable(Rcode::FORMAT), Self::Question)
+        Question::parse(packet, &header).map_or(Self::Unreadable(Rcode::FORMAT), Self::Question)
     }
 }
 
@@ -161,8 +161,7 @@ impl<'p> Question<'p> {
 
     /// How large a reply over UDP may be.
     pub(super) fn udp_limit(&self) -> usize {
-        self.edns
-            .map_or(PLAIN_UDP, |edns| usize::from(edns.payload).clamp(PLAIN_UDP, MAX_UDP))
+        self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.payload).clamp(PLAIN_UDP, MAX_UDP))
     }
 
     /// Why it is not answered, if so.

@@ -85,7 +85,9 @@ impl<'o> Reply<'o> {
 
     /// Takes the age of a remembered record off its TTL.
     pub(super) fn older(&mut self, ttl_at: usize, age: u32) {
-        let Some(ttl) = self.out.get(ttl_at..).and_then(|bytes| bytes.first_chunk()) else { return };
+        let Some(ttl) = self.out.get(ttl_at..).and_then(|bytes| bytes.first_chunk()) else {
+            return;
+        };
         let ttl = u32::from_be_bytes(*ttl);
         // RFC 2181, 8: a TTL with its top bit set is zero.
         let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl.saturating_sub(age) };
