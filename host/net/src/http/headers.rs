@@ -7,8 +7,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -162,7 +162,7 @@ impl Origin {
         let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
         let default = if self.tls { "443" } else { "80" };
         let port = port.and_then(|port| HeaderValue::from_str(port).ok());
-        port.unwrap_or(HeaderValue::from_static(default))
+        port.unwrap_or_else(|| HeaderValue::from_static(default))
     }
 }
 
@@ -224,16 +224,13 @@ fn remove_named(headers: &mut HeaderMap) -> bool {
 }
 
 fn remove_hop(headers: &mut HeaderMap) {
-    for name in [
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-    ] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION]
+    {
         headers.remove(name);
+    }
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        // It overrides a length, which is not to be sent on (RFC 9112, 6.3).
+        headers.remove(CONTENT_LENGTH);
     }
 }
 
@@ -284,6 +281,7 @@ mod tests {
         kept(&[("connection", "close"), ("connection", ",, x-a"), ("x-a", "1")], &[]);
         kept(&[("keep-alive", "5"), ("proxy-connection", "x"), ("proxy-authorization", "x")], &[]);
         kept(&[("transfer-encoding", "chunked"), ("trailer", "x-sum")], &["trailer"]);
+        kept(&[("transfer-encoding", "chunked"), ("content-length", "3")], &[]);
         kept(&[("expect", "100-continue"), ("content-length", "3")], &["content-length"]);
     }
 

@@ -26,13 +26,13 @@ use super::{
 pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
     let begin = Instant::now();
     let busy = client.seat.begin();
-    let snapshot = client.edge.snapshot();
+    let serving = client.edge.serving();
     let (parts, incoming) = request.into_parts();
     let page = Page::of(&parts.headers);
     let mut noted = Noted { begin, entrypoint: &client.door.figures.traffic, router: None };
     let (head, body) = match admit(&client, parts) {
         Ok((exchange, hop)) => {
-            let table = snapshot.table(&client.door.name);
+            let table = serving.table(&client.door.name);
             match table.and_then(|table| table.select(&exchange)) {
                 Some(router) => {
                     noted.router = Some(router);

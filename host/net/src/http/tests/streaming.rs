@@ -55,6 +55,24 @@ async fn the_first_byte_of_a_request_does_not_wait_for_the_last() {
 }
 
 #[tokio::test]
+async fn of_two_lengths_in_a_response_the_client_sees_one() {
+    let backend = Script::start(|mut client| async move {
+        client.request().await;
+        client
+            .send(
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 5\r\nhello\r\n0\r\n\r\n",
+            )
+            .await;
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let response = portolan.get("a.local", "/").await;
+    assert_eq!(header(&response.head, "content-length"), None);
+    assert_eq!(response.body, "5\r\nhello\r\n0\r\n\r\n");
+}
+
+#[tokio::test]
 async fn large_bodies_arrive_whole_in_both_directions() {
     const LENGTH: usize = 3 * 1024 * 1024;
     let backend = Script::start(|mut client| async move {
