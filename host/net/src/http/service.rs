@@ -63,6 +63,9 @@ fn admit(client: &Client, mut parts: Parts) -> Result<(Box<Exchange>, Hop), Http
     if parts.version != Version::HTTP_11 {
         hop.upgrade = None;
     }
+    if parts.version == Version::HTTP_2 {
+        headers::join_cookies(&mut parts.headers);
+    }
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     client.told.tell(&mut parts.headers, authority, hop.upgrade.is_some());
     let request = RequestHead::parse(parts.method, parts.uri, parts.version, parts.headers)
