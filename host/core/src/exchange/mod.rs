@@ -95,16 +95,17 @@ impl RequestHead {
     ) -> Result<Self, BadTarget> {
         if uri.authority().is_some() {
             headers.remove(HOST);
-        } else if headers.get_all(HOST).iter().nth(1).is_some() {
-            return Err(BadTarget::ManyHosts);
-        } else if headers.get(HOST).is_some_and(|host| host.to_str().is_err()) {
-            return Err(BadTarget::Host);
         }
-        let mut head = Self { method, version, headers, uri, host: None, path: None };
-        check_authority(head.authority())?;
-        head.refresh_host();
-        if let Some(sent) = head.uri.path_and_query() {
-            head.set_target(Target::parse(sent.clone())?);
+        let authority = match uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => only_host(&headers)?,
+        };
+        check_authority(authority)?;
+        let host = lowered(authority);
+        let mut head = Self { method, version, headers, uri, host, path: None };
+        match head.uri.path_and_query() {
+            Some(sent) if !Target::is_plain(sent) => head.set_target(Target::parse(sent.clone())?),
+            _ => {}
         }
         Ok(head)
     }
@@ -199,15 +200,7 @@ impl RequestHead {
             self.uri = Uri::from_parts(parts).unwrap_or_default();
         }
         self.headers.insert(HOST, authority.into_value());
-        self.refresh_host();
-    }
-
-    fn refresh_host(&mut self) {
-        self.host = None;
-        let host = self.host();
-        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.host = Some(host.to_ascii_lowercase().into());
-        }
+        self.host = lowered(self.authority());
     }
 }
 
@@ -241,6 +234,23 @@ impl Reply {
     pub fn empty(status: StatusCode) -> Self {
         Self { status, headers: Vec::new(), body: Bytes::new() }
     }
+}
+
+/// The value of the one `Host` header; empty where there is none.
+fn only_host(headers: &HeaderMap) -> Result<&str, BadTarget> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().map_err(|_not_ascii| BadTarget::Host),
+        (Some(_), Some(_)) => Err(BadTarget::ManyHosts),
+        (None, _) => Ok(""),
+    }
+}
+
+/// The canonical host of an authority, where it is not a slice of it.
+fn lowered(authority: &str) -> Option<Box<str>> {
+    let host = bare_host(authority);
+    let has_upper_case = host.bytes().any(|byte| byte.is_ascii_uppercase());
+    has_upper_case.then(|| host.to_ascii_lowercase().into())
 }
 
 fn unquote(value: &str) -> &str {

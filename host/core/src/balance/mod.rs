@@ -3,17 +3,13 @@
 //! **Invariant:** choosing takes no lock: it is one atomic addition and a look into a schedule
 //! that was worked out when the service was built.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::backend::Backend;
 
 /// The longest schedule, unless there are more backends than that. Weights that need a longer
 /// one are rounded, but none to nothing.
-const MAX_TURNS: u64 = 4096;
+const MAX_TURNS: u64 = 1024;
 
 /// Chooses among the usable backends of a service.
 #[derive(Debug, Default)]
@@ -81,34 +77,30 @@ impl Tried {
     }
 }
 
-/// Every backend's turns, spread evenly: the next turn is always that of the backend whose share
-/// falls due first.
+/// Every backend's turns, spread evenly, as nginx does it: each turn, every backend earns its
+/// share, and the richest pays for the turn.
 fn schedule(weights: impl Iterator<Item = u32>) -> Box<[u32]> {
-    let weights: Vec<(u32, u64)> = (0..)
-        .zip(weights)
-        .filter(|(_, weight)| *weight > 0)
-        .map(|(place, weight)| (place, weight.into()))
-        .collect();
+    let weights: Vec<(u32, u64)> =
+        (0..).zip(weights.map(u64::from)).filter(|(_, weight)| *weight > 0).collect();
     let shares = reduced(&weights);
-    let turns = shares.iter().map(|(_, share)| share).sum::<u64>();
-    // Turn k of a backend with share s falls due at (2k + 1) / 2s; `scale` makes that whole.
-    let due = |k: u64, share: u64| (2 * k + 1) * (1 << 32) / share;
-    let mut heap: BinaryHeap<_> = shares
-        .iter()
-        .map(|&(place, share)| Reverse((due(0, share), Reverse(share), place, 0)))
-        .collect();
-    let mut schedule = Vec::with_capacity(turns as usize);
-    while let Some(Reverse((_, Reverse(share), place, k))) = heap.pop() {
-        schedule.push(place);
-        if k + 1 < share {
-            heap.push(Reverse((due(k + 1, share), Reverse(share), place, k + 1)));
-        }
+    if shares.iter().all(|(_, share)| *share == 1) {
+        return shares.into_iter().map(|(place, _)| place).collect();
     }
-    schedule.into()
+    let turns: i64 = shares.iter().map(|(_, share)| share).sum();
+    let mut purses: Vec<(i64, i64, u32)> =
+        shares.into_iter().map(|(place, share)| (0, share, place)).collect();
+    let next_turn = |_| {
+        purses.iter_mut().for_each(|(purse, share, _)| *purse += *share);
+        // Of equals the first, which `max_by_key` gives when it comes last.
+        let (purse, _, place) = purses.iter_mut().rev().max_by_key(|(purse, ..)| *purse)?;
+        *purse -= turns;
+        Some(*place)
+    };
+    (0..turns).filter_map(next_turn).collect()
 }
 
 /// Weights in smallest numbers, and none so large that the schedule grows over its bound.
-fn reduced(weights: &[(u32, u64)]) -> Vec<(u32, u64)> {
+fn reduced(weights: &[(u32, u64)]) -> Vec<(u32, i64)> {
     let divisor = weights.iter().fold(0, |divisor, (_, weight)| gcd(divisor, *weight)).max(1);
     let total = weights.iter().map(|(_, weight)| weight / divisor).sum::<u64>();
     let bound = MAX_TURNS.max(weights.len() as u64);
@@ -116,7 +108,8 @@ fn reduced(weights: &[(u32, u64)]) -> Vec<(u32, u64)> {
         true => weight / divisor,
         false => (weight / divisor * bound / total).max(1),
     };
-    weights.iter().map(|&(place, weight)| (place, share(weight))).collect()
+    // A share is at most the weight, which is a u32.
+    weights.iter().map(|&(place, weight)| (place, share(weight) as i64)).collect()
 }
 
 fn gcd(a: u64, b: u64) -> u64 {

@@ -83,14 +83,7 @@ impl MatcherSet {
     }
 
     fn call(&self, call: &Call) -> Result<Predicate, RuleError> {
-        let Some(matcher) = self.by_spelling.get(&call.name) else {
-            let fault = RuleFault::UnknownMatcher(call.name.clone());
-            let error = RuleError::new(call.name_span.clone(), fault);
-            return Err(match nearest(&call.name, self.names()) {
-                Some(name) => error.hint(format!("did you mean `{name}`?")),
-                None => error.hint(format!("there are {}", self.names().join(", "))),
-            });
-        };
+        let matcher = self.by_spelling.get(&call.name).ok_or_else(|| self.unknown(call))?;
         matcher.check(call)?;
         let key = CallKey {
             fingerprint: matcher.fingerprint.clone(),
@@ -104,6 +97,17 @@ impl MatcherSet {
         let predicate = matcher.compile(call, &key.args)?;
         self.cache.keep(key, predicate.clone());
         Ok(predicate)
+    }
+
+    fn unknown(&self, call: &Call) -> RuleError {
+        let fault = RuleFault::UnknownMatcher(call.name.clone());
+        let error = RuleError::new(call.name_span.clone(), fault);
+        let names = self.names();
+        match nearest(&call.name, names.iter().copied()) {
+            Some(name) => error.hint(format!("did you mean `{name}`?")),
+            None if names.is_empty() => error.hint("no plugin that adds matchers is loaded"),
+            None => error.hint(format!("there are {}", names.join(", "))),
+        }
     }
 }
 
@@ -173,11 +177,11 @@ impl Matcher {
 }
 
 impl MatcherCache {
-    /// Forgets what the last set did not use.
+    /// Forgets what the last two sets did not use: one may have been given up half-way.
     fn begin_generation(&self) {
         let known = &mut *self.lock();
-        let last = known.generation;
-        known.calls.retain(|_, (used, _)| *used == last);
+        let before_last = known.generation.saturating_sub(1);
+        known.calls.retain(|_, (used, _)| *used >= before_last);
         known.generation += 1;
     }
 

@@ -10,9 +10,9 @@ use http::{
 
 use crate::{
     edit::{append, is_of_connection, remove, set},
-    exchange::{Exchange, Reply},
+    exchange::{Exchange, Reply, RequestHead},
     middleware::{Action, Interest, PlanStep, Redirect},
-    target::{Authority, Target, bare_host},
+    target::{Authority, BadTarget, Target, bare_host, strip_seen},
 };
 
 /// What Traefik's stripPrefix names the prefix in.
@@ -135,9 +135,14 @@ impl Action {
             Self::RemoveRequestHeader(name) => remove(&mut request.headers, name),
             Self::StripPrefix(prefixes) => strip_prefix(exchange, prefixes),
             Self::AddPrefix(prefix) => {
-                retarget(exchange, |path| format!("{}{path}", prefix.trim_end_matches('/')));
+                let path = [prefix.trim_end_matches('/'), request.uri().path()];
+                let target = Target::compose(&path, request.query());
+                retarget(request, target);
             }
-            Self::ReplacePath(path) => retarget(exchange, |_| path.clone()),
+            Self::ReplacePath(path) => {
+                let target = Target::compose(&[path], request.query());
+                retarget(request, target);
+            }
             Self::Redirect(redirect) => return Some(redirect.reply(exchange)),
             Self::Reply(reply) => return Some(reply.clone()),
             Self::SetResponseHeader(..)
@@ -230,10 +235,11 @@ impl Redirect {
 fn strip_prefix(exchange: &mut Exchange, prefixes: &[String]) {
     let request = &mut exchange.request;
     let path = request.uri().path();
-    let mut fitting = prefixes.iter().filter_map(|prefix| Some((prefix, strip(path, prefix)?)));
+    let mut fitting =
+        prefixes.iter().filter_map(|prefix| Some((prefix, strip_seen(path, prefix)?)));
     let Some((prefix, rest)) = fitting.next() else { return };
     let slash = if rest.starts_with('/') { "" } else { "/" };
-    let Ok(target) = Target::compose(&format!("{slash}{rest}"), request.query()) else { return };
+    let Ok(target) = Target::compose(&[slash, rest], request.query()) else { return };
     request.set_target(target);
     // The check of the plan leaves no prefix that is not a valid value.
     if let Ok(value) = HeaderValue::from_str(prefix) {
@@ -241,32 +247,10 @@ fn strip_prefix(exchange: &mut Exchange, prefixes: &[String]) {
     }
 }
 
-/// Removes a prefix, which is written as rules see paths, from a path as it is sent.
-fn strip<'a>(sent: &'a str, prefix: &str) -> Option<&'a str> {
-    if let Some(rest) = sent.strip_prefix(prefix) {
-        return Some(rest);
-    }
-    let mut rest = sent;
-    for byte in prefix.bytes() {
-        rest = match rest.strip_prefix('%') {
-            Some(encoded) if byte != b'%' => {
-                let (pair, after) = encoded.split_at_checked(2)?;
-                (u8::from_str_radix(pair, 16).ok()? == byte).then_some(after)?
-            }
-            _ => {
-                let (first, after) = rest.split_at_checked(1)?;
-                (first.as_bytes() == [byte]).then_some(after)?
-            }
-        };
-    }
-    Some(rest)
-}
-
-/// Changes the path as it is sent; the query stays.
-fn retarget(exchange: &mut Exchange, path: impl FnOnce(&str) -> String) {
-    let request = &mut exchange.request;
-    // The check of the plan leaves nothing that could fail here.
-    if let Ok(target) = Target::compose(&path(request.uri().path()), request.query()) {
+/// Changes where the request goes. The check of the plan leaves no target that is bad; one that
+/// was not checked changes nothing.
+fn retarget(request: &mut RequestHead, target: Result<Target, BadTarget>) {
+    if let Ok(target) = target {
         request.set_target(target);
     }
 }
@@ -285,7 +269,7 @@ fn check_path(path: &str) -> Result<(), String> {
     if path.contains(['?', '#']) {
         return Err(format!("`{path}` is more than a path"));
     }
-    Target::compose(path, None).map(drop).map_err(|bad| format!("`{path}`: {bad}"))
+    Target::compose(&[path], None).map(drop).map_err(|bad| format!("`{path}`: {bad}"))
 }
 
 /// A prefix to strip is also sent on, as a header.

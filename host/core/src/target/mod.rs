@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use http::{HeaderValue, uri::PathAndQuery};
 
 /// Why the target of a request makes no sense. The answer is 400.
@@ -40,22 +41,32 @@ impl Target {
     /// Brings path and query into normal form. The query stays as it is.
     pub fn parse(sent: PathAndQuery) -> Result<Self, BadTarget> {
         let path = sent.path();
-        if is_normal(path) {
-            return match path.starts_with('/') || path == "*" {
-                true => Ok(Self { sent, routing: None }),
-                false => Err(BadTarget::Path),
-            };
+        if Self::is_plain(&sent) {
+            return Ok(Self { sent, routing: None });
+        }
+        if !path.starts_with('/') {
+            return Err(BadTarget::Path);
         }
         let normal = resolve_segments(&decode_unreserved(path)?);
         let routing = routing_form(&normal).map(String::into_boxed_str);
-        let sent = if normal == path { sent } else { with_path(&normal, sent.query())? };
+        let sent = if normal == path { sent } else { with_query(normal, sent.query())? };
         Ok(Self { sent, routing })
     }
 
-    /// A path and a query of one's own making, such as `/a b?c`: what cannot stand in a URI is
-    /// percent-encoded.
-    pub fn compose(path: &str, query: Option<&str>) -> Result<Self, BadTarget> {
-        with_path(&encode_path(path), query).and_then(Self::parse)
+    /// Whether a target is in normal form and rules see it as it is sent: the usual case.
+    pub(crate) fn is_plain(sent: &PathAndQuery) -> bool {
+        let path = sent.path();
+        (path.starts_with('/') || path == "*") && is_normal(path)
+    }
+
+    /// A path, given in pieces, and a query of one's own making, such as `/a b` and `c`: what
+    /// cannot stand in the path of a URI is percent-encoded.
+    pub fn compose(path: &[&str], query: Option<&str>) -> Result<Self, BadTarget> {
+        let query_length = query.map_or(0, |query| 1 + query.len());
+        let length = path.iter().map(|piece| piece.len()).sum::<usize>() + query_length;
+        let mut text = String::with_capacity(length);
+        path.iter().for_each(|piece| push_path(&mut text, piece));
+        with_query(text, query).and_then(Self::parse)
     }
 
     /// The path as rules see it: decoded but for reserved characters.
@@ -103,6 +114,23 @@ pub(crate) fn bare_host(authority: &str) -> &str {
         None => authority.split(':').next().unwrap_or_default(),
     };
     host.strip_suffix('.').unwrap_or(host)
+}
+
+/// Removes a prefix, which is written as rules see paths, from a path as it is sent.
+pub(crate) fn strip_seen<'a>(sent: &'a str, prefix: &str) -> Option<&'a str> {
+    if let Some(rest) = sent.strip_prefix(prefix) {
+        return Some(rest);
+    }
+    let mut rest = sent;
+    for wanted in prefix.bytes() {
+        let encoded = rest.strip_prefix('%').and_then(hex_pair);
+        let (byte, after) = match encoded.filter(|(byte, _)| is_seen_decoded(*byte)) {
+            Some(decoded) => decoded,
+            None => (*rest.as_bytes().first()?, rest.get(1..)?),
+        };
+        rest = (byte == wanted).then_some(after)?;
+    }
+    Some(rest)
 }
 
 /// Whether this is a host, perhaps empty, with an optional port. User information is refused
@@ -203,11 +231,9 @@ fn routing_form(normal: &str) -> Option<String> {
     if !normal.contains('%') {
         return None;
     }
-    let all = decode_if(normal, |byte| !is_reserved(byte) && !byte.is_ascii_control());
+    let all = decode_if(normal, is_seen_decoded);
     let routing = String::from_utf8(all).or_else(|_not_utf8| {
-        String::from_utf8(decode_if(normal, |byte| {
-            byte == b' ' || byte.is_ascii_graphic() && !is_reserved(byte)
-        }))
+        String::from_utf8(decode_if(normal, |byte| byte.is_ascii() && is_seen_decoded(byte)))
     });
     routing.ok().filter(|routing| routing != normal)
 }
@@ -233,26 +259,22 @@ fn decode_if(path: &str, is_wanted: impl Fn(u8) -> bool) -> Vec<u8> {
 }
 
 /// Percent-encodes what cannot stand in the path of a URI; encodings that are there stay.
-fn encode_path(path: &str) -> String {
-    let mut encoded = String::with_capacity(path.len());
+fn push_path(text: &mut String, path: &str) {
     for byte in path.bytes() {
         match byte {
-            b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' => {
-                push_encoded(&mut encoded, byte)
-            }
-            _ if byte.is_ascii_graphic() => encoded.push(char::from(byte)),
-            _ => push_encoded(&mut encoded, byte),
+            b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' => push_encoded(text, byte),
+            _ if byte.is_ascii_graphic() => text.push(char::from(byte)),
+            _ => push_encoded(text, byte),
         }
     }
-    encoded
 }
 
-fn with_path(path: &str, query: Option<&str>) -> Result<PathAndQuery, BadTarget> {
-    let text = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    PathAndQuery::from_maybe_shared(bytes::Bytes::from(text)).map_err(|_invalid| BadTarget::Path)
+fn with_query(mut path: String, query: Option<&str>) -> Result<PathAndQuery, BadTarget> {
+    if let Some(query) = query {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_invalid| BadTarget::Path)
 }
 
 fn push_encoded(text: &mut String, byte: u8) {
@@ -264,6 +286,11 @@ fn hex_pair(text: &str) -> Option<(u8, &str)> {
     let (pair, rest) = text.split_at_checked(2)?;
     let is_hex = pair.bytes().all(|byte| byte.is_ascii_hexdigit());
     u8::from_str_radix(pair, 16).ok().filter(|_| is_hex).map(|byte| (byte, rest))
+}
+
+/// Whether rules see the byte itself where its encoding is sent.
+fn is_seen_decoded(byte: u8) -> bool {
+    !is_reserved(byte) && !byte.is_ascii_control()
 }
 
 /// RFC 3986, 2.3.
