@@ -35,7 +35,7 @@ pub(crate) struct Body {
 #[derive(Debug)]
 enum Source {
     Full(Bytes),
-    Backend(Box<BackendBody>),
+    Backend(BackendBody),
 }
 
 /// What comes from a backend.
@@ -99,7 +99,7 @@ impl Body {
             // Dropping it gave the connection back.
             return Self::full(Bytes::new());
         }
-        Self { source: Source::Backend(Box::new(body)), busy: None }
+        Self { source: Source::Backend(body), busy: None }
     }
 
     /// The same, with the request under way until the body ends.
@@ -160,7 +160,8 @@ impl BackendBody {
             Poll::Ready(frame) => frame,
         };
         match &frame {
-            Some(Ok(_)) if !self.incoming.is_end_stream() => {}
+            // Nothing comes after trailers, and nobody asks whether something does.
+            Some(Ok(frame)) if !self.incoming.is_end_stream() && !frame.is_trailers() => {}
             Some(Ok(_)) | None => self.finish(),
             Some(Err(_)) => drop(self.link.take()),
         }

@@ -60,9 +60,8 @@ enum Protocol {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(door: Rc<Door>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(door: Rc<Door>, seat: Seat, stream: TcpStream, address: SocketAddr) {
     door.figures.open_connections.increment();
-    let seat = door.roster.enter();
     match &door.tls {
         None => plain(&door, seat, stream, address).await,
         Some(server) => encrypted(&door, seat, stream, address, server.clone()).await,

@@ -122,10 +122,10 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
 }
 
 async fn alone(stream: Stream, origin: &Rc<Origin>) -> Result<Connected, DialError> {
-    let wire = Wire::new(stream, Bytes::new());
+    let (wire, heard) = Wire::listening(stream);
     let handshake = http1::Builder::new().handshake(wire).await;
     let (sender, connection) = handshake.map_err(DialError::Http)?;
-    Ok(Connected::Alone(Link::new(sender, connection, origin.clone())))
+    Ok(Connected::Alone(Link::new(sender, connection, heard, origin.clone())))
 }
 
 async fn shared(stream: Stream) -> Result<Connected, DialError> {

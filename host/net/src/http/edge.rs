@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     fs,
+    ops::Deref,
     rc::Rc,
     sync::Arc,
 };
@@ -40,12 +41,15 @@ pub(crate) struct Edge {
     /// The name of this machine.
     pub(crate) server: HeaderValue,
     reader: RefCell<Reader>,
-    /// The snapshot behind a count of our own: that of the `Arc` is contended for by all workers.
-    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    serving: RefCell<Rc<Serving>>,
     /// When something was last complained about, and how often in silence since.
     complained: Cell<Option<Tick>>,
     silent: Cell<u32>,
 }
+
+/// A snapshot behind a count of this worker's own: that of the `Arc` is contended for by all.
+#[derive(Debug)]
+pub(crate) struct Serving(Arc<Snapshot>);
 
 impl Edge {
     pub(crate) fn new(config: Arc<HttpConfig>, live: &Live) -> Rc<Self> {
@@ -57,7 +61,7 @@ impl Edge {
             permits: Arc::new(Semaphore::new(config.max_connections)),
             server: host_name(),
             reader: RefCell::new(live.reader()),
-            snapshot: RefCell::new(Rc::new(live.load())),
+            serving: RefCell::new(Rc::new(Serving(live.load()))),
             complained: Cell::default(),
             silent: Cell::default(),
             clock,
@@ -66,14 +70,14 @@ impl Edge {
     }
 
     /// What is served now.
-    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub(crate) fn serving(&self) -> Rc<Serving> {
         let mut reader = self.reader.borrow_mut();
         let current = reader.load();
-        let mut snapshot = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(current, &snapshot) {
-            *snapshot = Rc::new(current.clone());
+        let mut serving = self.serving.borrow_mut();
+        if !Arc::ptr_eq(current, &serving.0) {
+            *serving = Rc::new(Serving(current.clone()));
         }
-        snapshot.clone()
+        serving.clone()
     }
 
     /// A second has passed.
@@ -81,7 +85,7 @@ impl Edge {
         self.clock.advance();
         self.pool.sweep();
         // A worker without requests must let go of old snapshots too.
-        drop(self.snapshot());
+        drop(self.serving());
     }
 
     /// How long connections of clients may be quiet.
@@ -106,6 +110,14 @@ impl Edge {
             self.silent.set(self.silent.get().saturating_add(u32::from(error.is_ours())));
             tracing::debug!(error = %Chain(error), "request refused");
         }
+    }
+}
+
+impl Deref for Serving {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
     }
 }
 

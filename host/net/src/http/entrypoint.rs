@@ -72,8 +72,10 @@ fn spawn(
     permit: Option<OwnedSemaphorePermit>,
 ) {
     let door = door.clone();
+    // On the roster from now on: a task that has not run yet must be waited for too.
+    let seat = door.roster.enter();
     task::spawn_local(async move {
-        connection::serve(door, stream, address).await;
+        connection::serve(door, seat, stream, address).await;
         drop(permit);
     });
 }

@@ -9,12 +9,16 @@
 
 use std::{future::Future, rc::Rc, time::Instant};
 
+use bytes::Bytes;
 use http::{
-    HeaderMap, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::HOST,
     uri::{self, PathAndQuery, Scheme as UriScheme},
 };
-use hyper::{body::Incoming, client::conn::TrySendError};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http2},
+};
 use portolan_core::{
     balance::Tried,
     exchange::{Exchange, ResponseHead},
@@ -62,6 +66,15 @@ enum Failed {
     Lost(ForwardError),
 }
 
+/// A request that was sent in vain.
+struct Lost {
+    error: ForwardError,
+    /// The request, if not a byte of it was written.
+    unsent: Option<Request<RequestBody>>,
+    /// Whether the connection broke without a word from the backend.
+    may_repeat: bool,
+}
+
 /// Sends a request on. `keep` leaves its headers in the exchange for those who look back.
 pub(crate) async fn forward(
     edge: &Edge,
@@ -97,36 +110,26 @@ pub(crate) async fn forward(
 }
 
 impl Dispatch<'_> {
-    /// Sends the request to one backend.
+    /// Sends the request to one backend: over a connection that is there already, and if that
+    /// turns out to be dead, over a new one.
     async fn attempt(&mut self, backend: &Backend, origin: &Rc<Origin>) -> Result<Answer, Failed> {
         if let Some(link) = origin.take() {
             let spare = self.spare();
             match self.over(link, backend, origin).await {
                 Ok(answer) => return Ok(answer),
-                Err((error, request)) => match request.or(spare) {
-                    Some(request) => self.request = request,
-                    None => return Err(Failed::Lost(error)),
-                },
+                Err(lost) => self.request = lost.recover(spare).map_err(Failed::Lost)?,
+            }
+        } else if let Some(sender) = origin.shared() {
+            match self.over_shared(sender, backend, origin).await {
+                Ok(answer) => return Ok(answer),
+                Err(lost) => self.request = lost.recover(None).map_err(Failed::Lost)?,
             }
         }
-        let connected = match origin.shared() {
-            Some(sender) => Connected::Shared(sender),
-            None => self.connect(origin).await.map_err(Failed::Dial)?,
+        let answer = match self.connect(origin).await.map_err(Failed::Dial)? {
+            Connected::Alone(link) => self.over(link, backend, origin).await,
+            Connected::Shared(sender) => self.over_shared(sender, backend, origin).await,
         };
-        match connected {
-            Connected::Alone(link) => {
-                let answer = self.over(link, backend, origin).await;
-                answer.map_err(|(error, _)| Failed::Lost(error))
-            }
-            Connected::Shared(mut sender) => {
-                let request = self.aimed(origin, Version::HTTP_2);
-                let sent = self.timed(backend, sender.try_send_request(request)).await;
-                let (response, in_flight) = sent.map_err(|(error, _)| Failed::Lost(error))?;
-                let (head, incoming) = self.head(response);
-                let body = Body::backend(BackendBody::new(incoming, None, in_flight));
-                Ok(Answer { head, body, tunnel: None })
-            }
-        }
+        answer.map_err(|lost| Failed::Lost(lost.error))
     }
 
     /// A new connection, within the time that is allowed for one.
@@ -154,16 +157,17 @@ impl Dispatch<'_> {
         Ok(connected)
     }
 
-    /// Sends the request over an HTTP/1 connection. The error may give it back unsent.
+    /// Sends the request over an HTTP/1 connection.
     async fn over(
         &mut self,
         mut link: Box<Link>,
         backend: &Backend,
         origin: &Origin,
-    ) -> Result<Answer, (ForwardError, Option<Request<RequestBody>>)> {
+    ) -> Result<Answer, Lost> {
         let request = self.aimed(origin, Version::HTTP_11);
-        let (response, in_flight) = self.timed(backend, link.send(request)).await?;
-        let (head, incoming) = self.head(response);
+        let timed = self.timed(backend, link.send(request)).await;
+        let (response, in_flight) = timed.map_err(|lost| lost.after(link.has_heard()))?;
+        let (head, incoming) = answered(response);
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             let body = Body::backend(BackendBody::new(incoming, Some(link), in_flight));
             return Ok(Answer { head, body, tunnel: None });
@@ -171,11 +175,26 @@ impl Dispatch<'_> {
         match link.into_stream().await.filter(|_| self.upgrade) {
             Some((backend, ahead)) => {
                 let tunnel = Tunnel { backend, ahead, in_flight };
-                Ok(Answer { head, body: Body::full(bytes::Bytes::new()), tunnel: Some(tunnel) })
+                Ok(Answer { head, body: Body::full(Bytes::new()), tunnel: Some(tunnel) })
             }
             // It changed to something that nobody asked for.
-            None => Err((ForwardError::Upgrade { backend: backend.url() }, None)),
+            None => Err(ForwardError::Upgrade { backend: backend.url() }.into()),
         }
+    }
+
+    /// Sends the request over an HTTP/2 connection.
+    async fn over_shared(
+        &mut self,
+        mut sender: http2::SendRequest<RequestBody>,
+        backend: &Backend,
+        origin: &Origin,
+    ) -> Result<Answer, Lost> {
+        let request = self.aimed(origin, Version::HTTP_2);
+        let timed = self.timed(backend, sender.try_send_request(request)).await;
+        let (response, in_flight) = timed?;
+        let (head, incoming) = answered(response);
+        let body = Body::backend(BackendBody::new(incoming, None, in_flight));
+        Ok(Answer { head, body, tunnel: None })
     }
 
     /// Waits for the head of the response, and notes how that went.
@@ -183,7 +202,7 @@ impl Dispatch<'_> {
         &self,
         backend: &Backend,
         sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
-    ) -> Result<(Response<Incoming>, InFlight), (ForwardError, Option<Request<RequestBody>>)> {
+    ) -> Result<(Response<Incoming>, InFlight), Lost> {
         let figures = &backend.figures;
         let begin = Instant::now();
         figures.requests.increment();
@@ -194,7 +213,7 @@ impl Dispatch<'_> {
                 Ok(sent) => sent,
                 Err(_elapsed) => {
                     figures.failures.increment();
-                    return Err((ForwardError::Timeout { backend: backend.url(), limit }, None));
+                    return Err(ForwardError::Timeout { backend: backend.url(), limit }.into());
                 }
             },
         };
@@ -204,13 +223,14 @@ impl Dispatch<'_> {
                 Ok((response, in_flight))
             }
             Err(mut error) => {
-                let request = error.take_message();
+                let unsent = error.take_message();
                 let source = error.into_error();
                 if source.is_user() {
-                    return Err((ForwardError::Client(source), None));
+                    return Err(ForwardError::Client(source).into());
                 }
                 figures.failures.increment();
-                Err((ForwardError::Exchange { backend: backend.url(), source }, request))
+                let error = ForwardError::Exchange { backend: backend.url(), source };
+                Err(Lost { error, unsent, may_repeat: true })
             }
         }
     }
@@ -219,6 +239,9 @@ impl Dispatch<'_> {
     fn aimed(&mut self, origin: &Origin, version: Version) -> Request<RequestBody> {
         let mut request = std::mem::replace(&mut self.request, Request::new(RequestBody::Empty));
         *request.version_mut() = version;
+        if request.uri().authority().is_some() {
+            relative(&mut request);
+        }
         if !self.service.load_balancer.pass_host_header {
             request.headers_mut().insert(HOST, origin.host.clone());
         }
@@ -240,12 +263,35 @@ impl Dispatch<'_> {
         *spare.headers_mut() = self.request.headers().clone();
         Some(spare)
     }
+}
 
-    fn head(&self, response: Response<Incoming>) -> (ResponseHead, Incoming) {
-        let (mut parts, incoming) = response.into_parts();
-        headers::clean_response(parts.status, &mut parts.headers);
-        (ResponseHead { status: parts.status, headers: parts.headers, local: false }, incoming)
+impl Lost {
+    /// The same, after the connection was looked at: once a backend has said a word, it has
+    /// acted.
+    fn after(self, has_heard: bool) -> Self {
+        Self { may_repeat: self.may_repeat && !has_heard, ..self }
     }
+
+    /// The request, if it can be sent again.
+    fn recover(
+        self,
+        spare: Option<Request<RequestBody>>,
+    ) -> Result<Request<RequestBody>, ForwardError> {
+        let spare = spare.filter(|_| self.may_repeat);
+        self.unsent.or(spare).ok_or(self.error)
+    }
+}
+
+impl From<ForwardError> for Lost {
+    fn from(error: ForwardError) -> Self {
+        Self { error, unsent: None, may_repeat: false }
+    }
+}
+
+fn answered(response: Response<Incoming>) -> (ResponseHead, Incoming) {
+    let (mut parts, incoming) = response.into_parts();
+    headers::clean_response(parts.status, &mut parts.headers);
+    (ResponseHead { status: parts.status, headers: parts.headers, local: false }, incoming)
 }
 
 /// The request as it is sent on, in the form of HTTP/1.
@@ -297,6 +343,16 @@ fn absolute(request: &mut Request<RequestBody>, origin: &Origin) {
     });
     parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
+
+/// What [`absolute`] did, undone: the request was aimed at an HTTP/2 connection that died.
+fn relative(request: &mut Request<RequestBody>) {
+    let authority = request.uri().authority().map(uri::Authority::as_str);
+    let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
+    *request.uri_mut() = origin_form(request.uri().path_and_query());
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
 }
 
 /// Nanoseconds since a moment.

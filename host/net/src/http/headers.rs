@@ -7,8 +7,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+        TE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -76,6 +76,22 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Hop {
         remove_forged(headers);
     }
     found
+}
+
+/// Puts the cookies of an HTTP/2 request back into one line, as HTTP/1 and most applications
+/// want them (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    // Valid lines joined by valid bytes are valid.
+    if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// Removes what is not for the client.
@@ -162,7 +178,7 @@ impl Origin {
         let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
         let default = if self.tls { "443" } else { "80" };
         let port = port.and_then(|port| HeaderValue::from_str(port).ok());
-        port.unwrap_or(HeaderValue::from_static(default))
+        port.unwrap_or_else(|| HeaderValue::from_static(default))
     }
 }
 
@@ -224,16 +240,13 @@ fn remove_named(headers: &mut HeaderMap) -> bool {
 }
 
 fn remove_hop(headers: &mut HeaderMap) {
-    for name in [
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-    ] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION]
+    {
         headers.remove(name);
+    }
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        // It overrides a length, which is not to be sent on (RFC 9112, 6.3).
+        headers.remove(CONTENT_LENGTH);
     }
 }
 
@@ -284,6 +297,7 @@ mod tests {
         kept(&[("connection", "close"), ("connection", ",, x-a"), ("x-a", "1")], &[]);
         kept(&[("keep-alive", "5"), ("proxy-connection", "x"), ("proxy-authorization", "x")], &[]);
         kept(&[("transfer-encoding", "chunked"), ("trailer", "x-sum")], &["trailer"]);
+        kept(&[("transfer-encoding", "chunked"), ("content-length", "3")], &[]);
         kept(&[("expect", "100-continue"), ("content-length", "3")], &["content-length"]);
     }
 
@@ -317,6 +331,19 @@ mod tests {
         let mut headers = HeaderMap::new();
         connect(&mut headers, hop);
         assert_eq!(headers[TE], "trailers");
+    }
+
+    #[test]
+    fn cookies_come_in_one_line() {
+        let joined = |lines: &[(&str, &str)]| {
+            let mut headers = map(lines);
+            join_cookies(&mut headers);
+            let lines = headers.get_all(COOKIE).iter();
+            lines.map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(joined(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]), ["a=1; b=2"]);
+        assert_eq!(joined(&[("cookie", "a=1")]), ["a=1"]);
+        assert!(joined(&[]).is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use http::HeaderMap;
 use portolan_core::{
+    edit::is_of_connection,
     exchange::{Exchange, Reply, ResponseHead},
     hook::{CallError, RequestVerdict, ResponseVerdict},
     middleware::{Middleware, OnFailure},
@@ -159,7 +160,8 @@ fn replace(exchange: &mut Exchange, body: &mut Body, reply: Reply) {
 /// A reply as a response.
 pub(crate) fn respond(reply: Reply) -> (ResponseHead, Body) {
     let mut headers = HeaderMap::with_capacity(reply.headers.len() + 4);
-    for (name, value) in reply.headers {
+    // The framing is ours: a length that a plugin got wrong would put the connection out of step.
+    for (name, value) in reply.headers.into_iter().filter(|(name, _)| !is_of_connection(name)) {
         headers.append(name, value);
     }
     (ResponseHead { status: reply.status, headers, local: true }, Body::full(reply.body))

@@ -7,7 +7,7 @@
 //! **Invariant:** at any time at most one request is on an HTTP/1 connection.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     pin::pin,
     rc::Rc,
@@ -57,6 +57,8 @@ pub(crate) struct Link {
     sender: http1::SendRequest<RequestBody>,
     /// `None` when it has ended.
     connection: Option<http1::Connection<Wire, RequestBody>>,
+    /// Set by the wire when it reads something.
+    heard: Rc<Cell<bool>>,
     origin: Rc<Origin>,
 }
 
@@ -88,9 +90,10 @@ impl Link {
     pub(crate) fn new(
         sender: http1::SendRequest<RequestBody>,
         connection: http1::Connection<Wire, RequestBody>,
+        heard: Rc<Cell<bool>>,
         origin: Rc<Origin>,
     ) -> Box<Self> {
-        Box::new(Self { sender, connection: Some(connection), origin })
+        Box::new(Self { sender, connection: Some(connection), heard, origin })
     }
 
     /// Sends a request and waits for the head of its response. The error holds the request if
@@ -99,6 +102,7 @@ impl Link {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        self.heard.set(false);
         let mut response = pin!(self.sender.try_send_request(request));
         let connection = &mut self.connection;
         poll_fn(|cx| {
@@ -117,6 +121,11 @@ impl Link {
             Poll::Pending
         })
         .await
+    }
+
+    /// Whether the backend has said anything since the request was sent.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.heard.get()
     }
 
     /// Lets the connection read and write.

@@ -85,6 +85,10 @@ struct State {
     /// Of every name that ever was, so that figures outlive changes.
     figures: Vec<(Arc<str>, Arc<EntrypointFigures>)>,
     authority: Option<Arc<Authority>>,
+    /// Why the authority is one that will be forgotten, until somebody was told.
+    authority_error: Option<TlsError>,
+    /// Every port that was ever ours: some worker may still be letting go of it.
+    ports: Vec<u16>,
     last: u64,
 }
 
@@ -189,7 +193,7 @@ impl Server {
     fn prepare(&self, state: &mut State, config: EntrypointConfig) -> Result<Prepared, BindError> {
         let address = config.address;
         let refuse = |source| BindError { entrypoint: config.name.clone(), address, source };
-        let is_ours = state.open.iter().any(|open| open.address.port() == address.port());
+        let is_ours = state.ports.contains(&address.port());
         let listeners = bind(address, self.workers.count(), !is_ours).map_err(refuse)?;
         let first = listeners.first().map(StdListener::local_addr);
         let address = first.transpose().map_err(refuse)?.unwrap_or(address);
@@ -199,6 +203,7 @@ impl Server {
                 Some(self.tls(state, &config.name).map_err(io::Error::other).map_err(refuse)?)
             }
         };
+        state.ports.push(address.port());
         state.last += 1;
         Ok(Prepared { open: Open { id: state.last, config, address, tls }, listeners })
     }
@@ -207,11 +212,14 @@ impl Server {
         let authority = match &state.authority {
             Some(authority) => authority.clone(),
             None => {
-                let opened = match &self.config.authority {
-                    Some(directory) => Authority::open(directory)?,
-                    None => Authority::ephemeral()?,
-                };
-                state.authority.insert(Arc::new(opened)).clone()
+                let opened = self.config.authority.as_deref().map(Authority::open).transpose();
+                let opened = opened.unwrap_or_else(|error| {
+                    // Better a certificate that nobody trusts than no entrypoint.
+                    state.authority_error = Some(error);
+                    None
+                });
+                let authority = opened.map_or_else(Authority::ephemeral, Ok)?;
+                state.authority.insert(Arc::new(authority)).clone()
             }
         };
         TlsContext::new(entrypoint.clone(), authority, self.live.clone())
@@ -250,10 +258,11 @@ impl State {
     /// Brings the certificates of an open entrypoint up to date and describes it.
     fn bound(&mut self, config: EntrypointConfig) -> Option<Bound> {
         let open = self.open.iter_mut().find(|open| open.is_same(&config))?;
-        let certificate_errors = match (&open.tls, &config.tls) {
-            (Some(context), Some(tls)) => context.reload(tls),
-            (None, _) | (_, None) => Vec::new(),
-        };
+        let mut certificate_errors = Vec::new();
+        if let (Some(context), Some(tls)) = (&open.tls, &config.tls) {
+            certificate_errors.extend(self.authority_error.take());
+            certificate_errors.extend(context.reload(tls));
+        }
         open.config = config;
         Some(Bound {
             name: open.config.name.clone(),

@@ -26,13 +26,13 @@ use super::{
 pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
     let begin = Instant::now();
     let busy = client.seat.begin();
-    let snapshot = client.edge.snapshot();
+    let serving = client.edge.serving();
     let (parts, incoming) = request.into_parts();
     let page = Page::of(&parts.headers);
     let mut noted = Noted { begin, entrypoint: &client.door.figures.traffic, router: None };
     let (head, body) = match admit(&client, parts) {
         Ok((exchange, hop)) => {
-            let table = snapshot.table(&client.door.name);
+            let table = serving.table(&client.door.name);
             match table.and_then(|table| table.select(&exchange)) {
                 Some(router) => {
                     noted.router = Some(router);
@@ -62,6 +62,9 @@ fn admit(client: &Client, mut parts: Parts) -> Result<(Box<Exchange>, Hop), Http
     let mut hop = headers::clean_request(&mut parts.headers);
     if parts.version != Version::HTTP_11 {
         hop.upgrade = None;
+    }
+    if parts.version == Version::HTTP_2 {
+        headers::join_cookies(&mut parts.headers);
     }
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     client.told.tell(&mut parts.headers, authority, hop.upgrade.is_some());

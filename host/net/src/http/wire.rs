@@ -3,8 +3,10 @@
 //! **Invariant:** bytes that were read ahead are read again, once, before any others.
 
 use std::{
+    cell::Cell,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -29,21 +31,35 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 pub(crate) struct Wire {
     ahead: Bytes,
-    stream: TokioIo<Stream>,
+    stream: TokioIo<Marked>,
+}
+
+/// A stream that notes whether something was read from it.
+#[derive(Debug)]
+struct Marked {
+    stream: Stream,
+    heard: Option<Rc<Cell<bool>>>,
 }
 
 impl Wire {
     /// A stream of which `ahead` was read already.
     pub(crate) fn new(stream: Stream, ahead: Bytes) -> Self {
-        Self { ahead, stream: TokioIo::new(stream) }
+        Self { ahead, stream: TokioIo::new(Marked { stream, heard: None }) }
+    }
+
+    /// A stream, and a mark that is set whenever something is read from it.
+    pub(crate) fn listening(stream: Stream) -> (Self, Rc<Cell<bool>>) {
+        let heard = Rc::<Cell<bool>>::default();
+        let marked = Marked { stream, heard: Some(heard.clone()) };
+        (Self { ahead: Bytes::new(), stream: TokioIo::new(marked) }, heard)
     }
 
     /// The stream alone. Nothing may be left that was read ahead; hyper has read it long ago.
     pub(crate) fn into_stream(self) -> Stream {
-        self.stream.into_inner()
+        self.stream.into_inner().stream
     }
 
-    fn stream(&mut self) -> Pin<&mut TokioIo<Stream>> {
+    fn stream(&mut self) -> Pin<&mut TokioIo<Marked>> {
         Pin::new(&mut self.stream)
     }
 }
@@ -91,6 +107,51 @@ impl Write for Wire {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.stream().poll_write_vectored(cx, slices)
+    }
+}
+
+impl AsyncRead for Marked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if let Some(heard) = self.heard.as_ref().filter(|_| buffer.filled().len() > before) {
+            heard.set(true);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Marked {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 }
 

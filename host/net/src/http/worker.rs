@@ -76,6 +76,10 @@ pub(crate) async fn work(
             _ = stop.requested() => break,
         }
     }
+    // A listener that was bound has clients, even if it never came to be opened.
+    while let Ok(command) = commands.try_recv() {
+        worker.obey(command);
+    }
     let ids: Vec<u64> = worker.doors.keys().copied().collect();
     ids.into_iter().for_each(|id| worker.close(id));
     let doors: Vec<_> = worker.doors.drain().map(|(_, door)| door).collect();

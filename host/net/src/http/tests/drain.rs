@@ -146,11 +146,12 @@ async fn a_connection_that_was_made_but_not_accepted_is_served() {
     let portolan = Portolan::start(Vec::new());
     let mut clients = Vec::new();
     for _ in 0..50 {
-        clients.push(portolan.connect().await);
+        let mut client = portolan.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        clients.push(client);
     }
     let draining = tokio::spawn(portolan.server.drain(PATIENCE));
     for client in &mut clients {
-        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
         assert_eq!(client.response().await.status, 404);
     }
     drop(clients);

@@ -205,6 +205,24 @@ async fn what_may_have_been_acted_upon_is_not_sent_twice() {
 }
 
 #[tokio::test]
+async fn what_was_answered_in_part_is_not_sent_twice() {
+    let mut backend = Script::start(|mut client| async move {
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-").await;
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for status in [200, 502] {
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        assert_eq!(client.response().await.status, status);
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_connection_that_the_backend_closed_is_not_used() {
     let (closed, mut is_closed) = tokio::sync::mpsc::unbounded_channel();
     let backend = Script::start(move |mut client| {

@@ -1,6 +1,9 @@
 //! What is not HTTP, or says two things at once, is refused before it reaches a backend.
 
+use std::time::Duration;
+
 use super::support::{Portolan, Script, header, router};
+use crate::http::HttpConfig;
 
 /// What is sent, and the status that comes back; 0: the connection is closed without an answer.
 const CASES: &[(&str, u16)] = &[
@@ -128,4 +131,34 @@ async fn an_absolute_target_wins_over_the_host_header() {
         "{seen}"
     );
     assert!(!seen.contains("b.local"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_let_go() {
+    let config = HttpConfig { header_timeout: Duration::from_secs(1), ..HttpConfig::default() };
+    let portolan = Portolan::start_with(config, None, Vec::new());
+    for begin in ["", "PRI * HT", "GET / HTTP/1.1\r\nHost: a.lo"] {
+        let mut client = portolan.connect().await;
+        client.send(begin).await;
+        assert!(client.ends().await, "{begin}");
+    }
+}
+
+#[tokio::test]
+async fn those_who_come_when_it_is_full_wait_for_others_to_leave() {
+    let config = HttpConfig { max_connections: 1, ..HttpConfig::default() };
+    let portolan = Portolan::start_with(config, None, Vec::new());
+    // Two workers with a place each: of three, one waits.
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = portolan.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        clients.push(client);
+    }
+    let answered = clients
+        .into_iter()
+        .map(|mut client| tokio::spawn(async move { client.response().await.status }));
+    for answered in answered.collect::<Vec<_>>() {
+        assert_eq!(answered.await.unwrap(), 404);
+    }
 }

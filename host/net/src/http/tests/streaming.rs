@@ -1,9 +1,16 @@
 //! Bodies: nothing is gathered, nothing is lost, and what HTTP says about them survives.
 
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use portolan_core::{router::Router, service::Scheme};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+};
 
-use super::support::{Portolan, Script, header, router, service, soon};
+use super::support::{Portolan, Script, entrypoint, header, router, service, soon};
+use crate::http::EntrypointConfig;
 
 #[tokio::test]
 async fn the_first_byte_of_a_response_does_not_wait_for_the_last() {
@@ -55,6 +62,24 @@ async fn the_first_byte_of_a_request_does_not_wait_for_the_last() {
 }
 
 #[tokio::test]
+async fn of_two_lengths_in_a_response_the_client_sees_one() {
+    let backend = Script::start(|mut client| async move {
+        client.request().await;
+        client
+            .send(
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 5\r\nhello\r\n0\r\n\r\n",
+            )
+            .await;
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let response = portolan.get("a.local", "/").await;
+    assert_eq!(header(&response.head, "content-length"), None);
+    assert_eq!(response.body, "5\r\nhello\r\n0\r\n\r\n");
+}
+
+#[tokio::test]
 async fn large_bodies_arrive_whole_in_both_directions() {
     const LENGTH: usize = 3 * 1024 * 1024;
     let backend = Script::start(|mut client| async move {
@@ -77,27 +102,32 @@ async fn large_bodies_arrive_whole_in_both_directions() {
 #[tokio::test]
 async fn trailers_pass_in_both_directions() {
     let backend = Script::start(|mut client| async move {
-        let request = client.request().await.unwrap();
-        assert!(request.body.to_lowercase().contains("x-sum: 7\r\n"), "{}", request.body);
-        client
-            .send(
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n\
-                 2\r\nok\r\n0\r\nX-Sum: 9\r\n\r\n",
-            )
-            .await;
+        while let Some(request) = client.request().await {
+            assert!(request.body.to_lowercase().contains("x-sum: 7\r\n"), "{}", request.body);
+            client
+                .send(
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n\
+                     2\r\nok\r\n0\r\nX-Sum: 9\r\n\r\n",
+                )
+                .await;
+        }
     })
     .await;
+    let mut backend = backend;
     let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
     let mut client = portolan.connect().await;
-    client
-        .send(
-            "POST / HTTP/1.1\r\nHost: a.local\r\nTE: trailers\r\nTrailer: x-sum\r\n\
-             Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n",
-        )
-        .await;
-    let response = client.response().await;
-    assert_eq!(response.status, 200);
-    assert!(response.body.to_lowercase().contains("x-sum: 9\r\n"), "{}", response.body);
+    for _ in 0..2 {
+        client
+            .send(
+                "POST / HTTP/1.1\r\nHost: a.local\r\nTE: trailers\r\nTrailer: x-sum\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n",
+            )
+            .await;
+        let response = client.response().await;
+        assert_eq!(response.status, 200);
+        assert!(response.body.to_lowercase().contains("x-sum: 9\r\n"), "{}", response.body);
+    }
+    assert_eq!(backend.connections(), 1, "trailers are the end of a response");
 }
 
 #[tokio::test]
@@ -236,23 +266,26 @@ async fn a_backend_that_upgrades_unasked_is_not_believed() {
 
 #[tokio::test]
 async fn clear_text_http2_works_on_both_sides() {
-    use http_body_util::{BodyExt as _, Full};
-    use hyper_util::rt::{TokioExecutor, TokioIo};
-
     // A Portolan behind a Portolan: h2c in, h2c to the second, HTTP/1.1 to the backend.
     let backend = Script::echo().await;
     let inner = Portolan::start(vec![router("a.local", &[backend.address])]);
     let hop = service(Scheme::H2c, &[inner.address]);
     let outer =
         Portolan::start(vec![Router { service: Some(hop.into()), ..router("a.local", &[]) }]);
-    let stream = tokio::net::TcpStream::connect(outer.address).await.unwrap();
+    let stream = TcpStream::connect(outer.address).await.unwrap();
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    for n in 0..3 {
+    for n in 0..5 {
+        if n == 3 {
+            // The second one says goodbye to the first, which makes a new connection.
+            inner.server.apply(Vec::new()).unwrap();
+            let web = EntrypointConfig { address: inner.address, ..entrypoint("web", None) };
+            inner.server.apply(vec![web]).unwrap();
+        }
         let request = http::Request::post(format!("http://a.local/{n}"))
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
             .body(Full::new(bytes::Bytes::from_static(b"hello")))
             .unwrap();
         let response = soon(sender.send_request(request)).await.unwrap();
@@ -262,5 +295,6 @@ async fn clear_text_http2_works_on_both_sides() {
         assert!(seen.starts_with(&format!("post /{n} http/1.1\r\n")), "{seen}");
         assert_eq!(header(&seen, "host"), Some("a.local"));
         assert_eq!(header(&seen, "x-forwarded-host"), Some("a.local"));
+        assert_eq!(header(&seen, "cookie"), Some("a=1; b=2"));
     }
 }

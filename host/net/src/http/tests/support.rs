@@ -270,14 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     async fn fill(&mut self) -> bool {
-        let mut chunk = [0; 16 * 1024];
-        match self.stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => false,
-            Ok(length) => {
-                self.buffer.extend_from_slice(&chunk[..length]);
-                true
-            }
-        }
+        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
     }
 
     /// The next response, its body in whatever framing.
