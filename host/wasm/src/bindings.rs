@@ -37,9 +37,6 @@ pub enum RequestHandle {}
 #[derive(Debug)]
 pub enum ResponseHandle {}
 
-/// The generated code is public within its module, has parts that we write by hand instead, and
-/// is not ours to format.
-#[expect(unreachable_pub, dead_code, missing_docs, reason = "generated")]
 mod generated {
     wasmtime::component::bindgen!({
         path: "../../wit",

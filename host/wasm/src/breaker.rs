@@ -60,8 +60,7 @@ impl Breaker {
         }
         // Whoever moves the time makes the probe; the others wait for its outcome.
         let next = now + millis(MAX_PROBE);
-        let moved =
-            self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
+        let moved = self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
         if moved.is_ok() { Admission::Probe } else { Admission::Refused }
     }
 

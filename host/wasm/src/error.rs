@@ -1,6 +1,6 @@
 //! What can go wrong with the host and with the loading of a plugin, and how a failed call is told.
 
-use std::{fmt::Write as _, io, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, io, time::Duration};
 
 use portolan_core::port::CallError;
 use wasmtime::{Trap, WasmBacktrace};
@@ -147,13 +147,3 @@ fn cause(error: &wasmtime::Error, trap: Option<&Trap>) -> String {
 
 /// More frames make a message longer, not clearer.
 const MAX_FRAMES: usize = 6;
-
-/// Why a directory cannot be watched.
-#[derive(Debug, thiserror::Error)]
-#[error("watch `{}`", path.display())]
-pub struct WatchError {
-    /// The directory.
-    pub path: PathBuf,
-    /// What the operating system said.
-    pub source: notify::Error,
-}

@@ -13,15 +13,15 @@ use wasmtime::{
 
 use crate::bindings::{
     RequestHandle, ResponseHandle, interface, lifecycle::Descriptor, matcher_compiler as matcher,
-    middleware_interest::Interest, predicate::Predicate, provider as wit,
-    request_hook::Verdict, response_hook::ResponseVerdict, types::FieldError,
+    middleware_interest::Interest, predicate::Predicate, provider as wit, request_hook::Verdict,
+    response_hook::ResponseVerdict, types::FieldError,
 };
 
 /// A function that a component exports, of a type that is checked when an instance is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(ComponentExportIndex);
 
-/// `lifecycle`, which every plugin exports.
+/// What `configure` answers.
 pub(crate) type Configured = (Result<(), Vec<FieldError>>,);
 
 /// What `compile` answers.
@@ -47,9 +47,13 @@ pub(crate) struct Places {
 pub(crate) struct Functions {
     pub(crate) configure: TypedFunc<(u32, String), Configured>,
     pub(crate) release: TypedFunc<(u32,), ()>,
-    pub(crate) request: Option<TypedFunc<(u32, Resource<RequestHandle>), (Verdict,)>>,
-    pub(crate) response: Option<TypedFunc<ResponseArgs, (ResponseVerdict,)>>,
+    pub(crate) request: Option<RequestHook>,
+    pub(crate) response: Option<ResponseHook>,
 }
+
+/// The hooks as functions of one instance.
+pub(crate) type RequestHook = TypedFunc<(u32, Resource<RequestHandle>), (Verdict,)>;
+pub(crate) type ResponseHook = TypedFunc<ResponseArgs, (ResponseVerdict,)>;
 
 /// What the response hook is given: binding, context, request, response.
 pub(crate) type ResponseArgs = (u32, u64, Resource<RequestHandle>, Resource<ResponseHandle>);
@@ -58,15 +62,14 @@ impl Places {
     /// Looks a component's exports up; `None` if it is not a plugin.
     pub(crate) fn find(component: &Component) -> Option<Self> {
         let find = |facet: &str, function: &str| {
-            let facet = component.get_export_index(None, &interface(facet))?;
+            let facet = component.get_export_index(None, interface(facet))?;
             component.get_export_index(Some(&facet), function).map(Place)
         };
         Some(Self {
             describe: find("lifecycle", "describe")?,
             configure: find("lifecycle", "configure")?,
             release: find("lifecycle", "release")?,
-            matchers: find("matcher-compiler", "matchers")
-                .zip(find("matcher-compiler", "compile")),
+            matchers: find("matcher-compiler", "matchers").zip(find("matcher-compiler", "compile")),
             interest: find("middleware-interest", "declare-interest"),
             request: find("request-hook", "on-request"),
             response: find("response-hook", "on-response"),
@@ -106,7 +109,6 @@ impl Functions {
             response: response.transpose()?,
         })
     }
-
 }
 
 /// Checks the types of the functions that are called seldom, so that a plugin of the wrong shape

@@ -148,11 +148,7 @@ impl Guest {
     pub(crate) fn view(&mut self) -> Result<View<'_>, NoHook> {
         let hook = self.hook.as_ref().ok_or(NoHook)?;
         let slots = self.configured.get(hook.binding).map(|binding| &binding.slots);
-        Ok(View {
-            exchange: &hook.exchange,
-            staged: &mut self.staged,
-            slots: slots.ok_or(NoHook)?,
-        })
+        Ok(View { exchange: &hook.exchange, staged: &mut self.staged, slots: slots.ok_or(NoHook)? })
     }
 }
 

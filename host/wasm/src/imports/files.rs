@@ -14,11 +14,7 @@ impl Host for Waits {
     async fn list(&mut self, folder: String) -> wasmtime::Result<Result<Vec<Stat>, FileError>> {
         let found = blocking(self.files.clone(), move |folders| folders.list(&folder)).await?;
         Ok(found.map(|found| {
-            let stat = |it: Found| Stat {
-                path: it.path,
-                size: it.size,
-                version: it.version,
-            };
+            let stat = |it: Found| Stat { path: it.path, size: it.size, version: it.version };
             found.into_iter().map(stat).collect()
         }))
     }
@@ -37,10 +33,11 @@ impl Host for Waits {
         let mut alarm: Option<Alarm> = None;
         loop {
             let asked = folder.clone();
-            let version = match blocking(self.files.clone(), move |folders| folders.version(&asked)).await? {
-                Ok(version) => version,
-                Err(error) => return Ok(Err(error)),
-            };
+            let version =
+                match blocking(self.files.clone(), move |folders| folders.version(&asked)).await? {
+                    Ok(version) => version,
+                    Err(error) => return Ok(Err(error)),
+                };
             if version != since || Instant::now() >= deadline {
                 return Ok(Ok(version));
             }

@@ -126,11 +126,12 @@ fn request(outgoing: Outgoing) -> Result<Request<Full<Bytes>>, String> {
 
 fn parse_line(line: &Header) -> Result<(HeaderName, HeaderValue), String> {
     let bad = |what: &str| format!("the header `{}`: {what}", line.name.escape_debug());
-    let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| bad("not a name"))?;
+    let name =
+        HeaderName::from_bytes(line.name.as_bytes()).map_err(|_invalid| bad("not a name"))?;
     if name == header::HOST || is_of_connection(&name) {
         return Err(bad("is the host's own"));
     }
-    let value = HeaderValue::from_bytes(&line.value).map_err(|_| bad("not a value"))?;
+    let value = HeaderValue::from_bytes(&line.value).map_err(|_invalid| bad("not a value"))?;
     Ok((name, value))
 }
 

@@ -14,12 +14,7 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::{
-        RequestHandle, ResponseHandle,
-        http::HeadError,
-        interface,
-        types::Header,
-    },
+    bindings::{RequestHandle, ResponseHandle, http::HeadError, interface, types::Header},
     guest::Guest,
     staging::TooLarge,
 };

@@ -119,14 +119,16 @@ fn changing(http: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     http.func_wrap(
         "[method]request.remove-header",
         |mut ctx: Ctx<'_>, args: (ThisRequest, WasmStr)| {
-            let change = changed_name(&ctx, &args.1)?.map(|name| (Edit::RemoveRequestHeader(name), 0));
+            let change =
+                changed_name(&ctx, &args.1)?.map(|name| (Edit::RemoveRequestHeader(name), 0));
             Ok((change_request(&mut ctx, change)?,))
         },
     )?;
     http.func_wrap(
         "[method]request.set-method",
         |mut ctx: Ctx<'_>, args: (ThisRequest, WasmStr)| {
-            let change = edit::method(&args.1.to_str(&ctx)?).map(|method| (Edit::SetMethod(method), 0));
+            let change =
+                edit::method(&args.1.to_str(&ctx)?).map(|method| (Edit::SetMethod(method), 0));
             Ok((change_request(&mut ctx, change)?,))
         },
     )?;
@@ -151,15 +153,18 @@ fn changing(http: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 }
 
 fn attributes(http: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
-    http.func_wrap("[method]request.attribute", |mut ctx: Ctx<'_>, args: (ThisRequest, WasmStr)| {
-        let key = args.1.to_str(&ctx)?.into_owned();
-        let view = ctx.data_mut().view()?;
-        let staged = view.staged.last(|edit| match edit {
-            Edit::SetAttribute(name, value) if *name == key => Some(value.as_slice()),
-            _ => None,
-        });
-        Ok((staged.or_else(|| view.exchange.attribute(&key)).map(<[u8]>::to_vec),))
-    })?;
+    http.func_wrap(
+        "[method]request.attribute",
+        |mut ctx: Ctx<'_>, args: (ThisRequest, WasmStr)| {
+            let key = args.1.to_str(&ctx)?.into_owned();
+            let view = ctx.data_mut().view()?;
+            let staged = view.staged.last(|edit| match edit {
+                Edit::SetAttribute(name, value) if *name == key => Some(value.as_slice()),
+                _ => None,
+            });
+            Ok((staged.or_else(|| view.exchange.attribute(&key)).map(<[u8]>::to_vec),))
+        },
+    )?;
     http.func_wrap(
         "[method]request.set-attribute",
         |mut ctx: Ctx<'_>, args: (ThisRequest, WasmStr, WasmList<u8>)| {

@@ -37,22 +37,31 @@ fn facts(http: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 }
 
 fn reading(http: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
-    http.func_wrap("[method]response.slot", |mut ctx: Ctx<'_>, (_, index): (ThisResponse, u32)| {
-        let view = ctx.data_mut().view()?;
-        let slot = view.slots.response.get(index as usize).ok_or_else(|| no_slot(index))?;
-        Ok((view.staged.first(Side::Response, view.exchange, &slot.name).map(<[u8]>::to_vec),))
-    })?;
-    http.func_wrap("[method]response.header", |mut ctx: Ctx<'_>, args: (ThisResponse, WasmStr)| {
-        let Some(name) = name(&ctx, &args.1)? else { return Ok((None,)) };
-        let view = ctx.data_mut().view()?;
-        Ok((view.staged.first(Side::Response, view.exchange, &name).map(<[u8]>::to_vec),))
-    })?;
-    http.func_wrap("[method]response.values", |mut ctx: Ctx<'_>, args: (ThisResponse, WasmStr)| {
-        let Some(name) = name(&ctx, &args.1)? else { return Ok((Vec::new(),)) };
-        let view = ctx.data_mut().view()?;
-        let values = view.staged.values(Side::Response, view.exchange, &name);
-        Ok((values.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>(),))
-    })?;
+    http.func_wrap(
+        "[method]response.slot",
+        |mut ctx: Ctx<'_>, (_, index): (ThisResponse, u32)| {
+            let view = ctx.data_mut().view()?;
+            let slot = view.slots.response.get(index as usize).ok_or_else(|| no_slot(index))?;
+            Ok((view.staged.first(Side::Response, view.exchange, &slot.name).map(<[u8]>::to_vec),))
+        },
+    )?;
+    http.func_wrap(
+        "[method]response.header",
+        |mut ctx: Ctx<'_>, args: (ThisResponse, WasmStr)| {
+            let Some(name) = name(&ctx, &args.1)? else { return Ok((None,)) };
+            let view = ctx.data_mut().view()?;
+            Ok((view.staged.first(Side::Response, view.exchange, &name).map(<[u8]>::to_vec),))
+        },
+    )?;
+    http.func_wrap(
+        "[method]response.values",
+        |mut ctx: Ctx<'_>, args: (ThisResponse, WasmStr)| {
+            let Some(name) = name(&ctx, &args.1)? else { return Ok((Vec::new(),)) };
+            let view = ctx.data_mut().view()?;
+            let values = view.staged.values(Side::Response, view.exchange, &name);
+            Ok((values.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>(),))
+        },
+    )?;
     http.func_wrap("[method]response.all", |mut ctx: Ctx<'_>, (_,): (ThisResponse,)| {
         let view = ctx.data_mut().view()?;
         let lines: Vec<Header> = listed(&view.staged.lines(Side::Response, view.exchange));

@@ -1,0 +1,98 @@
+//! What a middleware plugin wants of the host for one binding: its plan, and what it is called
+//! for.
+
+use http::HeaderName;
+use portolan_core::{
+    middleware::{Action, Interest, PlanStep, Redirect},
+    rule::Predicate,
+};
+
+use super::{
+    answer::{line, name, reply, status},
+    predicate::predicate,
+};
+use crate::{
+    bindings::middleware_interest::{self as wit, Phases},
+    facets::Places,
+    guest::{Slot, Slots},
+};
+
+/// An interest that makes sense, without its hooks; or what is wrong with it.
+pub(super) fn interest(
+    interest: wit::Interest,
+    places: &Places,
+) -> Result<(Interest, Slots), String> {
+    let plan = interest.plan.into_iter().enumerate().map(|(place, step)| {
+        plan_step(step).map_err(|error| format!("step {place} of the plan: {error}"))
+    });
+    let slots = Slots {
+        request: slots(&interest.request_headers)?,
+        response: slots(&interest.response_headers)?,
+    };
+    let converted = Interest {
+        plan: plan.collect::<Result<_, _>>()?,
+        hooks: None,
+        on_request: hook(interest.phases, Phases::REQUEST_HEAD, places.request.is_some())?,
+        on_response: hook(interest.phases, Phases::RESPONSE_HEAD, places.response.is_some())?,
+        when: when(interest.when)?,
+    };
+    converted.check().map_err(|error| error.to_string())?;
+    Ok((converted, slots))
+}
+
+fn hook(phases: Phases, phase: Phases, is_exported: bool) -> Result<bool, String> {
+    match (phases.contains(phase), is_exported) {
+        (true, false) if phase == Phases::REQUEST_HEAD => {
+            Err("it wants requests, but exports no `request-hook`".to_owned())
+        }
+        (true, false) => Err("it wants responses, but exports no `response-hook`".to_owned()),
+        (wanted, _) => Ok(wanted),
+    }
+}
+
+fn when(when: Option<crate::bindings::predicate::Predicate>) -> Result<Option<Predicate>, String> {
+    when.map(predicate).transpose()
+}
+
+fn slots(names: &[String]) -> Result<Vec<Slot>, String> {
+    if names.len() > MAX_SLOTS {
+        return Err(format!("it numbers more than {MAX_SLOTS} headers"));
+    }
+    let slot = |name: &String| {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_invalid| format!("`{}` is not the name of a header", name.escape_debug()))?;
+        Ok(Slot::new(name))
+    };
+    names.iter().map(slot).collect()
+}
+
+fn plan_step(step: wit::Step) -> Result<PlanStep, String> {
+    let actions = step.actions.into_iter().map(action).collect::<Result<_, _>>()?;
+    Ok(PlanStep { when: when(step.when)?, actions })
+}
+
+fn action(action: wit::Action) -> Result<Action, String> {
+    let pair =
+        |make: fn(_, _) -> Action, header| line(&header).map(|(name, value)| make(name, value));
+    match action {
+        wit::Action::SetRequestHeader(header) => pair(Action::SetRequestHeader, header),
+        wit::Action::AppendRequestHeader(header) => pair(Action::AppendRequestHeader, header),
+        wit::Action::RemoveRequestHeader(text) => name(&text).map(Action::RemoveRequestHeader),
+        wit::Action::SetResponseHeader(header) => pair(Action::SetResponseHeader, header),
+        wit::Action::AppendResponseHeader(header) => pair(Action::AppendResponseHeader, header),
+        wit::Action::RemoveResponseHeader(text) => name(&text).map(Action::RemoveResponseHeader),
+        wit::Action::StripPrefix(prefixes) => Ok(Action::StripPrefix(prefixes)),
+        wit::Action::AddPrefix(prefix) => Ok(Action::AddPrefix(prefix)),
+        wit::Action::ReplacePath(path) => Ok(Action::ReplacePath(path)),
+        wit::Action::Redirect(redirect) => Ok(Action::Redirect(Redirect {
+            status: status(redirect.status)?,
+            scheme: redirect.scheme,
+            port: redirect.port,
+            host: redirect.host,
+        })),
+        wit::Action::Reply(it) => reply(it).map(Action::Reply),
+    }
+}
+
+/// More headers are rather read one by one.
+const MAX_SLOTS: usize = 64;

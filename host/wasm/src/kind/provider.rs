@@ -1,0 +1,180 @@
+//! Catalog providers: the one kind of plugin that may wait.
+//!
+//! **Invariant:** a poll that is dropped, fails or takes too long takes its instance with it; the
+//! next one finds a new one.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use portolan_core::{
+    item::Step,
+    port::{BindError, CallError, PollError, PortFuture, Provider},
+};
+use serde_json::Value;
+use wasmtime::{
+    Store, UpdateDeadline,
+    component::{InstancePre, TypedFunc},
+};
+
+use super::{field_errors, middleware::canonical, step::step};
+use crate::{
+    bindings::provider as wit,
+    error::call_error,
+    facets::{Functions, Place, PollArgs, Polled},
+    guest::{self, Budget, Guest},
+    outbound::{Client, Folders, Waits},
+    runtime::{Runtime, instance_error},
+    schema::Schema,
+};
+
+/// What an operator granted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grant {
+    pub(crate) http: Option<Client>,
+    pub(crate) files: Option<Folders>,
+}
+
+/// A provider, bound to its configuration and grants.
+pub(crate) struct BoundProvider {
+    runtime: Arc<Runtime>,
+    poll: Place,
+    pre: InstancePre<Guest>,
+    budget: Budget,
+    grant: Grant,
+    config: String,
+    label: String,
+    /// The instance of the last poll, if that went well.
+    resting: Mutex<Option<Warm>>,
+}
+
+/// An instance that has been configured.
+struct Warm {
+    store: Store<Guest>,
+    poll: TypedFunc<PollArgs, Polled>,
+}
+
+impl BoundProvider {
+    /// Binds a provider, once its configuration has been judged by schema and plugin.
+    pub(crate) fn bind(
+        runtime: Arc<Runtime>,
+        pre: InstancePre<Guest>,
+        budget: Budget,
+        grant: Grant,
+        schema: Option<&Schema>,
+        (label, config): (&str, &Value),
+    ) -> Result<Self, BindError> {
+        let Some(poll) = runtime.places.poll else {
+            return Err(BindError::Refused(format!("`{}` is not a provider", runtime.name)));
+        };
+        let config = canonical(schema, config)?;
+        // In an instance that can reach nothing, and is not kept: reading needs nothing.
+        let args = (BINDING, config.clone());
+        let mut warm = runtime.take().map_err(BindError::Call)?;
+        let (answer,) = runtime
+            .run(&mut warm, runtime.limits.configure, |warm| {
+                warm.functions.configure.call(&mut warm.store, args)
+            })
+            .map_err(BindError::Call)?;
+        answer.map_err(|errors| BindError::Config(field_errors(errors)))?;
+        let label = label.to_owned();
+        Ok(Self { runtime, poll, pre, budget, grant, config, label, resting: Mutex::default() })
+    }
+
+    async fn step(&self, cursor: Option<&[u8]>, wait: Duration) -> Result<Step, PollError> {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut warm = match resting {
+            Some(warm) => warm,
+            None => self.instantiate().await.map_err(PollError::Call)?,
+        };
+        let limit = wait.saturating_add(GRACE);
+        let wait = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let args = (BINDING, cursor.map(<[u8]>::to_vec), wait);
+        warm.store.data_mut().meter.begin();
+        warm.store.set_epoch_deadline(1);
+        self.budget.figures.calls.increment();
+        let call = warm.poll.call_async(&mut warm.store, args);
+        let (answer,) = match tokio::time::timeout(limit, call).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                let refused = warm.store.data().meter.refused();
+                return Err(self.failed(call_error(&error, limit, refused)));
+            }
+            Err(_elapsed) => return Err(self.failed(CallError::Deadline { limit })),
+        };
+        if warm.store.data().meter.held() <= self.budget.instance / 2 {
+            *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(warm);
+        }
+        match answer {
+            Ok(found) => step(found).map_err(|error| self.failed(CallError::Nonsense(error))),
+            Err(wit::Failure::Temporary(reason)) => Err(PollError::Temporary(reason)),
+            Err(wit::Failure::Permanent(reason)) => Err(PollError::Permanent(reason)),
+            Err(wit::Failure::Resync(reason)) => Err(PollError::Resync(reason)),
+        }
+    }
+
+    async fn instantiate(&self) -> Result<Warm, CallError> {
+        let waits = Waits::new(self.grant.http.clone(), self.grant.files.clone());
+        let name = self.runtime.name.clone();
+        let mut store = guest::store(self.pre.engine(), name, &self.budget, waits);
+        store.epoch_deadline_callback(|_| {
+            // Wasmtime's own way of yielding comes back at once on tokio (wasmtime #10667).
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        store.set_epoch_deadline(1);
+        let limit = self.runtime.limits.configure.saturating_add(GRACE);
+        let made = async {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            let functions = Functions::of(&self.runtime.places, instance, &mut store)?;
+            let config = self.config.clone();
+            let (answer,) = functions.configure.call_async(&mut store, (BINDING, config)).await?;
+            let poll = self.poll.function(instance, &mut store)?;
+            Ok((poll, answer))
+        };
+        match tokio::time::timeout(limit, made).await {
+            Ok(Ok((poll, Ok(())))) => Ok(Warm { store, poll }),
+            Ok(Ok((_, Err(errors)))) => {
+                let what = errors.into_iter().next().map(|error| error.message);
+                let what = what.unwrap_or_default();
+                Err(self.fail(CallError::Nonsense(format!(
+                    "refuses the configuration of `{}` that it took before: {what}",
+                    self.label
+                ))))
+            }
+            Ok(Err(error)) => Err(self.fail(instance_error(&store, error, limit))),
+            Err(_elapsed) => Err(self.fail(CallError::Deadline { limit })),
+        }
+    }
+
+    fn failed(&self, error: CallError) -> PollError {
+        PollError::Call(self.fail(error))
+    }
+
+    fn fail(&self, error: CallError) -> CallError {
+        self.runtime.failed(error)
+    }
+}
+
+impl Provider for BoundProvider {
+    fn poll<'a>(
+        &'a self,
+        cursor: Option<&'a [u8]>,
+        wait: Duration,
+    ) -> PortFuture<'a, Result<Step, PollError>> {
+        Box::pin(self.step(cursor, wait))
+    }
+}
+
+impl fmt::Debug for BoundProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundProvider").field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+/// An instance of a provider serves one binding, so its number says nothing.
+const BINDING: u32 = 0;
+
+/// How much longer than asked a poll may take before it is stuck.
+const GRACE: Duration = Duration::from_secs(30);

@@ -1,0 +1,163 @@
+//! What a provider reports: one step becomes core's facts.
+//!
+//! What is merely bad is left out with a notice; the rest goes on.
+
+use std::{collections::HashSet, sync::Arc};
+
+use portolan_core::item::{
+    Change, Declaration, Fragment, Health, Instance, Item, Key, Node, Notice, Step, Update,
+};
+
+use crate::bindings::{provider as wit, types::Pair};
+
+/// The facts of a step; or, where the whole of it makes no sense, why.
+pub(super) fn step(step: wit::Step) -> Result<Step, String> {
+    if step.cursor.len() > MAX_CURSOR {
+        return Err(format!(
+            "a cursor of {} bytes; at most {MAX_CURSOR} are kept",
+            step.cursor.len()
+        ));
+    }
+    let mut notices: Vec<Notice> = step
+        .notices
+        .into_iter()
+        .map(|notice| Notice { origin: notice.origin, message: notice.message })
+        .collect();
+    let update = match step.update {
+        wit::Update::Unchanged => Update::Unchanged,
+        wit::Update::Snapshot(items) => Update::Snapshot(snapshot(items, &mut notices)?),
+        wit::Update::Delta(changes) => Update::Delta(delta(changes, &mut notices)?),
+    };
+    Ok(Step { update, cursor: step.cursor, notices, next_poll_ms: step.next_poll_ms })
+}
+
+fn snapshot(items: Vec<wit::Item>, notices: &mut Vec<Notice>) -> Result<Vec<Item>, String> {
+    bounded(items.len())?;
+    let mut seen = HashSet::with_capacity(items.len());
+    let mut kept = Vec::with_capacity(items.len());
+    for wit in items {
+        match item(wit) {
+            Ok(item) if seen.insert(item.key()) => kept.push(item),
+            Ok(item) => notices.push(Notice {
+                origin: name(&item.key()),
+                message: "is reported twice; the first report is used".to_owned(),
+            }),
+            Err(notice) => notices.push(notice),
+        }
+    }
+    Ok(kept)
+}
+
+fn delta(changes: Vec<wit::Change>, notices: &mut Vec<Notice>) -> Result<Vec<Change>, String> {
+    bounded(changes.len())?;
+    let mut kept = Vec::with_capacity(changes.len());
+    for change in changes {
+        match change {
+            wit::Change::Remove(gone) => kept.push(Change::Remove(key(gone))),
+            wit::Change::Put(new) => match item(new) {
+                Ok(item) => kept.push(Change::Put(item)),
+                Err(notice) => notices.push(notice),
+            },
+        }
+    }
+    Ok(kept)
+}
+
+fn bounded(items: usize) -> Result<(), String> {
+    match items > MAX_ITEMS {
+        true => Err(format!("{items} items in one step; at most {MAX_ITEMS} are taken")),
+        false => Ok(()),
+    }
+}
+
+fn item(item: wit::Item) -> Result<Item, Notice> {
+    match item {
+        wit::Item::Node(it) => node(it).map(|node| Item::Node(Arc::new(node))),
+        wit::Item::Instance(it) => instance(it).map(|it| Item::Instance(Arc::new(it))),
+        wit::Item::Fragment(it) => fragment(it).map(|it| Item::Fragment(Arc::new(it))),
+    }
+}
+
+fn node(node: wit::Node) -> Result<Node, Notice> {
+    if node.name.is_empty() {
+        return Err(bad("node", "has no name"));
+    }
+    Ok(Node {
+        name: node.name,
+        address: node.address,
+        datacenter: node.datacenter,
+        meta: pairs(node.meta),
+    })
+}
+
+fn instance(it: wit::Instance) -> Result<Instance, Notice> {
+    if it.id.is_empty() || it.service.is_empty() {
+        return Err(bad(&format!("instance {}", it.id), "has no id, or names no service"));
+    }
+    let declares = it.declares.into_iter().map(|declaration| Declaration {
+        path: declaration.path,
+        value: declaration.value,
+        origin: declaration.origin,
+    });
+    Ok(Instance {
+        declares: declares.collect(),
+        id: it.id,
+        service: it.service,
+        node: it.node,
+        datacenter: it.datacenter,
+        address: it.address,
+        port: it.port,
+        weight_passing: it.weight_passing,
+        weight_warning: it.weight_warning,
+        health: health(it.health),
+        tags: it.tags,
+        meta: pairs(it.meta),
+        version: it.version,
+    })
+}
+
+fn fragment(fragment: wit::Fragment) -> Result<Fragment, Notice> {
+    match serde_json::from_str(&fragment.config) {
+        Ok(config) => Ok(Fragment { origin: fragment.origin, config }),
+        Err(error) => Err(bad(&fragment.origin, &format!("is not JSON: {error}"))),
+    }
+}
+
+fn key(key: wit::Key) -> Key {
+    match key {
+        wit::Key::Node(name) => Key::Node(name),
+        wit::Key::Instance(id) => Key::Instance(id),
+        wit::Key::Fragment(origin) => Key::Fragment(origin),
+    }
+}
+
+fn name(key: &Key) -> String {
+    match key {
+        Key::Node(name) => format!("node {name}"),
+        Key::Instance(id) => format!("instance {id}"),
+        Key::Fragment(origin) => origin.clone(),
+    }
+}
+
+fn health(health: wit::Health) -> Health {
+    match health {
+        wit::Health::Passing => Health::Passing,
+        wit::Health::Warning => Health::Warning,
+        wit::Health::Critical => Health::Critical,
+        wit::Health::Maintenance => Health::Maintenance,
+    }
+}
+
+fn pairs(pairs: Vec<Pair>) -> Vec<(String, String)> {
+    pairs.into_iter().map(|pair| (pair.key, pair.value)).collect()
+}
+
+fn bad(origin: &str, message: &str) -> Notice {
+    Notice { origin: origin.to_owned(), message: message.to_owned() }
+}
+
+/// As `provider.wit` says.
+const MAX_CURSOR: usize = 1 << 20;
+
+/// A catalog of this size is not one that this program is for.
+const MAX_ITEMS: usize = 500_000;
