@@ -167,7 +167,7 @@ impl Catalog {
     }
 
     /// When there will be something to ask; none: not before an answer comes.
-    pub(crate) fn next_due(&mut self) -> Option<u64> {
+    pub(crate) fn next_due(&self) -> Option<u64> {
         let is_bulk = self.is_bulk();
         let is_wanted =
             |tracked: &&Tracked| !is_bulk || tracked.is_stale || !tracked.watch.is_ready;
