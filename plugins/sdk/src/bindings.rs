@@ -4,7 +4,6 @@
 //! **Invariant:** nothing outside the SDK names this module but the expansion of
 //! [`register!`](crate::register), which is why it is public and hidden.
 
-
 /// Everything that a plugin may import. What it does not call, it does not ask for.
 pub mod imports {
     wit_bindgen::generate!({
