@@ -47,7 +47,7 @@ plugin_sources() {
 }
 
 test_guest_sources() {
-    source_hash tests/guests/Cargo.toml tests/guests/wit "tests/guests/$1.rs"
+    source_hash tests/guests/Cargo.toml tests/guests/src tests/guests/wit "tests/guests/$1.rs"
 }
 
 # Sets `toolchain`, and the environment of cargo.

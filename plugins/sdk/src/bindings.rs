@@ -4,9 +4,6 @@
 //! **Invariant:** nothing outside the SDK names this module but the expansion of
 //! [`register!`](crate::register), which is why it is public and hidden.
 
-#![expect(clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated")]
-#![expect(clippy::undocumented_unsafe_blocks, clippy::use_self, reason = "generated")]
-
 /// Everything that a plugin may import. What it does not call, it does not ask for.
 pub mod imports {
     wit_bindgen::generate!({

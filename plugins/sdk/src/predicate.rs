@@ -14,11 +14,11 @@ pub enum Predicate {
     /// False.
     Never,
     /// All of them; of none: true.
-    All(Vec<Predicate>),
+    All(Vec<Self>),
     /// Any of them; of none: false.
-    Any(Vec<Predicate>),
+    Any(Vec<Self>),
     /// The opposite.
-    Not(Box<Predicate>),
+    Not(Box<Self>),
     /// True if any value of the field compares well with any of the values.
     Test(Field, Op, Vec<String>),
 }
