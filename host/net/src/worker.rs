@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a job never leaves its thread, so what it holds needs neither lock nor `Send`.
 
-use std::{future::Future, io, num::NonZeroUsize, pin::Pin, sync::Arc, thread, time::Duration};
+use std::{future::Future, io, num::NonZeroUsize, pin::Pin, sync::{Arc, Mutex, PoisonError}, thread, time::Duration};
 
 use portolan_core::figure::Counter;
 use tokio::{
@@ -51,7 +51,8 @@ pub struct Workers {
 #[derive(Debug)]
 struct Seat {
     jobs: mpsc::UnboundedSender<Job>,
-    ended: Option<oneshot::Receiver<()>>,
+    /// Taken by the first who waits for its end.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
     figures: Arc<WorkerFigures>,
 }
 
@@ -94,10 +95,11 @@ impl Workers {
     }
 
     /// Asks every job to finish, and waits until all have, or `limit` is over.
-    pub async fn drain(mut self, limit: Duration) {
+    pub async fn drain(&self, limit: Duration) {
         self.trigger.pull(limit);
-        for seat in &mut self.seats {
-            if let Some(ended) = seat.ended.take() {
+        for seat in &self.seats {
+            let ended = seat.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(ended) = ended {
                 // The sender goes when the thread ends, in whatever way.
                 ended.await.unwrap_or_default();
             }
@@ -136,7 +138,7 @@ impl Seat {
             }
         })?;
         report.recv().unwrap_or_else(|_gone| Err(io::Error::other("worker thread panicked")))?;
-        Ok(Self { jobs, ended: Some(ended), figures })
+        Ok(Self { jobs, ended: Mutex::new(Some(ended)), figures })
     }
 }
 

@@ -3,6 +3,8 @@
 //! One [`DnsFigures`] may serve all workers, or each worker may have its own and the exporter adds
 //! them up, so that cores do not fight over one cache line.
 
+use std::sync::Arc;
+
 use portolan_core::figure::{Counter, Gauge, Histogram};
 
 /// Questions by how they ended, and what the cache holds. Each question counts once.
@@ -35,7 +37,7 @@ pub struct DnsFigures {
     /// Questions that wait for an upstream.
     pub waiting: Gauge,
     /// From reading a question to its answer.
-    pub duration: Histogram,
+    pub duration: Arc<Histogram>,
 }
 
 impl Default for DnsFigures {
@@ -54,7 +56,7 @@ impl Default for DnsFigures {
             cache_entries: Gauge::default(),
             cache_bytes: Gauge::default(),
             waiting: Gauge::default(),
-            duration: Histogram::starting_at(1_000),
+            duration: Arc::new(Histogram::starting_at(1_000)),
         }
     }
 }

@@ -36,7 +36,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, Default)]
 pub struct EntrypointFigures {
     /// Requests and their outcomes.
-    pub traffic: TrafficFigures,
+    pub traffic: Arc<TrafficFigures>,
     /// Connections of clients that are open.
     pub open_connections: Gauge,
     /// Clients with whom no encrypted connection came about.
@@ -177,7 +177,7 @@ impl Server {
     }
 
     /// Stops accepting, finishes what is open, and ends the workers: after `limit` at the latest.
-    pub async fn drain(self, limit: Duration) {
+    pub async fn drain(&self, limit: Duration) {
         self.workers.drain(limit).await;
     }
 

@@ -7,19 +7,13 @@
 //! `page` (lists), `explain`, `api` (who answers what), `events`, `guard`, `dashboard`.
 
 pub(crate) mod insight;
-
 mod view;
-
 mod page;
 
 pub(crate) mod explain;
-
 mod api;
-
 mod events;
-
 mod guard;
-
 mod dashboard;
 
 #[cfg(test)]
@@ -36,11 +30,16 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use crate::control::board::SharedBoard;
+use crate::control::board::{Board, SharedBoard};
 use insight::Insight;
 
 /// How many event streams may be open: browsers beyond that ask every few seconds instead.
 const MAX_STREAMS: usize = 64;
+
+/// Plugins as `/api/plugins` tells them.
+pub(crate) fn plugins(board: &Board) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(view::plugin::PluginView::all(board))
+}
 
 /// What the admin API reads from.
 pub(crate) struct Admin {

@@ -6,7 +6,6 @@ use http::{HeaderMap, Version, header};
 use portolan_core::{
     exchange::{Exchange, Peer, RequestHead},
     explain::Outcome as RouteOutcome,
-    figure::Histogram,
     snapshot::Snapshot,
     zone::{NameView, Outcome as ZoneOutcome},
 };
@@ -17,6 +16,7 @@ use crate::{
         explain::{Candidate, NameAnswer, NameOutcome, Outcome, Record},
         insight::{DnsName, Insight, Probe, Routing},
     },
+    control::board::SharedBoard,
     telemetry::metrics::{DnsReading, EntrypointReading},
 };
 
@@ -24,6 +24,7 @@ use crate::{
 pub(super) struct DataPlane {
     pub(super) http: Arc<Server>,
     pub(super) dns: Arc<DnsFigures>,
+    pub(super) board: SharedBoard,
 }
 
 impl Insight for DataPlane {
@@ -80,8 +81,8 @@ impl Insight for DataPlane {
     fn entrypoints(&self) -> Vec<EntrypointReading> {
         let reading = |(name, figures): (Arc<str>, Arc<portolan_net::http::EntrypointFigures>)| {
             EntrypointReading {
+                protocol: self.protocol(&name),
                 name,
-                protocol: if figures.tls { "https" } else { "http" },
                 connections: figures.open_connections.value(),
                 traffic: figures.traffic.clone(),
             }
@@ -102,15 +103,17 @@ impl Insight for DataPlane {
         ];
         DnsReading {
             outcomes: outcomes.map(|(name, counter)| (name, counter.value())).to_vec(),
-            duration: Some(self.histogram()),
+            duration: Some(self.dns.duration.clone()),
             cached: figures.cache_entries.value(),
         }
     }
 }
 
 impl DataPlane {
-    fn histogram(&self) -> Arc<Histogram> {
-        self.dns.duration.clone()
+    fn protocol(&self, name: &str) -> &'static str {
+        let board = self.board.load();
+        let bound = board.entrypoints.iter().find(|bound| &*bound.name == name);
+        bound.map_or("http", |bound| bound.protocol)
     }
 }
 
@@ -147,12 +150,5 @@ fn exchange(request: &Probe) -> Option<Exchange> {
         sni: request.uri.host().filter(|_| tls).map(|host| host.to_ascii_lowercase().into()),
     };
     let head = RequestHead::parse(method, uri, Version::HTTP_11, headers).ok()?;
-    Some(Exchange {
-        request: head,
-        response: None,
-        peer,
-        entrypoint: request.entrypoint.clone(),
-        router: None,
-        attributes: Vec::new(),
-    })
+    Some(Exchange::new(head, peer, request.entrypoint.clone()))
 }

@@ -3,7 +3,7 @@
 //! **Invariant:** what cannot be bound is a problem and costs itself; what is bound already and
 //! still wanted is not touched.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fs, net::SocketAddr, sync::Arc};
 
 use portolan_core::problem::{Chain, Problem};
 use portolan_net::{
@@ -12,7 +12,7 @@ use portolan_net::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::names::Names;
+use super::{names::Names, offline::address_file};
 use crate::{
     admin::Admin,
     config::{Config, model},
@@ -104,6 +104,10 @@ impl Open {
                     }
                 });
                 self.admin = Some(Serving { wanted, bound, task });
+                // For `portolan explain` where the port was left to the system.
+                if let Err(error) = fs::write(address_file(config), bound.to_string()) {
+                    tracing::debug!(%error, "admin address not kept");
+                }
             }
             Err(error) => problems.push(
                 Problem::error("admin", "admin", format!("cannot listen on {wanted}: {error}"))

@@ -113,7 +113,11 @@ fn open(
     draining: watch::Receiver<bool>,
 ) -> Open {
     let dns = Arc::<DnsFigures>::default();
-    let plane = Arc::new(DataPlane { http: server.clone(), dns: dns.clone() });
+    let plane = Arc::new(DataPlane {
+        http: server.clone(),
+        dns: dns.clone(),
+        board: board.clone(),
+    });
     let make_admin = {
         let (reader, board) = (reader.clone(), board.clone());
         move || Admin::new(reader.clone(), board.clone(), plane.clone())

@@ -1,6 +1,6 @@
 //! `check` and `plugins`, as far as they need no running process.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use portolan_core::problem::Problem;
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
     for (pointer, problem) in preview.provider_problems {
         report.add(Place::Pointer(&pointer), problem);
     }
-    for problem in preview.plugin_problems {
+    for problem in preview.board.problems {
         report.add(Place::Elsewhere, problem);
     }
     add_zone_problems(report, &preview.snapshot.problems);
@@ -40,7 +40,7 @@ fn add_zone_problems(report: &mut Report, problems: &[Problem]) {
 /// The plugins that this configuration would load, as `/api/plugins` tells them.
 pub(crate) fn plugins(loaded: &Loaded) -> anyhow::Result<Value> {
     let preview = look(loaded)?;
-    Ok(admin::plugins_as_json(preview.plugins))
+    Ok(admin::plugins(&preview.board)?)
 }
 
 /// The file that tells which address the admin API of a running process was bound to.
@@ -53,7 +53,3 @@ fn look(loaded: &Loaded) -> anyhow::Result<Preview> {
     Ok(control_runtime()?.block_on(preview(loaded, host, PLUGINS)))
 }
 
-/// What a check comes to.
-pub(crate) fn verdict(report: &Report) -> ExitCode {
-    if report.has_errors() { ExitCode::from(crate::EXIT_WRONG) } else { ExitCode::SUCCESS }
-}

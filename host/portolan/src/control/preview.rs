@@ -9,7 +9,7 @@ use portolan_core::{
 use portolan_wasm::{Host, PluginWatch};
 
 use super::{
-    MAX_PLUGIN, board::PluginReport, candidate, config_source, inputs, plugins::Plugins, sources::Candidate,
+    MAX_PLUGIN, board::Board, candidate, config_source, inputs, plugins::Plugins, sources::Candidate,
 };
 use crate::config::{Loaded, child};
 
@@ -17,10 +17,8 @@ use crate::config::{Loaded, child};
 pub(crate) struct Preview {
     /// What would be served, as far as it does not depend on a provider's answers.
     pub(crate) snapshot: Arc<Snapshot>,
-    /// Every plugin.
-    pub(crate) plugins: Vec<PluginReport>,
-    /// What is wrong with plugins.
-    pub(crate) plugin_problems: Vec<Problem>,
+    /// Every plugin and provider, and what is wrong with plugins.
+    pub(crate) board: Board,
     /// What is wrong with providers: JSON Pointer into the configuration, and the problem.
     pub(crate) provider_problems: Vec<(String, Problem)>,
 }
@@ -43,15 +41,21 @@ pub(crate) async fn preview(
     });
     let sources = std::iter::once(config_source).chain(providers).collect();
     let snapshot = Assembler::default().assemble(&inputs(config, sources, &plugins));
-    let provider_problems = config.providers.iter().flat_map(|provider| {
-        let place = child("/providers", &provider.name);
-        wrong(&candidate(provider, config, &plugins), &place)
+    let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
+    let candidates: Vec<_> = candidates.collect();
+    let provider_problems = candidates.iter().flat_map(|candidate| {
+        let place = child("/providers", &candidate.name);
+        wrong(candidate, &place)
     });
     Preview {
         snapshot,
         provider_problems: provider_problems.collect(),
-        plugins: plugins.reports(),
-        plugin_problems: plugins.problems(),
+        board: Board {
+            providers: candidates.iter().map(Candidate::report).collect(),
+            plugins: plugins.reports(),
+            problems: plugins.problems(),
+            ..Board::empty()
+        },
     }
 }
 

@@ -157,21 +157,9 @@ impl Sources {
 
     /// A provider that has not run, with what was kept of it.
     fn tenant(&self, candidate: &Candidate) -> Tenant {
-        let Candidate { name, plugin, identity, grants, .. } = candidate;
+        let Candidate { name, plugin, identity, .. } = candidate;
         let mut source = Source::new(name.clone(), plugin.clone());
-        let mut report = ProviderReport {
-            name: name.clone(),
-            plugin: plugin.clone(),
-            state: ProviderState::Waiting,
-            since: SystemTime::now(),
-            last_success: None,
-            last_change: None,
-            from_disk: false,
-            error: None,
-            items: [0; 3],
-            steps: [0; 2],
-            grants: grants.clone(),
-        };
+        let mut report = candidate.report();
         if let Some(kept) = read(&self.folder, name, identity) {
             match source.apply(Update::Snapshot(kept.items), Vec::new()) {
                 Ok(_) => {
@@ -254,6 +242,25 @@ impl Sources {
     ) -> Runner {
         self.next_runner += 1;
         Runner::start(self.next_runner, name, provider, cursor, self.events.clone())
+    }
+}
+
+impl Candidate {
+    /// A provider that has not reported anything.
+    pub(super) fn report(&self) -> ProviderReport {
+        ProviderReport {
+            name: self.name.clone(),
+            plugin: self.plugin.clone(),
+            state: ProviderState::Waiting,
+            since: SystemTime::now(),
+            last_success: None,
+            last_change: None,
+            from_disk: false,
+            error: None,
+            items: [0; 3],
+            steps: [0; 2],
+            grants: self.grants.clone(),
+        }
     }
 }
 
