@@ -82,7 +82,7 @@ fn yaml(text: &str) -> Result<Value, Problem> {
             let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
             (number(location.line()), number(location.column()))
         });
-        Problem { place, message: first_line(&error.to_string()) }
+        Problem { place, message: without_advice(&error.to_string()) }
     })
 }
 
@@ -98,9 +98,10 @@ fn without_place(message: &str) -> String {
     message.rsplit_once(" at line ").map_or(message, |(head, _)| head).to_owned()
 }
 
-/// Advice to programmers stands in the lines after it.
-fn first_line(message: &str) -> String {
-    without_place(message.lines().next().unwrap_or_default())
+/// The library ends some messages with advice to programmers.
+fn without_advice(message: &str) -> String {
+    let message = message.lines().next().unwrap_or_default();
+    without_place(message.split_once(", set ").map_or(message, |(head, _)| head))
 }
 
 fn one_line(message: &str) -> String {

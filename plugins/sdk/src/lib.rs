@@ -86,3 +86,8 @@ pub use middleware::{Interest, Middleware, OnRequest, OnResponse};
 pub use plugin::{Invalid, NoConfig, Plugin, to_json};
 pub use predicate::{Field, Op, Predicate, is_ip_range};
 pub use provider::Provider;
+
+/// The example of the plugins' page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

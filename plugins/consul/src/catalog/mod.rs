@@ -141,6 +141,10 @@ impl Catalog {
     /// Whoever called waited long enough: what failed is asked again now.
     pub(crate) fn retry(&mut self) {
         self.trouble = None;
+        self.end_backoff();
+    }
+
+    fn end_backoff(&mut self) {
         for watch in self.watches() {
             if watch.is_failing() {
                 watch.wait_until(0);
@@ -219,6 +223,10 @@ impl Catalog {
             Ok(taken) => taken,
             Err(reason) => return self.failed(question, reason, now),
         };
+        if question.subject == Subject::Services && self.services.is_failing() {
+            // It is back: whatever failed meanwhile need not wait any longer.
+            self.end_backoff();
+        }
         let Some(watch) = self.watch(&question.subject) else { return };
         match taken {
             Taken::Believed => watch.succeeded(answer.index),

@@ -230,6 +230,20 @@ fn a_failure_keeps_everything_and_the_next_question_does_not_block() {
 }
 
 #[test]
+fn when_consul_is_back_nothing_waits_any_longer() {
+    let mut consul = with_web();
+    let waiting = std::mem::take(&mut consul.waiting);
+    for question in &waiting {
+        consul.catalog.failed(question, "does not answer".to_owned(), consul.now);
+    }
+    // Only the list may be asked yet; its answer lets the others be asked.
+    consul.catalog.services.wait_until(0);
+    let asked = consul.settle();
+    assert_eq!(asked[0], "/v1/catalog/services");
+    assert!(asked.contains(&"/v1/health/service/web".to_owned()));
+}
+
+#[test]
 fn nonsense_is_a_failure() {
     let mut consul = with_web();
     consul.set("/v1/health/service/web", "<html>");
