@@ -19,7 +19,7 @@ async fn hello(portolan: &Portolan) -> String {
 async fn a_plugin_that_is_dropped_in_is_in_use() {
     let config = Config::new("");
     let portolan = Portolan::start(&config);
-    config.install("hello-header", &guest("hello-header-v1"));
+    config.install("hello-header", &guest("hello-header-1"));
     config.change(ROUTER);
     eventually(|| hello(&portolan), |value| value == "1").await;
 }
@@ -31,14 +31,14 @@ async fn the_order_does_not_matter_and_until_it_is_there_nothing_is_let_through(
     assert_eq!(portolan.http().get("hello.local", "/").await.status, 503);
     let problems = portolan.api("/api/problems").await.to_string();
     assert!(problems.contains("there is no middleware plugin `hello-header`"), "{problems}");
-    config.install("hello-header", &guest("hello-header-v1"));
+    config.install("hello-header", &guest("hello-header-1"));
     eventually(|| hello(&portolan), |value| value == "1").await;
 }
 
 #[tokio::test]
 async fn replacing_a_plugin_under_load_fails_no_request() {
     let config = Config::new(ROUTER);
-    config.install("hello-header", &guest("hello-header-v1"));
+    config.install("hello-header", &guest("hello-header-1"));
     let portolan = Portolan::start(&config);
     let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let load: Vec<_> = (0..4)
@@ -55,7 +55,7 @@ async fn replacing_a_plugin_under_load_fails_no_request() {
         })
         .collect();
     for version in ["2", "1", "2"] {
-        config.install("hello-header", &guest(&format!("hello-header-v{version}")));
+        config.install("hello-header", &guest(&format!("hello-header-{version}")));
         eventually(|| hello(&portolan), |value| value == version).await;
     }
     stop.store(true, SeqCst);
@@ -68,11 +68,11 @@ async fn replacing_a_plugin_under_load_fails_no_request() {
 #[tokio::test]
 async fn a_bad_replacement_leaves_the_old_one_serving_and_says_why() {
     let config = Config::new(ROUTER);
-    config.install("hello-header", &guest("hello-header-v1"));
+    config.install("hello-header", &guest("hello-header-1"));
     let portolan = Portolan::start(&config);
     eventually(|| hello(&portolan), |value| value == "1").await;
     let garbage = b"this is no plugin".to_vec();
-    let truncated = guest("hello-header-v2")[..2000].to_vec();
+    let truncated = guest("hello-header-2")[..2000].to_vec();
     let bad = [
         (garbage, "not a WebAssembly"),
         (truncated, "hello-header"),
@@ -119,7 +119,7 @@ async fn a_trap_costs_one_call_and_the_policy_decides() {
     let trapping = |host: &'static str| {
         let client = portolan.http();
         async move {
-            let request = crate::support::request_with(host, "x-trap", "1");
+            let request = crate::support::request_with(host, "x-misbehave", "1");
             client.send(request).await.unwrap()
         }
     };
