@@ -97,6 +97,11 @@ impl Zones {
         Some(Resolution { outcome, records, why: self.reason(name.as_bytes()) })
     }
 
+    /// Why a name is answered as it is, in one phrase.
+    pub fn why(&self, name: &Name) -> String {
+        self.reason(name.to_lower().as_bytes())
+    }
+
     fn reason(&self, wire: &[u8]) -> String {
         if let Some(entry) = self.table.find(wire) {
             return reason_of(&entry);

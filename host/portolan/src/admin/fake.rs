@@ -12,24 +12,22 @@ use http::StatusCode;
 use portolan_core::{
     balance::Balancer,
     figure::{Histogram, TrafficFigures},
-    item::Health,
+    item::{Health, Instance},
     live::{Publisher, live},
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
     name::ObjectName,
     plugin::{PluginFigures, PluginInfo, Want},
     problem::Problem,
+    route::RouteTable,
     router::Router,
-    rule::Predicate,
+    rule::{Field, Op, Predicate, Test},
     service::{Backend, BackendFigures, LoadBalancer, Scheme, Service},
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
+    zone::{DnsConfig, Names, ZoneConfig, ZoneInputs, Zones},
 };
 use serde_json::{Value, json};
 
-use super::{
-    Admin,
-    explain::{Candidate, NameAnswer, NameOutcome, Outcome, Record},
-    insight::{DnsName, Insight, Probe, Routing},
-};
+use super::{Admin, insight::Insight};
 use crate::{
     control::board::{
         Board, EntrypointReport, PluginReport, ProviderReport, ProviderState, SharedBoard,
@@ -44,9 +42,8 @@ pub(super) struct Harbour {
     pub(super) insight: Arc<FakeInsight>,
 }
 
-/// Answers as the serving rooms would, by comparing hosts.
+/// Tells what the serving rooms would.
 pub(super) struct FakeInsight {
-    names: Vec<DnsName>,
     entrypoints: Vec<EntrypointReading>,
     queries: Arc<Histogram>,
 }
@@ -54,7 +51,6 @@ pub(super) struct FakeInsight {
 /// An API over a harbour with this many routers beside the special ones.
 pub(super) fn harbour(routers: usize) -> (Admin, Harbour) {
     let snapshot = snapshot(1, routers);
-    let names = names(&snapshot);
     let (publisher, live) = live(snapshot);
     let board = Arc::new(ArcSwap::from_pointee(board()));
     let web = |name: &str, protocol| EntrypointReading {
@@ -66,9 +62,9 @@ pub(super) fn harbour(routers: usize) -> (Admin, Harbour) {
     let queries = Arc::new(Histogram::starting_at(250));
     (0..500).for_each(|nanos| queries.record(nanos * 40));
     let entrypoints = vec![web("web", "http"), web("websecure", "https")];
-    let insight = Arc::new(FakeInsight { names, entrypoints, queries });
+    let insight = Arc::new(FakeInsight { entrypoints, queries });
     let admin = Admin::new(live, board.clone(), insight.clone());
-    let admin = admin.hosts(["Portolan.LAN".to_owned()]);
+    let admin = admin.zones(["Infra.LAN".to_owned()]);
     (admin, Harbour { publisher, board, insight })
 }
 
@@ -79,7 +75,7 @@ impl Harbour {
         for (place, router) in snapshot.routers.iter().filter_map(|it| it.live.as_ref()).enumerate()
         {
             let every = place as u64 % 7 + 1;
-            if step % every == 0 {
+            if step.is_multiple_of(every) {
                 let requests = 40 / every + step % 5;
                 (0..requests).for_each(|it| router.figures.record(StatusCode::OK, it * 900_000));
                 let Some(service) = &router.service else { continue };
@@ -99,48 +95,6 @@ impl Harbour {
 }
 
 impl Insight for FakeInsight {
-    fn dns_names(&self, _snapshot: &Snapshot) -> Vec<DnsName> {
-        self.names.clone()
-    }
-
-    fn resolve(&self, _snapshot: &Snapshot, host: &str) -> NameAnswer {
-        let found = self.names.iter().find(|name| name.name == host);
-        let (outcome, records, why) = match found {
-            Some(name) => {
-                let why = format!("zone `{}`, from {}", name.zone, name.origin);
-                (NameOutcome::Answered, name.records.clone(), why)
-            }
-            None => (NameOutcome::Forwarded, Vec::new(), "it is in none of the zones".to_owned()),
-        };
-        NameAnswer { name: host.to_owned(), outcome, records, why }
-    }
-
-    fn route(&self, snapshot: &Snapshot, request: &Probe) -> Routing {
-        let host = request.uri.host().unwrap_or_default();
-        let mut routing = Routing::default();
-        for entry in snapshot.routers.iter().take(6) {
-            let is_match = entry.hosts.iter().any(|it| it == host) && entry.live.is_some();
-            let (outcome, reason) = match (is_match, &routing.selected) {
-                (true, None) => (Outcome::Selected, String::new()),
-                (true, Some(_)) => (Outcome::Shadowed, "another comes before it".to_owned()),
-                (false, _) => {
-                    (Outcome::Mismatch, format!("the host is not `{}`", entry.hosts.join("` or `")))
-                }
-            };
-            if outcome == Outcome::Selected {
-                routing.selected = entry.live.clone();
-            }
-            routing.candidates.push(Candidate {
-                router: entry.entry.name.to_string(),
-                priority: entry.priority,
-                rule: (*entry.rule).to_owned(),
-                outcome,
-                reason,
-            });
-        }
-        routing
-    }
-
     fn entrypoints(&self) -> Vec<EntrypointReading> {
         self.entrypoints.clone()
     }
@@ -301,6 +255,11 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
             live: Some(live),
         });
     }
+    let live: Vec<_> = snapshot.routers.iter().filter_map(|it| it.live.clone()).collect();
+    for entrypoint in ["web", "websecure"] {
+        snapshot.tables.push((entrypoint.into(), RouteTable::build(live.clone())));
+    }
+    snapshot.zones = zones(&snapshot);
     snapshot.problems = vec![
         Problem::error(
             "consul",
@@ -384,7 +343,7 @@ fn add_router(
     let live = Router {
         name: ObjectName::new(name, provider),
         rule: rule.into(),
-        predicate: Predicate::Always,
+        predicate: demands(host),
         priority: rule.len() as i64,
         entrypoints: vec!["web".into(), "websecure".into()],
         middlewares: middlewares.iter().map(|(live, _)| live.clone()).collect(),
@@ -405,38 +364,43 @@ fn add_router(
     });
 }
 
-fn names(snapshot: &Snapshot) -> Vec<DnsName> {
-    let record = |rtype: &str, data: &str, ttl| Record {
-        rtype: rtype.to_owned(),
-        data: data.to_owned(),
-        ttl,
-    };
-    let mut names: Vec<DnsName> = snapshot
-        .routers
-        .iter()
-        .flat_map(|router| &router.hosts)
-        .map(|host| DnsName {
-            name: host.clone(),
-            zone: host.split_once('.').map_or("", |(_, zone)| zone).to_owned(),
-            kind: "router",
-            records: vec![record("A", "127.0.0.1", 10)],
-            origin: format!("router `{}`", host.split('.').next().unwrap_or_default()),
+fn demands(host: &str) -> Predicate {
+    let test = Test::new(Field::Host, Op::Equals, vec![host.to_owned()]);
+    Predicate::Test(test.expect("a host is a good value"))
+}
+
+fn zones(snapshot: &Snapshot) -> Zones {
+    let hosts: Vec<String> = snapshot.routers.iter().flat_map(|it| it.hosts.clone()).collect();
+    let instance = |service: &str, number: u8, port| {
+        Arc::new(Instance {
+            id: format!("{service}-{number}"),
+            service: service.to_owned(),
+            node: format!("node-{number}"),
+            datacenter: "dc1".to_owned(),
+            address: format!("10.0.0.{number}"),
+            port,
+            weight_passing: 1,
+            ..Instance::default()
         })
-        .collect();
-    for service in ["grafana", "prometheus"] {
-        names.push(DnsName {
-            name: format!("{service}.service.consul"),
-            zone: "consul".to_owned(),
-            kind: "service",
-            records: vec![
-                record("A", "10.0.0.7", 0),
-                record("A", "10.0.0.8", 0),
-                record("SRV", &format!("1 1 3000 {service}-1.node.dc1.consul."), 0),
-            ],
-            origin: format!("service `{service}`"),
-        });
-    }
-    names
+    };
+    let zone = |origin: &str, names| ZoneConfig { origin: origin.to_owned(), names, ttl: 5 };
+    let config = DnsConfig {
+        edge_addresses: vec![[127, 0, 0, 1].into()],
+        zones: vec![zone("consul", Names::Consul), zone("infra.local", Names::Services)],
+    };
+    let (zones, _) = Zones::build(&ZoneInputs {
+        config: &config,
+        nodes: &[],
+        instances: &[
+            instance("grafana", 7, 3000),
+            instance("grafana", 8, 3000),
+            instance("prometheus", 7, 9090),
+        ],
+        router_hosts: &hosts,
+        synced: true,
+        serial: 1,
+    });
+    zones
 }
 
 fn board() -> Board {

@@ -1,8 +1,8 @@
 //! Who is answered, and what a browser may do with the answer.
 //!
 //! **Invariant:** a page from elsewhere can read nothing here. There is no CORS header, and a name
-//! that was made to point here (DNS rebinding) is refused: only IP addresses, `localhost` and the
-//! names in the configuration are answered. `/ping` tells nothing, and is answered to anybody.
+//! that was made to point here (DNS rebinding) is refused: only IP addresses, `localhost` and
+//! names in our own zones are answered. `/ping` tells nothing, and is answered to anybody.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -28,10 +28,10 @@ pub(super) async fn guard(
 ) -> Response {
     let authority = authority(&request);
     let mut response = match authority {
-        Some(host) if request.uri().path() != "/ping" && !is_ours(&host, &state.admin.hosts) => {
+        Some(host) if request.uri().path() != "/ping" && !is_ours(&host, &state.admin.zones) => {
             let message = format!(
-                "this API does not answer to `{host}`: use an IP address or `localhost`, \
-                 or add the name to `admin.hosts`"
+                "this API does not answer to `{host}`: use its IP address, `localhost` or a name in \
+                 one of Portolan's zones; behind a router, give the service `pass-host-header = false`"
             );
             Refusal::new(StatusCode::MISDIRECTED_REQUEST, message).into_response()
         }
@@ -62,13 +62,14 @@ fn authority(request: &Request) -> Option<String> {
     })
 }
 
-fn is_ours(host: &str, names: &[String]) -> bool {
+fn is_ours(host: &str, zones: &[String]) -> bool {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
-    bare.parse::<IpAddr>().is_ok()
-        || name == "localhost"
-        || name.ends_with(".localhost")
-        || names.contains(&name)
+    let is_in = |zone: &str| {
+        let rest = name.strip_suffix(zone);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    bare.parse::<IpAddr>().is_ok() || is_in("localhost") || zones.iter().any(|zone| is_in(zone))
 }
 
 #[cfg(test)]
@@ -76,14 +77,28 @@ mod tests {
     use super::is_ours;
 
     #[test]
-    fn only_addresses_and_known_names_are_ours() {
-        let names = ["portolan.lan".to_owned()];
-        for ours in ["127.0.0.1", "[::1]", "10.0.0.7", "localhost", "LOCALHOST", "portolan.lan."] {
-            assert!(is_ours(ours, &names), "{ours}");
+    fn only_addresses_and_names_in_our_zones_are_ours() {
+        let zones = ["infra.lan".to_owned()];
+        for ours in [
+            "127.0.0.1",
+            "[::1]",
+            "10.0.0.7",
+            "localhost",
+            "LOCALHOST",
+            "a.infra.lan.",
+            "INFRA.LAN",
+        ] {
+            assert!(is_ours(ours, &zones), "{ours}");
         }
-        for foreign in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "?", ""]
-        {
-            assert!(!is_ours(foreign, &names), "{foreign}");
+        for foreign in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "notinfra.lan",
+            "?",
+            "",
+        ] {
+            assert!(!is_ours(foreign, &zones), "{foreign}");
         }
     }
 }

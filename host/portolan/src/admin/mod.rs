@@ -46,20 +46,21 @@ pub(crate) struct Admin {
     live: Live,
     board: SharedBoard,
     insight: Arc<dyn Insight>,
-    hosts: Vec<String>,
+    zones: Vec<String>,
 }
 
 impl Admin {
     /// An API over what is served, how everything is, and what other rooms can tell.
     pub(crate) fn new(live: Live, board: SharedBoard, insight: Arc<dyn Insight>) -> Self {
-        Self { live, board, insight, hosts: Vec::new() }
+        Self { live, board, insight, zones: Vec::new() }
     }
 
-    /// The same, answering to these names too. IP addresses and `localhost` always are answered:
-    /// a page of somebody else cannot make a browser send those (DNS rebinding).
+    /// The same, answering to names in these zones too: nobody else can make names there. IP
+    /// addresses and `localhost` are always answered; a page from elsewhere cannot make a browser
+    /// send those (DNS rebinding).
     #[must_use]
-    pub(crate) fn hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
-        self.hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
+    pub(crate) fn zones(mut self, zones: impl IntoIterator<Item = String>) -> Self {
+        self.zones = zones.into_iter().map(|zone| zone.to_ascii_lowercase()).collect();
         self
     }
 

@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use super::{
     dashboard::FILES,
-    explain::{Question, ask},
+    explain::{Outcome, Question, ask},
     fake::{Harbour, harbour, snapshot},
 };
 
@@ -229,16 +229,23 @@ async fn a_plugin_whose_new_file_is_bad_says_so_and_goes_on() {
 #[tokio::test]
 async fn dns_names_are_found_by_record_too() {
     let server = serve(0, "127.0.0.1:0").await;
-    let page = server.get("/api/dns?search=10.0.0.8&per_page=1").await;
-    assert_eq!(page.header("x-total-count"), "2");
-    let page = page.json();
-    assert_eq!(page["names"][0]["name"], "grafana.service.consul");
-    assert_eq!(page["names"][0]["records"][0]["type"], "A");
-    assert_eq!(
-        page["zones"],
-        serde_json::json!([{ "zone": "consul", "names": 2 }, { "zone": "local", "names": 5 }])
-    );
-    assert_eq!(page["figures"]["outcomes"]["nxdomain"], 48);
+    let page = server.get("/api/dns?search=10.0.0.8&per_page=100&zone=infra.local").await.json();
+    let expected = serde_json::json!([{
+        "name": "grafana.infra.local",
+        "zone": "infra.local",
+        "kind": "service",
+        "records": [
+            { "type": "A", "data": "10.0.0.7", "ttl": 5 },
+            { "type": "A", "data": "10.0.0.8", "ttl": 5 },
+            { "type": "SRV", "data": "1 1 3000 0a000007.addr.infra.local.", "ttl": 5 },
+            { "type": "SRV", "data": "1 1 3000 0a000008.addr.infra.local.", "ttl": 5 },
+        ],
+        "instances": { "usable": 2, "total": 2 },
+    }]);
+    assert_eq!(page["names"], expected);
+    let hosts = server.get("/api/dns?kind=router&per_page=1").await;
+    assert_eq!((hosts.header("x-total-count"), hosts.header("x-next-page")), ("5", "2"));
+    assert_eq!(hosts.json()["figures"]["outcomes"]["nxdomain"], 48);
 }
 
 #[tokio::test]
@@ -275,6 +282,20 @@ async fn explain_names_everybody_on_the_way() {
 }
 
 #[tokio::test]
+async fn explain_names_the_disabled_router_that_would_have_taken_it() {
+    let server = serve(0, "127.0.0.1:0").await;
+    let question = Question { url: "loki.local".to_owned(), ..Question::default() };
+    let question = Question { method: "GET".to_owned(), ..question };
+    let explanation = ask::ask(server.address, &question).await.unwrap();
+    assert_eq!(explanation.verdict, "404: no router takes it");
+    let loki = explanation.candidates.iter().find(|it| it.router == "loki@consul").unwrap();
+    assert_eq!(loki.outcome, Outcome::Skipped);
+    let reason =
+        "it is disabled: the middleware `auht@consul` does not exist: did you mean `auth`?";
+    assert_eq!(loki.reason, reason);
+}
+
+#[tokio::test]
 async fn explain_refuses_nonsense_in_one_sentence() {
     let server = serve(0, "127.0.0.1:0").await;
     for (query, message) in [
@@ -305,7 +326,7 @@ async fn a_foreign_host_is_refused_and_ping_is_not() {
     assert_eq!(rebound.status, 421);
     assert!(!rebound.body.contains("grafana"), "{}", rebound.body);
     assert_eq!(server.send("GET", "/api/version", "localhost:8080").await.status, 200);
-    assert_eq!(server.send("GET", "/api/version", "portolan.lan").await.status, 200);
+    assert_eq!(server.send("GET", "/api/version", "portolan.infra.lan:8080").await.status, 200);
     assert_eq!(server.send("GET", "/ping", "evil.example").await.body, "OK");
 }
 

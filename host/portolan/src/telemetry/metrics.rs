@@ -13,9 +13,9 @@ use std::{
 
 use portolan_core::{
     figure::Histogram,
+    figure::TrafficFigures,
     metric::{self, Kind, Metric},
     plugin::PluginFigures,
-    figure::TrafficFigures,
     service::{Backend, Service},
     snapshot::{Entry, Snapshot, Status},
 };

@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
+use portolan_core::zone::NameView;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -168,34 +169,36 @@ struct DnsPage<'a> {
 
 #[derive(Serialize)]
 struct ZoneView<'a> {
-    zone: &'a str,
+    /// `null`: names of routers that lie in no zone.
+    zone: Option<&'a str>,
     names: usize,
 }
 
 /// `?search= &zone= &kind= &page= &per_page=`; the totals are those of all names.
 async fn dns(Extract(state): Shared, Query(parameters): Parameters) -> Result<Response, Refusal> {
     let wanted = Wanted::parse(parameters)?;
-    let mut names = state.admin.insight.dns_names(&state.admin.live.load());
+    let snapshot = state.admin.live.load();
+    let mut names: Vec<NameView> = snapshot.zones.names().collect();
     names.sort_by(|left, right| (&left.zone, &left.name).cmp(&(&right.zone, &right.name)));
     let zones = names.chunk_by(|left, right| left.zone == right.zone);
-    let zones =
-        zones.filter_map(|names| Some(ZoneView { zone: &names.first()?.zone, names: names.len() }));
+    let zones = zones.filter_map(|names| {
+        Some(ZoneView { zone: names.first()?.zone.as_deref(), names: names.len() })
+    });
     let list: Vec<_> = names
         .iter()
-        .filter(|it| wanted.accepts("zone", &it.zone) && wanted.accepts("kind", it.kind))
-        .filter(|it| {
-            let records = it.records.iter().map(|record| record.data.as_str());
-            wanted.finds([it.name.as_str(), &it.origin].into_iter().chain(records))
-        })
+        .filter(|it| wanted.accepts("zone", it.zone.as_deref().unwrap_or_default()))
+        .filter(|it| wanted.accepts("kind", it.kind.as_str()))
+        .filter(|it| wanted.finds(it.records.iter().chain([&it.name]).map(String::as_str)))
         .collect();
     let page = wanted.cut(&list)?;
     let items = page.items.iter().map(|it| {
+        let records: Vec<_> = it.records.iter().map(|text| explain::record(text)).collect();
         json!({
             "name": it.name,
             "zone": it.zone,
-            "kind": it.kind,
-            "records": it.records,
-            "origin": it.origin,
+            "kind": it.kind.as_str(),
+            "records": records,
+            "instances": it.instances.map(|(usable, total)| json!({ "usable": usable, "total": total })),
         })
     });
     Ok(page.answer(&DnsPage {
@@ -227,7 +230,7 @@ async fn explanation(
     }
     let admin = &state.admin;
     let (snapshot, board) = (admin.live.load(), admin.board.load());
-    let explanation = explain::explain(&question, &snapshot, &board, &*admin.insight);
+    let explanation = explain::explain(&question, &snapshot, &board);
     Ok(Json(explanation.map_err(Refusal::bad)?).into_response())
 }
 

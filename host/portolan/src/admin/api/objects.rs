@@ -204,9 +204,9 @@ async fn one<T: Object>(
 
 async fn rawdata(Extract(state): Shared) -> Json<Value> {
     let snapshot = state.admin.live.load();
-    let routers = keyed(&snapshot.routers, |it| RouterView::of(it));
-    let services = keyed(&snapshot.services, |it| ServiceView::of(it));
-    let middlewares = keyed(&snapshot.middlewares, |it| MiddlewareView::of(it));
+    let routers = keyed(&snapshot.routers, RouterView::of);
+    let services = keyed(&snapshot.services, ServiceView::of);
+    let middlewares = keyed(&snapshot.middlewares, MiddlewareView::of);
     let kinds = [("routers", routers), ("services", services), ("middlewares", middlewares)];
     // Traefik leaves out what is empty.
     let kinds =

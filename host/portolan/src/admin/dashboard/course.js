@@ -6,7 +6,7 @@ import { json } from "./live.js";
 const OUTCOMES = { selected: ["takes it", "good"], shadowed: ["also fits", "idle"], mismatch: ["does not fit", "off"], skipped: ["not asked", "off"] };
 const ANSWERS = {
   answered: "", nodata: "no addresses (NODATA)", nxdomain: "no such name (NXDOMAIN)",
-  forwarded: "asked upstream", servfail: "not known yet (SERVFAIL)", refused: "refused",
+  forwarded: "asked upstream", servfail: "not known yet (SERVFAIL)",
 };
 
 /** Asks, and shows the answer or what is wrong with the question. */

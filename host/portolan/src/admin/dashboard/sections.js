@@ -160,9 +160,9 @@ const dns = {
     h("p", { class: "why" }, "Questions so far: ", Object.entries(figures.outcomes).filter(([, times]) => times > 0).map(([outcome, times], place) =>
       [place > 0 && ", ", h("b", null, count(times)), ` ${outcome}`]), figures.duration?.p99 ? `; p99 ${nanos(figures.duration.p99)}` : "",
     `; ${count(figures.cached)} upstream answers cached`),
-    zones.length > 0 && h("p", { class: "chips" }, zones.slice(0, 12).map((zone) => h("span", { class: "chip" }, zone.zone, " ", h("b", null, count(zone.names)))),
+    zones.length > 0 && h("p", { class: "chips" }, zones.slice(0, 12).map((zone) => h("span", { class: "chip" }, zone.zone ?? "hosts of routers", " ", h("b", null, count(zone.names)))),
       zones.length > 12 && ` and ${zones.length - 12} more zones`)],
-  columns: [{ title: "Name" }, { title: "Kind" }, { title: "Records" }, { title: "From" }],
+  columns: [{ title: "Name" }, { title: "Kind" }, { title: "Records" }, { title: "Usable" }],
   row: (it) => ({
     key: `${it.zone} ${it.name} ${it.kind}`,
     cells: [
@@ -171,7 +171,7 @@ const dns = {
       cell(it.records, (records) => [
         h("ul", { class: "records" }, records.slice(0, 6).map((record) => h("li", null, h("code", null, h("i", null, record.type), " ", record.data), h("small", null, `${record.ttl} s`)))),
         records.length > 6 && h("p", { class: "why" }, `and ${records.length - 6} more`)]),
-      cell(it.origin, prose),
+      cell(it.instances, (of) => of && [`${of.usable} of ${of.total}`, of.usable === 0 && h("p", { class: "fault" }, "no such name while none is")]),
     ],
   }),
 };

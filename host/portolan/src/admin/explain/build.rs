@@ -1,49 +1,50 @@
 //! Puts an explanation together.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
-use portolan_core::{router::Router, service::Service, snapshot::Snapshot};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use portolan_core::{
+    exchange::{Exchange, Peer, RequestHead},
+    router::Router,
+    service::Service,
+    snapshot::Snapshot,
+};
 
 use super::{
     BackendShare, Explanation, Place, Question, ServiceShare, Step, does, middleware::runs_code,
+    name::resolve, route::route,
 };
-use crate::{
-    admin::insight::{Insight, Probe},
-    control::board::Board,
-};
+use crate::control::board::Board;
 
 /// Why a request goes where it goes; an error is one sentence on what is wrong with the question.
 pub(crate) fn explain(
     question: &Question,
     snapshot: &Snapshot,
     board: &Board,
-    insight: &dyn Insight,
 ) -> Result<Explanation, String> {
-    let probe = probe(question, board)?;
-    let host = probe.uri.host().unwrap_or_default().to_ascii_lowercase();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let name = bare.strip_suffix('.').unwrap_or(bare);
-    let dns = name.parse::<IpAddr>().is_err().then(|| insight.resolve(snapshot, name));
-    let routing = insight.route(snapshot, &probe);
-    let router = routing.selected.as_deref();
+    let uri = parse_url(&question.url)?;
+    let exchange = exchange(question, &uri, board)?;
+    let host = exchange.request.host();
+    let (router, candidates) = route(&exchange, snapshot);
+    let router = router.as_deref();
     let service = router.and_then(|router| router.service.as_deref()).map(share);
+    let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
     Ok(Explanation {
         request: Question {
-            method: probe.method.to_string(),
-            url: probe.uri.to_string(),
+            method: exchange.request.method.to_string(),
+            url: uri.to_string(),
             headers: question.headers.clone(),
-            client: probe.client.to_string(),
-            entrypoint: (*probe.entrypoint).to_owned(),
+            client: exchange.peer.address.ip().to_string(),
+            entrypoint: (*exchange.entrypoint).to_owned(),
         },
-        dns,
-        entrypoint: board
-            .entrypoints
-            .iter()
-            .find(|it| it.name == probe.entrypoint)
+        dns: host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot)),
+        entrypoint: place
             .map(|it| Place { name: (*it.name).to_owned(), address: it.address.to_string() }),
         verdict: verdict(router, service.as_ref()),
-        candidates: routing.candidates,
+        candidates,
         router: router.map(|router| router.name.to_string()),
         middlewares: router.map(steps).unwrap_or_default(),
         service,
@@ -51,17 +52,30 @@ pub(crate) fn explain(
     })
 }
 
-fn probe(question: &Question, board: &Board) -> Result<Probe, String> {
+/// The request as it would be after its head was read.
+fn exchange(question: &Question, uri: &Uri, board: &Board) -> Result<Exchange, String> {
     let method = question.method.to_ascii_uppercase();
-    let method: Method = method.parse().map_err(|_| format!("`{method}` is no HTTP method"))?;
-    let uri = parse_url(&question.url)?;
-    let client = match question.client.as_str() {
+    let method: Method =
+        method.parse().map_err(|_error| format!("`{method}` is no HTTP method"))?;
+    let client: IpAddr = match question.client.as_str() {
         "" => IpAddr::from([127, 0, 0, 1]),
-        text => text.parse().map_err(|_| format!("`{text}` is no IP address"))?,
+        text => text.parse().map_err(|_error| format!("`{text}` is no IP address"))?,
     };
-    let entrypoint = entrypoint(question, &uri, board)?;
+    let entrypoint = entrypoint(question, uri, board)?;
+    let headers = headers(&question.headers)?;
+    let request = RequestHead::parse(method, uri.clone(), Version::HTTP_11, headers)
+        .map_err(|error| format!("the request would be refused: {error}"))?;
+    let tls = uri.scheme_str() == Some("https");
+    let is_name = request.host().parse::<IpAddr>().is_err();
+    let sni = (tls && is_name).then(|| request.host().into());
+    let peer = Peer { address: SocketAddr::new(client, 0), tls, sni };
+    let (response, router, attributes) = (None, None, Vec::new());
+    Ok(Exchange { request, response, peer, entrypoint, router, attributes })
+}
+
+fn headers(lines: &[(String, String)]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &question.headers {
+    for (name, value) in lines {
         let (Ok(key), Ok(line)) =
             (name.trim().parse::<HeaderName>(), HeaderValue::from_str(value.trim()))
         else {
@@ -69,13 +83,7 @@ fn probe(question: &Question, board: &Board) -> Result<Probe, String> {
         };
         headers.append(key, line);
     }
-    if let Some(authority) = uri.authority() {
-        if !headers.contains_key(header::HOST) {
-            let value = HeaderValue::from_str(authority.as_str());
-            headers.insert(header::HOST, value.map_err(|_| format!("`{authority}` is no host"))?);
-        }
-    }
-    Ok(Probe { method, uri, headers, client, entrypoint })
+    Ok(headers)
 }
 
 /// A URL with a scheme that we serve and a host; `http://` may be left out.

@@ -3,10 +3,15 @@
 //!
 //! **Invariant:** asking changes nothing: no plugin is called, no backend is chosen.
 //!
-//! Reading order: `shape` (what is told), `middleware` (what one does, in words), `build`, then
+//! Reading order: `shape` (what is told), `name` (DNS), `route` (who looks at it),
+//! `middleware` (what one does, in words), `build`, then
 //! what the command line needs: `ask` and `print`.
 
 mod shape;
+
+mod name;
+
+mod route;
 
 mod middleware;
 
@@ -18,6 +23,7 @@ pub(crate) mod print;
 
 pub(crate) use build::explain;
 pub(crate) use middleware::does;
+pub(crate) use name::record;
 pub(crate) use shape::{
     BackendShare, Candidate, Explanation, NameAnswer, NameOutcome, Outcome, Place, Question,
     Record, ServiceShare, Step,

@@ -61,7 +61,6 @@ fn name(dns: &NameAnswer) -> Vec<String> {
         NameOutcome::NxDomain => "no such name (NXDOMAIN)",
         NameOutcome::Forwarded => "asked upstream",
         NameOutcome::ServFail => "not known yet (SERVFAIL)",
-        NameOutcome::Refused => "refused (REFUSED)",
     };
     let records: Vec<String> =
         dns.records.iter().map(|it| format!("{} {}, {} s", it.rtype, it.data, it.ttl)).collect();

@@ -62,7 +62,7 @@ pub(crate) struct NameAnswer {
     pub(crate) outcome: NameOutcome,
     /// Its address records, and aliases on the way.
     pub(crate) records: Vec<Record>,
-    /// One sentence: which zone, service or router it comes from.
+    /// One phrase: what it comes from.
     pub(crate) why: String,
 }
 
@@ -76,12 +76,10 @@ pub(crate) enum NameOutcome {
     NoData,
     /// There is no such name.
     NxDomain,
-    /// Not of our zones: an upstream resolver is asked.
+    /// Not of our zones: an upstream resolver is asked, if there is one.
     Forwarded,
     /// We cannot know yet.
     ServFail,
-    /// Nobody is asked: refused.
-    Refused,
 }
 
 /// A DNS record in presentation form.

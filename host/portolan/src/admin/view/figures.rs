@@ -1,7 +1,7 @@
 //! Counters and durations, as numbers that only grow: whoever reads them twice has rates.
 
 use portolan_core::{
-    figure::Histogram, plugin::PluginFigures, figure::TrafficFigures, service::BackendFigures,
+    figure::Histogram, figure::TrafficFigures, plugin::PluginFigures, service::BackendFigures,
 };
 use serde::Serialize;
 
