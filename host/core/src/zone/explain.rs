@@ -24,32 +24,6 @@ pub struct NameView {
     pub instances: Option<(u16, u16)>,
 }
 
-/// What is answered for the addresses of a name.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Resolution {
-    /// What kind of answer it is.
-    pub outcome: Outcome,
-    /// `60 A 10.0.0.7`: TTL, type and data in presentation form, aliases included.
-    pub records: Vec<String>,
-    /// Where the answer comes from, in words.
-    pub why: String,
-}
-
-/// What kind of answer a name has.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// With records.
-    Answered,
-    /// The name is there, without addresses.
-    NoData,
-    /// There is no such name.
-    NoSuchName,
-    /// It cannot be known before every provider has told what it knows.
-    NotSynced,
-    /// The name is not ours.
-    NotOurs,
-}
-
 impl Zones {
     /// Every name that is answered, in no order that means anything. Names that only exist because
     /// there are names below them, and those that every resolver knows, are left out.
@@ -78,23 +52,6 @@ impl Zones {
             records: entry.sets().flat_map(|(_, records)| texts(&records)).collect(),
             instances: is_of_instances.then_some((entry.about.usable, entry.about.total)),
         }
-    }
-
-    /// What is answered to questions for the addresses of a name, and why. `None` when it is not a
-    /// name.
-    pub fn resolve(&self, text: &str) -> Option<Resolution> {
-        let name = Name::parse(text).ok()?.to_lower();
-        let answers = [RecordType::A, RecordType::AAAA].map(|rtype| self.answer(name.as_bytes(), rtype));
-        let records: Vec<_> = answers.iter().flat_map(addresses).collect();
-        let [first, _] = answers;
-        let outcome = match first {
-            _ if !records.is_empty() => Outcome::Answered,
-            Answer::Records(_) | Answer::Alias(_) | Answer::NoData(_) => Outcome::NoData,
-            Answer::NoSuchName(_) => Outcome::NoSuchName,
-            Answer::NotSynced => Outcome::NotSynced,
-            Answer::NotOurs => Outcome::NotOurs,
-        };
-        Some(Resolution { outcome, records, why: self.reason(name.as_bytes()) })
     }
 
     /// Why a name is answered as it is, in one phrase.
@@ -129,13 +86,6 @@ impl Zones {
             suffix = parent;
         }
         "no zone and no router has this name".to_owned()
-    }
-}
-
-fn addresses(answer: &Answer<'_>) -> Vec<String> {
-    match answer {
-        Answer::Records(records) | Answer::Alias(records) => texts(records),
-        Answer::NoData(_) | Answer::NoSuchName(_) | Answer::NotSynced | Answer::NotOurs => vec![],
     }
 }
 

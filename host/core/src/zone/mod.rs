@@ -25,7 +25,7 @@ use std::{net::IpAddr, sync::Arc};
 
 pub use self::{
     answer::{Answer, Authority, InOrder, Record, RecordSet},
-    explain::{NameView, Outcome, Resolution},
+    explain::NameView,
     name::{Labels, MAX_NAME, Name, NameError, Text, labels, parent},
     record::{BODY_HEAD, QUESTION_POINTER, RecordType, body_data, body_text, body_ttl, body_type},
     table::Kind,

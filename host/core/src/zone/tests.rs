@@ -452,7 +452,7 @@ fn names_are_listed_with_their_records() {
 #[test]
 fn answers_are_explained() {
     let (zones, _) = build(&instances(INSTANCES, "dc1"), true);
-    let reason = |name: &str| zones.resolve(name).unwrap().why;
+    let reason = |name: &str| zones.why(&Name::parse(name).unwrap());
     assert_eq!(reason("redis.service.consul"), "2 of 3 instances of `redis` can be used");
     assert_eq!(
         reason("primary.redis.service.dc1.consul"),

@@ -68,7 +68,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let server = Arc::new(start_server(&config, &reader)?);
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
-    let listeners = open(&server, &reader, &board, draining);
+    let listeners = open(&config, &server, &reader, &board, draining);
     let start = Start {
         loaded,
         host: host(&config)?,
@@ -107,6 +107,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
 
 /// What listens, and the admin API that tells of it.
 fn open(
+    config: &Config,
     server: &Arc<Server>,
     reader: &Live,
     board: &SharedBoard,
@@ -120,7 +121,9 @@ fn open(
     });
     let make_admin = {
         let (reader, board) = (reader.clone(), board.clone());
-        move || Admin::new(reader.clone(), board.clone(), plane.clone())
+        let zones = config.dns.iter().flat_map(|dns| &dns.zones).map(|zone| zone.origin.clone());
+        let zones: Vec<_> = zones.collect();
+        move || Admin::new(reader.clone(), board.clone(), plane.clone()).zones(zones.clone())
     };
     let names = Names::new(reader.clone(), dns);
     Open::new(server.clone(), names, Box::new(make_admin), draining)

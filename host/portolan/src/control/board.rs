@@ -126,6 +126,7 @@ impl Board {
             config_file: String::new(),
             config_error: None,
             config_loaded: now,
+            published: now,
             started: now,
             entrypoints: Vec::new(),
             providers: Vec::new(),

@@ -75,6 +75,7 @@ pub(crate) struct Controller {
     config_error: Option<String>,
     config_problems: Vec<Problem>,
     config_loaded: SystemTime,
+    published: SystemTime,
     started: SystemTime,
     plugins: Plugins,
     sources: Sources,
@@ -112,6 +113,7 @@ impl Controller {
             config_error: None,
             config_problems: loaded.report.problems(),
             config_loaded: SystemTime::now(),
+            published: SystemTime::now(),
             started: SystemTime::now(),
             sources: Sources::new(config.data_dir.join("state"), sender.clone()),
             config,
@@ -198,6 +200,7 @@ impl Controller {
     fn publish(&mut self, snapshot: Arc<Snapshot>) {
         tracing::debug!(generation = snapshot.generation, "published");
         self.publisher.publish(snapshot);
+        self.published = SystemTime::now();
     }
 
     /// Reads `config.toml` again. One that is wrong, in itself or in what it says of routers and
@@ -288,6 +291,7 @@ impl Controller {
             config_file: self.config_name.clone(),
             config_error: self.config_error.clone(),
             config_loaded: self.config_loaded,
+            published: self.published,
             started: self.started,
             entrypoints: self.bound.clone(),
             providers: self.sources.reports(),
