@@ -136,14 +136,15 @@ impl Listeners for Open {
 }
 
 fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
-    let certificates = |tls: &model::Tls| {
-        let files = tls.certificates.iter();
-        files.map(|file| CertificateFile { cert: file.cert.clone(), key: file.key.clone() })
+    let certificate =
+        |file: &model::Certificate| CertificateFile { cert: file.cert.clone(), key: file.key.clone() };
+    let tls = |tls: &model::Tls| TlsConfig {
+        certificates: tls.certificates.iter().map(certificate).collect(),
     };
     EntrypointConfig {
         name: entrypoint.name.as_str().into(),
         address: entrypoint.address,
-        tls: entrypoint.tls.as_ref().map(|tls| TlsConfig { certificates: certificates(tls).collect() }),
+        tls: entrypoint.tls.as_ref().map(tls),
     }
 }
 

@@ -228,7 +228,7 @@ impl Controller {
     }
 
     fn refuse(&mut self, report: &Report) -> bool {
-        let text = report.render(config::Colour::No);
+        let text = report.render(config::Colour::Never);
         tracing::error!("configuration not used, the one before goes on\n{text}");
         self.config_error = Some(text);
         self.config_problems = report.problems();
@@ -305,7 +305,7 @@ impl Controller {
         let mut report = loaded.report.clone();
         blame(&mut report, &snapshot.problems);
         if !report.is_empty() {
-            tracing::warn!("what is wrong is left out\n{}", report.render(config::Colour::No));
+            tracing::warn!("what is wrong is left out\n{}", report.render(config::Colour::Never));
         }
     }
 }

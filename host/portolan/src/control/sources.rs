@@ -208,8 +208,10 @@ impl Sources {
             Ok(provider) => {
                 tenant.provider = Some(provider.clone());
                 let cursor = tenant.cursor.clone();
-                tenant.coming =
-                    Some(self.runner(candidate.name, provider, cursor));
+                let runner = self.runner(candidate.name.clone(), provider, cursor);
+                if let Some(tenant) = self.by_name.get_mut(&candidate.name) {
+                    tenant.coming = Some(runner);
+                }
             }
             // The one before goes on, if there is one.
             Err(error) => {
