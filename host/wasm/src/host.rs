@@ -21,7 +21,7 @@ use crate::{
     error::{HostError, LoadError},
     facets::Places,
     guest::{Budget, Guest},
-    imports,
+    imports::{self, WAITING},
     kind::{Matchers, Middlewares},
     load::{self, Code},
     outbound::Tls,
@@ -76,7 +76,7 @@ struct Inner {
     running: Running,
     cache: Option<Cache>,
     /// What every plugin may import.
-    linker: Linker<Guest>,
+    linker: Arc<Linker<Guest>>,
     tls: Tls,
     /// What is loaded, so that its compiled code is not pruned.
     loaded: Mutex<Vec<Weak<Loaded>>>,
@@ -160,9 +160,9 @@ impl Inner {
         let pre = self.link(&component)?;
         let places = Places::find(&component).ok_or(LoadError::NotAPlugin)?;
         let runtime = |name: &str, figures: Arc<PluginFigures>| {
-            let (pre, places) = (pre.clone(), places.clone());
-            let limits = self.limits();
-            Runtime::new(name.into(), about.hash.into(), pre, places, self.budget(figures), limits)
+            let names = (name.into(), about.hash.into());
+            let (clock, pre, places) = (self.running.clock(), pre.clone(), places.clone());
+            Runtime::new(names, clock, pre, places, self.budget(figures), self.limits())
         };
         let said = match said {
             Some(said) => said,
@@ -199,13 +199,18 @@ impl Inner {
         Ok(Plugin(plugin))
     }
 
-    /// What can wait is left out: it is linked for a provider that was granted it, and traps in
-    /// the instances that describe and judge.
+    /// What can wait is linked for a provider that was granted it. It traps in the instances that
+    /// describe and judge; but first everything must fit, or a slip would trap one day.
     fn link(&self, component: &Component) -> Result<InstancePre<Guest>, LoadError> {
-        let mut linker = self.linker.clone();
-        let mut link = || {
-            linker.define_unknown_imports_as_traps(component)?;
-            linker.instantiate_pre(component)
+        let link = || {
+            let mut whole = Linker::clone(&self.linker);
+            for interface in WAITING {
+                imports::link_waiting(&mut whole, interface)?;
+            }
+            whole.instantiate_pre(component)?;
+            let mut closed = Linker::clone(&self.linker);
+            closed.define_unknown_imports_as_traps(component)?;
+            closed.instantiate_pre(component)
         };
         link().map_err(|error| LoadError::Link(error.into()))
     }
