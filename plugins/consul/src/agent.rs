@@ -1,0 +1,225 @@
+//! Questions to a Consul agent, as HTTP requests.
+
+use portolan_plugin::{
+    Header, Invalid,
+    http_client::{self, HttpError, Incoming, Outgoing, Pending},
+    timer,
+};
+
+use crate::{
+    Config,
+    catalog::{Answer, Catalog, Question, percent_encoded},
+};
+
+/// How long a query blocks. Consul answers late by up to a sixteenth of it; and a snapshot that is
+/// restored under a blocked query is not seen before its end, so it should not be long.
+const BLOCK_SECONDS: u32 = 60;
+const BLOCK_TIMEOUT_MS: u32 = (BLOCK_SECONDS + BLOCK_SECONDS / 16 + 10) * 1000;
+const READ_TIMEOUT_MS: u32 = 10_000;
+
+/// Answers of a server without a leader for longer than this are said to be old.
+const OLD_MS: u64 = 10_000;
+
+const MOST_BODY: u32 = 64 << 20;
+
+/// The agent that is asked, and the questions under way. They stay under way between steps.
+pub(crate) struct Agent {
+    origin: String,
+    parameters: String,
+    token: String,
+    flights: Vec<(Question, Pending)>,
+}
+
+impl Agent {
+    pub(crate) fn new(config: &Config, invalid: &mut Invalid) -> Self {
+        let address = config.address.trim().trim_end_matches('/');
+        let origin = match address.split_once("://") {
+            None => format!("http://{address}"),
+            Some(("http" | "https", _)) => address.to_owned(),
+            Some((scheme, _)) => {
+                let message = format!("`{scheme}` is neither `http` nor `https`");
+                invalid.add("/address", message);
+                String::new()
+            }
+        };
+        if address.is_empty() {
+            invalid.add("/address", "the address is empty");
+        }
+        let mut parameters = String::new();
+        if !config.datacenter.is_empty() {
+            parameters += &format!("&dc={}", percent_encoded(&config.datacenter));
+        }
+        if config.stale {
+            parameters += "&stale";
+        }
+        Self { origin, parameters, token: config.token.clone(), flights: Vec::new() }
+    }
+
+    /// `consul at http://127.0.0.1:8500` and what is the matter with it.
+    pub(crate) fn describe(&self, matter: &str) -> String {
+        format!("consul at {} {matter}", self.origin)
+    }
+
+    /// Asks what is to be asked, waits until `until` at most, and hands over the answers. Says
+    /// whether any came.
+    pub(crate) fn exchange(&mut self, catalog: &mut Catalog, until: u64, now: u64) -> bool {
+        // Dropping a request cancels it.
+        self.flights.retain(|(question, _)| catalog.awaits(question));
+        for question in catalog.questions(now) {
+            match http_client::start(&self.request(&question)) {
+                Ok(pending) => self.flights.push((question, pending)),
+                Err(error) => catalog.failed(&question, describe_error(&error), now),
+            }
+        }
+        if catalog.trouble().is_some() {
+            return false;
+        }
+        let until = catalog.next_due().map_or(until, |due| due.min(until));
+        let wait = u32::try_from(until.saturating_sub(now)).unwrap_or(u32::MAX);
+        let pending: Vec<&Pending> = self.flights.iter().map(|(_, pending)| pending).collect();
+        if pending.is_empty() {
+            // Everything failed, and is asked again later.
+            timer::sleep(wait);
+            return false;
+        }
+        let done = http_client::wait_any(&pending, wait);
+        let now = crate::now();
+        // From the end, so that the places of the others stay.
+        for place in done.iter().rev() {
+            let (question, pending) = self.flights.swap_remove(*place as usize);
+            match pending.take().map(|outcome| outcome.map_err(|error| describe_error(&error))) {
+                Some(Ok(incoming)) => match answer(&incoming) {
+                    Ok(answer) => catalog.answered(&question, answer, now),
+                    Err(reason) => catalog.failed(&question, reason, now),
+                },
+                Some(Err(reason)) => catalog.failed(&question, reason, now),
+                None => self.flights.push((question, pending)),
+            }
+        }
+        !done.is_empty()
+    }
+
+    fn request(&self, question: &Question) -> Outgoing {
+        let blocking = match question.index {
+            Some(index) => format!("index={index}&wait={BLOCK_SECONDS}s"),
+            None => String::new(),
+        };
+        let parameters = format!("{blocking}{}", self.parameters);
+        let url = format!(
+            "{}{}?{}",
+            self.origin,
+            question.subject.path(),
+            parameters.trim_start_matches('&')
+        );
+        let mut headers = vec![Header::new("accept", "application/json")];
+        if !self.token.is_empty() {
+            headers.push(Header::new("x-consul-token", self.token.as_str()));
+        }
+        let timeout_ms = if question.index.is_some() { BLOCK_TIMEOUT_MS } else { READ_TIMEOUT_MS };
+        let method = "GET".to_owned();
+        Outgoing { method, url, headers, body: Vec::new(), timeout_ms, max_body: MOST_BODY }
+    }
+}
+
+/// A good answer, or why it is none. An index is taken from good answers only: errors carry 1.
+fn answer(incoming: &Incoming) -> Result<Answer, String> {
+    if incoming.status != 200 {
+        let text = String::from_utf8_lossy(&incoming.body);
+        let line = text.lines().next().unwrap_or_default().trim();
+        let line: String = line.chars().take(200).collect();
+        return Err(format!("answers {}: {line}", incoming.status));
+    }
+    let header = |name: &str| {
+        let found = incoming.headers.iter().find(|header| header.name == name);
+        found.and_then(|header| std::str::from_utf8(&header.value).ok())
+    };
+    let last_contact = header("x-consul-lastcontact").and_then(|text| text.parse::<u64>().ok());
+    let remark = if header("x-consul-results-filtered-by-acls") == Some("true") {
+        Some("the token may not read everything: some services or nodes are missing")
+    } else if header("x-consul-knownleader") == Some("false") {
+        Some("there is no leader: this may be old")
+    } else if last_contact.is_some_and(|age| age > OLD_MS) {
+        Some("the server has not heard of its leader for a while: this may be old")
+    } else {
+        None
+    };
+    Ok(Answer {
+        index: header("x-consul-index").and_then(|text| text.parse().ok()),
+        body: incoming.body.clone(),
+        remark: remark.map(str::to_owned),
+    })
+}
+
+fn describe_error(error: &HttpError) -> String {
+    match error {
+        HttpError::Denied(reason) => format!("may not be asked: {reason}"),
+        HttpError::Invalid(reason) => format!("cannot be asked: {reason}"),
+        HttpError::Resolve(reason) => format!("has no address: {reason}"),
+        HttpError::Connect(reason) => format!("does not answer: {reason}"),
+        HttpError::Tls(reason) => format!("does not agree on TLS: {reason}"),
+        HttpError::Timeout => "does not answer: the time was over".to_owned(),
+        HttpError::TooLarge => "answers with more than 64 MiB".to_owned(),
+        HttpError::Protocol(reason) => format!("broke off: {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Subject;
+
+    fn agent(config: Config) -> (Agent, String) {
+        let mut invalid = Invalid::none();
+        (Agent::new(&config, &mut invalid), invalid.to_string())
+    }
+
+    fn question(index: Option<u64>) -> Question {
+        Question { subject: Subject::Service("my web".to_owned()), index, serial: 0 }
+    }
+
+    #[test]
+    fn a_question_is_a_url() {
+        let (plain, _) = agent(Config::default());
+        let read = plain.request(&question(None));
+        assert_eq!(read.url, "http://127.0.0.1:8500/v1/health/service/my%20web?");
+        let config = Config {
+            address: "https://consul.example:8501/".to_owned(),
+            datacenter: "dc 1".to_owned(),
+            stale: true,
+            token: "secret".to_owned(),
+            ..Config::default()
+        };
+        let (full, _) = agent(config);
+        let blocking = full.request(&question(Some(7)));
+        assert_eq!(
+            blocking.url,
+            "https://consul.example:8501/v1/health/service/my%20web?index=7&wait=60s&dc=dc%201&stale"
+        );
+        assert!(blocking.headers.contains(&Header::new("x-consul-token", "secret")));
+        assert!(blocking.timeout_ms > 63_750 && read.timeout_ms < blocking.timeout_ms);
+    }
+
+    #[test]
+    fn an_address_is_http() {
+        let check = |address: &str, origin: &str, problems: &str| {
+            let config = Config { address: address.to_owned(), ..Config::default() };
+            let (agent, found) = agent(config);
+            assert_eq!((agent.origin.as_str(), found.as_str()), (origin, problems));
+        };
+        check("10.0.0.1:8500", "http://10.0.0.1:8500", "");
+        check("unix://x", "", "/address: `unix` is neither `http` nor `https`");
+        check("", "http://", "/address: the address is empty");
+    }
+
+    #[test]
+    fn only_a_200_is_an_answer() {
+        let header = |name: &str, value: &str| Header::new(name, value);
+        let incoming = |status, headers| Incoming { status, headers, body: b"[]\nx".to_vec() };
+        let index = || header("x-consul-index", "9");
+        assert_eq!(answer(&incoming(200, vec![index()])).unwrap().index, Some(9));
+        assert_eq!(answer(&incoming(500, vec![index()])).unwrap_err(), "answers 500: []");
+        let leaderless = vec![index(), header("x-consul-knownleader", "false")];
+        let remark = answer(&incoming(200, leaderless)).unwrap().remark.unwrap();
+        assert_eq!(remark, "there is no leader: this may be old");
+    }
+}

@@ -1,0 +1,255 @@
+//! The answers of Consul's HTTP API, as far as they are used, and what they mean in the contract.
+//!
+//! **Invariant:** what is not in these types cannot cause news: the output of a check does not.
+
+use std::collections::BTreeMap;
+
+use portolan_plugin::{Health, Instance, Node, Pair};
+use serde::{Deserialize, Deserializer};
+
+/// `/v1/catalog/services`: names with the union of their tags.
+pub(crate) type Services = BTreeMap<String, Option<Vec<String>>>;
+
+/// `/v1/catalog/nodes`, and the node of an entry.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NodeAnswer {
+    node: String,
+    #[serde(default, deserialize_with = "or_null")]
+    address: String,
+    #[serde(default, deserialize_with = "or_null")]
+    datacenter: String,
+    #[serde(default, deserialize_with = "or_null")]
+    meta: BTreeMap<String, String>,
+}
+
+/// An element of `/v1/health/service/<name>`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Entry {
+    node: NodeAnswer,
+    service: Service,
+    #[serde(default, deserialize_with = "or_null")]
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Service {
+    #[serde(rename = "ID")]
+    id: String,
+    service: String,
+    #[serde(default, deserialize_with = "or_null")]
+    kind: String,
+    #[serde(default, deserialize_with = "or_null")]
+    tags: Vec<String>,
+    #[serde(default, deserialize_with = "or_null")]
+    address: String,
+    #[serde(default, deserialize_with = "or_null")]
+    port: i64,
+    #[serde(default, deserialize_with = "or_null")]
+    tagged_addresses: BTreeMap<String, Place>,
+    #[serde(default, deserialize_with = "or_null")]
+    meta: BTreeMap<String, String>,
+    #[serde(default)]
+    weights: Weights,
+    #[serde(default, deserialize_with = "or_null")]
+    modify_index: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Place {
+    #[serde(default, deserialize_with = "or_null")]
+    address: String,
+    #[serde(default, deserialize_with = "or_null")]
+    port: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Weights {
+    passing: i64,
+    warning: i64,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { passing: 1, warning: 1 }
+    }
+}
+
+/// An element of `/v1/health/state/any`, and a check of an entry.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Check {
+    /// Where it runs.
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) node: String,
+    /// What it checks; empty for the node as a whole.
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) service_name: String,
+    #[serde(default, deserialize_with = "or_null", rename = "ServiceID")]
+    service_id: String,
+    #[serde(rename = "CheckID")]
+    check_id: String,
+    #[serde(default, deserialize_with = "or_null")]
+    status: String,
+}
+
+impl NodeAnswer {
+    /// The node. `datacenter` stands in where the answer has none.
+    pub(crate) fn into_node(self, datacenter: &str) -> Node {
+        Node {
+            name: self.node,
+            address: self.address,
+            datacenter: or(self.datacenter, datacenter),
+            meta: pairs(self.meta),
+        }
+    }
+}
+
+impl Entry {
+    /// Whether it is a proxy or a gateway of Consul's mesh: a fact, but nothing to route to.
+    pub(crate) fn is_mesh(&self) -> bool {
+        !self.service.kind.is_empty()
+    }
+
+    /// The instance, without what its tags declare.
+    pub(crate) fn into_instance(self, datacenter: &str) -> Instance {
+        let datacenter = or(self.node.datacenter, datacenter);
+        let mut service = self.service;
+        // Registrations with a local address name it so; the plain address may be the public one.
+        let tagged = ["lan", "lan_ipv4", "lan_ipv6"];
+        let lan = tagged.iter().find_map(|key| service.tagged_addresses.remove(*key));
+        let lan = lan.filter(|place| !place.address.is_empty()).unwrap_or_default();
+        let port = if lan.port > 0 { lan.port } else { service.port };
+        Instance {
+            id: format!("{datacenter}/{}/{}", self.node.node, service.id),
+            service: service.service,
+            node: self.node.node,
+            datacenter,
+            // Left empty, as Consul does: the node's address is meant, and DNS names the node.
+            address: or(lan.address, &service.address),
+            port: u16::try_from(port).unwrap_or_default(),
+            weight_passing: weight(service.weights.passing),
+            weight_warning: weight(service.weights.warning),
+            health: health(&self.checks),
+            tags: service.tags,
+            meta: pairs(service.meta),
+            version: service.modify_index,
+            declares: Vec::new(),
+            extra: Vec::new(),
+        }
+    }
+}
+
+/// Consul's `AggregatedStatus`: the worst check counts, those of the node among them.
+fn health(checks: &[Check]) -> Health {
+    let worst = checks.iter().map(|check| match check.status.as_str() {
+        _ if check.check_id == "_node_maintenance" => 3,
+        _ if check.check_id.starts_with("_service_maintenance:") => 3,
+        "passing" => 0,
+        "warning" => 1,
+        _ => 2,
+    });
+    match worst.max() {
+        Some(3) => Health::Maintenance,
+        Some(2) => Health::Critical,
+        Some(1) => Health::Warning,
+        _ => Health::Passing,
+    }
+}
+
+fn weight(weight: i64) -> u32 {
+    u32::try_from(weight.max(0)).unwrap_or(u32::MAX)
+}
+
+fn or(text: String, other: &str) -> String {
+    if text.is_empty() { other.to_owned() } else { text }
+}
+
+fn pairs(map: BTreeMap<String, String>) -> Vec<Pair> {
+    map.into_iter().map(|(key, value)| Pair { key, value }).collect()
+}
+
+/// Go writes an empty list or map as `null` as often as not.
+fn or_null<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(entry: &str) -> Instance {
+        serde_json::from_str::<Entry>(entry).unwrap().into_instance("fallback")
+    }
+
+    // As Consul 1.8.7 writes it, less the fields that are not read.
+    #[test]
+    fn an_entry_is_an_instance() {
+        let entry = r#"{
+            "Node": { "ID": "x", "Node": "n1", "Address": "10.0.0.1", "Datacenter": "dc1",
+                      "TaggedAddresses": { "lan": "10.0.0.1" }, "Meta": null },
+            "Service": { "ID": "web-1", "Service": "web", "Tags": ["a", "b=c"], "Address": "",
+                         "TaggedAddresses": {}, "Meta": { "k": "v" }, "Port": 8080,
+                         "Weights": { "Passing": 10, "Warning": 0 }, "EnableTagOverride": false,
+                         "Proxy": {}, "Connect": {}, "CreateIndex": 11, "ModifyIndex": 12 },
+            "Checks": [{ "Node": "n1", "CheckID": "serfHealth", "Status": "passing", "Output": "x" }]
+        }"#;
+        let instance = instance(entry);
+        assert_eq!(instance.id, "dc1/n1/web-1");
+        assert_eq!((instance.address.as_str(), instance.port), ("", 8080));
+        assert_eq!((instance.weight_passing, instance.weight_warning), (10, 0));
+        assert_eq!(instance.tags, ["a", "b=c"]);
+        assert_eq!(instance.meta, [Pair::new("k", "v")]);
+        assert_eq!(instance.version, 12);
+        assert_eq!(instance.health, Health::Passing);
+    }
+
+    #[test]
+    fn nulls_and_absent_fields_are_nothing() {
+        let entry = r#"{ "Node": { "Node": "n1" }, "Checks": null,
+            "Service": { "ID": "w", "Service": "web", "Tags": null, "Meta": null, "Port": -1 } }"#;
+        let instance = instance(entry);
+        assert_eq!(instance.id, "fallback/n1/w");
+        assert_eq!((instance.port, instance.weight_passing), (0, 1));
+        assert!(instance.tags.is_empty() && instance.meta.is_empty());
+    }
+
+    #[test]
+    fn the_local_address_is_preferred() {
+        let entry = r#"{ "Node": { "Node": "n1", "Address": "10.0.0.1" },
+            "Service": { "ID": "w", "Service": "web", "Address": "198.51.100.1", "Port": 80,
+                "TaggedAddresses": { "lan": { "Address": "10.0.0.7", "Port": 8080 },
+                                     "wan": { "Address": "198.51.100.1", "Port": 80 } } } }"#;
+        let instance = instance(entry);
+        assert_eq!((instance.address.as_str(), instance.port), ("10.0.0.7", 8080));
+    }
+
+    #[test]
+    fn the_worst_check_counts() {
+        let check = |checks: &[(&str, &str)], expected| {
+            let check = |&(check_id, status): &(&str, &str)| Check {
+                node: String::new(),
+                service_name: String::new(),
+                service_id: String::new(),
+                check_id: check_id.to_owned(),
+                status: status.to_owned(),
+            };
+            let checks: Vec<_> = checks.iter().map(check).collect();
+            assert_eq!(health(&checks), expected);
+        };
+        check(&[], Health::Passing);
+        check(&[("a", "passing"), ("b", "warning")], Health::Warning);
+        check(&[("a", "critical"), ("b", "warning")], Health::Critical);
+        check(&[("a", "what?")], Health::Critical);
+        check(&[("_node_maintenance", "critical")], Health::Maintenance);
+        check(&[("_service_maintenance:w", "critical"), ("a", "critical")], Health::Maintenance);
+    }
+}

@@ -1,0 +1,409 @@
+//! Which questions are asked, and what their answers change. No clock, no network: time and answers
+//! come in as arguments.
+//!
+//! Up to [`MOST_WATCHES`] services are watched one by one, which tells at once what changed. Above
+//! that, three blocking queries (services, nodes, all checks) tell that something changed, and the
+//! services that it may concern are read again.
+//!
+//! **Invariant:** a service leaves the ledger only after a good answer to a question that did not
+//! block said that it is gone; an agent that stumbles costs nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portolan_plugin::{Notice, Update};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    api::{Check, Entry, NodeAnswer, Services},
+    ledger::Ledger,
+    tags::declared,
+    watch::Watch,
+};
+
+/// An agent takes 200 connections of one client.
+pub(crate) const MOST_WATCHES: usize = 100;
+
+/// How many services are read at once when they are not watched.
+const MOST_READS: usize = 8;
+
+/// An empty catalog has not even Consul itself in it: a weak token, or a server without its data.
+/// It is believed when it stays so for this long.
+const EMPTY_GRACE_MS: u64 = 30_000;
+
+/// What is asked about.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Subject {
+    /// `/v1/catalog/services`
+    Services,
+    /// `/v1/catalog/nodes`
+    Nodes,
+    /// `/v1/health/state/any`, when services are too many to be watched.
+    Checks,
+    /// `/v1/health/service/<name>`
+    Service(String),
+}
+
+/// A question to be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Question {
+    pub(crate) subject: Subject,
+    /// The index to block on; none: the answer comes at once.
+    pub(crate) index: Option<u64>,
+    /// Names the question.
+    pub(crate) serial: u64,
+}
+
+/// A good answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    /// `x-consul-index`
+    pub(crate) index: Option<u64>,
+    pub(crate) body: Vec<u8>,
+    /// What its headers say that a person should know.
+    pub(crate) remark: Option<String>,
+}
+
+/// What is known of a Consul.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    prefix: String,
+    datacenter: String,
+    serial: u64,
+    services: Watch,
+    nodes: Watch,
+    checks: Watch,
+    /// By name, as the catalog spells it.
+    entries: BTreeMap<String, Tracked>,
+    last_checks: BTreeSet<Check>,
+    ledger: Ledger,
+    /// Since when the catalog is empty.
+    empty_since: Option<u64>,
+    /// Why the last question about the services failed.
+    trouble: Option<String>,
+    remarks: BTreeMap<Subject, String>,
+}
+
+/// One service.
+#[derive(Debug, Default)]
+struct Tracked {
+    watch: Watch,
+    /// The union of its tags, as the list of services has it.
+    tags: Option<Vec<String>>,
+    /// The ids of its instances.
+    instances: BTreeSet<String>,
+    notices: Vec<Notice>,
+    /// Not in the list of services any more, or said to have no instances: it goes when a question
+    /// that does not block says so as well.
+    is_doubtful: bool,
+    /// To be read again, when it is not watched.
+    is_stale: bool,
+}
+
+impl Catalog {
+    /// Nothing known yet. `datacenter` stands in where answers have none.
+    pub(crate) fn new(prefix: &str, datacenter: &str) -> Self {
+        Self { prefix: prefix.into(), datacenter: datacenter.into(), ..Self::default() }
+    }
+
+    /// Whether everything was answered once, so that a snapshot would be whole.
+    pub(crate) fn is_complete(&self) -> bool {
+        let services = self.entries.values().all(|tracked| tracked.watch.is_ready);
+        self.services.is_ready && self.nodes.is_ready && services
+    }
+
+    /// Whether there is something to tell the host.
+    pub(crate) fn has_news(&self) -> bool {
+        self.ledger.has_news()
+    }
+
+    /// Everything there is.
+    pub(crate) fn snapshot(&mut self) -> Update {
+        self.ledger.snapshot()
+    }
+
+    /// What has changed since the last update that was taken.
+    pub(crate) fn delta(&mut self) -> Update {
+        self.ledger.delta()
+    }
+
+    /// Why Consul cannot be reached, if it cannot.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// What was left out, and what a person should know.
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        let remarks = self.remarks.iter().map(|(subject, text)| Notice::new(subject.path(), text));
+        let tags = self.entries.values().flat_map(|tracked| tracked.notices.iter().cloned());
+        remarks.chain(tags).collect()
+    }
+
+    /// Whoever called waited long enough: what failed is asked again now.
+    pub(crate) fn retry(&mut self) {
+        self.trouble = None;
+        self.end_backoff();
+    }
+
+    fn end_backoff(&mut self) {
+        for watch in self.watches() {
+            if watch.is_failing() {
+                watch.wait_until(0);
+            }
+        }
+    }
+
+    /// The questions to ask now.
+    pub(crate) fn questions(&mut self, now: u64) -> Vec<Question> {
+        let is_bulk = self.is_bulk();
+        let mut subjects = vec![Subject::Services, Subject::Nodes];
+        if is_bulk {
+            subjects.push(Subject::Checks);
+        }
+        let under_way = self.entries.values().filter(|it| it.watch.due().is_none()).count();
+        let wanted = |tracked: &Tracked| {
+            let is_wanted = !is_bulk || tracked.is_stale || !tracked.watch.is_ready;
+            is_wanted && tracked.watch.due().is_some_and(|due| due <= now)
+        };
+        let most = if is_bulk { MOST_READS.saturating_sub(under_way) } else { usize::MAX };
+        let services = self.entries.iter().filter(|(_, tracked)| wanted(tracked)).take(most);
+        subjects.extend(services.map(|(name, _)| Subject::Service(name.clone())));
+        subjects.into_iter().filter_map(|subject| self.begin(subject, now, is_bulk)).collect()
+    }
+
+    /// When there will be something to ask; none: not before an answer comes.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        let is_bulk = self.is_bulk();
+        let is_wanted =
+            |tracked: &&Tracked| !is_bulk || tracked.is_stale || !tracked.watch.is_ready;
+        let services = self.entries.values().filter(is_wanted).filter_map(|it| it.watch.due());
+        let checks = if is_bulk { self.checks.due() } else { None };
+        services.chain(checks).chain(self.services.due()).chain(self.nodes.due()).min()
+    }
+
+    /// Whether the answer to a question is still wanted.
+    pub(crate) fn awaits(&mut self, question: &Question) -> bool {
+        let serial = question.serial;
+        self.watch(&question.subject).is_some_and(|watch| watch.awaits(serial))
+    }
+
+    /// There is no answer, or it is no good: everything stays as it is.
+    pub(crate) fn failed(&mut self, question: &Question, reason: String, now: u64) {
+        if !self.awaits(question) {
+            return;
+        }
+        if let Some(watch) = self.watch(&question.subject) {
+            watch.failed(now);
+        }
+        if question.subject == Subject::Services {
+            self.trouble = Some(reason);
+        } else {
+            self.remarks.insert(question.subject.clone(), reason);
+        }
+    }
+
+    /// An answer with status 200. If its content makes no sense, it is a failure like any other.
+    pub(crate) fn answered(&mut self, question: &Question, answer: Answer, now: u64) {
+        if !self.awaits(question) {
+            return;
+        }
+        // The last word of the subject is replaced; reading the answer may have one to add.
+        match &answer.remark {
+            Some(remark) => drop(self.remarks.insert(question.subject.clone(), remark.clone())),
+            None => drop(self.remarks.remove(&question.subject)),
+        }
+        let taken = match &question.subject {
+            Subject::Services => parse(&answer).map(|listed| self.set_services(listed, now)),
+            Subject::Nodes => parse(&answer).map(|nodes| self.set_nodes(nodes)),
+            Subject::Checks => parse(&answer).map(|checks| self.set_checks(checks)),
+            Subject::Service(name) => {
+                parse(&answer).map(|entries| self.set_service(name, entries, question.index))
+            }
+        };
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(reason) => return self.failed(question, reason, now),
+        };
+        if question.subject == Subject::Services && self.services.is_failing() {
+            // It is back: whatever failed meanwhile need not wait any longer.
+            self.end_backoff();
+        }
+        let Some(watch) = self.watch(&question.subject) else { return };
+        match taken {
+            Taken::Believed => watch.succeeded(answer.index),
+            Taken::AskAgain { at } => {
+                watch.restart();
+                watch.wait_until(at);
+            }
+        }
+        if question.subject == Subject::Services {
+            self.trouble = None;
+        }
+    }
+
+    fn set_services(&mut self, listed: Services, now: u64) -> Taken {
+        if listed.is_empty() {
+            let since = *self.empty_since.get_or_insert(now);
+            if now < since + EMPTY_GRACE_MS {
+                let text = "the catalog is empty, without even Consul itself: is the token allowed \
+                    to read it? what was known is kept for now";
+                self.trouble = None;
+                self.remarks.insert(Subject::Services, text.to_owned());
+                return Taken::AskAgain { at: now + 1000 };
+            }
+        } else {
+            self.empty_since = None;
+        }
+        let was_known = self.services.is_ready;
+        let was_bulk = self.is_bulk();
+        let mut has_changed = false;
+        for (name, tracked) in &mut self.entries {
+            if !listed.contains_key(name) && !tracked.is_doubtful {
+                // Gone from the list: ask about it once more, and do not wait for an answer.
+                tracked.is_doubtful = true;
+                tracked.is_stale = true;
+                tracked.watch.restart();
+                has_changed = true;
+            }
+        }
+        for (name, tags) in listed {
+            let tracked = self.entries.entry(name).or_default();
+            if tracked.tags != tags || !tracked.watch.is_ready {
+                tracked.tags = tags;
+                tracked.is_stale = true;
+                has_changed = true;
+            }
+        }
+        // The list wakes up for a port or an address as well, and does not show whose.
+        if was_bulk && was_known && !has_changed {
+            self.entries.values_mut().for_each(|tracked| tracked.is_stale = true);
+        }
+        if !was_bulk && self.is_bulk() {
+            // Too many now: those that block give their connections back.
+            self.entries.values_mut().for_each(|tracked| tracked.watch.restart());
+        }
+        Taken::Believed
+    }
+
+    fn set_nodes(&mut self, nodes: Vec<NodeAnswer>) -> Taken {
+        let nodes = nodes.into_iter().map(|node| node.into_node(&self.datacenter)).collect();
+        self.ledger.set_nodes(nodes);
+        Taken::Believed
+    }
+
+    /// Services with a check that is new, gone or otherwise are read again; a check of a node
+    /// concerns all that run on it.
+    fn set_checks(&mut self, checks: Vec<Check>) -> Taken {
+        let checks: BTreeSet<_> = checks.into_iter().collect();
+        for check in checks.symmetric_difference(&self.last_checks) {
+            for (name, tracked) in &mut self.entries {
+                let is_of_node = check.service_name.is_empty()
+                    && tracked.instances.iter().any(|id| id.split('/').nth(1) == Some(&check.node));
+                tracked.is_stale |= is_of_node || check.service_name == *name;
+            }
+        }
+        self.last_checks = checks;
+        Taken::Believed
+    }
+
+    fn set_service(&mut self, name: &str, answer: Vec<Entry>, index: Option<u64>) -> Taken {
+        let Some(tracked) = self.entries.get_mut(name) else { return Taken::Believed };
+        if answer.is_empty() && index.is_some() && !tracked.instances.is_empty() {
+            // A blocking query ends with nothing in more cases than that nothing is left.
+            tracked.is_doubtful = true;
+            tracked.is_stale = true;
+            return Taken::AskAgain { at: 0 };
+        }
+        tracked.notices.clear();
+        let mut instances = Vec::with_capacity(answer.len());
+        for entry in answer {
+            let is_mesh = entry.is_mesh();
+            let mut instance = entry.into_instance(&self.datacenter);
+            if !is_mesh {
+                let found = declared(&self.prefix, name, &instance.id, &instance.tags);
+                instance.declares = found.declarations;
+                tracked.notices.extend(found.notices);
+            }
+            instances.push(instance);
+        }
+        let ids = instances.iter().map(|instance| instance.id.clone()).collect();
+        let before = std::mem::replace(&mut tracked.instances, ids);
+        let is_gone = instances.is_empty() && tracked.is_doubtful;
+        tracked.is_doubtful = false;
+        tracked.is_stale = false;
+        self.ledger.set_instances(name, &before, instances);
+        if is_gone {
+            self.entries.remove(name);
+            self.remarks.remove(&Subject::Service(name.to_owned()));
+        }
+        Taken::Believed
+    }
+
+    fn begin(&mut self, subject: Subject, now: u64, is_bulk: bool) -> Option<Question> {
+        self.serial += 1;
+        let serial = self.serial;
+        let watch = self.watch(&subject)?;
+        if watch.due().is_none_or(|due| due > now) {
+            return None;
+        }
+        let index = watch.begin(serial, now);
+        // Services that are not watched are read, not waited for.
+        let is_read = is_bulk && matches!(subject, Subject::Service(_));
+        Some(Question { subject, index: index.filter(|_| !is_read), serial })
+    }
+
+    fn is_bulk(&self) -> bool {
+        self.entries.len() > MOST_WATCHES
+    }
+
+    fn watch(&mut self, subject: &Subject) -> Option<&mut Watch> {
+        match subject {
+            Subject::Services => Some(&mut self.services),
+            Subject::Nodes => Some(&mut self.nodes),
+            Subject::Checks => Some(&mut self.checks),
+            Subject::Service(name) => self.entries.get_mut(name).map(|tracked| &mut tracked.watch),
+        }
+    }
+
+    fn watches(&mut self) -> impl Iterator<Item = &mut Watch> {
+        let services = self.entries.values_mut().map(|tracked| &mut tracked.watch);
+        [&mut self.services, &mut self.nodes, &mut self.checks].into_iter().chain(services)
+    }
+}
+
+/// What became of an answer.
+enum Taken {
+    Believed,
+    /// It is doubted: ask again at this time, without blocking.
+    AskAgain {
+        at: u64,
+    },
+}
+
+impl Subject {
+    /// The path of the question.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::Services => "/v1/catalog/services".to_owned(),
+            Self::Nodes => "/v1/catalog/nodes".to_owned(),
+            Self::Checks => "/v1/health/state/any".to_owned(),
+            Self::Service(name) => format!("/v1/health/service/{}", percent_encoded(name)),
+        }
+    }
+}
+
+/// RFC 3986, 2.3: what is not unreserved is encoded.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, String> {
+    serde_json::from_slice(&answer.body).map_err(|error| format!("answers nonsense: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

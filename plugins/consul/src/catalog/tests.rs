@@ -1,0 +1,335 @@
+//! A Consul is played by a table of answers; what the host would be told is compared as text.
+
+use portolan_plugin::{Change, Item, Key};
+
+use super::*;
+
+/// A Consul that answers from a table.
+struct Played {
+    catalog: Catalog,
+    now: u64,
+    index: u64,
+    answers: BTreeMap<String, String>,
+    waiting: Vec<Question>,
+}
+
+impl Played {
+    fn new() -> Self {
+        let mut played = Self {
+            catalog: Catalog::new("traefik", "dc1"),
+            now: 1_000_000,
+            index: 10,
+            answers: BTreeMap::new(),
+            waiting: Vec::new(),
+        };
+        played.set("/v1/catalog/nodes", &node("n1"));
+        played.set("/v1/health/state/any", "[]");
+        played.list(&["consul"]);
+        played.set("/v1/health/service/consul", &format!("[{}]", entry("consul", "consul", 8300)));
+        played
+    }
+
+    fn set(&mut self, path: &str, body: &str) {
+        self.answers.insert(path.to_owned(), body.to_owned());
+    }
+
+    fn list(&mut self, names: &[&str]) {
+        let names: Vec<_> = names.iter().map(|name| format!("\"{name}\": []")).collect();
+        self.set("/v1/catalog/services", &format!("{{{}}}", names.join(",")));
+    }
+
+    /// Asks, and answers what does not block, until everything waits. Says what was asked.
+    fn settle(&mut self) -> Vec<String> {
+        let mut asked = Vec::new();
+        loop {
+            let catalog = &mut self.catalog;
+            self.waiting.retain(|question| catalog.awaits(question));
+            let questions = self.catalog.questions(self.now);
+            if questions.is_empty() {
+                return asked;
+            }
+            for question in questions {
+                asked.push(question.subject.path());
+                match question.index {
+                    Some(_) => self.waiting.push(question),
+                    None => self.answer(&question, Some(self.index)),
+                }
+            }
+        }
+    }
+
+    /// Everything that blocks on this path gets an answer.
+    fn wake(&mut self, path: &str) -> Vec<String> {
+        self.index += 1;
+        let (woken, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<Vec<_>, _>(|question| question.subject.path() == path);
+        self.waiting = waiting;
+        assert!(!woken.is_empty(), "nothing waits for {path}");
+        woken.iter().for_each(|question| self.answer(question, Some(self.index)));
+        self.settle()
+    }
+
+    fn answer(&mut self, question: &Question, index: Option<u64>) {
+        let body = self.answers.get(&question.subject.path()).map_or("[]", String::as_str);
+        let answer = Answer { index, body: body.into(), remark: None };
+        self.catalog.answered(question, answer, self.now);
+    }
+
+    fn blocked(&self) -> Vec<String> {
+        self.waiting.iter().map(|question| question.subject.path()).collect()
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        match self.catalog.delta() {
+            Update::Delta(changes) => changes.iter().map(describe).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn describe(change: &Change) -> String {
+    match change {
+        Change::Put(Item::Node(node)) => format!("+ {}/{}", node.datacenter, node.name),
+        Change::Put(Item::Instance(it)) => format!("+ {} {}:{}", it.service, it.id, it.port),
+        Change::Remove(Key::Node(name) | Key::Instance(name)) => format!("- {name}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn node(name: &str) -> String {
+    format!(r#"[{{ "Node": "{name}", "Address": "10.0.0.1", "Datacenter": "dc1" }}]"#)
+}
+
+fn entry(service: &str, id: &str, port: u16) -> String {
+    format!(
+        r#"{{ "Node": {{ "Node": "n1", "Address": "10.0.0.1", "Datacenter": "dc1" }},
+            "Service": {{ "ID": "{id}", "Service": "{service}", "Port": {port} }}, "Checks": [] }}"#
+    )
+}
+
+fn with_web() -> Played {
+    let mut consul = Played::new();
+    consul.list(&["consul", "web"]);
+    consul.set("/v1/health/service/web", &format!("[{}]", entry("web", "w", 80)));
+    consul.settle();
+    consul.told();
+    consul
+}
+
+#[test]
+fn at_first_everything_is_read_and_then_watched() {
+    let mut consul = Played::new();
+    let asked = consul.settle();
+    assert_eq!(asked[..2], ["/v1/catalog/services", "/v1/catalog/nodes"]);
+    assert!(consul.catalog.is_complete());
+    assert_eq!(consul.told(), ["+ dc1/n1", "+ consul dc1/n1/consul:8300"]);
+    let mut blocked = consul.blocked();
+    blocked.sort();
+    assert_eq!(blocked, ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/service/consul"]);
+}
+
+#[test]
+fn it_is_incomplete_until_the_last_service_has_answered() {
+    let mut consul = Played::new();
+    for question in consul.catalog.questions(consul.now) {
+        consul.answer(&question, Some(5));
+    }
+    assert!(!consul.catalog.is_complete());
+    consul.settle();
+    assert!(consul.catalog.is_complete());
+}
+
+#[test]
+fn a_new_service_is_read_and_told() {
+    let mut consul = with_web();
+    consul.list(&["api", "consul", "web"]);
+    consul.set("/v1/health/service/api", &format!("[{}]", entry("api", "a", 81)));
+    let asked = consul.wake("/v1/catalog/services");
+    assert!(asked.contains(&"/v1/health/service/api".to_owned()));
+    assert_eq!(consul.told(), ["+ api dc1/n1/a:81"]);
+}
+
+#[test]
+fn an_answer_without_a_difference_is_no_news() {
+    let mut consul = with_web();
+    consul.wake("/v1/health/service/web");
+    assert!(!consul.catalog.has_news());
+    consul.set("/v1/health/service/web", &format!("[{}]", entry("web", "w", 8080)));
+    consul.wake("/v1/health/service/web");
+    assert_eq!(consul.told(), ["+ web dc1/n1/w:8080"]);
+}
+
+#[test]
+fn a_service_that_vanishes_is_asked_about_once_more() {
+    let mut consul = with_web();
+    consul.list(&["consul"]);
+    // The list was wrong: the service is still there.
+    let asked = consul.wake("/v1/catalog/services");
+    assert!(asked.contains(&"/v1/health/service/web".to_owned()));
+    assert!(consul.told().is_empty());
+
+    consul.set("/v1/health/service/web", "[]");
+    consul.wake("/v1/catalog/services");
+    assert_eq!(consul.told(), ["- dc1/n1/w"]);
+    assert!(!consul.blocked().contains(&"/v1/health/service/web".to_owned()));
+}
+
+#[test]
+fn nothing_at_the_end_of_a_wait_is_asked_about_once_more() {
+    let mut consul = with_web();
+    consul.set("/v1/health/service/web", "[]");
+    let asked = consul.wake("/v1/health/service/web");
+    assert_eq!(asked[0], "/v1/health/service/web");
+    assert_eq!(consul.told(), ["- dc1/n1/w"]);
+}
+
+#[test]
+fn an_id_that_moves_to_another_service_is_not_lost() {
+    let mut consul = with_web();
+    consul.list(&["consul", "web2"]);
+    consul.set("/v1/health/service/web2", &format!("[{}]", entry("web2", "w", 80)));
+    consul.set("/v1/health/service/web", "[]");
+    consul.wake("/v1/catalog/services");
+    assert_eq!(consul.told(), ["+ web2 dc1/n1/w:80"]);
+}
+
+#[test]
+fn an_empty_catalog_is_doubted_for_a_while() {
+    let mut consul = with_web();
+    consul.set("/v1/catalog/services", "{}");
+    consul.wake("/v1/catalog/services");
+    assert!(consul.told().is_empty());
+    assert!(consul.catalog.notices()[0].message.starts_with("the catalog is empty"));
+
+    consul.set("/v1/health/service/web", "[]");
+    consul.set("/v1/health/service/consul", "[]");
+    consul.now += EMPTY_GRACE_MS;
+    consul.settle();
+    assert_eq!(consul.told(), ["- dc1/n1/consul", "- dc1/n1/w"]);
+    assert!(consul.catalog.notices().is_empty());
+}
+
+#[test]
+fn a_failure_keeps_everything_and_the_next_question_does_not_block() {
+    let mut consul = with_web();
+    for question in std::mem::take(&mut consul.waiting) {
+        consul.catalog.failed(&question, "does not answer".to_owned(), consul.now);
+    }
+    assert!(consul.told().is_empty());
+    assert_eq!(consul.catalog.trouble(), Some("does not answer"));
+    assert!(consul.catalog.questions(consul.now).is_empty());
+
+    consul.catalog.retry();
+    // As after a restart: another history, with lower indexes.
+    consul.index = 3;
+    consul.set("/v1/health/service/web", &format!("[{}]", entry("web", "w", 90)));
+    assert_eq!(consul.settle().len(), 8);
+    assert_eq!(consul.told(), ["+ web dc1/n1/w:90"]);
+    assert_eq!(consul.catalog.trouble(), None);
+}
+
+#[test]
+fn when_consul_is_back_nothing_waits_any_longer() {
+    let mut consul = with_web();
+    let waiting = std::mem::take(&mut consul.waiting);
+    for question in &waiting {
+        consul.catalog.failed(question, "does not answer".to_owned(), consul.now);
+    }
+    // Only the list may be asked yet; its answer lets the others be asked.
+    consul.catalog.services.wait_until(0);
+    let asked = consul.settle();
+    assert_eq!(asked[0], "/v1/catalog/services");
+    assert!(asked.contains(&"/v1/health/service/web".to_owned()));
+}
+
+#[test]
+fn nonsense_is_a_failure() {
+    let mut consul = with_web();
+    consul.set("/v1/health/service/web", "<html>");
+    consul.wake("/v1/health/service/web");
+    assert!(consul.told().is_empty());
+    let notice = &consul.catalog.notices()[0];
+    assert_eq!(notice.origin, "/v1/health/service/web");
+    assert!(notice.message.starts_with("answers nonsense: "));
+}
+
+#[test]
+fn a_tag_that_cannot_be_used_is_a_notice_until_it_is_gone() {
+    let mut consul = with_web();
+    let tagged = |tag: &str| {
+        let port = format!(r#""Port": 80, "Tags": ["{tag}"]"#);
+        format!("[{}]", entry("web", "w", 80).replace(r#""Port": 80"#, &port))
+    };
+    consul.set("/v1/health/service/web", &tagged("traefik.enabled=true"));
+    consul.wake("/v1/health/service/web");
+    assert_eq!(consul.catalog.notices()[0].origin, "dc1/n1/w tag traefik.enabled");
+    consul.set("/v1/health/service/web", &tagged("traefik.enable=true"));
+    consul.wake("/v1/health/service/web");
+    assert!(consul.catalog.notices().is_empty());
+}
+
+/// More services than are watched one by one.
+fn many() -> Played {
+    let mut consul = Played::new();
+    let names: Vec<_> = (0..=MOST_WATCHES).map(|number| format!("s{number:03}")).collect();
+    for name in &names {
+        let body = format!("[{}]", entry(name, name, 80));
+        consul.set(&format!("/v1/health/service/{name}"), &body);
+    }
+    consul.list(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    consul.settle();
+    assert!(consul.catalog.is_complete());
+    assert_eq!(consul.told().len(), MOST_WATCHES + 2);
+    consul
+}
+
+#[test]
+fn above_a_hundred_services_three_questions_block() {
+    let consul = many();
+    let mut blocked = consul.blocked();
+    blocked.sort();
+    assert_eq!(blocked, ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any"]);
+}
+
+#[test]
+fn services_that_are_not_watched_are_read_when_a_check_of_theirs_changes() {
+    let mut consul = many();
+    let check = |status: &str, service: &str| {
+        format!(
+            r#"[{{ "Node": "n1", "CheckID": "c", "ServiceName": "{service}", "Status": "{status}" }}]"#
+        )
+    };
+    consul.set("/v1/health/state/any", &check("critical", "s007"));
+    let asked = consul.wake("/v1/health/state/any");
+    assert_eq!(asked, ["/v1/health/state/any", "/v1/health/service/s007"]);
+    // A check of a node concerns everything on it.
+    consul.now += 100_000;
+    consul.set("/v1/health/state/any", &check("critical", ""));
+    assert_eq!(consul.wake("/v1/health/state/any").len(), MOST_WATCHES + 2);
+}
+
+#[test]
+fn an_unexplained_change_of_the_list_reads_all_again() {
+    let mut consul = many();
+    consul.set("/v1/health/service/s042", &format!("[{}]", entry("s042", "s042", 81)));
+    consul.wake("/v1/catalog/services");
+    assert_eq!(consul.told(), ["+ s042 dc1/n1/s042:81"]);
+}
+
+#[test]
+fn no_more_than_eight_services_are_read_at_once() {
+    let mut consul = many();
+    consul.now += 100_000;
+    consul.wake("/v1/catalog/services");
+    consul.catalog.entries.values_mut().for_each(|tracked| tracked.is_stale = true);
+    let is_service = |question: &&Question| matches!(question.subject, Subject::Service(_));
+    let questions = consul.catalog.questions(consul.now + 100_000);
+    assert_eq!(questions.iter().filter(is_service).count(), MOST_READS);
+    assert!(consul.catalog.questions(consul.now + 100_000).is_empty());
+}
+
+#[test]
+fn names_are_encoded_in_paths() {
+    assert_eq!(percent_encoded("a b/c?d"), "a%20b%2Fc%3Fd");
+}

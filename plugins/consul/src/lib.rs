@@ -1,0 +1,174 @@
+//! `consul`: services, nodes and tags of a Consul, as they are at any moment.
+//!
+//! Reading order: the provider here ([`Consul::poll`] is one step), [`agent`] (questions as HTTP),
+//! [`catalog`] (which questions, and what answers change), [`watch`] (one blocking query), [`api`]
+//! (the shapes of answers), [`tags`], [`ledger`] (what the host has to be told).
+
+mod agent;
+mod api;
+mod catalog;
+mod ledger;
+mod tags;
+mod watch;
+
+use portolan_plugin::{
+    Failure, Invalid, Notice, Plugin, Provider, Step, Update, Want, clock, entropy, register,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{agent::Agent, catalog::Catalog};
+
+/// The configuration of a provider with `plugin = "consul"`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Config {
+    /// Where the agent's HTTP API is: `http://127.0.0.1:8500`.
+    address: String,
+    /// What the tags begin with that are for Portolan: `traefik` in `traefik.http.routers…`.
+    prefix: String,
+    /// An ACL token that may read nodes, services and their checks.
+    #[schemars(extend("writeOnly" = true))]
+    token: String,
+    /// The datacenter to read; left out: the agent's own.
+    datacenter: String,
+    /// Takes answers from any server, not just the leader: they go on while there is no leader, and
+    /// may be a little old.
+    stale: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            address: "http://127.0.0.1:8500".to_owned(),
+            prefix: "traefik".to_owned(),
+            token: String::new(),
+            datacenter: String::new(),
+            stale: false,
+        }
+    }
+}
+
+struct Consul {
+    agent: Agent,
+    catalog: Catalog,
+    /// Tells the cursors of this instance from those of others, whose state it does not have.
+    nonce: u64,
+    /// Counts the steps that changed something; the last cursor names the last of them.
+    steps: u64,
+    notices: Vec<Notice>,
+}
+
+/// After the first news, what follows closely is waited for, so that a burst is one step.
+const BURST_MS: u64 = 50;
+const QUIET_MS: u64 = 15;
+
+impl Plugin for Consul {
+    type Config = Config;
+    const NAME: &'static str = "consul";
+    const SUMMARY: &'static str = "Reads services and their tags from Consul, as they change.";
+
+    fn wants() -> Vec<Want> {
+        let reason = "to read the catalog from Consul's HTTP API";
+        vec![Want::new("http-client", ["http://127.0.0.1:8500"], reason)]
+    }
+
+    fn new(config: Config) -> Result<Self, Invalid> {
+        let mut invalid = Invalid::none();
+        let prefix = config.prefix.trim().trim_end_matches('.');
+        if prefix.is_empty() {
+            invalid.add("/prefix", "the prefix is empty: every tag would be a declaration");
+        }
+        let catalog = Catalog::new(prefix, &config.datacenter);
+        let agent = Agent::new(&config, &mut invalid);
+        let (steps, notices) = (0, Vec::new());
+        invalid.or(Self { agent, catalog, nonce: entropy::next_u64(), steps, notices })
+    }
+}
+
+impl Provider for Consul {
+    fn poll(&mut self, cursor: Option<Vec<u8>>, wait_ms: u32) -> Result<Step, Failure> {
+        if cursor.as_ref().is_some_and(|cursor| *cursor != self.cursor()) {
+            let reason = "the cursor is of another instance, or of an earlier step";
+            return Err(Failure::Resync(reason.to_owned()));
+        }
+        let deadline = now() + u64::from(wait_ms);
+        self.catalog.retry();
+        loop {
+            if let Some(step) = self.step(cursor.is_none()) {
+                return Ok(step);
+            }
+            if let Some(trouble) = self.catalog.trouble() {
+                return Err(Failure::Temporary(self.agent.describe(trouble)));
+            }
+            let now = now();
+            if now >= deadline {
+                return self.nothing_new(cursor);
+            }
+            self.agent.exchange(&mut self.catalog, deadline, now);
+            if self.has_news() {
+                self.gather(deadline);
+            }
+        }
+    }
+}
+
+register!(Consul: Provider);
+
+impl Consul {
+    /// Waits until a burst of news is over.
+    fn gather(&mut self, deadline: u64) {
+        let end = deadline.min(now() + BURST_MS);
+        loop {
+            let now = now();
+            let until = end.min(now + QUIET_MS);
+            if now >= end || !self.agent.exchange(&mut self.catalog, until, now) {
+                return;
+            }
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.catalog.has_news() || self.notices != self.catalog.notices()
+    }
+
+    /// A step, if there is something to say.
+    fn step(&mut self, is_first: bool) -> Option<Step> {
+        if !self.catalog.is_complete() && (is_first || !self.catalog.has_news()) {
+            return None;
+        }
+        let update = match (is_first, self.has_news()) {
+            (true, _) => self.catalog.snapshot(),
+            (false, true) => self.catalog.delta(),
+            (false, false) => return None,
+        };
+        self.steps += 1;
+        self.notices = self.catalog.notices();
+        Some(Step::new(update, self.cursor(), self.notices.clone()))
+    }
+
+    fn nothing_new(&self, cursor: Option<Vec<u8>>) -> Result<Step, Failure> {
+        match cursor {
+            Some(cursor) => Ok(Step::new(Update::Unchanged, cursor, Vec::new())),
+            None => {
+                let notices = self.catalog.notices();
+                let reason = match notices.first() {
+                    Some(Notice { origin, message }) => {
+                        format!("is incomplete: {origin} {message}")
+                    }
+                    None => "has not answered every question yet".to_owned(),
+                };
+                Err(Failure::Temporary(self.agent.describe(&reason)))
+            }
+        }
+    }
+
+    fn cursor(&self) -> Vec<u8> {
+        [self.nonce.to_be_bytes(), self.steps.to_be_bytes()].concat()
+    }
+}
+
+/// Milliseconds since some fixed moment.
+fn now() -> u64 {
+    clock::monotonic_nanos() / 1_000_000
+}

@@ -1,0 +1,110 @@
+//! Cross-origin resource sharing (the Fetch standard, 3.2), as a plan.
+//!
+//! A plan cannot repeat what a request says, so there is one step for each origin in the list, and
+//! Traefik's list of regular expressions has no counterpart here.
+
+use portolan_plugin::{Action, Field, Interest, Invalid, Op, Predicate, Reply, header};
+
+use crate::Config;
+
+/// The part of the configuration that is about CORS.
+pub(crate) struct Cors<'a>(pub(crate) &'a Config);
+
+impl Cors<'_> {
+    pub(crate) fn check(&self, invalid: &mut Invalid) {
+        let config = self.0;
+        let lists = [
+            ("access-control-allow-origin-list", &config.access_control_allow_origin_list),
+            ("access-control-allow-methods", &config.access_control_allow_methods),
+            ("access-control-allow-headers", &config.access_control_allow_headers),
+            ("access-control-expose-headers", &config.access_control_expose_headers),
+        ];
+        for (option, values) in lists {
+            for (place, value) in values.iter().enumerate() {
+                invalid.check(|| format!("/{option}/{place}"), header::check_value(value));
+            }
+        }
+    }
+
+    /// Answers the question that browsers ask before the request itself.
+    pub(crate) fn preflight(&self, mut interest: Interest) -> Interest {
+        if !self.is_wanted() {
+            return interest;
+        }
+        let asked = Predicate::All(vec![
+            Predicate::test(Field::Method, Op::Equals, ["OPTIONS"]),
+            Predicate::has_header("origin"),
+            Predicate::has_header("access-control-request-method"),
+        ]);
+        for origin in &self.0.access_control_allow_origin_list {
+            let reply = self.answer().header("access-control-allow-origin", origin.as_str());
+            if origin == "*" {
+                return interest.step(asked, [Action::Reply(reply)]);
+            }
+            interest = interest.step(asked.clone().and(is_from(origin)), [Action::Reply(reply)]);
+        }
+        interest.step(asked, [Action::Reply(self.answer())])
+    }
+
+    /// Marks the answers to the requests themselves.
+    pub(crate) fn actual(&self, mut interest: Interest) -> Interest {
+        let config = self.0;
+        for origin in &config.access_control_allow_origin_list {
+            let allow =
+                [Action::set_response_header("access-control-allow-origin", origin.as_str())];
+            if origin == "*" {
+                interest = interest.always(allow);
+                break;
+            }
+            interest = interest.step(is_from(origin), allow);
+        }
+        let mut actions = Vec::new();
+        if config.access_control_allow_credentials {
+            actions.push(Action::set_response_header("access-control-allow-credentials", "true"));
+        }
+        if let Some(exposed) = joined(&config.access_control_expose_headers) {
+            actions.push(Action::set_response_header("access-control-expose-headers", exposed));
+        }
+        if config.add_vary_header {
+            actions.push(Action::append_response_header("vary", "Origin"));
+        }
+        interest.always(actions)
+    }
+
+    /// Traefik's rule for whether a preflight is answered here or by the backend.
+    fn is_wanted(&self) -> bool {
+        let config = self.0;
+        config.access_control_allow_credentials
+            || !config.access_control_allow_headers.is_empty()
+            || !config.access_control_allow_methods.is_empty()
+            || !config.access_control_allow_origin_list.is_empty()
+            || !config.access_control_expose_headers.is_empty()
+            || config.access_control_max_age != 0
+            || config.add_vary_header
+    }
+
+    fn answer(&self) -> Reply {
+        let config = self.0;
+        let lines = [
+            (
+                "access-control-allow-credentials",
+                config.access_control_allow_credentials.then(|| "true".to_owned()),
+            ),
+            ("access-control-allow-headers", joined(&config.access_control_allow_headers)),
+            ("access-control-allow-methods", joined(&config.access_control_allow_methods)),
+            ("access-control-max-age", Some(config.access_control_max_age.to_string())),
+        ];
+        lines.into_iter().fold(Reply::new(200), |reply, (name, value)| match value {
+            Some(value) => reply.header(name, value),
+            None => reply,
+        })
+    }
+}
+
+fn is_from(origin: &str) -> Predicate {
+    Predicate::test(Field::Header("origin".to_owned()), Op::Equals, [origin])
+}
+
+fn joined(values: &[String]) -> Option<String> {
+    (!values.is_empty()).then(|| values.join(","))
+}

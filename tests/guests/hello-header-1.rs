@@ -1,0 +1,3 @@
+//! Well behaved: sets `x-hello: 1`.
+
+guests::hello_header!("1");
