@@ -6,18 +6,18 @@ use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
 /// A guest: which facets it exports, what it imports, and the bodies of its functions.
-pub struct Guest {
-    pub name: &'static str,
-    pub schema: Option<&'static str>,
-    pub imports: &'static str,
-    pub exports: &'static [&'static str],
-    pub describe: &'static str,
-    pub code: &'static str,
+pub(crate) struct Guest {
+    pub(crate) name: &'static str,
+    pub(crate) schema: Option<&'static str>,
+    pub(crate) imports: &'static str,
+    pub(crate) exports: &'static [&'static str],
+    pub(crate) describe: &'static str,
+    pub(crate) code: &'static str,
 }
 
 impl Guest {
     /// A core module that says which interfaces it speaks, as compilers make it.
-    pub fn module(&self) -> Vec<u8> {
+    pub(crate) fn module(&self) -> Vec<u8> {
         let mut module = wat::parse_str(self.text()).expect("the guest's text");
         let mut resolve = Resolve::default();
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
@@ -30,7 +30,7 @@ impl Guest {
     }
 
     /// The same as a component.
-    pub fn component(&self) -> Vec<u8> {
+    pub(crate) fn component(&self) -> Vec<u8> {
         wit_component::ComponentEncoder::default()
             .module(&self.module())
             .and_then(|mut encoder| encoder.encode())
@@ -89,7 +89,7 @@ impl Guest {
 /// A middleware that does what the letter in its configuration says: `{"do":"x"}`.
 ///
 /// Its request header slots are `x-one` and `x-two`, its response slot is `x-back`.
-pub const MIDDLEWARE: Guest = Guest {
+pub(crate) const MIDDLEWARE: Guest = Guest {
     name: "letter",
     schema: None,
     imports: r#"
@@ -252,14 +252,14 @@ pub const MIDDLEWARE: Guest = Guest {
 };
 
 /// What the lifecycle of a guest is that does not care.
-pub const LIFECYCLE: &str = r#"
+pub(crate) const LIFECYCLE: &str = r#"
     (func (export "portolan:plugin/lifecycle@0.1.0#configure") (param i32 i32 i32) (result i32)
         (i32.const 60000))
     (func (export "portolan:plugin/lifecycle@0.1.0#release") (param i32))
 "#;
 
 /// A matcher `Teapot` whose meaning is the host `tea`; with an argument `loop` it means nothing.
-pub const MATCHER: Guest = Guest {
+pub(crate) const MATCHER: Guest = Guest {
     name: "tea",
     schema: Some(r#"{"type":"object"}"#),
     imports: "",
@@ -308,7 +308,7 @@ pub const MATCHER: Guest = Guest {
 
 /// A provider that does what the letter in its configuration says, to what stands behind it:
 /// `{"a":"x","b":"..."}`. It answers by a failure: what the import said, as text.
-pub const PROVIDER: Guest = Guest {
+pub(crate) const PROVIDER: Guest = Guest {
     name: "errand",
     schema: None,
     imports: r#"
