@@ -145,3 +145,53 @@ impl TrafficFigures {
         self.duration.record(nanos);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_duration_is_in_the_first_bucket_that_holds_it() {
+        for (nanos, bound) in [
+            (0, 100),
+            (1, 100),
+            (100, 100),
+            (101, 200),
+            (200, 200),
+            (201, 400),
+            (100 << 18, 100 << 18),
+            ((100 << 18) + 1, u64::MAX),
+            (u64::MAX, u64::MAX),
+        ] {
+            let histogram = Histogram::starting_at(100);
+            histogram.record(nanos);
+            let filled = histogram.buckets().find(|(_, count)| *count > 0);
+            assert_eq!(filled, Some((bound, 1)), "{nanos}");
+        }
+    }
+
+    #[test]
+    fn quantiles_are_bounds_of_buckets() {
+        let histogram = Histogram::starting_at(100);
+        assert_eq!(histogram.quantile(0.5), 0);
+        for nanos in [10, 20, 150, 1000] {
+            histogram.record(nanos);
+        }
+        let quantiles = [0.0, 0.5, 0.75, 0.99].map(|share| histogram.quantile(share));
+        assert_eq!(quantiles, [0, 100, 200, 1600]);
+        assert_eq!((histogram.count(), histogram.sum()), (4, 1180));
+    }
+
+    #[test]
+    fn answers_are_counted_by_class() {
+        let figures = TrafficFigures::default();
+        for status in [100, 200, 204, 301, 404, 502, 599, 999] {
+            figures.record(StatusCode::from_u16(status).unwrap(), 1);
+        }
+        let counts = figures.responses.each_ref().map(Counter::value);
+        assert_eq!(counts, [1, 2, 1, 1, 3]);
+        assert_eq!(figures.duration.count(), 8);
+    }
+}

@@ -5,6 +5,7 @@
 
 pub mod name;
 pub mod problem;
+pub mod metric;
 pub mod figure;
 pub mod item;
 pub mod target;
@@ -24,7 +25,10 @@ pub mod router;
 pub mod route;
 pub mod explain;
 pub mod zone;
+pub mod declare;
+pub mod catalog;
 pub mod snapshot;
+pub mod assemble;
 pub mod live;
 #[cfg(any(test, feature = "test-util"))]
 pub mod test_util;

@@ -28,8 +28,8 @@ pub fn live(first: Snapshot) -> (Publisher, Live) {
 
 impl Publisher {
     /// Serves this from now on.
-    pub fn publish(&mut self, snapshot: Snapshot) {
-        self.0.store(Arc::new(snapshot));
+    pub fn publish(&mut self, snapshot: Arc<Snapshot>) {
+        self.0.store(snapshot);
     }
 
     /// What is served now.

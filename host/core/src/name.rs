@@ -46,3 +46,31 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_a_key_are_one() {
+        for key in ["stripPrefix", "stripprefix", "strip-prefix", "STRIP-Prefix"] {
+            assert_eq!(fold(key), "stripprefix");
+        }
+        assert_eq!(ObjectName::new("grafana", "consul").to_string(), "grafana@consul");
+    }
+
+    #[test]
+    fn a_slip_is_recognised_and_another_word_is_not() {
+        let known = ["headers", "strip-prefix", "add-prefix", "whoami"];
+        for (word, meant) in [
+            ("header", Some("headers")),
+            ("haeders", Some("headers")),
+            ("StripPrefx", Some("strip-prefix")),
+            ("whoam", Some("whoami")),
+            ("rate-limit", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+    }
+}

@@ -30,6 +30,22 @@ pub enum BindError {
     Refused(String),
 }
 
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(fields) => {
+                for (place, field) in fields.iter().enumerate() {
+                    let comma = if place > 0 { "; " } else { "" };
+                    write!(f, "{comma}{}: {}", field.path, field.message)?;
+                }
+                Ok(())
+            }
+            Self::Call(error) => write!(f, "the plugin {error}"),
+            Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
 /// A plugin that middlewares can be made of.
 pub trait MiddlewarePlugin: Send + Sync + fmt::Debug {
     /// Its name in configurations.

@@ -1,1 +1,13 @@
-//! placeholder
+//! How the network is served: the data plane.
+//!
+//! One operating-system thread per core, each with its own single-threaded runtime, its own
+//! listeners on the same addresses (`SO_REUSEPORT`) and its own connections to backends.
+//!
+//! **Invariant:** the only thing that workers share per request is the snapshot, which they read
+//! without a lock. No request of one worker ever waits for another worker.
+
+pub mod drain;
+pub mod worker;
+pub mod tls;
+pub mod http;
+pub mod dns;

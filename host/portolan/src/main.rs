@@ -1,5 +1,69 @@
-//! The `portolan` process: read the config, start, wait for a signal, drain.
+//! The `portolan` process: read the configuration, do what the command line says.
 
+mod admin;
+mod app;
+mod args;
+mod config;
 mod control;
+mod signal;
+mod telemetry;
 
-fn main() {}
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use args::{Args, Command};
+use config::{Colour, Loaded, Report};
+
+/// Many small allocations on many threads: what it is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The configuration, or an argument, is wrong. What clap uses as well.
+const EXIT_WRONG: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let loaded = match config::load(args.config.as_deref()) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            show(&report, &mut io::stderr(), Colour::of(&io::stderr()));
+            return ExitCode::from(EXIT_WRONG);
+        }
+    };
+    let done = match args.command() {
+        Command::Run => app::run(loaded),
+        Command::Check => check(loaded),
+        Command::Plugins(plugins) => app::ask::plugins(&loaded, plugins.json),
+        Command::Explain(explain) => app::ask::explain(&loaded, &explain),
+    };
+    done.unwrap_or_else(|error| {
+        // Nobody reads it: the exit code says it too.
+        drop(writeln!(io::stderr(), "error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn check(mut loaded: Loaded) -> anyhow::Result<ExitCode> {
+    app::offline::check(&mut loaded)?;
+    if loaded.report.has_errors() {
+        show(&loaded.report, &mut io::stderr(), Colour::of(&io::stderr()));
+        return Ok(ExitCode::from(EXIT_WRONG));
+    }
+    let mut stdout = io::stdout();
+    if !loaded.report.is_empty() {
+        show(&loaded.report, &mut stdout, Colour::of(&io::stdout()));
+    }
+    writeln!(stdout, "{}", loaded.summary()).context("cannot write")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every problem, each at its line.
+fn show(report: &Report, to: &mut dyn io::Write, colour: Colour) {
+    // Nobody reads it: the exit code says it too.
+    drop(to.write_all(report.render(colour).as_bytes()));
+}

@@ -24,35 +24,35 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
     /// Those that are tried whatever the path.
-    open: Vec<Entry>,
+    open: Entries,
     by_path: Option<Box<ByPath>>,
 }
 
-#[derive(Debug, Default)]
-struct ByPath {
-    exact: HashMap<Box<str>, Vec<Entry>>,
-    prefixes: Prefixes,
+/// Entries, sorted by rank. Most hosts have one router, and one is found without going elsewhere.
+#[derive(Debug)]
+enum Entries {
+    One(Entry),
+    Many(Vec<Entry>),
 }
 
-/// Prefixes in lexical order, each with the place of the longest other one that it starts with.
+/// Entries by the paths that they demand.
 #[derive(Debug, Default)]
-struct Prefixes(Vec<Prefix>);
-
-#[derive(Debug)]
-struct Prefix {
-    text: Box<str>,
-    parent: Option<u32>,
-    entries: Vec<Entry>,
+struct ByPath {
+    exact: HashMap<Box<str>, Entries>,
+    prefixes: HashMap<Box<str>, Entries>,
+    /// The lengths that prefixes have, each once, in ascending order. There are few, however many
+    /// prefixes there are, so looking for a prefix of each length is cheap.
+    lengths: Vec<usize>,
 }
 
 impl Bucket {
     /// Takes entries that are sorted by rank.
     pub(super) fn new(entries: Vec<Entry>) -> Self {
         if entries.len() <= FEW {
-            return Self { open: entries, by_path: None };
+            return Self { open: entries.into(), by_path: None };
         }
         let mut open = Vec::new();
-        let mut exact: HashMap<Box<str>, Vec<Entry>> = HashMap::new();
+        let mut exact: HashMap<String, Vec<Entry>> = HashMap::new();
         let mut prefixes: HashMap<String, Vec<Entry>> = HashMap::new();
         for entry in entries {
             let paths = entry.condition.paths();
@@ -61,76 +61,75 @@ impl Bucket {
                 continue;
             }
             for pattern in paths.patterns {
-                match pattern {
-                    PathPattern::Exact(path) => {
-                        exact.entry(path.into()).or_default().push(entry.clone());
-                    }
-                    PathPattern::Prefix(path) => {
-                        prefixes.entry(path).or_default().push(entry.clone());
-                    }
-                }
+                let (index, path) = match pattern {
+                    PathPattern::Exact(path) => (&mut exact, path),
+                    PathPattern::Prefix(path) => (&mut prefixes, path),
+                };
+                index.entry(path).or_default().push(entry.clone());
             }
         }
-        let by_path = ByPath { exact, prefixes: Prefixes::new(prefixes) };
-        Self { open, by_path: Some(Box::new(by_path)) }
+        Self { open: open.into(), by_path: Some(Box::new(ByPath::new(exact, prefixes))) }
     }
 
     /// The least rank, below `best`, of an entry that is true; else `best`.
     pub(super) fn search(&self, facts: &Facts<'_>, best: u32) -> u32 {
-        let mut best = first(&self.open, facts, best);
-        let Some(by_path) = &self.by_path else { return best };
-        if let Some(entries) = by_path.exact.get(facts.path) {
-            best = first(entries, facts, best);
+        let best = self.open.search(facts, best);
+        match &self.by_path {
+            Some(by_path) => by_path.search(facts, best),
+            None => best,
         }
-        for entries in by_path.prefixes.of(facts.path) {
-            best = first(entries, facts, best);
-        }
-        best
     }
 }
 
-impl Prefixes {
-    fn new(prefixes: HashMap<String, Vec<Entry>>) -> Self {
-        let mut sorted: Vec<_> = prefixes.into_iter().collect();
-        sorted.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
-        let mut all: Vec<Prefix> = Vec::with_capacity(sorted.len());
-        for (text, entries) in sorted {
-            // In lexical order, what a text starts with stands before it, and the longest such
-            // is the one before it or an ancestor of that.
-            let last = u32::try_from(all.len()).ok().and_then(|length| length.checked_sub(1));
-            let parent = longest(&all, last, &text);
-            all.push(Prefix { text: text.into(), parent, entries });
-        }
-        Self(all)
+impl ByPath {
+    fn new(exact: HashMap<String, Vec<Entry>>, prefixes: HashMap<String, Vec<Entry>>) -> Self {
+        let mut lengths: Vec<usize> = prefixes.keys().map(String::len).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        let finished = |index: HashMap<String, Vec<Entry>>| {
+            index.into_iter().map(|(path, entries)| (path.into(), entries.into())).collect()
+        };
+        Self { exact: finished(exact), prefixes: finished(prefixes), lengths }
     }
 
-    /// The entries of every prefix of a path, the longest first.
-    fn of<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a [Entry]> {
-        let after = self.0.partition_point(|prefix| &*prefix.text <= path);
-        let last = u32::try_from(after).ok().and_then(|after| after.checked_sub(1));
-        let get = |place: u32| self.0.get(place as usize);
-        let fitting = longest(&self.0, last, path).and_then(get);
-        std::iter::successors(fitting, move |prefix| prefix.parent.and_then(get))
-            .map(|prefix| &*prefix.entries)
+    fn search(&self, facts: &Facts<'_>, best: u32) -> u32 {
+        let exact = self.exact.get(facts.path);
+        let heads = self.lengths.iter().map_while(|length| facts.path.as_bytes().get(..*length));
+        // A cut within a character is no prefix of anything.
+        let heads = heads.filter_map(|head| facts.path.get(..head.len()));
+        let prefixes = heads.filter_map(|head| self.prefixes.get(head));
+        exact.into_iter().chain(prefixes).fold(best, |best, entries| entries.search(facts, best))
     }
 }
 
-/// The first of a prefix and its ancestors that a text starts with.
-fn longest(prefixes: &[Prefix], from: Option<u32>, text: &str) -> Option<u32> {
-    let mut place = from;
-    while let Some(prefix) = place.and_then(|place| prefixes.get(place as usize)) {
-        if text.starts_with(&*prefix.text) {
-            return place;
-        }
-        place = prefix.parent;
+impl Entries {
+    fn search(&self, facts: &Facts<'_>, best: u32) -> u32 {
+        let entries = match self {
+            Self::One(entry) => std::slice::from_ref(entry),
+            Self::Many(entries) => entries,
+        };
+        entries
+            .iter()
+            .take_while(|entry| entry.rank < best)
+            .find(|entry| entry.condition.holds(facts))
+            .map_or(best, |entry| entry.rank)
     }
-    None
 }
 
-fn first(entries: &[Entry], facts: &Facts<'_>, best: u32) -> u32 {
-    entries
-        .iter()
-        .take_while(|entry| entry.rank < best)
-        .find(|entry| entry.condition.holds(facts))
-        .map_or(best, |entry| entry.rank)
+impl Default for Entries {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl From<Vec<Entry>> for Entries {
+    fn from(mut entries: Vec<Entry>) -> Self {
+        match entries.pop() {
+            Some(entry) if entries.is_empty() => Self::One(entry),
+            last => {
+                entries.extend(last);
+                Self::Many(entries)
+            }
+        }
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::test_util::{exchange, router};
+use crate::test_util::{exchange, exchange_with, router};
 
 fn table(rules: &[(&str, &str)]) -> RouteTable {
     RouteTable::build(rules.iter().map(|(name, rule)| Arc::new(router(name, rule))).collect())
@@ -24,10 +24,159 @@ fn the_longer_rule_has_precedence() {
     selects(&table, "GET http://A.LOCAL.:80/", "host");
     selects(&table, "GET http://a.local/api/x", "path");
     selects(&table, "GET http://a.local/x/../api", "path");
+    selects(&table, "GET http://a.local/%61pi", "path");
     selects(&table, "GET http://z.local/api", "wild");
     selects(&table, "GET http://z.z.local/api", "open");
     selects(&table, "GET http://b.local/api", "either");
     selects(&table, "GET http://c.local/c", "either");
     selects(&table, "GET http://c.local/d", "wild");
     selects(&table, "GET /", "open");
+}
+
+#[test]
+fn no_router_takes_what_no_rule_wants() {
+    let table = table(&[
+        ("a", "Host(`a`)"),
+        ("b", "Host(`*.b`) && Path(`/`)"),
+        ("c", "Host(`c`) && Host(`d`)"),
+    ]);
+    for line in ["GET http://b/", "GET http://x.b/x", "GET http://c/", "GET http://.b/", "GET /"] {
+        selects(&table, line, "none");
+    }
+    selects(&RouteTable::default(), "GET http://a/", "none");
+}
+
+/// Precedence, whatever the order in which routers are given.
+#[test]
+fn ties_are_always_broken_the_same_way() {
+    let with = |name: &str, provider: &str, rule: &str, priority: i64| {
+        let mut router = router(name, rule);
+        router.name.provider = provider.into();
+        router.priority = priority;
+        Arc::new(router)
+    };
+    let routers = [
+        with("first", "config", "Path(`/`)", 3),
+        with("exact", "config", "Host(`a`)", 2),
+        with("exact", "consul", "Host(`a`)", 2),
+        with("exact-two", "consul", "Host(`a`)", 2),
+        with("wild", "config", "Host(`*.a`)", 2),
+        with("path", "config", "Path(`/longer`)", 2),
+        with("long", "config", "PathPrefix(`/longer`)", 2),
+        with("short", "config", "PathPrefix(`/l`)", 2),
+        with("two", "config", "Method(`GET`) && Method(`GET`)", 2),
+        with("one", "config", "Method(`GET`)", 2),
+        with("low", "config", "Host(`a`) && Path(`/longer`)", -1),
+    ];
+    let names = |table: &RouteTable| -> Vec<String> {
+        table.routers().iter().map(|router| router.name.to_string()).collect()
+    };
+    let mut given = routers.to_vec();
+    let order = names(&RouteTable::build(given.clone()));
+    assert_eq!(order, routers.iter().map(|router| router.name.to_string()).collect::<Vec<_>>());
+    for turn in 0..given.len() {
+        given.rotate_left(turn);
+        given.swap(0, turn);
+        assert_eq!(names(&RouteTable::build(given.clone())), order);
+    }
+    let providers = ["consul".into(), "config".into()];
+    let order = names(&RouteTable::with_providers(given, &providers));
+    assert_eq!(order[1..4], ["exact@consul", "exact-two@consul", "exact@config"]);
+}
+
+/// A generator that is the same on every machine (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap()
+    }
+
+    fn pick<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.throw(all.len())]
+    }
+
+    fn rule(&mut self, depth: usize) -> String {
+        match self.throw(if depth == 0 { 8 } else { 13 }) {
+            0 | 1 => format!("Host(`{}`)", self.pick(&["a", "b", "x.a", "y.a", "z.y.a", "x.b"])),
+            2 => format!("Host(`{}`)", self.pick(&["*.a", "*.b", "*.y.a", "*"])),
+            3 => format!("HostRegexp(`{}`)", self.pick(&["a$", "^x", "y"])),
+            4 => format!("Path(`{}`)", self.pick(&["/", "/a", "/a/b", "/ab"])),
+            5 | 6 => format!("PathPrefix(`{}`)", self.pick(&["/", "/a", "/a/", "/ab", "/a/b/c"])),
+            7 => self.pick(&["Method(`GET`)", "Header(`x-a`, `1`)", "PathRegexp(`b`)"]).to_owned(),
+            8 => format!("!({})", self.rule(depth - 1)),
+            9 | 10 => format!("({} || {})", self.rule(depth - 1), self.rule(depth - 1)),
+            _ => format!("({} && {})", self.rule(depth - 1), self.rule(depth - 1)),
+        }
+    }
+
+    fn request(&mut self) -> Exchange {
+        let method = self.pick(&["GET", "POST"]);
+        let host = self.pick(&[
+            "http://a",
+            "http://b",
+            "http://x.a",
+            "http://y.a",
+            "http://z.y.a",
+            "http://q.b",
+            "",
+        ]);
+        let path = self.pick(&["/", "/a", "/a/", "/a/b", "/a/b/c/d", "/ab", "/abc", "/b"]);
+        let headers: &[_] = if self.throw(2) == 0 { &[("x-a", "1")] } else { &[] };
+        exchange_with(&format!("{method} {host}{path}"), headers)
+    }
+}
+
+#[test]
+fn the_index_answers_what_a_scan_would_answer() {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut selected = 0;
+    for round in 0..60 {
+        // Few routers at a host, and many.
+        let count = [1, 3, 12, 40][round % 4];
+        let routers: Vec<_> = (0..count)
+            .map(|number| {
+                let mut router = router(&format!("r{number}"), &dice.rule(3));
+                if dice.throw(3) == 0 {
+                    router.priority = i64::try_from(dice.throw(5)).unwrap();
+                }
+                Arc::new(router)
+            })
+            .collect();
+        let table = RouteTable::build(routers);
+        for _ in 0..60 {
+            let exchange = dice.request();
+            let scan = table.routers().iter().find(|router| router.predicate.matches(&exchange));
+            let found = table.select(&exchange);
+            let name = |router: Option<&Arc<Router>>| {
+                router.map(|router| format!("{} {}", router.name, router.rule))
+            };
+            assert_eq!(name(found), name(scan), "{:?}", exchange.request);
+            selected += usize::from(found.is_some());
+        }
+    }
+    // The test would say nothing if nothing, or everything, were selected.
+    assert!((1000..3500).contains(&selected), "{selected} of 3600");
+}
+
+#[test]
+fn many_paths_below_a_host_are_told_apart() {
+    let mut rules = vec![("host".to_owned(), "Host(`h`)".to_owned())];
+    for number in 0..200 {
+        rules.push((format!("p{number}"), format!("Host(`h`) && PathPrefix(`/p{number}/`)")));
+        rules.push((format!("e{number}"), format!("Host(`h`) && Path(`/p{number}/exact`)")));
+        rules.push((format!("q{number}"), format!("PathPrefix(`/q{number}/`) && !Host(`no`)")));
+    }
+    let rules: Vec<_> = rules.iter().map(|(name, rule)| (&**name, &**rule)).collect();
+    let table = table(&rules);
+    selects(&table, "GET http://h/p7/x", "p7");
+    selects(&table, "GET http://h/p77/x", "p77");
+    selects(&table, "GET http://h/p77/exact", "p77");
+    selects(&table, "GET http://h/p7", "host");
+    selects(&table, "GET http://h/q7/", "q7");
+    selects(&table, "GET http://no/q7/", "none");
+    selects(&table, "GET http://i/q199/x", "q199");
 }

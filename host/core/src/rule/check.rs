@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use hashbrown::HashSet;
 use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -15,7 +16,7 @@ const REGEX_SIZE: usize = 1 << 20;
 /// A compiled comparison.
 pub(super) enum Check {
     Exists,
-    Equals(Vec<Box<[u8]>>),
+    Equals(Texts),
     EqualsIgnoreCase(Vec<Box<[u8]>>),
     Prefix(Vec<Box<[u8]>>),
     PathPrefix(Vec<Box<[u8]>>),
@@ -25,11 +26,18 @@ pub(super) enum Check {
     Anything,
     /// Names as they are, and what stands behind `*`: `.example.com`.
     Wildcard {
-        names: Vec<Box<[u8]>>,
+        names: Texts,
         suffixes: Vec<Box<[u8]>>,
     },
     Regex(Vec<Regex>),
+    /// Networks without overlap, in ascending order.
     Cidr(Vec<IpNet>),
+}
+
+/// Texts, of which one is looked for.
+pub(super) enum Texts {
+    Few(Vec<Box<[u8]>>),
+    Many(HashSet<Box<[u8]>>),
 }
 
 impl Check {
@@ -49,7 +57,7 @@ impl Check {
         let texts = || values.iter().map(|value| canonical(field, value)).collect();
         Ok(match op {
             Op::Exists => Self::Exists,
-            Op::Equals => Self::Equals(texts()),
+            Op::Equals => Self::Equals(Texts::new(texts())),
             Op::EqualsIgnoreCase => Self::EqualsIgnoreCase(texts()),
             Op::Prefix => Self::Prefix(texts()),
             Op::PathPrefix => Self::PathPrefix(texts()),
@@ -57,7 +65,7 @@ impl Check {
             Op::Contains => Self::Contains(texts()),
             Op::Wildcard => wildcard(field, values)?,
             Op::Regex => Self::Regex(each(values, regex)?),
-            Op::Cidr => Self::Cidr(each(values, network)?),
+            Op::Cidr => Self::Cidr(networks(each(values, network)?)),
         })
     }
 
@@ -70,7 +78,7 @@ impl Check {
     pub(super) fn accepts(&self, value: &[u8]) -> bool {
         match self {
             Self::Exists | Self::Anything => true,
-            Self::Equals(texts) => texts.iter().any(|text| value == &**text),
+            Self::Equals(texts) => texts.contains(value),
             Self::EqualsIgnoreCase(texts) => {
                 texts.iter().any(|text| value.eq_ignore_ascii_case(text))
             }
@@ -79,7 +87,7 @@ impl Check {
             Self::Suffix(texts) => texts.iter().any(|text| value.ends_with(text)),
             Self::Contains(texts) => texts.iter().any(|text| contains(value, text)),
             Self::Wildcard { names, suffixes } => {
-                names.iter().any(|name| value == &**name)
+                names.contains(value)
                     || suffixes.iter().any(|suffix| is_one_label_below(value, suffix))
             }
             Self::Regex(regexes) => regexes.iter().any(|regex| regex.is_match(value)),
@@ -94,9 +102,30 @@ impl Check {
             // A client of a dual-stack socket comes as ::ffff:10.0.0.1.
             Self::Cidr(networks) => {
                 let address = address.to_canonical();
-                networks.iter().any(|network| network.contains(&address))
+                let after = networks.partition_point(|network| network.network() <= address);
+                let nearest = after.checked_sub(1).and_then(|place| networks.get(place));
+                nearest.is_some_and(|network| network.contains(&address))
             }
             _ => false,
+        }
+    }
+}
+
+impl Texts {
+    /// Up to this many, comparing with each is faster than hashing.
+    const FEW: usize = 8;
+
+    fn new(texts: Vec<Box<[u8]>>) -> Self {
+        match texts.len() {
+            0..=Self::FEW => Self::Few(texts),
+            _ => Self::Many(texts.into_iter().collect()),
+        }
+    }
+
+    fn contains(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Few(texts) => texts.iter().any(|text| value == &**text),
+            Self::Many(texts) => texts.contains(value),
         }
     }
 }
@@ -122,7 +151,7 @@ fn wildcard(field: &Field, values: &[String]) -> Result<Check, String> {
     for value in values {
         let name = host_name(value);
         match name.strip_prefix('*') {
-            Some("") => return Ok(Check::Anything),
+            Some("") if value == "*" => return Ok(Check::Anything),
             Some(suffix)
                 if suffix.len() > 1 && suffix.starts_with('.') && !suffix.contains('*') =>
             {
@@ -137,7 +166,7 @@ fn wildcard(field: &Field, values: &[String]) -> Result<Check, String> {
             }
         }
     }
-    Ok(Check::Wildcard { names, suffixes })
+    Ok(Check::Wildcard { names: Texts::new(names), suffixes })
 }
 
 fn regex(value: &str) -> Result<Regex, String> {
@@ -162,6 +191,13 @@ fn network(value: &str) -> Result<IpNet, String> {
             format!("`{value}` is neither an IP address nor a network such as `10.0.0.0/8`")
         }),
     }
+}
+
+/// The same addresses in networks without overlap, sorted.
+fn networks(networks: Vec<IpNet>) -> Vec<IpNet> {
+    let mut networks = IpNet::aggregate(&networks);
+    networks.sort_unstable_by_key(IpNet::network);
+    networks
 }
 
 fn each<T>(values: &[String], make: fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {

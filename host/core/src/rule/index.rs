@@ -3,7 +3,9 @@
 //! **Invariant:** a demand is never too narrow: where it is not open, a request that fits none of
 //! its patterns cannot make the predicate true.
 
-use std::fmt;
+use std::{fmt, hash::Hash};
+
+use hashbrown::HashSet;
 
 use super::{
     check::host_name,
@@ -67,7 +69,7 @@ impl Test {
 }
 
 /// A kind of value that can be demanded.
-pub(crate) trait Pattern: Clone + PartialEq {
+pub(crate) trait Pattern: Clone + Eq + Hash {
     /// The patterns of which a test demands one; `None` where it demands none of this kind.
     fn of(test: &Test) -> Option<Vec<Self>>;
 
@@ -177,18 +179,12 @@ fn both<P: Pattern>(one: Demand<P>, two: Demand<P>) -> Demand<P> {
     Demand { patterns: unique(patterns), open: one.open && two.open }
 }
 
-fn unique<P: PartialEq>(patterns: Vec<P>) -> Vec<P> {
-    // Rules name a handful of hosts; thousands come from one list, which names each once.
-    if patterns.len() > MAX_PAIRS {
-        return patterns;
+fn unique<P: Pattern>(mut patterns: Vec<P>) -> Vec<P> {
+    if patterns.len() > 1 {
+        let mut seen = HashSet::with_capacity(patterns.len());
+        patterns.retain(|pattern| seen.insert(pattern.clone()));
     }
-    let mut kept = Vec::with_capacity(patterns.len());
-    for pattern in patterns {
-        if !kept.contains(&pattern) {
-            kept.push(pattern);
-        }
-    }
-    kept
+    patterns
 }
 
 impl Hosts {

@@ -16,6 +16,8 @@ pub(super) enum Word {
     Open,
     Close,
     Comma,
+    /// A character that starts no word: nothing in the grammar takes it.
+    Stray(char),
     End,
 }
 
@@ -31,6 +33,7 @@ impl Word {
             Self::Open => "`(`".to_owned(),
             Self::Close => "`)`".to_owned(),
             Self::Comma => "`,`".to_owned(),
+            Self::Stray(character) => format!("`{character}`"),
             Self::End => "the end of the rule".to_owned(),
         }
     }
@@ -70,7 +73,7 @@ impl<'a> Lexer<'a> {
             (None, '`') => self.raw_string(rest)?,
             (None, '"') => self.escaped_string(rest)?,
             (None, first) if first.is_alphabetic() || first == '_' => name(rest),
-            (None, first) => return Err(self.stray(first)),
+            (None, first) => (Word::Stray(first), first.len_utf8()),
         };
         self.at = start + length;
         Ok((word, start..self.at))
@@ -128,18 +131,6 @@ impl<'a> Lexer<'a> {
     /// An error at a place that counts from here.
     fn bad_string(&self, place: Span, message: &'static str) -> RuleError {
         RuleError::new(self.at + place.start..self.at + place.end, RuleFault::BadString(message))
-    }
-
-    /// A character that starts no word.
-    fn stray(&self, first: char) -> RuleError {
-        let span = self.at..self.at + first.len_utf8();
-        let expected = match first {
-            '&' => "`&&`",
-            '|' => "`||`",
-            '\'' | '‘' | '’' | '“' | '”' | '´' => "a string between backticks",
-            _ => "a matcher, an operator or a parenthesis",
-        };
-        RuleError::new(span, RuleFault::Unexpected { expected, found: format!("`{first}`") })
     }
 }
 

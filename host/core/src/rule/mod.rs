@@ -20,3 +20,8 @@ pub use expression::{Argument, Call, Expression, Rule};
 pub use field::{Field, Op};
 pub use index::{Demand, HostPattern, Hosts, PathPattern, Paths};
 pub use predicate::{Predicate, Test};
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod predicate_tests;

@@ -108,7 +108,8 @@ impl<'a> Parser<'a> {
             return Err(self.unexpected("`(`"));
         }
         let mut args = Vec::new();
-        while self.word != Word::Close || !args.is_empty() {
+        // A comma may stand behind the last one, as in Go.
+        while self.word != Word::Close {
             args.push(self.argument()?);
             if !self.take(&Word::Comma)? {
                 break;
@@ -122,17 +123,14 @@ impl<'a> Parser<'a> {
     }
 
     fn argument(&mut self) -> Result<Argument, RuleError> {
-        match self.word {
-            Word::Text(_) => {}
-            Word::Name(ref name) => {
-                let hint = format!("write `{name}` between backticks");
-                return Err(self.unexpected("a string between backticks").hint(hint));
-            }
-            _ => return Err(self.unexpected("a string between backticks")),
+        if !matches!(self.word, Word::Text(_)) {
+            return Err(self.unexpected("a string between backticks"));
         }
         let (word, span) = self.advance()?;
-        let Word::Text(value) = word else { return Err(self.unexpected("a string")) };
-        Ok(Argument { value, span })
+        match word {
+            Word::Text(value) => Ok(Argument { value, span }),
+            _ => Err(self.unexpected("a string between backticks")),
+        }
     }
 
     /// Goes over this word if it is next.

@@ -89,8 +89,8 @@ impl Predicate {
     #[must_use]
     pub fn simplify(self) -> Self {
         match self {
-            Self::All(parts) => fold(parts, &Self::Always, &Self::Never, Self::All),
-            Self::Any(parts) => fold(parts, &Self::Never, &Self::Always, Self::Any),
+            Self::All(parts) => join(parts.into_iter().map(Self::simplify), &ALL),
+            Self::Any(branches) => join(branches.into_iter().map(Self::simplify), &ANY),
             Self::Not(inner) => match inner.simplify() {
                 Self::Always => Self::Never,
                 Self::Never => Self::Always,
@@ -105,20 +105,17 @@ impl Predicate {
     /// The same condition with some of its tests decided.
     #[must_use]
     pub(crate) fn assume(&self, decide: &impl Fn(&Test) -> Option<bool>) -> Self {
-        let all = |parts: &[Self]| parts.iter().map(|part| part.assume(decide)).collect();
-        let assumed = match self {
-            Self::All(parts) => Self::All(all(parts)),
-            Self::Any(parts) => Self::Any(all(parts)),
-            Self::Not(inner) => Self::Not(Box::new(inner.assume(decide))),
+        match self {
+            Self::Always | Self::Never => self.clone(),
+            Self::Not(inner) => Self::Not(Box::new(inner.assume(decide))).simplify(),
             Self::Test(test) => match decide(test) {
                 Some(true) => Self::Always,
                 Some(false) => Self::Never,
-                None => Self::Test(test.clone()),
+                None => self.clone(),
             },
-            Self::Always => Self::Always,
-            Self::Never => Self::Never,
-        };
-        assumed.simplify()
+            Self::All(parts) => join(parts.iter().map(|part| part.assume(decide)), &ALL),
+            Self::Any(branches) => join(branches.iter().map(|part| part.assume(decide)), &ANY),
+        }
     }
 
     /// How many comparisons it has.
@@ -132,30 +129,37 @@ impl Predicate {
     }
 }
 
-/// Joins parts, of which `neutral` changes nothing and `ruling` decides all.
-fn fold(
-    parts: Vec<Predicate>,
-    neutral: &Predicate,
-    ruling: &Predicate,
-    join: fn(Vec<Predicate>) -> Predicate,
-) -> Predicate {
-    let mut kept = Vec::with_capacity(parts.len());
+/// A way to join conditions.
+struct Join {
+    /// Changes nothing.
+    neutral: Predicate,
+    /// Decides all.
+    ruling: Predicate,
+    make: fn(Vec<Predicate>) -> Predicate,
+}
+
+const ALL: Join =
+    Join { neutral: Predicate::Always, ruling: Predicate::Never, make: Predicate::All };
+
+const ANY: Join =
+    Join { neutral: Predicate::Never, ruling: Predicate::Always, make: Predicate::Any };
+
+/// Joins parts that are simple; ends at the first that decides all.
+fn join(parts: impl Iterator<Item = Predicate>, how: &Join) -> Predicate {
+    let same = std::mem::discriminant(&(how.make)(Vec::new()));
+    let mut kept = Vec::new();
     for part in parts {
-        let part = part.simplify();
-        if part == *ruling {
-            return part;
-        }
-        let is_same_join =
-            std::mem::discriminant(&part) == std::mem::discriminant(&join(Vec::new()));
+        let is_same = std::mem::discriminant(&part) == same;
         match part {
-            Predicate::All(inner) | Predicate::Any(inner) if is_same_join => kept.extend(inner),
-            part if part == *neutral => {}
+            Predicate::All(inner) | Predicate::Any(inner) if is_same => kept.extend(inner),
+            part if part == how.ruling => return part,
+            part if part == how.neutral => {}
             part => kept.push(part),
         }
     }
     match kept.len() {
-        0 => neutral.clone(),
+        0 => how.neutral.clone(),
         1 => kept.remove(0),
-        _ => join(kept),
+        _ => (how.make)(kept),
     }
 }

@@ -85,7 +85,7 @@ impl Test {
 
     /// What the rule wants.
     fn wish(&self) -> String {
-        let list = listed(self.values());
+        let list = listed(self.values(), "or");
         match self.op() {
             Op::Exists => "it to be there".to_owned(),
             Op::Equals | Op::EqualsIgnoreCase | Op::Wildcard => list,
@@ -102,11 +102,11 @@ fn many<'a>(noun: &str, name: &str, values: impl Iterator<Item = Cow<'a, str>>) 
     let values: Vec<String> = values.map(Cow::into_owned).collect();
     match values.is_empty() {
         true => format!("{noun} `{name}` is absent"),
-        false => format!("{noun} `{name}` is {}", listed(&values)),
+        false => format!("{noun} `{name}` is {}", listed(&values, "and")),
     }
 }
 
-fn listed(values: &[String]) -> String {
+fn listed(values: &[String], join: &str) -> String {
     let named = values.iter().take(NAMED).map(|value| format!("`{value}`"));
     let more = values.len().saturating_sub(NAMED);
     let mut words: Vec<String> = named.collect();
@@ -115,7 +115,7 @@ fn listed(values: &[String]) -> String {
     }
     match words.split_last() {
         Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {join} {last}", rest.join(", ")),
         None => String::new(),
     }
 }

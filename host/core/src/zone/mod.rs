@@ -1,8 +1,40 @@
 //! Names and their answers.
+//!
+//! **Invariant:** a name that exists has an answer for every type, and every answer that says no
+//! comes with the SOA that lets others remember it (RFC 2308).
+//!
+//! Read `name`, `record` and `answer` for the vocabulary, `build` for how names come to be, and
+//! `lookup` for how they are found.
+
+mod answer;
+mod build;
+mod catalog;
+mod draft;
+mod explain;
+mod grammar;
+mod label;
+mod lookup;
+mod name;
+mod presentation;
+mod record;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::item::{Instance, Node};
+pub use self::{
+    answer::{Answer, Authority, InOrder, Record, RecordSet},
+    explain::{NameView, Outcome, Resolution},
+    name::{Labels, MAX_NAME, Name, NameError, Text, labels, parent},
+    record::{BODY_HEAD, QUESTION_POINTER, RecordType, body_data, body_text, body_ttl, body_type},
+    table::Kind,
+};
+use self::{lookup::Zone, table::Table};
+use crate::{
+    item::{Instance, Node},
+    problem::Problem,
+};
 
 /// What names a zone has.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,12 +101,40 @@ pub struct ZoneInputs<'a> {
 }
 
 /// All zones, ready to answer.
+///
+/// Names live in one table, whatever zone they are in. Values are record bodies as they go over
+/// the wire, so that an answer is a copy.
 #[derive(Debug, Default)]
-pub struct Zones {}
+pub struct Zones {
+    table: Table,
+    /// Those of the configuration first, then those that are never forwarded.
+    zones: Vec<Zone>,
+    /// How many zones are of the configuration.
+    configured: usize,
+    /// For names outside every zone.
+    lone_soa: Vec<u8>,
+    has_wildcards: bool,
+    synced: bool,
+}
 
 impl Zones {
     /// Builds every name and its answers, and what was wrong with the inputs.
-    pub fn build(_inputs: &ZoneInputs<'_>) -> (Self, Vec<crate::problem::Problem>) {
-        (Self::default(), Vec::new())
+    pub fn build(inputs: &ZoneInputs<'_>) -> (Self, Vec<Problem>) {
+        build::build(inputs)
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes of memory the names take.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
     }
 }

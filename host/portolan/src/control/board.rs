@@ -104,6 +104,8 @@ pub(crate) struct Board {
     pub(crate) config_error: Option<String>,
     /// When the configuration in use was read.
     pub(crate) config_loaded: SystemTime,
+    /// When the snapshot that is served now was published.
+    pub(crate) published: SystemTime,
     /// When the process started.
     pub(crate) started: SystemTime,
     /// Bound addresses.
@@ -114,6 +116,23 @@ pub(crate) struct Board {
     pub(crate) plugins: Vec<PluginReport>,
     /// Problems that no snapshot knows of: of the configuration file, plugins, providers.
     pub(crate) problems: Vec<Problem>,
+}
+
+impl Board {
+    /// A board that nothing was put on yet.
+    pub(crate) fn empty() -> Self {
+        let now = SystemTime::now();
+        Self {
+            config_file: String::new(),
+            config_error: None,
+            config_loaded: now,
+            started: now,
+            entrypoints: Vec::new(),
+            providers: Vec::new(),
+            plugins: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
 }
 
 /// Reads the board; the control loop replaces it.

@@ -1,3 +1,392 @@
 //! The control plane: one loop that changes what is served.
+//!
+//! **Invariant:** startup is the first turn of the loop, not a special case; nothing else writes.
+//! A turn takes in every event that is waiting, assembles once, and publishes.
 
 pub(crate) mod board;
+pub(crate) mod event;
+mod plugins;
+pub(crate) mod preview;
+mod provider;
+mod sources;
+mod state;
+
+use std::{collections::BTreeSet, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime};
+
+use portolan_core::{
+    assemble::{Assembler, CONFIG, Entrypoint, Inputs},
+    catalog::Source,
+    item::{Fragment, Item, Update},
+    live::Publisher,
+    name::{fold, nearest},
+    port::BindError,
+    problem::{Problem, Severity},
+    snapshot::Snapshot,
+    zone::DnsConfig,
+};
+use portolan_wasm::{Grants, Host, PluginWatch};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    config::{self, Config, Place, Report, model},
+    telemetry::Telemetry,
+};
+use board::{Board, EntrypointReport, SharedBoard};
+use event::Event;
+use plugins::Plugins;
+use sources::{Candidate, Sources};
+
+/// What listens, as the control loop sees it: told what is wanted, it answers what is bound.
+pub(crate) trait Listeners: Send {
+    /// Binds what is new, lets go of what is gone, keeps the rest. What cannot be bound is a
+    /// problem and costs itself.
+    fn apply<'a>(&'a mut self, config: &'a Config) -> Applied<'a>;
+}
+
+/// What is bound, and what is wrong.
+pub(crate) type Applied<'a> =
+    Pin<Box<dyn Future<Output = (Vec<EntrypointReport>, Vec<Problem>)> + Send + 'a>>;
+
+/// What the loop needs to begin.
+pub(crate) struct Start {
+    /// The configuration, read.
+    pub(crate) loaded: config::Loaded,
+    /// Runs guests.
+    pub(crate) host: Host,
+    /// The plugins in the binary: stem and bytes.
+    pub(crate) embedded: &'static [(&'static str, &'static [u8])],
+    /// Publishes snapshots.
+    pub(crate) publisher: Publisher,
+    /// What listens.
+    pub(crate) listeners: Box<dyn Listeners>,
+    /// How everything is, for those who ask.
+    pub(crate) board: SharedBoard,
+    /// The log, which follows the configuration.
+    pub(crate) telemetry: Telemetry,
+}
+
+/// The control loop.
+pub(crate) struct Controller {
+    config: Config,
+    config_file: Option<PathBuf>,
+    config_name: String,
+    /// `[http]` of the configuration in use, as a source like any other.
+    config_source: Arc<Source>,
+    config_error: Option<String>,
+    config_problems: Vec<Problem>,
+    config_loaded: SystemTime,
+    started: SystemTime,
+    plugins: Plugins,
+    sources: Sources,
+    assembler: Assembler,
+    publisher: Publisher,
+    listeners: Box<dyn Listeners>,
+    bound: Vec<EntrypointReport>,
+    listener_problems: Vec<Problem>,
+    board: SharedBoard,
+    telemetry: Telemetry,
+    sender: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+    plugin_watch: PluginWatch,
+}
+
+/// The largest plugin file that is read, in bytes.
+const MAX_PLUGIN: usize = 64 << 20;
+/// A burst of events is taken in by one turn; more than this waits for the next.
+const EVENTS: usize = 256;
+
+impl Controller {
+    /// Loads plugins, begins with what was kept on disk, and publishes the first snapshot.
+    /// Nothing listens yet: [`run`](Self::run) binds first.
+    pub(crate) async fn start(start: Start) -> (Self, mpsc::Sender<Event>) {
+        let Start { loaded, host, embedded, publisher, listeners, board, telemetry } = start;
+        let (sender, events) = mpsc::channel(EVENTS);
+        let config = loaded.config.clone();
+        let (plugin_watch, files) = PluginWatch::open(&config.plugins.directory, MAX_PLUGIN);
+        let plugins = Plugins::load(host, embedded, files).await;
+        let name = loaded.report.source().name.clone();
+        let mut controller = Self {
+            config_file: loaded.file().map(PathBuf::from),
+            config_source: Arc::new(config_source(&config, &name)),
+            config_name: name,
+            config_error: None,
+            config_problems: loaded.report.problems(),
+            config_loaded: SystemTime::now(),
+            started: SystemTime::now(),
+            sources: Sources::new(config.data_dir.join("state"), sender.clone()),
+            config,
+            plugins,
+            assembler: Assembler::default(),
+            publisher,
+            listeners,
+            bound: Vec::new(),
+            listener_problems: Vec::new(),
+            board,
+            telemetry,
+            sender: sender.clone(),
+            events,
+            plugin_watch,
+        };
+        controller.run_providers();
+        let snapshot = controller.assemble();
+        controller.report_config(&loaded, &snapshot);
+        controller.publish(snapshot);
+        (controller, sender)
+    }
+
+    /// Binds what the configuration wants. Answers what is bound, and what is wrong.
+    pub(crate) async fn listen(&mut self) -> (Vec<EntrypointReport>, Vec<Problem>) {
+        (self.bound, self.listener_problems) = self.listeners.apply(&self.config).await;
+        for problem in &self.listener_problems {
+            tracing::error!(origin = %problem.origin, "{}", problem.message);
+        }
+        self.tell();
+        (self.bound.clone(), self.listener_problems.clone())
+    }
+
+    /// Takes in events until `stop`.
+    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.turn(event).await,
+                    None => break,
+                },
+                change = self.plugin_watch.next() => {
+                    self.plugins.changed(change, self.sender.clone());
+                }
+                _ = &mut stop => break,
+            }
+        }
+        self.sources.finish().await;
+    }
+
+    /// One turn: this event and all that are waiting, then one snapshot.
+    async fn turn(&mut self, first: Event) {
+        let mut next = Some(first);
+        let mut changed = false;
+        while let Some(event) = next {
+            changed |= match event {
+                Event::Provider { name, runner, report } => self.sources.take(&name, runner, report),
+                Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
+                Event::Config => self.read_config().await,
+                Event::Reload => {
+                    self.sources.resync();
+                    self.read_config().await
+                }
+            };
+            next = self.events.try_recv().ok();
+        }
+        if changed {
+            let snapshot = self.assemble();
+            self.publish(snapshot);
+        }
+        self.sweep();
+        self.tell();
+    }
+
+    fn assemble(&mut self) -> Arc<Snapshot> {
+        let inputs = inputs(&self.config, self.all_sources(&self.config_source), &self.plugins);
+        self.assembler.assemble(&inputs)
+    }
+
+    /// `[http]` first, then every provider.
+    fn all_sources(&self, config: &Arc<Source>) -> Vec<Arc<Source>> {
+        std::iter::once(config.clone()).chain(self.sources.sources()).collect()
+    }
+
+    fn publish(&mut self, snapshot: Arc<Snapshot>) {
+        tracing::debug!(generation = snapshot.generation, "published");
+        self.publisher.publish(snapshot);
+    }
+
+    /// Reads `config.toml` again. One that is wrong, in itself or in what it says of routers and
+    /// middlewares, changes nothing.
+    async fn read_config(&mut self) -> bool {
+        let Some(file) = self.config_file.clone() else { return false };
+        let mut loaded = match config::load_file(&file) {
+            Ok(loaded) => loaded,
+            Err(report) => return self.refuse(&report),
+        };
+        if loaded.config == self.config && self.config_error.is_none() {
+            return false;
+        }
+        let source = Arc::new(config_source(&loaded.config, &self.config_name));
+        let trial = inputs(&loaded.config, self.all_sources(&source), &self.plugins);
+        let candidate = self.assembler.assemble(&trial);
+        blame(&mut loaded.report, &candidate.problems);
+        if loaded.report.has_errors() {
+            self.refuse(&loaded.report);
+            // The trial replaced the bindings that are in use: make them again.
+            return true;
+        }
+        self.accept(loaded, source).await;
+        true
+    }
+
+    fn refuse(&mut self, report: &Report) -> bool {
+        let text = report.render(config::Colour::No);
+        tracing::error!("configuration not used, the one before goes on\n{text}");
+        self.config_error = Some(text);
+        self.config_problems = report.problems();
+        false
+    }
+
+    async fn accept(&mut self, loaded: config::Loaded, source: Arc<Source>) {
+        let before = std::mem::replace(&mut self.config, loaded.config);
+        self.config_source = source;
+        self.config_error = None;
+        self.config_loaded = SystemTime::now();
+        self.config_problems = loaded.report.problems();
+        self.config_problems.extend(needs_restart(&before, &self.config, &self.config_name));
+        if before.plugins.directory != self.config.plugins.directory {
+            let (watch, files) = PluginWatch::open(&self.config.plugins.directory, MAX_PLUGIN);
+            self.plugin_watch = watch;
+            for file in files {
+                self.plugins.changed(file, self.sender.clone());
+            }
+        }
+        self.telemetry.apply(&self.config.log);
+        self.run_providers();
+        // Routers for a new entrypoint first, then the entrypoint.
+        let snapshot = self.assemble();
+        self.publish(snapshot);
+        self.listen().await;
+        tracing::info!(file = %self.config_name, "configuration in use");
+    }
+
+    /// Starts the providers of the configuration, with the plugins as they are now.
+    fn run_providers(&mut self) -> bool {
+        let (config, plugins) = (&self.config, &self.plugins);
+        let candidates = config.providers.iter().map(|one| candidate(one, config, plugins));
+        self.sources.apply(candidates.collect());
+        true
+    }
+
+    /// Lets go of plugins whose files are gone and that nothing uses.
+    fn sweep(&mut self) {
+        let snapshot = self.publisher.current();
+        let mut used: BTreeSet<_> =
+            snapshot.middlewares.iter().map(|entry| fold(&entry.plugin)).collect();
+        used.extend(self.config.providers.iter().map(|provider| fold(&provider.plugin)));
+        // A rule names matchers, not plugins: one that adds matchers is used.
+        let adds = |name: &str| {
+            self.plugins.find(name).is_some_and(|plugin| !plugin.info().matchers.is_empty())
+        };
+        let adding: BTreeSet<_> =
+            self.plugins.names().filter(|name| adds(name)).map(fold).collect();
+        self.plugins.sweep(|name| used.contains(&fold(name)) || adding.contains(&fold(name)));
+    }
+
+    /// Puts everything on the board.
+    fn tell(&self) {
+        let mut problems = self.config_problems.clone();
+        problems.extend(self.listener_problems.iter().cloned());
+        problems.extend(self.plugins.problems());
+        problems.extend(self.sources.problems());
+        self.board.store(Arc::new(Board {
+            config_file: self.config_name.clone(),
+            config_error: self.config_error.clone(),
+            config_loaded: self.config_loaded,
+            started: self.started,
+            entrypoints: self.bound.clone(),
+            providers: self.sources.reports(),
+            plugins: self.plugins.reports(),
+            problems,
+        }));
+    }
+
+    /// At the start, what is wrong with `[http]` is left out and said.
+    fn report_config(&self, loaded: &config::Loaded, snapshot: &Snapshot) {
+        let mut report = loaded.report.clone();
+        blame(&mut report, &snapshot.problems);
+        if !report.is_empty() {
+            tracing::warn!("what is wrong is left out\n{}", report.render(config::Colour::No));
+        }
+    }
+}
+
+/// Everything that a snapshot is made of.
+fn inputs(config: &Config, sources: Vec<Arc<Source>>, plugins: &Plugins) -> Inputs {
+    let entrypoints = config.entrypoints.iter().map(|entrypoint| Entrypoint {
+        name: entrypoint.name.as_str().into(),
+        tls: entrypoint.tls.is_some(),
+    });
+    let dns = config.dns.as_ref().map(|dns| DnsConfig {
+        edge_addresses: dns.edge_addresses.clone(),
+        zones: dns.zones.clone(),
+    });
+    Inputs {
+        entrypoints: entrypoints.collect(),
+        dns: dns.unwrap_or_default(),
+        sources,
+        matchers: plugins.matchers(),
+        middlewares: plugins.middlewares(),
+    }
+}
+
+/// A provider of the configuration, bound to its plugin if that can be.
+fn candidate(provider: &model::Provider, config: &Config, plugins: &Plugins) -> Candidate {
+    let grants = Grants {
+        http_client: provider.grants.http_client.clone(),
+        files: provider.grants.files.clone(),
+        base_dir: config.base.clone(),
+    };
+    let told = grants.http_client.iter().map(|origin| format!("http-client: {origin}"));
+    let files = grants.files.iter().map(|folder| format!("files: {}", folder.display()));
+    let identity = format!("{} {}", fold(&provider.plugin), provider.config);
+    let plugin = plugins.find(&provider.plugin);
+    let hash = plugin.map_or("", |plugin| &plugin.info().hash);
+    Candidate {
+        name: provider.name.as_str().into(),
+        plugin: provider.plugin.as_str().into(),
+        fingerprint: format!("{identity} {hash} {grants:?}"),
+        grants: told.chain(files).collect(),
+        provider: match plugin {
+            Some(plugin) => plugin.provider(&provider.name, &provider.config, &grants),
+            None => Err(BindError::Refused(missing(&provider.plugin, plugins.names()))),
+        },
+        identity,
+    }
+}
+
+/// Adds what the catalog found in `config.toml` to the report of the file.
+pub(crate) fn blame(report: &mut Report, problems: &[Problem]) {
+    for problem in problems.iter().filter(|problem| problem.source == CONFIG) {
+        let pointer = problem.path.clone();
+        report.add(Place::Pointer(&pointer), problem.clone());
+    }
+}
+
+/// `[http]` as a source like any other.
+pub(crate) fn config_source(config: &Config, name: &str) -> Source {
+    let mut source = Source::new(CONFIG, CONFIG);
+    let fragment = Fragment {
+        origin: name.to_owned(),
+        config: serde_json::json!({ "http": config.http }),
+    };
+    let snapshot = Update::Snapshot(vec![Item::Fragment(Arc::new(fragment))]);
+    // One item fits into any bound.
+    if let Err(error) = source.apply(snapshot, Vec::new()) {
+        tracing::error!(%error, "configuration refused by the catalog");
+    }
+    source
+}
+
+fn missing<'a>(plugin: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let meant = nearest(plugin, names).map(|name| format!(", did you mean `{name}`?"));
+    format!("there is no plugin `{plugin}`{}", meant.unwrap_or_default())
+}
+
+/// What cannot change while the process runs.
+fn needs_restart(before: &Config, after: &Config, file: &str) -> Vec<Problem> {
+    let changed = [
+        ("threads", before.threads != after.threads),
+        ("data-dir", before.data_dir != after.data_dir),
+    ];
+    let problem = |key: &str| {
+        let message = format!("a change of `{key}` takes a restart");
+        Problem { severity: Severity::Warning, ..Problem::warning(CONFIG, file, message) }
+    };
+    changed.iter().filter(|(_, changed)| *changed).map(|(key, _)| problem(key)).collect()
+}

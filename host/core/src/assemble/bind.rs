@@ -1,0 +1,179 @@
+//! Middlewares bound to their plugins. A binding is made anew only when the plugin's code or the
+//! configuration changes, so warm guests and what they remember stay.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::{HeaderValue, StatusCode, header};
+
+use super::merge::{Object, Objects};
+use crate::{
+    declare::MiddlewareSpec,
+    exchange::Reply,
+    middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
+    name::{ObjectName, fold, nearest},
+    port::{BindError, MiddlewarePlugin},
+    problem::Problem,
+    snapshot::{Entry, MiddlewareEntry, Status},
+};
+
+/// What a binding is made of.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Key {
+    name: ObjectName,
+    fingerprint: String,
+    config: String,
+    open: bool,
+}
+
+/// Bindings, kept from one snapshot to the next while they are used.
+#[derive(Debug, Default)]
+pub(super) struct Bindings {
+    made: HashMap<Key, Result<Arc<Middleware>, BindError>>,
+}
+
+impl Bindings {
+    /// Binds every middleware. One that cannot be bound is in the answer all the same, disabled.
+    pub(super) fn bind(
+        &mut self,
+        objects: &Objects,
+        plugins: &[Arc<dyn MiddlewarePlugin>],
+        problems: &mut Vec<Problem>,
+    ) -> Vec<MiddlewareEntry> {
+        let mut kept = HashMap::new();
+        let entries = objects.middlewares.iter().map(|(name, object)| {
+            let bound = match plugin(&object.spec, plugins) {
+                Ok(plugin) => self.bound(name, object, plugin, &mut kept, problems),
+                Err(missing) => {
+                    problems.push(missing(name, object));
+                    None
+                }
+            };
+            entry(name, object, bound, problems)
+        });
+        let entries = entries.collect();
+        self.made = kept;
+        entries
+    }
+
+    fn bound(
+        &mut self,
+        name: &ObjectName,
+        object: &Object<MiddlewareSpec>,
+        plugin: &Arc<dyn MiddlewarePlugin>,
+        kept: &mut HashMap<Key, Result<Arc<Middleware>, BindError>>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Arc<Middleware>> {
+        let key = Key {
+            name: name.clone(),
+            fingerprint: plugin.fingerprint().to_owned(),
+            config: object.spec.config.to_string(),
+            open: object.spec.on_failure == OnFailure::Open,
+        };
+        let made = self.made.remove(&key).unwrap_or_else(|| make(name, &object.spec, plugin));
+        if let Err(error) = &made {
+            problems.extend(refused(name, object, error));
+        }
+        let middleware = made.as_ref().ok().cloned();
+        kept.insert(key, made);
+        middleware
+    }
+}
+
+/// A middleware in place of one that is not there: whoever relies on it is not let through.
+pub(super) fn closed(name: &ObjectName) -> Arc<Middleware> {
+    let reply = Reply {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))],
+        body: "this route is not in working order\n".into(),
+    };
+    let plan = vec![PlanStep { when: None, actions: vec![Action::Reply(reply)] }];
+    Arc::new(Middleware {
+        name: name.clone(),
+        plugin: "".into(),
+        interest: Interest { plan, ..Interest::default() },
+        on_failure: OnFailure::Closed,
+    })
+}
+
+fn make(
+    name: &ObjectName,
+    spec: &MiddlewareSpec,
+    plugin: &Arc<dyn MiddlewarePlugin>,
+) -> Result<Arc<Middleware>, BindError> {
+    let interest = plugin.bind(&name.to_string(), &spec.config)?;
+    Ok(Arc::new(Middleware {
+        name: name.clone(),
+        plugin: plugin.name().into(),
+        interest,
+        on_failure: spec.on_failure,
+    }))
+}
+
+type Missing<'a> = Box<dyn FnOnce(&ObjectName, &Object<MiddlewareSpec>) -> Problem + 'a>;
+
+fn plugin<'a>(
+    spec: &'a MiddlewareSpec,
+    plugins: &'a [Arc<dyn MiddlewarePlugin>],
+) -> Result<&'a Arc<dyn MiddlewarePlugin>, Missing<'a>> {
+    let wanted = fold(&spec.plugin);
+    let found = plugins.iter().find(|plugin| fold(plugin.name()) == wanted);
+    found.ok_or_else(|| -> Missing<'a> {
+        Box::new(move |name, object| {
+            let message = format!("there is no middleware plugin `{}`", spec.plugin);
+            let known = plugins.iter().map(|plugin| plugin.name());
+            // A warning: the file may yet be dropped into the plugins folder.
+            Problem::warning(&*name.provider, &*object.origin, message)
+                .at(spec.pointer.clone())
+                .did_you_mean(nearest(&spec.plugin, known))
+        })
+    })
+}
+
+fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError) -> Vec<Problem> {
+    let problem = |message: String| {
+        Problem::error(&*name.provider, &*object.origin, message).at(object.spec.pointer.clone())
+    };
+    match error {
+        BindError::Config(fields) => fields
+            .iter()
+            .map(|field| {
+                let problem = problem(format!("middleware `{}`: {}", name.name, field.message));
+                let pointer = format!("{}{}", object.spec.pointer, field.path);
+                Problem { hint: field.hint.clone(), ..problem.at(pointer) }
+            })
+            .collect(),
+        BindError::Call(error) => {
+            vec![problem(format!("plugin `{}` {error}", object.spec.plugin))]
+        }
+        BindError::Refused(reason) => vec![problem(reason.clone())],
+    }
+}
+
+fn entry(
+    name: &ObjectName,
+    object: &Object<MiddlewareSpec>,
+    live: Option<Arc<Middleware>>,
+    problems: &[Problem],
+) -> MiddlewareEntry {
+    let mut errors = object.warnings.clone();
+    let status = match (&live, errors.is_empty()) {
+        (None, _) => Status::Disabled,
+        (Some(_), true) => Status::Enabled,
+        (Some(_), false) => Status::Warning,
+    };
+    if live.is_none() {
+        errors.extend(problems.last().map(|problem| problem.message.clone()));
+    }
+    MiddlewareEntry {
+        entry: Entry {
+            name: name.clone(),
+            origin: object.origin.clone(),
+            status,
+            errors,
+            used_by: Vec::new(),
+        },
+        plugin: object.spec.plugin.as_str().into(),
+        config: object.spec.config.clone(),
+        live,
+    }
+}

@@ -1,0 +1,268 @@
+//! What sources add up to, case by case.
+
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::{Assembler, Entrypoint, Inputs};
+use crate::{
+    catalog::Source,
+    item::{Change, Declaration, Fragment, Health, Instance, Item, Key, Update},
+    middleware::Interest,
+    port::{BindError, FieldError, MiddlewarePlugin},
+    snapshot::Snapshot,
+    test_util::TestMatchers,
+};
+
+/// Takes any configuration but one that says `wrong`.
+#[derive(Debug)]
+struct Hello;
+
+impl MiddlewarePlugin for Hello {
+    fn name(&self) -> &str {
+        "hello"
+    }
+
+    fn fingerprint(&self) -> &str {
+        "1"
+    }
+
+    fn bind(&self, _label: &str, config: &Value) -> Result<Interest, BindError> {
+        match config.get("wrong") {
+            None => Ok(Interest::default()),
+            Some(_) => Err(BindError::Config(vec![FieldError {
+                path: "/wrong".to_owned(),
+                message: "unknown key `wrong`".to_owned(),
+                hint: None,
+            }])),
+        }
+    }
+}
+
+fn file(http: Value) -> Source {
+    let mut source = Source::new("config", "config");
+    let origin = "config.toml".to_owned();
+    let fragment = Fragment { origin, config: json!({ "http": http }) };
+    source.apply(Update::Snapshot(vec![Item::Fragment(fragment.into())]), vec![]).unwrap();
+    source
+}
+
+fn instance(id: &str, version: u64, tags: &[(&str, &str)]) -> Instance {
+    let declares = tags.iter().map(|(path, value)| Declaration {
+        path: (*path).to_owned(),
+        value: (*value).to_owned(),
+        origin: format!("traefik.{path}"),
+    });
+    Instance {
+        id: id.to_owned(),
+        service: "my_shop".to_owned(),
+        address: "10.0.0.1".to_owned(),
+        port: 8000 + version as u16,
+        weight_passing: 1,
+        weight_warning: 1,
+        version,
+        declares: declares.collect(),
+        ..Instance::default()
+    }
+}
+
+fn consul(instances: Vec<Instance>) -> Source {
+    let mut source = Source::new("consul", "consul");
+    let items = instances.into_iter().map(|instance| Item::Instance(instance.into()));
+    source.apply(Update::Snapshot(items.collect()), vec![]).unwrap();
+    source
+}
+
+fn inputs(sources: Vec<Source>) -> Inputs {
+    let entrypoint = |name: &str, tls| Entrypoint { name: name.into(), tls };
+    Inputs {
+        entrypoints: vec![entrypoint("web", false), entrypoint("websecure", true)],
+        sources: sources.into_iter().map(Arc::new).collect(),
+        matchers: vec![Arc::new(TestMatchers::default())],
+        middlewares: vec![Arc::new(Hello)],
+        ..Inputs::default()
+    }
+}
+
+fn show(snapshot: &Snapshot) -> String {
+    let mut lines = Vec::new();
+    for router in &snapshot.routers {
+        lines.push(format!(
+            "router {} {} on {} via {:?} to {} hosts {:?}{}",
+            router.entry.name,
+            router.entry.status.as_str(),
+            router.entrypoints.join(","),
+            router.middlewares,
+            router.service.as_deref().unwrap_or("nothing"),
+            router.hosts,
+            if router.live.is_some() { "" } else { " (not live)" },
+        ));
+    }
+    for service in &snapshot.services {
+        let backends = service.live.iter().flat_map(|service| &service.backends);
+        let backends: Vec<_> =
+            backends.map(|b| format!("{} {}", b.url(), b.health.as_str())).collect();
+        lines.push(format!(
+            "service {} {} {backends:?} used by {:?}",
+            service.entry.name,
+            service.entry.status.as_str(),
+            service.entry.used_by
+        ));
+    }
+    for middleware in &snapshot.middlewares {
+        let (name, status) = (&middleware.entry.name, middleware.entry.status.as_str());
+        lines.push(format!("middleware {name} {status} used by {:?}", middleware.entry.used_by));
+    }
+    for problem in &snapshot.problems {
+        let place = [&*problem.source, &problem.origin, &problem.path].join(" ");
+        lines.push(format!("{:?} {}: {}", problem.severity, place.trim_end(), problem.message));
+    }
+    lines.join("\n")
+}
+
+fn check(sources: Vec<Source>, expected: Expect) {
+    expected.assert_eq(&show(&Assembler::default().assemble(&inputs(sources))));
+}
+
+const RULE: (&str, &str) = ("http.routers.shop.rule", "Host(`shop.local`)");
+
+#[test]
+fn a_table_and_an_instance_refer_to_each_other() {
+    check(
+        vec![
+            file(json!({
+                "routers": { "direct": { "rule": "Host(`d`)", "service": "my-shop@consulcatalog" } },
+                "middlewares": { "hello": { "Hello": {} } }
+            })),
+            consul(vec![instance(
+                "a",
+                1,
+                &[RULE, ("http.routers.shop.middlewares", "hello@file, HELLO")],
+            )]),
+        ],
+        expect![[r#"
+            router direct@config enabled on web,websecure via [] to my-shop@consul hosts ["d"]
+            router shop@consul enabled on web,websecure via ["hello@config", "hello@config"] to my-shop@consul hosts ["shop.local"]
+            service my-shop@consul enabled ["http://10.0.0.1:8001 passing"] used by ["direct@config", "shop@consul"]
+            middleware hello@config enabled used by ["shop@consul"]"#]],
+    );
+}
+
+#[test]
+fn what_is_missing_closes_the_router_and_what_is_wrong_removes_it() {
+    check(
+        vec![file(json!({
+            "routers": {
+                "no-middleware": { "rule": "Host(`a`)", "middlewares": ["helo"] },
+                "no-service": { "rule": "Host(`b`)", "service": "x@nowhere" },
+                "bad-rule": { "rule": "Host(`c`" },
+                "no-rule": {},
+                "no-entrypoint": { "rule": "Host(`d`)", "entrypoints": ["wbe"] },
+                "tls": { "rule": "Host(`e`)", "tls": true, "middlewares": ["broken"] }
+            },
+            "middlewares": { "hello": { "hello": {} }, "broken": { "hello": { "wrong": 1 } }, "none": { "nonesuch": {} } }
+        }))],
+        expect![[r#"
+            router bad-rule@config disabled on web,websecure via [] to nothing hosts [] (not live)
+            router no-entrypoint@config disabled on  via [] to nothing hosts ["d"] (not live)
+            router no-middleware@config disabled on web,websecure via ["helo@config"] to nothing hosts ["a"]
+            router no-rule@config disabled on web,websecure via [] to nothing hosts [] (not live)
+            router no-service@config disabled on web,websecure via [] to x@nowhere hosts ["b"]
+            router tls@config disabled on websecure via ["broken@config"] to nothing hosts ["e"]
+            middleware broken@config disabled used by ["tls@config"]
+            middleware hello@config enabled used by []
+            middleware none@config disabled used by []
+            Error config config.toml /http/middlewares/broken/hello/wrong: middleware `broken`: unknown key `wrong`
+            Error config config.toml /http/routers/bad-rule/rule: router `bad-rule`: expected `,` or `)`, found the end of the rule
+            Error config config.toml /http/routers/bad-rule/service: router `bad-rule`: the router names neither a service nor a middleware
+            Error config config.toml /http/routers/no-entrypoint/service: router `no-entrypoint`: the router names neither a service nor a middleware
+            Error config config.toml /http/routers/no-rule/rule: router `no-rule`: the router has no rule
+            Error config config.toml /http/routers/no-rule/service: router `no-rule`: the router names neither a service nor a middleware
+            Warning config config.toml /http/middlewares/none/nonesuch: there is no middleware plugin `nonesuch`
+            Warning config config.toml /http/routers/no-entrypoint/entrypoints: router `no-entrypoint`: there is no entrypoint `wbe`
+            Warning config config.toml /http/routers/no-middleware/middlewares: router `no-middleware`: there is no middleware `helo@config`
+            Warning config config.toml /http/routers/no-service/service: router `no-service`: there is no service `x@nowhere`"#]],
+    );
+}
+
+#[test]
+fn the_newest_instance_in_use_wins() {
+    let old = instance("old", 1, &[RULE]);
+    let new = instance("new", 2, &[("http.routers.shop.rule", "Host(`new.local`)")]);
+    let starting = Instance { health: Health::Critical, ..instance("starting", 3, &[]) };
+    let starting = Instance {
+        declares: vec![Declaration {
+            path: "http.routers.shop.rule".to_owned(),
+            value: "Host(`not-yet.local`)".to_owned(),
+            origin: "traefik.http.routers.shop.rule".to_owned(),
+        }],
+        ..starting
+    };
+    check(
+        vec![consul(vec![old, new, starting])],
+        expect![[r#"
+        router shop@consul warning on web,websecure via [] to my-shop@consul hosts ["new.local"]
+        service my-shop@consul enabled ["http://10.0.0.1:8001 passing", "http://10.0.0.1:8002 passing", "http://10.0.0.1:8003 critical"] used by ["shop@consul"]
+        Warning consul `shop`: instances disagree: `new` is the newest in use and wins, `old`, `starting` declare it otherwise"#]],
+    );
+}
+
+#[test]
+fn a_router_of_an_instance_with_two_services_must_name_one() {
+    let tags = [
+        RULE,
+        ("http.services.a.loadbalancer.server.port", "81"),
+        ("http.services.b.loadbalancer.server.scheme", "https"),
+    ];
+    check(
+        vec![consul(vec![instance("a", 1, &tags)])],
+        expect![[r#"
+        router shop@consul disabled on web,websecure via [] to nothing hosts ["shop.local"]
+        service a@consul enabled ["http://10.0.0.1:81 passing"] used by []
+        service b@consul enabled ["https://10.0.0.1:8001 passing"] used by []
+        Error consul a: router `shop`: the router names neither a service nor a middleware
+        Error consul a: the router names no service, and there are `a`, `b`"#]],
+    );
+}
+
+#[test]
+fn what_does_not_change_keeps_its_identity() {
+    let mut assembler = Assembler::default();
+    let table = || file(json!({ "middlewares": { "hello": { "hello": {} } } }));
+    let first = assembler.assemble(&inputs(vec![
+        table(),
+        consul(vec![instance("a", 1, &[RULE]), instance("b", 2, &[RULE])]),
+    ]));
+    let moved = Instance { health: Health::Warning, ..instance("b", 2, &[RULE]) };
+    let second =
+        assembler.assemble(&inputs(vec![table(), consul(vec![instance("a", 1, &[RULE]), moved])]));
+    let middleware = |snapshot: &Snapshot| snapshot.middlewares[0].live.clone().unwrap();
+    assert!(Arc::ptr_eq(&middleware(&first), &middleware(&second)));
+    let figures = |snapshot: &Snapshot| {
+        let service = snapshot.services[0].live.clone().unwrap();
+        (service.figures.clone(), service.backends[0].figures.clone())
+    };
+    assert!(Arc::ptr_eq(&figures(&first).0, &figures(&second).0));
+    assert!(Arc::ptr_eq(&figures(&first).1, &figures(&second).1));
+    assert!(second.generation > first.generation);
+}
+
+#[test]
+fn an_update_that_does_not_fit_changes_nothing() {
+    let mut source = consul(vec![instance("a", 1, &[])]);
+    let put = Change::Put(Item::Instance(instance("b", 2, &[]).into()));
+    let remove = |id: &str| Change::Remove(Key::Instance(id.to_owned()));
+    let bad = Update::Delta(vec![put.clone(), remove("nobody")]);
+    assert!(source.apply(bad, vec![]).is_err());
+    assert_eq!(source.instances.len(), 1);
+    let twice = Item::Instance(instance("a", 1, &[]).into());
+    assert!(source.apply(Update::Snapshot(vec![twice.clone(), twice.clone()]), vec![]).is_err());
+    assert_eq!(source.instances.len(), 1);
+    assert!(source.apply(Update::Delta(vec![put, remove("a")]), vec![]).unwrap());
+    assert_eq!(source.instances.keys().collect::<Vec<_>>(), ["b"]);
+    assert!(!source.apply(Update::Unchanged, vec![]).unwrap());
+    let same = Update::Snapshot(vec![Item::Instance(instance("b", 2, &[]).into())]);
+    assert!(!source.apply(same, vec![]).unwrap());
+    assert!(source.apply(Update::Snapshot(vec![twice]), vec![]).unwrap());
+}

@@ -1,0 +1,245 @@
+//! The schema of `[http]`: routers, services, middlewares.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{
+    Declared, Flaw, MiddlewareSpec, RouterSpec, ServerSpec, ServiceSpec,
+    reader::{Keys, Reader},
+};
+use crate::{backend::Scheme, middleware::OnFailure, name::fold};
+
+const ROOT: Keys = Keys {
+    known: &["routers", "services", "middlewares"],
+    foreign: &["servers-transports", "models"],
+};
+const ROUTER: Keys = Keys {
+    known: &["rule", "service", "middlewares", "entrypoints", "priority", "tls"],
+    foreign: &["rule-syntax", "observability", "parent-refs"],
+};
+const TLS: Keys = Keys { known: &[], foreign: &["options", "cert-resolver", "domains"] };
+const SERVICE: Keys = Keys {
+    known: &["load-balancer"],
+    foreign: &["weighted", "mirroring", "failover", "highest-random-weight", "middlewares"],
+};
+const LOAD_BALANCER: Keys = Keys {
+    known: &["servers", "server", "pass-host-header"],
+    foreign: &[
+        "sticky",
+        "health-check",
+        "passive-health-check",
+        "strategy",
+        "response-forwarding",
+        "servers-transport",
+    ],
+};
+const SERVER: Keys = Keys { known: &["url", "weight"], foreign: &["preserve-path"] };
+/// Of an instance: what a tag may say of the server that the instance is.
+const OWN_SERVER: Keys =
+    Keys { known: &["url", "port", "scheme", "weight"], foreign: &["preserve-path"] };
+
+/// Reads what `[http]` holds. `pointer` is where `http` stands: it begins every pointer.
+pub fn read(http: &Value, pointer: &str) -> Declared {
+    let mut declared = Declared::default();
+    let mut flaws = Vec::new();
+    for (key, part) in Reader::root(http, pointer).fields(&ROOT, &mut flaws) {
+        for (name, reader) in part.entries(&mut flaws) {
+            let Some(name) = object_name(name, &reader, &mut flaws) else { continue };
+            match key {
+                "routers" => declared.routers.push((name, router(&reader, &mut flaws))),
+                "services" => declared.services.push((name, service(&reader, &mut flaws))),
+                _ => {
+                    let middleware = middleware(&reader, &mut flaws);
+                    declared.middlewares.extend(middleware.map(|middleware| (name, middleware)));
+                }
+            }
+        }
+    }
+    declared.flaws = flaws;
+    declared
+}
+
+/// `@` joins a name and its provider, so it may not stand in a name.
+fn object_name(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Arc<str>> {
+    if name.is_empty() || name.contains('@') {
+        reader.flaw(flaws, format!("`{name}` is not a name: it is empty or holds an `@`"));
+        return None;
+    }
+    Some(name.into())
+}
+
+fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
+    let mut router = RouterSpec::default();
+    for (key, value) in reader.fields(&ROUTER, flaws) {
+        match key {
+            "rule" => router.rule = value.text(flaws).filter(|rule| !rule.trim().is_empty()),
+            "service" => router.service = value.text(flaws),
+            "middlewares" => router.middlewares = value.list(flaws),
+            "entrypoints" => router.entrypoints = value.list(flaws),
+            "priority" => {
+                let priority = value.integer(flaws, "a whole number");
+                router.priority = priority.filter(|priority| *priority != 0);
+            }
+            _ => router.tls = tls(&value, flaws),
+        }
+    }
+    router
+}
+
+/// `true`, `false`, or a table of options.
+fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> bool {
+    if let Value::Object(_) = reader.value {
+        reader.fields(&TLS, flaws);
+        return true;
+    }
+    reader.boolean(flaws).unwrap_or(false)
+}
+
+fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec {
+    let mut service = ServiceSpec::default();
+    for (_, balancer) in reader.fields(&SERVICE, flaws) {
+        for (key, value) in balancer.fields(&LOAD_BALANCER, flaws) {
+            match key {
+                "servers" => servers(&value, &mut service, flaws),
+                "server" => own_server(&value, &mut service, flaws),
+                _ => service.pass_host_header = value.boolean(flaws),
+            }
+        }
+    }
+    service
+}
+
+fn servers(reader: &Reader<'_>, service: &mut ServiceSpec, flaws: &mut Vec<Flaw>) {
+    for element in reader.elements(flaws) {
+        let (mut url, mut weight) = (None, 1);
+        for (key, value) in element.fields(&SERVER, flaws) {
+            match key {
+                "url" => url = Some(value),
+                _ => weight = value.integer(flaws, "a weight from 0 up").unwrap_or(1),
+            }
+        }
+        match url {
+            Some(url) => service.servers.extend(server(&url, weight, flaws)),
+            None => element.flaw(flaws, "the server has no `url`".to_owned()),
+        }
+    }
+}
+
+/// `load-balancer.server`: Traefik's labels for the instance that carries them.
+fn own_server(reader: &Reader<'_>, service: &mut ServiceSpec, flaws: &mut Vec<Flaw>) {
+    for (key, value) in reader.fields(&OWN_SERVER, flaws) {
+        match key {
+            "url" => {
+                let weight = service.weight.unwrap_or(1);
+                service.servers.extend(server(&value, weight, flaws));
+            }
+            "port" => service.port = value.integer(flaws, "a port from 1 to 65535"),
+            "weight" => service.weight = value.integer(flaws, "a weight from 0 up"),
+            _ => {
+                let text = value.text(flaws);
+                service.scheme = text.and_then(|text| scheme(&text, &value, flaws));
+            }
+        }
+    }
+    if let (Some(weight), Some(server)) = (service.weight, service.servers.last_mut()) {
+        server.weight = weight;
+    }
+}
+
+fn scheme(text: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Scheme> {
+    match text.to_ascii_lowercase().as_str() {
+        "http" => Some(Scheme::Http),
+        "https" => Some(Scheme::Https),
+        "h2c" => Some(Scheme::H2c),
+        _ => {
+            reader.flaw(flaws, format!("expected `http`, `https` or `h2c`, found `{text}`"));
+            None
+        }
+    }
+}
+
+fn server(reader: &Reader<'_>, weight: u32, flaws: &mut Vec<Flaw>) -> Option<ServerSpec> {
+    let url = reader.text(flaws)?;
+    let Some((scheme_text, rest)) = url.split_once("://") else {
+        let hint = format!("write `http://{url}`");
+        reader.flaw_with(flaws, format!("`{url}` is not a URL"), Some(hint));
+        return None;
+    };
+    let scheme = scheme(scheme_text, reader, flaws)?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !path.is_empty() {
+        reader.doubt(flaws, format!("the path `/{path}` of the URL has no effect"));
+    }
+    match backend_authority(authority, scheme) {
+        Some(authority) => Some(ServerSpec { scheme, authority, weight }),
+        None => {
+            reader.flaw(flaws, format!("`{authority}` is not a host with a port"));
+            None
+        }
+    }
+}
+
+/// Host and port, the scheme's own port filled in; `None` when it is not an authority.
+fn backend_authority(authority: &str, scheme: Scheme) -> Option<String> {
+    let parsed: http::uri::Authority = authority.parse().ok()?;
+    if parsed.host().is_empty() || parsed.as_str().contains('@') {
+        return None;
+    }
+    let written = parsed.as_str().len() > parsed.host().len();
+    let port = match (written, scheme) {
+        (true, _) => parsed.port_u16().filter(|port| *port > 0)?,
+        (false, Scheme::Https) => 443,
+        (false, Scheme::Http | Scheme::H2c) => 80,
+    };
+    Some(format!("{}:{port}", parsed.host()))
+}
+
+/// `middlewares.<name>`: one plugin with its configuration, and what happens when it fails.
+fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSpec> {
+    let (mut plugins, mut on_failure) = (Vec::new(), OnFailure::default());
+    for (key, value) in reader.entries(flaws) {
+        match fold(key).as_str() {
+            "onfailure" => on_failure = failure_policy(&value, flaws).unwrap_or_default(),
+            // Traefik's own spelling for plugins that are not built in.
+            "plugin" if value.value.is_object() => plugins.extend(value.entries(flaws)),
+            _ => plugins.push((key, value)),
+        }
+    }
+    if plugins.len() > 1 {
+        let names: Vec<_> = plugins.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let message = format!("a middleware is one plugin, here are {}", names.join(" and "));
+        reader.flaw(flaws, message);
+        return None;
+    }
+    let Some((plugin, config)) = plugins.pop() else {
+        reader.flaw(flaws, "the middleware names no plugin".to_owned());
+        return None;
+    };
+    Some(MiddlewareSpec {
+        plugin: plugin.to_owned(),
+        pointer: config.pointer.clone(),
+        config: Arc::new(plugin_config(config.value)),
+        on_failure,
+    })
+}
+
+/// A plugin without options is written as an empty table, or `= true` in a tag.
+fn plugin_config(value: &Value) -> Value {
+    match value {
+        Value::Null | Value::Bool(true) => Value::Object(Map::new()),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Object(Map::new()),
+        other => other.clone(),
+    }
+}
+
+fn failure_policy(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<OnFailure> {
+    match reader.text(flaws)?.to_ascii_lowercase().as_str() {
+        "closed" => Some(OnFailure::Closed),
+        "open" => Some(OnFailure::Open),
+        other => {
+            reader.flaw(flaws, format!("expected `closed` or `open`, found `{other}`"));
+            None
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One request and its response, as rules, plans and plugins see them.
+//!
+//! **Invariant:** `host` and `path` are always the canonical forms of what the head says: whoever
+//! changes target or host goes through [`RequestHead::set_target`] or
+//! [`RequestHead::set_authority`], which keep them so.
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
+    header::{COOKIE, HOST},
+};
+
+use crate::{
+    name::ObjectName,
+    target::{Authority, BadTarget, Target, bare_host, check_authority},
+};
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address; never taken from a header.
+    pub address: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// The name in the TLS handshake, lower case.
+    pub sni: Option<Arc<str>>,
+}
+
+/// The head of a request.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// The version that the client spoke.
+    pub version: Version,
+    /// Headers, hop-by-hop ones removed. `Host` is changed by `set_authority` alone.
+    pub headers: HeaderMap,
+    uri: Uri,
+    /// The canonical host, where it is not a slice of the authority.
+    host: Option<Box<str>>,
+    /// The path as rules see it, where it is not the path that is sent on.
+    path: Option<Box<str>>,
+}
+
+/// The head of a response.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    /// Status code.
+    pub status: StatusCode,
+    /// Headers, hop-by-hop ones removed.
+    pub headers: HeaderMap,
+    /// Whether Portolan, not the backend, made it.
+    pub local: bool,
+}
+
+/// A complete response made by a plan or a plugin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply {
+    /// Status code.
+    pub status: StatusCode,
+    /// Header lines.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The content.
+    pub body: Bytes,
+}
+
+/// One request and, on the way back, its response.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request as it is now: middlewares change it on the way in.
+    pub request: RequestHead,
+    /// The response as it is now; `None` on the way in.
+    pub response: Option<ResponseHead>,
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// The entrypoint that it came in by.
+    pub entrypoint: Arc<str>,
+    /// The router that matched; `None` while routing.
+    pub router: Option<ObjectName>,
+    /// What middlewares left for each other.
+    pub attributes: Vec<(String, Vec<u8>)>,
+}
+
+impl RequestHead {
+    /// A head as it came from the wire. The authority is that of the target (HTTP/2, or
+    /// absolute form: RFC 9112, 3.2.2), else the `Host` header; where both are there, the
+    /// header goes.
+    pub fn parse(
+        method: Method,
+        uri: Uri,
+        version: Version,
+        mut headers: HeaderMap,
+    ) -> Result<Self, BadTarget> {
+        if uri.authority().is_some() {
+            headers.remove(HOST);
+        }
+        let authority = match uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => only_host(&headers)?,
+        };
+        check_authority(authority)?;
+        let host = lowered(authority);
+        let mut head = Self { method, version, headers, uri, host, path: None };
+        match head.uri.path_and_query() {
+            Some(sent) if !Target::is_plain(sent) => head.set_target(Target::parse(sent.clone())?),
+            _ => {}
+        }
+        Ok(head)
+    }
+
+    /// The target as it will be sent on, in normal form.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Host and port as the client sent them; empty when it sent none.
+    pub fn authority(&self) -> &str {
+        match self.uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => {
+                self.headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The host name: lower case, without port, brackets and trailing dot.
+    pub fn host(&self) -> &str {
+        match &self.host {
+            Some(host) => host,
+            None => bare_host(self.authority()),
+        }
+    }
+
+    /// The path as rules see it: dot segments resolved, percent-encodings decoded unless they
+    /// encode a reserved character.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_else(|| self.uri.path())
+    }
+
+    /// Path and query as they will be sent on.
+    pub fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// The query, without the question mark.
+    pub fn query(&self) -> Option<&str> {
+        self.uri.query()
+    }
+
+    /// The values of a query parameter, decoded (`application/x-www-form-urlencoded`), in order.
+    /// Allocates only for what is encoded.
+    pub fn query_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+        form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The values of the cookies of that name, in order, without quotes (RFC 6265, 4.2).
+    pub fn cookie_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(move |(key, _)| key.trim_end() == name)
+            .map(|(_, value)| unquote(value.trim_start()))
+    }
+
+    /// The values of a header, line by line. `Host` is the authority, wherever that came from.
+    pub fn header_values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        let authority = (*name == HOST).then(|| self.authority()).filter(|text| !text.is_empty());
+        let lines = (*name != HOST).then(|| self.headers.get_all(name).into_iter());
+        authority
+            .map(str::as_bytes)
+            .into_iter()
+            .chain(lines.into_iter().flatten().map(HeaderValue::as_bytes))
+    }
+
+    /// Changes path and query. The route does not change with it.
+    pub fn set_target(&mut self, target: Target) {
+        let (sent, path) = target.into_parts();
+        if self.uri.path_and_query() != Some(&sent) {
+            let mut parts = std::mem::take(&mut self.uri).into_parts();
+            parts.path_and_query = Some(sent);
+            // Scheme and authority come and go together, as `Uri` wants it; the target is valid.
+            self.uri = Uri::from_parts(parts).unwrap_or_default();
+        }
+        self.path = path;
+    }
+
+    /// Changes host and port.
+    pub fn set_authority(&mut self, authority: Authority) {
+        if self.uri.authority().is_some() {
+            let mut parts = std::mem::take(&mut self.uri).into_parts();
+            parts.scheme = None;
+            parts.authority = None;
+            self.uri = Uri::from_parts(parts).unwrap_or_default();
+        }
+        self.headers.insert(HOST, authority.into_value());
+        self.host = lowered(self.authority());
+    }
+}
+
+impl Exchange {
+    /// A request that has just come in.
+    pub fn new(request: RequestHead, peer: Peer, entrypoint: Arc<str>) -> Self {
+        Self { request, response: None, peer, entrypoint, router: None, attributes: Vec::new() }
+    }
+
+    /// `http` or `https`, by what the client spoke.
+    pub fn scheme(&self) -> &'static str {
+        if self.peer.tls { "https" } else { "http" }
+    }
+
+    /// What a middleware left under this key.
+    pub fn attribute(&self, key: &str) -> Option<&[u8]> {
+        self.attributes.iter().find(|(known, _)| known == key).map(|(_, value)| &**value)
+    }
+
+    /// Leaves something for the middlewares further in, and for the way back.
+    pub fn set_attribute(&mut self, key: String, value: Vec<u8>) {
+        match self.attributes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = value,
+            None => self.attributes.push((key, value)),
+        }
+    }
+}
+
+impl Reply {
+    /// A reply without headers and content.
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new() }
+    }
+}
+
+/// The value of the one `Host` header; empty where there is none.
+fn only_host(headers: &HeaderMap) -> Result<&str, BadTarget> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().map_err(|_not_ascii| BadTarget::Host),
+        (Some(_), Some(_)) => Err(BadTarget::ManyHosts),
+        (None, _) => Ok(""),
+    }
+}
+
+/// The canonical host of an authority, where it is not a slice of it.
+fn lowered(authority: &str) -> Option<Box<str>> {
+    let host = bare_host(authority);
+    let has_upper_case = host.bytes().any(|byte| byte.is_ascii_uppercase());
+    has_upper_case.then(|| host.to_ascii_lowercase().into())
+}
+
+fn unquote(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Names and answers for people: the API, the dashboard, `portolan explain`.
+
+use super::{
+    Zones,
+    answer::{Answer, RecordSet},
+    grammar::Meaning,
+    name::{self, Name, Text},
+    record::{self, RecordType},
+    table::{Entry, Kind},
+};
+
+/// A name that is answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NameView {
+    /// Without a dot at its end.
+    pub name: String,
+    /// The zone that it lies in; `None`: it is answered outside every zone.
+    pub zone: Option<String>,
+    /// Where it comes from.
+    pub kind: Kind,
+    /// `60 A 10.0.0.7`: TTL, type and data in presentation form.
+    pub records: Vec<String>,
+    /// How many instances are answered, and how many there are; for names of services.
+    pub instances: Option<(u16, u16)>,
+}
+
+/// What is answered for the addresses of a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Resolution {
+    /// What kind of answer it is.
+    pub outcome: Outcome,
+    /// `60 A 10.0.0.7`: TTL, type and data in presentation form, aliases included.
+    pub records: Vec<String>,
+    /// Where the answer comes from, in words.
+    pub why: String,
+}
+
+/// What kind of answer a name has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// With records.
+    Answered,
+    /// The name is there, without addresses.
+    NoData,
+    /// There is no such name.
+    NoSuchName,
+    /// It cannot be known before every provider has told what it knows.
+    NotSynced,
+    /// The name is not ours.
+    NotOurs,
+}
+
+impl Zones {
+    /// Every name that is answered, in no order that means anything. Names that only exist because
+    /// there are names below them, and those that every resolver knows, are left out.
+    pub fn names(&self) -> impl Iterator<Item = NameView> + '_ {
+        let is_shown =
+            |entry: &Entry<'_>| !matches!(entry.about.kind, Kind::BuiltIn | Kind::Implied);
+        let is_ours =
+            |entry: &Entry<'_>| entry.about.kind != Kind::Zone || self.is_configured(entry);
+        self.table
+            .entries()
+            .filter(move |entry| is_shown(entry) && is_ours(entry))
+            .map(|entry| self.view(&entry))
+    }
+
+    fn is_configured(&self, entry: &Entry<'_>) -> bool {
+        usize::from(entry.about.zone) < self.configured
+    }
+
+    fn view(&self, entry: &Entry<'_>) -> NameView {
+        let zone = self.zones.get(usize::from(entry.about.zone));
+        let is_of_instances = matches!(entry.about.kind, Kind::Service | Kind::Tag);
+        NameView {
+            name: Text(entry.name).to_string(),
+            zone: zone.map(|zone| Text(&zone.origin).to_string()),
+            kind: entry.about.kind,
+            records: entry.sets().flat_map(|(_, records)| texts(&records)).collect(),
+            instances: is_of_instances.then_some((entry.about.usable, entry.about.total)),
+        }
+    }
+
+    /// What is answered to questions for the addresses of a name, and why. `None` when it is not a
+    /// name.
+    pub fn resolve(&self, text: &str) -> Option<Resolution> {
+        let name = Name::parse(text).ok()?.to_lower();
+        let answers = [RecordType::A, RecordType::AAAA].map(|rtype| self.answer(name.as_bytes(), rtype));
+        let records: Vec<_> = answers.iter().flat_map(addresses).collect();
+        let [first, _] = answers;
+        let outcome = match first {
+            _ if !records.is_empty() => Outcome::Answered,
+            Answer::Records(_) | Answer::Alias(_) | Answer::NoData(_) => Outcome::NoData,
+            Answer::NoSuchName(_) => Outcome::NoSuchName,
+            Answer::NotSynced => Outcome::NotSynced,
+            Answer::NotOurs => Outcome::NotOurs,
+        };
+        Some(Resolution { outcome, records, why: self.reason(name.as_bytes()) })
+    }
+
+    fn reason(&self, wire: &[u8]) -> String {
+        if let Some(entry) = self.table.find(wire) {
+            return reason_of(&entry);
+        }
+        let mut suffix = wire;
+        while let Some(parent) = name::parent(suffix) {
+            if let Some(entry) = self.wildcard(parent) {
+                return format!("{}, by the wildcard `{}`", reason_of(&entry), Text(entry.name));
+            }
+            let zone = self.table.find(parent).map(|entry| usize::from(entry.about.zone));
+            if let Some(zone) = zone.and_then(|place| self.zones.get(place)) {
+                let origin = Text(&zone.origin);
+                return match zone.grammar.read(wire, &zone.origin, RecordType::A) {
+                    Meaning::Same(short) => match self.table.find(short.as_bytes()) {
+                        Some(entry) => {
+                            format!("{}, as `{}`", reason_of(&entry), Text(entry.name))
+                        }
+                        None => format!("the zone `{origin}` has no such name"),
+                    },
+                    Meaning::Address(_) => "the name spells the address".to_owned(),
+                    Meaning::Nothing => "there are names below it".to_owned(),
+                    Meaning::Unknown => format!("the zone `{origin}` has no such name"),
+                };
+            }
+            suffix = parent;
+        }
+        "no zone and no router has this name".to_owned()
+    }
+}
+
+fn addresses(answer: &Answer<'_>) -> Vec<String> {
+    match answer {
+        Answer::Records(records) | Answer::Alias(records) => texts(records),
+        Answer::NoData(_) | Answer::NoSuchName(_) | Answer::NotSynced | Answer::NotOurs => vec![],
+    }
+}
+
+fn reason_of(entry: &Entry<'_>) -> String {
+    let about = &entry.about;
+    match about.kind {
+        Kind::Static => "a static record".to_owned(),
+        Kind::Router => "the host of a live router leads to the edge addresses".to_owned(),
+        Kind::Service | Kind::Tag => {
+            let service = entry.name.get(usize::from(about.subject)..).unwrap_or_default();
+            let service = name::labels(service).next().unwrap_or_default();
+            let with_tag = if about.kind == Kind::Tag { " with this tag" } else { "" };
+            let service = String::from_utf8_lossy(service);
+            let (usable, total) = (about.usable, about.total);
+            let noun = if total == 1 { "instance" } else { "instances" };
+            format!("{usable} of {total} {noun} of `{service}`{with_tag} can be used")
+        }
+        Kind::Node => "the address of a node".to_owned(),
+        Kind::Reverse => "an address of the catalog or of a static record".to_owned(),
+        Kind::Zone => "the zone itself, or its name server".to_owned(),
+        Kind::BuiltIn => "a name that every resolver knows (RFC 6761)".to_owned(),
+        Kind::Implied => "there are names below it".to_owned(),
+    }
+}
+
+fn texts(records: &RecordSet<'_>) -> Vec<String> {
+    records.in_order().map(|record| record::body_text(record.body)).collect()
+}

@@ -1,0 +1,170 @@
+//! Names that are understood when they are asked, instead of being written down: names with the
+//! only datacenter there is, RFC 2782 names, and names that spell an address.
+//!
+//! They would multiply the table by six, and a question for one costs a second lookup only.
+
+use std::net::IpAddr;
+
+use super::{
+    name::{self, MAX_NAME},
+    record::RecordType,
+};
+
+/// What a zone understands besides the names in the table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Grammar {
+    /// Consul's: datacenters and RFC 2782.
+    pub(super) is_consul: bool,
+    /// `<hex>.addr`.
+    pub(super) spells_addresses: bool,
+    /// In lower case.
+    pub(super) datacenters: Vec<Box<[u8]>>,
+}
+
+/// What a name that is not in the table means.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one lookup; a box is slower")]
+pub(super) enum Meaning {
+    /// The same as this name, which may be in the table.
+    Same(Short),
+    /// An address.
+    Address(IpAddr),
+    /// It exists, without records.
+    Nothing,
+    /// Nothing that the grammar knows.
+    Unknown,
+}
+
+/// A name that was put together for one lookup, on the stack.
+#[derive(Debug)]
+pub(super) struct Short {
+    bytes: [u8; MAX_NAME],
+    length: usize,
+}
+
+impl Short {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; MAX_NAME], length: 0 }
+    }
+
+    /// Appends bytes of a name. False: it is too long.
+    pub(super) fn push(&mut self, part: &[u8]) -> bool {
+        let Some(room) = self.bytes.get_mut(self.length..self.length + part.len()) else {
+            return false;
+        };
+        room.copy_from_slice(part);
+        self.length += part.len();
+        true
+    }
+
+    fn push_label(&mut self, label: &[u8]) -> bool {
+        self.push(&[label.len() as u8]) && self.push(label)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// The most labels that can make sense before the origin of a zone.
+const MOST: usize = 32;
+
+impl Grammar {
+    /// What a name in lower case means that lies below `origin`.
+    pub(super) fn read(&self, wire: &[u8], origin: &[u8], rtype: RecordType) -> Meaning {
+        let before = wire.len().saturating_sub(origin.len());
+        let own = wire.get(..before).unwrap_or_default();
+        let mut labels: [&[u8]; MOST] = [&[]; MOST];
+        let mut count = 0;
+        for label in name::labels(own) {
+            let Some(place) = labels.get_mut(count) else { return Meaning::Unknown };
+            *place = label;
+            count += 1;
+        }
+        let all = labels.get(..count).unwrap_or_default();
+        let (labels, datacenter) = self.without_datacenter(all);
+        match labels {
+            [spelled, b"addr"] if self.spells_addresses => match address(spelled) {
+                Some(address) => Meaning::Address(address),
+                None => Meaning::Unknown,
+            },
+            [service, tag, b"service"]
+                if self.is_consul && is_marked(service) && is_marked(tag) =>
+            {
+                self.rfc2782(service, tag, datacenter, origin)
+            }
+            [marked] | [marked, b"service"] if self.is_consul && is_marked(marked) => {
+                Meaning::Nothing
+            }
+            [service, tag]
+                if self.is_consul
+                    && rtype == RecordType::SRV
+                    && is_marked(service)
+                    && is_marked(tag) =>
+            {
+                self.rfc2782(service, tag, datacenter, origin)
+            }
+            [] if datacenter.is_some() => Meaning::Nothing,
+            labels if datacenter.is_some() && self.datacenters.len() == 1 => {
+                same(labels, None, origin)
+            }
+            _ => Meaning::Unknown,
+        }
+    }
+
+    /// Cuts off a datacenter. One that stands right after a keyword, or after an RFC 2782 pair, is
+    /// meant as such; so is one that stands alone.
+    fn without_datacenter<'a>(&self, labels: &'a [&'a [u8]]) -> (&'a [&'a [u8]], Option<&'a [u8]>) {
+        let Some((last, rest)) = labels.split_last() else { return (labels, None) };
+        if !self.datacenters.iter().any(|datacenter| **datacenter == **last) {
+            return (labels, None);
+        }
+        let is_meant = match rest {
+            [] => true,
+            [.., keyword] => {
+                matches!(*keyword, b"service" | b"node" | b"addr") || is_marked(keyword)
+            }
+        };
+        if is_meant { (rest, Some(last)) } else { (labels, None) }
+    }
+
+    /// `_service._tag`: a tag of `tcp` means any.
+    fn rfc2782(
+        &self,
+        service: &[u8],
+        tag: &[u8],
+        datacenter: Option<&[u8]>,
+        origin: &[u8],
+    ) -> Meaning {
+        let service = service.get(1..).unwrap_or_default();
+        let datacenter = datacenter.filter(|_| self.datacenters.len() > 1);
+        match tag.get(1..).unwrap_or_default() {
+            b"tcp" => same(&[service, b"service"], datacenter, origin),
+            tag => same(&[tag, service, b"service"], datacenter, origin),
+        }
+    }
+}
+
+fn same(labels: &[&[u8]], datacenter: Option<&[u8]>, origin: &[u8]) -> Meaning {
+    let mut short = Short::new();
+    let fits = labels.iter().copied().chain(datacenter).all(|label| short.push_label(label));
+    if fits && short.push(origin) { Meaning::Same(short) } else { Meaning::Unknown }
+}
+
+/// Whether a label is `_something` (RFC 2782).
+fn is_marked(label: &[u8]) -> bool {
+    label.len() > 1 && label.starts_with(b"_")
+}
+
+/// The address that 8 or 32 hexadecimal digits spell.
+fn address(label: &[u8]) -> Option<IpAddr> {
+    if !label.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let digits = std::str::from_utf8(label).ok()?;
+    match label.len() {
+        8 => u32::from_str_radix(digits, 16).ok().map(|bits| IpAddr::V4(bits.into())),
+        32 => u128::from_str_radix(digits, 16).ok().map(|bits| IpAddr::V6(bits.into())),
+        _ => None,
+    }
+}

@@ -1,0 +1,109 @@
+//! From a question to its answer.
+//!
+//! One hash lookup when the name is in the table. Else the labels are cut off one by one until a
+//! name is found that exists, the closest encloser of RFC 4592; there are few labels, and names
+//! that are not ours have to wait for the network anyway.
+
+use super::{
+    Zones,
+    answer::{Answer, Authority, RecordSet},
+    grammar::{Grammar, Meaning, Short},
+    name,
+    record::RecordType,
+    table::{Entry, LONE},
+};
+
+/// What is known of a zone besides its names.
+#[derive(Debug)]
+pub(super) struct Zone {
+    pub(super) origin: Box<[u8]>,
+    pub(super) soa: Box<[u8]>,
+    pub(super) ttl: u32,
+    pub(super) grammar: Grammar,
+}
+
+impl Zones {
+    /// Answers a question.
+    ///
+    /// `wire` is the name in wire form and lower case, the root label included. A name that is not
+    /// well-formed is simply not ours.
+    pub fn answer(&self, wire: &[u8], rtype: RecordType) -> Answer<'_> {
+        match self.table.find(wire) {
+            Some(entry) => self.kept(&entry, rtype),
+            None => self.inherited(wire, rtype),
+        }
+    }
+
+    /// The answer of a name that is in the table, or stands for the one that was asked.
+    fn kept<'a>(&'a self, entry: &Entry<'a>, rtype: RecordType) -> Answer<'a> {
+        let authority = self.authority(entry.about.zone);
+        if entry.about.is_absent() {
+            return self.no_such_name(authority);
+        }
+        let mut alias = None;
+        for (kept, records) in entry.sets() {
+            // RFC 8482: one set is answer enough for a question for any.
+            if kept == rtype || rtype == RecordType::ANY {
+                return Answer::Records(records);
+            }
+            if kept == RecordType::CNAME {
+                alias = Some(records);
+            }
+        }
+        alias.map_or(Answer::NoData(authority), Answer::Alias)
+    }
+
+    /// The answer of a name that is not in the table.
+    fn inherited(&self, wire: &[u8], rtype: RecordType) -> Answer<'_> {
+        let mut suffix = wire;
+        while let Some(parent) = name::parent(suffix) {
+            if self.has_wildcards
+                && let Some(entry) = self.wildcard(parent)
+            {
+                return self.kept(&entry, rtype);
+            }
+            match self.table.find(parent) {
+                Some(encloser) if encloser.about.zone != LONE => {
+                    return self.understood(wire, rtype, encloser.about.zone);
+                }
+                _ => suffix = parent,
+            }
+        }
+        Answer::NotOurs
+    }
+
+    pub(super) fn wildcard(&self, parent: &[u8]) -> Option<Entry<'_>> {
+        let mut short = Short::new();
+        (short.push(b"\x01*") && short.push(parent)).then(|| self.table.find(short.as_bytes()))?
+    }
+
+    /// The answer of a name in a zone that does not have it written down.
+    fn understood(&self, wire: &[u8], rtype: RecordType, place: u16) -> Answer<'_> {
+        let authority = self.authority(place);
+        let Some(zone) = self.zones.get(usize::from(place)) else { return Answer::NotOurs };
+        match zone.grammar.read(wire, &zone.origin, rtype) {
+            Meaning::Same(short) => match self.table.find(short.as_bytes()) {
+                Some(entry) => self.kept(&entry, rtype),
+                None => self.no_such_name(authority),
+            },
+            Meaning::Address(address)
+                if rtype == RecordType::of(address) || rtype == RecordType::ANY =>
+            {
+                Answer::Records(RecordSet::spelled(address, zone.ttl))
+            }
+            Meaning::Address(_) | Meaning::Nothing => Answer::NoData(authority),
+            Meaning::Unknown => self.no_such_name(authority),
+        }
+    }
+
+    fn no_such_name<'a>(&self, authority: Authority<'a>) -> Answer<'a> {
+        if self.synced { Answer::NoSuchName(authority) } else { Answer::NotSynced }
+    }
+
+    fn authority(&self, place: u16) -> Authority<'_> {
+        match self.zones.get(usize::from(place)) {
+            Some(zone) => Authority { soa: &zone.soa, origin: Some(&zone.origin) },
+            None => Authority { soa: &self.lone_soa, origin: None },
+        }
+    }
+}

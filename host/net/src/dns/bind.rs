@@ -1,0 +1,68 @@
+//! Sockets to listen on.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// Room for the questions of one burst. The system may give less.
+const RECEIVE_BUFFER: usize = 4 << 20;
+const BACKLOG: i32 = 1024;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("bind {protocol} address `{address}`")]
+pub struct BindError {
+    /// `udp` or `tcp`.
+    pub protocol: &'static str,
+    /// The address as configured.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// Binds a UDP socket. With `reuse_port` each worker can bind one to the same address, and the
+/// system shares the questions out by the address of who asks.
+///
+/// # Errors
+/// When the address is not ours, is in use, or needs a privilege.
+pub fn bind_udp(address: SocketAddr, reuse_port: bool) -> Result<UdpSocket, BindError> {
+    let bind = || {
+        let socket = open(address, Type::DGRAM, Protocol::UDP, reuse_port)?;
+        // Less room than asked for is no reason not to serve.
+        drop(socket.set_recv_buffer_size(RECEIVE_BUFFER));
+        socket.bind(&SockAddr::from(address))?;
+        Ok(socket.into())
+    };
+    bind().map_err(|source| BindError { protocol: "udp", address, source })
+}
+
+/// Binds a TCP listener; see [`bind_udp`].
+///
+/// # Errors
+/// When the address is not ours, is in use, or needs a privilege.
+pub fn bind_tcp(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, BindError> {
+    let bind = || {
+        let socket = open(address, Type::STREAM, Protocol::TCP, reuse_port)?;
+        // Connections of a former process that linger must not keep us from starting.
+        socket.set_reuse_address(true)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|source| BindError { protocol: "tcp", address, source })
+}
+
+fn open(
+    address: SocketAddr,
+    kind: Type,
+    protocol: Protocol,
+    reuse_port: bool,
+) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    Ok(socket)
+}

@@ -1,0 +1,43 @@
+//! A name of ours that is another name for one outside: our CNAMEs, and then what an upstream says
+//! of their target.
+//!
+//! The rare case, so it is done the plain way: both messages are read and one is written anew,
+//! because compressed names cannot be moved as bytes.
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
+
+use super::{message::Rcode, reply, stored::Stored};
+
+/// Writes the reply: `chain` is ours, a whole message with the CNAMEs, and `stored` is what an
+/// upstream said of the last of their targets, `age` seconds ago. When they do not fit together,
+/// the chain is all that is written, and says that something is missing.
+pub(super) fn join(chain: &[u8], stored: &Stored, age: u32, limit: usize, out: &mut [u8]) -> usize {
+    let joined = joined(chain, stored, age);
+    let fitting = joined.as_ref().filter(|message| message.len() <= limit.min(out.len()));
+    let message = fitting.map_or(chain, Vec::as_slice);
+    let Some(room) = out.get_mut(..message.len()) else { return 0 };
+    room.copy_from_slice(message);
+    if fitting.is_none() {
+        reply::cut_short(room);
+    }
+    room.len()
+}
+
+fn joined(chain: &[u8], stored: &Stored, age: u32) -> Option<Vec<u8>> {
+    let mut message = Message::from_vec(chain).ok()?;
+    let mut outside = Message::from_vec(stored.wire()).ok()?;
+    for record in outside.answers.iter_mut().chain(&mut outside.authorities) {
+        record.ttl = record.ttl.saturating_sub(age);
+    }
+    message.answers.append(&mut outside.answers);
+    // Of the authorities only the SOA says something to whoever asked us (RFC 2308, 2).
+    outside.authorities.retain(|record| record.record_type() == RecordType::SOA);
+    message.authorities.append(&mut outside.authorities);
+    if stored.rcode() == Rcode::NO_SUCH_NAME {
+        message.metadata.response_code = ResponseCode::NXDomain;
+    }
+    message.to_vec().ok()
+}

@@ -1,0 +1,62 @@
+//! What the DNS server has done.
+//!
+//! One [`DnsFigures`] may serve all workers, or each worker may have its own and the exporter adds
+//! them up, so that cores do not fight over one cache line.
+
+use std::sync::Arc;
+
+use portolan_core::figure::{Counter, Gauge, Histogram};
+
+/// Questions by how they ended, and what the cache holds. Each question counts once.
+#[derive(Debug)]
+pub struct DnsFigures {
+    /// Answered from zones and routers, also that there is no such type.
+    pub local: Counter,
+    /// Answered that one of our own zones has no such name.
+    pub no_such_name: Counter,
+    /// Answered from the cache.
+    pub cached: Counter,
+    /// Answered after an upstream was asked.
+    pub forwarded: Counter,
+    /// Failed: not synced yet, no upstream answered, or too much under way.
+    pub failed: Counter,
+    /// Refused: another class, a zone transfer, an unknown operation, or no upstreams.
+    pub refused: Counter,
+    /// Not understood, or not a question; most are not answered at all.
+    pub malformed: Counter,
+    /// Replies over UDP that the system did not take.
+    pub unsent: Counter,
+    /// Questions over TCP; they are counted by their ends too.
+    pub tcp: Counter,
+    /// Attempts at an upstream that gave no usable answer.
+    pub upstream_failures: Counter,
+    /// Answers in the cache.
+    pub cache_entries: Gauge,
+    /// Bytes in the cache.
+    pub cache_bytes: Gauge,
+    /// Questions that wait for an upstream.
+    pub waiting: Gauge,
+    /// From reading a question to its answer.
+    pub duration: Arc<Histogram>,
+}
+
+impl Default for DnsFigures {
+    fn default() -> Self {
+        Self {
+            local: Counter::default(),
+            no_such_name: Counter::default(),
+            cached: Counter::default(),
+            forwarded: Counter::default(),
+            failed: Counter::default(),
+            refused: Counter::default(),
+            malformed: Counter::default(),
+            unsent: Counter::default(),
+            tcp: Counter::default(),
+            upstream_failures: Counter::default(),
+            cache_entries: Gauge::default(),
+            cache_bytes: Gauge::default(),
+            waiting: Gauge::default(),
+            duration: Arc::new(Histogram::starting_at(1_000)),
+        }
+    }
+}

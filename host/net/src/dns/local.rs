@@ -1,0 +1,84 @@
+//! Answers from our own zones.
+
+use portolan_core::zone::{Answer, Authority, Zones, body_data};
+
+use super::{
+    message::{HEADER, Question, Rcode, Section, ShortName},
+    reply::Reply,
+};
+
+/// The longest chain of CNAMEs that is followed. Consul follows 3, others 8 to 16.
+const MAX_CHAIN: usize = 8;
+
+/// What our own zones have to say.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one question; no allocation")]
+pub(super) enum Local {
+    /// The reply only needs to be finished.
+    Answered(Rcode),
+    /// The name is not ours.
+    NotOurs,
+    /// The name is ours, but another name for this one, which is not ours.
+    Outside(ShortName),
+}
+
+/// Writes what our own zones have to say to a question.
+pub(super) fn answer(
+    zones: &Zones,
+    question: &Question<'_>,
+    random: u32,
+    reply: &mut Reply<'_>,
+) -> Local {
+    let mut name = question.name;
+    // Where the name stands in the reply.
+    let mut owner = HEADER;
+    for _ in 0..MAX_CHAIN {
+        let found = zones.answer(name.as_bytes(), question.rtype);
+        if owner == HEADER && !matches!(found, Answer::NotOurs | Answer::NotSynced) {
+            reply.authoritative();
+        }
+        let records = match found {
+            Answer::Records(records) => {
+                reply.answers(&records, owner, random);
+                return Local::Answered(Rcode::NO_ERROR);
+            }
+            Answer::Alias(records) => records,
+            Answer::NoData(authority) => {
+                negative(reply, &name, owner, authority);
+                return Local::Answered(Rcode::NO_ERROR);
+            }
+            Answer::NoSuchName(authority) => {
+                negative(reply, &name, owner, authority);
+                return Local::Answered(Rcode::NO_SUCH_NAME);
+            }
+            Answer::NotSynced => return Local::Answered(Rcode::FAILURE),
+            Answer::NotOurs if owner == HEADER => return Local::NotOurs,
+            Answer::NotOurs => return Local::Outside(name),
+        };
+        let Some(alias) = records.in_order().next() else { break };
+        let start = reply.position();
+        if !reply.record(Section::Answer, alias.body, owner) {
+            reply.truncated();
+            break;
+        }
+        let Some(target) = ShortName::lower(body_data(alias.body)) else { break };
+        name = target;
+        owner = start + alias.body.len() - target.as_bytes().len();
+    }
+    Local::Answered(Rcode::NO_ERROR)
+}
+
+/// Every answer that says no tells how long that may be remembered (RFC 2308, 3). The name ends
+/// with the origin of its zone, so the owner of the SOA is a pointer into the name.
+fn negative(reply: &mut Reply<'_>, name: &ShortName, owner: usize, authority: Authority<'_>) {
+    let name = name.as_bytes();
+    let Some(origin) = authority.origin else {
+        reply.record(Section::Authority, authority.soa, owner);
+        return;
+    };
+    if name.ends_with(origin) {
+        reply.record(Section::Authority, authority.soa, owner + name.len() - origin.len());
+    } else {
+        reply.spelled(Section::Authority, origin, authority.soa);
+    }
+}

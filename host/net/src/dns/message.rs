@@ -1,0 +1,289 @@
+//! Questions as they come over the wire, and the walk over records.
+//!
+//! **Invariant:** total. Any bytes give a question, a refusal or nothing; nothing here panics, and
+//! no count in a header makes us work longer than the packet is.
+
+use portolan_core::zone::{MAX_NAME, RecordType};
+
+/// The bytes before the question.
+pub(super) const HEADER: usize = 12;
+/// The size of a reply that every network carries unfragmented (DNS flag day 2020).
+pub(super) const MAX_UDP: usize = 1232;
+/// The size of a reply to those who do not say what they take (RFC 1035, 4.2.1).
+pub(super) const PLAIN_UDP: usize = 512;
+/// The longest message that TCP carries.
+pub(super) const MAX_TCP: usize = 65_535;
+
+/// How a question ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Rcode(pub(super) u16);
+
+impl Rcode {
+    pub(super) const NO_ERROR: Self = Self(0);
+    pub(super) const FORMAT: Self = Self(1);
+    pub(super) const FAILURE: Self = Self(2);
+    pub(super) const NO_SUCH_NAME: Self = Self(3);
+    pub(super) const NOT_IMPLEMENTED: Self = Self(4);
+    pub(super) const REFUSED: Self = Self(5);
+    /// RFC 6891, 6.1.3.
+    pub(super) const BAD_VERSION: Self = Self(16);
+}
+
+/// What the flags of a header mean, as masks of the third and fourth byte.
+pub(super) mod flag {
+    pub(in crate::dns) const RESPONSE: u16 = 0x8000;
+    pub(in crate::dns) const OPCODE: u16 = 0x7800;
+    pub(in crate::dns) const AUTHORITATIVE: u16 = 0x0400;
+    pub(in crate::dns) const TRUNCATED: u16 = 0x0200;
+    pub(in crate::dns) const RECURSION_DESIRED: u16 = 0x0100;
+    pub(in crate::dns) const RECURSION_AVAILABLE: u16 = 0x0080;
+    pub(in crate::dns) const AUTHENTIC: u16 = 0x0020;
+    pub(in crate::dns) const CHECKING_DISABLED: u16 = 0x0010;
+    pub(in crate::dns) const RCODE: u16 = 0x000f;
+}
+
+/// What came in.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one packet; no allocation")]
+pub(super) enum Incoming<'p> {
+    /// A question that can be answered.
+    Question(Question<'p>),
+    /// Nothing that deserves an answer: too short, or an answer itself (RFC 5452 would have us
+    /// answer those never; two servers could talk for ever).
+    Ignore,
+    /// A packet whose header alone can be answered.
+    Unreadable(Rcode),
+}
+
+/// A name in wire form, on the stack.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShortName {
+    bytes: [u8; MAX_NAME],
+    length: u8,
+}
+
+impl ShortName {
+    /// A copy in lower case; `None` when it is longer than a name can be.
+    pub(super) fn lower(wire: &[u8]) -> Option<Self> {
+        let mut name = Self { bytes: [0; MAX_NAME], length: u8::try_from(wire.len()).ok()? };
+        let room = name.bytes.get_mut(..wire.len())?;
+        room.copy_from_slice(wire);
+        // The lengths of labels are at most 63 and so no letters.
+        room.make_ascii_lowercase();
+        Some(name)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// One question.
+#[derive(Clone, Debug)]
+pub(super) struct Question<'p> {
+    pub(super) id: u16,
+    pub(super) flags: u16,
+    /// Name, type and class as they were asked: they are echoed bit for bit, so that who mixes
+    /// cases to be sure of the answer is answered.
+    pub(super) echo: &'p [u8],
+    pub(super) name: ShortName,
+    pub(super) rtype: RecordType,
+    pub(super) class: u16,
+    pub(super) edns: Option<Edns>,
+}
+
+/// What the asker says by EDNS (RFC 6891).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Edns {
+    pub(super) payload: u16,
+    pub(super) version: u8,
+    pub(super) dnssec: bool,
+}
+
+impl<'p> Incoming<'p> {
+    /// Reads a packet.
+    pub(super) fn parse(packet: &'p [u8]) -> Self {
+        let Some(header) = Header::parse(packet) else { return Self::Ignore };
+        if header.flags & flag::RESPONSE != 0 {
+            return Self::Ignore;
+        }
+        if header.flags & flag::OPCODE != 0 {
+            return Self::Unreadable(Rcode::NOT_IMPLEMENTED);
+        }
+        Question::parse(packet, &header).map_or(Self::Unreadable(Rcode::FORMAT), Self::Question)
+    }
+}
+
+/// The first twelve bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) id: u16,
+    pub(super) flags: u16,
+    /// Questions, answers, authorities, additionals.
+    pub(super) counts: [u16; 4],
+}
+
+impl Header {
+    pub(super) fn parse(packet: &[u8]) -> Option<Self> {
+        packet.get(..HEADER)?;
+        let at = |place| number(packet, place);
+        Some(Self { id: at(0)?, flags: at(2)?, counts: [at(4)?, at(6)?, at(8)?, at(10)?] })
+    }
+}
+
+impl<'p> Question<'p> {
+    fn parse(packet: &'p [u8], header: &Header) -> Option<Self> {
+        if header.counts[0] != 1 {
+            return None;
+        }
+        let end = plain_name_end(packet, HEADER)?;
+        let name = ShortName::lower(packet.get(HEADER..end)?)?;
+        let (rtype, class) = (number(packet, end)?, number(packet, end + 2)?);
+        let mut edns = None;
+        if header.counts[1..] != [0, 0, 0] {
+            let mut walk = Walk::behind_question(packet, end + 4, header);
+            while let Some(record) = walk.next_record()? {
+                if record.rtype != RecordType::OPT {
+                    continue;
+                }
+                // RFC 6891, 6.1.1: one, among the additionals, owned by the root.
+                let is_rooted = packet.get(record.start) == Some(&0);
+                if edns.is_some() || record.section != Section::Additional || !is_rooted {
+                    return None;
+                }
+                edns = Some(Edns::of(&record));
+            }
+        }
+        let echo = packet.get(HEADER..end + 4)?;
+        let (id, flags, rtype) = (header.id, header.flags, RecordType(rtype));
+        Some(Self { id, flags, echo, name, rtype, class, edns })
+    }
+
+    /// How large a reply over UDP may be.
+    pub(super) fn udp_limit(&self) -> usize {
+        self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.payload).clamp(PLAIN_UDP, MAX_UDP))
+    }
+
+    /// Why it is not answered, if so.
+    pub(super) fn refusal(&self) -> Option<Rcode> {
+        const IN: u16 = 1;
+        if self.edns.is_some_and(|edns| edns.version > 0) {
+            return Some(Rcode::BAD_VERSION);
+        }
+        match self.rtype {
+            RecordType::OPT => Some(Rcode::FORMAT),
+            _ if self.class != IN => Some(Rcode::REFUSED),
+            RecordType::AXFR | RecordType::IXFR => Some(Rcode::REFUSED),
+            // The other types that are operations: TKEY, TSIG, MAILB, MAILA.
+            RecordType(249..=254) => Some(Rcode::NOT_IMPLEMENTED),
+            _ => None,
+        }
+    }
+
+    /// Whether the asker wants DNSSEC records.
+    pub(super) fn wants_dnssec(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec)
+    }
+}
+
+impl Edns {
+    fn of(record: &RawRecord<'_>) -> Self {
+        Self {
+            payload: record.class,
+            version: (record.ttl >> 16) as u8,
+            dnssec: record.ttl & 0x8000 != 0,
+        }
+    }
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Section {
+    Answer,
+    Authority,
+    Additional,
+}
+
+/// A record within a message, its names still compressed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RawRecord<'p> {
+    pub(super) section: Section,
+    pub(super) rtype: RecordType,
+    pub(super) class: u16,
+    pub(super) ttl: u32,
+    pub(super) data: &'p [u8],
+    pub(super) start: usize,
+    pub(super) ttl_at: usize,
+    pub(super) end: usize,
+}
+
+/// Walks over the records of a message.
+pub(super) struct Walk<'p> {
+    packet: &'p [u8],
+    at: usize,
+    left: [u16; 3],
+}
+
+impl<'p> Walk<'p> {
+    /// Begins at the byte behind the only question.
+    pub(super) fn behind_question(packet: &'p [u8], at: usize, header: &Header) -> Self {
+        let [_, answers, authorities, additionals] = header.counts;
+        Self { packet, at, left: [answers, authorities, additionals] }
+    }
+
+    /// The next record; `Some(None)` behind the last, `None` when the bytes make no sense.
+    pub(super) fn next_record(&mut self) -> Option<Option<RawRecord<'p>>> {
+        let sections = [Section::Answer, Section::Authority, Section::Additional];
+        let mut open = self.left.iter_mut().zip(sections).filter(|(left, _)| **left > 0);
+        let Some((left, section)) = open.next() else { return Some(None) };
+        *left -= 1;
+        let packet = self.packet;
+        let head = name_end(packet, self.at)?;
+        let ttl = u32::from(number(packet, head + 4)?) << 16 | u32::from(number(packet, head + 6)?);
+        let end = head + 10 + usize::from(number(packet, head + 8)?);
+        let record = RawRecord {
+            section,
+            rtype: RecordType(number(packet, head)?),
+            class: number(packet, head + 2)?,
+            ttl,
+            data: packet.get(head + 10..end)?,
+            start: self.at,
+            ttl_at: head + 4,
+            end,
+        };
+        self.at = end;
+        Some(Some(record))
+    }
+}
+
+/// The byte behind a name that is not compressed. The first name of a message has nothing to
+/// point at.
+fn plain_name_end(packet: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        match *packet.get(at)? {
+            0 => return (at + 1 - start <= MAX_NAME).then_some(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            _ => return None,
+        }
+    }
+}
+
+/// The byte behind a name that may end with a pointer.
+fn name_end(packet: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        match *packet.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            0xc0..=0xff => return packet.get(at + 1).map(|_| at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// The two bytes at a place.
+pub(super) fn number(packet: &[u8], at: usize) -> Option<u16> {
+    let pair = packet.get(at..at.checked_add(2)?)?;
+    pair.try_into().ok().map(u16::from_be_bytes)
+}

@@ -1,0 +1,36 @@
+//! Names, over UDP and TCP: our own from the snapshot, the others from upstreams.
+//!
+//! **Invariant:** a question for a name that is ours, or that is remembered, is answered in place:
+//! no lock, no allocation, no task. What waits for an upstream never holds it up.
+//!
+//! A worker makes one [`DnsContext`] and calls [`serve_udp`] and [`serve_tcp`] with sockets from
+//! [`bind_udp`] and [`bind_tcp`], all within one `LocalSet`. Read `message`, `reply`, `local` and
+//! `context` for the usual question, then `forward`, `upstream`, `stored` and `cache`.
+
+mod bind;
+mod cache;
+mod chase;
+mod context;
+mod figures;
+mod forward;
+mod local;
+mod message;
+mod random;
+mod reply;
+mod stored;
+mod system;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod udp;
+mod upstream;
+
+pub use self::{
+    bind::{BindError, bind_tcp, bind_udp},
+    context::DnsContext,
+    figures::DnsFigures,
+    forward::Forwarding,
+    system::{system_upstreams, without_own},
+    tcp::serve_tcp,
+    udp::serve_udp,
+};

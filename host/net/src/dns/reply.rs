@@ -1,0 +1,196 @@
+//! Writes replies into a buffer that somebody else owns.
+//!
+//! **Invariant:** a reply is never longer than its limit; what does not fit is left out whole, and
+//! when that is an answer, TC says so (RFC 2181, 9).
+
+use portolan_core::zone::{QUESTION_POINTER, Record, RecordSet};
+
+use super::message::{HEADER, MAX_UDP, Question, Rcode, Section, flag};
+
+const OPT: usize = 11;
+/// Pointers are 14 bits wide.
+const MAX_POINTER: usize = 0x3fff;
+
+/// A reply while it is written.
+pub(super) struct Reply<'o> {
+    out: &'o mut [u8],
+    length: usize,
+    /// Where records end, so that OPT still fits.
+    limit: usize,
+    counts: [u16; 3],
+    flags: u16,
+    edns: Option<bool>,
+}
+
+impl<'o> Reply<'o> {
+    /// Begins with the question. `limit` is the size of the whole reply.
+    pub(super) fn to(question: &Question<'_>, limit: usize, out: &'o mut [u8]) -> Self {
+        let kept = flag::RECURSION_DESIRED | flag::CHECKING_DISABLED;
+        let edns = question.edns.map(|edns| edns.dnssec);
+        let limit = limit.min(out.len()).saturating_sub(if edns.is_some() { OPT } else { 0 });
+        let mut reply = Self {
+            out,
+            length: HEADER,
+            limit,
+            counts: [0; 3],
+            flags: question.flags & kept | flag::RESPONSE | flag::RECURSION_AVAILABLE,
+            edns,
+        };
+        reply.put(0, &question.id.to_be_bytes());
+        reply.push(question.echo);
+        reply
+    }
+
+    /// Where the next record will begin.
+    pub(super) fn position(&self) -> usize {
+        self.length
+    }
+
+    /// Says that the answer is ours.
+    pub(super) fn authoritative(&mut self) {
+        self.flags |= flag::AUTHORITATIVE;
+    }
+
+    /// Says that an upstream has checked the answer (RFC 6840, 5.8).
+    pub(super) fn authentic(&mut self) {
+        self.flags |= flag::AUTHENTIC;
+    }
+
+    /// Says that something is missing.
+    pub(super) fn truncated(&mut self) {
+        self.flags |= flag::TRUNCATED;
+    }
+
+    /// Adds a record as it is. False: it does not fit.
+    pub(super) fn raw(&mut self, section: Section, record: &[u8]) -> bool {
+        let fits = self.push(record);
+        if fits && let Some(count) = self.counts.get_mut(section as usize) {
+            *count = count.saturating_add(1);
+        }
+        fits
+    }
+
+    /// Adds a record whose owner is the name at a place of this reply.
+    pub(super) fn record(&mut self, section: Section, body: &[u8], owner: usize) -> bool {
+        let start = self.length;
+        if owner > MAX_POINTER || !self.raw(section, body) {
+            return false;
+        }
+        if owner != HEADER {
+            let pointer = (owner as u16 | 0xc000).to_be_bytes();
+            self.put(start, &pointer);
+        }
+        true
+    }
+
+    /// Takes the age of a remembered record off its TTL.
+    pub(super) fn older(&mut self, ttl_at: usize, age: u32) {
+        let Some(ttl) = self.out.get(ttl_at..).and_then(|bytes| bytes.first_chunk()) else {
+            return;
+        };
+        let ttl = u32::from_be_bytes(*ttl);
+        // RFC 2181, 8: a TTL with its top bit set is zero.
+        let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl.saturating_sub(age) };
+        self.put(ttl_at, &ttl.to_be_bytes());
+    }
+
+    /// Whether there are no answers so far.
+    pub(super) fn has_no_answers(&self) -> bool {
+        self.counts == [0; 3]
+    }
+
+    /// Adds the answers, in an order that `random` chooses, then what fits of their additionals.
+    pub(super) fn answers(&mut self, records: &RecordSet<'_>, owner: usize, random: u32) {
+        let first = self.length;
+        let mut written = 0;
+        for record in records.shuffled(random) {
+            if !self.record(Section::Answer, record.body, owner) {
+                self.truncated();
+                return;
+            }
+            written += 1;
+        }
+        self.additionals(records.shuffled(random).take(written), first);
+    }
+
+    /// The target of a SRV record stands 6 bytes into its data, and owns its addresses.
+    fn additionals<'r>(&mut self, records: impl Iterator<Item = Record<'r>>, first: usize) {
+        const TARGET: usize = portolan_core::zone::BODY_HEAD + 6;
+        let mut at = first;
+        for record in records {
+            for address in record.glue() {
+                if !self.record(Section::Additional, address, at + TARGET) {
+                    return;
+                }
+            }
+            at += record.body.len();
+        }
+    }
+
+    /// Adds a record whose owner is spelled out.
+    pub(super) fn spelled(&mut self, section: Section, owner: &[u8], body: &[u8]) -> bool {
+        let data = body.strip_prefix(&QUESTION_POINTER).unwrap_or(body);
+        let start = self.length;
+        if self.push(owner) && self.raw(section, data) {
+            return true;
+        }
+        self.length = start;
+        false
+    }
+
+    /// Closes the reply and tells its length.
+    pub(super) fn finish(mut self, rcode: Rcode) -> usize {
+        let [answers, authorities, additionals] = self.counts;
+        let additionals = additionals + u16::from(self.edns.is_some());
+        if let Some(dnssec) = self.edns {
+            self.limit = self.out.len();
+            let [high, payload] = [(rcode.0 >> 4) as u8, 0];
+            let size = (MAX_UDP as u16).to_be_bytes();
+            let dnssec = if dnssec { 0x80 } else { 0 };
+            self.push(&[0, 0, 41, size[0], size[1], high, payload, dnssec, 0, 0, 0]);
+        }
+        let flags = self.flags | rcode.0 & flag::RCODE;
+        for (place, value) in [flags, 1, answers, authorities, additionals].iter().enumerate() {
+            self.put(2 + 2 * place, &value.to_be_bytes());
+        }
+        self.length
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> bool {
+        let end = self.length + bytes.len();
+        if end > self.limit {
+            return false;
+        }
+        let Some(room) = self.out.get_mut(self.length..end) else { return false };
+        room.copy_from_slice(bytes);
+        self.length = end;
+        true
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(room) = self.out.get_mut(at..at + bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+    }
+}
+
+/// Says in a finished reply that something is missing.
+pub(super) fn cut_short(reply: &mut [u8]) {
+    if let Some(flags) = reply.get_mut(2) {
+        *flags |= (flag::TRUNCATED >> 8) as u8;
+    }
+}
+
+/// A reply that is a header alone, to a packet whose question cannot be read.
+pub(super) fn header_only(packet: &[u8], rcode: Rcode, out: &mut [u8]) -> usize {
+    let (Some(packet), Some(out)) =
+        (packet.first_chunk::<HEADER>(), out.first_chunk_mut::<HEADER>())
+    else {
+        return 0;
+    };
+    let flags = u16::from_be_bytes([packet[2], packet[3]]);
+    let kept = flags & (flag::OPCODE | flag::RECURSION_DESIRED);
+    let [high, low] = (kept | flag::RESPONSE | rcode.0 & flag::RCODE).to_be_bytes();
+    *out = [packet[0], packet[1], high, low, 0, 0, 0, 0, 0, 0, 0, 0];
+    HEADER
+}

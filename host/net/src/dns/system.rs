@@ -1,0 +1,83 @@
+//! The upstreams of the system, and which upstreams would be ourselves.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
+
+/// In this order: what systemd-resolved itself asks is better than its stub, which would ask us
+/// when it is told to.
+const FILES: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
+/// The stubs of systemd-resolved: to ask them would be a detour, or a loop.
+const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
+
+/// The upstreams that the system uses, without those that would be ourselves.
+pub fn system_upstreams(own: &[SocketAddr]) -> Vec<SocketAddr> {
+    for file in FILES {
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        let upstreams = without_own(&nameservers(&text), own).0;
+        if !upstreams.is_empty() {
+            return upstreams;
+        }
+    }
+    Vec::new()
+}
+
+/// Splits upstreams into those that can be asked and those that are our own listen addresses: to
+/// ask them would be a loop.
+pub fn without_own(
+    upstreams: &[SocketAddr],
+    own: &[SocketAddr],
+) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    upstreams.iter().partition(|upstream| !own.iter().any(|own| is_same(**upstream, *own)))
+}
+
+/// A socket that listens on every address listens on each one of this machine.
+fn is_same(upstream: SocketAddr, own: SocketAddr) -> bool {
+    upstream.port() == own.port()
+        && (upstream.ip() == own.ip() || own.ip().is_unspecified() && is_here(upstream.ip()))
+}
+
+/// An address can be bound exactly when it is one of this machine.
+fn is_here(address: IpAddr) -> bool {
+    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// The `nameserver` lines of a resolv.conf (resolv.conf(5)); lines that make no sense are skipped.
+fn nameservers(text: &str) -> Vec<SocketAddr> {
+    let address = |line: &str| {
+        let mut words = line.split_whitespace();
+        let word = (words.next() == Some("nameserver")).then(|| words.next()).flatten()?;
+        let is_stub = STUBS.contains(&word);
+        // An interface behind a `%` says where a link-local address is; it cannot be used here.
+        word.parse::<IpAddr>().ok().filter(|_| !is_stub).map(|ip| SocketAddr::new(ip, 53))
+    };
+    text.lines().filter_map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(text: &str) -> Vec<SocketAddr> {
+        text.split_whitespace().map(|word| word.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn resolv_conf_is_read_without_stubs_and_nonsense() {
+        let text = "# nameserver 1.1.1.1\nsearch lan\nnameserver 127.0.0.53\n\
+                    nameserver 10.0.0.1 # router\n  nameserver fd00::1\nnameserver nonsense\n\
+                    nameserver\nnameserver fe80::1%eth0\noptions edns0";
+        assert_eq!(nameservers(text), addresses("10.0.0.1:53 [fd00::1]:53"));
+    }
+
+    #[test]
+    fn we_do_not_ask_ourselves() {
+        let upstreams = addresses("127.0.0.1:53 127.0.0.1:5300 10.0.0.1:53 [::1]:53");
+        let (asked, own) = without_own(&upstreams, &addresses("127.0.0.1:53"));
+        assert_eq!(asked, addresses("127.0.0.1:5300 10.0.0.1:53 [::1]:53"));
+        assert_eq!(own, addresses("127.0.0.1:53"));
+        let (asked, _) = without_own(&upstreams, &addresses("0.0.0.0:53"));
+        assert!(!asked.contains(&"127.0.0.1:53".parse().unwrap()));
+    }
+}

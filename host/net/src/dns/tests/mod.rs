@@ -1,0 +1,137 @@
+//! A small world to ask about, and the ways to ask.
+
+mod sockets;
+mod wire;
+
+use std::{rc::Rc, sync::Arc};
+
+use arc_swap::ArcSwap;
+use hickory_proto::{
+    op::{Edns, Message, OpCode, Query},
+    rr::{Name, RecordType},
+};
+use portolan_core::{
+    item::{Instance, Node},
+    live::{Live, Publisher, live},
+    snapshot::Snapshot,
+    zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, Zones},
+};
+use tokio::time::Instant;
+
+use super::{
+    DnsContext, DnsFigures, Forwarding,
+    context::{Handled, Transport},
+    message::MAX_TCP,
+};
+
+/// `name type data` in the zone `home.arpa`.
+const RECORDS: &[&str] = &[
+    "box A 192.168.7.1",
+    "box A 192.168.7.2",
+    "box AAAA fd00::7",
+    "alias CNAME box",
+    "chain CNAME alias",
+    "loop CNAME loop2",
+    "loop2 CNAME loop",
+    "dangling CNAME nothing.home.arpa",
+    "outside CNAME www.example.com",
+    "mail MX 10 box",
+    "www TXT hello",
+    "*.wild A 192.168.7.3",
+];
+
+fn zones() -> Zones {
+    let record = |line: &&str| {
+        let mut words = line.splitn(3, ' ').map(str::to_owned);
+        let mut word = || words.next().unwrap();
+        StaticRecord { name: word(), rtype: word(), data: word(), ttl: 60 }
+    };
+    let zone = |origin: &str, names| ZoneConfig { origin: origin.to_owned(), names, ttl: 5 };
+    let config = DnsConfig {
+        edge_addresses: vec!["10.9.9.9".parse().unwrap()],
+        zones: vec![
+            zone("consul", Names::Consul),
+            zone("home.arpa", Names::Static(RECORDS.iter().map(record).collect())),
+        ],
+    };
+    let node = Node { name: "n1".to_owned(), address: "10.0.0.1".to_owned(), ..Node::default() };
+    let instance = |service: &str, number: usize| {
+        Arc::new(Instance {
+            id: format!("{service}-{number}"),
+            service: service.to_owned(),
+            node: "n1".to_owned(),
+            address: format!("10.1.{}.{}", number / 250, number % 250),
+            port: 80,
+            weight_passing: 1,
+            ..Instance::default()
+        })
+    };
+    let many = (0..200).map(|number| instance("many", number));
+    let some = (0..14).map(|number| instance("some", number));
+    let instances: Vec<_> = many.chain(some).chain([instance("one", 0)]).collect();
+    let inputs = ZoneInputs {
+        config: &config,
+        nodes: &[Arc::new(node)],
+        instances: &instances,
+        router_hosts: &["shop.example.org".to_owned()],
+        synced: true,
+        serial: 1,
+    };
+    Zones::build(&inputs).0
+}
+
+/// What serves, and how to change it.
+struct World {
+    context: Rc<DnsContext>,
+    forwarding: Arc<ArcSwap<Forwarding>>,
+    figures: Arc<DnsFigures>,
+    _publisher: Publisher,
+    live: Live,
+}
+
+impl World {
+    fn new(upstreams: &[std::net::SocketAddr]) -> Self {
+        let (publisher, live) = live(Snapshot { zones: zones(), ..Snapshot::default() });
+        let settings = Forwarding { upstreams: upstreams.to_vec(), ..Forwarding::default() };
+        let forwarding = Arc::new(ArcSwap::from_pointee(settings));
+        let figures = Arc::<DnsFigures>::default();
+        let context = DnsContext::new(&live, forwarding.clone(), figures.clone());
+        Self { context, forwarding, figures, _publisher: publisher, live }
+    }
+
+    /// The reply to a packet, without any socket.
+    fn handle(&self, packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let mut out = vec![0; MAX_TCP];
+        let now = Instant::now();
+        let handled = self
+            .context
+            .with_zones(|zones| self.context.handle(packet, transport, zones, now, &mut out));
+        match handled {
+            Handled::Reply(length) => Some(out[..length].to_vec()),
+            Handled::Ignore | Handled::Forward => None,
+        }
+    }
+
+    fn ask(&self, packet: &[u8], transport: Transport) -> Message {
+        Message::from_vec(&self.handle(packet, transport).unwrap()).unwrap()
+    }
+}
+
+/// A question as others write it.
+fn question(name: &str, rtype: RecordType, payload: Option<u16>) -> Message {
+    let mut message = Message::query();
+    message.metadata.id = 4711;
+    message.metadata.op_code = OpCode::Query;
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
+    if let Some(payload) = payload {
+        let mut edns = Edns::new();
+        edns.set_max_payload(payload);
+        message.set_edns(edns);
+    }
+    message
+}
+
+fn packet(name: &str, rtype: RecordType, payload: Option<u16>) -> Vec<u8> {
+    question(name, rtype, payload).to_vec().unwrap()
+}

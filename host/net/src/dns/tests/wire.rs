@@ -1,0 +1,270 @@
+//! What goes over the wire, read by somebody else's code.
+
+use std::collections::BTreeSet;
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
+use portolan_core::zone::{self, Answer};
+
+use super::{
+    super::{
+        context::Transport,
+        message::{MAX_UDP, PLAIN_UDP},
+    },
+    World, packet, question,
+};
+
+const NAMES: &[&str] = &[
+    "consul.",
+    "one.service.consul.",
+    "many.service.consul.",
+    "some.service.consul.",
+    "_some._tcp.service.consul.",
+    "service.consul.",
+    "n1.node.consul.",
+    "0a010203.addr.consul.",
+    "absent.service.consul.",
+    "home.arpa.",
+    "box.home.arpa.",
+    "BOX.Home.ARPA.",
+    "mail.home.arpa.",
+    "www.home.arpa.",
+    "x.wild.home.arpa.",
+    "absent.home.arpa.",
+    "shop.example.org.",
+    "1.0.0.10.in-addr.arpa.",
+    "9.9.9.10.in-addr.arpa.",
+    "localhost.",
+    "x.invalid.",
+];
+
+const TYPES: &[RecordType] = &[
+    RecordType::A,
+    RecordType::AAAA,
+    RecordType::SRV,
+    RecordType::MX,
+    RecordType::TXT,
+    RecordType::NS,
+    RecordType::SOA,
+    RecordType::PTR,
+    RecordType::CNAME,
+    RecordType::HTTPS,
+    RecordType::Unknown(65_280),
+];
+
+/// Numbers that are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % below
+    }
+}
+
+fn every_question() -> impl Iterator<Item = (&'static str, RecordType)> + Clone {
+    NAMES.iter().flat_map(|name| TYPES.iter().map(move |rtype| (*name, *rtype)))
+}
+
+#[test]
+fn another_implementation_reads_what_the_zones_hold() {
+    let world = World::new(&[]);
+    let mut dice = Dice(7);
+    for (name, rtype) in every_question().cycle().take(2_000) {
+        let payload = [None, Some(512), Some(1232), Some(4096)][dice.roll(4)];
+        let asked = question(name, rtype, payload);
+        let transport = [Transport::Udp, Transport::Tcp][dice.roll(2)];
+        let reply = world.ask(&asked.to_vec().unwrap(), transport);
+        assert_eq!(reply.metadata.id, asked.metadata.id);
+        assert_eq!(reply.queries[0].name().to_ascii(), name, "the question is repeated as it is");
+        assert!(reply.metadata.authoritative && reply.metadata.recursion_available);
+        assert_eq!(reply.edns.is_some(), payload.is_some());
+        let given: BTreeSet<_> =
+            reply.answers.iter().map(|record| format!("{} {}", record.ttl, record.data)).collect();
+        let snapshot = world.live.load();
+        let wire = zone::Name::parse(name).unwrap().to_lower();
+        let found = snapshot.zones.answer(wire.as_bytes(), zone::RecordType(rtype.into()));
+        let Answer::Records(records) = found else {
+            assert!(given.is_empty(), "{name} {rtype}");
+            continue;
+        };
+        let kept: BTreeSet<_> = records
+            .in_order()
+            .map(|record| zone::body_text(record.body).replacen(&format!("{rtype} "), "", 1))
+            .map(|text| text.replace('"', ""))
+            .collect();
+        assert!(given.is_subset(&kept), "{name} {rtype}: {given:?} of {kept:?}");
+        assert_eq!(given.len() == kept.len(), !reply.metadata.truncation, "{name} {rtype}");
+        assert!(reply.answers.iter().all(|record| record.name == *asked.queries[0].name()));
+    }
+}
+
+#[test]
+fn every_negative_answer_has_the_soa_of_its_zone() {
+    let world = World::new(&[]);
+    for (name, rtype) in every_question() {
+        let reply = world.ask(&packet(name, rtype, None), Transport::Udp);
+        if reply.answers.is_empty() {
+            assert_eq!(reply.authorities.len(), 1, "{name} {rtype}");
+            let soa = &reply.authorities[0];
+            assert_eq!(soa.record_type(), RecordType::SOA);
+            assert_eq!(soa.ttl, 5);
+            assert!(soa.name.zone_of(reply.queries[0].name()), "{} of {name}", soa.name);
+        }
+        let exists =
+            !name.contains("absent") && !name.contains("9.9.9") && !name.contains("invalid");
+        let expected = if exists { ResponseCode::NoError } else { ResponseCode::NXDomain };
+        assert_eq!(reply.metadata.response_code, expected, "{name} {rtype}");
+    }
+}
+
+#[test]
+fn a_cut_answer_says_so_and_tcp_has_the_whole() {
+    let world = World::new(&[]);
+    let name = "many.service.consul.";
+    for (payload, limit) in [
+        (None, PLAIN_UDP),
+        (Some(0), PLAIN_UDP),
+        (Some(700), 700),
+        (Some(1232), MAX_UDP),
+        (Some(65_535), MAX_UDP),
+    ] {
+        let bytes = world.handle(&packet(name, RecordType::A, payload), Transport::Udp).unwrap();
+        assert!(
+            bytes.len() <= limit && bytes.len() + 16 + 11 > limit,
+            "{} of {limit}",
+            bytes.len()
+        );
+        assert!(Message::from_vec(&bytes).unwrap().metadata.truncation);
+    }
+    let reply = world.ask(&packet(name, RecordType::A, None), Transport::Tcp);
+    assert_eq!((reply.answers.len(), reply.metadata.truncation), (200, false));
+}
+
+#[test]
+fn additionals_are_left_out_before_answers() {
+    let world = World::new(&[]);
+    let asked = packet("some.service.consul.", RecordType::SRV, Some(800));
+    let reply = world.ask(&asked, Transport::Udp);
+    assert_eq!((reply.answers.len(), reply.metadata.truncation), (14, false));
+    assert!(reply.additionals.len() < 14);
+    let reply = world.ask(&asked, Transport::Tcp);
+    let targets: BTreeSet<_> = reply.answers.iter().map(|record| record.data.to_string()).collect();
+    assert_eq!((targets.len(), reply.additionals.len()), (14, 14));
+    for glue in &reply.additionals {
+        assert!(targets.iter().any(|target| target.ends_with(&glue.name.to_string())));
+    }
+}
+
+#[test]
+fn chains_of_names_are_followed() {
+    let world = World::new(&[]);
+    let ask = |name: &str| {
+        let reply = world.ask(&packet(name, RecordType::A, None), Transport::Udp);
+        let owners: Vec<_> =
+            reply.answers.iter().map(|r| format!("{} {}", r.name, r.record_type())).collect();
+        (reply.metadata.response_code, owners, reply.authorities.len())
+    };
+    let (code, mut owners, _) = ask("chain.home.arpa.");
+    owners.dedup();
+    assert_eq!(code, ResponseCode::NoError);
+    assert_eq!(owners, ["chain.home.arpa. CNAME", "alias.home.arpa. CNAME", "box.home.arpa. A"]);
+    let (code, owners, authorities) = ask("dangling.home.arpa.");
+    assert_eq!((code, owners.len(), authorities), (ResponseCode::NXDomain, 1, 1));
+    let (code, owners, _) = ask("loop.home.arpa.");
+    assert_eq!((code, owners.len()), (ResponseCode::NoError, 8));
+}
+
+/// Changes a good question, and tells how it ends: a code, or nothing.
+#[track_caller]
+fn ends(change: impl FnOnce(&mut Vec<u8>), expected: Option<u16>) {
+    let world = World::new(&[]);
+    let mut bytes = packet("one.service.consul.", RecordType::A, Some(1232));
+    change(&mut bytes);
+    let reply = world.handle(&bytes, Transport::Udp);
+    let code =
+        reply.map(|reply| u16::from(Message::from_vec(&reply).unwrap().metadata.response_code));
+    assert_eq!(code, expected);
+}
+
+#[test]
+fn bad_questions_get_the_code_that_fits() {
+    let question_end = 12 + "one.service.consul.".len() + 1;
+    ends(|_| (), Some(0));
+    ends(|bytes| bytes.truncate(11), None);
+    ends(|bytes| bytes[2] |= 0x80, None);
+    ends(|bytes| bytes[2] |= 0x28, Some(4));
+    ends(|bytes| bytes[5] = 0, Some(1));
+    ends(|bytes| bytes[5] = 2, Some(1));
+    ends(|bytes| bytes[7] = 9, Some(1));
+    ends(|bytes| bytes[12] = 0xc0, Some(1));
+    ends(|bytes| bytes[12] = 0x40, Some(1));
+    ends(|bytes| bytes.truncate(20), Some(1));
+    ends(|bytes| bytes.truncate(question_end + 2), Some(1));
+    ends(|bytes| bytes[question_end + 1] = 252, Some(5));
+    ends(|bytes| bytes[question_end + 1] = 251, Some(5));
+    ends(|bytes| bytes[question_end + 1] = 250, Some(4));
+    ends(|bytes| bytes[question_end + 1] = 41, Some(1));
+    ends(|bytes| bytes[question_end + 3] = 3, Some(5));
+    // The version of EDNS.
+    ends(|bytes| bytes[question_end + 4 + 6] = 1, Some(16));
+    ends(
+        |bytes| {
+            bytes.extend_from_within(question_end + 4..);
+            bytes[11] = 2;
+        },
+        Some(1),
+    );
+    ends(|bytes| bytes.extend_from_slice(b"behind the end"), Some(0));
+}
+
+#[test]
+fn without_upstreams_other_names_are_refused() {
+    let world = World::new(&[]);
+    let reply = world.ask(&packet("example.com.", RecordType::A, None), Transport::Udp);
+    assert_eq!(reply.metadata.response_code, ResponseCode::Refused);
+    assert!(!reply.metadata.authoritative);
+    // Our own name is told, though its target cannot be.
+    let reply = world.ask(&packet("outside.home.arpa.", RecordType::A, None), Transport::Udp);
+    assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NoError, 1));
+}
+
+#[test]
+fn any_is_answered_with_one_set() {
+    let world = World::new(&[]);
+    let reply = world.ask(&packet("box.home.arpa.", RecordType::ANY, None), Transport::Udp);
+    let types: BTreeSet<_> = reply.answers.iter().map(|record| record.record_type()).collect();
+    assert_eq!((reply.answers.len(), types.len()), (2, 1));
+}
+
+#[test]
+fn no_bytes_break_the_parser_or_the_limit() {
+    let world = World::new(&[]);
+    let mut dice = Dice(42);
+    let corpus: Vec<_> = every_question()
+        .map(|(name, rtype)| packet(name, rtype, (rtype != RecordType::A).then_some(4096)))
+        .collect();
+    for round in 0..20_000 {
+        let mut bytes = corpus[dice.roll(corpus.len())].clone();
+        for _ in 0..dice.roll(6) {
+            let place = dice.roll(bytes.len());
+            match dice.roll(5) {
+                0 => bytes[place] = dice.roll(256) as u8,
+                1 => bytes[place] ^= 1 << dice.roll(8),
+                2 => bytes.truncate(place.max(1)),
+                3 => bytes.insert(place, dice.roll(256) as u8),
+                _ => bytes.extend_from_within(place..),
+            }
+        }
+        if let Some(reply) = world.handle(&bytes, Transport::Udp) {
+            assert!(reply.len() <= MAX_UDP, "round {round}");
+            assert_eq!(reply[..2], bytes[..2]);
+            assert!(Message::from_vec(&reply).is_ok(), "round {round}: {bytes:02x?}");
+        }
+        world.handle(&bytes, Transport::Tcp);
+    }
+    assert!(world.figures.malformed.value() > 1000);
+    assert!(world.figures.local.value() > 1000);
+}

@@ -1,0 +1,159 @@
+//! Makes connections to backends: name, TCP, TLS, HTTP.
+//!
+//! **Invariant:** a connection that was made is one that speaks the protocol it was made for; its
+//! certificate, if it has one, was checked against the host of the backend's address.
+
+use std::{future::Future, io, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use hyper::{
+    client::conn::{http1, http2},
+    rt::Executor,
+};
+use portolan_core::service::Scheme;
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    sync::OnceCell,
+    task,
+};
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::{
+    body::RequestBody,
+    origin::{Origin, Target},
+    pool::Link,
+    wire::{Stream, Wire},
+};
+
+/// Why there is no connection to a backend.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    /// Its name has no address.
+    #[error("resolve the name")]
+    Resolve(#[source] io::Error),
+    /// It does not accept.
+    #[error("connect")]
+    Connect(#[source] io::Error),
+    /// No certificates to trust are on this machine, or the library refuses.
+    #[error("set up TLS")]
+    Setup(#[source] io::Error),
+    /// No encrypted connection.
+    #[error("TLS handshake")]
+    Tls(#[source] io::Error),
+    /// No HTTP connection.
+    #[error("HTTP handshake")]
+    Http(#[source] hyper::Error),
+    /// It took too long.
+    #[error("no connection within {} ms", .0.as_millis())]
+    Timeout(std::time::Duration),
+}
+
+/// A connection that requests can be sent over.
+pub(crate) enum Connected {
+    /// For one request at a time.
+    Alone(Box<Link>),
+    /// For many at once.
+    Shared(http2::SendRequest<RequestBody>),
+}
+
+/// What connections to backends need. The trust store is read when it is first needed: few have
+/// encrypted backends, and it is large.
+#[derive(Debug, Default)]
+pub(crate) struct Dialer {
+    tls: OnceCell<Arc<ClientConfig>>,
+}
+
+/// Spawns on the worker that asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalExecutor;
+
+impl<F> Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        drop(task::spawn_local(future));
+    }
+}
+
+impl Dialer {
+    /// A new connection to an origin.
+    pub(crate) async fn dial(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
+        let stream = connect(&origin.target).await?;
+        match origin.scheme {
+            Scheme::Http => alone(Stream::Plain(stream), origin).await,
+            Scheme::H2c => shared(Stream::Plain(stream)).await,
+            Scheme::Https => {
+                let stream = self.encrypt(stream, origin).await?;
+                let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let stream = Stream::Tls(Box::new(stream));
+                if speaks_h2 { shared(stream).await } else { alone(stream, origin).await }
+            }
+        }
+    }
+
+    async fn encrypt(
+        &self,
+        stream: TcpStream,
+        origin: &Origin,
+    ) -> Result<TlsStream<TcpStream>, DialError> {
+        let config = self.tls.get_or_try_init(trust).await.map_err(DialError::Setup)?;
+        let name = origin.server_name().ok_or(io::ErrorKind::InvalidInput);
+        let name = name.map_err(|kind| DialError::Setup(kind.into()))?;
+        let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
+        stream.map(TlsStream::Client).map_err(DialError::Tls)
+    }
+}
+
+async fn connect(target: &Target) -> Result<TcpStream, DialError> {
+    let stream = match target {
+        Target::Address(address) => TcpStream::connect(address).await,
+        Target::Name(name, port) => {
+            let addresses = lookup_host((name.as_str(), *port)).await;
+            let addresses: Vec<_> = addresses.map_err(DialError::Resolve)?.collect();
+            TcpStream::connect(&*addresses).await
+        }
+    };
+    let stream = stream.map_err(DialError::Connect)?;
+    stream.set_nodelay(true).map_err(DialError::Connect)?;
+    Ok(stream)
+}
+
+async fn alone(stream: Stream, origin: &Rc<Origin>) -> Result<Connected, DialError> {
+    let (wire, heard) = Wire::listening(stream);
+    let handshake = http1::Builder::new().handshake(wire).await;
+    let (sender, connection) = handshake.map_err(DialError::Http)?;
+    Ok(Connected::Alone(Link::new(sender, connection, heard, origin.clone())))
+}
+
+async fn shared(stream: Stream) -> Result<Connected, DialError> {
+    let wire = Wire::new(stream, Bytes::new());
+    let handshake = http2::Builder::new(LocalExecutor).handshake(wire).await;
+    let (sender, connection) = handshake.map_err(DialError::Http)?;
+    task::spawn_local(async {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to backend ended");
+        }
+    });
+    Ok(Connected::Shared(sender))
+}
+
+/// Trusts what the system trusts.
+async fn trust() -> io::Result<Arc<ClientConfig>> {
+    // Reading a few hundred certificates takes long enough to be felt by other requests.
+    let loaded = task::spawn_blocking(rustls_native_certs::load_native_certs).await?;
+    let mut roots = RootCertStore::empty();
+    let (added, _ignored) = roots.add_parsable_certificates(loaded.certs);
+    if added == 0 {
+        tracing::warn!("no trusted certificates on this system: https backends will fail");
+    }
+    let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,134 @@
+//! What one worker has: the snapshot that it serves, its connections to backends, its clock.
+//!
+//! **Invariant:** nothing here is shared with another worker, so nothing here locks; a request
+//! that reads the snapshot counts a reference that only this worker counts.
+
+use std::{
+    cell::{Cell, RefCell},
+    fs,
+    ops::Deref,
+    rc::Rc,
+    sync::Arc,
+};
+
+use http::HeaderValue;
+use portolan_core::{
+    exchange::ResponseHead,
+    live::{Live, Reader},
+    problem::Chain,
+    snapshot::Snapshot,
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    body::Body,
+    config::HttpConfig,
+    dial::Dialer,
+    pool::Pool,
+    rescue::{HttpError, Page},
+    roster::{Clock, Patience, Tick},
+};
+
+/// What one worker has.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    pub(crate) config: Arc<HttpConfig>,
+    pub(crate) pool: Pool,
+    pub(crate) dialer: Dialer,
+    pub(crate) clock: Clock,
+    /// How many more connections may be open.
+    pub(crate) permits: Arc<Semaphore>,
+    /// The name of this machine.
+    pub(crate) server: HeaderValue,
+    reader: RefCell<Reader>,
+    serving: RefCell<Rc<Serving>>,
+    /// When something was last complained about, and how often in silence since.
+    complained: Cell<Option<Tick>>,
+    silent: Cell<u32>,
+}
+
+/// A snapshot behind a count of this worker's own: that of the `Arc` is contended for by all.
+#[derive(Debug)]
+pub(crate) struct Serving(Arc<Snapshot>);
+
+impl Edge {
+    pub(crate) fn new(config: Arc<HttpConfig>, live: &Live) -> Rc<Self> {
+        let clock = Clock::default();
+        let patience = ticks(config.backend_idle_timeout);
+        Rc::new(Self {
+            pool: Pool::new(clock.clone(), patience, config.max_idle_backends),
+            dialer: Dialer::default(),
+            permits: Arc::new(Semaphore::new(config.max_connections)),
+            server: host_name(),
+            reader: RefCell::new(live.reader()),
+            serving: RefCell::new(Rc::new(Serving(live.load()))),
+            complained: Cell::default(),
+            silent: Cell::default(),
+            clock,
+            config,
+        })
+    }
+
+    /// What is served now.
+    pub(crate) fn serving(&self) -> Rc<Serving> {
+        let mut reader = self.reader.borrow_mut();
+        let current = reader.load();
+        let mut serving = self.serving.borrow_mut();
+        if !Arc::ptr_eq(current, &serving.0) {
+            *serving = Rc::new(Serving(current.clone()));
+        }
+        serving.clone()
+    }
+
+    /// A second has passed.
+    pub(crate) fn tick(&self) {
+        self.clock.advance();
+        self.pool.sweep();
+        // A worker without requests must let go of old snapshots too.
+        drop(self.serving());
+    }
+
+    /// How long connections of clients may be quiet.
+    pub(crate) fn patience(&self) -> Patience {
+        let HttpConfig { header_timeout, idle_timeout, .. } = *self.config;
+        Patience { fresh: ticks(header_timeout), idle: ticks(idle_timeout) }
+    }
+
+    /// The response for an error, which is noted.
+    pub(crate) fn rescue(&self, error: &HttpError, page: Page) -> (ResponseHead, Body) {
+        self.complain(error);
+        error.rescue(page, self.config.reason_header)
+    }
+
+    /// Notes an error: once a second where a person may want to know, else for those who debug.
+    pub(crate) fn complain(&self, error: &HttpError) {
+        let now = self.clock.now();
+        if error.is_ours() && self.complained.replace(Some(now)) != Some(now) {
+            let silent = self.silent.take();
+            tracing::warn!(error = %Chain(error), more = silent, "request failed");
+        } else {
+            self.silent.set(self.silent.get().saturating_add(u32::from(error.is_ours())));
+            tracing::debug!(error = %Chain(error), "request refused");
+        }
+    }
+}
+
+impl Deref for Serving {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
+fn ticks(duration: std::time::Duration) -> Tick {
+    Tick::try_from(duration.as_secs()).unwrap_or(Tick::MAX)
+}
+
+/// What backends are told that this machine is called.
+fn host_name() -> HeaderValue {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = Some(name.trim()).filter(|name| !name.is_empty());
+    let value = HeaderValue::from_str(name.unwrap_or("portolan"));
+    value.unwrap_or(HeaderValue::from_static("portolan"))
+}

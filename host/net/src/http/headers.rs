@@ -1,0 +1,367 @@
+//! Headers that speak of the connection and not of the message (RFC 9110, 7.6.1), and those by
+//! which a backend learns who asked.
+//!
+//! **Invariant:** nothing that a client says about its own address, scheme or host survives; the
+//! backend reads what we saw.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+        TE, TRANSFER_ENCODING, UPGRADE,
+    },
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_SERVER: HeaderName = HeaderName::from_static("x-forwarded-server");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// What the headers of a request said about its connection.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) struct Hop {
+    /// The protocol that the client wants to change to.
+    pub(crate) upgrade: Option<HeaderValue>,
+    /// Whether the client takes trailers.
+    trailers: bool,
+}
+
+/// What is found in one pass over the names, so that a request that has nothing to remove costs
+/// no look-ups.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Message,
+    /// `Connection` itself.
+    Connection,
+    /// Speaks of the connection.
+    Hop,
+    /// What we say ourselves, or what only a proxy may say.
+    Forged,
+    /// Answered by us.
+    Expect,
+}
+
+/// Removes what is not for the backend, and answers what of it matters.
+pub(crate) fn clean_request(headers: &mut HeaderMap) -> Hop {
+    let (mut connection, mut hop, mut forged, mut expect) = (false, false, false, false);
+    for name in headers.keys() {
+        match kind(name) {
+            Kind::Message => {}
+            Kind::Connection => connection = true,
+            Kind::Hop => hop = true,
+            Kind::Forged => forged = true,
+            Kind::Expect => expect = true,
+        }
+    }
+    let mut found = Hop::default();
+    if hop {
+        found.trailers = headers.get_all(TE).iter().any(|line| has_token(line, "trailers"));
+    }
+    if connection {
+        let upgrade = remove_named(headers);
+        found.upgrade = headers.remove(UPGRADE).filter(|_| upgrade);
+    }
+    if hop {
+        remove_hop(headers);
+    }
+    if expect {
+        // The server side says `100 Continue` when the body is first asked for.
+        headers.remove(EXPECT);
+    }
+    if forged {
+        remove_forged(headers);
+    }
+    found
+}
+
+/// Puts the cookies of an HTTP/2 request back into one line, as HTTP/1 and most applications
+/// want them (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    // Valid lines joined by valid bytes are valid.
+    if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Removes what is not for the client.
+pub(crate) fn clean_response(status: StatusCode, headers: &mut HeaderMap) {
+    let (mut connection, mut hop) = (false, false);
+    for name in headers.keys() {
+        match kind(name) {
+            Kind::Connection => connection = true,
+            Kind::Hop => hop = true,
+            Kind::Message | Kind::Forged | Kind::Expect => {}
+        }
+    }
+    // What the backend changes to is for the client to know.
+    let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.remove(UPGRADE));
+    if connection {
+        remove_named(headers);
+    }
+    if hop {
+        remove_hop(headers);
+    }
+    if let Some(protocol) = upgrade.flatten() {
+        agree(headers, protocol);
+    }
+}
+
+/// Adds the headers of our own connection to the backend.
+pub(crate) fn connect(headers: &mut HeaderMap, hop: Hop) {
+    if hop.trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = hop.upgrade {
+        agree(headers, protocol);
+    }
+}
+
+fn agree(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
+/// Who asked, as the backend is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// The address of the client.
+    pub(crate) address: HeaderValue,
+    /// Whether the client's connection is encrypted.
+    pub(crate) tls: bool,
+    /// The name of this machine.
+    pub(crate) server: HeaderValue,
+}
+
+impl Origin {
+    /// Tells the backend who asked for which host, as Traefik does for a peer it does not trust.
+    /// `authority` is that of the target where it has one; else `Host` is.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, authority: Option<&str>, upgrade: bool) {
+        let host = match authority {
+            Some(authority) => HeaderValue::from_str(authority).ok(),
+            None => headers.get(HOST).cloned(),
+        };
+        headers.insert(X_FORWARDED_FOR, self.address.clone());
+        headers.insert(X_REAL_IP, self.address.clone());
+        headers.insert(X_FORWARDED_PROTO, self.proto(upgrade));
+        headers.insert(X_FORWARDED_SERVER, self.server.clone());
+        headers.insert(X_FORWARDED_PORT, self.port(host.as_ref()));
+        match host {
+            Some(host) => headers.insert(X_FORWARDED_HOST, host),
+            None => headers.remove(X_FORWARDED_HOST),
+        };
+    }
+
+    fn proto(&self, upgrade: bool) -> HeaderValue {
+        HeaderValue::from_static(match (self.tls, upgrade) {
+            (false, false) => "http",
+            (false, true) => "ws",
+            (true, false) => "https",
+            (true, true) => "wss",
+        })
+    }
+
+    fn port(&self, host: Option<&HeaderValue>) -> HeaderValue {
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.is_empty());
+        // The colons of an IPv6 address stand in brackets.
+        let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let default = if self.tls { "443" } else { "80" };
+        let port = port.and_then(|port| HeaderValue::from_str(port).ok());
+        port.unwrap_or_else(|| HeaderValue::from_static(default))
+    }
+}
+
+fn kind(name: &HeaderName) -> Kind {
+    match name.as_str() {
+        "connection" => Kind::Connection,
+        "keep-alive"
+        | "proxy-connection"
+        | "te"
+        | "transfer-encoding"
+        | "upgrade"
+        | "proxy-authenticate"
+        | "proxy-authorization" => Kind::Hop,
+        "expect" => Kind::Expect,
+        name if name.starts_with('x') && is_forged(name) => Kind::Forged,
+        _ => Kind::Message,
+    }
+}
+
+/// Traefik's list, with the underscore spellings that some backends take for the same. Those that
+/// [`Origin::tell`] writes over are not in it.
+fn is_forged(name: &str) -> bool {
+    const HYPHENS: [&str; 8] = [
+        "x-forwarded-method",
+        "x-forwarded-prefix",
+        "x-forwarded-scheme",
+        "x-forwarded-tls-client-cert",
+        "x-forwarded-tls-client-cert-info",
+        "x-forwarded-uri",
+        "x-real_ip",
+        "x-scheme",
+    ];
+    HYPHENS.contains(&name)
+        || name.strip_prefix("x_").is_some_and(|rest| {
+            rest.starts_with("forwarded") || matches!(rest, "real_ip" | "real-ip" | "scheme")
+        })
+        || name.strip_prefix("x-forwarded_").is_some()
+}
+
+/// Removes `Connection` and what it names; answers whether it names `upgrade`.
+fn remove_named(headers: &mut HeaderMap) -> bool {
+    let mut upgrade = false;
+    let http::header::Entry::Occupied(lines) = headers.entry(CONNECTION) else { return false };
+    let lines: Vec<HeaderValue> = lines.remove_entry_mult().1.collect();
+    for token in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|l| l.split(',')) {
+        let token = token.trim();
+        match token {
+            // Common, and nothing to look for.
+            "keep-alive" | "close" | "" => {}
+            _ if token.eq_ignore_ascii_case("upgrade") => upgrade = true,
+            // Without it the request would go astray.
+            _ if token.eq_ignore_ascii_case("host") => {}
+            _ => {
+                headers.remove(token);
+            }
+        }
+    }
+    upgrade
+}
+
+fn remove_hop(headers: &mut HeaderMap) {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION]
+    {
+        headers.remove(name);
+    }
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        // It overrides a length, which is not to be sent on (RFC 9112, 6.3).
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+fn remove_forged(headers: &mut HeaderMap) {
+    let forged: Vec<_> =
+        headers.keys().filter(|name| kind(name) == Kind::Forged).cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+fn has_token(line: &HeaderValue, wanted: &str) -> bool {
+    let text = line.to_str().unwrap_or_default();
+    text.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[track_caller]
+    fn kept(lines: &[(&str, &str)], expected: &[&str]) -> Hop {
+        let mut headers = map(lines);
+        let hop = clean_request(&mut headers);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, expected);
+        hop
+    }
+
+    #[test]
+    fn what_speaks_of_the_connection_goes() {
+        kept(&[("host", "a"), ("accept", "*/*")], &["accept", "host"]);
+        kept(
+            &[("host", "a"), ("connection", "close, x-a, X-B"), ("x-a", "1"), ("x-b", "2")],
+            &["host"],
+        );
+        kept(&[("connection", "host"), ("host", "a")], &["host"]);
+        kept(&[("connection", "close"), ("connection", ",, x-a"), ("x-a", "1")], &[]);
+        kept(&[("keep-alive", "5"), ("proxy-connection", "x"), ("proxy-authorization", "x")], &[]);
+        kept(&[("transfer-encoding", "chunked"), ("trailer", "x-sum")], &["trailer"]);
+        kept(&[("transfer-encoding", "chunked"), ("content-length", "3")], &[]);
+        kept(&[("expect", "100-continue"), ("content-length", "3")], &["content-length"]);
+    }
+
+    #[test]
+    fn what_only_a_proxy_may_say_goes() {
+        kept(
+            &[
+                ("x-forwarded-prefix", "/a"),
+                ("x_forwarded_for", "1.1.1.1"),
+                ("x-forwarded_for", "1.1.1.1"),
+                ("x-scheme", "https"),
+                ("x-forwarded-user", "me"),
+                ("forwarded", "for=1.1.1.1"),
+            ],
+            &["forwarded", "x-forwarded-user"],
+        );
+    }
+
+    #[test]
+    fn an_upgrade_needs_both_headers() {
+        let hop = kept(&[("connection", "Upgrade"), ("upgrade", "websocket")], &[]);
+        assert_eq!(hop.upgrade.unwrap(), "websocket");
+        assert_eq!(kept(&[("upgrade", "websocket")], &[]), Hop::default());
+        assert_eq!(kept(&[("connection", "upgrade")], &[]), Hop::default());
+        assert_eq!(kept(&[("connection", "x"), ("upgrade", "websocket")], &[]), Hop::default());
+    }
+
+    #[test]
+    fn trailers_are_announced_to_the_backend_when_the_client_takes_them() {
+        let hop = kept(&[("te", "gzip, trailers"), ("connection", "te")], &[]);
+        let mut headers = HeaderMap::new();
+        connect(&mut headers, hop);
+        assert_eq!(headers[TE], "trailers");
+    }
+
+    #[test]
+    fn cookies_come_in_one_line() {
+        let joined = |lines: &[(&str, &str)]| {
+            let mut headers = map(lines);
+            join_cookies(&mut headers);
+            let lines = headers.get_all(COOKIE).iter();
+            lines.map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(joined(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]), ["a=1; b=2"]);
+        assert_eq!(joined(&[("cookie", "a=1")]), ["a=1"]);
+        assert!(joined(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_backend_is_told_what_we_saw() {
+        let origin = Origin {
+            address: HeaderValue::from_static("192.0.2.1"),
+            tls: true,
+            server: HeaderValue::from_static("edge"),
+        };
+        let told = |authority: Option<&str>, host: &'static str, upgrade| {
+            let mut headers = map(&[("host", host), ("x-forwarded-for", "6.6.6.6")]);
+            origin.tell(&mut headers, authority, upgrade);
+            ["for", "host", "port", "proto", "server"]
+                .map(|name| headers[&format!("x-forwarded-{name}")].to_str().unwrap().to_owned())
+        };
+        assert_eq!(told(None, "a.b", false), ["192.0.2.1", "a.b", "443", "https", "edge"]);
+        assert_eq!(told(None, "a.b:81", true), ["192.0.2.1", "a.b:81", "81", "wss", "edge"]);
+        assert_eq!(told(Some("c"), "a.b:81", false), ["192.0.2.1", "c", "443", "https", "edge"]);
+        assert_eq!(told(None, "[::1]", false), ["192.0.2.1", "[::1]", "443", "https", "edge"]);
+    }
+}

@@ -1,0 +1,149 @@
+//! An origin: one address that a worker keeps connections to, and how it is reached.
+//!
+//! **Invariant:** an idle connection is ready for a request when it is put back; whether it still
+//! is when it is taken is looked at then.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+};
+
+use http::{HeaderValue, uri::Authority};
+use hyper::client::conn::http2;
+use portolan_core::service::Scheme;
+use rustls_pki_types::ServerName;
+
+use super::{
+    body::RequestBody,
+    pool::Link,
+    roster::{Clock, Tick},
+};
+
+/// One address that a worker keeps connections to.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) scheme: Scheme,
+    pub(crate) target: Target,
+    /// As the URI of a request to it has it.
+    pub(crate) authority: Authority,
+    /// As its own `Host` header has it.
+    pub(crate) host: HeaderValue,
+    /// The last one back is the first one out: the others may grow old and go.
+    idle: RefCell<Vec<Idle>>,
+    max_idle: usize,
+    /// The connection that all requests share, where HTTP/2 is spoken.
+    shared: RefCell<Option<http2::SendRequest<RequestBody>>>,
+    /// Held while a connection to share is made, so that one is made and not many.
+    pub(crate) dialing: tokio::sync::Mutex<()>,
+    clock: Clock,
+    used: Cell<Tick>,
+}
+
+/// Where connections go.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Address(SocketAddr),
+    Name(String, u16),
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Box<Link>,
+    since: Tick,
+}
+
+impl Origin {
+    /// An origin that nothing is connected to; `None` when the authority is none.
+    pub(crate) fn parse(
+        scheme: Scheme,
+        authority: &str,
+        max_idle: usize,
+        clock: Clock,
+    ) -> Option<Self> {
+        let host = HeaderValue::from_str(authority).ok()?;
+        let parsed: Authority = authority.parse().ok()?;
+        let port = parsed.port_u16().unwrap_or(match scheme {
+            Scheme::Http | Scheme::H2c => 80,
+            Scheme::Https => 443,
+        });
+        let name = parsed.host().trim_start_matches('[').trim_end_matches(']');
+        let target = match name.parse() {
+            Ok(ip) => Target::Address(SocketAddr::new(ip, port)),
+            Err(_) => Target::Name(name.to_owned(), port),
+        };
+        Some(Self {
+            scheme,
+            target,
+            authority: parsed,
+            host,
+            idle: RefCell::default(),
+            max_idle,
+            shared: RefCell::default(),
+            dialing: tokio::sync::Mutex::default(),
+            used: Cell::new(clock.now()),
+            clock,
+        })
+    }
+
+    /// The name that its certificate must be for.
+    pub(crate) fn server_name(&self) -> Option<ServerName<'static>> {
+        match &self.target {
+            Target::Address(address) => Some(address.ip().into()),
+            Target::Name(name, _) => ServerName::try_from(name.clone()).ok(),
+        }
+    }
+
+    /// A connection that is ready for a request.
+    pub(crate) fn take(&self) -> Option<Box<Link>> {
+        self.used.set(self.clock.now());
+        loop {
+            let mut idle = self.idle.borrow_mut().pop()?;
+            if idle.link.is_ready() {
+                return Some(idle.link);
+            }
+        }
+    }
+
+    /// Keeps a connection for later.
+    pub(crate) fn put(&self, link: Box<Link>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.max_idle {
+            idle.push(Idle { link, since: self.clock.now() });
+        }
+    }
+
+    /// The connection that requests share, if there is one.
+    pub(crate) fn shared(&self) -> Option<http2::SendRequest<RequestBody>> {
+        self.used.set(self.clock.now());
+        let mut shared = self.shared.borrow_mut();
+        match &*shared {
+            Some(sender) if !sender.is_closed() => Some(sender.clone()),
+            Some(_) | None => {
+                *shared = None;
+                None
+            }
+        }
+    }
+
+    /// From now on requests share this connection.
+    pub(crate) fn share(&self, sender: http2::SendRequest<RequestBody>) {
+        *self.shared.borrow_mut() = Some(sender);
+    }
+
+    /// Closes what was idle for too long; answers whether the origin is still of use.
+    pub(crate) fn sweep(self: &Rc<Self>, patience: Tick) -> bool {
+        let now = self.clock.now();
+        let is_old = |since: Tick| now.wrapping_sub(since) > patience;
+        let mut idle = self.idle.borrow_mut();
+        // The oldest stand first.
+        let old = idle.iter().take_while(|idle| is_old(idle.since)).count();
+        drop(idle.drain(..old).collect::<Vec<_>>());
+        let is_idle = idle.is_empty() && Rc::strong_count(self) == 1;
+        if is_idle && is_old(self.used.get()) {
+            // A shared connection ends when nobody can send over it any more.
+            return false;
+        }
+        true
+    }
+}

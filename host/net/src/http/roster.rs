@@ -1,0 +1,302 @@
+//! Who is connected: the open connections of one entrypoint on one worker, when they were last
+//! heard of, and how they learn that it is time to go.
+//!
+//! Time is counted in ticks of a second by the worker, so a request costs no timer and reads no
+//! clock: a sweep once a second finds those who were quiet for too long.
+//!
+//! **Invariant:** a connection is on the roster exactly as long as its [`Seat`] lives.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::sync::Notify;
+
+/// Seconds since the worker began.
+pub(crate) type Tick = u32;
+
+/// A worker's clock.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clock(Rc<Cell<Tick>>);
+
+impl Clock {
+    pub(crate) fn now(&self) -> Tick {
+        self.0.get()
+    }
+
+    pub(crate) fn advance(&self) {
+        self.0.set(self.0.get().wrapping_add(1));
+    }
+}
+
+/// How long connections may be quiet, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Before their first request.
+    pub(crate) fresh: Tick,
+    /// Between requests.
+    pub(crate) idle: Tick,
+}
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Notice {
+    /// The entrypoint closes: finish what is open.
+    Drain,
+    /// It was quiet for too long.
+    Expired,
+}
+
+/// The open connections of an entrypoint on this worker.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    clock: Clock,
+    patience: Patience,
+    entries: RefCell<Vec<Option<Rc<Entry>>>>,
+    vacant: RefCell<Vec<usize>>,
+    draining: Cell<bool>,
+    open: Cell<usize>,
+    empty: Notify,
+}
+
+#[derive(Debug)]
+struct Entry {
+    waker: RefCell<Option<Waker>>,
+    /// Requests under way.
+    busy: Cell<u32>,
+    /// When the last of them ended, or the connection began.
+    quiet_since: Cell<Tick>,
+    /// Whether there was a request at all.
+    used: Cell<bool>,
+    notice: Cell<Option<Notice>>,
+}
+
+/// A connection's place on the roster.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    roster: Rc<Roster>,
+    place: usize,
+    entry: Rc<Entry>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    entry: Rc<Entry>,
+    clock: Clock,
+}
+
+/// How long a quiet connection is waited for while draining: its next request may be on its way,
+/// and closing would lose it.
+const DRAIN_QUIET: Tick = 1;
+
+impl Roster {
+    pub(crate) fn new(clock: Clock, patience: Patience) -> Rc<Self> {
+        Rc::new(Self {
+            clock,
+            patience,
+            entries: RefCell::default(),
+            vacant: RefCell::default(),
+            draining: Cell::new(false),
+            open: Cell::new(0),
+            empty: Notify::new(),
+        })
+    }
+
+    /// A place for a connection.
+    pub(crate) fn enter(self: &Rc<Self>) -> Seat {
+        let entry = Rc::new(Entry {
+            waker: RefCell::default(),
+            busy: Cell::new(0),
+            quiet_since: Cell::new(self.clock.now()),
+            used: Cell::new(false),
+            notice: Cell::new(self.draining.get().then_some(Notice::Drain)),
+        });
+        let mut entries = self.entries.borrow_mut();
+        let place = self.vacant.borrow_mut().pop().unwrap_or(entries.len());
+        match entries.get_mut(place) {
+            Some(vacant) => *vacant = Some(entry.clone()),
+            None => entries.push(Some(entry.clone())),
+        }
+        self.open.set(self.open.get() + 1);
+        Seat { roster: self.clone(), place, entry }
+    }
+
+    /// Tells everybody, now and later, to finish.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        for entry in self.entries.borrow().iter().flatten() {
+            entry.tell(Notice::Drain);
+        }
+    }
+
+    /// Whether nobody is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.get() == 0
+    }
+
+    /// Waits until nobody is left.
+    pub(crate) async fn emptied(&self) {
+        while self.open.get() > 0 {
+            self.empty.notified().await;
+        }
+    }
+
+    /// Tells those who were quiet for too long.
+    pub(crate) fn sweep(&self) {
+        let now = self.clock.now();
+        for entry in self.entries.borrow().iter().flatten() {
+            let patience = match (self.draining.get(), entry.used.get()) {
+                (true, _) => DRAIN_QUIET,
+                (false, true) => self.patience.idle,
+                (false, false) => self.patience.fresh,
+            };
+            if entry.busy.get() == 0 && now.wrapping_sub(entry.quiet_since.get()) > patience {
+                entry.tell(Notice::Expired);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn tell(&self, notice: Notice) {
+        self.notice.set(Some(notice));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Seat {
+    /// A request begins.
+    pub(crate) fn begin(&self) -> Busy {
+        let entry = self.entry.clone();
+        entry.used.set(true);
+        entry.busy.set(entry.busy.get() + 1);
+        Busy { entry, clock: self.roster.clock.clone() }
+    }
+
+    /// Whether a request is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.entry.busy.get() > 0
+    }
+
+    /// The next notice; each is given once.
+    pub(crate) fn poll_notice(&self, cx: &Context<'_>) -> Poll<Notice> {
+        if let Some(notice) = self.entry.notice.take() {
+            return Poll::Ready(notice);
+        }
+        let mut waker = self.entry.waker.borrow_mut();
+        match &mut *waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(entry) = self.roster.entries.borrow_mut().get_mut(self.place) {
+            *entry = None;
+        }
+        self.roster.vacant.borrow_mut().push(self.place);
+        self.roster.open.set(self.roster.open.get() - 1);
+        if self.roster.open.get() == 0 {
+            self.roster.empty.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.entry.busy.set(self.entry.busy.get().saturating_sub(1));
+        self.entry.quiet_since.set(self.clock.now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    fn roster() -> (Clock, Rc<Roster>) {
+        let clock = Clock::default();
+        let roster = Roster::new(clock.clone(), Patience { fresh: 3, idle: 5 });
+        (clock, roster)
+    }
+
+    fn notice(seat: &Seat) -> Option<Notice> {
+        match seat.poll_notice(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(notice) => Some(notice),
+            Poll::Pending => None,
+        }
+    }
+
+    fn pass(clock: &Clock, roster: &Roster, seconds: u32) {
+        for _ in 0..seconds {
+            clock.advance();
+        }
+        roster.sweep();
+    }
+
+    #[test]
+    fn quiet_connections_expire_and_busy_ones_do_not() {
+        let (clock, roster) = roster();
+        let (fresh, idle, busy) = (roster.enter(), roster.enter(), roster.enter());
+        drop(idle.begin());
+        let under_way = busy.begin();
+        pass(&clock, &roster, 4);
+        assert_eq!(notice(&fresh), Some(Notice::Expired));
+        assert_eq!(notice(&idle), None);
+        pass(&clock, &roster, 2);
+        assert_eq!(notice(&idle), Some(Notice::Expired));
+        assert_eq!(notice(&busy), None);
+        drop(under_way);
+        pass(&clock, &roster, 5);
+        assert_eq!(notice(&busy), None, "its patience begins when the request ends");
+    }
+
+    #[test]
+    fn a_notice_is_given_once_and_to_those_who_come_later_too() {
+        let (_clock, roster) = roster();
+        let early = roster.enter();
+        roster.drain();
+        let late = roster.enter();
+        assert_eq!([notice(&early), notice(&early)], [Some(Notice::Drain), None]);
+        assert_eq!(notice(&late), Some(Notice::Drain));
+    }
+
+    #[test]
+    fn while_draining_patience_is_short() {
+        let (clock, roster) = roster();
+        let (fresh, idle, busy) = (roster.enter(), roster.enter(), roster.enter());
+        drop(idle.begin());
+        let _under_way = busy.begin();
+        roster.drain();
+        for seat in [&fresh, &idle, &busy] {
+            assert_eq!(notice(seat), Some(Notice::Drain));
+        }
+        pass(&clock, &roster, 2);
+        let told = [&fresh, &idle, &busy].map(notice);
+        assert_eq!(told, [Some(Notice::Expired), Some(Notice::Expired), None]);
+    }
+
+    #[tokio::test]
+    async fn emptied_waits_for_the_last() {
+        let (_clock, roster) = roster();
+        let seats = [roster.enter(), roster.enter()];
+        let mut emptied = Box::pin(roster.emptied());
+        poll_fn(|cx| {
+            assert!(emptied.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        drop(seats);
+        emptied.await;
+        assert_eq!(roster.enter().place, 1, "places are used again");
+    }
+}

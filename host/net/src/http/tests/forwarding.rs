@@ -1,0 +1,293 @@
+//! Which backend gets a request, over which connection, and what the client gets when none does.
+
+use std::time::Duration;
+
+use portolan_core::{router::Router, service::Scheme};
+
+use super::support::{Client, Portolan, Script, header, nobody, router, service, soon};
+use crate::http::HttpConfig;
+
+#[tokio::test]
+async fn a_request_reaches_the_backend_of_its_host_and_no_other() {
+    let (a, b) = (Script::echo().await, Script::echo().await);
+    let portolan =
+        Portolan::start(vec![router("a.local", &[a.address]), router("b.local", &[b.address])]);
+    let mut b = b;
+    let response = portolan.get("a.local", "/x?y=1").await;
+    assert_eq!(response.status, 200);
+    assert!(response.body.starts_with("get /x?y=1 http/1.1\r\n"), "{}", response.body);
+    assert_eq!(header(&response.body, "host"), Some("a.local"));
+    assert_eq!(b.connections(), 0);
+    assert_eq!(portolan.get("c.local", "/").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_backend_learns_who_asked_and_not_what_the_client_claims() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.local:81\r\nX-Forwarded-For: 6.6.6.6\r\n\
+             X-Forwarded-Proto: https\r\nConnection: x-secret, keep-alive\r\nX-Secret: 1\r\n\
+             Keep-Alive: timeout=5\r\nTE: trailers\r\nProxy-Authorization: x\r\nAccept: */*\r\n\r\n",
+        )
+        .await;
+    let seen = client.response().await.body;
+    let told = |name| header(&seen, name);
+    assert_eq!(told("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(told("x-real-ip"), Some("127.0.0.1"));
+    assert_eq!(told("x-forwarded-proto"), Some("http"));
+    assert_eq!(told("x-forwarded-host"), Some("a.local:81"));
+    assert_eq!(told("x-forwarded-port"), Some("81"));
+    assert!(told("x-forwarded-server").is_some());
+    assert_eq!((told("te"), told("accept")), (Some("trailers"), Some("*/*")));
+    for gone in ["connection", "x-secret", "keep-alive", "proxy-authorization"] {
+        assert_eq!(told(gone), None, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn headers_of_the_backends_connection_stay_there() {
+    let backend = Script::start(|mut client| async move {
+        client.request().await;
+        client
+            .send(
+                "HTTP/1.1 200 OK\r\nConnection: close, x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=1\r\n\
+                 Upgrade: h2c\r\nX-End: 1\r\nContent-Length: 2\r\n\r\nok",
+            )
+            .await;
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        let response = client.response().await;
+        assert_eq!((response.body.as_str(), header(&response.head, "x-end")), ("ok", Some("1")));
+        for gone in ["connection", "x-hop", "keep-alive", "upgrade"] {
+            assert_eq!(header(&response.head, gone), None, "{gone}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_are_kept_on_both_sides() {
+    let mut backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for _ in 0..50 {
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        assert_eq!(client.response().await.status, 200);
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn requests_sent_ahead_are_answered_in_order() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    let all: String =
+        (0..20).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a.local\r\n\r\n")).collect();
+    client.send(&all).await;
+    for n in 0..20 {
+        let body = client.response().await.body;
+        assert!(body.starts_with(&format!("get /{n} ")), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_accept_costs_nobody_a_request() {
+    let (dead, dead_too, alive) = (nobody().await, nobody().await, Script::echo().await);
+    let portolan = Portolan::start(vec![router("a.local", &[dead, alive.address, dead_too])]);
+    for _ in 0..6 {
+        assert_eq!(portolan.get("a.local", "/").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn each_failure_has_its_status() {
+    let silent = Script::start(|mut client| async move {
+        client.request().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let broken = Script::start(|mut client| async move {
+        client.request().await;
+    })
+    .await;
+    let babbling = Script::start(|mut client| async move {
+        client.request().await;
+        client.send("SSH-2.0-OpenSSH\r\n\r\n").await;
+    })
+    .await;
+    let config = HttpConfig {
+        response_timeout: Some(Duration::from_millis(50)),
+        reason_header: true,
+        ..HttpConfig::default()
+    };
+    let nothing = Router { service: None, ..router("nothing.local", &[]) };
+    let portolan = Portolan::start_with(
+        config,
+        None,
+        vec![
+            router("silent.local", &[silent.address]),
+            router("broken.local", &[broken.address]),
+            router("babbling.local", &[babbling.address]),
+            router("dead.local", &[nobody().await]),
+            router("empty.local", &[]),
+            nothing,
+        ],
+    );
+    for (host, status, reason) in [
+        ("silent.local", 504, "response-timeout"),
+        ("broken.local", 502, "no-response"),
+        ("babbling.local", 502, "no-response"),
+        ("dead.local", 502, "connect-failed"),
+        ("empty.local", 503, "no-backend"),
+        ("nothing.local", 503, "no-service"),
+        ("unknown.local", 404, "no-router"),
+    ] {
+        let response = portolan.get(host, "/").await;
+        let said = header(&response.head, "x-portolan-reason");
+        assert_eq!((response.status, said), (status, Some(reason)), "{host}: {response:?}");
+        assert!(response.body.contains(&status.to_string()), "{host}");
+        assert_eq!(header(&response.head, "retry-after").is_some(), status == 503, "{host}");
+    }
+    let figures = &portolan.server.figures()[0].1.traffic;
+    assert_eq!(figures.failures.value(), 6);
+    assert_eq!(figures.responses[3].value(), 1);
+}
+
+#[tokio::test]
+async fn json_is_told_as_json() {
+    let portolan = Portolan::start(Vec::new());
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n").await;
+    let response = client.response().await;
+    assert_eq!(header(&response.head, "content-type"), Some("application/json"));
+    assert!(response.body.contains("\"reason\":\"no-router\""), "{}", response.body);
+}
+
+/// Answers one request per connection, and closes when it has read the second.
+async fn forgetful() -> Script {
+    Script::start(|mut client| async move {
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        client.request().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_turns_out_dead_costs_no_request() {
+    let mut backend = forgetful().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        assert_eq!(client.response().await.body, "ok");
+    }
+    assert_eq!(backend.connections(), 3);
+}
+
+#[tokio::test]
+async fn what_may_have_been_acted_upon_is_not_sent_twice() {
+    let mut backend = forgetful().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    assert_eq!(client.response().await.body, "ok");
+    client.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 502);
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn what_was_answered_in_part_is_not_sent_twice() {
+    let mut backend = Script::start(|mut client| async move {
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-").await;
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for status in [200, 502] {
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        assert_eq!(client.response().await.status, status);
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_backend_closed_is_not_used() {
+    let (closed, mut is_closed) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Script::start(move |mut client| {
+        let closed = closed.clone();
+        async move {
+            client.request().await;
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            drop(client);
+            closed.send(()).ok();
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for _ in 0..5 {
+        client.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 1\r\n\r\nx").await;
+        assert_eq!(client.response().await.status, 200);
+        soon(is_closed.recv()).await;
+    }
+}
+
+#[tokio::test]
+async fn the_backend_may_want_its_own_host() {
+    let backend = Script::echo().await;
+    let mut own = service(Scheme::Http, &[backend.address]);
+    own.load_balancer.pass_host_header = false;
+    let router = Router { service: Some(own.into()), ..router("a.local", &[]) };
+    let portolan = Portolan::start(vec![router]);
+    let seen = portolan.get("a.local", "/").await.body;
+    assert_eq!(header(&seen, "host"), Some(&*backend.address.to_string()));
+    assert_eq!(header(&seen, "x-forwarded-host"), Some("a.local"));
+}
+
+#[tokio::test]
+async fn a_new_snapshot_holds_for_the_next_request_of_an_open_connection() {
+    let (a, b) = (Script::echo().await, Script::echo().await);
+    let mut portolan = Portolan::start(vec![router("a.local", &[a.address])]);
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 200);
+    portolan.publish(vec![router("b.local", &[b.address])]);
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 404);
+    client.send("GET / HTTP/1.1\r\nHost: b.local\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_backends_request() {
+    let (gone, mut is_gone) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Script::start(move |mut client| {
+        let (gone, asked) = (gone.clone(), asked.clone());
+        async move {
+            client.request().await;
+            asked.send(()).ok();
+            assert!(client.ends().await);
+            gone.send(()).ok();
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client: Client<_> = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    soon(is_asked.recv()).await.unwrap();
+    drop(client);
+    soon(is_gone.recv()).await.unwrap();
+}

@@ -1,0 +1,164 @@
+//! What is not HTTP, or says two things at once, is refused before it reaches a backend.
+
+use std::time::Duration;
+
+use super::support::{Portolan, Script, header, router};
+use crate::http::HttpConfig;
+
+/// What is sent, and the status that comes back; 0: the connection is closed without an answer.
+const CASES: &[(&str, u16)] = &[
+    // Hosts.
+    ("GET / HTTP/1.1\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nHost: a.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nHost: b.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local/x\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: me@a.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local:port\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local:99999\r\n\r\n", 400),
+    ("GET / HTTP/1.0\r\n\r\n", 404),
+    // Targets.
+    ("GET /% HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET /%zz HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET /%00 HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET /a b HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1 \r\nHost: a.local\r\n\r\n", 400),
+    ("GET  HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("CONNECT a.local:80 HTTP/1.1\r\nHost: a.local\r\n\r\n", 501),
+    ("G@T / HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET / HTTP/3.0\r\nHost: a.local\r\n\r\n", 400),
+    ("GET / HTTP/1.2\r\nHost: a.local\r\n\r\n", 400),
+    ("GET /\r\nHost: a.local\r\n\r\n", 400),
+    ("hello\r\n\r\n", 400),
+    ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\r\n\r\n", 400),
+    // Header lines.
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nX Y: 1\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nX : 1\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\n: 1\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nX\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nX: a\r\n b\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nX: a\rb\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nX: a\u{0}b\r\n\r\n", 400),
+    // Framing: what one side takes for a body and the other for a request.
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 3, 4\r\n\r\nabcd", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: -1\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: +1\r\n\r\na", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 0x1\r\n\r\na", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n", 400),
+    ("POST / HTTP/1.0\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+];
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_and_reaches_no_backend() {
+    let mut backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    for (sent, expected) in CASES {
+        let mut client = portolan.connect().await;
+        client.send(sent).await;
+        let status = match client.until("\r\n\r\n").await {
+            Some(head) => head.split(' ').nth(1).unwrap().parse().unwrap(),
+            None => 0,
+        };
+        assert_eq!(status, *expected, "{sent:?}");
+        assert_eq!(backend.connections(), 0, "{sent:?}");
+    }
+    assert_eq!(portolan.get("a.local", "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn of_two_framings_the_backend_sees_one() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    for framing in [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3",
+    ] {
+        let mut client = portolan.connect().await;
+        client
+            .send(&format!("POST / HTTP/1.1\r\nHost: a.local\r\n{framing}\r\n\r\n0\r\n\r\n"))
+            .await;
+        let seen = client.response().await.body;
+        assert_eq!(header(&seen, "content-length"), None);
+        assert_eq!(header(&seen, "transfer-encoding"), Some("chunked"));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_it_says_is_not_the_backends_fault() {
+    let backend = Script::start(|mut client| async move {
+        client.until("never").await;
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
+        )
+        .await;
+    assert_eq!(client.response().await.status, 400);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let portolan = Portolan::start(Vec::new());
+    let line = format!("X-Large: {}\r\n", "a".repeat(1000));
+    for (head, status) in [
+        (line.repeat(90), 404),
+        (line.repeat(200), 431),
+        ("X: a\r\n".repeat(101), 431),
+        (format!("X: {}\r\n", "a".repeat(200 * 1024)), 431),
+    ] {
+        let mut client = portolan.connect().await;
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n")).await;
+        assert_eq!(client.response().await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn an_absolute_target_wins_over_the_host_header() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client.send("GET http://a.local/x HTTP/1.1\r\nHost: b.local\r\n\r\n").await;
+    let seen = client.response().await.body;
+    assert!(
+        seen.starts_with("get /x http/1.1\r\nhost: a.local\r\n")
+            || seen.contains("\r\nhost: a.local\r\n"),
+        "{seen}"
+    );
+    assert!(!seen.contains("b.local"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_let_go() {
+    let config = HttpConfig { header_timeout: Duration::from_secs(1), ..HttpConfig::default() };
+    let portolan = Portolan::start_with(config, None, Vec::new());
+    for begin in ["", "PRI * HT", "GET / HTTP/1.1\r\nHost: a.lo"] {
+        let mut client = portolan.connect().await;
+        client.send(begin).await;
+        assert!(client.ends().await, "{begin}");
+    }
+}
+
+#[tokio::test]
+async fn those_who_come_when_it_is_full_wait_for_others_to_leave() {
+    let config = HttpConfig { max_connections: 1, ..HttpConfig::default() };
+    let portolan = Portolan::start_with(config, None, Vec::new());
+    // Two workers with a place each: of three, one waits.
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = portolan.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        clients.push(client);
+    }
+    let answered = clients
+        .into_iter()
+        .map(|mut client| tokio::spawn(async move { client.response().await.status }));
+    for answered in answered.collect::<Vec<_>>() {
+        assert_eq!(answered.await.unwrap(), 404);
+    }
+}

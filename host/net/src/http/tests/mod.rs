@@ -1,0 +1,9 @@
+//! Promises of the data plane, on real sockets.
+
+mod support;
+mod drain;
+mod forwarding;
+mod malformed;
+mod middlewares;
+mod streaming;
+mod tls;

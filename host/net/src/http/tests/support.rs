@@ -1,0 +1,312 @@
+//! A running server, backends that follow a script, and a client that speaks HTTP/1 by hand.
+
+use std::{future::Future, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use portolan_core::{
+    balance::Balancer,
+    item::Health,
+    live::{Publisher, live},
+    middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
+    name::ObjectName,
+    route::RouteTable,
+    router::Router,
+    service::{Backend, LoadBalancer, Scheme, Service},
+    snapshot::{Entry, RouterEntry, Snapshot, Status},
+    test_util,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+
+use crate::{
+    http::{EntrypointConfig, HttpConfig, Server},
+    tls::TlsConfig,
+};
+
+/// Longer than anything here takes, shorter than anybody waits.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits, but not for ever.
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it should have happened by now")
+}
+
+/// A running server with the entrypoint `web`.
+pub(super) struct Portolan {
+    pub(super) server: Server,
+    pub(super) publisher: Publisher,
+    pub(super) address: SocketAddr,
+    generation: u64,
+}
+
+impl Portolan {
+    pub(super) fn start(routers: Vec<Router>) -> Self {
+        Self::start_with(HttpConfig::default(), None, routers)
+    }
+
+    pub(super) fn start_with(
+        config: HttpConfig,
+        tls: Option<TlsConfig>,
+        routers: Vec<Router>,
+    ) -> Self {
+        let (publisher, live) = live(snapshot(1, routers));
+        let server = Server::start(config, live, NonZeroUsize::new(2).unwrap()).unwrap();
+        let bound = server.apply(vec![entrypoint("web", tls)]).unwrap();
+        Self { server, publisher, address: bound[0].address, generation: 1 }
+    }
+
+    pub(super) fn publish(&mut self, routers: Vec<Router>) {
+        self.generation += 1;
+        self.publisher.publish(snapshot(self.generation, routers));
+    }
+
+    pub(super) async fn connect(&self) -> Client<TcpStream> {
+        Client::connect(self.address).await
+    }
+
+    /// One request on a connection of its own.
+    pub(super) async fn get(&self, host: &str, path: &str) -> Response {
+        let mut client = self.connect().await;
+        client.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        client.response().await
+    }
+}
+
+pub(super) fn entrypoint(name: &str, tls: Option<TlsConfig>) -> EntrypointConfig {
+    EntrypointConfig { name: name.into(), address: ([127, 0, 0, 1], 0).into(), tls }
+}
+
+pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
+    let routers: Vec<_> = routers.into_iter().map(Arc::new).collect();
+    let entries = routers.iter().map(|router| RouterEntry {
+        entry: Entry {
+            name: router.name.clone(),
+            origin: "test".into(),
+            status: Status::Enabled,
+            errors: Vec::new(),
+            used_by: Vec::new(),
+        },
+        rule: router.rule.clone(),
+        priority: router.priority,
+        entrypoints: router.entrypoints.clone(),
+        middlewares: Vec::new(),
+        service: None,
+        tls: false,
+        hosts: router.rule.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
+        live: Some(router.clone()),
+    });
+    Snapshot {
+        generation,
+        routers: entries.collect(),
+        tables: vec![("web".into(), RouteTable::build(routers))],
+        ..Snapshot::default()
+    }
+}
+
+/// A router for a host, with these addresses behind it.
+pub(super) fn router(host: &str, backends: &[SocketAddr]) -> Router {
+    let service = service(Scheme::Http, backends);
+    Router {
+        service: Some(Arc::new(service)),
+        ..test_util::router("r", &format!("Host(`{host}`)"))
+    }
+}
+
+pub(super) fn service(scheme: Scheme, backends: &[SocketAddr]) -> Service {
+    let backends: Vec<_> = backends
+        .iter()
+        .map(|address| Backend {
+            scheme,
+            authority: address.to_string().into(),
+            weight: 1,
+            health: Health::Passing,
+            origin: "test".into(),
+            figures: Arc::default(),
+        })
+        .collect();
+    Service {
+        name: ObjectName::new("s", "test"),
+        load_balancer: LoadBalancer::default(),
+        balancer: Balancer::new(&backends),
+        backends,
+        figures: Arc::default(),
+    }
+}
+
+/// A middleware that does this.
+pub(super) fn middleware(name: &str, interest: Interest) -> Arc<Middleware> {
+    Arc::new(Middleware {
+        name: ObjectName::new(name, "test"),
+        plugin: name.into(),
+        interest,
+        on_failure: OnFailure::Closed,
+    })
+}
+
+/// A middleware that is all plan.
+pub(super) fn plan(name: &str, actions: Vec<Action>) -> Arc<Middleware> {
+    let plan = vec![PlanStep { when: None, actions }];
+    middleware(name, Interest { plan, ..Interest::default() })
+}
+
+/// A backend: every connection is handled by a copy of the script.
+pub(super) struct Script {
+    pub(super) address: SocketAddr,
+    connections: mpsc::UnboundedReceiver<()>,
+}
+
+impl Script {
+    pub(super) async fn start<F>(script: impl Fn(Client<TcpStream>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (counter, connections) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.send(()).ok();
+                tokio::spawn(script(Client::new(stream)));
+            }
+        });
+        Self { address, connections }
+    }
+
+    /// Answers every request with its own head as the body.
+    pub(super) async fn echo() -> Self {
+        Self::start(|mut client| async move {
+            while let Some(request) = client.request().await {
+                let body = request.head;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                client.send(&format!("{head}{body}")).await;
+            }
+        })
+        .await
+    }
+
+    /// How many connections there were since this was last asked.
+    pub(super) fn connections(&mut self) -> usize {
+        std::iter::from_fn(|| self.connections.try_recv().ok()).count()
+    }
+}
+
+/// An address where nobody listens.
+pub(super) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// A response as it came.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    /// In lower case.
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+/// A request as it came.
+pub(super) struct Request {
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+/// One end of a connection that speaks HTTP/1 by hand.
+pub(super) struct Client<S> {
+    pub(super) stream: S,
+    buffer: Vec<u8>,
+}
+
+impl Client<TcpStream> {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::new(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub(super) async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    /// Reads up to and with a text; `None` when the connection ends before it comes.
+    pub(super) async fn until(&mut self, end: &str) -> Option<String> {
+        soon(async {
+            loop {
+                let found = self.buffer.windows(end.len()).position(|at| at == end.as_bytes());
+                if let Some(place) = found {
+                    let rest = self.buffer.split_off(place + end.len());
+                    let text = std::mem::replace(&mut self.buffer, rest);
+                    return Some(String::from_utf8(text).unwrap());
+                }
+                if !self.fill().await {
+                    return None;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads that many bytes.
+    pub(super) async fn exactly(&mut self, length: usize) -> String {
+        while self.buffer.len() < length {
+            assert!(soon(self.fill()).await, "the connection ended early");
+        }
+        let rest = self.buffer.split_off(length);
+        String::from_utf8(std::mem::replace(&mut self.buffer, rest)).unwrap()
+    }
+
+    /// Whether the other end closes now, without another byte.
+    pub(super) async fn ends(&mut self) -> bool {
+        self.buffer.is_empty() && !soon(self.fill()).await
+    }
+
+    async fn fill(&mut self) -> bool {
+        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
+    }
+
+    /// The next response, its body in whatever framing.
+    pub(super) async fn response(&mut self) -> Response {
+        let head = self.until("\r\n\r\n").await.expect("a response").to_lowercase();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let bodiless = matches!(status, 100..200 | 204 | 304);
+        let body = if bodiless { String::new() } else { self.body(&head).await };
+        Response { status, head, body }
+    }
+
+    /// The next request; `None` when there is no more.
+    pub(super) async fn request(&mut self) -> Option<Request> {
+        let head = self.until("\r\n\r\n").await?.to_lowercase();
+        let body = self.body(&head).await;
+        Some(Request { head, body })
+    }
+
+    /// Chunked bodies come as they are on the wire.
+    async fn body(&mut self, head: &str) -> String {
+        if let Some(length) = header(head, "content-length") {
+            self.exactly(length.parse().unwrap()).await
+        } else if header(head, "transfer-encoding").is_some() {
+            let mut body = self.until("0\r\n").await.expect("a last chunk");
+            while !body.ends_with("\r\n\r\n") {
+                body += &self.until("\r\n").await.expect("trailers");
+            }
+            body
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// The value of a header in a head in lower case.
+pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(key, _)| *key == name).map(|(_, value)| value)
+}

@@ -1,0 +1,192 @@
+//! A certificate authority of our own: its root lies in the data directory, its leaves are made
+//! when the first client asks for a name and live in memory.
+//!
+//! **Invariant:** the root is made once. A root that is there and cannot be read is an error, not
+//! a reason to make another one: devices were told to trust it.
+
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use hashbrown::HashMap;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
+use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::TlsError;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a root is good.
+const ROOT_VALID: Duration = DAY.saturating_mul(3650);
+/// How long a leaf is good; browsers frown at more than 398 days.
+const LEAF_VALID: Duration = DAY.saturating_mul(90);
+/// How long before its end a leaf is made anew.
+const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
+/// Certificates are good from a day ago: not every clock is right.
+const CLOCK_SKEW: Duration = DAY;
+/// How many leaves are kept.
+const LEAVES: usize = 4096;
+
+/// The local certificate authority.
+pub struct Authority {
+    root: String,
+    issuer: Issuer<'static, KeyPair>,
+    leaves: Mutex<HashMap<String, Leaf>>,
+}
+
+struct Leaf {
+    key: Arc<CertifiedKey>,
+    renew: SystemTime,
+}
+
+impl Authority {
+    /// The names for which a client gets a certificate when it names none that we serve.
+    pub const DEFAULT_NAMES: [&'static str; 4] =
+        ["portolan.local", "localhost", "127.0.0.1", "::1"];
+
+    /// Reads `ca.pem` and `ca.key` from a directory, or makes them.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read or written, or are no authority.
+    pub fn open(directory: &Path) -> Result<Self, TlsError> {
+        let (cert, key) = (directory.join("ca.pem"), directory.join("ca.key"));
+        let refuse = |source| TlsError::Authority { directory: directory.to_owned(), source };
+        match read(&key)? {
+            Some(text) => {
+                let key = KeyPair::from_pem(&text).map_err(refuse)?;
+                let root = read(&cert)?.ok_or_else(|| TlsError::Read {
+                    path: cert,
+                    source: io::ErrorKind::NotFound.into(),
+                })?;
+                let issuer = Issuer::from_ca_cert_pem(&root, key).map_err(refuse)?;
+                Ok(Self { root, issuer, leaves: Mutex::default() })
+            }
+            None => {
+                let authority = Self::ephemeral()?;
+                let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+                made.map_err(|source| TlsError::Write { path: directory.to_owned(), source })?;
+                // The key comes last: while it is missing there is no authority.
+                write(&cert, &authority.root, 0o644)?;
+                write(&key, &authority.issuer.key().serialize_pem(), 0o600)?;
+                Ok(authority)
+            }
+        }
+    }
+
+    /// An authority that is forgotten when the process ends.
+    ///
+    /// # Errors
+    ///
+    /// When the cryptographic library refuses.
+    pub fn ephemeral() -> Result<Self, TlsError> {
+        let refuse = |source| TlsError::Mint { name: "the local authority".to_owned(), source };
+        let key = KeyPair::generate().map_err(refuse)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject("Portolan local authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        valid(&mut params, ROOT_VALID);
+        let root = params.self_signed(&key).map_err(refuse)?.pem();
+        Ok(Self { root, issuer: Issuer::new(params, key), leaves: Mutex::default() })
+    }
+
+    /// The root certificate in PEM: what a device must trust.
+    pub fn root_pem(&self) -> &str {
+        &self.root
+    }
+
+    /// A certificate for a name or wildcard, in lower case.
+    pub(crate) fn leaf(&self, name: &str) -> Result<Arc<CertifiedKey>, TlsError> {
+        let now = SystemTime::now();
+        // A lock per handshake, not per request, held over a look-up.
+        let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        match leaves.get(name) {
+            Some(leaf) if now < leaf.renew => return Ok(leaf.key.clone()),
+            Some(_) | None => {}
+        }
+        let key = Arc::new(self.mint(name)?);
+        if leaves.len() >= LEAVES {
+            // Which one goes does not matter: it is made anew in a fraction of a handshake.
+            let victim = leaves.keys().next().cloned();
+            victim.and_then(|name| leaves.remove(&name));
+        }
+        let renew = now + LEAF_VALID - RENEW_BEFORE;
+        leaves.insert(name.to_owned(), Leaf { key: key.clone(), renew });
+        Ok(key)
+    }
+
+    fn mint(&self, name: &str) -> Result<CertifiedKey, TlsError> {
+        let refuse = |source| TlsError::Mint { name: name.to_owned(), source };
+        let names = match name {
+            "" => Self::DEFAULT_NAMES.map(str::to_owned).to_vec(),
+            name => vec![name.to_owned()],
+        };
+        let common = names.first().map_or("", String::as_str).to_owned();
+        let key = KeyPair::generate().map_err(refuse)?;
+        let mut params = CertificateParams::new(names).map_err(refuse)?;
+        params.distinguished_name = subject(&common);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        valid(&mut params, LEAF_VALID);
+        let cert = params.signed_by(&key, &self.issuer).map_err(refuse)?;
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = aws_lc_rs::sign::any_supported_type(&key).map_err(TlsError::Provider)?;
+        Ok(CertifiedKey::new(vec![cert.der().clone()], key))
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the key.
+        f.debug_struct("Authority").finish_non_exhaustive()
+    }
+}
+
+fn subject(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name.push(DnType::OrganizationName, "Portolan");
+    name
+}
+
+fn valid(params: &mut CertificateParams, span: Duration) {
+    let now = SystemTime::now();
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + span).into();
+}
+
+fn read(path: &Path) -> Result<Option<String>, TlsError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(TlsError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Writes a file as a whole or not at all, with its rights from the first byte on.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+    let fresh = path.with_extension("new");
+    let attempt = || {
+        if let Err(error) = fs::remove_file(&fresh)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    attempt().map_err(|source| TlsError::Write { path: path.to_owned(), source })
+}

@@ -1,0 +1,71 @@
+//! What can be wrong with certificates.
+
+use std::{io, path::PathBuf};
+
+use rustls_pki_types::pem;
+
+/// Why a certificate, or the local authority, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("write `{}`", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file is not PEM, or holds nothing of the kind that is looked for.
+    #[error("no {wanted} in `{}`", path.display())]
+    Pem {
+        /// `certificate` or `private key`.
+        wanted: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What is wrong with the text.
+        source: pem::Error,
+    },
+    /// Certificate and key do not belong together, or one of them is of an unknown kind.
+    #[error("certificate `{}` with key `{}`", cert.display(), key.display())]
+    Pair {
+        /// The file of the certificate.
+        cert: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// A certificate that is for no DNS name at all.
+    #[error("certificate `{}` names no host", path.display())]
+    Nameless {
+        /// The file of the certificate.
+        path: PathBuf,
+    },
+    /// The files of the local authority do not hold one.
+    #[error("local authority in `{}`", directory.display())]
+    Authority {
+        /// Where its files are.
+        directory: PathBuf,
+        /// What is wrong.
+        source: rcgen::Error,
+    },
+    /// A certificate could not be made.
+    #[error("make a certificate for `{name}`")]
+    Mint {
+        /// For whom.
+        name: String,
+        /// What is wrong.
+        source: rcgen::Error,
+    },
+    /// The cryptographic library refuses.
+    #[error("set up TLS")]
+    Provider(#[source] rustls::Error),
+}

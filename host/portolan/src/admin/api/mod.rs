@@ -1,0 +1,276 @@
+//! Who answers what: every path of the admin API.
+//!
+//! **Invariant:** every route is a `GET`; every error is `{"message": …}` with a status of its own,
+//! as in Traefik's API. Each answer is made from one snapshot and one board.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State as Extract, rejection::PathRejection},
+    http::{StatusCode, header},
+    middleware,
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    State, dashboard,
+    events::events,
+    explain::{self, Question},
+    guard::guard,
+    page::Wanted,
+    view::{
+        overview::{DnsView, EntrypointView, Overview},
+        plugin::PluginView,
+        problem::{ProblemView, all_problems, severity},
+        provider::ProviderView,
+        stamp,
+    },
+};
+use crate::telemetry::{
+    metrics::{MEDIA_TYPE, ProviderReading, Readings, render},
+    process::Process,
+};
+
+mod objects;
+
+type Shared = Extract<Arc<State>>;
+type Parameters = Query<Vec<(String, String)>>;
+
+/// Every path, behind the guard.
+pub(super) fn routes(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/api/overview", get(overview))
+        .merge(objects::routes())
+        .route("/api/entrypoints", get(entrypoints))
+        .route("/api/entrypoints/{name}", get(entrypoint))
+        .route("/api/version", get(version))
+        .route("/api/plugins", get(plugins))
+        .route("/api/dns", get(dns))
+        .route("/api/providers", get(providers))
+        .route("/api/problems", get(problems))
+        .route("/api/explain", get(explanation))
+        .route("/api/events", get(events))
+        .route("/metrics", get(metrics))
+        .route("/ping", get(ping))
+        // Where Traefik's dashboard is.
+        .route("/dashboard", get(async || Redirect::permanent("/")))
+        .route("/dashboard/", get(async || Redirect::permanent("/")))
+        .merge(dashboard::routes())
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this API is read-only")
+        })
+        .layer(middleware::from_fn_with_state(state.clone(), guard))
+        .with_state(state)
+}
+
+/// An answer that is not the one that was asked for.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refusal {
+    /// A status, and one sentence.
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// The question makes no sense.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "message": self.message }))).into_response()
+    }
+}
+
+/// The name in a path, decoded; one that is no text names nothing.
+fn id(path: Result<Path<String>, PathRejection>, kind: &str) -> Result<String, Refusal> {
+    let Ok(Path(id)) = path else {
+        return Err(Refusal::bad(format!("this names no {kind}")));
+    };
+    Ok(id)
+}
+
+async fn overview(Extract(state): Shared) -> Response {
+    let admin = &state.admin;
+    let (entrypoints, dns) = (admin.insight.entrypoints(), admin.insight.dns());
+    Json(Overview::of(&admin.live.load(), &admin.board.load(), &entrypoints, &dns)).into_response()
+}
+
+async fn entrypoints(Extract(state): Shared) -> Response {
+    let admin = &state.admin;
+    Json(EntrypointView::all(&admin.board.load(), &admin.insight.entrypoints())).into_response()
+}
+
+async fn entrypoint(
+    Extract(state): Shared,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    let name = id(path, "entrypoint")?;
+    let admin = &state.admin;
+    let all = EntrypointView::all(&admin.board.load(), &admin.insight.entrypoints());
+    match all.into_iter().find(|entrypoint| entrypoint.name == name) {
+        Some(entrypoint) => Ok(Json(entrypoint).into_response()),
+        None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("entrypoint not found: {name}"))),
+    }
+}
+
+async fn version(Extract(state): Shared) -> Json<Value> {
+    // The capitals are Traefik's.
+    Json(json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "Codename": "portolan",
+        "startDate": stamp(state.admin.board.load().started),
+    }))
+}
+
+async fn plugins(Extract(state): Shared) -> Json<Vec<PluginView>> {
+    Json(PluginView::all(&state.admin.board.load()))
+}
+
+async fn providers(Extract(state): Shared) -> Json<Vec<ProviderView>> {
+    Json(state.admin.board.load().providers.iter().map(ProviderView::of).collect())
+}
+
+async fn problems(
+    Extract(state): Shared,
+    Query(parameters): Parameters,
+) -> Result<Response, Refusal> {
+    let wanted = Wanted::parse(parameters)?;
+    let (snapshot, board) = (state.admin.live.load(), state.admin.board.load());
+    let mut list: Vec<_> = all_problems(&snapshot, &board).into_iter().collect();
+    list.retain(|it| {
+        wanted.accepts("severity", severity(it))
+            && wanted.finds([it.source.as_str(), &it.origin, &it.message, &it.path])
+    });
+    let page = wanted.cut(&list)?;
+    let items: Vec<_> = page.items.iter().map(|it| ProblemView::of(it)).collect();
+    Ok(page.answer(&items))
+}
+
+#[derive(Serialize)]
+struct DnsPage<'a> {
+    total: usize,
+    zones: Vec<ZoneView<'a>>,
+    figures: DnsView,
+    names: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct ZoneView<'a> {
+    zone: &'a str,
+    names: usize,
+}
+
+/// `?search= &zone= &kind= &page= &per_page=`; the totals are those of all names.
+async fn dns(Extract(state): Shared, Query(parameters): Parameters) -> Result<Response, Refusal> {
+    let wanted = Wanted::parse(parameters)?;
+    let mut names = state.admin.insight.dns_names(&state.admin.live.load());
+    names.sort_by(|left, right| (&left.zone, &left.name).cmp(&(&right.zone, &right.name)));
+    let zones = names.chunk_by(|left, right| left.zone == right.zone);
+    let zones =
+        zones.filter_map(|names| Some(ZoneView { zone: &names.first()?.zone, names: names.len() }));
+    let list: Vec<_> = names
+        .iter()
+        .filter(|it| wanted.accepts("zone", &it.zone) && wanted.accepts("kind", it.kind))
+        .filter(|it| {
+            let records = it.records.iter().map(|record| record.data.as_str());
+            wanted.finds([it.name.as_str(), &it.origin].into_iter().chain(records))
+        })
+        .collect();
+    let page = wanted.cut(&list)?;
+    let items = page.items.iter().map(|it| {
+        json!({
+            "name": it.name,
+            "zone": it.zone,
+            "kind": it.kind,
+            "records": it.records,
+            "origin": it.origin,
+        })
+    });
+    Ok(page.answer(&DnsPage {
+        total: names.len(),
+        zones: zones.collect(),
+        figures: DnsView::of(&state.admin.insight.dns()),
+        names: items.collect(),
+    }))
+}
+
+/// `?method= &url= &header=name: value &client= &entrypoint=`; `header` may stand many times.
+async fn explanation(
+    Extract(state): Shared,
+    Query(parameters): Parameters,
+) -> Result<Response, Refusal> {
+    let mut question = Question { method: "GET".to_owned(), ..Question::default() };
+    for (key, value) in parameters {
+        match key.as_str() {
+            "method" if !value.is_empty() => question.method = value,
+            "url" => question.url = value,
+            "client" => question.client = value,
+            "entrypoint" => question.entrypoint = value,
+            "header" => match value.split_once(':') {
+                Some((name, line)) => question.headers.push((name.to_owned(), line.to_owned())),
+                None => return Err(Refusal::bad(format!("`{value}` is no header line"))),
+            },
+            _ => {}
+        }
+    }
+    let admin = &state.admin;
+    let (snapshot, board) = (admin.live.load(), admin.board.load());
+    let explanation = explain::explain(&question, &snapshot, &board, &*admin.insight);
+    Ok(Json(explanation.map_err(Refusal::bad)?).into_response())
+}
+
+async fn ping(Extract(state): Shared) -> (StatusCode, &'static str) {
+    match *state.drain.borrow() {
+        false => (StatusCode::OK, "OK"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+    }
+}
+
+async fn metrics(Extract(state): Shared) -> Result<Response, Refusal> {
+    let page = render(readings(&state)).map_err(|error| {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no metrics: {error}"))
+    })?;
+    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response())
+}
+
+fn readings(state: &State) -> Readings {
+    use crate::control::board::ProviderState::{Failed, Stale, Synced, Waiting};
+    let (snapshot, board) = (state.admin.live.load(), state.admin.board.load());
+    let severities = all_problems(&snapshot, &board);
+    let errors = severities.iter().filter(|problem| severity(problem) == "error").count();
+    let providers = board.providers.iter().map(|provider| ProviderReading {
+        name: provider.name.clone(),
+        plugin: provider.plugin.clone(),
+        states: [Waiting, Synced, Stale, Failed]
+            .map(|one| (one.as_str(), one == provider.state))
+            .to_vec(),
+        last_success: provider.last_success,
+        steps: provider.steps,
+        items: provider.items,
+    });
+    Readings {
+        now: std::time::SystemTime::now(),
+        started: board.started,
+        published: board.published,
+        config_in_use: board.config_error.is_none(),
+        problems: [errors, severities.len() - errors],
+        providers: providers.collect(),
+        plugins: board.plugins.iter().map(|it| (it.name.clone(), it.figures.clone())).collect(),
+        entrypoints: state.admin.insight.entrypoints(),
+        dns: state.admin.insight.dns(),
+        process: Process::read(),
+        snapshot,
+    }
+}

@@ -1,0 +1,222 @@
+// The sections of the page: what each reads, and how a row of it looks.
+
+import { Rates, bytes, cell, count, h, nanos, perSecond, prose, rule, span, state } from "./dom.js";
+
+const rates = new Rates();
+const MOODS = {
+  enabled: "good", warning: "warn", disabled: "bad", synced: "good", waiting: "warn", stale: "warn", failed: "bad",
+  passing: "good", critical: "bad", maintenance: "off", loaded: "good", outdated: "warn", deleted: "warn", error: "bad",
+};
+const word = (text) => state(text, MOODS[text] ?? "idle");
+const chips = (texts) => texts.map((text) => h("span", { class: "chip" }, text));
+const lines = (texts, kind) => texts.map((text) => h("p", { class: kind }, prose(text)));
+
+/** A name without its provider, and where it was declared. */
+const named = (object) => cell([object.name, object.portolan.origin], ([name, origin]) => {
+  const at = name.lastIndexOf("@");
+  return [h("b", null, name.slice(0, at)), h("span", { class: "at" }, name.slice(at)), h("p", { class: "why" }, prose(origin))];
+});
+
+/** Requests a second, failures, and how long nearly all of them took. */
+const traffic = (key, it) => it === undefined ? [cell(""), cell(""), cell("")] : [
+  cell(perSecond(rates.of(key, it.requests))),
+  // Red while there are new ones, or when they are many: three of last week alarm nobody.
+  cell([it.classes[4], it.failures, rates.of(`${key} 5xx`, it.classes[4]) > 0 || it.classes[4] * 50 > it.requests],
+    ([errors, own, alarm]) => errors === 0 ? "0" : h("span", { class: alarm && "alarm", title: `since the start; ${count(own)} of them made by Portolan` }, count(errors))),
+  cell(nanos(it.duration.p99)),
+];
+
+const TRAFFIC = [{ title: "req/s", num: true }, { title: "5xx", num: true }, { title: "p99", num: true }];
+
+/** What is wrong. */
+const problems = {
+  id: "problems", path: "/api/problems", search: "a source, a message, a tag", per: 10,
+  empty: "Nothing is wrong.",
+  columns: [{ title: "Severity" }, { title: "Source" }, { title: "Where" }, { title: "What" }],
+  row: (it) => ({
+    key: [it.severity, it.source, it.origin, it.path, it.message].join("\n"),
+    mark: MOODS[it.severity],
+    cells: [
+      cell(it.severity, word),
+      cell(it.source),
+      cell([it.origin, it.path], ([origin, path]) => [prose(origin), path && h("p", { class: "why" }, h("code", null, path))]),
+      cell([it.message, it.hint], ([message, hint]) => [prose(message), hint && h("p", { class: "hint" }, prose(hint))]),
+    ],
+  }),
+};
+
+/** Where the catalog comes from. */
+const providers = {
+  id: "providers", path: "/api/providers",
+  empty: "No provider is configured: only config.toml is served.",
+  columns: [{ title: "Provider" }, { title: "State" }, { title: "Last answer" }, { title: "Items" }, { title: "Steps", num: true }, { title: "Granted" }],
+  row: (it) => ({
+    key: it.name,
+    mark: MOODS[it.state],
+    cells: [
+      cell([it.name, it.plugin], ([name, plugin]) => [h("b", null, name), h("p", { class: "why" }, "plugin ", h("code", null, plugin))]),
+      cell([it.state, it.state === "synced" ? "" : span(it.stateAge), it.error, it.fromDisk], ([name, since, error, disk]) => [
+        word(name), since && ` for ${since}`,
+        error && h("p", { class: "fault" }, prose(error)),
+        disk && h("p", { class: "hint" }, "what it serves was read from disk"),
+      ]),
+      cell([it.successAge, it.changeAge].map((age) => (age === null ? null : span(age))), ([success, change]) => [
+        success === null ? "never" : `${success} ago`, change && h("p", { class: "why" }, `changed ${change} ago`)]),
+      cell([it.items.nodes, it.items.instances, it.items.fragments], ([nodes, instances, fragments]) => [
+        nodes > 0 && h("p", null, `${count(nodes)} nodes`), instances > 0 && h("p", null, `${count(instances)} instances`),
+        fragments > 0 && h("p", null, `${count(fragments)} files`), nodes + instances + fragments === 0 && "none"]),
+      cell([it.steps.made, it.steps.failed], ([made, failed]) => [count(made), failed > 0 && h("p", { class: "why" }, `${count(failed)} failed`)]),
+      cell(it.grants, (grants) => grants.map((grant) => h("p", null, h("code", null, grant)))),
+    ],
+  }),
+};
+
+/** Bound addresses. */
+const entrypoints = {
+  id: "entrypoints", path: "/api/entrypoints", empty: "Nothing is bound.",
+  columns: [{ title: "Entrypoint" }, { title: "Address" }, { title: "Speaks" }, { title: "Connections", num: true }, ...TRAFFIC],
+  row: (it) => ({
+    key: it.name,
+    cells: [cell(it.name, (name) => h("b", null, name)), cell(it.address, (address) => h("code", null, address)), cell(it.protocol),
+      cell(it.connections === undefined ? "" : count(it.connections)), ...traffic(`entrypoint ${it.name}`, it.traffic)],
+  }),
+};
+
+/** Who takes which request. */
+const routers = {
+  id: "routers", path: "/api/http/routers", search: "a name or a part of a rule", per: 25, statuses: true,
+  empty: "No router fits.",
+  columns: [{ title: "Router", sort: "name" }, { title: "Rule", sort: "rule" }, { title: "Goes to", sort: "service" },
+    { title: "State", sort: "trouble" }, ...TRAFFIC],
+  row: (it, { explain }) => ({
+    key: it.name,
+    mark: MOODS[it.status],
+    cells: [
+      named(it),
+      cell([it.rule, it.error ?? [], it.priorityStr, it.entryPoints, it.portolan.hosts[0]], ([text, errors, priority, names, host]) => [
+        rule(text),
+        h("p", { class: "why" }, `priority ${priority} · ${names.join(", ") || "no entrypoint"}${it.tls ? " · TLS" : ""} `,
+          host && !host.includes("*") && h("button", { type: "button", class: "link", onclick: () => explain(`${it.tls ? "https" : "http"}://${host}/`) }, "explain")),
+        lines(errors, "fault")]),
+      cell([it.middlewares ?? [], it.service], ([middlewares, service]) => [
+        middlewares.length > 0 && h("p", { class: "chips" }, chips(middlewares)),
+        h("p", null, service === "" ? h("span", { class: "why" }, "answered by a middleware") : ["→ ", service])]),
+      cell(it.status, word),
+      ...traffic(`router ${it.name}`, it.portolan.traffic),
+    ],
+  }),
+};
+
+/** One backend with its figures. */
+const backend = (it) => h("li", null,
+  state(it.health, it.usable ? (it.health === "warning" ? "warn" : "good") : MOODS[it.health] ?? "bad"), " ", h("code", { title: it.origin }, it.url),
+  h("small", null, [
+    [it.weight === 1 || `weight ${it.weight}`], `${count(it.traffic.requests)} requests`, `${count(it.traffic.inFlight)} in flight`,
+    it.traffic.duration.p99 && `p99 ${nanos(it.traffic.duration.p99)}`,
+  ].flat().filter((part) => part && part !== true).join(" · ")),
+  it.traffic.connectFailures + it.traffic.failures > 0 && h("small", { class: "alarm" },
+    [it.traffic.connectFailures > 0 && `${count(it.traffic.connectFailures)} not reached`, it.traffic.failures > 0 && `${count(it.traffic.failures)} broke off`].filter(Boolean).join(" · ")));
+
+/** Sets of backends. */
+const services = {
+  id: "services", path: "/api/http/services", search: "a name", per: 25, statuses: true, empty: "No service fits.",
+  columns: [{ title: "Service", sort: "name" }, { title: "Backends", sort: "servers" }, { title: "State", sort: "trouble" }, ...TRAFFIC],
+  row: (it) => ({
+    key: it.name,
+    mark: MOODS[it.status],
+    cells: [
+      named(it),
+      cell(it.portolan.backends, (all) => all.length === 0 ? h("span", { class: "why" }, "none")
+        : [h("ul", { class: "backends" }, all.slice(0, 8).map(backend)), all.length > 8 && h("p", { class: "why" }, `and ${all.length - 8} more`)]),
+      cell([it.status, it.error ?? []], ([status, errors]) => [word(status), lines(errors, "fault")]),
+      ...traffic(`service ${it.name}`, it.portolan.traffic),
+    ],
+  }),
+};
+
+/** Steps between router and service. */
+const middlewares = {
+  id: "middlewares", path: "/api/http/middlewares", search: "a name or a plugin", per: 25, statuses: true, empty: "No middleware fits.",
+  columns: [{ title: "Middleware", sort: "name" }, { title: "Plugin", sort: "type" }, { title: "Does" }, { title: "State", sort: "trouble" }, { title: "Used by", num: true }],
+  row: (it) => ({
+    key: it.name,
+    mark: MOODS[it.status],
+    cells: [
+      named(it),
+      cell([it.portolan.plugin, it[it.portolan.plugin]], ([plugin, config]) => [h("code", null, plugin),
+        h("details", null, h("summary", null, "configuration"), h("pre", null, JSON.stringify(config, null, 2)))]),
+      cell(it.portolan.does, (does) => (does.length === 0 ? h("span", { class: "why" }, "nothing, for these settings") : lines(does))),
+      cell([it.status, it.error ?? []], ([status, errors]) => [word(status), lines(errors, "fault")]),
+      cell(it.usedBy ?? [], (users) => h("span", { title: users.join("\n") }, count(users.length))),
+    ],
+  }),
+};
+
+/** Names that DNS has. */
+const dns = {
+  id: "dns", path: "/api/dns", search: "a name or an address", per: 25, empty: "No name fits.",
+  items: (answer) => answer.names,
+  note: ({ zones, figures }) => [
+    h("p", { class: "why" }, "Questions so far: ", Object.entries(figures.outcomes).filter(([, times]) => times > 0).map(([outcome, times], place) =>
+      [place > 0 && ", ", h("b", null, count(times)), ` ${outcome}`]), figures.duration?.p99 ? `; p99 ${nanos(figures.duration.p99)}` : "",
+    `; ${count(figures.cached)} upstream answers cached`),
+    zones.length > 0 && h("p", { class: "chips" }, zones.slice(0, 12).map((zone) => h("span", { class: "chip" }, zone.zone, " ", h("b", null, count(zone.names)))),
+      zones.length > 12 && ` and ${zones.length - 12} more zones`)],
+  columns: [{ title: "Name" }, { title: "Kind" }, { title: "Records" }, { title: "From" }],
+  row: (it) => ({
+    key: `${it.zone} ${it.name} ${it.kind}`,
+    cells: [
+      cell(it.name, (name) => h("b", null, name)),
+      cell(it.kind),
+      cell(it.records, (records) => [
+        h("ul", { class: "records" }, records.slice(0, 6).map((record) => h("li", null, h("code", null, h("i", null, record.type), " ", record.data), h("small", null, `${record.ttl} s`)))),
+        records.length > 6 && h("p", { class: "why" }, `and ${records.length - 6} more`)]),
+      cell(it.origin, prose),
+    ],
+  }),
+};
+
+const CAUSES = [["deadlines", "too slow"], ["outOfMemory", "too much memory"], ["traps", "trapped"], ["failures", "failed"], ["suspended", "left alone"]];
+
+/** Guests. */
+const plugins = {
+  id: "plugins", path: "/api/plugins", empty: "No plugin is loaded.",
+  columns: [{ title: "Plugin" }, { title: "Kind" }, { title: "State" }, { title: "Calls", num: true }, { title: "calls/s", num: true },
+    { title: "p50", num: true }, { title: "p99", num: true }, { title: "Failed", num: true }, { title: "Memory", num: true }],
+  row: (it) => ({
+    key: it.name,
+    mark: MOODS[it.state],
+    cells: [
+      cell([it.name, it.version, it.summary, facts(it)], ([name, version, summary, about]) => [
+        h("b", null, name), " ", h("small", null, version), h("p", { class: "why" }, prose(summary)),
+        about.length > 0 && h("details", null, h("summary", null, "more"), h("dl", { class: "facts" },
+          about.map(([term, text]) => h("div", null, h("dt", null, term), h("dd", null, prose(text))))))]),
+      cell(it.kinds ?? [], (kinds) => kinds.join(", ")),
+      cell([it.state, it.error], ([name, error]) => [word(name), error && h("p", { class: "fault" }, prose(error)),
+        error && name === "outdated" && h("p", { class: "hint" }, "the version before goes on")]),
+      cell(count(it.figures.calls)),
+      cell(perSecond(rates.of(`plugin ${it.name}`, it.figures.calls))),
+      cell(nanos(it.figures.duration.p50)),
+      cell(nanos(it.figures.duration.p99)),
+      cell(CAUSES.map(([key, text]) => [it.figures[key], text]).filter(([times]) => times > 0), (causes) =>
+        causes.length === 0 ? "0" : causes.map(([times, text]) => h("p", { class: "alarm" }, `${count(times)} ${text}`))),
+      cell([it.figures.memory, it.figures.instances, it.figures.instantiations], ([memory, alive, made]) => [
+        bytes(memory), h("p", { class: "why", title: `${count(made)} made so far` }, `${count(alive)} instances`)]),
+    ],
+  }),
+};
+
+function facts(it) {
+  if (!it.hash) return [];
+  return [
+    ["File", it.file],
+    ["Size", `${bytes(it.size)}, compiled in ${it.loadMs} ms${it.cached ? " (from the cache)" : ""}`],
+    ["BLAKE3", `\`${it.hash}\``],
+    ["Imports", it.imports.map((name) => `\`${name}\``).join(", ") || "nothing"],
+    ...it.wants.map((want) => ["Asks for", `\`${want.capability}\` ${want.scope.join(", ")}: ${want.reason}`]),
+    ...(it.grants.length > 0 ? [["Granted", it.grants.map((grant) => `\`${grant}\``).join(", ")]] : []),
+    ...(it.matchers.length > 0 ? [["Matchers", it.matchers.map((name) => `\`${name}\``).join(", ")]] : []),
+  ];
+}
+
+export const SECTIONS = [problems, providers, entrypoints, routers, services, middlewares, dns, plugins];

@@ -1,0 +1,181 @@
+//! Puts an explanation together.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use portolan_core::{router::Router, service::Service, snapshot::Snapshot};
+
+use super::{
+    BackendShare, Explanation, Place, Question, ServiceShare, Step, does, middleware::runs_code,
+};
+use crate::{
+    admin::insight::{Insight, Probe},
+    control::board::Board,
+};
+
+/// Why a request goes where it goes; an error is one sentence on what is wrong with the question.
+pub(crate) fn explain(
+    question: &Question,
+    snapshot: &Snapshot,
+    board: &Board,
+    insight: &dyn Insight,
+) -> Result<Explanation, String> {
+    let probe = probe(question, board)?;
+    let host = probe.uri.host().unwrap_or_default().to_ascii_lowercase();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = bare.strip_suffix('.').unwrap_or(bare);
+    let dns = name.parse::<IpAddr>().is_err().then(|| insight.resolve(snapshot, name));
+    let routing = insight.route(snapshot, &probe);
+    let router = routing.selected.as_deref();
+    let service = router.and_then(|router| router.service.as_deref()).map(share);
+    Ok(Explanation {
+        request: Question {
+            method: probe.method.to_string(),
+            url: probe.uri.to_string(),
+            headers: question.headers.clone(),
+            client: probe.client.to_string(),
+            entrypoint: (*probe.entrypoint).to_owned(),
+        },
+        dns,
+        entrypoint: board
+            .entrypoints
+            .iter()
+            .find(|it| it.name == probe.entrypoint)
+            .map(|it| Place { name: (*it.name).to_owned(), address: it.address.to_string() }),
+        verdict: verdict(router, service.as_ref()),
+        candidates: routing.candidates,
+        router: router.map(|router| router.name.to_string()),
+        middlewares: router.map(steps).unwrap_or_default(),
+        service,
+        generation: snapshot.generation,
+    })
+}
+
+fn probe(question: &Question, board: &Board) -> Result<Probe, String> {
+    let method = question.method.to_ascii_uppercase();
+    let method: Method = method.parse().map_err(|_| format!("`{method}` is no HTTP method"))?;
+    let uri = parse_url(&question.url)?;
+    let client = match question.client.as_str() {
+        "" => IpAddr::from([127, 0, 0, 1]),
+        text => text.parse().map_err(|_| format!("`{text}` is no IP address"))?,
+    };
+    let entrypoint = entrypoint(question, &uri, board)?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &question.headers {
+        let (Ok(key), Ok(line)) =
+            (name.trim().parse::<HeaderName>(), HeaderValue::from_str(value.trim()))
+        else {
+            return Err(format!("`{name}: {value}` is no header line"));
+        };
+        headers.append(key, line);
+    }
+    if let Some(authority) = uri.authority() {
+        if !headers.contains_key(header::HOST) {
+            let value = HeaderValue::from_str(authority.as_str());
+            headers.insert(header::HOST, value.map_err(|_| format!("`{authority}` is no host"))?);
+        }
+    }
+    Ok(Probe { method, uri, headers, client, entrypoint })
+}
+
+/// A URL with a scheme that we serve and a host; `http://` may be left out.
+fn parse_url(text: &str) -> Result<Uri, String> {
+    let text = text.trim();
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: Uri = full.parse().map_err(|error| format!("`{text}` is no URL: {error}"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        _ => return Err(format!("`{text}` is neither http nor https")),
+    }
+    if uri.host().is_none_or(str::is_empty)
+        || uri.authority().is_some_and(|it| it.as_str().contains('@'))
+    {
+        return Err(format!("`{text}` has no plain host"));
+    }
+    Ok(uri)
+}
+
+/// The entrypoint that was named, else the one bound to the URL's port, else the first of its
+/// scheme.
+fn entrypoint(question: &Question, uri: &Uri, board: &Board) -> Result<Arc<str>, String> {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let serving = || board.entrypoints.iter().filter(|it| matches!(it.protocol, "http" | "https"));
+    if !question.entrypoint.is_empty() {
+        let named = serving().find(|it| *it.name == *question.entrypoint);
+        let missing = || format!("there is no HTTP entrypoint `{}`", question.entrypoint);
+        return named.map(|it| it.name.clone()).ok_or_else(missing);
+    }
+    let mut fitting = serving().filter(|it| it.protocol == scheme);
+    let first = fitting.clone().next();
+    let by_port = fitting.find(|it| Some(it.address.port()) == uri.port_u16());
+    let found = by_port.or(first).map(|it| it.name.clone());
+    found.ok_or_else(|| format!("no entrypoint serves {scheme}"))
+}
+
+fn steps(router: &Router) -> Vec<Step> {
+    let step = |middleware: &Arc<portolan_core::middleware::Middleware>| Step {
+        middleware: middleware.name.to_string(),
+        plugin: (*middleware.plugin).to_owned(),
+        does: does(middleware),
+        runs_code: runs_code(middleware),
+    };
+    router.middlewares.iter().map(step).collect()
+}
+
+fn share(service: &Service) -> ServiceShare {
+    let usable = || service.backends.iter().filter(|backend| backend.is_usable());
+    let sum: u64 = usable().map(|backend| u64::from(backend.weight)).sum();
+    let backends = service.backends.iter().map(|backend| {
+        let weight = if backend.is_usable() { u64::from(backend.weight) } else { 0 };
+        BackendShare {
+            url: backend.url(),
+            health: backend.health.as_str().to_owned(),
+            usable: backend.is_usable(),
+            // At most 100, so it fits.
+            percent: u32::try_from((weight * 100).checked_div(sum).unwrap_or(0)).unwrap_or(100),
+            origin: (*backend.origin).to_owned(),
+        }
+    });
+    ServiceShare { name: service.name.to_string(), backends: backends.collect() }
+}
+
+fn verdict(router: Option<&Router>, service: Option<&ServiceShare>) -> String {
+    let Some(router) = router else {
+        return "404: no router takes it".to_owned();
+    };
+    let name = &router.name;
+    match service {
+        None => format!("router `{name}` takes it; one of its middlewares answers"),
+        Some(service) => {
+            let usable = service.backends.iter().filter(|backend| backend.usable).count();
+            let to = &service.name;
+            match usable {
+                0 => format!("503: router `{name}` takes it, but `{to}` has no usable backend"),
+                1 => format!("router `{name}` takes it; the one usable backend of `{to}` answers"),
+                _ => {
+                    format!("router `{name}` takes it; one of {usable} backends of `{to}` answers")
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_url;
+
+    #[test]
+    fn a_url_has_a_scheme_that_we_serve_and_a_host() {
+        for (text, uri) in [
+            ("http://a.local/x?y=1", "http://a.local/x?y=1"),
+            ("a.local", "http://a.local/"),
+            ("a.local:8000/x", "http://a.local:8000/x"),
+            ("https://[::1]:8443", "https://[::1]:8443/"),
+        ] {
+            assert_eq!(parse_url(text).map(|it| it.to_string()), Ok(uri.to_owned()), "{text}");
+        }
+        for bad in ["", "/x", "ftp://a", "http://", "http:///x", "http://u:p@a/", "http://a b/"] {
+            assert!(parse_url(bad).is_err(), "{bad}");
+        }
+    }
+}

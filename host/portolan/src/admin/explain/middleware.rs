@@ -1,0 +1,82 @@
+//! What a middleware does, in words.
+
+use portolan_core::middleware::{Action, Middleware, OnFailure, PlanStep, Redirect};
+
+/// What a middleware does, in order; empty when it does nothing to any request.
+pub(crate) fn does(middleware: &Middleware) -> Vec<String> {
+    let interest = &middleware.interest;
+    let mut lines: Vec<String> = interest.plan.iter().flat_map(planned).collect();
+    if interest.hooks.is_some() {
+        lines.extend(hooks(middleware));
+    }
+    lines
+}
+
+/// Whether code of the plugin runs when a request comes.
+pub(super) fn runs_code(middleware: &Middleware) -> bool {
+    let interest = &middleware.interest;
+    interest.hooks.is_some() && (interest.on_request || interest.on_response)
+}
+
+fn hooks(middleware: &Middleware) -> Option<String> {
+    let interest = &middleware.interest;
+    let of = match (interest.on_request, interest.on_response) {
+        (true, true) => "the request and the response",
+        (true, false) => "the request",
+        (false, true) => "the response",
+        (false, false) => return None,
+    };
+    let when = if interest.when.is_some() { "if its condition is true, " } else { "" };
+    let failure = match middleware.on_failure {
+        OnFailure::Closed => "503 if that fails",
+        OnFailure::Open => "goes on if that fails",
+    };
+    Some(format!("{when}runs `{}` on {of} ({failure})", middleware.plugin))
+}
+
+fn planned(step: &PlanStep) -> impl Iterator<Item = String> {
+    let when = if step.when.is_some() { "if its condition is true, " } else { "" };
+    step.actions.iter().map(move |action| format!("{when}{}", words(action)))
+}
+
+fn words(action: &Action) -> String {
+    match action {
+        Action::SetRequestHeader(name, value) => {
+            format!("sets the request header `{name}: {}`", text(value))
+        }
+        Action::AppendRequestHeader(name, value) => {
+            format!("adds the request header `{name}: {}`", text(value))
+        }
+        Action::RemoveRequestHeader(name) => format!("removes the request header `{name}`"),
+        Action::SetResponseHeader(name, value) => {
+            format!("sets the response header `{name}: {}`", text(value))
+        }
+        Action::AppendResponseHeader(name, value) => {
+            format!("adds the response header `{name}: {}`", text(value))
+        }
+        Action::RemoveResponseHeader(name) => format!("removes the response header `{name}`"),
+        Action::StripPrefix(prefixes) => format!("strips the prefix `{}`", prefixes.join("` or `")),
+        Action::AddPrefix(prefix) => format!("puts `{prefix}` before the path"),
+        Action::ReplacePath(path) => format!("replaces the path by `{path}`"),
+        Action::Redirect(redirect) => redirects(redirect),
+        Action::Reply(reply) => format!("answers {}", reply.status),
+    }
+}
+
+fn redirects(redirect: &Redirect) -> String {
+    let scheme = redirect.scheme.as_deref().map(|scheme| format!("`{scheme}`"));
+    let host = redirect.host.as_deref().map(|host| format!("host `{host}`"));
+    let port = redirect.port.map(|port| format!("port {port}"));
+    let parts: Vec<String> = [scheme, host, port].into_iter().flatten().collect();
+    let to = if parts.is_empty() { "the same place".to_owned() } else { parts.join(", ") };
+    format!("redirects to {to} with {}", redirect.status.as_u16())
+}
+
+/// Secrets travel in request headers (`authorization`), so a value is shown only when it is not
+/// marked as one.
+fn text(value: &http::HeaderValue) -> String {
+    if value.is_sensitive() {
+        return "hidden".to_owned();
+    }
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}

@@ -1,0 +1,24 @@
+//! Why a request goes where it goes: what DNS says of its host, who looks at it, what is done to
+//! it, and who may get it.
+//!
+//! **Invariant:** asking changes nothing: no plugin is called, no backend is chosen.
+//!
+//! Reading order: `shape` (what is told), `middleware` (what one does, in words), `build`, then
+//! what the command line needs: `ask` and `print`.
+
+mod shape;
+
+mod middleware;
+
+mod build;
+
+pub(crate) mod ask;
+
+pub(crate) mod print;
+
+pub(crate) use build::explain;
+pub(crate) use middleware::does;
+pub(crate) use shape::{
+    BackendShare, Candidate, Explanation, NameAnswer, NameOutcome, Outcome, Place, Question,
+    Record, ServiceShare, Step,
+};

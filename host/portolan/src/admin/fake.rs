@@ -1,0 +1,542 @@
+//! A harbour that does not exist: a snapshot, a board and an insight with some of everything, for
+//! the tests and for looking at the dashboard.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+use portolan_core::{
+    balance::Balancer,
+    figure::{Histogram, TrafficFigures},
+    item::Health,
+    live::{Publisher, live},
+    middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
+    name::ObjectName,
+    plugin::{PluginFigures, PluginInfo, Want},
+    problem::Problem,
+    router::Router,
+    rule::Predicate,
+    service::{Backend, BackendFigures, LoadBalancer, Scheme, Service},
+    snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Admin,
+    explain::{Candidate, NameAnswer, NameOutcome, Outcome, Record},
+    insight::{DnsName, Insight, Probe, Routing},
+};
+use crate::{
+    control::board::{
+        Board, EntrypointReport, PluginReport, ProviderReport, ProviderState, SharedBoard,
+    },
+    telemetry::metrics::{DnsReading, EntrypointReading},
+};
+
+/// Everything that a test may turn.
+pub(super) struct Harbour {
+    pub(super) publisher: Publisher,
+    pub(super) board: SharedBoard,
+    pub(super) insight: Arc<FakeInsight>,
+}
+
+/// Answers as the serving rooms would, by comparing hosts.
+pub(super) struct FakeInsight {
+    names: Vec<DnsName>,
+    entrypoints: Vec<EntrypointReading>,
+    queries: Arc<Histogram>,
+}
+
+/// An API over a harbour with this many routers beside the special ones.
+pub(super) fn harbour(routers: usize) -> (Admin, Harbour) {
+    let snapshot = snapshot(1, routers);
+    let names = names(&snapshot);
+    let (publisher, live) = live(snapshot);
+    let board = Arc::new(ArcSwap::from_pointee(board()));
+    let web = |name: &str, protocol| EntrypointReading {
+        name: name.into(),
+        protocol,
+        connections: 12,
+        traffic: traffic(48_210, 37),
+    };
+    let queries = Arc::new(Histogram::starting_at(250));
+    (0..500).for_each(|nanos| queries.record(nanos * 40));
+    let entrypoints = vec![web("web", "http"), web("websecure", "https")];
+    let insight = Arc::new(FakeInsight { names, entrypoints, queries });
+    let admin = Admin::new(live, board.clone(), insight.clone());
+    let admin = admin.hosts(["Portolan.LAN".to_owned()]);
+    (admin, Harbour { publisher, board, insight })
+}
+
+impl Harbour {
+    /// Some more traffic everywhere, as it would be after a moment.
+    pub(super) fn sail(&self, step: u64) {
+        let snapshot = self.publisher.current();
+        for (place, router) in snapshot.routers.iter().filter_map(|it| it.live.as_ref()).enumerate()
+        {
+            let every = place as u64 % 7 + 1;
+            if step % every == 0 {
+                let requests = 40 / every + step % 5;
+                (0..requests).for_each(|it| router.figures.record(StatusCode::OK, it * 900_000));
+                let Some(service) = &router.service else { continue };
+                for backend in service.backends.iter().filter(|it| it.is_usable()) {
+                    backend.figures.requests.add(requests / 2 + 1);
+                }
+            }
+        }
+        for entrypoint in &self.insight.entrypoints {
+            (0..180 + step % 40)
+                .for_each(|it| entrypoint.traffic.record(StatusCode::OK, it * 50_000));
+        }
+        for plugin in &self.board.load().plugins {
+            plugin.figures.calls.add(90);
+        }
+    }
+}
+
+impl Insight for FakeInsight {
+    fn dns_names(&self, _snapshot: &Snapshot) -> Vec<DnsName> {
+        self.names.clone()
+    }
+
+    fn resolve(&self, _snapshot: &Snapshot, host: &str) -> NameAnswer {
+        let found = self.names.iter().find(|name| name.name == host);
+        let (outcome, records, why) = match found {
+            Some(name) => {
+                let why = format!("zone `{}`, from {}", name.zone, name.origin);
+                (NameOutcome::Answered, name.records.clone(), why)
+            }
+            None => (NameOutcome::Forwarded, Vec::new(), "it is in none of the zones".to_owned()),
+        };
+        NameAnswer { name: host.to_owned(), outcome, records, why }
+    }
+
+    fn route(&self, snapshot: &Snapshot, request: &Probe) -> Routing {
+        let host = request.uri.host().unwrap_or_default();
+        let mut routing = Routing::default();
+        for entry in snapshot.routers.iter().take(6) {
+            let is_match = entry.hosts.iter().any(|it| it == host) && entry.live.is_some();
+            let (outcome, reason) = match (is_match, &routing.selected) {
+                (true, None) => (Outcome::Selected, String::new()),
+                (true, Some(_)) => (Outcome::Shadowed, "another comes before it".to_owned()),
+                (false, _) => {
+                    (Outcome::Mismatch, format!("the host is not `{}`", entry.hosts.join("` or `")))
+                }
+            };
+            if outcome == Outcome::Selected {
+                routing.selected = entry.live.clone();
+            }
+            routing.candidates.push(Candidate {
+                router: entry.entry.name.to_string(),
+                priority: entry.priority,
+                rule: (*entry.rule).to_owned(),
+                outcome,
+                reason,
+            });
+        }
+        routing
+    }
+
+    fn entrypoints(&self) -> Vec<EntrypointReading> {
+        self.entrypoints.clone()
+    }
+
+    fn dns(&self) -> DnsReading {
+        DnsReading {
+            outcomes: vec![
+                ("answered", 9_120),
+                ("nodata", 311),
+                ("nxdomain", 48),
+                ("forwarded", 2_004),
+                ("servfail", 0),
+            ],
+            duration: Some(self.queries.clone()),
+            cached: 812,
+        }
+    }
+}
+
+/// A generation of what is served.
+pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
+    let mut snapshot = Snapshot { generation, ..Snapshot::default() };
+    let hello = middleware(
+        "hello",
+        "headers",
+        json!({ "custom-response-headers": { "x-served-by": "portolan" } }),
+        Interest {
+            plan: vec![PlanStep {
+                when: None,
+                actions: vec![Action::SetResponseHeader(
+                    http::HeaderName::from_static("x-served-by"),
+                    http::HeaderValue::from_static("portolan"),
+                )],
+            }],
+            ..Interest::default()
+        },
+    );
+    let strip = middleware(
+        "strip-v2",
+        "strip-prefix",
+        json!({ "prefixes": ["/v2"] }),
+        Interest {
+            plan: vec![PlanStep {
+                when: None,
+                actions: vec![Action::StripPrefix(vec!["/v2".to_owned()])],
+            }],
+            ..Interest::default()
+        },
+    );
+    let gate = middleware(
+        "gate",
+        "basic-auth",
+        json!({ "users": ["admin:$2y$05$abc"] }),
+        Interest::default(),
+    );
+    let grafana = service(
+        "grafana",
+        "consul",
+        &[
+            ("10.0.0.7:3000", Health::Passing),
+            ("10.0.0.8:3000", Health::Warning),
+            ("10.0.0.9:3000", Health::Critical),
+        ],
+    );
+    let prometheus = service("prometheus", "consul", &[("10.0.0.7:9090", Health::Passing)]);
+    let vault = service(
+        "vault",
+        "consul",
+        &[("10.0.0.3:8200", Health::Critical), ("10.0.0.4:8200", Health::Maintenance)],
+    );
+
+    add_router(
+        &mut snapshot,
+        "whoami",
+        "config",
+        "Host(`whoami.local`)",
+        "whoami.local",
+        &[&hello],
+        None,
+    );
+    add_router(
+        &mut snapshot,
+        "grafana",
+        "consul",
+        "Host(`grafana.local`)",
+        "grafana.local",
+        &[&hello, &gate],
+        Some(&grafana),
+    );
+    add_router(
+        &mut snapshot,
+        "prometheus",
+        "consul",
+        "Host(`prometheus.local`) && PathPrefix(`/v2`)",
+        "prometheus.local",
+        &[&strip],
+        Some(&prometheus),
+    );
+    add_router(
+        &mut snapshot,
+        "vault",
+        "consul",
+        "Host(`vault.local`) || (Host(`secrets.local`) && HeaderRegexp(`x-team`, `^(core|edge)$`))",
+        "vault.local",
+        &[&hello],
+        Some(&vault),
+    );
+    for number in 0..routers {
+        let name = format!("berth-{number:05}");
+        let host = format!("{name}.harbour.example");
+        add_router(
+            &mut snapshot,
+            &name,
+            "static",
+            &format!("Host(`{host}`)"),
+            &host,
+            &[],
+            Some(&prometheus),
+        );
+    }
+    snapshot.routers.push(RouterEntry {
+        entry: Entry {
+            status: Status::Disabled,
+            errors: vec![
+                "the middleware `auht@consul` does not exist: did you mean `auth`?".to_owned(),
+            ],
+            ..entry(
+                "loki",
+                "consul",
+                "instance `loki-1`, tag `traefik.http.routers.loki.middlewares`",
+            )
+        },
+        rule: "Host(`loki.local`)".into(),
+        priority: 18,
+        entrypoints: vec!["web".into()],
+        middlewares: vec!["auht@consul".to_owned()],
+        service: Some("loki@consul".to_owned()),
+        tls: false,
+        hosts: vec!["loki.local".to_owned()],
+        live: None,
+    });
+    for live in [grafana, prometheus, vault] {
+        let down = !live.backends.iter().any(Backend::is_usable);
+        let name = live.name.name.to_string();
+        let mut entry = entry(&name, "consul", "3 instances");
+        entry.used_by = vec![live.name.to_string()];
+        if down {
+            entry.status = Status::Warning;
+            entry.errors = vec!["no backend is usable".to_owned()];
+        }
+        snapshot.services.push(ServiceEntry { entry, live: Some(live) });
+    }
+    for (live, config) in [hello, strip, gate] {
+        snapshot.middlewares.push(MiddlewareEntry {
+            entry: entry(&live.name.name, "config", "config.toml"),
+            plugin: live.plugin.clone(),
+            config,
+            live: Some(live),
+        });
+    }
+    snapshot.problems = vec![
+        Problem::error(
+            "consul",
+            "instance `loki-1`, tag `traefik.http.routers.loki.middlewares`",
+            "the middleware `auht@consul` does not exist",
+        )
+        .at("/http/routers/loki/middlewares/0")
+        .hint("did you mean `auth`?"),
+        Problem::warning("consul", "service `vault`", "no backend is usable"),
+    ];
+    snapshot
+}
+
+fn entry(name: &str, provider: &str, origin: &str) -> Entry {
+    Entry {
+        name: ObjectName::new(name, provider),
+        origin: origin.into(),
+        status: Status::Enabled,
+        errors: Vec::new(),
+        used_by: Vec::new(),
+    }
+}
+
+fn middleware(
+    name: &str,
+    plugin: &str,
+    config: Value,
+    interest: Interest,
+) -> (Arc<Middleware>, Arc<Value>) {
+    let name = ObjectName::new(name, "config");
+    let on_failure = OnFailure::Closed;
+    (Arc::new(Middleware { name, plugin: plugin.into(), interest, on_failure }), Arc::new(config))
+}
+
+fn service(name: &str, provider: &str, backends: &[(&str, Health)]) -> Arc<Service> {
+    let backends = backends.iter().enumerate().map(|(place, (authority, health))| {
+        let figures = BackendFigures::default();
+        figures.requests.add(1_000 * (place as u64 + 1));
+        figures.connect_failures.add(if health.is_usable() { 0 } else { 14 });
+        figures.in_flight.add(if health.is_usable() { 3 } else { 0 });
+        (0..200).for_each(|it| figures.duration.record(it * 60_000));
+        Backend {
+            scheme: Scheme::Http,
+            authority: (*authority).into(),
+            weight: 1,
+            health: *health,
+            origin: format!("{name}-{place}").into(),
+            figures: Arc::new(figures),
+        }
+    });
+    Arc::new(Service {
+        name: ObjectName::new(name, provider),
+        load_balancer: LoadBalancer::default(),
+        backends: backends.collect(),
+        balancer: Balancer::default(),
+        figures: traffic(4_000, 3),
+    })
+}
+
+fn traffic(requests: u64, failures: u64) -> Arc<TrafficFigures> {
+    let figures = TrafficFigures::default();
+    (0..400).for_each(|it| figures.record(StatusCode::OK, it * 25_000));
+    figures.responses[1].add(requests);
+    figures.responses[3].add(requests / 40);
+    figures.responses[4].add(failures);
+    figures.failures.add(failures);
+    Arc::new(figures)
+}
+
+type Made = (Arc<Middleware>, Arc<Value>);
+
+fn add_router(
+    snapshot: &mut Snapshot,
+    name: &str,
+    provider: &str,
+    rule: &str,
+    host: &str,
+    middlewares: &[&Made],
+    service: Option<&Arc<Service>>,
+) {
+    let live = Router {
+        name: ObjectName::new(name, provider),
+        rule: rule.into(),
+        predicate: Predicate::Always,
+        priority: rule.len() as i64,
+        entrypoints: vec!["web".into(), "websecure".into()],
+        middlewares: middlewares.iter().map(|(live, _)| live.clone()).collect(),
+        service: service.cloned(),
+        tls: false,
+        figures: if provider == "static" { Arc::default() } else { traffic(2_000, 1) },
+    };
+    snapshot.routers.push(RouterEntry {
+        entry: entry(name, provider, &format!("instance `{name}-1`")),
+        rule: rule.into(),
+        priority: live.priority,
+        entrypoints: live.entrypoints.clone(),
+        middlewares: live.middlewares.iter().map(|it| it.name.to_string()).collect(),
+        service: service.map(|it| it.name.to_string()),
+        tls: false,
+        hosts: vec![host.to_owned()],
+        live: Some(Arc::new(live)),
+    });
+}
+
+fn names(snapshot: &Snapshot) -> Vec<DnsName> {
+    let record = |rtype: &str, data: &str, ttl| Record {
+        rtype: rtype.to_owned(),
+        data: data.to_owned(),
+        ttl,
+    };
+    let mut names: Vec<DnsName> = snapshot
+        .routers
+        .iter()
+        .flat_map(|router| &router.hosts)
+        .map(|host| DnsName {
+            name: host.clone(),
+            zone: host.split_once('.').map_or("", |(_, zone)| zone).to_owned(),
+            kind: "router",
+            records: vec![record("A", "127.0.0.1", 10)],
+            origin: format!("router `{}`", host.split('.').next().unwrap_or_default()),
+        })
+        .collect();
+    for service in ["grafana", "prometheus"] {
+        names.push(DnsName {
+            name: format!("{service}.service.consul"),
+            zone: "consul".to_owned(),
+            kind: "service",
+            records: vec![
+                record("A", "10.0.0.7", 0),
+                record("A", "10.0.0.8", 0),
+                record("SRV", &format!("1 1 3000 {service}-1.node.dc1.consul."), 0),
+            ],
+            origin: format!("service `{service}`"),
+        });
+    }
+    names
+}
+
+fn board() -> Board {
+    let now = SystemTime::now();
+    let ago = |seconds| now - Duration::from_secs(seconds);
+    let listens = |name: &str, port, protocol| EntrypointReport {
+        name: name.into(),
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        protocol,
+    };
+    let provider = |name: &str, plugin: &str, state, since| ProviderReport {
+        name: name.into(),
+        plugin: plugin.into(),
+        state,
+        since: ago(since),
+        last_success: Some(ago(since)),
+        last_change: Some(ago(since + 40)),
+        from_disk: false,
+        error: None,
+        items: [3, 14, 0],
+        steps: [214, 2],
+        grants: vec!["http-client: http://127.0.0.1:8500".to_owned()],
+    };
+    let mut consul = provider("consul", "consul", ProviderState::Stale, 754);
+    consul.error = Some("connect to `127.0.0.1:8500`: connection refused".to_owned());
+    let mut files = provider("static", "file", ProviderState::Synced, 3);
+    files.items = [0, 0, 2];
+    files.grants = vec!["files: dynamic".to_owned()];
+    let mut failed = plugin("request-id", "middleware", 1_204_311, &["log"]);
+    failed.error = Some("`describe` trapped: unreachable executed".to_owned());
+    failed.figures.traps.add(2);
+    Board {
+        config_file: "/etc/portolan/config.toml".to_owned(),
+        config_error: None,
+        config_loaded: ago(9_000),
+        published: ago(42),
+        started: ago(93_000),
+        entrypoints: vec![
+            listens("web", 8000, "http"),
+            listens("websecure", 8443, "https"),
+            listens("dns", 5300, "dns"),
+            listens("admin", 8080, "admin"),
+        ],
+        providers: vec![consul, files],
+        plugins: vec![
+            plugin("basic-auth", "middleware", 2_210, &["log"]),
+            plugin("consul", "provider", 214, &["http-client", "log"]),
+            plugin("file", "provider", 18, &["files", "log"]),
+            plugin("headers", "middleware", 4, &[]),
+            plugin("host", "matcher", 48, &[]),
+            failed,
+        ],
+        problems: vec![
+            Problem::error(
+                "request-id",
+                "plugins/request-id.wasm",
+                "`describe` trapped: unreachable executed",
+            )
+            .hint("the version that was loaded before goes on"),
+        ],
+    }
+}
+
+fn plugin(name: &str, kind: &'static str, calls: u64, imports: &[&str]) -> PluginReport {
+    let figures = PluginFigures::default();
+    figures.calls.add(calls);
+    (0..300).for_each(|it| figures.duration.record(it * 12));
+    figures.instances.add(2);
+    figures.instantiations.add(5);
+    figures.memory.add(2 * 1_114_112);
+    let imports: Vec<String> = imports.iter().map(|it| (*it).to_owned()).collect();
+    let wants = imports.iter().filter(|it| *it != "log").map(|capability| Want {
+        capability: capability.clone(),
+        scope: vec!["http://127.0.0.1:8500".to_owned()],
+        reason: "to read the catalog".to_owned(),
+    });
+    PluginReport {
+        info: Some(PluginInfo {
+            name: name.into(),
+            file: "embedded".to_owned(),
+            version: "0.1.0".to_owned(),
+            summary: format!("what `{name}` is for, in one sentence"),
+            kinds: vec![kind],
+            hash: blake3::hash(name.as_bytes()).to_hex().to_string(),
+            size: 48_213,
+            wants: wants.collect(),
+            imports,
+            matchers: if kind == "matcher" {
+                vec!["Host".to_owned(), "HostRegexp".to_owned()]
+            } else {
+                Vec::new()
+            },
+            schema: None,
+        }),
+        name: name.into(),
+        error: None,
+        deleted: false,
+        loaded: Some(SystemTime::now()),
+        load_ms: 41,
+        cached: true,
+        figures: Arc::new(figures),
+    }
+}

@@ -1,0 +1,89 @@
+//! Who is answered, and what a browser may do with the answer.
+//!
+//! **Invariant:** a page from elsewhere can read nothing here. There is no CORS header, and a name
+//! that was made to point here (DNS rebinding) is refused: only IP addresses, `localhost` and the
+//! names in the configuration are answered. `/ping` tells nothing, and is answered to anybody.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State as Extract},
+    http::{HeaderValue, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{State, api::Refusal};
+
+/// No script, style or connection but our own; no frame; no form.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// Stands in front of every handler.
+pub(super) async fn guard(
+    Extract(state): Extract<Arc<State>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let authority = authority(&request);
+    let mut response = match authority {
+        Some(host) if request.uri().path() != "/ping" && !is_ours(&host, &state.admin.hosts) => {
+            let message = format!(
+                "this API does not answer to `{host}`: use an IP address or `localhost`, \
+                 or add the name to `admin.hosts`"
+            );
+            Refusal::new(StatusCode::MISDIRECTED_REQUEST, message).into_response()
+        }
+        // Without a host it is not a browser (HTTP/1.0).
+        _ => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The host that the client asked for: of the target when it has one, else of the header.
+fn authority(request: &Request) -> Option<String> {
+    let of_target = request.uri().host().map(str::to_owned);
+    of_target.or_else(|| {
+        let value = request.headers().get(header::HOST)?;
+        // A value that is no host at all is refused like a foreign one.
+        let uri = value.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
+        Some(uri.as_ref().and_then(Uri::host).unwrap_or("?").to_owned())
+    })
+}
+
+fn is_ours(host: &str, names: &[String]) -> bool {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+    bare.parse::<IpAddr>().is_ok()
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || names.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn only_addresses_and_known_names_are_ours() {
+        let names = ["portolan.lan".to_owned()];
+        for ours in ["127.0.0.1", "[::1]", "10.0.0.7", "localhost", "LOCALHOST", "portolan.lan."] {
+            assert!(is_ours(ours, &names), "{ours}");
+        }
+        for foreign in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "?", ""]
+        {
+            assert!(!is_ours(foreign, &names), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The admin API, the dashboard, and the exporter: all that a person or a tool may ask.
+//!
+//! **Invariant:** read-only. Nothing here changes what is served, and nothing here holds up what
+//! is: it reads the snapshot and the board, each by one atomic load.
+//!
+//! Reading order: `insight` (what other rooms must tell), `view` (how things look in JSON),
+//! `page` (lists), `explain`, `api` (who answers what), `events`, `guard`, `dashboard`.
+
+pub(crate) mod insight;
+mod view;
+mod page;
+
+pub(crate) mod explain;
+mod api;
+mod events;
+mod guard;
+mod dashboard;
+
+#[cfg(test)]
+mod fake;
+
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc};
+
+use portolan_core::live::Live;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+
+use crate::control::board::{Board, SharedBoard};
+use insight::Insight;
+
+/// How many event streams may be open: browsers beyond that ask every few seconds instead.
+const MAX_STREAMS: usize = 64;
+
+/// Plugins as `/api/plugins` tells them.
+pub(crate) fn plugins(board: &Board) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(view::plugin::PluginView::all(board))
+}
+
+/// What the admin API reads from.
+pub(crate) struct Admin {
+    live: Live,
+    board: SharedBoard,
+    insight: Arc<dyn Insight>,
+    hosts: Vec<String>,
+}
+
+impl Admin {
+    /// An API over what is served, how everything is, and what other rooms can tell.
+    pub(crate) fn new(live: Live, board: SharedBoard, insight: Arc<dyn Insight>) -> Self {
+        Self { live, board, insight, hosts: Vec::new() }
+    }
+
+    /// The same, answering to these names too. IP addresses and `localhost` always are answered:
+    /// a page of somebody else cannot make a browser send those (DNS rebinding).
+    #[must_use]
+    pub(crate) fn hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
+        self
+    }
+
+    /// Answers on a bound socket until `drain` says true, then finishes what is open. Event
+    /// streams end at once. `/ping` answers 503 as soon as `drain` says true.
+    ///
+    /// # Errors
+    ///
+    /// None today: failed connections end alone, and a failed accept is tried again.
+    pub(crate) async fn serve(
+        self,
+        listener: TcpListener,
+        drain: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let state = Arc::new(State {
+            admin: self,
+            drain: drain.clone(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        });
+        let app = api::routes(state);
+        axum::serve(listener, app).with_graceful_shutdown(draining(drain)).await
+    }
+}
+
+/// What every handler gets.
+struct State {
+    admin: Admin,
+    drain: watch::Receiver<bool>,
+    streams: Arc<Semaphore>,
+}
+
+/// Ends when the process begins to drain, or when whoever could say so is gone.
+async fn draining(mut drain: watch::Receiver<bool>) {
+    // An error means that the sender is gone; nothing will be drained later than now.
+    drop(drain.wait_for(|begun| *begun).await);
+}

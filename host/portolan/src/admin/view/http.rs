@@ -1,0 +1,296 @@
+//! Routers, services and middlewares in the shapes of Traefik's API.
+
+use std::collections::BTreeMap;
+
+use portolan_core::{
+    name::{ObjectName, fold},
+    service::Backend,
+    snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::figures::{BackendTraffic, Traffic};
+
+/// What every object has in lists, and not in `/api/rawdata`, where the name is the key.
+#[derive(Debug, Serialize)]
+pub(crate) struct Named<T> {
+    #[serde(flatten)]
+    inner: T,
+    name: String,
+    provider: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    #[serde(rename = "priorityStr", skip_serializing_if = "Option::is_none")]
+    priority_text: Option<String>,
+}
+
+impl<T> Named<T> {
+    fn new(name: &ObjectName, inner: T, kind: Option<String>) -> Self {
+        let provider = (*name.provider).to_owned();
+        Self { inner, name: name.to_string(), provider, kind, priority_text: None }
+    }
+}
+
+/// What we add to every object.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ours<T> {
+    origin: String,
+    #[serde(flatten)]
+    more: T,
+}
+
+/// A router.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouterView {
+    entry_points: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    middlewares: Vec<String>,
+    /// Traefik always has one; it is empty where a middleware answers everything.
+    service: String,
+    rule: String,
+    priority: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Value>,
+    status: &'static str,
+    using: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    error: Vec<String>,
+    portolan: Ours<RouterExtra>,
+}
+
+#[derive(Debug, Serialize)]
+struct RouterExtra {
+    hosts: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<Traffic>,
+}
+
+impl RouterView {
+    /// As in `/api/rawdata`.
+    pub(crate) fn of(router: &RouterEntry) -> Self {
+        let entrypoints: Vec<String> =
+            router.entrypoints.iter().map(|name| (**name).to_owned()).collect();
+        let traffic = router.live.as_ref().map(|live| Traffic::of(&live.figures));
+        Self {
+            using: entrypoints.clone(),
+            entry_points: entrypoints,
+            middlewares: router.middlewares.clone(),
+            service: router.service.clone().unwrap_or_default(),
+            rule: (*router.rule).to_owned(),
+            priority: router.priority,
+            tls: router.tls.then(|| json!({})),
+            status: router.entry.status.as_str(),
+            error: router.entry.errors.clone(),
+            portolan: ours(&router.entry, RouterExtra { hosts: router.hosts.clone(), traffic }),
+        }
+    }
+
+    /// As in lists.
+    pub(crate) fn named(router: &RouterEntry) -> Named<Self> {
+        let mut named = Named::new(&router.entry.name, Self::of(router), None);
+        // As text too: the greatest priorities are no exact numbers in JavaScript.
+        named.priority_text = Some(router.priority.to_string());
+        named
+    }
+}
+
+/// A service.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_balancer: Option<LoadBalancerView>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    used_by: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    error: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    server_status: BTreeMap<String, &'static str>,
+    portolan: Ours<ServiceExtra>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadBalancerView {
+    servers: Vec<ServerView>,
+    pass_host_header: bool,
+    strategy: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerView {
+    url: String,
+    weight: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceExtra {
+    backends: Vec<BackendView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<Traffic>,
+}
+
+#[derive(Debug, Serialize)]
+struct BackendView {
+    url: String,
+    weight: u32,
+    health: &'static str,
+    usable: bool,
+    origin: String,
+    traffic: BackendTraffic,
+}
+
+impl ServiceView {
+    /// As in `/api/rawdata`.
+    pub(crate) fn of(service: &ServiceEntry) -> Self {
+        let live = service.live.as_ref();
+        let backends = live.map(|live| live.backends.as_slice()).unwrap_or_default();
+        let mut server_status = BTreeMap::new();
+        for backend in backends {
+            let status = server_status.entry(backend.url()).or_insert("DOWN");
+            // Two instances at one address: it is up when one of them is.
+            if backend.is_usable() {
+                *status = "UP";
+            }
+        }
+        let extra = ServiceExtra {
+            backends: backends.iter().map(BackendView::of).collect(),
+            traffic: live.map(|live| Traffic::of(&live.figures)),
+        };
+        Self {
+            load_balancer: live.map(|live| LoadBalancerView {
+                servers: backends.iter().map(ServerView::of).collect(),
+                pass_host_header: live.load_balancer.pass_host_header,
+                strategy: "wrr",
+            }),
+            status: service.entry.status.as_str(),
+            used_by: service.entry.used_by.clone(),
+            error: service.entry.errors.clone(),
+            server_status,
+            portolan: ours(&service.entry, extra),
+        }
+    }
+
+    /// As in lists.
+    pub(crate) fn named(service: &ServiceEntry) -> Named<Self> {
+        let kind = service.live.as_ref().map(|_| "loadbalancer".to_owned());
+        Named::new(&service.entry.name, Self::of(service), kind)
+    }
+}
+
+impl ServerView {
+    fn of(backend: &Backend) -> Self {
+        Self { url: backend.url(), weight: backend.weight }
+    }
+}
+
+impl BackendView {
+    fn of(backend: &Backend) -> Self {
+        Self {
+            url: backend.url(),
+            weight: backend.weight,
+            health: backend.health.as_str(),
+            usable: backend.is_usable(),
+            origin: (*backend.origin).to_owned(),
+            traffic: BackendTraffic::of(&backend.figures),
+        }
+    }
+}
+
+/// A middleware. Its configuration stands under the name of its plugin.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MiddlewareView {
+    #[serde(flatten)]
+    config: Map<String, Value>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    used_by: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    error: Vec<String>,
+    portolan: Ours<MiddlewareExtra>,
+}
+
+#[derive(Debug, Serialize)]
+struct MiddlewareExtra {
+    plugin: String,
+    /// What it does, in words, when it works.
+    does: Vec<String>,
+}
+
+impl MiddlewareView {
+    /// As in `/api/rawdata`.
+    pub(crate) fn of(middleware: &MiddlewareEntry) -> Self {
+        let live = middleware.live.as_deref();
+        let extra = MiddlewareExtra {
+            plugin: (*middleware.plugin).to_owned(),
+            does: live.map(crate::admin::explain::does).unwrap_or_default(),
+        };
+        let config = secrets_hidden(&middleware.config);
+        Self {
+            config: Map::from_iter([((*middleware.plugin).to_owned(), config)]),
+            status: middleware.entry.status.as_str(),
+            used_by: middleware.entry.used_by.clone(),
+            error: middleware.entry.errors.clone(),
+            portolan: ours(&middleware.entry, extra),
+        }
+    }
+
+    /// As in lists.
+    pub(crate) fn named(middleware: &MiddlewareEntry) -> Named<Self> {
+        let kind = Some(fold(&middleware.plugin));
+        Named::new(&middleware.entry.name, Self::of(middleware), kind)
+    }
+}
+
+fn ours<T>(entry: &Entry, more: T) -> Ours<T> {
+    Ours { origin: (*entry.origin).to_owned(), more }
+}
+
+/// A configuration without what must stay between its author and the plugin: hashes of passwords
+/// may be guessed by whoever reads them.
+fn secrets_hidden(config: &Value) -> Value {
+    const SECRET: [&str; 6] = ["users", "password", "secret", "token", "apikey", "privatekey"];
+    match config {
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .map(|(key, value)| {
+                    let folded = fold(key).replace('_', "");
+                    let is_secret = SECRET.iter().any(|secret| folded.ends_with(secret));
+                    let value = if is_secret { json!("hidden") } else { secrets_hidden(value) };
+                    (key.clone(), value)
+                })
+                .collect(),
+        ),
+        Value::Array(list) => Value::Array(list.iter().map(secrets_hidden).collect()),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::secrets_hidden;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = json!({
+            "realm": "x",
+            "users": ["a:$2y$05$..."],
+            "api-key": "k",
+            "nested": { "client_secret": "s", "tokens-per-minute": 5 },
+        });
+        let shown = json!({
+            "realm": "x",
+            "users": "hidden",
+            "api-key": "hidden",
+            "nested": { "client_secret": "hidden", "tokens-per-minute": 5 },
+        });
+        assert_eq!(secrets_hidden(&config), shown);
+    }
+}

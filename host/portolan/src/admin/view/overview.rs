@@ -1,0 +1,205 @@
+//! The overview: how many of everything, and how it is.
+
+use portolan_core::{
+    problem::Severity,
+    snapshot::{Entry, Snapshot, Status},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{age, figures::Traffic, problem::all_problems, stamp};
+use crate::{
+    control::board::Board,
+    telemetry::metrics::{DnsReading, EntrypointReading},
+};
+
+/// `/api/overview`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Overview {
+    http: Protocol,
+    tcp: Value,
+    udp: Value,
+    features: Value,
+    providers: Vec<String>,
+    portolan: Ours,
+}
+
+#[derive(Debug, Serialize)]
+struct Protocol {
+    routers: Totals,
+    services: Totals,
+    middlewares: Totals,
+}
+
+/// How many there are, and how many of them are doubtful or out of use.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    total: usize,
+    warnings: usize,
+    errors: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ours {
+    version: &'static str,
+    generation: u64,
+    started: String,
+    published: String,
+    published_age: u64,
+    config_file: String,
+    config_loaded: String,
+    config_error: Option<String>,
+    problems: [usize; 2],
+    providers: Vec<ProviderBrief>,
+    plugins: Totals,
+    entrypoints: Vec<EntrypointView>,
+    backends: Backends,
+    dns: DnsView,
+}
+
+#[derive(Debug, Serialize)]
+struct ProviderBrief {
+    name: String,
+    state: &'static str,
+    since: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Backends {
+    total: usize,
+    usable: usize,
+    in_flight: u64,
+}
+
+/// What DNS has done.
+#[derive(Debug, Serialize)]
+pub(crate) struct DnsView {
+    outcomes: serde_json::Map<String, Value>,
+    cached: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<super::figures::Durations>,
+}
+
+impl DnsView {
+    /// Reads what DNS has done.
+    pub(crate) fn of(dns: &DnsReading) -> Self {
+        let outcomes = dns.outcomes.iter().map(|(word, count)| ((*word).to_owned(), json!(count)));
+        Self {
+            outcomes: outcomes.collect(),
+            cached: dns.cached,
+            duration: dns.duration.as_deref().map(super::figures::Durations::of),
+        }
+    }
+}
+
+/// A bound address; an item of `/api/entrypoints`.
+#[derive(Debug, Serialize)]
+pub(crate) struct EntrypointView {
+    pub(crate) name: String,
+    address: String,
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<Traffic>,
+}
+
+impl EntrypointView {
+    /// All of them, with what those that serve HTTP have done.
+    pub(crate) fn all(board: &Board, readings: &[EntrypointReading]) -> Vec<Self> {
+        let of = |report: &crate::control::board::EntrypointReport| {
+            let reading = readings.iter().find(|reading| reading.name == report.name);
+            Self {
+                name: (*report.name).to_owned(),
+                address: report.address.to_string(),
+                protocol: report.protocol,
+                connections: reading.map(|reading| reading.connections),
+                traffic: reading.map(|reading| Traffic::of(&reading.traffic)),
+            }
+        };
+        board.entrypoints.iter().map(of).collect()
+    }
+}
+
+impl Overview {
+    /// Counts everything.
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        board: &Board,
+        entrypoints: &[EntrypointReading],
+        dns: &DnsReading,
+    ) -> Self {
+        let problems = all_problems(snapshot, board);
+        let count = |severity| problems.iter().filter(|it| it.severity == severity).count();
+        let plugins = Totals {
+            total: board.plugins.len(),
+            warnings: board.plugins.iter().filter(|it| it.error.is_some() || it.deleted).count(),
+            errors: board.plugins.iter().filter(|it| it.info.is_none()).count(),
+        };
+        let providers = board.providers.iter();
+        Self {
+            http: Protocol {
+                routers: totals(snapshot.routers.iter().map(|it| &it.entry)),
+                services: totals(snapshot.services.iter().map(|it| &it.entry)),
+                middlewares: totals(snapshot.middlewares.iter().map(|it| &it.entry)),
+            },
+            // Traefik has these sections; its dashboard and exporters read them.
+            tcp: json!({ "routers": none(), "services": none(), "middlewares": none() }),
+            udp: json!({ "routers": none(), "services": none() }),
+            features: json!({ "tracing": "", "metrics": "Prometheus", "accessLog": false }),
+            providers: providers.clone().map(|provider| (*provider.name).to_owned()).collect(),
+            portolan: Ours {
+                version: env!("CARGO_PKG_VERSION"),
+                generation: snapshot.generation,
+                started: stamp(board.started),
+                published: stamp(board.published),
+                published_age: age(board.published),
+                config_file: board.config_file.clone(),
+                config_loaded: stamp(board.config_loaded),
+                config_error: board.config_error.clone(),
+                problems: [count(Severity::Error), count(Severity::Warning)],
+                providers: providers
+                    .map(|provider| ProviderBrief {
+                        name: (*provider.name).to_owned(),
+                        state: provider.state.as_str(),
+                        since: age(provider.since),
+                    })
+                    .collect(),
+                plugins,
+                entrypoints: EntrypointView::all(board, entrypoints),
+                backends: backends(snapshot),
+                dns: DnsView::of(dns),
+            },
+        }
+    }
+}
+
+fn totals<'a>(entries: impl Iterator<Item = &'a Entry>) -> Totals {
+    let mut totals = Totals::default();
+    for entry in entries {
+        totals.total += 1;
+        match entry.status {
+            Status::Enabled => {}
+            Status::Warning => totals.warnings += 1,
+            Status::Disabled => totals.errors += 1,
+        }
+    }
+    totals
+}
+
+fn none() -> Value {
+    json!({ "total": 0, "warnings": 0, "errors": 0 })
+}
+
+fn backends(snapshot: &Snapshot) -> Backends {
+    let services = snapshot.services.iter().filter_map(|entry| entry.live.as_ref());
+    let mut sum = Backends::default();
+    for backend in services.flat_map(|service| &service.backends) {
+        sum.total += 1;
+        sum.usable += usize::from(backend.is_usable());
+        sum.in_flight += backend.figures.in_flight.value();
+    }
+    sum
+}

@@ -1,0 +1,114 @@
+//! `plugins` and `explain`: what a running process is asked.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::{control_runtime, offline};
+use crate::{
+    admin::explain::{Question, ask, print},
+    args::Explain,
+    config::{Config, Loaded},
+};
+
+/// Asks the running process what it would do with a request, and why.
+pub(crate) fn explain(loaded: &Loaded, asked: &Explain) -> anyhow::Result<ExitCode> {
+    let address = match asked.admin {
+        Some(address) => address,
+        None => address(&loaded.config)?,
+    };
+    let header = |(name, value): &(http::HeaderName, http::HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let question = Question {
+        method: asked.method.to_string(),
+        url: asked.url.to_string(),
+        headers: asked.headers.iter().map(header).collect(),
+        ..Question::default()
+    };
+    let explanation = control_runtime()?.block_on(ask::ask(address, &question))?;
+    let text = match asked.json {
+        true => format!("{:#}\n", serde_json::to_value(&explanation)?),
+        false => print::print(&explanation),
+    };
+    put(&text)
+}
+
+/// Tells the plugins of the running process, else those that one would load.
+pub(crate) fn plugins(loaded: &Loaded, json: bool) -> anyhow::Result<ExitCode> {
+    let running = match address(&loaded.config) {
+        Ok(address) => {
+            let answer = control_runtime()?.block_on(ask::get::<Value>(address, "/api/plugins"));
+            answer.ok()
+        }
+        Err(_not_running) => None,
+    };
+    let is_running = running.is_some();
+    let plugins = match running {
+        Some(plugins) => plugins,
+        None => offline::plugins(loaded)?,
+    };
+    if json {
+        return put(&format!("{plugins:#}\n"));
+    }
+    let mut text = String::new();
+    if !is_running {
+        text.push_str("Nothing runs with this configuration; it would load:\n\n");
+    }
+    for plugin in plugins.as_array().into_iter().flatten() {
+        text.push_str(&lines(plugin));
+    }
+    put(&text)
+}
+
+/// A plugin in a few lines.
+fn lines(plugin: &Value) -> String {
+    let text = |key: &str| plugin.get(key).and_then(Value::as_str).unwrap_or_default();
+    let list = |key: &str| {
+        let items = plugin.get(key).and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let hash: String = text("hash").chars().take(16).collect();
+    let mut lines = format!(
+        "{} {}  {}  {}\n    {}\n    from {}, hash {hash}\n",
+        text("name"),
+        text("version"),
+        list("kinds"),
+        text("state"),
+        text("summary"),
+        text("file"),
+    );
+    for (what, items) in
+        [("imports", list("imports")), ("granted", list("grants")), ("matchers", list("matchers"))]
+    {
+        if !items.is_empty() {
+            lines.push_str(&format!("    {what} {items}\n"));
+        }
+    }
+    if !text("error").is_empty() {
+        lines.push_str(&format!("    the file as it is now is not in use: {}\n", text("error")));
+    }
+    lines
+}
+
+/// Where the admin API of a process with this configuration is.
+fn address(config: &Config) -> anyhow::Result<SocketAddr> {
+    let admin = config.admin.as_ref().context("`admin` is switched off in the configuration")?;
+    if admin.address.port() != 0 {
+        return Ok(admin.address);
+    }
+    let file = offline::address_file(config);
+    let bound = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
+    bound.context("there is no running Portolan with this configuration")
+}
+
+fn put(text: &str) -> anyhow::Result<ExitCode> {
+    io::stdout().write_all(text.as_bytes()).context("cannot write")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,211 @@
+//! The composition root: the only room that knows every other.
+//!
+//! Reading order: [`run`] puts a process together and sees it through; `listeners` and `names` are
+//! what it listens with; `insight` is what the data plane tells the admin API; `offline` is what the
+//! command line does without a running process.
+
+pub(crate) mod ask;
+mod embedded;
+mod insight;
+mod listeners;
+mod names;
+pub(crate) mod offline;
+
+use std::{fs, io::Write as _, num::NonZeroUsize, process::ExitCode, sync::Arc, thread};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use portolan_core::{
+    live::{Live, live},
+    problem::Problem,
+    snapshot::Snapshot,
+};
+use portolan_net::{
+    dns::DnsFigures,
+    http::{HttpConfig, Server},
+};
+use portolan_wasm::{Host, HostConfig};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    admin::Admin,
+    config::{self, Config, Loaded},
+    control::{
+        Controller, Start,
+        board::{Board, EntrypointReport, SharedBoard},
+        event::Event,
+    },
+    signal::{Signals, Wish},
+    telemetry::{self, Bound, Protocol, Telemetry},
+};
+use insight::DataPlane;
+use listeners::Open;
+use names::Names;
+
+/// Serves until a signal ends it.
+pub(crate) fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let telemetry = Telemetry::start(&loaded.config.log);
+    let runtime = control_runtime()?;
+    runtime.block_on(serve(loaded, telemetry))
+}
+
+/// Threads for everything that is not a request or a question.
+pub(super) fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control threads")
+}
+
+async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let config = loaded.config.clone();
+    create_folders(&config)?;
+    let watched = watch_config(&loaded);
+    let (publisher, reader) = live(Snapshot::default());
+    let server = Arc::new(start_server(&config, &reader)?);
+    let (drain, draining) = watch::channel(false);
+    let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
+    let listeners = open(&server, &reader, &board, draining);
+    let start = Start {
+        loaded,
+        host: host(&config)?,
+        embedded: embedded::PLUGINS,
+        publisher,
+        listeners: Box::new(listeners),
+        board,
+        telemetry,
+    };
+    let (mut controller, events) = Controller::start(start).await;
+    let (bound, refused) = controller.listen().await;
+    if !refused.is_empty() {
+        anyhow::bail!(told(&refused));
+    }
+    greet(&config, &bound, &reader);
+    tokio::spawn(announce(watched, events.clone()));
+    let (stop, stopped) = oneshot::channel();
+    let control = tokio::spawn(controller.run(stopped));
+    while signals.next().await == Wish::Reload {
+        tracing::info!("reading everything again");
+        // The loop ends after us.
+        drop(events.send(Event::Reload).await);
+    }
+    tracing::info!(limit = ?config.drain.timeout, "draining");
+    drain.send_replace(true);
+    drop(stop.send(()));
+    tokio::select! {
+        () = server.drain(config.drain.timeout) => (),
+        // The next wish to end is meant seriously.
+        _ = signals.next() => tracing::warn!("ended before everything had finished"),
+    }
+    control.await.context("the control loop did not end well")?;
+    tracing::info!("ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What listens, and the admin API that tells of it.
+fn open(
+    server: &Arc<Server>,
+    reader: &Live,
+    board: &SharedBoard,
+    draining: watch::Receiver<bool>,
+) -> Open {
+    let dns = Arc::<DnsFigures>::default();
+    let plane = Arc::new(DataPlane {
+        http: server.clone(),
+        dns: dns.clone(),
+        board: board.clone(),
+    });
+    let make_admin = {
+        let (reader, board) = (reader.clone(), board.clone());
+        move || Admin::new(reader.clone(), board.clone(), plane.clone())
+    };
+    let names = Names::new(reader.clone(), dns);
+    Open::new(server.clone(), names, Box::new(make_admin), draining)
+}
+
+/// The folders that must be there: for what we keep, and to drop plugins into.
+fn create_folders(config: &Config) -> anyhow::Result<()> {
+    let data = &config.data_dir;
+    fs::create_dir_all(data)
+        .with_context(|| format!("cannot create `data-dir`, {}", data.display()))?;
+    let plugins = &config.plugins.directory;
+    // Without it everything works but dropping plugins into it.
+    if let Err(error) = fs::create_dir_all(plugins) {
+        tracing::warn!(directory = %plugins.display(), %error, "no plugins folder");
+    }
+    Ok(())
+}
+
+fn start_server(config: &Config, reader: &Live) -> anyhow::Result<Server> {
+    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let http = HttpConfig { authority: Some(config.data_dir.join("ca")), ..HttpConfig::default() };
+    let server = Server::start(http, reader.clone(), config.threads.unwrap_or_else(cores));
+    let server = server.context("cannot start the workers")?;
+    server.workers().run(|_| {
+        Box::new(|_| {
+            Host::prepare_thread();
+            Box::pin(std::future::ready(()))
+        })
+    });
+    Ok(server)
+}
+
+/// Runs guests within the limits of the configuration.
+pub(super) fn host(config: &Config) -> anyhow::Result<Host> {
+    let limits = HostConfig {
+        cache_dir: Some(config.data_dir.join("cache")),
+        instance_memory: usize::try_from(config.plugins.memory_limit.0).unwrap_or(usize::MAX),
+        call_limit: config.plugins.time_limit,
+        ..HostConfig::default()
+    };
+    Host::new(limits).context("cannot start the plugin host")
+}
+
+/// Notices of changes of the file; `None` for the embedded default.
+fn watch_config(loaded: &Loaded) -> Option<mpsc::Receiver<()>> {
+    let watched = config::watch(loaded.file()?, &loaded.report.source().text);
+    watched.inspect_err(|error| tracing::warn!(%error, "configuration not watched")).ok()
+}
+
+async fn announce(watched: Option<mpsc::Receiver<()>>, events: mpsc::Sender<Event>) {
+    let Some(mut watched) = watched else { return };
+    while watched.recv().await.is_some() && events.send(Event::Config).await.is_ok() {}
+}
+
+fn told(problems: &[Problem]) -> String {
+    let line = |problem: &Problem| {
+        let hint = problem.hint.as_deref().map(|hint| format!("\n  {hint}")).unwrap_or_default();
+        format!("{}: {}{hint}", problem.origin, problem.message)
+    };
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Says what listens where, for tools and for people.
+fn greet(config: &Config, bound: &[EntrypointReport], reader: &Live) {
+    let bound: Vec<_> = bound.iter().map(spoken).collect();
+    for one in &bound {
+        telemetry::listening(one);
+    }
+    let snapshot = reader.load();
+    let live = snapshot.routers.iter().filter(|router| router.live.is_some());
+    let host = live.flat_map(|router| &router.hosts).find(|host| !host.contains('*'));
+    if config.log.format == telemetry::Format::Text {
+        let greeting = telemetry::greeting(&bound, host.map(String::as_str));
+        // Nobody reads it: no reason not to serve.
+        drop(writeln!(std::io::stderr(), "\n{greeting}"));
+    }
+    tracing::info!("ready");
+}
+
+fn spoken(report: &EntrypointReport) -> Bound {
+    let protocol = match report.protocol {
+        "https" => Protocol::Https,
+        "dns" => Protocol::Dns,
+        "admin" => Protocol::Admin,
+        _ => Protocol::Http,
+    };
+    Bound { name: report.name.to_string(), protocol, address: report.address }
+}

@@ -1,0 +1,55 @@
+//! `check` and `plugins`, as far as they need no running process.
+
+use std::path::PathBuf;
+
+use portolan_core::problem::Problem;
+use serde_json::Value;
+
+use super::{control_runtime, embedded::PLUGINS, host};
+use crate::{
+    admin,
+    config::{Config, Loaded, Place, Report},
+    control::{
+        blame,
+        preview::{Preview, preview},
+    },
+};
+
+/// Adds to a report what only shows when plugins are loaded and everything is put together.
+pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
+    let preview = look(loaded)?;
+    let report = &mut loaded.report;
+    blame(report, &preview.snapshot.problems);
+    for (pointer, problem) in preview.provider_problems {
+        report.add(Place::Pointer(&pointer), problem);
+    }
+    for problem in preview.board.problems {
+        report.add(Place::Elsewhere, problem);
+    }
+    add_zone_problems(report, &preview.snapshot.problems);
+    Ok(())
+}
+
+fn add_zone_problems(report: &mut Report, problems: &[Problem]) {
+    for problem in problems.iter().filter(|problem| problem.source == "dns") {
+        let pointer = problem.path.clone();
+        report.add(Place::Pointer(&pointer), problem.clone());
+    }
+}
+
+/// The plugins that this configuration would load, as `/api/plugins` tells them.
+pub(crate) fn plugins(loaded: &Loaded) -> anyhow::Result<Value> {
+    let preview = look(loaded)?;
+    Ok(admin::plugins(&preview.board)?)
+}
+
+/// The file that tells which address the admin API of a running process was bound to.
+pub(crate) fn address_file(config: &Config) -> PathBuf {
+    config.data_dir.join("admin.address")
+}
+
+fn look(loaded: &Loaded) -> anyhow::Result<Preview> {
+    let host = host(&loaded.config)?;
+    Ok(control_runtime()?.block_on(preview(loaded, host, PLUGINS)))
+}
+

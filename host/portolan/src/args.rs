@@ -1,0 +1,191 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// DNS and HTTP routing for a cluster, from one catalog, in one binary.
+///
+/// Reads services from Consul and from files, answers DNS for them, routes HTTP to them, and is
+/// extended by WebAssembly plugins.
+#[derive(Clone, Debug, PartialEq, Parser)]
+#[command(name = "portolan", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to do; `run` if absent.
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Use this configuration file.
+    ///
+    /// Without it: the file that PORTOLAN_CONFIG names, else config/config.toml, else
+    /// /etc/portolan/config.toml, else a default within the program, which serves on loopback.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Args {
+    /// What to do.
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or(Command::Run)
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub(crate) enum Command {
+    /// Serve until a signal ends it (the default)
+    ///
+    /// SIGTERM and SIGINT drain: no new connection is accepted, open requests are finished within
+    /// `drain.timeout`, and the exit code is 0. A second one ends at once. SIGHUP reads
+    /// configuration and plugins again. PORTOLAN_LOG takes the place of `log.level`.
+    Run,
+
+    /// Check a configuration and show every problem at its line
+    ///
+    /// Does everything that a start does, but opens no socket. The exit code is 0 if all is well,
+    /// 2 if there are errors.
+    Check,
+
+    /// List the plugins: kind, version, hash, what they import and what they are granted
+    Plugins(Plugins),
+
+    /// Say what a running instance would do with a request, and why
+    ///
+    /// Shows the DNS answer for the host, each router that came into question and why it matches or
+    /// not, the middlewares in order, and the backend. Sends nothing to the backend.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
+}
+
+/// `portolan plugins`
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub(crate) struct Plugins {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `portolan explain`
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub(crate) struct Explain {
+    /// GET, POST, ...
+    #[arg(value_parser = parse_method)]
+    pub(crate) method: http::Method,
+
+    /// With scheme and host, as a browser would be given it.
+    #[arg(value_parser = parse_url)]
+    pub(crate) url: http::Uri,
+
+    /// A header of the request; may be repeated.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
+    pub(crate) headers: Vec<(http::HeaderName, http::HeaderValue)>,
+
+    /// Where the running instance has its admin API; by default, where the configuration says.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin: Option<std::net::SocketAddr>,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  portolan                                        serve with the usual configuration
+  portolan check --config new.toml                before it replaces the old one
+  portolan explain GET http://grafana.local/      who answers this, and why?
+  PORTOLAN_LOG=debug portolan                     explain each request in the log";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  portolan explain GET http://grafana.local/
+  portolan explain POST https://api.local/v1/users -H 'x-canary: yes'
+  portolan explain GET http://grafana.local/ --admin 10.0.0.7:8080";
+
+fn parse_method(text: &str) -> Result<http::Method, String> {
+    // Methods are case-sensitive (RFC 9110, 9.1), but nobody means `get` by `get`.
+    let method = text.to_ascii_uppercase().parse();
+    method.map_err(|error: http::method::InvalidMethod| {
+        format!("{error}: a method is a word such as GET")
+    })
+}
+
+fn parse_url(text: &str) -> Result<http::Uri, String> {
+    let url: http::Uri = text.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    match (url.scheme_str(), url.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(url),
+        _ => Err(format!("scheme and host are needed, as in http://{}", text.trim_matches('/'))),
+    }
+}
+
+fn parse_header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is written `name: value`")?;
+    let name = name.trim().parse().map_err(|error| format!("the name: {error}"))?;
+    let value = value.trim().parse().map_err(|error| format!("the value: {error}"))?;
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, String> {
+        Args::try_parse_from(line.split(' ')).map_err(|error| error.to_string())
+    }
+
+    fn command(line: &str) -> Command {
+        parse(line).unwrap().command()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        <Args as CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_what_happens_when_nothing_is_said() {
+        assert_eq!(command("portolan"), Command::Run);
+        assert_eq!(command("portolan run"), Command::Run);
+    }
+
+    #[test]
+    fn the_file_may_be_named_before_and_after_the_command() {
+        for line in [
+            "portolan --config a.toml",
+            "portolan run --config a.toml",
+            "portolan --config a.toml check",
+            "portolan plugins -c a.toml",
+        ] {
+            assert_eq!(parse(line).unwrap().config, Some("a.toml".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn explain_takes_a_request_apart() {
+        let Command::Explain(explain) =
+            command("portolan explain get http://a.local/x -H x-a:1 --header x-b:2")
+        else {
+            panic!("another command");
+        };
+        assert_eq!(explain.method, http::Method::GET);
+        assert_eq!(explain.url.host(), Some("a.local"));
+        let headers: Vec<_> = explain.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(headers, ["x-a", "x-b"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_advice() {
+        for (line, advice) in [
+            ("portolan explain GET grafana.local", "as in http://grafana.local"),
+            ("portolan explain GET /path", "scheme and host are needed"),
+            ("portolan explain G@T http://a/", "a method is a word such as GET"),
+            ("portolan explain GET http://a/ -H nonsense", "name: value"),
+            ("portolan chekc", "check"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(advice), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the hosts of routers resolve to, unless `dns.edge-addresses` says it.
+//!
+//! The rule: each entrypoint's own address; for one that listens on every address, that from which
+//! this machine reaches others. Loopback addresses are left away as soon as there is another: who
+//! asks from another machine could do nothing with them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// The addresses at which entrypoints bound to `listening` can be reached.
+pub(super) fn default_addresses(listening: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    addresses(listening, primary_address)
+}
+
+fn addresses(
+    listening: impl Iterator<Item = IpAddr>,
+    primary: impl Fn(IpAddr) -> Option<IpAddr>,
+) -> Vec<IpAddr> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    for address in listening {
+        let reachable = if address.is_unspecified() {
+            primary(address).unwrap_or_else(|| loopback_like(address))
+        } else {
+            address
+        };
+        if !found.contains(&reachable) {
+            found.push(reachable);
+        }
+    }
+    if found.iter().any(|address| !address.is_loopback()) {
+        found.retain(|address| !address.is_loopback());
+    }
+    found
+}
+
+/// The address from which this machine would send to another: the routing table knows. Connecting
+/// a UDP socket sends nothing; the targets are for documentation only (RFC 5737, RFC 3849).
+fn primary_address(family: IpAddr) -> Option<IpAddr> {
+    let target: IpAddr = match family {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let socket = UdpSocket::bind((family, 0)).ok()?;
+    socket.connect((target, 53)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
+fn loopback_like(family: IpAddr) -> IpAddr {
+    match family {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// Whether a packet sent to `target` surely arrives at a socket bound to `own`.
+pub(super) fn is_reached_by(own: SocketAddr, target: SocketAddr) -> bool {
+    own.port() == target.port()
+        && own.port() != 0
+        && (own.ip() == target.ip() || own.ip().is_unspecified() && target.ip().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(listening: &[&str], expected: &[&str]) {
+        let parse =
+            |all: &[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let primary = |family: IpAddr| family.is_ipv4().then(|| "10.0.0.7".parse().unwrap());
+        assert_eq!(
+            addresses(parse(listening).into_iter(), primary),
+            parse(expected),
+            "{listening:?}"
+        );
+    }
+
+    #[test]
+    fn the_edge_is_where_entrypoints_can_be_reached() {
+        check(&[], &[]);
+        check(&["127.0.0.1", "127.0.0.1"], &["127.0.0.1"]);
+        check(&["192.168.1.2", "192.168.1.3"], &["192.168.1.2", "192.168.1.3"]);
+        check(&["0.0.0.0", "0.0.0.0"], &["10.0.0.7"]);
+        check(&["127.0.0.1", "0.0.0.0"], &["10.0.0.7"]);
+        check(&["::"], &["::1"]);
+    }
+
+    #[test]
+    fn a_socket_on_every_address_is_reached_over_loopback() {
+        let reached =
+            |own: &str, target: &str| is_reached_by(own.parse().unwrap(), target.parse().unwrap());
+        assert!(reached("127.0.0.1:53", "127.0.0.1:53"));
+        assert!(reached("0.0.0.0:53", "127.0.0.1:53"));
+        assert!(!reached("127.0.0.1:5300", "127.0.0.1:53"));
+        assert!(!reached("127.0.0.1:0", "127.0.0.1:0"));
+        assert!(!reached("0.0.0.0:53", "1.1.1.1:53"));
+    }
+}

@@ -1,0 +1,117 @@
+//! The configuration as the rest of the program uses it: read, checked, nothing left open.
+//!
+//! **Invariant:** paths are absolute, names are unique, no two listeners share an address (unless
+//! its port is 0). What has a default is not an `Option`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+};
+
+use portolan_core::zone::ZoneConfig;
+use serde_json::Value;
+
+pub(crate) use super::schema::{Drain, Plugins};
+use crate::telemetry;
+
+/// Everything that `config.toml` says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    /// The folder of the file; guests' relative paths start here too.
+    pub(crate) base: PathBuf,
+    /// Where the local CA, the last known catalogs and compiled plugins are kept.
+    pub(crate) data_dir: PathBuf,
+    /// Threads that serve; `None`: one per core.
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// In the order of the file.
+    pub(crate) entrypoints: Vec<Entrypoint>,
+    /// The admin API and dashboard; `None` when switched off.
+    pub(crate) admin: Option<Admin>,
+    /// `None` without `[dns]`.
+    pub(crate) dns: Option<Dns>,
+    /// Where plugins are and what each may use.
+    pub(crate) plugins: Plugins,
+    /// In the order of the file.
+    pub(crate) providers: Vec<Provider>,
+    /// `[http]` as written: routers, services and middlewares. Its places are in the report's
+    /// [`Spans`](super::Spans) under `/http`.
+    pub(crate) http: Value,
+    /// What is logged, and how.
+    pub(crate) log: telemetry::Log,
+    /// How we end.
+    pub(crate) drain: Drain,
+}
+
+/// Where dashboard, API and metrics are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Admin {
+    /// Where it listens; port 0 lets the system choose.
+    pub(crate) address: SocketAddr,
+}
+
+/// Where HTTP is spoken.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entrypoint {
+    /// Unique.
+    pub(crate) name: String,
+    /// Where it listens; port 0 lets the system choose.
+    pub(crate) address: SocketAddr,
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// How an entrypoint encrypts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tls {
+    /// Chosen by the name that the client asks for. Other names, and all if there are none, get
+    /// one from the local CA.
+    pub(crate) certificates: Vec<Certificate>,
+}
+
+/// A certificate in two PEM files.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Certificate {
+    /// The chain, leaf first.
+    pub(crate) cert: PathBuf,
+    /// The private key.
+    pub(crate) key: PathBuf,
+}
+
+/// How DNS is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Dns {
+    /// Each is served over UDP and TCP. At least one.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Who is asked for names that are not ours; `None`: the resolvers of the system; empty:
+    /// nobody.
+    pub(crate) upstreams: Option<Vec<SocketAddr>>,
+    /// What the hosts of routers resolve to.
+    pub(crate) edge_addresses: Vec<IpAddr>,
+    /// Of answers for the hosts of routers, in seconds; also what zones have by default.
+    pub(crate) ttl: u32,
+    /// In the order of the file.
+    pub(crate) zones: Vec<ZoneConfig>,
+}
+
+/// A source of facts: one use of a provider plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Provider {
+    /// Unique; the `consul` of `grafana@consul`.
+    pub(crate) name: String,
+    /// The plugin that does the work.
+    pub(crate) plugin: String,
+    /// Handed to the plugin as it is. Its places are under `/providers/<name>/config`.
+    pub(crate) config: Value,
+    /// What the plugin may reach.
+    pub(crate) grants: Grants,
+}
+
+/// What a plugin may reach. Nothing, unless it stands here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Grants {
+    /// Origins: `http://127.0.0.1:8500`, without path or trailing slash.
+    pub(crate) http_client: Vec<String>,
+    /// Files and folders, to be read only.
+    pub(crate) files: Vec<PathBuf>,
+}

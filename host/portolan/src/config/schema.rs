@@ -1,0 +1,203 @@
+//! `config.toml` as it is written: every key, its type, its default.
+//!
+//! To add a key, add its line here, and its comment to `config/config.toml` (a test insists).
+//! What one value cannot tell about itself is checked in `validate.rs`.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde_json::Value as Json;
+use toml::Spanned;
+
+use super::{
+    quantity::ByteSize,
+    read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
+    value::{Ttl, Upstream, Word, read_word},
+};
+use crate::telemetry::Format;
+
+table! {
+    /// The whole file.
+    pub(super) struct File {
+        /// Required; that it is absent is said in `validate`, so that the rest is checked too.
+        data_dir: Option<Option<PathBuf>> = None,
+        /// Default: one per core.
+        threads: Option<NonZeroUsize> = None,
+        /// None by default: no socket is opened that nobody asked for.
+        entrypoints: Named<Entrypoint> = Named(Vec::new()),
+        /// On by default, on loopback: `portolan explain` and the dashboard need it.
+        admin: Switch<Admin> = Switch(Some(Admin::default())),
+        /// Off by default.
+        dns: Switch<Dns> = Switch(None),
+        plugins: Plugins = Plugins::default(),
+        providers: Named<Provider> = Named(Vec::new()),
+        /// Dynamic configuration; the catalog judges it.
+        http: Json = Json::Object(serde_json::Map::new()),
+        log: Log = Log::default(),
+        drain: Drain = Drain::default(),
+    }
+}
+
+table! {
+    /// `[entrypoints.<name>]`
+    pub(super) struct Entrypoint {
+        address: Spanned<SocketAddr>,
+        tls: Switch<Tls> = Switch(None),
+    }
+}
+
+table! {
+    /// `tls = { … }`
+    pub(super) struct Tls {
+        certificates: Vec<Certificate> = Vec::new(),
+    }
+}
+
+table! {
+    /// `{ cert = "…", key = "…" }`
+    pub(super) struct Certificate {
+        cert: Spanned<PathBuf>,
+        key: Spanned<PathBuf>,
+    }
+}
+
+table! {
+    /// `[admin]`: dashboard, API and metrics.
+    pub(super) struct Admin {
+        /// Where it listens.
+        address: Spanned<SocketAddr> = unplaced(loopback(8080)),
+    }
+}
+
+table! {
+    /// `[dns]`
+    pub(super) struct Dns {
+        /// One address or a list.
+        address: OneOrMany<Spanned<SocketAddr>> = OneOrMany(vec![unplaced(loopback(5300))]),
+        /// Default: the resolvers of the system.
+        upstreams: Option<Vec<Spanned<Upstream>>> = None,
+        /// Default: see `edge.rs`.
+        edge_addresses: Option<Vec<IpAddr>> = None,
+        ttl: Ttl = Ttl(5),
+        zones: Named<Zone> = Named(Vec::new()),
+    }
+}
+
+table! {
+    /// `[dns.zones.<origin>]`
+    pub(super) struct Zone {
+        names: Spanned<ZoneKind>,
+        /// Only with `names = "static"`.
+        records: Option<Spanned<Vec<Record>>> = None,
+        /// Default: that of `[dns]`.
+        ttl: Option<Ttl> = None,
+    }
+}
+
+table! {
+    /// `{ name = "…", type = "…", data = "…", ttl = … }`
+    pub(super) struct Record {
+        name: Spanned<String>,
+        r#type: Spanned<String>,
+        data: Spanned<String>,
+        /// Default: that of the zone.
+        ttl: Option<Ttl> = None,
+    }
+}
+
+table! {
+    /// `[plugins]`: where they are, and what one instance of one may use.
+    pub(crate) struct Plugins {
+        /// Files here take the place of the embedded ones of the same name. Need not exist.
+        directory: PathBuf = PathBuf::from("plugins"),
+        /// Linear memory of one instance.
+        memory_limit: ByteSize = ByteSize(64 << 20),
+        /// One call that handles a request. Providers, which wait for their source, have their own.
+        time_limit: Duration = Duration::from_millis(100),
+    }
+}
+
+table! {
+    /// `[providers.<name>]`
+    pub(super) struct Provider {
+        /// Default: the provider's name.
+        plugin: Option<String> = None,
+        config: Json = Json::Object(serde_json::Map::new()),
+        grants: Grants = Grants::default(),
+    }
+}
+
+table! {
+    /// `grants = { … }`
+    pub(super) struct Grants {
+        http_client: Vec<Spanned<String>> = Vec::new(),
+        files: Vec<PathBuf> = Vec::new(),
+    }
+}
+
+table! {
+    /// `[log]`
+    pub(super) struct Log {
+        level: Spanned<String> = unplaced("info".to_owned()),
+        format: Format = Format::Text,
+    }
+}
+
+table! {
+    /// `[drain]`: how we end.
+    pub(crate) struct Drain {
+        /// Open requests have this long to finish; then they are cut.
+        timeout: Duration = Duration::from_secs(30),
+    }
+}
+
+/// What `names` says, before its records are known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ZoneKind {
+    Consul,
+    Services,
+    Routers,
+    Static,
+}
+
+impl Word for ZoneKind {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("consul", Self::Consul),
+        ("services", Self::Services),
+        ("routers", Self::Routers),
+        ("static", Self::Static),
+    ];
+}
+
+impl Read for ZoneKind {
+    const EXPECTED: &'static str = "one of `consul`, `services`, `routers` and `static`";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        read_word(node, reading)
+    }
+}
+
+impl Word for Format {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Read for Format {
+    const EXPECTED: &'static str = "one of `text` and `json`";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        read_word(node, reading)
+    }
+}
+
+/// A default, which stands nowhere in the file.
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
+}

@@ -1,0 +1,214 @@
+//! Schema → [`Config`]: what one value cannot tell about itself.
+//!
+//! **Invariant:** every problem is found, not the first; where two places disagree, both are shown.
+
+use std::{collections::HashMap, net::SocketAddr, ops::Range};
+
+use http::Uri;
+use portolan_core::zone::ZoneConfig;
+use toml::Spanned;
+
+use super::{
+    edge,
+    model::{Admin, Certificate, Config, Dns, Entrypoint, Grants, Provider, Tls},
+    read::Reading,
+    report::Finding,
+    schema, zones,
+};
+use crate::telemetry;
+
+/// Checks the file as a whole. Without findings, the answer is whole.
+pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<Config> {
+    check_listeners(&file, reading);
+    let entrypoints = entrypoints(file.entrypoints.0, reading);
+    let dns = file.dns.0.map(|dns| self::dns(dns, &entrypoints, reading));
+    let providers = file.providers.0.into_iter();
+    let providers = providers.map(|(name, provider)| self::provider(name, provider, reading));
+    let providers = providers.collect();
+    let log = log(file.log, reading);
+    if file.data_dir.is_none() {
+        let hint = "say where state is kept, beside this file for instance: data-dir = \"data\"";
+        reading.add(Finding::whole("`data-dir` is missing").hint(hint));
+    }
+    Some(Config {
+        base: reading.base.to_owned(),
+        data_dir: file.data_dir??,
+        threads: file.threads,
+        entrypoints,
+        admin: file.admin.0.map(|admin| Admin { address: admin.address.into_inner() }),
+        dns,
+        plugins: schema::Plugins {
+            directory: reading.base.join(&file.plugins.directory),
+            ..file.plugins
+        },
+        providers,
+        http: file.http,
+        log,
+        drain: file.drain,
+    })
+}
+
+/// No two listeners may share an address: with SO_REUSEPORT the system would let them, and deal
+/// out connections between them.
+fn check_listeners(file: &schema::File, reading: &mut Reading<'_>) {
+    let entrypoints = file.entrypoints.0.iter();
+    let entrypoints = entrypoints
+        .map(|(name, entry)| (format!("entrypoint `{}`", name.get_ref()), &entry.address));
+    let admin = file.admin.0.iter().map(|admin| ("the admin API".to_owned(), &admin.address));
+    let dns = file.dns.0.iter().flat_map(|dns| &dns.address.0);
+    let dns = dns.map(|address| ("DNS".to_owned(), address));
+
+    let mut taken: HashMap<SocketAddr, (String, Range<usize>)> = HashMap::new();
+    for (listener, address) in entrypoints.chain(admin).chain(dns) {
+        if address.get_ref().port() == 0 {
+            continue;
+        }
+        let Some((first, place)) = taken.get(address.get_ref()) else {
+            taken.insert(*address.get_ref(), (listener, address.span()));
+            continue;
+        };
+        let message = format!("{listener} has the address of {first}");
+        let finding = match (place.is_empty(), address.span().is_empty()) {
+            (false, true) => Finding::error(place.clone(), message)
+                .hint(format!("{listener} is there by default: give one of them another")),
+            (true, _) => Finding::error(address.span(), message)
+                .hint(format!("{first} is there by default: give one of them another")),
+            (false, false) => Finding::error(address.span(), message)
+                .also(place.clone(), format!("{first} is here")),
+        };
+        reading.add(finding);
+    }
+}
+
+fn entrypoints(
+    entries: Vec<(Spanned<String>, schema::Entrypoint)>,
+    reading: &mut Reading<'_>,
+) -> Vec<Entrypoint> {
+    let mut entrypoints = Vec::with_capacity(entries.len());
+    for (name, entry) in entries {
+        check_name("an entrypoint", &name, reading);
+        let tls = entry.tls.0.map(|tls| Tls {
+            certificates: tls
+                .certificates
+                .into_iter()
+                .map(|pair| certificate(pair, reading))
+                .collect(),
+        });
+        let address = entry.address.into_inner();
+        entrypoints.push(Entrypoint { name: name.into_inner(), address, tls });
+    }
+    entrypoints
+}
+
+/// Names go into log lines, metrics and `router@provider`.
+fn check_name(kind: &str, name: &Spanned<String>, reading: &mut Reading<'_>) {
+    let text = name.get_ref();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || !text.chars().all(plain) {
+        let message = format!("{text:?} cannot be the name of {kind}");
+        let finding = Finding::error(name.span(), message);
+        reading.add(finding.hint("letters, digits, `-`, `_` and `.`"));
+    }
+}
+
+fn certificate(pair: schema::Certificate, reading: &mut Reading<'_>) -> Certificate {
+    for path in [&pair.cert, &pair.key] {
+        if let Err(error) = std::fs::File::open(path.get_ref()) {
+            let message = format!("cannot read `{}`", path.get_ref().display());
+            reading.add(Finding::error(path.span(), message).label(error.to_string()));
+        }
+    }
+    Certificate { cert: pair.cert.into_inner(), key: pair.key.into_inner() }
+}
+
+fn dns(dns: schema::Dns, entrypoints: &[Entrypoint], reading: &mut Reading<'_>) -> Dns {
+    let addresses: Vec<_> = dns.address.0.into_iter().map(Spanned::into_inner).collect();
+    for upstream in dns.upstreams.iter().flatten() {
+        if addresses.iter().any(|own| edge::is_reached_by(*own, upstream.get_ref().0)) {
+            let finding = Finding::error(upstream.span(), "this upstream is Portolan itself");
+            reading.add(finding.hint("a question that is not ours would go round in a circle"));
+        }
+    }
+    let ttl = dns.ttl.0;
+    Dns {
+        addresses,
+        upstreams: dns.upstreams.map(|all| all.into_iter().map(|one| one.into_inner().0).collect()),
+        edge_addresses: dns.edge_addresses.unwrap_or_else(|| {
+            edge::default_addresses(entrypoints.iter().map(|entrypoint| entrypoint.address.ip()))
+        }),
+        ttl,
+        zones: zones(dns.zones.0, ttl, reading),
+    }
+}
+
+fn zones(
+    entries: Vec<(Spanned<String>, schema::Zone)>,
+    ttl: u32,
+    reading: &mut Reading<'_>,
+) -> Vec<ZoneConfig> {
+    let mut zones: Vec<ZoneConfig> = Vec::with_capacity(entries.len());
+    let mut places: HashMap<String, Range<usize>> = HashMap::new();
+    for (name, entry) in entries {
+        let Some(zone) = zones::validate(&name, entry, ttl, reading) else { continue };
+        match places.get(&zone.origin) {
+            Some(first) => {
+                let message = format!("zone `{}` is there twice", zone.origin);
+                let finding = Finding::error(name.span(), message);
+                reading.add(finding.also(first.clone(), "first here"));
+            }
+            None => {
+                places.insert(zone.origin.clone(), name.span());
+                zones.push(zone);
+            }
+        }
+    }
+    zones
+}
+
+fn provider(
+    name: Spanned<String>,
+    provider: schema::Provider,
+    reading: &mut Reading<'_>,
+) -> Provider {
+    check_name("a provider", &name, reading);
+    if name.get_ref() == "config" {
+        let message = "`config` is the name of this file among the providers";
+        reading.add(Finding::error(name.span(), message).hint("choose another name"));
+    }
+    let origins = provider.grants.http_client.iter();
+    let http_client = origins.filter_map(|origin| self::origin(origin, reading)).collect();
+    Provider {
+        plugin: provider.plugin.unwrap_or_else(|| name.get_ref().clone()),
+        name: name.into_inner(),
+        config: provider.config,
+        grants: Grants { http_client, files: provider.grants.files },
+    }
+}
+
+/// `http://host:port`: a grant is for a whole origin, so a path in it would promise too much.
+fn origin(text: &Spanned<String>, reading: &mut Reading<'_>) -> Option<String> {
+    let origin = parse_origin(text.get_ref());
+    if origin.is_none() {
+        let finding = Finding::error(text.span(), "a grant of `http-client` must be an origin");
+        reading.add(finding.hint("scheme, host and port, such as \"http://127.0.0.1:8500\""));
+    }
+    origin
+}
+
+fn parse_origin(text: &str) -> Option<String> {
+    let uri: Uri = text.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+    (matches!(uri.path(), "" | "/") && uri.query().is_none())
+        .then(|| format!("{scheme}://{authority}"))
+}
+
+fn log(log: schema::Log, reading: &mut Reading<'_>) -> telemetry::Log {
+    if let Err(message) = telemetry::check_filter(log.level.get_ref()) {
+        let finding = Finding::error(log.level.span(), "`log.level` makes no sense").label(message);
+        let hint = "one of `error`, `warn`, `info`, `debug` and `trace`, \
+                    then more exact ones if need be: \"info,portolan_net=debug\"";
+        reading.add(finding.hint(hint));
+    }
+    telemetry::Log { level: log.level.into_inner(), format: log.format }
+}

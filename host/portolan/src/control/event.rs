@@ -1,0 +1,25 @@
+//! Everything that can change what is served. Closed on purpose.
+
+use std::sync::Arc;
+
+use super::{plugins::Outcome, provider::Report};
+
+/// Everything that can change what is served.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A provider made a step, or could not.
+    Provider {
+        /// The key under `[providers]`.
+        name: Arc<str>,
+        /// Which run of it speaks: one that was replaced is not heard.
+        runner: u64,
+        /// What it says.
+        report: Report,
+    },
+    /// A plugin file was loaded, did not load, or is gone.
+    Plugin(Outcome),
+    /// `config.toml` changed.
+    Config,
+    /// SIGHUP: read everything again.
+    Reload,
+}

@@ -1,0 +1,75 @@
+//! What a configuration would add up to: all that a start does, without a socket, a provider that
+//! runs, or a byte on disk but the cache of compiled code.
+
+use std::sync::Arc;
+
+use portolan_core::{
+    assemble::Assembler, catalog::Source, port::BindError, problem::Problem, snapshot::Snapshot,
+};
+use portolan_wasm::{Host, PluginWatch};
+
+use super::{
+    MAX_PLUGIN, board::Board, candidate, config_source, inputs, plugins::Plugins, sources::Candidate,
+};
+use crate::config::{Loaded, child};
+
+/// What a configuration would add up to.
+pub(crate) struct Preview {
+    /// What would be served, as far as it does not depend on a provider's answers.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Every plugin and provider, and what is wrong with plugins.
+    pub(crate) board: Board,
+    /// What is wrong with providers: JSON Pointer into the configuration, and the problem.
+    pub(crate) provider_problems: Vec<(String, Problem)>,
+}
+
+/// Looks at what a configuration would add up to.
+pub(crate) async fn preview(
+    loaded: &Loaded,
+    host: Host,
+    embedded: &'static [(&'static str, &'static [u8])],
+) -> Preview {
+    let config = &loaded.config;
+    let (_, files) = PluginWatch::open(&config.plugins.directory, MAX_PLUGIN);
+    let plugins = Plugins::load(host, embedded, files).await;
+    let config_source = Arc::new(config_source(config, &loaded.report.source().name));
+    // Providers are named, so that references to them are not taken for mistakes.
+    let providers = config.providers.iter().map(|provider| {
+        let mut source = Source::new(provider.name.as_str(), provider.plugin.as_str());
+        source.synced = true;
+        Arc::new(source)
+    });
+    let sources = std::iter::once(config_source).chain(providers).collect();
+    let snapshot = Assembler::default().assemble(&inputs(config, sources, &plugins));
+    let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
+    let candidates: Vec<_> = candidates.collect();
+    let provider_problems = candidates.iter().flat_map(|candidate| {
+        let place = child("/providers", &candidate.name);
+        wrong(candidate, &place)
+    });
+    Preview {
+        snapshot,
+        provider_problems: provider_problems.collect(),
+        board: Board {
+            providers: candidates.iter().map(Candidate::report).collect(),
+            plugins: plugins.reports(),
+            problems: plugins.problems(),
+            ..Board::empty()
+        },
+    }
+}
+
+fn wrong(candidate: &Candidate, place: &str) -> Vec<(String, Problem)> {
+    let problem = |message: String| Problem::error(&*candidate.name, place, message);
+    match &candidate.provider {
+        Ok(_) => Vec::new(),
+        Err(BindError::Config(fields)) => fields
+            .iter()
+            .map(|field| {
+                let problem = Problem { hint: field.hint.clone(), ..problem(field.message.clone()) };
+                (format!("{place}/config{}", field.path), problem)
+            })
+            .collect(),
+        Err(error) => vec![(place.to_owned(), problem(error.to_string()))],
+    }
+}

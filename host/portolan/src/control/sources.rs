@@ -1,0 +1,331 @@
+//! Every provider: what it reported, how it is, and who runs it.
+//!
+//! **Invariant:** a provider that is started anew (its plugin or its configuration changed) takes
+//! over with its first good step; until then the one before goes on.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use portolan_core::{
+    catalog::{Source, UpdateError},
+    item::{Step, Update},
+    port::{BindError, Provider},
+    problem::Problem,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    board::{ProviderReport, ProviderState},
+    event::Event,
+    provider::{Report, Runner},
+    state::{Keeper, read},
+};
+
+/// Every provider, by its key under `[providers]`.
+#[derive(Debug)]
+pub(super) struct Sources {
+    folder: PathBuf,
+    events: mpsc::Sender<Event>,
+    next_runner: u64,
+    by_name: BTreeMap<Arc<str>, Tenant>,
+}
+
+/// A provider that can be started.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) name: Arc<str>,
+    pub(super) plugin: Arc<str>,
+    /// What the provider points at: changes with its configuration, not with its plugin's code.
+    pub(super) identity: String,
+    /// Changes with anything that wants a new start.
+    pub(super) fingerprint: String,
+    pub(super) grants: Vec<String>,
+    /// The provider, or why it cannot be started.
+    pub(super) provider: Result<Arc<dyn Provider>, BindError>,
+}
+
+#[derive(Debug)]
+struct Tenant {
+    source: Arc<Source>,
+    report: ProviderReport,
+    identity: String,
+    fingerprint: String,
+    cursor: Option<Vec<u8>>,
+    provider: Option<Arc<dyn Provider>>,
+    running: Option<Runner>,
+    /// Started, and not yet heard.
+    coming: Option<Runner>,
+    keeper: Keeper,
+}
+
+impl Sources {
+    /// No provider yet. `folder` is where their states are kept.
+    pub(super) fn new(folder: PathBuf, events: mpsc::Sender<Event>) -> Self {
+        Self { folder, events, next_runner: 0, by_name: BTreeMap::new() }
+    }
+
+    /// What each provider reported.
+    pub(super) fn sources(&self) -> impl Iterator<Item = Arc<Source>> + '_ {
+        self.by_name.values().map(|tenant| tenant.source.clone())
+    }
+
+    /// How each provider is.
+    pub(super) fn reports(&self) -> Vec<ProviderReport> {
+        self.by_name.values().map(|tenant| tenant.report.clone()).collect()
+    }
+
+    /// What is wrong with providers.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let wrong = |tenant: &Tenant| {
+            let report = &tenant.report;
+            let (name, error) = (&*report.name, report.error.clone()?);
+            match report.state {
+                ProviderState::Failed => Some(Problem::error(name, "provider", error)),
+                ProviderState::Stale => {
+                    let message = format!("the last known state is served: {error}");
+                    Some(Problem::warning(name, "provider", message))
+                }
+                // Waiting for a source that was never there is no problem: it may be optional.
+                ProviderState::Waiting | ProviderState::Synced => None,
+            }
+        };
+        self.by_name.values().filter_map(wrong).collect()
+    }
+
+    /// Runs these providers and no others. What did not change goes on as it is.
+    pub(super) fn apply(&mut self, candidates: Vec<Candidate>) {
+        self.by_name.retain(|name, _| candidates.iter().any(|candidate| candidate.name == *name));
+        for candidate in candidates {
+            let known = self.by_name.get(&candidate.name);
+            if known.is_none_or(|tenant| tenant.identity != candidate.identity) {
+                let tenant = self.tenant(&candidate);
+                // One that now points elsewhere goes on with its old state until the first step.
+                if let Some(before) = self.by_name.insert(candidate.name.clone(), tenant) {
+                    self.inherit(&candidate.name, before);
+                }
+            }
+            self.start(candidate);
+        }
+    }
+
+    /// Starts every provider from the beginning: its next state replaces all that is known.
+    pub(super) fn resync(&mut self) {
+        for name in self.by_name.keys().cloned().collect::<Vec<_>>() {
+            self.restart(&name);
+        }
+    }
+
+    /// Takes in what a provider reported. Answers whether anything that is served changed.
+    pub(super) fn take(&mut self, name: &Arc<str>, runner: u64, report: Report) -> bool {
+        let Some(tenant) = self.by_name.get_mut(name) else { return false };
+        if !tenant.hears(runner, &report) {
+            return false;
+        }
+        match report {
+            Report::Step(step) => match tenant.step(step) {
+                Ok(changed) => changed,
+                Err(error) => {
+                    tracing::warn!(provider = %name, %error, "update refused, provider begins anew");
+                    self.restart(name);
+                    false
+                }
+            },
+            Report::Failed(reason) => {
+                tenant.failed(reason);
+                false
+            }
+            Report::GaveUp(reason) => {
+                tracing::error!(provider = %name, error = %reason, "provider gave up");
+                tenant.report.set(ProviderState::Failed);
+                tenant.report.error = Some(reason);
+                false
+            }
+        }
+    }
+
+    /// Ends every provider and writes what is not written yet.
+    pub(super) async fn finish(self) {
+        for tenant in self.by_name.into_values() {
+            drop((tenant.running, tenant.coming));
+            tenant.keeper.finish().await;
+        }
+    }
+
+    /// A provider that has not run, with what was kept of it.
+    fn tenant(&self, candidate: &Candidate) -> Tenant {
+        let Candidate { name, plugin, identity, .. } = candidate;
+        let mut source = Source::new(name.clone(), plugin.clone());
+        let mut report = candidate.report();
+        if let Some(kept) = read(&self.folder, name, identity) {
+            match source.apply(Update::Snapshot(kept.items), Vec::new()) {
+                Ok(_) => {
+                    report.state = ProviderState::Stale;
+                    report.since = kept.saved;
+                    report.last_success = Some(kept.saved);
+                    report.from_disk = true;
+                    report.count(&source);
+                }
+                Err(error) => tracing::warn!(provider = %name, %error, "kept state not used"),
+            }
+        }
+        Tenant {
+            source: Arc::new(source),
+            report,
+            identity: identity.clone(),
+            fingerprint: String::new(),
+            cursor: None,
+            provider: None,
+            running: None,
+            coming: None,
+            keeper: Keeper::start(&self.folder, name, identity.clone()),
+        }
+    }
+
+    /// A provider that points elsewhere now goes on with what it had, unless more is known.
+    fn inherit(&mut self, name: &Arc<str>, before: Tenant) {
+        if let Some(tenant) = self.by_name.get_mut(name)
+            && !tenant.source.synced
+        {
+            tenant.source = before.source;
+            tenant.running = before.running;
+            tenant.report.last_success = before.report.last_success;
+            tenant.report.count(&tenant.source);
+        }
+    }
+
+    fn start(&mut self, candidate: Candidate) {
+        let Some(tenant) = self.by_name.get_mut(&candidate.name) else { return };
+        if tenant.fingerprint == candidate.fingerprint {
+            return;
+        }
+        tenant.fingerprint = candidate.fingerprint;
+        tenant.report.grants = candidate.grants;
+        match candidate.provider {
+            Ok(provider) => {
+                tenant.provider = Some(provider.clone());
+                let cursor = tenant.cursor.clone();
+                tenant.coming =
+                    Some(self.runner(candidate.name, provider, cursor));
+            }
+            // The one before goes on, if there is one.
+            Err(error) => {
+                let reason = error.to_string();
+                tracing::error!(provider = %candidate.name, error = %reason, "provider not started");
+                if tenant.running.is_none() {
+                    tenant.report.set(ProviderState::Failed);
+                }
+                tenant.report.error = Some(reason);
+            }
+        }
+    }
+
+    fn restart(&mut self, name: &Arc<str>) {
+        let Some(tenant) = self.by_name.get_mut(name) else { return };
+        tenant.cursor = None;
+        tenant.running = None;
+        let Some(provider) = tenant.provider.clone() else { return };
+        let runner = self.runner(name.clone(), provider, None);
+        if let Some(tenant) = self.by_name.get_mut(name) {
+            tenant.coming = Some(runner);
+        }
+    }
+
+    fn runner(
+        &mut self,
+        name: Arc<str>,
+        provider: Arc<dyn Provider>,
+        cursor: Option<Vec<u8>>,
+    ) -> Runner {
+        self.next_runner += 1;
+        Runner::start(self.next_runner, name, provider, cursor, self.events.clone())
+    }
+}
+
+impl Candidate {
+    /// A provider that has not reported anything.
+    pub(super) fn report(&self) -> ProviderReport {
+        ProviderReport {
+            name: self.name.clone(),
+            plugin: self.plugin.clone(),
+            state: ProviderState::Waiting,
+            since: SystemTime::now(),
+            last_success: None,
+            last_change: None,
+            from_disk: false,
+            error: None,
+            items: [0; 3],
+            steps: [0; 2],
+            grants: self.grants.clone(),
+        }
+    }
+}
+
+impl Tenant {
+    /// Whether a report counts. The first good step of a runner that was started makes it the one
+    /// that runs.
+    fn hears(&mut self, runner: u64, report: &Report) -> bool {
+        let is = |known: &Option<Runner>| known.as_ref().is_some_and(|known| known.id == runner);
+        if is(&self.coming) && matches!(report, Report::Step(_)) {
+            self.running = self.coming.take();
+        }
+        is(&self.running) || is(&self.coming) && self.running.is_none()
+    }
+
+    fn step(&mut self, step: Step) -> Result<bool, UpdateError> {
+        let Step { update, cursor, notices, .. } = step;
+        let changed = Arc::make_mut(&mut self.source).apply(update, notices)?;
+        self.cursor = Some(cursor);
+        let now = SystemTime::now();
+        if self.report.state != ProviderState::Synced {
+            tracing::info!(provider = %self.report.name, "provider synced");
+        }
+        self.report.set(ProviderState::Synced);
+        self.report.from_disk = false;
+        self.report.error = None;
+        self.report.last_success = Some(now);
+        self.report.steps[0] += 1;
+        if changed {
+            self.report.last_change = Some(now);
+            self.report.count(&self.source);
+            self.keeper.keep(self.source.clone());
+        }
+        Ok(changed)
+    }
+
+    fn failed(&mut self, reason: String) {
+        let report = &mut self.report;
+        let first = report.error.as_deref() != Some(&reason);
+        match report.state {
+            // Said once: a source that is away says the same every two seconds.
+            ProviderState::Synced => {
+                tracing::warn!(provider = %report.name, error = %reason, "last known state served");
+            }
+            _ if first => {
+                tracing::info!(provider = %report.name, reason = %reason, "provider waits");
+            }
+            _ => tracing::debug!(provider = %report.name, reason = %reason, "provider waits"),
+        }
+        let known = self.source.synced;
+        report.set(if known { ProviderState::Stale } else { ProviderState::Waiting });
+        report.error = Some(reason);
+        report.steps[0] += 1;
+        report.steps[1] += 1;
+    }
+}
+
+impl ProviderReport {
+    fn set(&mut self, state: ProviderState) {
+        if self.state != state {
+            self.state = state;
+            self.since = SystemTime::now();
+        }
+    }
+
+    fn count(&mut self, source: &Source) {
+        self.items = [source.nodes.len(), source.instances.len(), source.fragments.len()];
+    }
+}

@@ -1,0 +1,265 @@
+//! The last known state of each provider, kept in `data-dir` so that a restart while the source is
+//! away begins where it ended.
+//!
+//! **Invariant:** a file is replaced whole or not at all, and one that cannot be read is as good
+//! as none. Files are keyed by what they came from, so a provider that now points elsewhere never
+//! begins with another's state.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use portolan_core::{
+    catalog::Source,
+    item::{Declaration, Fragment, Health, Instance, Item, Node},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::{sync::watch, task};
+
+/// Changes when what is written changes: an older file is then as good as none.
+const FORMAT: u32 = 1;
+/// A burst of changes is written once.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// What was kept of a provider.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// When it was written.
+    pub(super) saved: SystemTime,
+    /// Everything that the provider had.
+    pub(super) items: Vec<Item>,
+}
+
+/// Writes a provider's state whenever it changes, off the control loop.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    latest: watch::Sender<Option<Arc<Source>>>,
+    task: task::JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Keeps the state of a provider in `folder`. `identity` says what the provider points at.
+    pub(super) fn start(folder: &Path, provider: &str, identity: String) -> Self {
+        let path = path(folder, provider);
+        let (latest, mut changes) = watch::channel::<Option<Arc<Source>>>(None);
+        let task = task::spawn(async move {
+            // Ends when the sender is dropped, after what it sent last was written.
+            while changes.changed().await.is_ok() {
+                tokio::select! {
+                    () = tokio::time::sleep(SETTLE) => (),
+                    // Closing while we settle: write at once.
+                    () = closed(&mut changes) => (),
+                }
+                let Some(source) = changes.borrow_and_update().clone() else { continue };
+                let (path, identity) = (path.clone(), identity.clone());
+                let written = task::spawn_blocking(move || write(&path, &identity, &source)).await;
+                if let Ok(Err(error)) = written {
+                    tracing::warn!(%error, "state not kept");
+                }
+            }
+        });
+        Self { latest, task }
+    }
+
+    /// This is the state now.
+    pub(super) fn keep(&self, source: Arc<Source>) {
+        self.latest.send_replace(Some(source));
+    }
+
+    /// Writes what is not written yet.
+    pub(super) async fn finish(self) {
+        drop(self.latest);
+        if let Err(error) = self.task.await {
+            tracing::warn!(%error, "state not kept");
+        }
+    }
+}
+
+/// Returns when the sender is gone.
+async fn closed(changes: &mut watch::Receiver<Option<Arc<Source>>>) {
+    while changes.changed().await.is_ok() {}
+}
+
+/// Reads what was kept of a provider that points at the same source.
+pub(super) fn read(folder: &Path, provider: &str, identity: &str) -> Option<Kept> {
+    let path = path(folder, provider);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "kept state not read");
+            return None;
+        }
+    };
+    match serde_json::from_slice::<File>(&bytes) {
+        Ok(file) if file.format == FORMAT && file.identity == identity => Some(Kept {
+            saved: SystemTime::UNIX_EPOCH + Duration::from_millis(file.saved),
+            items: file.items.into_iter().map(Item::from).collect(),
+        }),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "kept state not read");
+            None
+        }
+    }
+}
+
+/// Provider names are table keys: anything may stand in them, a file name may hold less.
+fn path(folder: &Path, provider: &str) -> PathBuf {
+    let safe: String = provider
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
+        .take(64)
+        .collect();
+    let digest = blake3::hash(provider.as_bytes()).to_hex();
+    folder.join(format!("{safe}-{}.json", &digest.as_str().get(..8).unwrap_or_default()))
+}
+
+fn write(path: &Path, identity: &str, source: &Source) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let file = File {
+        format: FORMAT,
+        saved: now.as_millis().try_into().unwrap_or(u64::MAX),
+        identity: identity.to_owned(),
+        items: source.items().iter().map(KeptItem::from).collect(),
+    };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let draft = path.with_extension("json.tmp");
+    fs::write(&draft, serde_json::to_vec(&file)?)?;
+    fs::rename(&draft, path)
+}
+
+/// The file as it is written.
+#[derive(Deserialize, Serialize)]
+struct File {
+    format: u32,
+    /// Unix milliseconds.
+    saved: u64,
+    identity: String,
+    items: Vec<KeptItem>,
+}
+
+/// Core types are not serialised: the file has its own shapes, so that it stays readable when
+/// they change.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum KeptItem {
+    Node(KeptNode),
+    Instance(Box<KeptInstance>),
+    Fragment { origin: String, config: Value },
+}
+
+#[derive(Deserialize, Serialize)]
+struct KeptNode {
+    name: String,
+    address: String,
+    datacenter: String,
+    meta: Vec<(String, String)>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct KeptInstance {
+    id: String,
+    service: String,
+    node: String,
+    datacenter: String,
+    address: String,
+    port: u16,
+    weights: (u32, u32),
+    health: String,
+    tags: Vec<String>,
+    meta: Vec<(String, String)>,
+    version: u64,
+    /// Path, value, origin.
+    declares: Vec<(String, String, String)>,
+}
+
+impl From<&Item> for KeptItem {
+    fn from(item: &Item) -> Self {
+        match item {
+            Item::Node(node) => Self::Node(KeptNode {
+                name: node.name.clone(),
+                address: node.address.clone(),
+                datacenter: node.datacenter.clone(),
+                meta: node.meta.clone(),
+            }),
+            Item::Instance(instance) => Self::Instance(Box::new(KeptInstance::from(&**instance))),
+            Item::Fragment(fragment) => Self::Fragment {
+                origin: fragment.origin.clone(),
+                config: fragment.config.clone(),
+            },
+        }
+    }
+}
+
+impl From<&Instance> for KeptInstance {
+    fn from(instance: &Instance) -> Self {
+        let Instance { id, service, node, datacenter, address, port, .. } = instance.clone();
+        let declares = instance.declares.iter();
+        Self {
+            id,
+            service,
+            node,
+            datacenter,
+            address,
+            port,
+            weights: (instance.weight_passing, instance.weight_warning),
+            health: instance.health.as_str().to_owned(),
+            tags: instance.tags.clone(),
+            meta: instance.meta.clone(),
+            version: instance.version,
+            declares: declares
+                .map(|d| (d.path.clone(), d.value.clone(), d.origin.clone()))
+                .collect(),
+        }
+    }
+}
+
+impl From<KeptItem> for Item {
+    fn from(item: KeptItem) -> Self {
+        match item {
+            KeptItem::Node(KeptNode { name, address, datacenter, meta }) => {
+                Self::Node(Arc::new(Node { name, address, datacenter, meta }))
+            }
+            KeptItem::Instance(instance) => Self::Instance(Arc::new((*instance).into())),
+            KeptItem::Fragment { origin, config } => {
+                Self::Fragment(Arc::new(Fragment { origin, config }))
+            }
+        }
+    }
+}
+
+impl From<KeptInstance> for Instance {
+    fn from(kept: KeptInstance) -> Self {
+        let declares = kept.declares.into_iter();
+        Self {
+            id: kept.id,
+            service: kept.service,
+            node: kept.node,
+            datacenter: kept.datacenter,
+            address: kept.address,
+            port: kept.port,
+            weight_passing: kept.weights.0,
+            weight_warning: kept.weights.1,
+            health: match kept.health.as_str() {
+                "passing" => Health::Passing,
+                "warning" => Health::Warning,
+                "maintenance" => Health::Maintenance,
+                _ => Health::Critical,
+            },
+            tags: kept.tags,
+            meta: kept.meta,
+            version: kept.version,
+            declares: declares
+                .map(|(path, value, origin)| Declaration { path, value, origin })
+                .collect(),
+        }
+    }
+}

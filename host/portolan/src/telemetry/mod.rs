@@ -1,0 +1,11 @@
+//! What the process says: log lines on stderr, the greeting, and figures for Prometheus.
+//!
+//! **Invariant:** stdout is never written here; it belongs to the answer of a command.
+
+mod greeting;
+pub(crate) mod metrics;
+pub(crate) mod process;
+mod subscriber;
+
+pub(crate) use greeting::{Bound, Protocol, greeting, listening};
+pub(crate) use subscriber::{Format, Log, Telemetry, check_filter};

@@ -1,0 +1,63 @@
+//! The admin API: Traefik's shapes, and ours beside them.
+
+use crate::support::{Config, Portolan};
+
+const CONFIG: &str = "[http.routers.r]\nrule = \"Host(`a.local`)\"\nmiddlewares = [\"whoami\"]\n\
+    [http.middlewares.whoami.whoami]\n\
+    [http.services.idle.load-balancer]\nservers = [{ url = \"http://127.0.0.1:9\" }]\n";
+
+#[tokio::test]
+async fn tools_made_for_traefik_find_what_they_look_for() {
+    let config = Config::new(CONFIG);
+    let portolan = Portolan::start(&config);
+    let overview = portolan.api("/api/overview").await;
+    assert_eq!(overview["http"]["routers"]["total"], 1, "{overview:#}");
+    let routers = portolan.api("/api/http/routers").await;
+    assert_eq!(routers[0]["name"], "r@config", "{routers:#}");
+    assert_eq!(routers[0]["status"], "enabled", "{routers:#}");
+    assert_eq!(routers[0]["rule"], "Host(`a.local`)", "{routers:#}");
+    let router = portolan.api("/api/http/routers/r@config").await;
+    assert_eq!(router["name"], "r@config");
+    let services = portolan.api("/api/http/services").await;
+    assert_eq!(services[0]["serverStatus"]["http://127.0.0.1:9"], "UP", "{services:#}");
+    let raw = portolan.api("/api/rawdata").await;
+    assert!(raw["routers"]["r@config"].is_object(), "{raw:#}");
+    assert!(portolan.api("/api/version").await["Version"].is_string());
+    assert_eq!(portolan.admin().get("localhost", "/ping").await.body.trim(), "OK");
+    assert_eq!(portolan.admin().get("localhost", "/api/http/routers/x@y").await.status, 404);
+}
+
+#[tokio::test]
+async fn explain_tells_who_answers_and_why() {
+    let config = Config::new(CONFIG);
+    let portolan = Portolan::start(&config);
+    let path = "/api/explain?method=GET&url=http%3A%2F%2Fa.local%2Fx";
+    let text = portolan.api(path).await.to_string();
+    for word in ["r@config", "whoami@config", "127.0.0.9"] {
+        assert!(text.contains(word), "{text}");
+    }
+    let miss =
+        portolan.api("/api/explain?method=GET&url=http%3A%2F%2Fb.local%2F").await.to_string();
+    assert!(miss.contains("r@config"), "the near miss is not shown: {miss}");
+}
+
+#[tokio::test]
+async fn metrics_are_there_for_prometheus() {
+    let config = Config::new(CONFIG);
+    let portolan = Portolan::start(&config);
+    assert_eq!(portolan.http().get("a.local", "/").await.status, 200);
+    let metrics = portolan.admin().get("localhost", "/metrics").await;
+    for name in
+        ["portolan_build_info", "portolan_plugin_calls_total", "traefik_config_reloads_total"]
+    {
+        assert!(metrics.body.contains(name), "no {name} in {}", metrics.body);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_name_may_not_read_it() {
+    let config = Config::new(CONFIG);
+    let portolan = Portolan::start(&config);
+    let answer = portolan.admin().get("rebound.example", "/api/rawdata").await;
+    assert!(answer.status.is_client_error(), "{answer:?}");
+}

@@ -1,0 +1,34 @@
+//! SIGTERM: no new connections, what is open is finished, exit code 0.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::support::{Config, Portolan, eventually};
+
+#[tokio::test]
+async fn what_is_open_is_finished() {
+    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = Config::new(&format!(
+        "[http.routers.r]\nrule = \"PathPrefix(`/`)\"\nservice = \"b\"\n\
+         [http.services.b.load-balancer]\nservers = [{{ url = \"http://{}\" }}]\n",
+        backend.local_addr().unwrap()
+    ));
+    let portolan = Portolan::start(&config);
+    let mut client = TcpStream::connect(portolan.address("web")).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    // The request is with the backend when the signal comes.
+    let (mut at_backend, _) = backend.accept().await.unwrap();
+    let mut head = [0; 1024];
+    assert!(at_backend.read(&mut head).await.unwrap() > 0);
+    let http = portolan.http();
+    portolan.signal("-TERM");
+    eventually(|| http.try_get("a", "/"), Option::is_none).await;
+    at_backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+    let (status, log) = tokio::task::spawn_blocking(|| portolan.wait()).await.unwrap();
+    assert!(status.success(), "{log}");
+}

@@ -1,0 +1,69 @@
+//! What the first start says is true: the three things to try work.
+
+use hickory_proto::{op::ResponseCode, rr::RecordType};
+
+use crate::support::{Config, Portolan, repository};
+
+/// The configuration of the repository, on free ports.
+fn shipped() -> Config {
+    let text = std::fs::read_to_string(repository("config/config.toml")).unwrap();
+    let mut free = String::new();
+    for line in text.lines() {
+        let line = match line.strip_prefix("address = \"127.0.0.1:") {
+            Some(_) => "address = \"127.0.0.1:0\"",
+            None => line,
+        };
+        free.push_str(line);
+        free.push('\n');
+    }
+    Config::exactly(&free)
+}
+
+#[tokio::test]
+async fn the_three_things_to_try_work() {
+    let config = shipped();
+    let portolan = Portolan::start(&config);
+    let log = portolan.log();
+    for thing in
+        ["curl -H 'Host: whoami.local'", "dig @127.0.0.1", "whoami.local", "http://127.0.0.1:"]
+    {
+        assert!(log.contains(thing), "the first start does not name {thing}:\n{log}");
+    }
+
+    let answer = portolan.http().get("whoami.local", "/").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("x-served-by"), "portolan");
+    assert!(answer.body.contains("Host: whoami.local"), "{}", answer.body);
+
+    let reply = portolan.dns().a("whoami.local").await;
+    assert!(reply.is(&["127.0.0.1"]), "{reply:?}");
+
+    let page = portolan.admin().get("127.0.0.1", "/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("<!doctype html>"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn without_a_consul_everything_else_works_and_its_names_are_not_denied() {
+    let config = shipped();
+    let portolan = Portolan::start(&config);
+    let reply = portolan.dns().ask("prometheus.service.consul", RecordType::A).await;
+    // Denying a name that may exist would be remembered by whoever asked.
+    assert_eq!(reply.code, ResponseCode::ServFail, "{reply:?}");
+    assert_eq!(portolan.http().get("unknown.local", "/").await.status, 404);
+    // It waits quietly: nothing at `warn` or above.
+    let log = portolan.log();
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+}
+
+#[tokio::test]
+async fn all_plugins_fit_into_80_megabytes() {
+    let config = shipped();
+    let portolan = Portolan::start(&config);
+    let plugins = portolan.api("/api/plugins").await;
+    assert!(plugins.as_array().unwrap().len() >= 11, "{plugins:#}");
+    // A debug build is larger than a release build, its code is part of what is resident.
+    let resident = portolan.resident();
+    let limit = if cfg!(debug_assertions) { 160 } else { 80 };
+    assert!(resident < limit * 1024 * 1024, "{} MB", resident / 1024 / 1024);
+}

@@ -1,0 +1,14 @@
+//! What Portolan promises, proved with the real binary, a real Consul and real sockets.
+
+mod support;
+
+mod admin_api;
+mod command_line;
+mod config_reload;
+mod consul_catalog;
+mod drain;
+mod file_catalog;
+mod first_start;
+mod middlewares;
+mod plugin_reload;
+mod tls;

@@ -1,0 +1,86 @@
+//! The middlewares that come with Portolan, from tables and from tags.
+
+use crate::support::{Backend, Client, Config, Portolan, request_with};
+
+async fn start(backend: &Backend, chain: &str, tables: &str) -> (Config, Portolan, Client) {
+    let config = Config::new(&format!(
+        "[http.routers.r]\nrule = \"PathPrefix(`/`)\"\nservice = \"b\"\nmiddlewares = {chain}\n\
+         [http.services.b.load-balancer]\nservers = [{{ url = \"{}\" }}]\n{tables}",
+        backend.url()
+    ));
+    let portolan = Portolan::start(&config);
+    let client = portolan.http();
+    (config, portolan, client)
+}
+
+#[tokio::test]
+async fn planned_middlewares_change_what_is_sent_on() {
+    let backend = Backend::start("b").await;
+    let (_config, _portolan, client) = start(
+        &backend,
+        "[\"strip\", \"add\", \"headers\"]",
+        "[http.middlewares.strip.strip-prefix]\nprefixes = [\"/api\"]\n\
+         [http.middlewares.add.add-prefix]\nprefix = \"/v1\"\n\
+         [http.middlewares.headers.headers]\n\
+         custom-request-headers = { x-to-backend = \"yes\", x-secret = \"\" }\n\
+         custom-response-headers = { x-to-client = \"yes\", x-backend = \"\" }\n",
+    )
+    .await;
+    let answer = client.send(request_with("a", "x-secret", "1")).await.unwrap();
+    assert!(!answer.body.contains("x-secret"), "{answer:?}");
+    let answer = client.get("a", "/api/users?x=1").await;
+    assert!(answer.body.starts_with("b\nGET /v1/users?x=1\n"), "{answer:?}");
+    assert!(answer.body.contains("x-to-backend: yes"), "{answer:?}");
+    assert!(answer.body.contains("x-forwarded-prefix: /api"), "{answer:?}");
+    assert_eq!(answer.header("x-to-client"), "yes");
+    assert_eq!(answer.header("x-backend"), "");
+}
+
+#[tokio::test]
+async fn a_redirect_and_an_allow_list_answer_by_themselves() {
+    let backend = Backend::start("b").await;
+    let (_config, _portolan, client) = start(
+        &backend,
+        "[\"https\"]",
+        "[http.middlewares.https.redirect-scheme]\nscheme = \"https\"\npermanent = true\n",
+    )
+    .await;
+    let answer = client.get("a.local:8000", "/x?y=z").await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (301, "https://a.local/x?y=z"));
+
+    let (_config, _portolan, client) = start(
+        &backend,
+        "[\"list\"]",
+        "[http.middlewares.list.ip-allow-list]\nsource-range = [\"10.0.0.0/8\"]\n",
+    )
+    .await;
+    assert_eq!(client.get("a", "/").await.status, 403);
+    assert_eq!(backend.requests(), 0);
+}
+
+#[tokio::test]
+async fn basic_auth_asks_and_request_id_repeats() {
+    let backend = Backend::start("b").await;
+    let (_config, _portolan, client) = start(
+        &backend,
+        "[\"id\", \"auth\"]",
+        // htpasswd -nbs captain ahoy
+        "[http.middlewares.id.request-id]\n\
+         [http.middlewares.auth.basic-auth]\nusers = [\"captain:{SHA}Ux2S7/sPEf7aTPATUp4sQ5bAxb4=\"]\n",
+    )
+    .await;
+    let answer = client.get("a", "/").await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.header("www-authenticate").starts_with("Basic realm="), "{answer:?}");
+    assert!(!answer.header("x-request-id").is_empty());
+    let wrong = request_with("a", "authorization", "Basic Y2FwdGFpbjp3cm9uZw==");
+    assert_eq!(client.send(wrong).await.unwrap().status, 401);
+    // captain:ahoy
+    let right = request_with("a", "authorization", "Basic Y2FwdGFpbjphaG95");
+    let answer = client.send(right).await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let id = answer.header("x-request-id");
+    assert!(answer.body.contains(&format!("x-request-id: {id}")), "{answer:?}");
+    let given = request_with("a", "x-request-id", "from-the-client");
+    assert_eq!(client.send(given).await.unwrap().header("x-request-id"), "from-the-client");
+}

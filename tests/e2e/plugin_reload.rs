@@ -1,0 +1,130 @@
+//! A plugin is dropped in, replaced, broken, deleted: not one request suffers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+};
+
+use crate::support::{Config, Portolan, eventually, guest};
+
+const ROUTER: &str = "[http.routers.hello]\nrule = \"Host(`hello.local`)\"\n\
+    middlewares = [\"hello\", \"whoami\"]\n\
+    [http.middlewares.whoami.whoami]\n[http.middlewares.hello.hello-header]\n";
+
+async fn hello(portolan: &Portolan) -> String {
+    portolan.http().get("hello.local", "/").await.header("x-hello").to_owned()
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_dropped_in_is_in_use() {
+    let config = Config::new("");
+    let portolan = Portolan::start(&config);
+    config.install("hello-header", &guest("hello-header-v1"));
+    config.change(ROUTER);
+    eventually(|| hello(&portolan), |value| value == "1").await;
+}
+
+#[tokio::test]
+async fn the_order_does_not_matter_and_until_it_is_there_nothing_is_let_through() {
+    let config = Config::new(ROUTER);
+    let portolan = Portolan::start(&config);
+    assert_eq!(portolan.http().get("hello.local", "/").await.status, 503);
+    let problems = portolan.api("/api/problems").await.to_string();
+    assert!(problems.contains("there is no middleware plugin `hello-header`"), "{problems}");
+    config.install("hello-header", &guest("hello-header-v1"));
+    eventually(|| hello(&portolan), |value| value == "1").await;
+}
+
+#[tokio::test]
+async fn replacing_a_plugin_under_load_fails_no_request() {
+    let config = Config::new(ROUTER);
+    config.install("hello-header", &guest("hello-header-v1"));
+    let portolan = Portolan::start(&config);
+    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, stop, served) = (portolan.http(), stop.clone(), served.clone());
+            tokio::spawn(async move {
+                while !stop.load(SeqCst) {
+                    let answer = client.get("hello.local", "/").await;
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    assert!(["1", "2"].contains(&answer.header("x-hello")), "{answer:?}");
+                    served.fetch_add(1, SeqCst);
+                }
+            })
+        })
+        .collect();
+    for version in ["2", "1", "2"] {
+        config.install("hello-header", &guest(&format!("hello-header-v{version}")));
+        eventually(|| hello(&portolan), |value| value == version).await;
+    }
+    stop.store(true, SeqCst);
+    for task in load {
+        task.await.unwrap();
+    }
+    assert!(served.load(SeqCst) > 10);
+}
+
+#[tokio::test]
+async fn a_bad_replacement_leaves_the_old_one_serving_and_says_why() {
+    let config = Config::new(ROUTER);
+    config.install("hello-header", &guest("hello-header-v1"));
+    let portolan = Portolan::start(&config);
+    eventually(|| hello(&portolan), |value| value == "1").await;
+    let garbage = b"this is no plugin".to_vec();
+    let truncated = guest("hello-header-v2")[..2000].to_vec();
+    let bad = [
+        (garbage, "not a WebAssembly"),
+        (truncated, "hello-header"),
+        (guest("traps-in-describe"), "describe"),
+        (guest("other-version"), "0.9.0"),
+    ];
+    for (bytes, reason) in bad {
+        config.install("hello-header", &bytes);
+        let plugins = eventually(
+            || portolan.api("/api/plugins"),
+            |plugins| {
+                let all = plugins.as_array().unwrap();
+                let plugin = all.iter().find(|plugin| plugin["name"] == "hello-header");
+                plugin.is_some_and(|plugin| {
+                    plugin["error"].as_str().is_some_and(|error| error.contains(reason))
+                })
+            },
+        )
+        .await;
+        assert_eq!(hello(&portolan).await, "1", "{plugins:#}");
+        assert!(portolan.log().contains(reason), "the log does not say {reason}");
+    }
+    // Deleted while it is used: it goes on.
+    config.uninstall("hello-header");
+    eventually(
+        || async { portolan.api("/api/plugins").await.to_string() },
+        |plugins| plugins.contains("\"state\":\"deleted\""),
+    )
+    .await;
+    assert_eq!(hello(&portolan).await, "1");
+}
+
+#[tokio::test]
+async fn a_trap_costs_one_call_and_the_policy_decides() {
+    let config = Config::new(
+        "[http.routers.closed]\nrule = \"Host(`closed.local`)\"\nmiddlewares = [\"closed\", \"whoami\"]\n\
+         [http.routers.open]\nrule = \"Host(`open.local`)\"\nmiddlewares = [\"open\", \"whoami\"]\n\
+         [http.middlewares.whoami.whoami]\n\
+         [http.middlewares.closed.traps-on-request]\n\
+         [http.middlewares.open]\non-failure = \"open\"\n[http.middlewares.open.traps-on-request]\n",
+    );
+    config.install("traps-on-request", &guest("traps-on-request"));
+    let portolan = Portolan::start(&config);
+    let trapping = |host: &'static str| {
+        let client = portolan.http();
+        async move {
+            let request = crate::support::request_with(host, "x-trap", "1");
+            client.send(request).await.unwrap()
+        }
+    };
+    assert_eq!(portolan.http().get("closed.local", "/").await.status, 200);
+    assert_eq!(trapping("closed.local").await.status, 503);
+    assert_eq!(trapping("open.local").await.status, 200);
+    assert_eq!(portolan.http().get("closed.local", "/").await.status, 200);
+}

@@ -1,0 +1,100 @@
+//! An HTTP client that says what it sends and sees what comes, over a real socket.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, rustls};
+
+/// A response, read to its end.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The first value of a header; empty when there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {} {:?}", self.status, self.body))
+    }
+}
+
+/// Sends requests to one address, each on a connection of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client(pub(crate) SocketAddr);
+
+impl Client {
+    /// `GET path` with a `Host`.
+    pub(crate) async fn get(self, host: &str, path: &str) -> Answer {
+        self.send(request(Method::GET, host, path).body(Full::default()).unwrap()).await.unwrap()
+    }
+
+    /// The same; `None` when no answer came.
+    pub(crate) async fn try_get(self, host: &str, path: &str) -> Option<Answer> {
+        self.send(request(Method::GET, host, path).body(Full::default()).unwrap()).await.ok()
+    }
+
+    pub(crate) async fn send(self, request: Request<Full<Bytes>>) -> Result<Answer, BoxError> {
+        exchange(TcpStream::connect(self.0).await?, request).await
+    }
+
+    /// `GET path` over TLS; the certificate must come from this authority and fit the name.
+    pub(crate) async fn get_tls(
+        self,
+        authority: &[rustls::pki_types::CertificateDer<'static>],
+        host: &str,
+        path: &str,
+    ) -> Result<Answer, BoxError> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(authority.iter().cloned());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = rustls::pki_types::ServerName::try_from(host.to_owned())?;
+        let stream = TcpStream::connect(self.0).await?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        exchange(stream, request(Method::GET, host, path).body(Full::default())?).await
+    }
+}
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request with a `Host`.
+pub(crate) fn request(method: Method, host: &str, path: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(path).header("host", host)
+}
+
+/// `GET /` with one header more.
+pub(crate) fn request_with(host: &str, name: &str, value: &str) -> Request<Full<Bytes>> {
+    request(Method::GET, host, "/").header(name, value).body(Full::default()).unwrap()
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    drop(sender);
+    driver.abort();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Answer { status: head.status, headers: head.headers, body })
+}

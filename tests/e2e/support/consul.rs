@@ -1,0 +1,157 @@
+//! A real Consul agent in dev mode, on ports of its own.
+//!
+//! It is taken from `CONSUL`, else from `PATH`, else fetched once from Debian bullseye, whose
+//! package runs from any folder (bookworm has none).
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use bytes::Bytes;
+use http::Method;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use super::{Client, client::request, eventually, store};
+
+/// A Consul agent; it ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Consul {
+    process: Child,
+    ports: [u16; 5],
+    pub(crate) address: SocketAddr,
+}
+
+impl Drop for Consul {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A service instance to register.
+#[derive(Clone, Debug)]
+pub(crate) struct Registration<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) address: SocketAddr,
+    pub(crate) tags: &'a [&'a str],
+}
+
+impl Consul {
+    /// Starts an agent and waits until it has a leader.
+    pub(crate) async fn start() -> Self {
+        Self::start_on(free_ports()).await
+    }
+
+    /// Ends the agent; [`Stopped::start`] starts a new one on the same ports.
+    pub(crate) fn stop(self) -> Stopped {
+        Stopped(self.ports)
+    }
+
+    async fn start_on(ports: [u16; 5]) -> Self {
+        let [http, server, lan, wan, dns] = ports.map(|port| port.to_string());
+        let process = Command::new(binary())
+            .args(["agent", "-dev", "-bind=127.0.0.1", "-log-level=err", "-node=harbour"])
+            .args(["-http-port", &http, "-server-port", &server, "-dns-port", &dns])
+            .args(["-serf-lan-port", &lan, "-serf-wan-port", &wan])
+            .args(["-hcl", "ports { grpc = -1 }"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], ports[0]));
+        let consul = Self { process, ports, address };
+        eventually(
+            || async { consul.client().try_get("consul", "/v1/catalog/nodes").await },
+            |answer| answer.as_ref().is_some_and(|answer| answer.body.contains("harbour")),
+        )
+        .await;
+        consul
+    }
+
+    fn client(&self) -> Client {
+        Client(self.address)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) async fn register(&self, registration: &Registration<'_>) {
+        let Registration { id, service, address, tags } = registration;
+        let body = json!({
+            "ID": id, "Name": service, "Address": address.ip().to_string(), "Port": address.port(),
+            "Tags": tags,
+        });
+        self.put("/v1/agent/service/register", &body).await;
+    }
+
+    pub(crate) async fn deregister(&self, id: &str) {
+        self.put(&format!("/v1/agent/service/deregister/{id}"), &Value::Null).await;
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) {
+        let body = Full::new(Bytes::from(body.to_string()));
+        let request = request(Method::PUT, "consul", path).body(body).unwrap();
+        let answer = self.client().send(request).await.unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    }
+}
+
+/// The ports of an agent that was stopped.
+#[derive(Debug)]
+pub(crate) struct Stopped([u16; 5]);
+
+impl Stopped {
+    /// A new agent on the same ports; it knows nothing of what the old one knew.
+    pub(crate) async fn start(self) -> Consul {
+        Consul::start_on(self.0).await
+    }
+}
+
+/// Five ports that nobody uses now.
+fn free_ports() -> [u16; 5] {
+    let listeners = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let runs = |path: &Path| {
+            let version = Command::new(path).arg("version").stdout(Stdio::null()).status();
+            version.is_ok_and(|status| status.success())
+        };
+        if let Some(path) = std::env::var_os("CONSUL") {
+            return path.into();
+        }
+        let fetched = store("consul").join("usr/bin/consul");
+        let candidates = [PathBuf::from("consul"), fetched.clone()];
+        if let Some(found) = candidates.into_iter().find(|path| runs(path)) {
+            return found;
+        }
+        let script = Command::new("sh").args(["-euc", FETCH]).arg("fetch").arg(store("consul"));
+        let status = script.stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let help = "no Consul: put one on PATH, or name one in CONSUL=/path/to/consul";
+        assert!(status.is_ok_and(|status| status.success()) && runs(&fetched), "{help}");
+        fetched
+    })
+}
+
+/// Takes the package without touching the machine's own sources, and without root.
+const FETCH: &str = r#"
+cd "$1"
+mkdir -p lists/partial cache/archives/partial
+awk 'BEGIN{RS="";ORS="\n\n"} !/security/' /etc/apt/sources.list.d/debian.sources |
+    sed 's/^Suites:.*/Suites: bullseye/' > bullseye.sources
+apt="-o Dir::Etc::sourcelist=$1/bullseye.sources -o Dir::Etc::sourceparts=/dev/null"
+apt="$apt -o Dir::State::lists=$1/lists -o Dir::Cache=$1/cache"
+apt-get $apt update
+apt-get $apt download consul
+dpkg -x consul_*.deb .
+"#;

@@ -1,0 +1,293 @@
+//! The real binary, on ports of its own, in a folder of its own.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, OnceLock},
+    time::Instant,
+};
+
+use super::{Client, PATIENCE, Resolver, store};
+
+/// A configuration in a folder of its own.
+#[derive(Debug)]
+pub(crate) struct Config {
+    folder: tempfile::TempDir,
+}
+
+/// What every test wants: free ports, no upstreams, and whatever the test adds.
+const PREAMBLE: &str = r#"
+data-dir = "data"
+threads = 2
+
+[entrypoints.web]
+address = "127.0.0.1:0"
+
+[entrypoints.websecure]
+address = "127.0.0.1:0"
+tls = true
+
+[admin]
+address = "127.0.0.1:0"
+
+[dns]
+address = "127.0.0.1:0"
+upstreams = []
+edge-addresses = ["127.0.0.9"]
+[dns.zones.consul]
+names = "consul"
+[dns.zones."infra.local"]
+names = "services"
+
+[plugins]
+directory = "plugins"
+"#;
+
+impl Config {
+    /// The usual entrypoints and zones, and these lines of TOML.
+    pub(crate) fn new(toml: &str) -> Self {
+        Self::exactly(&format!("{PREAMBLE}\n{toml}"))
+    }
+
+    /// These lines of TOML and nothing else.
+    pub(crate) fn exactly(toml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Self { folder };
+        config.write(toml);
+        fs::create_dir(config.path("plugins")).unwrap();
+        fs::create_dir(config.path("dynamic")).unwrap();
+        config
+    }
+
+    /// The usual, with a Consul provider.
+    pub(crate) fn with_consul(url: &str, toml: &str) -> Self {
+        Self::new(&format!(
+            "[providers.consul]\nplugin = \"consul\"\n\
+             config = {{ address = \"{url}\", prefix = \"traefik\" }}\n\
+             grants = {{ http-client = [\"{url}\"] }}\n{toml}"
+        ))
+    }
+
+    /// Replaces the configuration by the usual and these lines.
+    pub(crate) fn change(&self, toml: &str) {
+        self.write(&format!("{PREAMBLE}\n{toml}"));
+    }
+
+    /// Replaces the configuration as an editor does: a new file under the old name.
+    fn write(&self, toml: &str) {
+        fs::write(self.path("config.toml.new"), toml).unwrap();
+        fs::rename(self.path("config.toml.new"), self.path("config.toml")).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Drops a plugin into the plugins folder, or replaces it.
+    pub(crate) fn install(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(&format!("{name}.tmp")), bytes).unwrap();
+        let place = self.path("plugins").join(format!("{name}.wasm"));
+        fs::rename(self.path(&format!("{name}.tmp")), place).unwrap();
+    }
+
+    pub(crate) fn uninstall(&self, name: &str) {
+        fs::remove_file(self.path("plugins").join(format!("{name}.wasm"))).unwrap();
+    }
+}
+
+/// A running Portolan; it ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Portolan {
+    process: Child,
+    log: Arc<Log>,
+    addresses: BTreeMap<String, SocketAddr>,
+}
+
+/// Its log, line by line.
+#[derive(Debug, Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Drop for Portolan {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill());
+        drop(self.process.wait());
+        if std::thread::panicking() {
+            eprintln!("--- log of portolan ---\n{}", self.log.text());
+        }
+    }
+}
+
+impl Portolan {
+    /// Starts it and waits until everything listens.
+    pub(crate) fn start(config: &Config) -> Self {
+        warm(&config.path("data"));
+        Self::start_cold(config)
+    }
+
+    /// The same, with nothing compiled beforehand.
+    pub(crate) fn start_cold(config: &Config) -> Self {
+        let mut process =
+            command(config, &["run"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Log::follow(process.stderr.take().unwrap());
+        let addresses = log.until("ready").iter().filter_map(|line| listening(line)).collect();
+        Self { process, log, addresses }
+    }
+
+    pub(crate) fn http(&self) -> Client {
+        Client(self.address("web"))
+    }
+
+    pub(crate) fn https(&self) -> Client {
+        Client(self.address("websecure"))
+    }
+
+    pub(crate) fn dns(&self) -> Resolver {
+        Resolver(self.address("dns"))
+    }
+
+    pub(crate) fn admin(&self) -> Client {
+        Client(self.address("admin"))
+    }
+
+    /// The address that was bound for an entrypoint.
+    pub(crate) fn address(&self, name: &str) -> SocketAddr {
+        let address = self.addresses.get(name);
+        *address.unwrap_or_else(|| panic!("nothing listens as {name}: {:?}", self.addresses))
+    }
+
+    /// A path of the admin API, as JSON.
+    pub(crate) async fn api(&self, path: &str) -> serde_json::Value {
+        self.admin().get("localhost", path).await.json()
+    }
+
+    /// Every line of the log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.process.wait().unwrap();
+        (status, self.log.text())
+    }
+
+    /// Ends it as an operator does.
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
+        self.signal("-TERM");
+        self.wait()
+    }
+}
+
+/// Runs a subcommand to its end: exit code, standard output, standard error.
+pub(crate) fn run(config: &Config, args: &[&str]) -> (i32, String, String) {
+    let output = command(config, args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn command(config: &Config, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    let (subcommand, rest) = args.split_first().unwrap();
+    command.arg(subcommand).arg("--config").arg(config.path("config.toml")).args(rest);
+    command.stdin(Stdio::null()).env_remove("PORTOLAN_LOG");
+    command
+}
+
+impl Log {
+    fn follow(from: impl std::io::Read + Send + 'static) -> Arc<Self> {
+        let log = Arc::new(Self::default());
+        let writer = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                writer.lines.lock().unwrap().push(line);
+                writer.more.notify_all();
+            }
+            writer.lines.lock().unwrap().push("(end of log)".to_owned());
+            writer.more.notify_all();
+        });
+        log
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Every line up to one that holds a word.
+    fn until(&self, word: &str) -> Vec<String> {
+        let begun = Instant::now();
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            let ended = lines.iter().any(|line| line == "(end of log)");
+            if lines.iter().any(|line| line.split_whitespace().any(|w| w == word)) {
+                return lines.clone();
+            }
+            // Compiling every guest anew takes its time on a small machine.
+            assert!(!ended && begun.elapsed() < 6 * PATIENCE, "never `{word}`: {lines:#?}");
+            lines = self.more.wait_timeout(lines, PATIENCE).unwrap().0;
+        }
+    }
+}
+
+/// The name and address of a log line `listening`.
+fn listening(line: &str) -> Option<(String, SocketAddr)> {
+    let field = |name: &str| {
+        let mut words = line.split_whitespace();
+        words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    if !line.contains("listening") {
+        return None;
+    }
+    Some((field("entrypoint")?, field("address")?.parse().ok()?))
+}
+
+/// Gives a new data folder the compiled code of an earlier run: what is cached is known by its
+/// content, so it is good for as long as guests and host are what they were.
+fn warm(data: &Path) {
+    static WARM: OnceLock<PathBuf> = OnceLock::new();
+    let store = WARM.get_or_init(|| {
+        let store = store("warm");
+        let config = Config::new("");
+        copy(&store, &config.path("data"));
+        let (status, log) = Portolan::start_cold(&config).stop();
+        assert!(status.success(), "{log}");
+        copy(&config.path("data"), &store);
+        store
+    });
+    if !data.exists() {
+        copy(store, data);
+    }
+}
+
+/// Copies a folder and all that is in it, permissions included.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true if entry.file_name() == "state" => (),
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+}
