@@ -1,30 +1,21 @@
-//! The engine that all plugins run in, and the clock that stops those that run too long.
+//! The engine that all plugins run in.
 //!
 //! **Invariant:** code is compiled in an engine of its own, which is dropped afterwards: one that
 //! compiles keeps the compiler's memory for ever (wasmtime #14314).
 
-use std::{
-    num::NonZeroUsize,
-    sync::Arc,
-    thread::{self, Thread},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
 };
 
-use crate::error::HostError;
+use crate::{clock::Clock, error::HostError};
 
-/// What one tick of the engine's clock lasts: time limits are whole ticks.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
-
-/// The engine, and the thread that moves its clock while this lives.
+/// The engine, and the clock that stops those of its guests that run too long.
 #[derive(Debug)]
 pub(crate) struct Running {
     engine: Engine,
-    ticker: Thread,
-    alive: Arc<()>,
+    clock: Arc<Clock>,
 }
 
 impl Running {
@@ -42,9 +33,13 @@ impl Running {
                 Engine::new(&config()).map_err(|error| HostError::Engine(error.into()))?
             }
         };
-        let alive = Arc::new(());
-        let ticker = start_ticker(&engine, &alive)?;
-        Ok(Self { engine, ticker, alive })
+        let clock = Clock::start(&engine)?;
+        Ok(Self { engine, clock })
+    }
+
+    /// The clock that guests run by.
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        self.clock.clone()
     }
 
     /// The engine.
@@ -53,33 +48,9 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.alive = Arc::default();
-        self.ticker.unpark();
-    }
-}
-
 /// Compiles a component for [`Running::engine`], in an engine that is then dropped.
 pub(crate) fn compile(component: &[u8]) -> wasmtime::Result<Vec<u8>> {
     Engine::new(&config())?.precompile_component(component)
-}
-
-/// A plain thread, not a task: it must run when every worker is stuck in a guest.
-fn start_ticker(engine: &Engine, alive: &Arc<()>) -> Result<Thread, HostError> {
-    let engine = engine.weak();
-    let alive = Arc::downgrade(alive);
-    let tick = move || {
-        while alive.strong_count() > 0 {
-            thread::park_timeout(TICK);
-            match engine.upgrade() {
-                Some(engine) => engine.increment_epoch(),
-                None => return,
-            }
-        }
-    };
-    let thread = thread::Builder::new().name("plugin-ticker".to_owned()).spawn(tick);
-    thread.map(|handle| handle.thread().clone()).map_err(HostError::Ticker)
 }
 
 /// The settings that decide what compiled code looks like: the same for compiling and running.

@@ -11,9 +11,9 @@ pub enum HostError {
     /// The engine does not run on this machine.
     #[error("start the WebAssembly engine")]
     Engine(#[source] Cause),
-    /// The ticker has no thread.
+    /// The clock has no thread.
     #[error("start the thread that measures time for plugins")]
-    Ticker(#[source] io::Error),
+    Clock(#[source] io::Error),
 }
 
 /// Why a file is not used as a plugin. The one that was running keeps running.

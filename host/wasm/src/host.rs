@@ -21,7 +21,7 @@ use crate::{
     error::{HostError, LoadError},
     facets::Places,
     guest::{Budget, Guest},
-    imports,
+    imports::{self, WAITING},
     kind::{Matchers, Middlewares},
     load::{self, Code},
     outbound::Tls,
@@ -76,7 +76,11 @@ struct Inner {
     running: Running,
     cache: Option<Cache>,
     /// What every plugin may import.
-    linker: Linker<Guest>,
+    linker: Arc<Linker<Guest>>,
+    /// The same, and what can wait as something that traps.
+    closed: Linker<Guest>,
+    /// Everything that there is, to compare types with.
+    whole: Linker<Guest>,
     tls: Tls,
     /// What is loaded, so that its compiled code is not pruned.
     loaded: Mutex<Vec<Weak<Loaded>>>,
@@ -96,11 +100,13 @@ impl Host {
     /// The engine does not run here. That the cache cannot be used is a warning only.
     pub fn new(config: HostConfig) -> Result<Self, HostError> {
         let running = Running::start(config.instance_memory.max(config.provider_memory))?;
-        let linker =
-            imports::linker(running.engine()).map_err(|error| HostError::Engine(error.into()))?;
+        let [linker, closed, whole] =
+            linkers(running.engine()).map_err(|error| HostError::Engine(error.into()))?;
         let cache = config.cache_dir.as_deref().and_then(|path| open(path, running.engine()));
         let (tls, loaded) = (Tls::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { config, running, cache, linker, tls, loaded })))
+        let linker = linker.into();
+        let inner = Inner { config, running, cache, linker, closed, whole, tls, loaded };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Prepares a thread for calls into plugins, which otherwise its first call pays for (some
@@ -160,9 +166,9 @@ impl Inner {
         let pre = self.link(&component)?;
         let places = Places::find(&component).ok_or(LoadError::NotAPlugin)?;
         let runtime = |name: &str, figures: Arc<PluginFigures>| {
-            let (pre, places) = (pre.clone(), places.clone());
-            let limits = self.limits();
-            Runtime::new(name.into(), about.hash.into(), pre, places, self.budget(figures), limits)
+            let names = (name.into(), about.hash.into());
+            let (clock, pre, places) = (self.running.clock(), pre.clone(), places.clone());
+            Runtime::new(names, clock, pre, places, self.budget(figures), self.limits())
         };
         let said = match said {
             Some(said) => said,
@@ -199,15 +205,12 @@ impl Inner {
         Ok(Plugin(plugin))
     }
 
-    /// What can wait is left out: it is linked for a provider that was granted it, and traps in
-    /// the instances that describe and judge.
+    /// What can wait is linked for a provider that was granted it. In the instances that describe
+    /// and judge it traps; but first everything must fit, or a slip would trap one day.
     fn link(&self, component: &Component) -> Result<InstancePre<Guest>, LoadError> {
-        let mut linker = self.linker.clone();
-        let mut link = || {
-            linker.define_unknown_imports_as_traps(component)?;
-            linker.instantiate_pre(component)
-        };
-        link().map_err(|error| LoadError::Link(error.into()))
+        let whole = self.whole.instantiate_pre(component);
+        let closed = whole.and_then(|_| self.closed.instantiate_pre(component));
+        closed.map_err(|error| LoadError::Link(error.into()))
     }
 
     fn limits(&self) -> Limits {
@@ -250,6 +253,17 @@ impl Inner {
         loaded.retain(|it| it.strong_count() > 0);
         loaded.push(Arc::downgrade(plugin));
     }
+}
+
+/// What is always there; the same with what can wait closed; the same with all of it.
+fn linkers(engine: &Engine) -> wasmtime::Result<[Linker<Guest>; 3]> {
+    let linker = imports::linker(engine)?;
+    let closed = imports::closed(&linker)?;
+    let mut whole = linker.clone();
+    for interface in WAITING {
+        imports::link_waiting(&mut whole, interface)?;
+    }
+    Ok([linker, closed, whole])
 }
 
 fn open(path: &Path, engine: &Engine) -> Option<Cache> {

@@ -12,6 +12,7 @@
 mod outbound;
 mod bindings;
 mod error;
+mod clock;
 mod engine;
 mod meter;
 mod entropy;

@@ -61,7 +61,7 @@ pub(crate) struct Loaded {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) schema: Option<Arc<Schema>>,
     /// What every plugin may import.
-    pub(crate) linker: Linker<Guest>,
+    pub(crate) linker: Arc<Linker<Guest>>,
     /// For the instances of providers, which may have more memory than those of hooks.
     pub(crate) provider_budget: Budget,
     pub(crate) tls: Tls,
@@ -169,7 +169,7 @@ impl Loaded {
     }
 
     fn link(&self, grant: &Grant) -> wasmtime::Result<wasmtime::component::InstancePre<Guest>> {
-        let mut linker = self.linker.clone();
+        let mut linker = Linker::clone(&self.linker);
         imports::link_waiting(&mut linker, "timer")?;
         if grant.http.is_some() {
             imports::link_waiting(&mut linker, "http-client")?;

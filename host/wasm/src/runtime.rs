@@ -21,7 +21,7 @@ use wasmtime::{
 };
 
 use crate::{
-    engine::TICK,
+    clock::{Clock, ticks},
     error::{Cause, call_error},
     facets::{Functions, Place, Places},
     guest::{self, Binding, Budget, Configured, Guest},
@@ -36,6 +36,7 @@ pub(crate) struct Runtime {
     pub(crate) places: Places,
     pub(crate) budget: Budget,
     pub(crate) limits: Limits,
+    pub(crate) clock: Arc<Clock>,
     pre: InstancePre<Guest>,
     /// Instances at rest: a shelf for each thread, so that threads do not meet.
     shelves: Box<[ArrayQueue<Box<Warm>>]>,
@@ -70,8 +71,8 @@ pub(crate) struct Warm {
 impl Runtime {
     /// A plugin whose instances are made from `pre`.
     pub(crate) fn new(
-        name: Arc<str>,
-        hash: Arc<str>,
+        (name, hash): (Arc<str>, Arc<str>),
+        clock: Arc<Clock>,
         pre: InstancePre<Guest>,
         places: Places,
         budget: Budget,
@@ -85,6 +86,7 @@ impl Runtime {
             places,
             budget,
             limits,
+            clock,
             pre,
             shelves: (0..=threads).map(shelf).collect(),
             next_binding: AtomicU32::new(0),
@@ -132,6 +134,7 @@ impl Runtime {
         work: impl FnOnce(&mut Warm) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
         let begun = Instant::now();
+        self.clock.run_for(limit);
         warm.store.data_mut().meter.begin();
         warm.store.set_epoch_deadline(ticks(limit));
         let result = work(warm);
@@ -244,6 +247,7 @@ impl Runtime {
         let released = self.releases.load(Ordering::Acquire);
         let mut store =
             guest::store(self.pre.engine(), self.name.clone(), &self.budget, Waits::default());
+        self.clock.run_for(self.limits.configure);
         store.set_epoch_deadline(ticks(self.limits.configure));
         let made = self.pre.instantiate(&mut store).and_then(|instance| {
             Functions::of(&self.places, instance, &mut store).map(|it| (instance, it))
@@ -290,11 +294,6 @@ pub(crate) fn instance_error(
         None if refused.is_none() => CallError::Instance(Cause::from(error).to_string()),
         _ => call_error(&error, limit, refused),
     }
-}
-
-/// Time limits are whole ticks; the one that is running is not counted.
-pub(crate) fn ticks(limit: Duration) -> u64 {
-    u64::try_from(limit.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX / 2) + 1
 }
 
 /// Threads are numbered in the order in which they first come here. A thread's own variable is

@@ -11,6 +11,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Cache {
     key: [u8; 32],
     /// What the compiler depends on.
     compatibility: String,
+    /// Tells the files apart that are being written.
+    written: AtomicU64,
 }
 
 /// What is known of one file besides its code.
@@ -86,7 +89,8 @@ impl Cache {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let hash = hasher.0.finalize().to_hex();
         let compatibility = hash.chars().take(16).collect();
-        Ok(Self { directory: directory.to_owned(), key, compatibility })
+        let (directory, written) = (directory.to_owned(), AtomicU64::new(0));
+        Ok(Self { directory, key, compatibility, written })
     }
 
     /// What is known of the file with this hash.
@@ -128,6 +132,7 @@ impl Cache {
     /// Removes what has not been used for long, and the oldest of too many; never what is used
     /// by a plugin with one of these hashes.
     pub(crate) fn prune(&self, used: &[String]) -> io::Result<()> {
+        let used: Vec<String> = used.iter().map(|hash| self.entry(hash)).collect();
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
@@ -136,7 +141,7 @@ impl Cache {
             };
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
             let name = name.unwrap_or_default();
-            if !used.iter().any(|hash| name.starts_with(hash.as_str())) {
+            if !used.iter().any(|entry| name.starts_with(entry.as_str())) {
                 found.push((modified, path));
             }
         }
@@ -169,7 +174,8 @@ impl Cache {
     /// Files are mapped into memory, so one that is there is never written again: a new one takes
     /// its name.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
         let written = private_file(&temporary)
             .and_then(|mut file| file.write_all(bytes))
             .and_then(|()| fs::rename(&temporary, path));

@@ -13,12 +13,13 @@ mod timer;
 
 use wasmtime::{
     Engine,
-    component::{HasSelf, Linker},
+    component::{HasSelf, Linker, ResourceType},
 };
 
 use crate::{
     bindings::{self, interface},
     guest::Guest,
+    outbound::{Pending, Waits},
 };
 
 /// The interfaces that every plugin may import.
@@ -40,9 +41,34 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     Ok(linker)
 }
 
+/// The same, with everything that can wait in a form that does not: it traps. For instances that
+/// describe a plugin and judge configurations.
+pub(crate) fn closed(linker: &Linker<Guest>) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = linker.clone();
+    for (name, functions) in CLOSED {
+        let mut instance = linker.instance(&interface(name))?;
+        if name == "http-client" {
+            instance.resource("pending", ResourceType::host::<Pending>(), |_, _| Ok(()))?;
+        }
+        for function in functions {
+            instance.func_new(function, move |_, _, _, _| {
+                Err(wasmtime::Error::msg(format!("`{name}.{function}` is for `poll` only")))
+            })?;
+        }
+    }
+    Ok(linker)
+}
+
+/// What the interfaces that can wait consist of.
+const CLOSED: [(&str, &[&str]); 3] = [
+    ("timer", &["sleep"]),
+    ("http-client", &["send", "start", "wait-any", "[method]pending.take"]),
+    ("files", &["list", "read", "wait"]),
+];
+
 /// Adds one of the interfaces that can wait.
 pub(crate) fn link_waiting(linker: &mut Linker<Guest>, interface: &str) -> wasmtime::Result<()> {
-    type Own = HasSelf<crate::outbound::Waits>;
+    type Own = HasSelf<Waits>;
     match interface {
         "http-client" => {
             bindings::http_client::add_to_linker::<_, Own>(linker, |guest| &mut guest.waits)

@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -22,6 +23,7 @@ use wasmtime::{
 use super::{field_errors, middleware::canonical, step::step};
 use crate::{
     bindings::provider as wit,
+    clock::TICK,
     error::call_error,
     facets::{Functions, Place, PollArgs, Polled},
     guest::{self, Budget, Guest},
@@ -95,7 +97,7 @@ impl BoundProvider {
         warm.store.data_mut().meter.begin();
         warm.store.set_epoch_deadline(1);
         self.budget.figures.calls.increment();
-        let call = warm.poll.call_async(&mut warm.store, args);
+        let call = self.timed(warm.poll.call_async(&mut warm.store, args));
         let (answer,) = match tokio::time::timeout(limit, call).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
@@ -125,14 +127,14 @@ impl BoundProvider {
         });
         store.set_epoch_deadline(1);
         let limit = self.runtime.limits.configure.saturating_add(GRACE);
-        let made = async {
+        let made = self.timed(async {
             let instance = self.pre.instantiate_async(&mut store).await?;
             let functions = Functions::of(&self.runtime.places, instance, &mut store)?;
             let config = self.config.clone();
             let (answer,) = functions.configure.call_async(&mut store, (BINDING, config)).await?;
             let poll = self.poll.function(instance, &mut store)?;
             Ok((poll, answer))
-        };
+        });
         match tokio::time::timeout(limit, made).await {
             Ok(Ok((poll, Ok(())))) => Ok(Warm { store, poll }),
             Ok(Ok((_, Err(errors)))) => {
@@ -146,6 +148,17 @@ impl BoundProvider {
             Ok(Err(error)) => Err(self.fail(instance_error(&store, error, limit))),
             Err(_elapsed) => Err(self.fail(CallError::Deadline { limit })),
         }
+    }
+
+    /// Keeps the clock ticking while the guest runs, not while it waits: it runs only when its
+    /// future is polled, and it yields at every tick.
+    async fn timed<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        std::future::poll_fn(|cx| {
+            self.runtime.clock.run_for(10 * TICK);
+            call.as_mut().poll(cx)
+        })
+        .await
     }
 
     fn failed(&self, error: CallError) -> PollError {

@@ -92,7 +92,7 @@ impl<'a> Walk<'a> {
         else {
             return schema;
         };
-        let named = |branch: &&'a Value| self.types(branch, depth + 1) != ["null"];
+        let is_null = |branch: &&'a Value| self.types(branch, depth + 1) == ["null"];
         let branches: Vec<&Value> =
             branches.iter().map(|branch| self.alternative(branch, value, depth + 1)).collect();
         let fits = |branch: &&&Value| {
@@ -100,7 +100,10 @@ impl<'a> Walk<'a> {
             let coerced = coerce(&types, value);
             types.is_empty() || types.iter().any(|word| is_of(word, &coerced))
         };
-        let named: Vec<&Value> = branches.into_iter().filter(|branch| named(branch)).collect();
+        let (nulls, named): (Vec<&Value>, Vec<&Value>) = branches.into_iter().partition(is_null);
+        if let (Value::Null, Some(null)) = (value, nulls.first()) {
+            return null;
+        }
         named.iter().find(fits).or_else(|| named.first()).copied().unwrap_or(schema)
     }
 

@@ -1,0 +1,101 @@
+//! The clock that stops guests that run too long: a thread that moves the engine's epoch.
+//!
+//! **Invariant:** while a guest runs within a limit, the clock ticks. While none does, it stands
+//! still, so that a process at rest is at rest.
+//!
+//! It is a plain thread, not a task: it must run when every worker is stuck in a guest.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use wasmtime::{Engine, EngineWeak};
+
+use crate::error::HostError;
+
+/// What one tick lasts: time limits are whole ticks.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// The clock of an engine.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    /// Ticks since it was started.
+    now: AtomicU64,
+    /// The tick until which it is needed.
+    until: AtomicU64,
+    /// Whether it stands still.
+    rests: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Clock {
+    /// Starts the clock of an engine. Its thread ends with the engine.
+    pub(crate) fn start(engine: &Engine) -> Result<Arc<Self>, HostError> {
+        let clock = Arc::new(Self {
+            now: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            rests: AtomicBool::new(false),
+            thread: OnceLock::new(),
+        });
+        let (engine, its) = (engine.weak(), clock.clone());
+        let thread = thread::Builder::new().name("plugin-clock".to_owned());
+        let handle = thread.spawn(move || its.tick(&engine)).map_err(HostError::Clock)?;
+        clock.thread.get_or_init(|| handle.thread().clone());
+        Ok(clock)
+    }
+
+    /// Makes sure that it ticks for so long: to be called before a guest runs. Costs two loads
+    /// nearly always.
+    pub(crate) fn run_for(&self, limit: Duration) {
+        let until = self.now.load(Ordering::SeqCst).saturating_add(ticks(limit));
+        if self.until.load(Ordering::SeqCst) >= until {
+            return;
+        }
+        self.until.fetch_max(until, Ordering::SeqCst);
+        // It notes that it rests before it looks at `until` for the last time: one of us sees the
+        // other.
+        if self.rests.load(Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    fn tick(&self, engine: &EngineWeak) {
+        loop {
+            self.rest(engine);
+            thread::park_timeout(TICK);
+            let Some(engine) = engine.upgrade() else { return };
+            self.now.fetch_add(1, Ordering::SeqCst);
+            engine.increment_epoch();
+        }
+    }
+
+    /// Returns when it is needed, or when its engine is gone.
+    fn rest(&self, engine: &EngineWeak) {
+        let is_needed = || self.now.load(Ordering::SeqCst) < self.until.load(Ordering::SeqCst);
+        while !is_needed() {
+            self.rests.store(true, Ordering::SeqCst);
+            if !is_needed() {
+                thread::park_timeout(REST);
+            }
+            self.rests.store(false, Ordering::SeqCst);
+            if engine.upgrade().is_none() {
+                return;
+            }
+        }
+    }
+}
+
+/// How often a clock that stands still looks whether its engine is still there.
+const REST: Duration = Duration::from_secs(60);
+
+/// A limit in ticks. The tick that is running is not counted.
+pub(crate) fn ticks(limit: Duration) -> u64 {
+    u64::try_from(limit.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX / 2) + 1
+}
