@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the guests: every crate of this folder but the SDK into plugins/dist/, and the misbehaving
-# ones of tests/guests/ into tests/guests/dist/, each with a manifest.
+# Builds the guests: every plugin of this folder into plugins/dist/, and the misbehaving ones of
+# tests/guests/ into tests/guests/dist/, each with a manifest.
 #
 #   plugins/build.sh                  build everything, write the files and the manifests
 #   plugins/build.sh --check          fail if a committed file is not what its source gives
@@ -26,7 +26,10 @@ fail() {
 
 plugins() {
     for manifest in */Cargo.toml; do
-        [ "$manifest" = sdk/Cargo.toml ] || dirname "$manifest"
+        case $manifest in
+        sdk/* | test-guests/*) ;;
+        *) dirname "$manifest" ;;
+        esac
     done
 }
 
@@ -47,7 +50,7 @@ plugin_sources() {
 }
 
 test_guest_sources() {
-    source_hash tests/guests/Cargo.toml tests/guests/src tests/guests/wit "tests/guests/$1.rs"
+    source_hash plugins/test-guests/Cargo.toml tests/guests/src tests/guests/wit "tests/guests/$1.rs"
 }
 
 # Sets `toolchain`, and the environment of cargo.

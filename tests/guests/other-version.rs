@@ -4,7 +4,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod component {
-    wit_bindgen::generate!({ path: "wit", world: "plugin" });
+    wit_bindgen::generate!({ path: "../../tests/guests/wit", world: "plugin" });
 
     struct OtherVersion;
 
