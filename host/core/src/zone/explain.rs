@@ -2,7 +2,7 @@
 
 use super::{
     Zones,
-    answer::{Answer, RecordSet},
+    answer::RecordSet,
     grammar::Meaning,
     name::{self, Name, Text},
     record::{self, RecordType},
