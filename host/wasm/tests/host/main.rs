@@ -1,5 +1,6 @@
 //! The plugin host with real components: what it loads, what it refuses, and what a guest can cost.
 
+mod committed;
 mod guest;
 mod hooks;
 mod loading;
