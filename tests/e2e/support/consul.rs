@@ -135,7 +135,8 @@ fn binary() -> &'static Path {
         if let Some(found) = candidates.into_iter().find(|path| runs(path)) {
             return found;
         }
-        let script = Command::new("sh").args(["-euc", FETCH]).arg("fetch").arg(store("consul"));
+        let mut script = Command::new("sh");
+        script.args(["-euc", FETCH]).arg("fetch").arg(store("consul"));
         let status = script.stdin(Stdio::null()).stdout(Stdio::null()).status();
         let help = "no Consul: put one on PATH, or name one in CONSUL=/path/to/consul";
         assert!(status.is_ok_and(|status| status.success()) && runs(&fetched), "{help}");

@@ -393,7 +393,7 @@ async fn the_event_stream_tells_of_a_new_snapshot() {
     let mut server = serve(0, "127.0.0.1:0").await;
     let mut events = Events::open(server.address).await;
     assert_eq!(events.until("change").await["generation"], 1);
-    server.harbour.publisher.publish(snapshot(2, 0));
+    server.harbour.publisher.publish(Arc::new(snapshot(2, 0)));
     assert_eq!(events.until("change").await["generation"], 2);
     let board = server.harbour.board.load_full();
     server.harbour.board.store(Arc::new((*board).clone()));
