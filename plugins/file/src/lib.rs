@@ -110,18 +110,20 @@ impl File {
             let version = match files::wait(&place.folder, since, millis(share)) {
                 Ok(version) => version,
                 Err(FileError::NotFound) => {
+                    self.places[number].1 = 0;
                     self.tracked.forget(&place);
                     continue;
                 }
                 Err(error) => return Err(failure(&place.folder, error)),
             };
-            is_missing = false;
-            if version != since || since == 0 {
+            if version == since && since != 0 {
+                is_missing = false;
+            } else {
                 if since != 0 {
                     timer::sleep(SETTLE_MS);
                 }
                 self.places[number].1 = version;
-                self.read(&place)?;
+                is_missing &= !self.read(&place)?;
             }
         }
         if is_missing && wait > 0 {
@@ -130,17 +132,30 @@ impl File {
         Ok(())
     }
 
-    fn read(&mut self, place: &Place) -> Result<(), Failure> {
-        if let Some(file) = &place.file {
-            match files::read(file) {
-                Ok(content) => self.tracked.found(place, file, None, &content),
-                Err(FileError::NotFound) => self.tracked.forget(place),
-                Err(FileError::Denied(reason)) => return Err(Failure::Permanent(reason)),
-                Err(error) => self.tracked.unreadable(place, file, &describe(&error)),
+    /// Reads what changed in a place, and says whether it is there at all.
+    fn read(&mut self, place: &Place) -> Result<bool, Failure> {
+        let Some(file) = &place.file else { return self.read_folder(place) };
+        match files::read(file) {
+            Ok(content) => self.tracked.found(place, file, None, &content),
+            Err(FileError::NotFound) => {
+                self.tracked.forget(place);
+                return Ok(false);
             }
-            return Ok(());
+            Err(FileError::Denied(reason)) => return Err(Failure::Permanent(reason)),
+            Err(error) => self.tracked.unreadable(place, file, &describe(&error)),
         }
-        let stats = files::list(&place.folder).map_err(|error| failure(&place.folder, error))?;
+        Ok(true)
+    }
+
+    fn read_folder(&mut self, place: &Place) -> Result<bool, Failure> {
+        let stats = match files::list(&place.folder) {
+            Ok(stats) => stats,
+            Err(FileError::NotFound) => {
+                self.tracked.forget(place);
+                return Ok(false);
+            }
+            Err(error) => return Err(failure(&place.folder, error)),
+        };
         let stats: Vec<_> = stats.into_iter().filter(|stat| parse::is_known(&stat.path)).collect();
         self.tracked.keep(place, |path| stats.iter().any(|stat| stat.path == path));
         for stat in stats {
@@ -156,7 +171,7 @@ impl File {
                 Err(error) => self.tracked.unreadable(place, &stat.path, &describe(&error)),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn step(&mut self, is_first: bool) -> Step {
