@@ -39,7 +39,10 @@ async fn what_is_open_is_finished_and_then_the_connection_is_closed() {
     let mut busy = portolan.connect().await;
     busy.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
     soon(asked.recv()).await.unwrap();
-    let draining = tokio::spawn(portolan.server.drain(PATIENCE));
+    let draining = {
+        let server = portolan.server.clone();
+        tokio::spawn(async move { server.drain(PATIENCE).await })
+    };
     assert!(idle.ends().await, "an idle connection is closed");
     assert!(!draining.is_finished());
     go.notify_one();
@@ -150,7 +153,10 @@ async fn a_connection_that_was_made_but_not_accepted_is_served() {
         client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
         clients.push(client);
     }
-    let draining = tokio::spawn(portolan.server.drain(PATIENCE));
+    let draining = {
+        let server = portolan.server.clone();
+        tokio::spawn(async move { server.drain(PATIENCE).await })
+    };
     for client in &mut clients {
         assert_eq!(client.response().await.status, 404);
     }

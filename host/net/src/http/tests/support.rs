@@ -36,7 +36,7 @@ pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 /// A running server with the entrypoint `web`.
 pub(super) struct Portolan {
-    pub(super) server: Server,
+    pub(super) server: Arc<Server>,
     pub(super) publisher: Publisher,
     pub(super) address: SocketAddr,
     generation: u64,
@@ -55,12 +55,12 @@ impl Portolan {
         let (publisher, live) = live(snapshot(1, routers));
         let server = Server::start(config, live, NonZeroUsize::new(2).unwrap()).unwrap();
         let bound = server.apply(vec![entrypoint("web", tls)]).unwrap();
-        Self { server, publisher, address: bound[0].address, generation: 1 }
+        Self { server: Arc::new(server), publisher, address: bound[0].address, generation: 1 }
     }
 
     pub(super) fn publish(&mut self, routers: Vec<Router>) {
         self.generation += 1;
-        self.publisher.publish(snapshot(self.generation, routers));
+        self.publisher.publish(Arc::new(snapshot(self.generation, routers)));
     }
 
     pub(super) async fn connect(&self) -> Client<TcpStream> {
