@@ -40,5 +40,5 @@ async fn plugins_and_explain_answer_in_plain_lines() {
     drop(portolan);
     let (code, _, err) = run(&config, &["explain", "GET", "http://a.local/"]);
     assert_ne!(code, 0);
-    assert!(err.contains("no running"), "{err}");
+    assert!(err.contains("no Portolan answers"), "{err}");
 }

@@ -11,7 +11,7 @@ use crate::support::{Config, Portolan, eventually};
 async fn what_is_open_is_finished() {
     let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = Config::new(&format!(
-        "[http.routers.r]\nrule = \"PathPrefix(`/`)\"\nservice = \"b\"\n\
+        "[http.routers.r]\nrule = \"Host(`a`)\"\nservice = \"b\"\n\
          [http.services.b.load-balancer]\nservers = [{{ url = \"http://{}\" }}]\n",
         backend.local_addr().unwrap()
     ));
@@ -24,7 +24,7 @@ async fn what_is_open_is_finished() {
     assert!(at_backend.read(&mut head).await.unwrap() > 0);
     let http = portolan.http();
     portolan.signal("-TERM");
-    eventually(|| http.try_get("a", "/"), Option::is_none).await;
+    eventually(|| http.try_get("nobody", "/"), Option::is_none).await;
     at_backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();

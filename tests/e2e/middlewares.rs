@@ -66,7 +66,7 @@ async fn basic_auth_asks_and_request_id_repeats() {
         "[\"id\", \"auth\"]",
         // htpasswd -nbs captain ahoy
         "[http.middlewares.id.request-id]\n\
-         [http.middlewares.auth.basic-auth]\nusers = [\"captain:{SHA}Ux2S7/sPEf7aTPATUp4sQ5bAxb4=\"]\n",
+         [http.middlewares.auth.basic-auth]\nusers = [\"captain:{SHA}8f33iHjMmU5U6NZHa44FRTjhALk=\"]\n",
     )
     .await;
     let answer = client.get("a", "/").await;

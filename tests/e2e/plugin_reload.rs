@@ -74,7 +74,7 @@ async fn a_bad_replacement_leaves_the_old_one_serving_and_says_why() {
     let garbage = b"this is no plugin".to_vec();
     let truncated = guest("hello-header-2")[..2000].to_vec();
     let bad = [
-        (garbage, "not a WebAssembly"),
+        (garbage, "is not WebAssembly"),
         (truncated, "hello-header"),
         (guest("traps-in-describe"), "describe"),
         (guest("other-version"), "0.9.0"),

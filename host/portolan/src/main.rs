@@ -28,14 +28,21 @@ const EXIT_WRONG: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let loaded = match config::load(args.config.as_deref()) {
+    let file = args.config.clone();
+    let command = args.command();
+    let loaded = match command {
+        // Even what has errors: the rest of it is to be checked too.
+        Command::Check => config::inspect(file.as_deref()),
+        Command::Run | Command::Plugins(_) | Command::Explain(_) => config::load(file.as_deref()),
+    };
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(report) => {
             show(&report, &mut io::stderr(), Colour::of(&io::stderr()));
             return ExitCode::from(EXIT_WRONG);
         }
     };
-    let done = match args.command() {
+    let done = match command {
         Command::Run => app::run(loaded),
         Command::Check => check(loaded),
         Command::Plugins(plugins) => app::ask::plugins(&loaded, plugins.json),

@@ -100,7 +100,10 @@ fn compile(rule: &str, matchers: &MatcherSet) -> Meaning {
             let hosts = predicate.hosts().names();
             Ok((predicate, hosts))
         }
-        Err(error) => Err((error.to_string(), Some(error.caret(rule)))),
+        Err(error) => {
+            let meant = error.hint.as_ref().map(|hint| format!("{hint}\n")).unwrap_or_default();
+            Err((error.to_string(), Some(format!("{meant}{}", error.caret(rule)))))
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) const ENVIRONMENT_VARIABLE: &str = "PORTOLAN_CONFIG";
 /// Where a file is looked for when nobody names one.
 const USUAL_PLACES: [&str; 2] = ["config/config.toml", "/etc/portolan/config.toml"];
 
-/// A configuration that can be used.
+/// A configuration, and what is wrong with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     /// What it says.
@@ -83,20 +83,30 @@ impl Loaded {
 /// Finds, reads and checks the configuration: the file given, else that of the environment
 /// variable, else the first of the usual places that exists, else the embedded default.
 pub(crate) fn load(given: Option<&Path>) -> Result<Loaded, Report> {
-    let environment = std::env::var_os(ENVIRONMENT_VARIABLE);
-    match find(given, environment, Path::is_file) {
-        Some(file) => load_file(&file),
-        None => check(embedded()),
-    }
+    usable(inspect(given)?)
 }
 
 /// Reads and checks one file; used again when it changes.
 pub(crate) fn load_file(file: &Path) -> Result<Loaded, Report> {
-    check(read_file(file)?)
+    usable(check(read_file(file)?)?)
 }
 
-/// Checks a text.
-pub(crate) fn check(source: Source) -> Result<Loaded, Report> {
+/// The same as [`load`], but what can be understood of a configuration with errors is there too,
+/// so that the rest of it can be checked.
+pub(crate) fn inspect(given: Option<&Path>) -> Result<Loaded, Report> {
+    let environment = std::env::var_os(ENVIRONMENT_VARIABLE);
+    match find(given, environment, Path::is_file) {
+        Some(file) => check(read_file(&file)?),
+        None => check(embedded()),
+    }
+}
+
+fn usable(loaded: Loaded) -> Result<Loaded, Report> {
+    if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
+}
+
+/// Checks a text. It may be understood and have errors all the same: they are in the report.
+fn check(source: Source) -> Result<Loaded, Report> {
     let text = source.text.clone();
     let (document, errors) = DeTable::parse_recoverable(&text);
     let spans = Spans::of(document.get_ref());
@@ -114,8 +124,8 @@ pub(crate) fn check(source: Source) -> Result<Loaded, Report> {
     let config = file.and_then(|file| validate::validate(file, &mut reading));
     let report = Report::new(source, spans, reading.findings);
     match config {
-        Some(config) if !report.has_errors() => Ok(Loaded { config, report }),
-        _ => Err(report),
+        Some(config) => Ok(Loaded { config, report }),
+        None => Err(report),
     }
 }
 

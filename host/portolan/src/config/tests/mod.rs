@@ -25,7 +25,7 @@ fn source(text: &str) -> Source {
 }
 
 fn loaded(text: &str) -> Loaded {
-    check(source(text)).unwrap_or_else(|report| panic!("{}", report.render(Colour::Never)))
+    check(source(text)).and_then(usable).unwrap_or_else(|report| panic!("{}", report.render(Colour::Never)))
 }
 
 fn config(text: &str) -> Config {
@@ -33,7 +33,7 @@ fn config(text: &str) -> Config {
 }
 
 fn rendered(text: &str) -> String {
-    check(source(text)).unwrap_err().render(Colour::Never)
+    check(source(text)).and_then(usable).unwrap_err().render(Colour::Never)
 }
 
 /// The `.toml` files of a folder below this crate, in alphabetical order.
