@@ -2,7 +2,15 @@
 //!
 //! **Invariant:** a job never leaves its thread, so what it holds needs neither lock nor `Send`.
 
-use std::{future::Future, io, num::NonZeroUsize, pin::Pin, sync::{Arc, Mutex, PoisonError}, thread, time::Duration};
+use std::{
+    future::Future,
+    io,
+    num::NonZeroUsize,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use portolan_core::figure::Counter;
 use tokio::{

@@ -145,7 +145,10 @@ fn zones(
     let nodes: Vec<_> = inputs.sources.iter().flat_map(|s| s.nodes.values().cloned()).collect();
     let instances: Vec<_> = instances(inputs).into_iter().map(|(_, instance)| instance).collect();
     let live = routers.iter().filter(|entry| entry.live.is_some());
-    let hosts: BTreeSet<_> = live.flat_map(|entry| entry.hosts.iter().cloned()).collect();
+    // Without DNS nobody asks for them, and it is no problem that they lead nowhere.
+    let is_served = inputs.dns != DnsConfig::default();
+    let hosts: BTreeSet<_> =
+        live.filter(|_| is_served).flat_map(|entry| entry.hosts.iter().cloned()).collect();
     let (zones, wrong) = Zones::build(&ZoneInputs {
         config: &inputs.dns,
         nodes: &nodes,

@@ -202,9 +202,9 @@ fn the_newest_instance_in_use_wins() {
     check(
         vec![consul(vec![old, new, starting])],
         expect![[r#"
-        router shop@consul warning on web,websecure via [] to my-shop@consul hosts ["new.local"]
-        service my-shop@consul enabled ["http://10.0.0.1:8001 passing", "http://10.0.0.1:8002 passing", "http://10.0.0.1:8003 critical"] used by ["shop@consul"]
-        Warning consul `shop`: instances disagree: `new` is the newest in use and wins, `old`, `starting` declare it otherwise"#]],
+            router shop@consul warning on web,websecure via [] to my-shop@consul hosts ["new.local"]
+            service my-shop@consul enabled ["http://10.0.0.1:8001 passing", "http://10.0.0.1:8002 passing", "http://10.0.0.1:8003 critical"] used by ["shop@consul"]
+            Warning consul `shop`: instances disagree: `new` is the newest in use and wins, `old`, `starting` declare it otherwise"#]],
     );
 }
 
@@ -218,11 +218,11 @@ fn a_router_of_an_instance_with_two_services_must_name_one() {
     check(
         vec![consul(vec![instance("a", 1, &tags)])],
         expect![[r#"
-        router shop@consul disabled on web,websecure via [] to nothing hosts ["shop.local"]
-        service a@consul enabled ["http://10.0.0.1:81 passing"] used by []
-        service b@consul enabled ["https://10.0.0.1:8001 passing"] used by []
-        Error consul a: router `shop`: the router names neither a service nor a middleware
-        Error consul a: the router names no service, and there are `a`, `b`"#]],
+            router shop@consul disabled on web,websecure via [] to nothing hosts ["shop.local"]
+            service a@consul enabled ["http://10.0.0.1:81 passing"] used by []
+            service b@consul enabled ["https://10.0.0.1:8001 passing"] used by []
+            Error consul a: router `shop`: the router names neither a service nor a middleware
+            Error consul a: the router names no service, and there are `a`, `b`"#]],
     );
 }
 

@@ -1,3 +1,5 @@
+//! Turns are shared as weights say, by one thread and by many.
+
 use std::sync::Arc;
 
 use super::*;

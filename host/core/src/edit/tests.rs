@@ -1,3 +1,5 @@
+//! Which edits are refused, and what the others do.
+
 use super::*;
 use crate::{exchange::ResponseHead, test_util::exchange};
 

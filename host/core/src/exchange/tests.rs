@@ -1,3 +1,5 @@
+//! Canonical hosts and paths, queries and cookies, case by case.
+
 use super::*;
 use crate::test_util::{exchange, exchange_with};
 

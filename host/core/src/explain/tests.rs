@@ -1,3 +1,5 @@
+//! What is said of each candidate.
+
 use expect_test::{Expect, expect};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which names and arguments matchers take, and that plugins are asked once.
+
 use expect_test::{Expect, expect};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What the steps of a plan do to a request and its response.
+
 use http::HeaderMap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The index selects what a scan of all routers would.
+
 use super::*;
 use crate::test_util::{exchange, exchange_with, router};
 

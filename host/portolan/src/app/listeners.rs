@@ -136,8 +136,10 @@ impl Listeners for Open {
 }
 
 fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
-    let certificate =
-        |file: &model::Certificate| CertificateFile { cert: file.cert.clone(), key: file.key.clone() };
+    let certificate = |file: &model::Certificate| CertificateFile {
+        cert: file.cert.clone(),
+        key: file.key.clone(),
+    };
     let tls = |tls: &model::Tls| TlsConfig {
         certificates: tls.certificates.iter().map(certificate).collect(),
     };

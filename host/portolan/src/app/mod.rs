@@ -114,11 +114,8 @@ fn open(
     draining: watch::Receiver<bool>,
 ) -> Open {
     let dns = Arc::<DnsFigures>::default();
-    let plane = Arc::new(DataPlane {
-        http: server.clone(),
-        dns: dns.clone(),
-        board: board.clone(),
-    });
+    let plane =
+        Arc::new(DataPlane { http: server.clone(), dns: dns.clone(), board: board.clone() });
     let make_admin = {
         let (reader, board) = (reader.clone(), board.clone());
         let zones = config.dns.iter().flat_map(|dns| &dns.zones).map(|zone| zone.origin.clone());

@@ -47,13 +47,7 @@ type Sockets = Vec<(UdpSocket, TcpListener)>;
 impl Names {
     /// Nothing listens yet.
     pub(super) fn new(live: Live, figures: Arc<DnsFigures>) -> Self {
-        Self {
-            live,
-            figures,
-            forwarding: Arc::default(),
-            addresses: Vec::new(),
-            trigger: None,
-        }
+        Self { live, figures, forwarding: Arc::default(), addresses: Vec::new(), trigger: None }
     }
 
     /// Listens on the addresses that are wanted, and forwards to the upstreams that are.

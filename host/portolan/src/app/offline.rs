@@ -52,4 +52,3 @@ fn look(loaded: &Loaded) -> anyhow::Result<Preview> {
     let host = host(&loaded.config)?;
     Ok(control_runtime()?.block_on(preview(loaded, host, PLUGINS)))
 }
-

@@ -11,7 +11,9 @@ mod provider;
 mod sources;
 mod state;
 
-use std::{collections::BTreeSet, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeSet, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime,
+};
 
 use portolan_core::{
     assemble::{Assembler, CONFIG, Entrypoint, Inputs},
@@ -169,7 +171,9 @@ impl Controller {
         let mut changed = false;
         while let Some(event) = next {
             changed |= match event {
-                Event::Provider { name, runner, report } => self.sources.take(&name, runner, report),
+                Event::Provider { name, runner, report } => {
+                    self.sources.take(&name, runner, report)
+                }
                 Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
                 Event::Config => self.read_config().await,
                 Event::Reload => {
@@ -365,10 +369,8 @@ pub(crate) fn blame(report: &mut Report, problems: &[Problem]) {
 /// `[http]` as a source like any other.
 pub(crate) fn config_source(config: &Config, name: &str) -> Source {
     let mut source = Source::new(CONFIG, CONFIG);
-    let fragment = Fragment {
-        origin: name.to_owned(),
-        config: serde_json::json!({ "http": config.http }),
-    };
+    let fragment =
+        Fragment { origin: name.to_owned(), config: serde_json::json!({ "http": config.http }) };
     let snapshot = Update::Snapshot(vec![Item::Fragment(Arc::new(fragment))]);
     // One item fits into any bound.
     if let Err(error) = source.apply(snapshot, Vec::new()) {

@@ -74,7 +74,9 @@ impl Plugins {
         // One that is replaced is loaded all the same: it goes on should the file not load.
         for (stem, bytes) in embedded {
             let load = plugins.load_one("embedded".to_owned(), bytes.to_vec(), None);
-            loading.spawn_blocking(move || (true, Outcome { stem: (*stem).to_owned(), change: load() }));
+            loading.spawn_blocking(move || {
+                (true, Outcome { stem: (*stem).to_owned(), change: load() })
+            });
         }
         for PluginFile { stem, path, content } in files {
             let load = plugins.load_content(path, content, None);

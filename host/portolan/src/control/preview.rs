@@ -9,7 +9,8 @@ use portolan_core::{
 use portolan_wasm::{Host, PluginWatch};
 
 use super::{
-    MAX_PLUGIN, board::Board, candidate, config_source, inputs, plugins::Plugins, sources::Candidate,
+    MAX_PLUGIN, board::Board, candidate, config_source, inputs, plugins::Plugins,
+    sources::Candidate,
 };
 use crate::config::{Loaded, child};
 
@@ -66,7 +67,8 @@ fn wrong(candidate: &Candidate, place: &str) -> Vec<(String, Problem)> {
         Err(BindError::Config(fields)) => fields
             .iter()
             .map(|field| {
-                let problem = Problem { hint: field.hint.clone(), ..problem(field.message.clone()) };
+                let problem =
+                    Problem { hint: field.hint.clone(), ..problem(field.message.clone()) };
                 (format!("{place}/config{}", field.path), problem)
             })
             .collect(),

@@ -93,7 +93,12 @@ async fn run(
     }
 }
 
-async fn report(events: &mpsc::Sender<Event>, runner: u64, name: &Arc<str>, report: Report) -> bool {
+async fn report(
+    events: &mpsc::Sender<Event>,
+    runner: u64,
+    name: &Arc<str>,
+    report: Report,
+) -> bool {
     events.send(Event::Provider { name: name.clone(), runner, report }).await.is_ok()
 }
 

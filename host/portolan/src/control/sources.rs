@@ -3,12 +3,7 @@
 //! **Invariant:** a provider that is started anew (its plugin or its configuration changed) takes
 //! over with its first good step; until then the one before goes on.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
 
 use portolan_core::{
     catalog::{Source, UpdateError},

@@ -191,10 +191,9 @@ impl From<&Item> for KeptItem {
                 meta: node.meta.clone(),
             }),
             Item::Instance(instance) => Self::Instance(Box::new(KeptInstance::from(&**instance))),
-            Item::Fragment(fragment) => Self::Fragment {
-                origin: fragment.origin.clone(),
-                config: fragment.config.clone(),
-            },
+            Item::Fragment(fragment) => {
+                Self::Fragment { origin: fragment.origin.clone(), config: fragment.config.clone() }
+            }
         }
     }
 }

@@ -1,3 +1,5 @@
+//! What is kept in the cache, and what is never trusted.
+
 use super::*;
 
 #[track_caller]

@@ -1,3 +1,5 @@
+//! Spelling, coercion and complaints, case by case.
+
 use serde_json::json;
 
 use super::*;

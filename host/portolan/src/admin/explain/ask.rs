@@ -89,10 +89,7 @@ pub(crate) async fn get<T: DeserializeOwned>(
     }
 }
 
-async fn fetch(
-    address: SocketAddr,
-    path: &str,
-) -> Result<(http::StatusCode, Bytes), AskError> {
+async fn fetch(address: SocketAddr, path: &str) -> Result<(http::StatusCode, Bytes), AskError> {
     let foreign = |what: String| AskError::Foreign { address, what };
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let uri: Uri = format!("http://{address}{path}")

@@ -25,7 +25,9 @@ fn source(text: &str) -> Source {
 }
 
 fn loaded(text: &str) -> Loaded {
-    check(source(text)).and_then(usable).unwrap_or_else(|report| panic!("{}", report.render(Colour::Never)))
+    check(source(text))
+        .and_then(usable)
+        .unwrap_or_else(|report| panic!("{}", report.render(Colour::Never)))
 }
 
 fn config(text: &str) -> Config {
