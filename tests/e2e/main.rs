@@ -1,5 +1,11 @@
 //! What Portolan promises, proved with the real binary, a real Consul and real sockets.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on says so and ends"
+)]
+
 mod support;
 
 mod admin_api;

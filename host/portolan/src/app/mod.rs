@@ -94,7 +94,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     }
     tracing::info!(limit = ?config.drain.timeout, "draining");
     drain.send_replace(true);
-    drop(stop.send(()));
+    stop.send(()).unwrap_or_default();
     tokio::select! {
         () = server.drain(config.drain.timeout) => (),
         // The next wish to end is meant seriously.

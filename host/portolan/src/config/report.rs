@@ -34,10 +34,6 @@ pub(crate) enum Place<'a> {
     /// The value at this JSON Pointer from the root of the file: `/http/routers/a/rule`. If there
     /// is none, the nearest thing around it.
     Pointer(&'a str),
-    /// These bytes of the file.
-    Span(Range<usize>),
-    /// The file as a whole.
-    File,
     /// Not in this file; the problem's own `origin` and `path` say where.
     Elsewhere,
 }
@@ -151,8 +147,6 @@ impl Report {
                 Some(span) => Finding::error(span, problem.message),
                 None => Finding::whole(problem.message),
             },
-            Place::Span(span) => Finding::error(span, problem.message),
-            Place::File => Finding::whole(problem.message),
             Place::Elsewhere => Finding {
                 elsewhere: Some(if problem.path.is_empty() {
                     problem.origin
@@ -180,17 +174,6 @@ impl Report {
     /// What was read.
     pub(crate) fn source(&self) -> &Source {
         &self.document.source
-    }
-
-    /// Where everything in the file stands.
-    pub(crate) fn spans(&self) -> &Spans {
-        &self.document.spans
-    }
-
-    /// `config.toml:12:8`: where a value stands, for a problem's `origin`. Without a better place,
-    /// the file.
-    pub(crate) fn origin(&self, pointer: &str) -> String {
-        self.position(self.spans().locate(pointer).as_ref())
     }
 
     /// The findings as problems for log and dashboard, each with `file:line:column` as its origin.
