@@ -62,7 +62,7 @@ pub struct Want {
 pub struct PluginInfo {
     /// Its name in configurations.
     pub name: Arc<str>,
-    /// The file it was read from; `embedded` for those in the binary.
+    /// The file it was read from; `embedded whoami.wasm` for those in the binary.
     pub file: String,
     /// Its own version.
     pub version: String,

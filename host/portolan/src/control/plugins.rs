@@ -73,7 +73,7 @@ impl Plugins {
         let mut loading = JoinSet::new();
         // One that is replaced is loaded all the same: it goes on should the file not load.
         for (stem, bytes) in embedded {
-            let load = plugins.load_one("embedded".to_owned(), bytes.to_vec(), None);
+            let load = plugins.load_one(format!("embedded {stem}.wasm"), bytes.to_vec(), None);
             loading.spawn_blocking(move || {
                 (true, Outcome { stem: (*stem).to_owned(), change: load() })
             });
