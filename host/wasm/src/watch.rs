@@ -17,6 +17,8 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{sync::Notify, time::Instant};
 
+use crate::outbound::is_change;
+
 /// A plugin file that appeared, changed or went away.
 #[derive(Debug)]
 pub struct PluginFile {
@@ -117,7 +119,11 @@ impl PluginWatch {
             self.watcher = None;
         } else if self.watcher.is_none() {
             let bell = self.bell.clone();
-            let watcher = notify::recommended_watcher(move |_| bell.notify_one());
+            let watcher = notify::recommended_watcher(move |event| {
+                if is_change(&event) {
+                    bell.notify_one();
+                }
+            });
             self.watcher = watcher.ok().and_then(|mut watcher| {
                 watcher.watch(&self.directory, RecursiveMode::NonRecursive).ok()?;
                 Some(watcher)

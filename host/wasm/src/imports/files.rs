@@ -7,7 +7,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     bindings::files::{FileError, Host, Stat},
-    outbound::{FileFailure, Folders, Found, Waits},
+    outbound::{FileFailure, Folders, Found, Waits, is_change},
 };
 
 impl Host for Waits {
@@ -81,7 +81,12 @@ impl Alarm {
         let bell = Arc::new(Notify::new());
         let ring = bell.clone();
         let watcher = path.and_then(|path| {
-            let mut watcher = notify::recommended_watcher(move |_| ring.notify_one()).ok()?;
+            let mut watcher = notify::recommended_watcher(move |event| {
+                if is_change(&event) {
+                    ring.notify_one();
+                }
+            })
+            .ok()?;
             watcher.watch(&path, RecursiveMode::Recursive).ok()?;
             Some(watcher)
         });

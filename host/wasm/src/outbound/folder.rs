@@ -179,6 +179,12 @@ const MAX_DEPTH: usize = 16;
 
 const MAX_FILES: usize = 20_000;
 
+/// Whether an event can mean that something is different now. To look is an event as well, and
+/// would make whoever looks again look for ever.
+pub(crate) fn is_change(event: &notify::Result<notify::Event>) -> bool {
+    !event.as_ref().is_ok_and(|event| event.kind.is_access())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

@@ -15,7 +15,7 @@ use wasmtime::component::ResourceTable;
 pub use self::client::Pending;
 pub(crate) use self::{
     client::{Client, Failure as ClientFailure, Outcome, Tls},
-    folder::{Failure as FileFailure, Folders, Found},
+    folder::{Failure as FileFailure, Folders, Found, is_change},
     origin::Origin,
 };
 
