@@ -126,8 +126,8 @@ impl<'a> Reader<'a> {
                 .map(str::to_owned)
                 .collect(),
             other => {
-                let none: Option<()> = self.wrong(flaws, "a list", other);
-                none.into_iter().map(|()| String::new()).collect()
+                self.flaw(flaws, format!("expected a list, found {}", kind(other)));
+                Vec::new()
             }
         }
     }

@@ -178,7 +178,10 @@ impl Controller {
                 Event::Config => self.read_config().await,
                 Event::Reload => {
                     self.sources.resync();
-                    self.read_config().await
+                    let changed = self.read_config().await;
+                    // Certificate files are read anew though the configuration is the same.
+                    self.listen().await;
+                    changed
                 }
             };
             next = self.events.try_recv().ok();
