@@ -9,5 +9,6 @@
 pub mod drain;
 pub mod worker;
 pub mod tls;
+mod h1;
 pub mod http;
 pub mod dns;

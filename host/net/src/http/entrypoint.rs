@@ -5,6 +5,7 @@
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use portolan_core::figure::Counter;
 use rustls::ServerConfig;
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 
 use crate::worker::WorkerFigures;
 
-use super::{connection, edge::Edge, roster::Roster, server::EntrypointFigures};
+use super::{config::Trust, connection, edge::Edge, roster::Roster, server::EntrypointFigures};
 
 /// How long nothing is accepted after the system ran out of something.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -30,6 +31,8 @@ pub(crate) struct Door {
     pub(crate) roster: Rc<Roster>,
     pub(crate) figures: Arc<EntrypointFigures>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Read by each connection when it begins.
+    pub(crate) trust: Arc<ArcSwap<Trust>>,
 }
 
 /// Accepts until told to close, then tells everybody to finish.

@@ -20,6 +20,8 @@ mod pipeline;
 mod tunnel;
 mod forward;
 mod service;
+mod http1;
+mod proxy_protocol;
 mod connection;
 mod entrypoint;
 mod worker;
@@ -29,6 +31,6 @@ mod server;
 mod tests;
 
 pub use self::{
-    config::{EntrypointConfig, HttpConfig},
+    config::{EntrypointConfig, HttpConfig, Trust},
     server::{BindError, Bound, EntrypointFigures, Server},
 };

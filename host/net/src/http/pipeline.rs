@@ -46,11 +46,6 @@ impl Entered {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// Whether a hook will look at the request again, on the way back.
-    pub(crate) fn looks_back(&self) -> bool {
-        self.0.iter().any(|way| way.context.is_some())
-    }
 }
 
 /// Inwards, outermost first.

@@ -15,13 +15,23 @@ use http::{
 };
 use portolan_core::{exchange::ResponseHead, hook::CallError, name::ObjectName, target::BadTarget};
 
-use super::{body::Body, dial::DialError};
+use super::{
+    body::{Body, StreamError},
+    dial::DialError,
+};
+use crate::h1::HeadError;
 
 const X_PORTOLAN_REASON: HeaderName = HeaderName::from_static("x-portolan-reason");
 
 /// Why a request was not answered by a backend or a middleware.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
+    /// It is not HTTP, or can be read in two ways.
+    #[error("malformed request")]
+    Malformed(#[source] HeadError),
+    /// The rest of its body did not come.
+    #[error("the client stopped sending")]
+    Stalled,
     /// The target makes no sense.
     #[error("bad target")]
     Target(#[source] BadTarget),
@@ -78,7 +88,7 @@ pub(crate) enum ForwardError {
         /// Which one.
         backend: String,
         /// What happened.
-        source: hyper::Error,
+        source: StreamError,
     },
     /// It changed to a protocol that the client did not ask for.
     #[error("backend `{backend}` changed the protocol unasked")]
@@ -88,7 +98,7 @@ pub(crate) enum ForwardError {
     },
     /// The client did not send its request to the end.
     #[error("the client's request body broke off")]
-    Client(#[source] hyper::Error),
+    Client(#[source] StreamError),
     /// It took too long.
     #[error("backend `{backend}` gave no response within {} ms", limit.as_millis())]
     Timeout {
@@ -123,7 +133,12 @@ impl HttpError {
     /// to blame.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
-            Self::Target(_) | Self::NoHost | Self::Connect | Self::NoRouter => false,
+            Self::Malformed(_)
+            | Self::Stalled
+            | Self::Target(_)
+            | Self::NoHost
+            | Self::Connect
+            | Self::NoRouter => false,
             Self::NoService(_) | Self::Middleware { .. } => true,
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) => false,
@@ -140,6 +155,17 @@ impl HttpError {
     fn verdict(&self) -> Verdict {
         use StatusCode as S;
         let (status, reason, sentence) = match self {
+            Self::Malformed(HeadError::TooLarge) => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "the head of this request is too large",
+            ),
+            Self::Malformed(error) => malformed(*error),
+            Self::Stalled => (
+                S::REQUEST_TIMEOUT,
+                "body-timeout",
+                "the rest of this request did not come in time",
+            ),
             Self::Target(_) => {
                 (S::BAD_REQUEST, "bad-target", "this request's target or host is malformed")
             }
@@ -186,6 +212,25 @@ impl HttpError {
         }
         (ResponseHead { status, headers, local: true }, Body::full(Bytes::from(text)))
     }
+}
+
+fn malformed(error: HeadError) -> (StatusCode, &'static str, &'static str) {
+    let (reason, sentence) = match error {
+        HeadError::Start => ("bad-request-line", "the first line of this request is malformed"),
+        HeadError::Target => ("bad-target", "this request's target or host is malformed"),
+        HeadError::Version => ("bad-version", "this request is not HTTP/1.0 or HTTP/1.1"),
+        HeadError::Line => ("bad-header", "a header line of this request is malformed"),
+        HeadError::BareLf => ("bare-lf", "a line of this request ends without CR"),
+        HeadError::TooLarge => ("head-too-large", "the head of this request is too large"),
+        HeadError::Length => ("bad-length", "the content-length of this request is not one number"),
+        HeadError::TransferEncoding => {
+            ("bad-transfer-encoding", "the only transfer-encoding served here is chunked")
+        }
+        HeadError::Framing => {
+            ("two-framings", "content-length and transfer-encoding contradict each other")
+        }
+    };
+    (StatusCode::BAD_REQUEST, reason, sentence)
 }
 
 impl ForwardError {

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use portolan_core::{
     figure::{Counter, Gauge, TrafficFigures},
     live::Live,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    config::{EntrypointConfig, HttpConfig},
+    config::{EntrypointConfig, HttpConfig, Trust},
     worker::{Command, OpenDoor, work},
 };
 
@@ -99,6 +100,7 @@ struct Open {
     config: EntrypointConfig,
     address: SocketAddr,
     tls: Option<TlsContext>,
+    trust: Arc<ArcSwap<Trust>>,
 }
 
 /// An entrypoint that is bound, and of which no worker knows yet.
@@ -205,7 +207,8 @@ impl Server {
         };
         state.ports.push(address.port());
         state.last += 1;
-        Ok(Prepared { open: Open { id: state.last, config, address, tls }, listeners })
+        let trust = Arc::new(ArcSwap::from_pointee(config.trust.clone()));
+        Ok(Prepared { open: Open { id: state.last, config, address, tls, trust }, listeners })
     }
 
     fn tls(&self, state: &mut State, entrypoint: &Arc<str>) -> Result<TlsContext, TlsError> {
@@ -240,6 +243,7 @@ impl Server {
                 listener: listeners.next(),
                 figures: figures.clone(),
                 tls: tls.cloned(),
+                trust: open.trust.clone(),
             })
         });
     }
@@ -263,6 +267,7 @@ impl State {
             certificate_errors.extend(self.authority_error.take());
             certificate_errors.extend(context.reload(tls));
         }
+        open.trust.store(Arc::new(config.trust.clone()));
         open.config = config;
         Some(Bound {
             name: open.config.name.clone(),

@@ -5,8 +5,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-use http::{Method, Request, Response, StatusCode, Version, request::Parts};
-use hyper::body::Incoming;
+use http::{Method, StatusCode, Version, request::Parts};
 use portolan_core::{
     exchange::{Exchange, Reply, RequestHead, ResponseHead},
     figure::TrafficFigures,
@@ -23,11 +22,14 @@ use super::{
 };
 
 /// Answers a request.
-pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    client: Rc<Client>,
+    parts: Parts,
+    body: RequestBody,
+) -> (ResponseHead, Body) {
     let begin = Instant::now();
     let busy = client.seat.begin();
     let serving = client.edge.serving();
-    let (parts, incoming) = request.into_parts();
     let page = Page::of(&parts.headers);
     let mut noted = Noted { begin, entrypoint: &client.door.figures.traffic, router: None };
     let (head, body) = match admit(&client, parts) {
@@ -36,7 +38,7 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
             match table.and_then(|table| table.select(&exchange)) {
                 Some(router) => {
                     noted.router = Some(router);
-                    through(&client, router, exchange, hop, incoming, page).await
+                    through(&client, router, exchange, hop, body, page).await
                 }
                 None => client.edge.rescue(&HttpError::NoRouter, page),
             }
@@ -48,10 +50,17 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         drop(client.tunnel.take());
     }
     noted.note(&head);
-    let mut response = Response::new(body.until_sent(busy));
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
+    (head, body.until_sent(busy))
+}
+
+/// Refuses what is not, or not completely, a request.
+pub(crate) fn refuse(client: &Client, error: &HttpError) -> (ResponseHead, Body) {
+    let busy = client.seat.begin();
+    let entrypoint = &client.door.figures.traffic;
+    let noted = Noted { begin: Instant::now(), entrypoint, router: None };
+    let (head, body) = client.edge.rescue(error, Page::Text);
+    noted.note(&head);
+    (head, body.until_sent(busy))
 }
 
 /// The request as rules, plans and plugins see it.
@@ -59,7 +68,7 @@ fn admit(client: &Client, mut parts: Parts) -> Result<(Box<Exchange>, Hop), Http
     if parts.method == Method::CONNECT {
         return Err(HttpError::Connect);
     }
-    let mut hop = headers::clean_request(&mut parts.headers);
+    let mut hop = headers::clean_request(&mut parts.headers, client.told.is_trusted);
     if parts.version != Version::HTTP_11 {
         hop.upgrade = None;
     }
@@ -83,18 +92,21 @@ async fn through(
     router: &Arc<Router>,
     exchange: Box<Exchange>,
     hop: Hop,
-    incoming: Incoming,
+    body: RequestBody,
     page: Page,
 ) -> (ResponseHead, Body) {
     let edge = &*client.edge;
-    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange);
+    let (exchange, entered, inward) = pipeline::enter(edge, router, exchange);
     let answered = match (inward, &router.service) {
         (Inward::Reply(reply), _) => Ok(pipeline::respond(reply)),
         (Inward::Fail(error), _) => Err(error),
         (Inward::Continue, None) => Err(HttpError::NoService(router.name.clone())),
         (Inward::Continue, Some(service)) => {
-            let (body, keep) = (RequestBody::of(incoming), entered.looks_back());
-            match forward(edge, service, &mut exchange, hop, body, keep).await {
+            let line = client.line.borrow().clone();
+            // HTTP/1.0 knows no interim responses.
+            let is_new = exchange.request.version == Version::HTTP_11;
+            let interim = line.as_deref().filter(|_| is_new);
+            match forward(edge, service, &exchange.request, hop, body, interim).await {
                 Ok(answer) => {
                     client.tunnel.replace(answer.tunnel);
                     Ok((answer.head, answer.body))
@@ -107,6 +119,7 @@ async fn through(
     if entered.is_empty() {
         return (head, body);
     }
+    let mut exchange = exchange;
     exchange.response = Some(head);
     let mut exchange = pipeline::leave(edge, router, &entered, exchange, &mut body, page);
     match exchange.response.take() {

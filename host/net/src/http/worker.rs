@@ -4,6 +4,7 @@
 
 use std::{net::TcpListener as StdListener, rc::Rc, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use portolan_core::live::Live;
 use rustls::ServerConfig;
@@ -17,7 +18,7 @@ use tokio::{
 use crate::worker::WorkerContext;
 
 use super::{
-    config::HttpConfig,
+    config::{HttpConfig, Trust},
     edge::Edge,
     entrypoint::{Door, accept},
     roster::Roster,
@@ -41,6 +42,7 @@ pub(crate) struct OpenDoor {
     pub(crate) listener: Option<StdListener>,
     pub(crate) figures: Arc<EntrypointFigures>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) trust: Arc<ArcSwap<Trust>>,
 }
 
 /// An entrypoint that is open, or closing.
@@ -114,7 +116,7 @@ impl HttpWorker {
     }
 
     fn open(&mut self, door: OpenDoor) {
-        let OpenDoor { id, name, listener, figures, tls } = door;
+        let OpenDoor { id, name, listener, figures, tls, trust } = door;
         let Some(listener) = listener else { return };
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -125,8 +127,14 @@ impl HttpWorker {
         };
         let edge = self.edge.clone();
         let roster = Roster::new(edge.clock.clone(), edge.patience());
-        let door =
-            Rc::new(Door { name: (*name).into(), edge, roster: roster.clone(), figures, tls });
+        let door = Rc::new(Door {
+            name: (*name).into(),
+            edge,
+            roster: roster.clone(),
+            figures,
+            tls,
+            trust,
+        });
         let (close, closing) = oneshot::channel();
         let figures = self.context.figures.clone();
         let task = task::spawn_local(accept(door, listener, figures, closing));

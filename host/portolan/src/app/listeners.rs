@@ -7,7 +7,7 @@ use std::{fs, net::SocketAddr, sync::Arc};
 
 use portolan_core::problem::{Chain, Problem};
 use portolan_net::{
-    http::{EntrypointConfig, Server},
+    http::{EntrypointConfig, Server, Trust},
     tls::{CertificateFile, TlsConfig},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -147,6 +147,10 @@ fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
         name: entrypoint.name.as_str().into(),
         address: entrypoint.address,
         tls: entrypoint.tls.as_ref().map(tls),
+        trust: Trust {
+            forwarded_headers: entrypoint.forwarded_headers.clone(),
+            proxy_protocol: entrypoint.proxy_protocol.clone(),
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     path::PathBuf,
 };
 
+use ipnet::IpNet;
 use portolan_core::zone::ZoneConfig;
 use serde_json::Value;
 
@@ -59,6 +60,10 @@ pub(crate) struct Entrypoint {
     pub(crate) address: SocketAddr,
     /// `None`: plain HTTP.
     pub(crate) tls: Option<Tls>,
+    /// Whose `X-Forwarded-…` headers are added to instead of replaced.
+    pub(crate) forwarded_headers: Vec<IpNet>,
+    /// Whose connections begin with a PROXY protocol header.
+    pub(crate) proxy_protocol: Vec<IpNet>,
 }
 
 /// How an entrypoint encrypts.

@@ -16,7 +16,7 @@ use toml::Spanned;
 use super::{
     quantity::ByteSize,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
-    value::{Ttl, Upstream, Word, read_word},
+    value::{Network, Ttl, Upstream, Word, read_word},
 };
 use crate::telemetry::Format;
 
@@ -47,6 +47,16 @@ table! {
     pub(super) struct Entrypoint {
         address: Spanned<SocketAddr>,
         tls: Switch<Tls> = Switch(None),
+        forwarded_headers: Proxies = Proxies::default(),
+        proxy_protocol: Proxies = Proxies::default(),
+    }
+}
+
+table! {
+    /// `{ trusted-ips = [ … ] }`
+    pub(super) struct Proxies {
+        /// Nobody by default.
+        trusted_ips: Vec<Network> = Vec::new(),
     }
 }
 

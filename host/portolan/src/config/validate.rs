@@ -95,7 +95,16 @@ fn entrypoints(
                 .collect(),
         });
         let address = entry.address.into_inner();
-        entrypoints.push(Entrypoint { name: name.into_inner(), address, tls });
+        let networks = |proxies: schema::Proxies| -> Vec<_> {
+            proxies.trusted_ips.into_iter().map(|network| network.0).collect()
+        };
+        entrypoints.push(Entrypoint {
+            name: name.into_inner(),
+            address,
+            tls,
+            forwarded_headers: networks(entry.forwarded_headers),
+            proxy_protocol: networks(entry.proxy_protocol),
+        });
     }
     entrypoints
 }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde_json::Value as Json;
 use toml::de::{DeInteger, DeValue};
 
@@ -20,6 +21,10 @@ use super::{
 /// A resolver: an address whose port is 53 unless it says otherwise.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Upstream(pub(super) SocketAddr);
+
+/// A network, or one address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Network(pub(super) IpNet);
 
 /// A time to live: whole seconds (RFC 2181, 8: 31 bits), as a number or a duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -147,6 +152,18 @@ impl Read for IpAddr {
             Some(format!("leave the port away: \"{}\"", address.ip()))
         };
         read_text(node, reading, Self::EXPECTED, |text| text.parse().ok(), hint)
+    }
+}
+
+impl Read for Network {
+    const EXPECTED: &'static str = "a network such as \"10.0.0.0/8\", or an IP address";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let parse = |text: &str| {
+            let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
+            text.parse().ok().or_else(alone).map(Self)
+        };
+        read_text(node, reading, Self::EXPECTED, parse, |_| None)
     }
 }
 

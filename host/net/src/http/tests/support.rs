@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    http::{EntrypointConfig, HttpConfig, Server},
+    http::{EntrypointConfig, HttpConfig, Server, Trust},
     tls::TlsConfig,
 };
 
@@ -76,7 +76,12 @@ impl Portolan {
 }
 
 pub(super) fn entrypoint(name: &str, tls: Option<TlsConfig>) -> EntrypointConfig {
-    EntrypointConfig { name: name.into(), address: ([127, 0, 0, 1], 0).into(), tls }
+    EntrypointConfig {
+        name: name.into(),
+        address: ([127, 0, 0, 1], 0).into(),
+        tls,
+        trust: Trust::default(),
+    }
 }
 
 pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
