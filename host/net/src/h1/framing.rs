@@ -3,10 +3,7 @@
 //! **Invariant:** a request has exactly one framing, or is refused: two are how requests are
 //! smuggled. A backend is believed as far as the RFC allows.
 
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-};
+use http::{Method, StatusCode, Version};
 
 use super::error::HeadError;
 
@@ -23,47 +20,139 @@ pub(crate) enum Framing {
     Close,
 }
 
-impl Framing {
-    /// That of a request.
-    pub(crate) fn of_request(version: Version, headers: &HeaderMap) -> Result<Self, HeadError> {
-        let length = headers.get(CONTENT_LENGTH);
-        match headers.get(TRANSFER_ENCODING) {
-            None => match length {
-                None => Ok(Self::Empty),
-                Some(_) => Ok(match only_length(headers)? {
-                    0 => Self::Empty,
-                    length => Self::Length(length),
-                }),
-            },
-            Some(_) if version != Version::HTTP_11 || length.is_some() => Err(HeadError::Framing),
-            Some(_) if is_chunked_alone(headers) => Ok(Self::Chunked),
-            Some(_) => Err(HeadError::TransferEncoding),
+/// What header lines say about the end of a message and of its connection, gathered in the one
+/// pass that reads them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Said {
+    length: Length,
+    coding: Coding,
+    /// `Connection: close`, `Connection: keep-alive`.
+    close: bool,
+    keep_alive: bool,
+    /// `Expect: 100-continue`.
+    pub(super) expects_continue: bool,
+}
+
+/// What `Content-Length` lines say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Length {
+    #[default]
+    Nothing,
+    Once(u64),
+    /// The same, more than once.
+    Again(u64),
+    Nonsense,
+}
+
+/// What `Transfer-Encoding` lines say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Coding {
+    #[default]
+    Nothing,
+    /// `chunked` and nothing else.
+    Chunked,
+    /// Others, and `chunked` last.
+    ChunkedLast,
+    /// Something that is not `chunked` in the end.
+    Other,
+}
+
+impl Said {
+    /// Takes note of a line.
+    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
+        match name.len() {
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.note_coding(value),
+            _ => {}
         }
     }
 
-    /// That of the response to a request with this method.
-    pub(crate) fn of_response(
+    fn note_connection(&mut self, value: &[u8]) {
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn note_length(&mut self, value: &[u8]) {
+        for value in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            self.length = match (self.length, digits(value)) {
+                (Length::Nothing, Some(length)) => Length::Once(length),
+                (Length::Once(first) | Length::Again(first), Some(length)) if first == length => {
+                    Length::Again(length)
+                }
+                _ => Length::Nonsense,
+            };
+        }
+    }
+
+    fn note_coding(&mut self, value: &[u8]) {
+        for coding in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.coding = match (self.coding, is_chunked) {
+                (Coding::Nothing, true) => Coding::Chunked,
+                (_, true) => Coding::ChunkedLast,
+                (_, false) => Coding::Other,
+            };
+        }
+    }
+
+    /// The framing of a request.
+    pub(super) fn request(&self, version: Version) -> Result<Framing, HeadError> {
+        match (self.coding, self.length) {
+            (Coding::Nothing, Length::Nothing) => Ok(Framing::Empty),
+            (Coding::Nothing, Length::Once(length)) => Ok(Framing::length(length)),
+            // Even equal ones are refused: somebody added the second.
+            (Coding::Nothing, Length::Again(_) | Length::Nonsense) => Err(HeadError::Length),
+            _ if version != Version::HTTP_11 => Err(HeadError::Framing),
+            (_, Length::Once(_) | Length::Again(_) | Length::Nonsense) => Err(HeadError::Framing),
+            (Coding::Chunked, Length::Nothing) => Ok(Framing::Chunked),
+            (Coding::ChunkedLast | Coding::Other, Length::Nothing) => {
+                Err(HeadError::TransferEncoding)
+            }
+        }
+    }
+
+    /// The framing of the response to a request with this method.
+    pub(super) fn response(
+        &self,
         asked: &Method,
         status: StatusCode,
         version: Version,
-        headers: &HeaderMap,
-    ) -> Result<Self, HeadError> {
+    ) -> Result<Framing, HeadError> {
         if *asked == Method::HEAD || is_bodiless(status) {
-            return Ok(Self::Empty);
+            return Ok(Framing::Empty);
         }
-        if headers.contains_key(TRANSFER_ENCODING) {
-            if version != Version::HTTP_11 {
-                return Err(HeadError::Framing);
+        match (self.coding, self.length) {
+            (Coding::Nothing, Length::Nothing) => Ok(Framing::Close),
+            (Coding::Nothing, Length::Once(length) | Length::Again(length)) => {
+                Ok(Framing::length(length))
             }
-            return Ok(if is_chunked_last(headers) { Self::Chunked } else { Self::Close });
+            (Coding::Nothing, Length::Nonsense) => Err(HeadError::Length),
+            _ if version != Version::HTTP_11 => Err(HeadError::Framing),
+            (Coding::Chunked | Coding::ChunkedLast, _) => Ok(Framing::Chunked),
+            (Coding::Other, _) => Ok(Framing::Close),
         }
-        if !headers.contains_key(CONTENT_LENGTH) {
-            return Ok(Self::Close);
-        }
-        Ok(match same_length(headers)? {
-            0 => Self::Empty,
-            length => Self::Length(length),
-        })
+    }
+
+    /// Whether there are two framings: who sends them may mean either.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.coding != Coding::Nothing && self.length != Length::Nothing
+    }
+
+    /// Whether the connection may be used again (RFC 9112, 9.3).
+    pub(super) fn keeps_alive(&self, version: Version) -> bool {
+        !self.close && (self.keep_alive || version == Version::HTTP_11)
+    }
+}
+
+impl Framing {
+    fn length(length: u64) -> Self {
+        if length == 0 { Self::Empty } else { Self::Length(length) }
     }
 }
 
@@ -74,44 +163,9 @@ pub(crate) fn is_bodiless(status: StatusCode) -> bool {
         || status == StatusCode::NOT_MODIFIED
 }
 
-/// The one `Content-Length`; even equal ones are refused, since somebody added the second.
-fn only_length(headers: &HeaderMap) -> Result<u64, HeadError> {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    match (lines.next(), lines.next()) {
-        (Some(line), None) => digits(line.as_bytes()).ok_or(HeadError::Length),
-        _ => Err(HeadError::Length),
-    }
-}
-
-/// The `Content-Length` of a response, which may be repeated as long as it is the same.
-fn same_length(headers: &HeaderMap) -> Result<u64, HeadError> {
-    let lines = headers.get_all(CONTENT_LENGTH).iter();
-    let values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let mut lengths = values.map(|value| digits(value.trim_ascii()));
-    let first = lengths.next().flatten().ok_or(HeadError::Length)?;
-    let all_same = lengths.all(|length| length == Some(first));
-    if all_same { Ok(first) } else { Err(HeadError::Length) }
-}
-
 /// Digits and nothing else: `str::parse` would take a plus sign.
 fn digits(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
-}
-
-fn is_chunked_alone(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
-    let only = (lines.next(), lines.next());
-    matches!(only, (Some(line), None) if is_chunked(line.as_bytes()))
-}
-
-fn is_chunked_last(headers: &HeaderMap) -> bool {
-    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
-    let last = last.map(HeaderValue::as_bytes).unwrap_or_default();
-    last.rsplit(|byte| *byte == b',').next().is_some_and(|coding| is_chunked(coding.trim_ascii()))
-}
-
-fn is_chunked(coding: &[u8]) -> bool {
-    coding.eq_ignore_ascii_case(b"chunked")
 }

@@ -8,13 +8,13 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
-    header::{CONNECTION, EXPECT},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
 
-use super::{error::HeadError, framing::Framing};
+use super::{
+    error::HeadError,
+    framing::{Framing, Said},
+};
 
 /// The most header lines in a head.
 const MAX_LINES: usize = 100;
@@ -68,14 +68,11 @@ impl RequestHead {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_invalid| HeadError::Start)?;
         let uri = target_of(&method, arrived.slice_ref(target.as_bytes()))?;
         let version = version(minor);
-        let headers = headers(arrived, request.headers)?;
-        let framing = Framing::of_request(version, &headers)?;
-        let expects_continue = version == Version::HTTP_11
-            && framing != Framing::Empty
-            && headers
-                .get(EXPECT)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let keep_alive = keeps_alive(version, &headers);
+        let (headers, said) = headers(arrived, request.headers)?;
+        let framing = said.request(version)?;
+        let keep_alive = said.keeps_alive(version);
+        let expects_continue =
+            said.expects_continue && version == Version::HTTP_11 && framing != Framing::Empty;
         let head = Self { method, uri, version, headers, framing, keep_alive, expects_continue };
         Ok(Some((head, length)))
     }
@@ -105,13 +102,11 @@ impl ResponseHead {
         };
         let status = StatusCode::from_u16(code).map_err(|_invalid| HeadError::Start)?;
         let version = version(minor);
-        let headers = headers(arrived, response.headers)?;
-        let framing = Framing::of_response(asked, status, version, &headers)?;
+        let (headers, said) = headers(arrived, response.headers)?;
+        let framing = said.response(asked, status, version)?;
         // Who sends two framings may mean the other one: what comes next is not to be trusted.
-        let is_doubtful = headers.contains_key(http::header::TRANSFER_ENCODING)
-            && headers.contains_key(http::header::CONTENT_LENGTH);
         let keep_alive =
-            framing != Framing::Close && !is_doubtful && keeps_alive(version, &headers);
+            framing != Framing::Close && !said.is_doubtful() && said.keeps_alive(version);
         Ok(Some((Self { status, headers, framing, keep_alive }, length)))
     }
 }
@@ -132,33 +127,21 @@ fn target_of(method: &Method, target: Bytes) -> Result<Uri, HeadError> {
     if is_good { Ok(uri) } else { Err(HeadError::Target) }
 }
 
-fn headers(arrived: &Bytes, lines: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
+fn headers(arrived: &Bytes, lines: &[Header<'_>]) -> Result<(HeaderMap, Said), HeadError> {
     let mut headers = HeaderMap::with_capacity(lines.len() + SPARE);
+    let mut said = Said::default();
     for line in lines {
+        said.note(line.name.as_bytes(), line.value);
         let name = HeaderName::from_bytes(line.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(arrived.slice_ref(line.value));
         let (Ok(name), Ok(value)) = (name, value) else { return Err(HeadError::Line) };
         headers.try_append(name, value).map_err(|_too_many| HeadError::TooLarge)?;
     }
-    Ok(headers)
+    Ok((headers, said))
 }
 
 fn version(minor: u8) -> Version {
     if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
-}
-
-/// Whether the connection may be used again (RFC 9112, 9.3).
-fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let mut keep = version == Version::HTTP_11;
-    for line in headers.get_all(CONNECTION) {
-        for option in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if option.eq_ignore_ascii_case(b"close") {
-                return false;
-            }
-            keep |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-    keep
 }
 
 /// httparse takes a bare LF for the end of a line, as the RFC allows; not all who come after us do.
