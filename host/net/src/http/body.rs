@@ -4,7 +4,9 @@
 //! to a backend goes back to its pool the moment its response is complete.
 
 use std::{
+    cell::Cell,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -13,15 +15,15 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use portolan_core::service::BackendFigures;
 
-use super::{pool::Link, roster::Busy};
+use super::{account::Account, pool::Link, roster::Busy};
 
 /// What is sent to a backend.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     /// Nothing; such a request can be sent again.
     Empty,
-    /// What the client sends.
-    Client(Incoming),
+    /// What the client sends, and how much of it came.
+    Client(Incoming, Rc<Cell<u64>>),
 }
 
 /// What is sent to a client.
@@ -30,6 +32,8 @@ pub(crate) struct Body {
     source: Source,
     /// The request is under way until the last byte was handed on.
     busy: Option<Busy>,
+    /// What is noted of it, complete when the body is dropped.
+    account: Option<Account>,
 }
 
 #[derive(Debug)]
@@ -53,8 +57,11 @@ pub(crate) struct InFlight(Arc<BackendFigures>);
 
 impl RequestBody {
     /// The body of a request, known to be empty where it is.
-    pub(crate) fn of(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() { Self::Empty } else { Self::Client(incoming) }
+    pub(crate) fn of(incoming: Incoming, account: &mut Account) -> Self {
+        if incoming.is_end_stream() {
+            return Self::Empty;
+        }
+        Self::Client(incoming, account.request_bytes())
     }
 }
 
@@ -68,21 +75,28 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Client(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Client(incoming, read) => {
+                let polled = Pin::new(incoming).poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &polled {
+                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    read.set(read.get() + length);
+                }
+                polled
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Client(incoming) => incoming.is_end_stream(),
+            Self::Client(incoming, _) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Client(incoming) => incoming.size_hint(),
+            Self::Client(incoming, _) => incoming.size_hint(),
         }
     }
 }
@@ -90,7 +104,7 @@ impl HttpBody for RequestBody {
 impl Body {
     /// Bytes that are there already.
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self { source: Source::Full(bytes), busy: None }
+        Self { source: Source::Full(bytes), busy: None, account: None }
     }
 
     /// What a backend sends.
@@ -99,12 +113,16 @@ impl Body {
             // Dropping it gave the connection back.
             return Self::full(Bytes::new());
         }
-        Self { source: Source::Backend(body), busy: None }
+        Self { source: Source::Backend(body), busy: None, account: None }
     }
 
     /// The same, with the request under way until the body ends.
-    pub(crate) fn until_sent(mut self, busy: Busy) -> Self {
+    pub(crate) fn until_sent(mut self, busy: Busy, account: Option<Account>) -> Self {
         self.busy = Some(busy);
+        self.account = account;
+        if self.source.is_end_stream() {
+            self.account.iter_mut().for_each(Account::complete);
+        }
         self
     }
 }
@@ -117,24 +135,39 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.source {
-            Source::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Source::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Backend(body) => body.poll(cx),
+        let Self { source, account, .. } = &mut *self;
+        let polled = source.poll(cx);
+        if let (Poll::Ready(frame), Some(account)) = (&polled, account) {
+            account.sent(frame.as_ref(), source.is_end_stream());
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Full(bytes) => bytes.is_empty(),
-            Source::Backend(body) => body.incoming.is_end_stream(),
-        }
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Backend(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Backend(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Backend(body) => body.incoming.is_end_stream(),
         }
     }
 }

@@ -22,7 +22,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use portolan_core::exchange::Peer;
+use portolan_core::{exchange::Peer, figure::Encryption};
 use rustls::ServerConfig;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -48,6 +48,8 @@ pub(crate) struct Client {
     pub(crate) door: Rc<Door>,
     pub(crate) peer: Peer,
     pub(crate) told: headers::Origin,
+    /// How the connection is encrypted, and a number that stands for it.
+    pub(crate) encryption: Option<(u32, Encryption)>,
     pub(crate) seat: Seat,
     /// Where the connection goes on when HTTP is over.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
@@ -83,7 +85,7 @@ async fn plain(door: &Rc<Door>, seat: Seat, mut stream: TcpStream, address: Sock
     };
     let Ok((protocol, ahead)) = sniffed else { return };
     let peer = Peer { address, tls: false, sni: None };
-    let client = Client::new(door, seat, peer);
+    let client = Client::new(door, seat, peer, None);
     speak(protocol, client, Wire::new(Stream::Plain(stream), ahead)).await;
 }
 
@@ -113,7 +115,8 @@ async fn encrypted(
         Some(_) | None => Protocol::Http1,
     };
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into());
-    let client = Client::new(door, seat, Peer { address, tls: true, sni });
+    let peer = Peer { address, tls: true, sni };
+    let client = Client::new(door, seat, peer, encryption(session));
     let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
     speak(protocol, client, Wire::new(stream, Bytes::new())).await;
 }
@@ -231,7 +234,12 @@ async fn drive(
 }
 
 impl Client {
-    fn new(door: &Rc<Door>, seat: Seat, peer: Peer) -> Rc<Self> {
+    fn new(
+        door: &Rc<Door>,
+        seat: Seat,
+        peer: Peer,
+        encryption: Option<(u32, Encryption)>,
+    ) -> Rc<Self> {
         let edge = door.edge.clone();
         let address = HeaderValue::try_from(peer.address.ip().to_canonical().to_string());
         let told = headers::Origin {
@@ -240,6 +248,27 @@ impl Client {
             tls: peer.tls,
             server: edge.server.clone(),
         };
-        Rc::new(Self { edge, door: door.clone(), peer, told, seat, tunnel: RefCell::default() })
+        let (door, tunnel) = (door.clone(), RefCell::default());
+        Rc::new(Self { edge, door, peer, told, encryption, seat, tunnel })
     }
+}
+
+/// How a session is encrypted, in the words of Traefik, which are those of Go.
+fn encryption(session: &rustls::ServerConnection) -> Option<(u32, Encryption)> {
+    use rustls::{CipherSuite as Suite, ProtocolVersion as Version};
+    let (version, suite) =
+        (session.protocol_version()?, session.negotiated_cipher_suite()?.suite());
+    let name = match version {
+        Version::TLSv1_3 => "1.3",
+        Version::TLSv1_2 => "1.2",
+        _ => "unknown",
+    };
+    let cipher = match suite {
+        Suite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        Suite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        Suite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        _ => suite.as_str().unwrap_or("unknown"),
+    };
+    let number = u32::from(u16::from(version)) << 16 | u32::from(u16::from(suite));
+    Some((number, Encryption { version: name, cipher }))
 }

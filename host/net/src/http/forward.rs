@@ -27,6 +27,7 @@ use portolan_core::{
 use tokio::time::timeout;
 
 use super::{
+    account::{Account, nanos},
     body::{BackendBody, Body, InFlight, RequestBody},
     dial::{Connected, DialError},
     edge::Edge,
@@ -83,6 +84,7 @@ pub(crate) async fn forward(
     hop: Hop,
     body: RequestBody,
     keep: bool,
+    account: &mut Account,
 ) -> Result<Answer, ForwardError> {
     let upgrade = hop.upgrade.is_some();
     let request = compose(exchange, hop, body, keep);
@@ -97,6 +99,7 @@ pub(crate) async fn forward(
             failure = ForwardError::Address(backend.url());
             continue;
         };
+        account.attempt(backend);
         match dispatch.attempt(backend, &origin).await {
             Ok(answer) => return Ok(answer),
             Err(Failed::Lost(error)) => return Err(error),
@@ -174,7 +177,7 @@ impl Dispatch<'_> {
         }
         match link.into_stream().await.filter(|_| self.upgrade) {
             Some((backend, ahead)) => {
-                let tunnel = Tunnel { backend, ahead, in_flight };
+                let tunnel = Tunnel { backend, ahead, in_flight, account: None };
                 Ok(Answer { head, body: Body::full(Bytes::new()), tunnel: Some(tunnel) })
             }
             // It changed to something that nobody asked for.
@@ -353,9 +356,4 @@ fn relative(request: &mut Request<RequestBody>) {
     if let Some(host) = host {
         request.headers_mut().insert(HOST, host);
     }
-}
-
-/// Nanoseconds since a moment.
-pub(crate) fn nanos(begin: Instant) -> u64 {
-    u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -13,11 +13,7 @@ use portolan_core::{
     router::Router,
 };
 
-use super::{
-    body::Body,
-    edge::Edge,
-    rescue::{HttpError, Page},
-};
+use super::{account::Account, body::Body, edge::Edge, page::Page, rescue::HttpError, trace::Step};
 
 /// Who was entered, outermost first, and what each is to do on the way back.
 #[derive(Debug, Default)]
@@ -58,6 +54,7 @@ pub(crate) fn enter(
     edge: &Edge,
     router: &Router,
     mut exchange: Box<Exchange>,
+    account: &mut Account,
 ) -> (Box<Exchange>, Entered, Inward) {
     let mut entered = Entered(Vec::with_capacity(router.middlewares.len()));
     for middleware in &router.middlewares {
@@ -66,7 +63,7 @@ pub(crate) fn enter(
         if let Some(reply) = reply {
             return (exchange, entered, Inward::Reply(reply));
         }
-        let (returned, inward) = hook(edge, router, middleware, exchange, &mut entered);
+        let (returned, inward) = hook(edge, router, middleware, exchange, &mut entered, account);
         exchange = returned;
         match inward {
             Inward::Continue => {}
@@ -83,6 +80,7 @@ fn hook(
     middleware: &Middleware,
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
+    account: &mut Account,
 ) -> (Box<Exchange>, Inward) {
     let interest = &middleware.interest;
     let Some(hooks) = &interest.hooks else { return (exchange, Inward::Continue) };
@@ -104,7 +102,9 @@ fn hook(
         // Only hooks can read it, and its text is shared with other workers.
         exchange.router = Some(router.name.clone());
     }
+    let begin = account.now();
     let (exchange, verdict) = hooks.on_request(exchange);
+    account.step(begin, Step::Request, middleware, verdict.as_ref().err());
     let inward = match verdict {
         Ok(RequestVerdict::Continue { context, response }) => {
             if response && interest.on_response {
@@ -129,17 +129,20 @@ pub(crate) fn leave(
     mut exchange: Box<Exchange>,
     body: &mut Body,
     page: Page,
+    account: &mut Account,
 ) -> Box<Exchange> {
     for (way, middleware) in entered.0.iter().zip(&router.middlewares).rev() {
         if let (Some(context), Some(hooks)) = (way.context, &middleware.interest.hooks) {
+            let begin = account.now();
             let (returned, verdict) = hooks.on_response(context, exchange);
+            account.step(begin, Step::Response, middleware, verdict.as_ref().err());
             exchange = returned;
             match verdict {
                 Ok(ResponseVerdict::Continue) => {}
                 Ok(ResponseVerdict::Replace(reply)) => replace(&mut exchange, body, reply),
                 Err(source) => {
                     if let Some(error) = failed(edge, middleware, source) {
-                        let (head, text) = edge.rescue(&error, page);
+                        let (head, text) = edge.rescue(&error, page, account);
                         exchange.response = Some(head);
                         *body = text;
                     }

@@ -65,7 +65,15 @@ pub(crate) async fn work(
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
     let mut stop = context.stop.clone();
-    let edge = Edge::new(config, &live);
+    let edge = Edge::new(config, &live, context.index);
+    if edge.pen.is_some() {
+        let edge = edge.clone();
+        task::spawn_local(async move {
+            if let Some(pen) = &edge.pen {
+                pen.keep_flushing().await;
+            }
+        });
+    }
     let mut worker = HttpWorker { context, edge, doors: HashMap::new() };
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -125,8 +133,9 @@ impl HttpWorker {
         };
         let edge = self.edge.clone();
         let roster = Roster::new(edge.clock.clone(), edge.patience());
-        let door =
-            Rc::new(Door { name: (*name).into(), edge, roster: roster.clone(), figures, tls });
+        let shard = figures.traffic.shard(self.context.index).clone();
+        let (name, roster_of_door) = ((*name).into(), roster.clone());
+        let door = Rc::new(Door { name, edge, roster: roster_of_door, figures, shard, tls });
         let (close, closing) = oneshot::channel();
         let figures = self.context.figures.clone();
         let task = task::spawn_local(accept(door, listener, figures, closing));

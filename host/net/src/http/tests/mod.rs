@@ -6,4 +6,5 @@ mod forwarding;
 mod malformed;
 mod middlewares;
 mod streaming;
+mod seeing;
 mod tls;
