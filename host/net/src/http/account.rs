@@ -71,8 +71,9 @@ struct Origin {
     begin: Instant,
     /// How often a backend was asked.
     attempts: u32,
-    /// What the backend answered, and what the service is noted with.
+    /// What the backend answered.
     answered: Option<StatusCode>,
+    /// What the service is noted with: that, or what we answer in its stead.
     status: StatusCode,
     head_nanos: Option<u64>,
 }
@@ -162,7 +163,7 @@ impl Account {
         }
     }
 
-    /// Notes what a service answered; `None`: we answer in its stead, with this status.
+    /// Notes what a service answered, or what we answer in its stead.
     pub(crate) fn answered(&mut self, service: &Service, head: &ResponseHead) {
         let Some(origin) = &mut self.origin else { return };
         origin.status = head.status;
@@ -288,13 +289,13 @@ impl Account {
             // Dropped before its end, and not because the backend broke off.
             self.failed(Reason::ClientGone);
         }
-        let edge = &*self.door.edge;
+        let (edge, now) = (&*self.door.edge, Instant::now());
         let ledger = &edge.config.ledger;
         let status = self.head.map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
         let answer = Answer {
             key: self.key(status),
             head_nanos: self.head.map(|head| head.nanos),
-            nanos: nanos(self.begin),
+            nanos: between(self.begin, now),
             request_bytes: self.request_bytes.as_ref().map_or(0, |counter| counter.get()),
             response_bytes: self.response_bytes,
             is_failure: self.head.is_some_and(|head| head.is_failure),
@@ -309,7 +310,7 @@ impl Account {
                 Some(_) => origin.status.as_u16(),
                 None => CLIENT_CLOSED_REQUEST,
             };
-            let (head_nanos, nanos) = (origin.head_nanos, nanos(origin.begin));
+            let (head_nanos, nanos) = (origin.head_nanos, between(origin.begin, now));
             let key = self.key(status);
             let part = Answer { key, head_nanos, nanos, ..answer };
             origin.figures.record(&part, &ledger.buckets);
@@ -318,19 +319,19 @@ impl Account {
             ledger.reasons.count(reason);
         }
         if self.entry.is_some() || self.recording.is_some() {
-            self.tell(status, &answer);
+            self.tell(status, &answer, now);
         }
     }
 
     /// Writes the line and hands over the spans.
-    fn tell(&mut self, status: u16, answer: &Answer) {
+    fn tell(&mut self, status: u16, answer: &Answer, now: Instant) {
         let edge = &*self.door.edge;
         let Answer { nanos, request_bytes, response_bytes, .. } = *answer;
         let (entrypoint, reason, retries) = (&*self.door.name, self.reason, self.retries);
         let origin = self.origin.as_ref().filter(|origin| origin.attempts > 0);
         let origin = origin.map(|origin| OriginEnding {
             status: origin.answered.map(|status| status.as_u16()),
-            nanos: self::nanos(origin.begin),
+            nanos: between(origin.begin, now),
         });
         if let (Some(entry), Some(pen)) = (self.entry.take(), &edge.pen) {
             let ending = Ending {
@@ -376,7 +377,11 @@ impl Drop for Account {
 
 /// Nanoseconds since a moment.
 pub(crate) fn nanos(begin: Instant) -> u64 {
-    u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    between(begin, Instant::now())
+}
+
+fn between(begin: Instant, end: Instant) -> u64 {
+    u64::try_from(end.saturating_duration_since(begin).as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn grpc_status(headers: &HeaderMap) -> Option<u16> {

@@ -28,7 +28,7 @@ use super::{
     body::Body,
     config::HttpConfig,
     dial::Dialer,
-    page::Page,
+    page::Taste,
     pool::Pool,
     rescue::HttpError,
     roster::{Clock, Patience, Tick},
@@ -112,12 +112,12 @@ impl Edge {
     pub(crate) fn rescue(
         &self,
         error: &HttpError,
-        page: Page,
+        taste: &Taste,
         account: &mut Account,
     ) -> (ResponseHead, Body) {
         account.failed(error.reason());
         self.complain(error);
-        error.rescue(page, self.config.reason_header.as_ref())
+        error.rescue(taste.page(), self.config.reason_header.as_ref())
     }
 
     /// Notes an error: once a second where a person may want to know, else for those who debug.

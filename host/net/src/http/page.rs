@@ -16,15 +16,22 @@ pub(crate) enum Page {
     Json,
 }
 
-impl Page {
-    /// What the client of a request likes best (RFC 9110, 12.5.1): of what it likes alike, text
-    /// before a page before an object, so that only who asks for JSON gets it.
+/// What a client accepts. It is looked at only when there is something to tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Taste(Option<HeaderValue>);
+
+impl Taste {
+    /// The client of a request with these headers.
     pub(crate) fn of(request: &HeaderMap) -> Self {
-        // Most clients take everything.
-        let lines = request.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
-        let ranges = lines.flat_map(|line| line.split(','));
-        let mut best = (0, Self::Text);
-        for (page, quality) in ranges.filter_map(range) {
+        Self(request.get(ACCEPT).cloned())
+    }
+
+    /// What it likes best (RFC 9110, 12.5.1): of what it likes alike, text before a page before an
+    /// object, so that only who asks for JSON gets it.
+    pub(crate) fn page(&self) -> Page {
+        let accept = self.0.as_ref().and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let mut best = (0, Page::Text);
+        for (page, quality) in accept.split(',').filter_map(range) {
             let is_better = quality > best.0 || quality == best.0 && page.rank() > best.1.rank();
             if quality > 0 && is_better {
                 best = (quality, page);
@@ -32,7 +39,9 @@ impl Page {
         }
         best.1
     }
+}
 
+impl Page {
     /// The media type.
     pub(super) fn media_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
@@ -96,12 +105,12 @@ mod tests {
     fn page(accept: &str) -> Page {
         let mut request = HeaderMap::new();
         request.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
-        Page::of(&request)
+        Taste::of(&request).page()
     }
 
     #[test]
     fn a_client_is_told_in_the_form_that_it_likes_best() {
-        assert_eq!(Page::of(&HeaderMap::new()), Page::Text);
+        assert_eq!(Taste::of(&HeaderMap::new()).page(), Page::Text);
         for (accept, expected) in [
             ("*/*", Page::Text),
             ("application/json", Page::Json),

@@ -13,7 +13,9 @@ use portolan_core::{
     router::Router,
 };
 
-use super::{account::Account, body::Body, edge::Edge, page::Page, rescue::HttpError, trace::Step};
+use super::{
+    account::Account, body::Body, edge::Edge, page::Taste, rescue::HttpError, trace::Step,
+};
 
 /// Who was entered, outermost first, and what each is to do on the way back.
 #[derive(Debug, Default)]
@@ -128,7 +130,7 @@ pub(crate) fn leave(
     entered: &Entered,
     mut exchange: Box<Exchange>,
     body: &mut Body,
-    page: Page,
+    taste: &Taste,
     account: &mut Account,
 ) -> Box<Exchange> {
     for (way, middleware) in entered.0.iter().zip(&router.middlewares).rev() {
@@ -142,7 +144,7 @@ pub(crate) fn leave(
                 Ok(ResponseVerdict::Replace(reply)) => replace(&mut exchange, body, reply),
                 Err(source) => {
                     if let Some(error) = failed(edge, middleware, source) {
-                        let (head, text) = edge.rescue(&error, page, account);
+                        let (head, text) = edge.rescue(&error, taste, account);
                         exchange.response = Some(head);
                         *body = text;
                     }

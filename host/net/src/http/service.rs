@@ -18,7 +18,7 @@ use super::{
     connection::Client,
     forward::forward,
     headers::{self, Hop},
-    page::Page,
+    page::Taste,
     pipeline::{self, Inward},
     rescue::HttpError,
 };
@@ -29,19 +29,19 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     let serving = client.edge.serving();
     let (parts, incoming) = request.into_parts();
     let mut account = Account::open(&client, &parts);
-    let (page, method) = (Page::of(&parts.headers), parts.method.clone());
+    let (taste, method) = (Taste::of(&parts.headers), parts.method.clone());
     let (head, body) = match admit(&client, parts, &mut account) {
         Ok((exchange, hop)) => {
             let table = serving.table(&client.door.name);
             match table.and_then(|table| table.select(&exchange)) {
                 Some(router) => {
                     account.router(router);
-                    through(&client, router, exchange, hop, incoming, page, &mut account).await
+                    through(&client, router, exchange, hop, incoming, &taste, &mut account).await
                 }
-                None => client.edge.rescue(&HttpError::NoRouter, page, &mut account),
+                None => client.edge.rescue(&HttpError::NoRouter, &taste, &mut account),
             }
         }
-        Err(error) => client.edge.rescue(&error, page, &mut account),
+        Err(error) => client.edge.rescue(&error, &taste, &mut account),
     };
     account.head(&head, &method);
     let account = match head.status {
@@ -104,7 +104,7 @@ async fn through(
     exchange: Box<Exchange>,
     hop: Hop,
     incoming: Incoming,
-    page: Page,
+    taste: &Taste,
     account: &mut Account,
 ) -> (ResponseHead, Body) {
     let edge = &*client.edge;
@@ -125,19 +125,19 @@ async fn through(
                 }
                 Err(source) => {
                     let error = HttpError::Forward { service: service.name.clone(), source };
-                    let (head, body) = edge.rescue(&error, page, account);
+                    let (head, body) = edge.rescue(&error, taste, account);
                     account.answered(service, &head);
                     Ok((head, body))
                 }
             }
         }
     };
-    let (head, mut body) = answered.unwrap_or_else(|error| edge.rescue(&error, page, account));
+    let (head, mut body) = answered.unwrap_or_else(|error| edge.rescue(&error, taste, account));
     if entered.is_empty() {
         return (head, body);
     }
     exchange.response = Some(head);
-    let mut exchange = pipeline::leave(edge, router, &entered, exchange, &mut body, page, account);
+    let mut exchange = pipeline::leave(edge, router, &entered, exchange, &mut body, taste, account);
     match exchange.response.take() {
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),
