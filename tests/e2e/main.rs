@@ -8,6 +8,7 @@
 
 mod support;
 
+mod access_log;
 mod admin_api;
 mod command_line;
 mod config_reload;
@@ -15,6 +16,8 @@ mod consul_catalog;
 mod drain;
 mod file_catalog;
 mod first_start;
+mod metrics;
 mod middlewares;
 mod plugin_reload;
 mod tls;
+mod tracing;

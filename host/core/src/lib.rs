@@ -7,6 +7,7 @@ pub mod name;
 pub mod problem;
 pub mod metric;
 pub mod figure;
+pub mod reason;
 pub mod item;
 pub mod target;
 pub mod exchange;

@@ -116,6 +116,48 @@ metrics! {
     SERVICE_DURATION: Histogram "portolan_service_request_duration_seconds" ["service"]
         "From the first byte of a request to the head of its response, by service."
 
+    TRAEFIK_ENTRYPOINT_REQUESTS: Counter "traefik_entrypoint_requests_total" ["code", "method", "protocol", "entrypoint"]
+        "Requests at an entrypoint, by status, method and protocol."
+    TRAEFIK_ENTRYPOINT_REQUESTS_TLS: Counter "traefik_entrypoint_requests_tls_total" ["tls_version", "tls_cipher", "entrypoint"]
+        "Requests at an entrypoint on encrypted connections."
+    TRAEFIK_ENTRYPOINT_DURATION: Histogram "traefik_entrypoint_request_duration_seconds" ["code", "method", "protocol", "entrypoint"]
+        "From the first byte of a request at an entrypoint to the last of its response."
+    TRAEFIK_ENTRYPOINT_REQUEST_BYTES: Counter "traefik_entrypoint_requests_bytes_total" ["code", "method", "protocol", "entrypoint"]
+        "Bytes of content of requests at an entrypoint."
+    TRAEFIK_ENTRYPOINT_RESPONSE_BYTES: Counter "traefik_entrypoint_responses_bytes_total" ["code", "method", "protocol", "entrypoint"]
+        "Bytes of content of responses to requests at an entrypoint."
+
+    TRAEFIK_ROUTER_REQUESTS: Counter "traefik_router_requests_total" ["code", "method", "protocol", "router", "service"]
+        "Requests that a router took, by status, method and protocol."
+    TRAEFIK_ROUTER_REQUESTS_TLS: Counter "traefik_router_requests_tls_total" ["tls_version", "tls_cipher", "router", "service"]
+        "Requests that a router took on encrypted connections."
+    TRAEFIK_ROUTER_DURATION: Histogram "traefik_router_request_duration_seconds" ["code", "method", "protocol", "router", "service"]
+        "From the first byte of a request that a router took to the last of its response."
+    TRAEFIK_ROUTER_REQUEST_BYTES: Counter "traefik_router_requests_bytes_total" ["code", "method", "protocol", "router", "service"]
+        "Bytes of content of requests that a router took."
+    TRAEFIK_ROUTER_RESPONSE_BYTES: Counter "traefik_router_responses_bytes_total" ["code", "method", "protocol", "router", "service"]
+        "Bytes of content of responses to requests that a router took."
+
+    TRAEFIK_SERVICE_REQUESTS: Counter "traefik_service_requests_total" ["code", "method", "protocol", "service"]
+        "Requests sent to a service, by status, method and protocol."
+    TRAEFIK_SERVICE_REQUESTS_TLS: Counter "traefik_service_requests_tls_total" ["tls_version", "tls_cipher", "service"]
+        "Requests sent to a service on encrypted connections."
+    TRAEFIK_SERVICE_DURATION: Histogram "traefik_service_request_duration_seconds" ["code", "method", "protocol", "service"]
+        "From the first byte of a request sent to a service to the last of its response."
+    TRAEFIK_SERVICE_REQUEST_BYTES: Counter "traefik_service_requests_bytes_total" ["code", "method", "protocol", "service"]
+        "Bytes of content of requests sent to a service."
+    TRAEFIK_SERVICE_RESPONSE_BYTES: Counter "traefik_service_responses_bytes_total" ["code", "method", "protocol", "service"]
+        "Bytes of content of responses to requests sent to a service."
+    SERVICE_RETRIES: Counter "traefik_service_retries_total" ["service"]
+        "Attempts beyond the first to send a request to a service."
+
+    HTTP_FAILURES: Counter "portolan_http_failures_total" ["reason"]
+        "Requests that were not answered as they were meant to be, by reason."
+    ACCESS_LOG_DROPPED: Counter "portolan_access_log_dropped_total" []
+        "Lines of the access log that were lost: its file was slower than the requests."
+    SPANS_DROPPED: Counter "portolan_spans_dropped_total" []
+        "Spans that were lost: the collector was slower than the requests, or away."
+
     SERVER_UP: Gauge "traefik_service_server_up" ["service", "url"]
         "1 when requests may go to a backend, else 0."
     BACKEND_REQUESTS: Counter "portolan_backend_requests_total" ["service", "url"]

@@ -16,6 +16,8 @@ use portolan_core::{
 };
 use tokio::time::Instant;
 
+use crate::random::Random;
+
 use super::{
     cache::Key,
     chase,
@@ -23,7 +25,6 @@ use super::{
     forward::{ForwardError, Forwarder, Forwarding},
     local::{self, Local},
     message::{Incoming, MAX_TCP, Question, Rcode},
-    random::Random,
     reply::{self, Reply},
 };
 

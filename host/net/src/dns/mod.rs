@@ -15,7 +15,6 @@ mod figures;
 mod forward;
 mod local;
 mod message;
-mod random;
 mod reply;
 mod stored;
 mod system;

@@ -21,10 +21,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use crate::random::Random;
+
 use super::{
     cache::{Key, question_of},
     message::{HEADER, Header, number},
-    random::Random,
     stored::{Stored, Unusable},
 };
 

@@ -243,7 +243,7 @@ impl Line {
         gathered: &'a mut Vec<u8>,
         framing: Framing,
     ) -> Outlet<'a> {
-        Outlet { socket: &mut self.socket, gathered, framing }
+        Outlet { socket: &mut self.socket, gathered, framing, content: 0 }
     }
 
     /// Writes bytes as they are.

@@ -19,6 +19,8 @@ pub(crate) struct Outlet<'a> {
     /// What is to be written next; may hold a head already.
     pub(super) gathered: &'a mut Vec<u8>,
     pub(super) framing: Framing,
+    /// How much content it took.
+    pub(crate) content: u64,
 }
 
 impl Outlet<'_> {
@@ -27,6 +29,7 @@ impl Outlet<'_> {
         if data.is_empty() || self.framing == Framing::Empty {
             return Ok(());
         }
+        self.content += data.len() as u64;
         let is_chunked = self.framing == Framing::Chunked;
         if is_chunked {
             // Writing into a vector cannot fail.

@@ -4,7 +4,7 @@
 //! goes back to its pool the moment its response is complete.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     pin::Pin,
     rc::Rc,
@@ -14,9 +14,9 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use portolan_core::service::BackendFigures;
+use portolan_core::{reason::Reason, service::BackendFigures};
 
-use super::{pool::Link, roster::Busy};
+use super::{account::Account, pool::Link, roster::Busy};
 use crate::h1::{Framing, Line, Outlet, PourError, Poured, WireError};
 
 /// Why a body broke off.
@@ -30,15 +30,23 @@ pub(crate) enum StreamError {
     Http2(#[from] hyper::Error),
 }
 
+/// What a client sends behind the head of a request.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Nothing.
+    Empty,
+    /// Over HTTP/1, framed like this.
+    Line(Rc<RefCell<Line>>, Framing),
+    /// Over HTTP/2.
+    Stream(Incoming),
+}
+
 /// What is sent to a backend.
 #[derive(Debug)]
-pub(crate) enum RequestBody {
-    /// Nothing; such a request can be sent again.
-    Empty,
-    /// What the client sends over HTTP/1, framed like this.
-    Line(Rc<RefCell<Line>>, Framing),
-    /// What the client sends over HTTP/2.
-    Stream(Incoming),
+pub(crate) struct RequestBody {
+    content: Content,
+    /// How much of it came.
+    read: Option<Rc<Cell<u64>>>,
 }
 
 /// What is sent to a client.
@@ -47,6 +55,8 @@ pub(crate) struct Body {
     source: Source,
     /// The request is under way until the last byte was handed on.
     busy: Option<Busy>,
+    /// What is noted of it, complete when the body is dropped.
+    account: Option<Account>,
 }
 
 #[derive(Debug)]
@@ -70,17 +80,29 @@ struct LinkBody {
 pub(crate) struct InFlight(Arc<BackendFigures>);
 
 impl RequestBody {
-    /// The body of a request over HTTP/2, known to be empty where it is.
-    pub(crate) fn of(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() { Self::Empty } else { Self::Stream(incoming) }
+    /// Nothing.
+    pub(crate) const EMPTY: Self = Self { content: Content::Empty, read: None };
+
+    /// The body of a request, known to be empty where it is.
+    pub(crate) fn of(content: Content, account: &mut Account) -> Self {
+        match content {
+            Content::Empty => Self::EMPTY,
+            Content::Stream(incoming) if incoming.is_end_stream() => Self::EMPTY,
+            content => Self { content, read: Some(account.request_bytes()) },
+        }
+    }
+
+    /// Whether there is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.content, Content::Empty)
     }
 
     /// How it is framed on an HTTP/1 connection.
     pub(crate) fn framing(&self) -> Framing {
-        match self {
-            Self::Empty => Framing::Empty,
-            Self::Line(_, framing) => *framing,
-            Self::Stream(incoming) => match incoming.size_hint().exact() {
+        match &self.content {
+            Content::Empty => Framing::Empty,
+            Content::Line(_, framing) => *framing,
+            Content::Stream(incoming) => match incoming.size_hint().exact() {
                 Some(length) => Framing::Length(length),
                 None => Framing::Chunked,
             },
@@ -89,10 +111,10 @@ impl RequestBody {
 
     /// Whether nothing of it was used: it can still be sent somewhere else.
     pub(crate) fn is_untouched(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Line(line, _) => line.borrow().is_untouched(),
-            Self::Stream(_) => false,
+        match &self.content {
+            Content::Empty => true,
+            Content::Line(line, _) => line.borrow().is_untouched(),
+            Content::Stream(_) => false,
         }
     }
 
@@ -102,15 +124,24 @@ impl RequestBody {
         cx: &mut Context<'_>,
         outlet: &mut Outlet<'_>,
     ) -> Poll<Result<Poured, PourError<StreamError>>> {
-        match self {
-            Self::Empty => Poll::Ready(Ok(Poured::End(None))),
-            Self::Line(line, _) => {
+        let before = outlet.content;
+        let poured = match &mut self.content {
+            Content::Empty => return Poll::Ready(Ok(Poured::End(None))),
+            Content::Line(line, _) => {
                 let mut line = line.borrow_mut();
                 say_continue(&mut line, cx)
                     .map_err(|error| PourError::Source(StreamError::Http1(WireError::Io(error))))?;
                 line.poll_pour(cx, outlet).map_err(PourError::widen)
             }
-            Self::Stream(incoming) => pour_frame(incoming, cx, outlet),
+            Content::Stream(incoming) => pour_frame(incoming, cx, outlet),
+        };
+        self.note(outlet.content - before);
+        poured
+    }
+
+    fn note(&self, length: u64) {
+        if let Some(read) = &self.read {
+            read.set(read.get() + length);
         }
     }
 }
@@ -153,7 +184,36 @@ impl HttpBody for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
-        match this {
+        let frame = ready!(this.content.poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            this.note(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Line(line, _) => line.borrow().is_read(),
+            Content::Stream(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Line(_, framing) => hint(*framing),
+            Content::Stream(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Content {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self {
             Self::Empty => Poll::Ready(None),
             Self::Line(line, _) => {
                 let mut line = line.borrow_mut();
@@ -161,27 +221,11 @@ impl HttpBody for RequestBody {
                 let polled = ready!(poll_bytes_frame(|cx| line.poll_bytes(cx), cx));
                 drop(line);
                 if !matches!(&polled, Some(Ok(frame)) if frame.is_data()) {
-                    *this = Self::Empty;
+                    *self = Self::Empty;
                 }
                 Poll::Ready(polled)
             }
             Self::Stream(incoming) => Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Line(line, _) => line.borrow().is_read(),
-            Self::Stream(incoming) => incoming.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Line(_, framing) => hint(*framing),
-            Self::Stream(incoming) => incoming.size_hint(),
         }
     }
 }
@@ -216,7 +260,7 @@ fn hint(framing: Framing) -> SizeHint {
 impl Body {
     /// Bytes that are there already.
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self { source: Source::Full(bytes), busy: None }
+        Self { source: Source::Full(bytes), busy: None, account: None }
     }
 
     /// What a backend sends over a connection of its own.
@@ -225,7 +269,7 @@ impl Body {
         if framing == Framing::Empty && body.link.as_ref().is_some_and(|link| link.is_sent()) {
             body.finish();
         }
-        Self { source: Source::Link(body), busy: None }
+        Self { source: Source::Link(body), busy: None, account: None }
     }
 
     /// What a backend sends over a shared connection.
@@ -233,12 +277,16 @@ impl Body {
         if incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
             return Self::full(Bytes::new());
         }
-        Self { source: Source::Stream(incoming, in_flight), busy: None }
+        Self { source: Source::Stream(incoming, in_flight), busy: None, account: None }
     }
 
     /// The same, with the request under way until the body ends.
-    pub(crate) fn until_sent(mut self, busy: Busy) -> Self {
+    pub(crate) fn until_sent(mut self, busy: Busy, account: Option<Account>) -> Self {
         self.busy = Some(busy);
+        self.account = account;
+        if self.source.is_end_stream() {
+            self.account.iter_mut().for_each(Account::complete);
+        }
         self
     }
 
@@ -281,21 +329,17 @@ impl Body {
         cx: &mut Context<'_>,
         outlet: &mut Outlet<'_>,
     ) -> Poll<Result<Poured, PourError<StreamError>>> {
-        match &mut self.source {
-            Source::Full(bytes) => {
-                let pushed = outlet.push(cx, &std::mem::take(bytes));
-                Poll::Ready(pushed.map(|()| Poured::End(None)).map_err(PourError::Sink))
+        let before = outlet.content;
+        let poured = self.source.poll_pour(cx, outlet);
+        if let Some(account) = &mut self.account {
+            account.sent(outlet.content - before);
+            match &poured {
+                Poll::Ready(Ok(Poured::End(trailers))) => account.ended(trailers.as_ref()),
+                Poll::Ready(Err(PourError::Source(_))) => account.failed(Reason::ResponseBroken),
+                Poll::Ready(Ok(Poured::More) | Err(PourError::Sink(_))) | Poll::Pending => {}
             }
-            Source::Link(body) => {
-                let Some(link) = &mut body.link else {
-                    return Poll::Ready(Ok(Poured::End(None)));
-                };
-                let poured = ready!(link.line.poll_pour(cx, outlet)).map_err(PourError::widen);
-                body.note(!matches!(poured, Ok(Poured::More)), poured.is_err());
-                Poll::Ready(poured)
-            }
-            Source::Stream(incoming, _) => pour_frame(incoming, cx, outlet),
         }
+        poured
     }
 }
 
@@ -307,22 +351,25 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        match &mut self.source {
-            Source::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Source::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Link(body) => body.poll_frame(cx),
-            Source::Stream(incoming, _) => {
-                Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2)
+        let Self { source, account, .. } = &mut *self;
+        let frame = ready!(source.poll_frame(cx));
+        if let Some(account) = account {
+            match &frame {
+                Some(Ok(frame)) => {
+                    account.sent(frame.data_ref().map_or(0, Bytes::len) as u64);
+                    if frame.is_trailers() || source.is_end_stream() {
+                        account.ended(frame.trailers_ref());
+                    }
+                }
+                Some(Err(_)) => account.failed(Reason::ResponseBroken),
+                None => account.ended(None),
             }
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Full(bytes) => bytes.is_empty(),
-            Source::Link(body) => body.link.is_none(),
-            Source::Stream(incoming, _) => incoming.is_end_stream(),
-        }
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -330,6 +377,52 @@ impl HttpBody for Body {
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Link(body) => hint(body.framing),
             Source::Stream(incoming, _) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn poll_pour(
+        &mut self,
+        cx: &mut Context<'_>,
+        outlet: &mut Outlet<'_>,
+    ) -> Poll<Result<Poured, PourError<StreamError>>> {
+        match self {
+            Self::Full(bytes) => {
+                let pushed = outlet.push(cx, &std::mem::take(bytes));
+                Poll::Ready(pushed.map(|()| Poured::End(None)).map_err(PourError::Sink))
+            }
+            Self::Link(body) => {
+                let Some(link) = &mut body.link else {
+                    return Poll::Ready(Ok(Poured::End(None)));
+                };
+                let poured = ready!(link.line.poll_pour(cx, outlet)).map_err(PourError::widen);
+                body.note(!matches!(poured, Ok(Poured::More)), poured.is_err());
+                Poll::Ready(poured)
+            }
+            Self::Stream(incoming, _) => pour_frame(incoming, cx, outlet),
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Link(body) => body.poll_frame(cx),
+            Self::Stream(incoming, _) => {
+                Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Link(body) => body.link.is_none(),
+            Self::Stream(incoming, _) => incoming.is_end_stream(),
         }
     }
 }

@@ -9,7 +9,12 @@ use std::{
 
 use ipnet::IpNet;
 
+use http::HeaderName;
+use portolan_core::{figure::Buckets, reason::ReasonFigures};
+
 use crate::tls::TlsConfig;
+
+use super::{access::AccessLog, trace::Tracing};
 
 /// An entrypoint: an address where HTTP is spoken.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,6 +56,19 @@ fn holds(networks: &[IpNet], peer: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&peer))
 }
 
+/// What is kept of requests beyond the figures of entrypoints, routers and services.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Into which buckets whole requests are sorted by their duration.
+    pub buckets: Buckets,
+    /// Why requests were not answered as they were meant to be.
+    pub reasons: Arc<ReasonFigures>,
+    /// `None`: no line is written.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// `None`: nothing is traced.
+    pub tracing: Option<Arc<Tracing>>,
+}
+
 /// Limits and places of the HTTP data plane. They hold for every entrypoint.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -82,8 +100,10 @@ pub struct HttpConfig {
     pub backend_idle_timeout: Duration,
     /// The most idle connections that a worker keeps to one backend.
     pub max_idle_backends: usize,
-    /// Whether answers that Portolan makes itself say why, in `x-portolan-reason`.
-    pub reason_header: bool,
+    /// The header in which answers that Portolan makes itself say why, in a word; `None`: they do not.
+    pub reason_header: Option<HeaderName>,
+    /// What is kept of requests.
+    pub ledger: Ledger,
 }
 
 impl Default for HttpConfig {
@@ -104,7 +124,8 @@ impl Default for HttpConfig {
             // Under the 75 s of nginx and the like, so that we are the ones who close.
             backend_idle_timeout: Duration::from_secs(70),
             max_idle_backends: 512,
-            reason_header: false,
+            reason_header: None,
+            ledger: Ledger::default(),
         }
     }
 }

@@ -19,13 +19,16 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, poll_fn, select};
 use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use portolan_core::exchange::{Peer, ResponseHead};
+use portolan_core::{
+    exchange::{Peer, ResponseHead},
+    figure::Encryption,
+};
 use rustls::ServerConfig;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::{
-    body::{Body, RequestBody},
+    body::{Body, Content},
     dial::LocalExecutor,
     edge::Edge,
     entrypoint::Door,
@@ -47,6 +50,8 @@ pub(crate) struct Client {
     pub(crate) door: Rc<Door>,
     pub(crate) peer: Peer,
     pub(crate) told: headers::Origin,
+    /// How the connection is encrypted, and a number that stands for it.
+    pub(crate) encryption: Option<(u32, Encryption)>,
     pub(crate) seat: Seat,
     /// Where the connection goes on when HTTP is over.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
@@ -74,7 +79,7 @@ pub(crate) async fn serve(door: Rc<Door>, seat: Seat, mut stream: TcpStream, add
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
-struct From {
+struct Arrival {
     /// The client, as far as is known.
     address: SocketAddr,
     /// Whether what it says of others is believed.
@@ -82,15 +87,15 @@ struct From {
 }
 
 /// Where a connection comes from, if it says so where it must.
-async fn from(door: &Door, stream: &mut TcpStream, peer: SocketAddr) -> Option<From> {
+async fn from(door: &Door, stream: &mut TcpStream, peer: SocketAddr) -> Option<Arrival> {
     let trust = door.trust.load_full();
     let is_trusted = trust.takes_headers_of(peer.ip());
     if !trust.wants_header_of(peer.ip()) {
-        return Some(From { address: peer, is_trusted });
+        return Some(Arrival { address: peer, is_trusted });
     }
     let limit = door.edge.config.handshake_timeout;
     match timeout(limit, proxy_protocol::read(stream)).await {
-        Ok(Ok(client)) => Some(From { address: client.unwrap_or(peer), is_trusted }),
+        Ok(Ok(client)) => Some(Arrival { address: client.unwrap_or(peer), is_trusted }),
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
             tracing::debug!(client.address = %peer, %error, "PROXY protocol failed");
@@ -103,7 +108,7 @@ async fn from(door: &Door, stream: &mut TcpStream, peer: SocketAddr) -> Option<F
     }
 }
 
-async fn plain(door: &Rc<Door>, seat: Seat, mut stream: TcpStream, from: From) {
+async fn plain(door: &Rc<Door>, seat: Seat, mut stream: TcpStream, from: Arrival) {
     let sniffed = {
         let gone = pin!(poll_fn(|cx| match seat.poll_notice(cx) {
             Poll::Ready(Notice::Expired) => Poll::Ready(()),
@@ -117,7 +122,7 @@ async fn plain(door: &Rc<Door>, seat: Seat, mut stream: TcpStream, from: From) {
     };
     let Ok((protocol, ahead)) = sniffed else { return };
     let peer = Peer { address: from.address, tls: false, sni: None };
-    let client = Client::new(door, seat, peer, from.is_trusted);
+    let client = Client::new(door, seat, peer, from.is_trusted, None);
     speak(protocol, client, Stream::Plain(stream), ahead).await;
 }
 
@@ -125,7 +130,7 @@ async fn encrypted(
     door: &Rc<Door>,
     seat: Seat,
     stream: TcpStream,
-    from: From,
+    from: Arrival,
     server: Arc<ServerConfig>,
 ) {
     let limit = door.edge.config.handshake_timeout;
@@ -148,7 +153,7 @@ async fn encrypted(
     };
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into());
     let peer = Peer { address: from.address, tls: true, sni };
-    let client = Client::new(door, seat, peer, from.is_trusted);
+    let client = Client::new(door, seat, peer, from.is_trusted, encryption(session));
     let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
     speak(protocol, client, stream, Bytes::new()).await;
 }
@@ -180,7 +185,8 @@ async fn http2(client: Rc<Client>, wire: Wire) {
     let answering = client.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (parts, incoming) = request.into_parts();
-        let answer = service::answer(answering.clone(), parts, RequestBody::of(incoming));
+        let client = answering.clone();
+        let answer = service::answer(client, parts, Content::Stream(incoming));
         async { Ok::<_, Infallible>(response(answer.await)) }
     });
     let config = &client.edge.config;
@@ -219,7 +225,13 @@ fn response((head, body): (ResponseHead, Body)) -> Response<Body> {
 }
 
 impl Client {
-    fn new(door: &Rc<Door>, seat: Seat, peer: Peer, is_trusted: bool) -> Rc<Self> {
+    fn new(
+        door: &Rc<Door>,
+        seat: Seat,
+        peer: Peer,
+        is_trusted: bool,
+        encryption: Option<(u32, Encryption)>,
+    ) -> Rc<Self> {
         let edge = door.edge.clone();
         let address = HeaderValue::try_from(peer.address.ip().to_canonical().to_string());
         let told = headers::Origin {
@@ -229,7 +241,27 @@ impl Client {
             server: edge.server.clone(),
             is_trusted,
         };
-        let (tunnel, line) = Default::default();
-        Rc::new(Self { edge, door: door.clone(), peer, told, seat, tunnel, line })
+        let (door, tunnel, line) = (door.clone(), RefCell::default(), RefCell::default());
+        Rc::new(Self { edge, door, peer, told, encryption, seat, tunnel, line })
     }
+}
+
+/// How a session is encrypted, in the words of Traefik, which are those of Go.
+fn encryption(session: &rustls::ServerConnection) -> Option<(u32, Encryption)> {
+    use rustls::{CipherSuite as Suite, ProtocolVersion as Version};
+    let (version, suite) =
+        (session.protocol_version()?, session.negotiated_cipher_suite()?.suite());
+    let name = match version {
+        Version::TLSv1_3 => "1.3",
+        Version::TLSv1_2 => "1.2",
+        _ => "unknown",
+    };
+    let cipher = match suite {
+        Suite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        Suite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        Suite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        _ => suite.as_str().unwrap_or("unknown"),
+    };
+    let number = u32::from(u16::from(version)) << 16 | u32::from(u16::from(suite));
+    Some((number, Encryption { version: name, cipher }))
 }

@@ -21,12 +21,17 @@ use portolan_core::{
 };
 use tokio::sync::Semaphore;
 
+use crate::random::Random;
+
 use super::{
+    access::Pen,
+    account::Account,
     body::Body,
     config::HttpConfig,
     dial::Dialer,
+    page::Taste,
     pool::Pool,
-    rescue::{HttpError, Page},
+    rescue::HttpError,
     roster::{Clock, Patience, Tick},
 };
 use crate::h1::Buffers;
@@ -45,6 +50,12 @@ pub(crate) struct Edge {
     pub(crate) buffers: Rc<Buffers>,
     /// The time of day as responses have it, and when that was.
     date: RefCell<Option<(Tick, HeaderValue)>>,
+    /// Ids of traces and spans.
+    pub(crate) random: Random,
+    /// The number of this worker.
+    pub(crate) worker: usize,
+    /// What its lines of the access log are written with; `None`: there is none.
+    pub(crate) pen: Option<Pen>,
     reader: RefCell<Reader>,
     serving: RefCell<Rc<Serving>>,
     /// When something was last complained about, and how often in silence since.
@@ -57,7 +68,7 @@ pub(crate) struct Edge {
 pub(crate) struct Serving(Arc<Snapshot>);
 
 impl Edge {
-    pub(crate) fn new(config: Arc<HttpConfig>, live: &Live) -> Rc<Self> {
+    pub(crate) fn new(config: Arc<HttpConfig>, live: &Live, worker: usize) -> Rc<Self> {
         let clock = Clock::default();
         let patience = ticks(config.backend_idle_timeout);
         let buffers = Rc::<Buffers>::default();
@@ -68,6 +79,9 @@ impl Edge {
             date: RefCell::default(),
             permits: Arc::new(Semaphore::new(config.max_connections)),
             server: host_name(),
+            random: Random::seeded(),
+            worker,
+            pen: config.ledger.access_log.clone().map(Pen::new),
             reader: RefCell::new(live.reader()),
             serving: RefCell::new(Rc::new(Serving(live.load()))),
             complained: Cell::default(),
@@ -122,9 +136,15 @@ impl Edge {
     }
 
     /// The response for an error, which is noted.
-    pub(crate) fn rescue(&self, error: &HttpError, page: Page) -> (ResponseHead, Body) {
+    pub(crate) fn rescue(
+        &self,
+        error: &HttpError,
+        taste: &Taste,
+        account: &mut Account,
+    ) -> (ResponseHead, Body) {
+        account.failed(error.reason());
         self.complain(error);
-        error.rescue(page, self.config.reason_header)
+        error.rescue(taste.page(), self.config.reason_header.as_ref())
     }
 
     /// Notes an error: once a second where a person may want to know, else for those who debug.
@@ -132,10 +152,12 @@ impl Edge {
         let now = self.clock.now();
         if error.is_ours() && self.complained.replace(Some(now)) != Some(now) {
             let silent = self.silent.take();
-            tracing::warn!(error = %Chain(error), more = silent, "request failed");
+            let reason = error.reason().as_str();
+            tracing::warn!(reason, error = %Chain(error), more = silent, "request failed");
         } else {
             self.silent.set(self.silent.get().saturating_add(u32::from(error.is_ours())));
-            tracing::debug!(error = %Chain(error), "request refused");
+            let reason = error.reason().as_str();
+            tracing::debug!(reason, error = %Chain(error), "request refused");
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use portolan_core::figure::Counter;
+use portolan_core::figure::{Counter, TrafficShard};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -30,6 +30,8 @@ pub(crate) struct Door {
     pub(crate) edge: Rc<Edge>,
     pub(crate) roster: Rc<Roster>,
     pub(crate) figures: Arc<EntrypointFigures>,
+    /// Of these, what this worker adds requests to.
+    pub(crate) shard: Arc<TrafficShard>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// Read by each connection when it begins.
     pub(crate) trust: Arc<ArcSwap<Trust>>,

@@ -24,6 +24,7 @@ use portolan_core::{
 use tokio::time::timeout;
 
 use super::{
+    account::{Account, nanos},
     body::{Body, InFlight, RequestBody},
     dial::{Connected, DialError},
     edge::Edge,
@@ -98,6 +99,7 @@ pub(crate) async fn forward(
     hop: Hop,
     body: RequestBody,
     interim: Option<&RefCell<Line>>,
+    account: &mut Account,
 ) -> Result<Answer, ForwardError> {
     let upgrade = hop.upgrade.is_some();
     let mut told = HeaderMap::new();
@@ -115,6 +117,7 @@ pub(crate) async fn forward(
             failure = ForwardError::Address(backend.url());
             continue;
         };
+        account.attempt(backend);
         match dispatch.attempt(backend, &origin).await {
             Ok(answer) => return Ok(answer),
             Err(Failed::Lost(error)) => return Err(error),
@@ -158,7 +161,7 @@ impl Dispatch<'_> {
         self.body.is_untouched()
             && match ignored {
                 Ignored::Surely => true,
-                Ignored::Perhaps => is_harmless && matches!(self.body, RequestBody::Empty),
+                Ignored::Perhaps => is_harmless && self.body.is_empty(),
                 Ignored::No => false,
             }
     }
@@ -195,7 +198,7 @@ impl Dispatch<'_> {
         backend: &Backend,
         origin: &Origin,
     ) -> Result<Answer, Lost> {
-        let body = std::mem::replace(&mut self.body, RequestBody::Empty);
+        let body = std::mem::replace(&mut self.body, RequestBody::EMPTY);
         let begin = Begun::new(backend);
         let limit = self.edge.config.max_header_bytes;
         let sent = self
@@ -219,7 +222,7 @@ impl Dispatch<'_> {
             return Err(ForwardError::Upgrade { backend: backend.url() }.into());
         }
         let (stream, ahead) = link.into_stream();
-        let tunnel = Tunnel { backend: stream, ahead, in_flight };
+        let tunnel = Tunnel { backend: stream, ahead, in_flight, account: None };
         Ok(Answer { head, body: Body::full(Bytes::new()), tunnel: Some(tunnel) })
     }
 
@@ -299,7 +302,7 @@ impl Dispatch<'_> {
         });
         let target = self.request.uri().path_and_query().cloned();
         parts.path_and_query = Some(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        let body = std::mem::replace(&mut self.body, RequestBody::Empty);
+        let body = std::mem::replace(&mut self.body, RequestBody::EMPTY);
         let mut request = Request::new(body);
         *request.method_mut() = self.request.method.clone();
         *request.version_mut() = Version::HTTP_2;
@@ -353,9 +356,4 @@ fn lost(backend: &Backend, source: SendErrorKind, has_heard: bool) -> Lost {
 fn answered(status: StatusCode, mut headers: HeaderMap) -> ResponseHead {
     headers::clean_response(status, &mut headers);
     ResponseHead { status, headers, local: false }
-}
-
-/// Nanoseconds since a moment.
-pub(crate) fn nanos(begin: Instant) -> u64 {
-    u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

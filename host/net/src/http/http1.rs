@@ -19,7 +19,7 @@ use portolan_core::exchange::ResponseHead;
 use tokio::time::timeout;
 
 use super::{
-    body::{Body, RequestBody},
+    body::{Body, Content},
     connection::Client,
     rescue::HttpError,
     roster::Notice,
@@ -144,8 +144,8 @@ fn begin(
     let RequestHead { method, uri, version, headers, framing, keep_alive, .. } = head;
     let asked = Asked { method: method.clone(), version, keep_alive };
     let body = match framing {
-        Framing::Empty => RequestBody::Empty,
-        framing => RequestBody::Line(line.clone(), framing),
+        Framing::Empty => Content::Empty,
+        framing => Content::Line(line.clone(), framing),
     };
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = method;

@@ -2,10 +2,13 @@
 //!
 //! Reading order: `server` holds the entrypoints, `entrypoint` accepts, `connection` speaks the
 //! protocol, `service` sees one request through, `pipeline` runs its middlewares, `forward` takes
-//! it to a backend over a connection of `pool`, `rescue` turns every error into a response.
+//! it to a backend over a connection of `pool`, `rescue` turns every error into a response; `account`
+//! notes what became of it, in figures, `access` (the access log) and `trace`.
 //!
 //! **Invariant:** everything but `server` lives on one worker and is never shared.
 
+mod access;
+mod trace;
 mod config;
 mod roster;
 mod wire;
@@ -14,8 +17,10 @@ mod origin;
 mod dial;
 mod body;
 mod headers;
+mod page;
 mod rescue;
 mod edge;
+mod account;
 mod pipeline;
 mod tunnel;
 mod forward;
@@ -31,6 +36,10 @@ mod server;
 mod tests;
 
 pub use self::{
-    config::{EntrypointConfig, HttpConfig, Trust},
+    access::{
+        AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Field, Fields, HeaderFields,
+    },
+    config::{EntrypointConfig, HttpConfig, Ledger, Trust},
     server::{BindError, Bound, EntrypointFigures, Server},
+    trace::{FinishedSpan, SpanKind, TraceConfig, Tracing, Value},
 };

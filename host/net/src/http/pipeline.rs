@@ -14,9 +14,7 @@ use portolan_core::{
 };
 
 use super::{
-    body::Body,
-    edge::Edge,
-    rescue::{HttpError, Page},
+    account::Account, body::Body, edge::Edge, page::Taste, rescue::HttpError, trace::Step,
 };
 
 /// Who was entered, outermost first, and what each is to do on the way back.
@@ -53,6 +51,7 @@ pub(crate) fn enter(
     edge: &Edge,
     router: &Router,
     mut exchange: Box<Exchange>,
+    account: &mut Account,
 ) -> (Box<Exchange>, Entered, Inward) {
     let mut entered = Entered(Vec::with_capacity(router.middlewares.len()));
     for middleware in &router.middlewares {
@@ -61,7 +60,7 @@ pub(crate) fn enter(
         if let Some(reply) = reply {
             return (exchange, entered, Inward::Reply(reply));
         }
-        let (returned, inward) = hook(edge, router, middleware, exchange, &mut entered);
+        let (returned, inward) = hook(edge, router, middleware, exchange, &mut entered, account);
         exchange = returned;
         match inward {
             Inward::Continue => {}
@@ -78,6 +77,7 @@ fn hook(
     middleware: &Middleware,
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
+    account: &mut Account,
 ) -> (Box<Exchange>, Inward) {
     let interest = &middleware.interest;
     let Some(hooks) = &interest.hooks else { return (exchange, Inward::Continue) };
@@ -99,7 +99,9 @@ fn hook(
         // Only hooks can read it, and its text is shared with other workers.
         exchange.router = Some(router.name.clone());
     }
+    let begin = account.now();
     let (exchange, verdict) = hooks.on_request(exchange);
+    account.step(begin, Step::Request, middleware, verdict.as_ref().err());
     let inward = match verdict {
         Ok(RequestVerdict::Continue { context, response }) => {
             if response && interest.on_response {
@@ -123,18 +125,21 @@ pub(crate) fn leave(
     entered: &Entered,
     mut exchange: Box<Exchange>,
     body: &mut Body,
-    page: Page,
+    taste: &Taste,
+    account: &mut Account,
 ) -> Box<Exchange> {
     for (way, middleware) in entered.0.iter().zip(&router.middlewares).rev() {
         if let (Some(context), Some(hooks)) = (way.context, &middleware.interest.hooks) {
+            let begin = account.now();
             let (returned, verdict) = hooks.on_response(context, exchange);
+            account.step(begin, Step::Response, middleware, verdict.as_ref().err());
             exchange = returned;
             match verdict {
                 Ok(ResponseVerdict::Continue) => {}
                 Ok(ResponseVerdict::Replace(reply)) => replace(&mut exchange, body, reply),
                 Err(source) => {
                     if let Some(error) = failed(edge, middleware, source) {
-                        let (head, text) = edge.rescue(&error, page);
+                        let (head, text) = edge.rescue(&error, taste, account);
                         exchange.response = Some(head);
                         *body = text;
                     }

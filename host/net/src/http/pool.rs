@@ -180,7 +180,7 @@ impl Link {
             Err(source) => Err(SendError {
                 source,
                 has_heard: self.line.has_heard,
-                body: self.upload.take().unwrap_or(RequestBody::Empty),
+                body: self.upload.take().unwrap_or(RequestBody::EMPTY),
             }),
         }
     }

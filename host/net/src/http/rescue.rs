@@ -6,22 +6,22 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
-use portolan_core::{exchange::ResponseHead, hook::CallError, name::ObjectName, target::BadTarget};
+use portolan_core::{
+    exchange::ResponseHead, hook::CallError, name::ObjectName, reason::Reason, target::BadTarget,
+};
 
 use super::{
     body::{Body, StreamError},
     dial::DialError,
+    page::Page,
 };
 use crate::h1::HeadError;
-
-const X_PORTOLAN_REASON: HeaderName = HeaderName::from_static("x-portolan-reason");
 
 /// Why a request was not answered by a backend or a middleware.
 #[derive(Debug, thiserror::Error)]
@@ -109,21 +109,12 @@ pub(crate) enum ForwardError {
     },
 }
 
-/// In which form a client is told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Page {
-    /// A line of text.
-    Text,
-    /// An object.
-    Json,
-}
-
 /// What a client is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Verdict {
     status: StatusCode,
-    /// A word for the reason, for machines.
-    reason: &'static str,
+    /// The reason, for machines.
+    reason: Reason,
     /// A sentence for people.
     sentence: &'static str,
 }
@@ -153,31 +144,31 @@ impl HttpError {
     }
 
     fn verdict(&self) -> Verdict {
-        use StatusCode as S;
+        use {Reason as R, StatusCode as S};
         let (status, reason, sentence) = match self {
             Self::Malformed(HeadError::TooLarge) => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "head-too-large",
+                R::HeadTooLarge,
                 "the head of this request is too large",
             ),
             Self::Malformed(error) => malformed(*error),
             Self::Stalled => (
                 S::REQUEST_TIMEOUT,
-                "body-timeout",
+                R::BodyTimeout,
                 "the rest of this request did not come in time",
             ),
             Self::Target(_) => {
-                (S::BAD_REQUEST, "bad-target", "this request's target or host is malformed")
+                (S::BAD_REQUEST, R::BadTarget, "this request's target or host is malformed")
             }
-            Self::NoHost => (S::BAD_REQUEST, "no-host", "this request names no host"),
-            Self::Connect => (S::NOT_IMPLEMENTED, "connect", "CONNECT is not served here"),
-            Self::NoRouter => (S::NOT_FOUND, "no-router", "no router takes this request"),
+            Self::NoHost => (S::BAD_REQUEST, R::NoHost, "this request names no host"),
+            Self::Connect => (S::NOT_IMPLEMENTED, R::Connect, "CONNECT is not served here"),
+            Self::NoRouter => (S::NOT_FOUND, R::NoRouter, "no router takes this request"),
             Self::NoService(_) => {
-                (S::SERVICE_UNAVAILABLE, "no-service", "the router of this request has no service")
+                (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")
             }
             Self::Middleware { .. } => (
                 S::SERVICE_UNAVAILABLE,
-                "middleware-failed",
+                R::MiddlewareFailed,
                 "a middleware of this request's router failed",
             ),
             Self::Forward { source, .. } => source.verdict(),
@@ -185,123 +176,93 @@ impl HttpError {
         Verdict { status, reason, sentence }
     }
 
-    /// The response to a client that reads such a page.
-    pub(crate) fn rescue(&self, page: Page, say_why: bool) -> (ResponseHead, Body) {
+    /// The reason, in a word.
+    pub(crate) fn reason(&self) -> Reason {
+        self.verdict().reason
+    }
+
+    /// The response to a client that reads such a page. `say_why`: the header for the reason.
+    pub(crate) fn rescue(&self, page: Page, say_why: Option<&HeaderName>) -> (ResponseHead, Body) {
         let Verdict { status, reason, sentence } = self.verdict();
-        let phrase = status.canonical_reason().unwrap_or_default();
-        let (kind, text) = match page {
-            Page::Json => (
-                "application/json",
-                format!(
-                    "{{\"status\":{},\"error\":\"{phrase}\",\"reason\":\"{reason}\",\"message\":\"{sentence}\"}}\n",
-                    status.as_u16(),
-                ),
-            ),
-            Page::Text => {
-                ("text/plain; charset=utf-8", format!("{} {phrase}: {sentence}\n", status.as_u16()))
-            }
-        };
         let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CONTENT_TYPE, page.media_type());
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if say_why {
-            headers.insert(X_PORTOLAN_REASON, HeaderValue::from_static(reason));
+        if let Some(name) = say_why {
+            headers.insert(name, HeaderValue::from_static(reason.as_str()));
         }
-        (ResponseHead { status, headers, local: true }, Body::full(Bytes::from(text)))
+        let text = page.write(status, reason.as_str(), sentence);
+        (ResponseHead { status, headers, local: true }, Body::full(text))
     }
 }
 
-fn malformed(error: HeadError) -> (StatusCode, &'static str, &'static str) {
+fn malformed(error: HeadError) -> (StatusCode, Reason, &'static str) {
+    use Reason as R;
     let (reason, sentence) = match error {
-        HeadError::Start => ("bad-request-line", "the first line of this request is malformed"),
-        HeadError::Target => ("bad-target", "this request's target or host is malformed"),
-        HeadError::Version => ("bad-version", "this request is not HTTP/1.0 or HTTP/1.1"),
-        HeadError::Line => ("bad-header", "a header line of this request is malformed"),
-        HeadError::BareLf => ("bare-lf", "a line of this request ends without CR"),
-        HeadError::TooLarge => ("head-too-large", "the head of this request is too large"),
-        HeadError::Length => ("bad-length", "the content-length of this request is not one number"),
+        HeadError::Start => (R::BadRequestLine, "the first line of this request is malformed"),
+        HeadError::Target => (R::BadTarget, "this request's target or host is malformed"),
+        HeadError::Version => (R::BadVersion, "this request is not HTTP/1.0 or HTTP/1.1"),
+        HeadError::Line => (R::BadHeader, "a header line of this request is malformed"),
+        HeadError::BareLf => (R::BareLf, "a line of this request ends without CR"),
+        HeadError::TooLarge => (R::HeadTooLarge, "the head of this request is too large"),
+        HeadError::Length => (R::BadLength, "the content-length of this request is not one number"),
         HeadError::TransferEncoding => {
-            ("bad-transfer-encoding", "the only transfer-encoding served here is chunked")
+            (R::BadTransferEncoding, "the only transfer-encoding served here is chunked")
         }
         HeadError::Framing => {
-            ("two-framings", "content-length and transfer-encoding contradict each other")
+            (R::TwoFramings, "content-length and transfer-encoding contradict each other")
         }
     };
     (StatusCode::BAD_REQUEST, reason, sentence)
 }
 
 impl ForwardError {
-    fn verdict(&self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
+    fn verdict(&self) -> (StatusCode, Reason, &'static str) {
+        use {Reason as R, StatusCode as S};
         match self {
             Self::NoBackend => {
-                (S::SERVICE_UNAVAILABLE, "no-backend", "no backend of this service is usable")
+                (S::SERVICE_UNAVAILABLE, R::NoBackend, "no backend of this service is usable")
             }
             Self::Address(_) => {
-                (S::BAD_GATEWAY, "bad-backend", "the address of the backend is malformed")
+                (S::BAD_GATEWAY, R::BadBackend, "the address of the backend is malformed")
             }
             Self::Dial { source, .. } => match source {
                 DialError::Timeout(_) => {
-                    (S::GATEWAY_TIMEOUT, "connect-timeout", "the backend did not accept in time")
+                    (S::GATEWAY_TIMEOUT, R::ConnectTimeout, "the backend did not accept in time")
                 }
                 DialError::Resolve(_) => {
-                    (S::BAD_GATEWAY, "resolve-failed", "the backend's name has no address")
+                    (S::BAD_GATEWAY, R::ResolveFailed, "the backend's name has no address")
+                }
+                DialError::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                    (S::BAD_GATEWAY, R::ConnectRefused, "the backend does not accept connections")
                 }
                 DialError::Connect(_) => {
-                    (S::BAD_GATEWAY, "connect-failed", "the backend does not accept connections")
+                    (S::BAD_GATEWAY, R::ConnectFailed, "the backend cannot be reached")
                 }
                 DialError::Setup(_) | DialError::Tls(_) => {
-                    (S::BAD_GATEWAY, "tls-failed", "the backend's encryption could not be trusted")
+                    (S::BAD_GATEWAY, R::TlsFailed, "the backend's encryption could not be trusted")
                 }
                 DialError::Http(_) => {
-                    (S::BAD_GATEWAY, "protocol", "the backend does not speak this protocol")
+                    (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
                 }
             },
-            Self::Exchange { .. } => (S::BAD_GATEWAY, "no-response", "the backend broke off"),
+            Self::Exchange { .. } => (S::BAD_GATEWAY, R::NoResponse, "the backend broke off"),
             Self::Upgrade { .. } => {
-                (S::BAD_GATEWAY, "protocol", "the backend does not speak this protocol")
+                (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
             }
-            Self::Client(_) => (S::BAD_REQUEST, "body-broken", "this request's body broke off"),
+            Self::Client(_) => (S::BAD_REQUEST, R::BodyBroken, "this request's body broke off"),
             Self::Timeout { .. } => {
-                (S::GATEWAY_TIMEOUT, "response-timeout", "the backend did not answer in time")
+                (S::GATEWAY_TIMEOUT, R::ResponseTimeout, "the backend did not answer in time")
             }
         }
     }
 }
 
-impl Page {
-    /// What the client of a request reads: JSON if it asks for that, and not for text or HTML.
-    pub(crate) fn of(request: &HeaderMap) -> Self {
-        let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-        let wants_json = |accept: &str| accept.contains("json") && !accept.contains("text/");
-        if accept.is_some_and(wants_json) { Self::Json } else { Self::Text }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use hyper::body::Body as _;
-
     use super::*;
-
-    #[test]
-    fn what_is_said_depends_on_what_is_accepted() {
-        let kind = |accept: &'static str| {
-            let mut request = HeaderMap::new();
-            request.insert(ACCEPT, HeaderValue::from_static(accept));
-            let (head, body) = HttpError::NoRouter.rescue(Page::of(&request), true);
-            assert!(body.size_hint().exact() > Some(0));
-            assert_eq!(head.headers[X_PORTOLAN_REASON], "no-router");
-            head.headers[CONTENT_TYPE].to_str().unwrap().to_owned()
-        };
-        assert_eq!(kind("application/json"), "application/json");
-        assert_eq!(kind("application/problem+json, */*"), "application/json");
-        assert_eq!(kind("text/html, application/json"), "text/plain; charset=utf-8");
-        assert_eq!(kind("*/*"), "text/plain; charset=utf-8");
-    }
 
     #[test]
     fn a_503_says_when_to_come_back_and_the_reason_is_not_told_unasked() {
@@ -309,11 +270,14 @@ mod tests {
             service: ObjectName::new("a", "b"),
             source: ForwardError::NoBackend,
         };
-        let (head, _) = error.rescue(Page::Text, false);
+        let (head, _) = error.rescue(Page::Text, None);
         assert_eq!(
             (head.status.as_u16(), &head.headers[RETRY_AFTER]),
             (503, &HeaderValue::from_static("1"))
         );
-        assert!(!head.headers.contains_key(X_PORTOLAN_REASON));
+        assert_eq!(head.headers.len(), 3);
+        let name = HeaderName::from_static("x-why");
+        let (head, _) = error.rescue(Page::Json, Some(&name));
+        assert_eq!(head.headers["x-why"], "no-backend");
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    config::{EntrypointConfig, HttpConfig, Trust},
+    config::{EntrypointConfig, HttpConfig, Ledger, Trust},
     worker::{Command, OpenDoor, work},
 };
 
@@ -166,6 +166,11 @@ impl Server {
     /// What happens at each entrypoint, those that were closed included.
     pub fn figures(&self) -> Vec<(Arc<str>, Arc<EntrypointFigures>)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).figures.clone()
+    }
+
+    /// What is kept of requests.
+    pub fn ledger(&self) -> &Ledger {
+        &self.config.ledger
     }
 
     /// The local certificate authority, if an entrypoint needed it already.

@@ -3,68 +3,88 @@
 //! **Invariant:** every request is answered exactly once, and noted by the entrypoint, and by the
 //! router and the service that it met.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc};
 
-use http::{Method, StatusCode, Version, request::Parts};
+use http::{HeaderValue, Method, Request, StatusCode, Version, request::Parts};
 use portolan_core::{
     exchange::{Exchange, Reply, RequestHead, ResponseHead},
-    figure::TrafficFigures,
     router::Router,
 };
 
 use super::{
-    body::{Body, RequestBody},
+    account::Account,
+    body::{Body, Content, RequestBody},
     connection::Client,
-    forward::{forward, nanos},
+    forward::forward,
     headers::{self, Hop},
+    page::Taste,
     pipeline::{self, Inward},
-    rescue::{HttpError, Page},
+    rescue::HttpError,
 };
 
 /// Answers a request.
 pub(crate) async fn answer(
     client: Rc<Client>,
     parts: Parts,
-    body: RequestBody,
+    content: Content,
 ) -> (ResponseHead, Body) {
-    let begin = Instant::now();
     let busy = client.seat.begin();
     let serving = client.edge.serving();
-    let page = Page::of(&parts.headers);
-    let mut noted = Noted { begin, entrypoint: &client.door.figures.traffic, router: None };
-    let (head, body) = match admit(&client, parts) {
+    let mut account = Account::open(&client, &parts);
+    let (taste, method) = (Taste::of(&parts.headers), parts.method.clone());
+    let (head, body) = match admit(&client, parts, &mut account) {
         Ok((exchange, hop)) => {
             let table = serving.table(&client.door.name);
             match table.and_then(|table| table.select(&exchange)) {
                 Some(router) => {
-                    noted.router = Some(router);
-                    through(&client, router, exchange, hop, body, page).await
+                    account.router(router);
+                    through(&client, router, exchange, hop, content, &taste, &mut account).await
                 }
-                None => client.edge.rescue(&HttpError::NoRouter, page),
+                None => client.edge.rescue(&HttpError::NoRouter, &taste, &mut account),
             }
         }
-        Err(error) => client.edge.rescue(&error, page),
+        Err(error) => client.edge.rescue(&error, &taste, &mut account),
     };
-    if head.status != StatusCode::SWITCHING_PROTOCOLS {
-        // A middleware may have put something else in place of what the backend agreed to.
-        drop(client.tunnel.take());
-    }
-    noted.note(&head);
-    (head, body.until_sent(busy))
+    account.head(&head, &method);
+    let account = match head.status {
+        StatusCode::SWITCHING_PROTOCOLS => hand_over(&client, account),
+        _ => {
+            // A middleware may have put something else in place of what the backend agreed to.
+            drop(client.tunnel.take());
+            Some(account)
+        }
+    };
+    (head, body.until_sent(busy, account))
 }
 
 /// Refuses what is not, or not completely, a request.
 pub(crate) fn refuse(client: &Client, error: &HttpError) -> (ResponseHead, Body) {
     let busy = client.seat.begin();
-    let entrypoint = &client.door.figures.traffic;
-    let noted = Noted { begin: Instant::now(), entrypoint, router: None };
-    let (head, body) = client.edge.rescue(error, Page::Text);
-    noted.note(&head);
-    (head, body.until_sent(busy))
+    let (parts, ()) = Request::new(()).into_parts();
+    let mut account = Account::open(client, &parts);
+    let taste = Taste::of(&parts.headers);
+    let (head, body) = client.edge.rescue(error, &taste, &mut account);
+    account.head(&head, &parts.method);
+    (head, body.until_sent(busy, Some(account)))
+}
+
+/// The account of a request that becomes a tunnel ends with that.
+fn hand_over(client: &Client, account: Account) -> Option<Account> {
+    match &mut *client.tunnel.borrow_mut() {
+        Some(tunnel) => {
+            tunnel.account = Some(account);
+            None
+        }
+        None => Some(account),
+    }
 }
 
 /// The request as rules, plans and plugins see it.
-fn admit(client: &Client, mut parts: Parts) -> Result<(Box<Exchange>, Hop), HttpError> {
+fn admit(
+    client: &Client,
+    mut parts: Parts,
+    account: &mut Account,
+) -> Result<(Box<Exchange>, Hop), HttpError> {
     if parts.method == Method::CONNECT {
         return Err(HttpError::Connect);
     }
@@ -72,6 +92,7 @@ fn admit(client: &Client, mut parts: Parts) -> Result<(Box<Exchange>, Hop), Http
     if parts.version != Version::HTTP_11 {
         hop.upgrade = None;
     }
+    account.protocol(&parts.headers, hop.upgrade.as_ref().map(HeaderValue::as_bytes));
     if parts.version == Version::HTTP_2 {
         headers::join_cookies(&mut parts.headers);
     }
@@ -92,67 +113,47 @@ async fn through(
     router: &Arc<Router>,
     exchange: Box<Exchange>,
     hop: Hop,
-    body: RequestBody,
-    page: Page,
+    content: Content,
+    taste: &Taste,
+    account: &mut Account,
 ) -> (ResponseHead, Body) {
     let edge = &*client.edge;
-    let (exchange, entered, inward) = pipeline::enter(edge, router, exchange);
+    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange, account);
+    account.entered(&exchange);
     let answered = match (inward, &router.service) {
         (Inward::Reply(reply), _) => Ok(pipeline::respond(reply)),
         (Inward::Fail(error), _) => Err(error),
         (Inward::Continue, None) => Err(HttpError::NoService(router.name.clone())),
         (Inward::Continue, Some(service)) => {
+            account.send(service, &mut exchange);
+            let body = RequestBody::of(content, account);
             let line = client.line.borrow().clone();
             // HTTP/1.0 knows no interim responses.
             let is_new = exchange.request.version == Version::HTTP_11;
             let interim = line.as_deref().filter(|_| is_new);
-            match forward(edge, service, &exchange.request, hop, body, interim).await {
+            match forward(edge, service, &exchange.request, hop, body, interim, account).await {
                 Ok(answer) => {
+                    account.answered(service, &answer.head);
                     client.tunnel.replace(answer.tunnel);
                     Ok((answer.head, answer.body))
                 }
-                Err(source) => Err(HttpError::Forward { service: service.name.clone(), source }),
+                Err(source) => {
+                    let error = HttpError::Forward { service: service.name.clone(), source };
+                    let (head, body) = edge.rescue(&error, taste, account);
+                    account.answered(service, &head);
+                    Ok((head, body))
+                }
             }
         }
     };
-    let (head, mut body) = answered.unwrap_or_else(|error| edge.rescue(&error, page));
+    let (head, mut body) = answered.unwrap_or_else(|error| edge.rescue(&error, taste, account));
     if entered.is_empty() {
         return (head, body);
     }
-    let mut exchange = exchange;
     exchange.response = Some(head);
-    let mut exchange = pipeline::leave(edge, router, &entered, exchange, &mut body, page);
+    let mut exchange = pipeline::leave(edge, router, &entered, exchange, &mut body, taste, account);
     match exchange.response.take() {
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),
-    }
-}
-
-/// Who notes a request.
-struct Noted<'a> {
-    begin: Instant,
-    entrypoint: &'a TrafficFigures,
-    router: Option<&'a Router>,
-}
-
-impl Noted<'_> {
-    fn note(&self, head: &ResponseHead) {
-        let nanos = nanos(self.begin);
-        let is_failure = head.local && matches!(head.status.as_u16(), 502..=504);
-        let router = self.router.map(|router| &*router.figures);
-        let service = self.router.and_then(|router| router.service.as_ref());
-        let service = service.map(|service| &*service.figures);
-        for figures in [Some(self.entrypoint), router, service].into_iter().flatten() {
-            figures.record(head.status, nanos);
-            if is_failure {
-                figures.failures.increment();
-            }
-        }
-        tracing::debug!(
-            http.response.status_code = head.status.as_u16(),
-            http.route = self.router.map(|router| tracing::field::display(&router.name)),
-            nanos,
-            "request answered"
-        );
     }
 }

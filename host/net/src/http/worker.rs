@@ -67,7 +67,15 @@ pub(crate) async fn work(
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
     let mut stop = context.stop.clone();
-    let edge = Edge::new(config, &live);
+    let edge = Edge::new(config, &live, context.index);
+    if edge.pen.is_some() {
+        let edge = edge.clone();
+        task::spawn_local(async move {
+            if let Some(pen) = &edge.pen {
+                pen.keep_flushing().await;
+            }
+        });
+    }
     let mut worker = HttpWorker { context, edge, doors: HashMap::new() };
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -127,11 +135,13 @@ impl HttpWorker {
         };
         let edge = self.edge.clone();
         let roster = Roster::new(edge.clock.clone(), edge.patience());
+        let shard = figures.traffic.shard(self.context.index).clone();
         let door = Rc::new(Door {
             name: (*name).into(),
             edge,
             roster: roster.clone(),
             figures,
+            shard,
             tls,
             trust,
         });

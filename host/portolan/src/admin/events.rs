@@ -90,12 +90,8 @@ impl Watcher {
 
     fn pulse(&self) -> Event {
         let admin = &self.state.admin;
-        let overview = view::overview::Overview::of(
-            &admin.live.load(),
-            &admin.board.load(),
-            &admin.insight.entrypoints(),
-            &admin.insight.dns(),
-        );
+        let overview =
+            view::overview::Overview::of(&admin.live.load(), &admin.board.load(), &*admin.insight);
         let event = Event::default().event("pulse");
         event.json_data(overview).unwrap_or_else(|_| Event::default().comment("no overview"))
     }

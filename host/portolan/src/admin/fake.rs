@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 use portolan_core::{
     balance::Balancer,
-    figure::{Histogram, TrafficFigures},
+    figure::{Answer, Buckets, Encryption, Histogram, TrafficFigures},
     item::{Health, Instance},
     live::{Publisher, live},
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
@@ -32,7 +32,7 @@ use crate::{
     control::board::{
         Board, EntrypointReport, PluginReport, ProviderReport, ProviderState, SharedBoard,
     },
-    telemetry::metrics::{DnsReading, EntrypointReading},
+    telemetry::metrics::{DnsReading, EntrypointReading, HttpReading, Labelled},
 };
 
 /// Everything that a test may turn.
@@ -53,15 +53,14 @@ pub(super) fn harbour(routers: usize) -> (Admin, Harbour) {
     let snapshot = snapshot(1, routers);
     let (publisher, live) = live(snapshot);
     let board = Arc::new(ArcSwap::from_pointee(board()));
-    let web = |name: &str, protocol| EntrypointReading {
+    let web = |name: &str| EntrypointReading {
         name: name.into(),
-        protocol,
         connections: 12,
         traffic: traffic(48_210, 37),
     };
     let queries = Arc::new(Histogram::starting_at(250));
     (0..500).for_each(|nanos| queries.record(nanos * 40));
-    let entrypoints = vec![web("web", "http"), web("websecure", "https")];
+    let entrypoints = vec![web("web"), web("websecure")];
     let insight = Arc::new(FakeInsight { entrypoints, queries });
     let admin = Admin::new(live, board.clone(), insight.clone());
     let admin = admin.zones(["Infra.LAN".to_owned()]);
@@ -77,7 +76,8 @@ impl Harbour {
             let every = place as u64 % 7 + 1;
             if step.is_multiple_of(every) {
                 let requests = 40 / every + step % 5;
-                (0..requests).for_each(|it| router.figures.record(StatusCode::OK, it * 900_000));
+                (0..requests)
+                    .for_each(|it| answered(&router.figures, StatusCode::OK, it * 900_000));
                 let Some(service) = &router.service else { continue };
                 for backend in service.backends.iter().filter(|it| it.is_usable()) {
                     backend.figures.requests.add(requests / 2 + 1);
@@ -86,7 +86,7 @@ impl Harbour {
         }
         for entrypoint in &self.insight.entrypoints {
             (0..180 + step % 40)
-                .for_each(|it| entrypoint.traffic.record(StatusCode::OK, it * 50_000));
+                .for_each(|it| answered(&entrypoint.traffic, StatusCode::OK, it * 50_000));
         }
         for plugin in &self.board.load().plugins {
             plugin.figures.calls.add(90);
@@ -97,6 +97,16 @@ impl Harbour {
 impl Insight for FakeInsight {
     fn entrypoints(&self) -> Vec<EntrypointReading> {
         self.entrypoints.clone()
+    }
+
+    fn http(&self) -> HttpReading {
+        HttpReading {
+            failures: vec![("no-router", 40), ("connect-refused", 3), ("no-backend", 0)],
+            lines_dropped: Some(0),
+            spans_dropped: Some(2),
+            labels: Labelled { routers: true, ..Labelled::default() },
+            ..HttpReading::default()
+        }
     }
 
     fn dns(&self) -> DnsReading {
@@ -321,12 +331,25 @@ fn service(name: &str, provider: &str, backends: &[(&str, Health)]) -> Arc<Servi
 
 fn traffic(requests: u64, failures: u64) -> Arc<TrafficFigures> {
     let figures = TrafficFigures::default();
-    (0..400).for_each(|it| figures.record(StatusCode::OK, it * 25_000));
-    figures.responses[1].add(requests);
-    figures.responses[3].add(requests / 40);
-    figures.responses[4].add(failures);
-    figures.failures.add(failures);
+    (0..400).for_each(|it| answered(&figures, StatusCode::OK, it * 25_000));
+    (0..requests).for_each(|_| answered(&figures, StatusCode::OK, 900_000));
+    (0..requests / 40).for_each(|_| answered(&figures, StatusCode::NOT_FOUND, 900_000));
+    (0..failures).for_each(|_| answered(&figures, StatusCode::BAD_GATEWAY, 900_000));
+    figures.retries.add(failures);
     Arc::new(figures)
+}
+
+/// Notes an answer, given over TLS.
+fn answered(figures: &TrafficFigures, status: StatusCode, nanos: u64) {
+    let cipher = Encryption { version: "1.3", cipher: "TLS_AES_128_GCM_SHA256" };
+    let answer = Answer {
+        request_bytes: 12,
+        response_bytes: 480,
+        is_failure: status.is_server_error(),
+        encryption: Some((1, cipher)),
+        ..Answer::plain(status, nanos)
+    };
+    figures.shard(0).record(&answer, &Buckets::default());
 }
 
 type Made = (Arc<Middleware>, Arc<Value>);

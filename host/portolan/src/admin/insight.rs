@@ -2,13 +2,16 @@
 //!
 //! **Invariant:** everything else that is told comes from the snapshot and the board.
 
-use crate::telemetry::metrics::{DnsReading, EntrypointReading};
+use crate::telemetry::metrics::{DnsReading, EntrypointReading, HttpReading};
 
 /// What the rooms that serve can tell. Called by the admin API only, never while a request or a
 /// query is served; adding up the figures of all workers is fine here.
 pub(crate) trait Insight: Send + Sync + 'static {
     /// What each HTTP entrypoint has done so far, in any order.
     fn entrypoints(&self) -> Vec<EntrypointReading>;
+
+    /// What HTTP has done beyond that, and how it is told.
+    fn http(&self) -> HttpReading;
 
     /// What DNS has done so far.
     fn dns(&self) -> DnsReading;

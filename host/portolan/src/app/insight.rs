@@ -6,15 +6,14 @@ use portolan_net::{dns::DnsFigures, http::Server};
 
 use crate::{
     admin::insight::Insight,
-    control::board::SharedBoard,
-    telemetry::metrics::{DnsReading, EntrypointReading},
+    telemetry::metrics::{DnsReading, EntrypointReading, HttpReading, Labelled},
 };
 
 /// Reads the figures of the data plane.
 pub(super) struct DataPlane {
     pub(super) http: Arc<Server>,
     pub(super) dns: Arc<DnsFigures>,
-    pub(super) board: SharedBoard,
+    pub(super) labels: Labelled,
 }
 
 impl Insight for DataPlane {
@@ -22,12 +21,23 @@ impl Insight for DataPlane {
         let figures = self.http.figures().into_iter();
         figures
             .map(|(name, figures)| EntrypointReading {
-                protocol: self.protocol(&name),
                 connections: figures.open_connections.value(),
                 traffic: figures.traffic.clone(),
                 name,
             })
             .collect()
+    }
+
+    fn http(&self) -> HttpReading {
+        let ledger = self.http.ledger();
+        let failures = ledger.reasons.iter();
+        HttpReading {
+            failures: failures.map(|(reason, count)| (reason.as_str(), count)).collect(),
+            lines_dropped: ledger.access_log.as_ref().map(|log| log.dropped()),
+            spans_dropped: ledger.tracing.as_ref().map(|tracing| tracing.dropped()),
+            buckets: ledger.buckets.clone(),
+            labels: self.labels,
+        }
     }
 
     fn dns(&self) -> DnsReading {
@@ -46,13 +56,5 @@ impl Insight for DataPlane {
             duration: Some(figures.duration.clone()),
             cached: figures.cache_entries.value(),
         }
-    }
-}
-
-impl DataPlane {
-    fn protocol(&self, name: &str) -> &'static str {
-        let board = self.board.load();
-        let bound = board.entrypoints.iter().find(|bound| &*bound.name == name);
-        bound.map_or("http", |bound| bound.protocol)
     }
 }

@@ -1,7 +1,8 @@
 //! The composition root: the only room that knows every other.
 //!
 //! Reading order: [`run`] puts a process together and sees it through; `listeners` and `names` are
-//! what it listens with; `insight` is what the data plane tells the admin API; `offline` is what the
+//! what it listens with; `observe` is what is kept of requests; `insight` is what the data plane tells
+//! the admin API; `offline` is what the
 //! command line does without a running process.
 
 pub(crate) mod ask;
@@ -9,6 +10,7 @@ mod embedded;
 mod insight;
 mod listeners;
 mod names;
+mod observe;
 pub(crate) mod offline;
 
 use std::{fs, io::Write as _, num::NonZeroUsize, process::ExitCode, sync::Arc, thread};
@@ -22,7 +24,7 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::DnsFigures,
-    http::{HttpConfig, Server},
+    http::{HttpConfig, Ledger, Server},
 };
 use portolan_wasm::{Host, HostConfig};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -65,7 +67,8 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     create_folders(&config)?;
     let watched = watch_config(&loaded);
     let (publisher, reader) = live(Snapshot::default());
-    let server = Arc::new(start_server(&config, &reader)?);
+    let (ledger, exporter) = observe::ledger(&config)?;
+    let server = Arc::new(start_server(&config, &reader, ledger)?);
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
     let listeners = open(&config, &server, &reader, &board, draining);
@@ -89,6 +92,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let control = tokio::spawn(controller.run(stopped));
     while signals.next().await == Wish::Reload {
         tracing::info!("reading everything again");
+        server.ledger().access_log.iter().for_each(|log| log.reopen());
         // The loop ends after us.
         drop(events.send(Event::Reload).await);
     }
@@ -100,6 +104,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         // The next wish to end is meant seriously.
         _ = signals.next() => tracing::warn!("ended before everything had finished"),
     }
+    observe::finish(&server, exporter).await;
     control.await.context("the control loop did not end well")?;
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
@@ -114,8 +119,11 @@ fn open(
     draining: watch::Receiver<bool>,
 ) -> Open {
     let dns = Arc::<DnsFigures>::default();
-    let plane =
-        Arc::new(DataPlane { http: server.clone(), dns: dns.clone(), board: board.clone() });
+    let plane = Arc::new(DataPlane {
+        http: server.clone(),
+        dns: dns.clone(),
+        labels: config.counting.labels,
+    });
     let make_admin = {
         let (reader, board) = (reader.clone(), board.clone());
         let zones = config.dns.iter().flat_map(|dns| &dns.zones).map(|zone| zone.origin.clone());
@@ -139,9 +147,14 @@ fn create_folders(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_server(config: &Config, reader: &Live) -> anyhow::Result<Server> {
+fn start_server(config: &Config, reader: &Live, ledger: Ledger) -> anyhow::Result<Server> {
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let http = HttpConfig { authority: Some(config.data_dir.join("ca")), ..HttpConfig::default() };
+    let http = HttpConfig {
+        authority: Some(config.data_dir.join("ca")),
+        reason_header: config.reason_header.clone(),
+        ledger,
+        ..HttpConfig::default()
+    };
     let server = Server::start(http, reader.clone(), config.threads.unwrap_or_else(cores));
     let server = server.context("cannot start the workers")?;
     server.workers().run(|_| {

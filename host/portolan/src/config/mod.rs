@@ -9,6 +9,7 @@
 
 mod edge;
 pub(crate) mod model;
+mod observe;
 mod quantity;
 mod read;
 mod report;

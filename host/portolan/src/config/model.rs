@@ -9,11 +9,16 @@ use std::{
     path::PathBuf,
 };
 
+use http::HeaderName;
 use ipnet::IpNet;
 use portolan_core::zone::ZoneConfig;
+use portolan_net::http::AccessConfig;
 use serde_json::Value;
 
-pub(crate) use super::schema::{Drain, Plugins};
+pub(crate) use super::{
+    observe::{Counting, Traces},
+    schema::{Drain, Plugins},
+};
 use crate::telemetry;
 
 /// Everything that `config.toml` says.
@@ -38,8 +43,16 @@ pub(crate) struct Config {
     /// `[http]` as written: routers, services and middlewares. Its places are in the report's
     /// [`Spans`](super::Spans) under `/http`.
     pub(crate) http: Value,
+    /// The header in which answers that Portolan makes itself say why; `None`: they do not.
+    pub(crate) reason_header: Option<HeaderName>,
     /// What is logged, and how.
     pub(crate) log: telemetry::Log,
+    /// The access log; `None`: there is none.
+    pub(crate) access_log: Option<AccessConfig>,
+    /// How requests are counted and told.
+    pub(crate) counting: Counting,
+    /// What is traced, and where spans go; `None`: nothing.
+    pub(crate) traces: Option<Traces>,
     /// How we end.
     pub(crate) drain: Drain,
 }

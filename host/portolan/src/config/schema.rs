@@ -14,9 +14,10 @@ use serde_json::Value as Json;
 use toml::Spanned;
 
 use super::{
+    observe::{AccessLog, Metrics, Tracing},
     quantity::ByteSize,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
-    value::{Network, Ttl, Upstream, Word, read_word},
+    value::{HttpTable, Network, Ttl, Upstream, Word, read_word},
 };
 use crate::telemetry::Format;
 
@@ -36,8 +37,14 @@ table! {
         plugins: Plugins = Plugins::default(),
         providers: Named<Provider> = Named(Vec::new()),
         /// Dynamic configuration; the catalog judges it.
-        http: Json = Json::Object(serde_json::Map::new()),
+        http: HttpTable =
+            HttpTable { reason_header: None, dynamic: Json::Object(serde_json::Map::new()) },
         log: Log = Log::default(),
+        /// Off by default.
+        access_log: Switch<AccessLog> = Switch(None),
+        metrics: Metrics = Metrics::default(),
+        /// Off by default.
+        tracing: Switch<Tracing> = Switch(None),
         drain: Drain = Drain::default(),
     }
 }
@@ -204,7 +211,7 @@ impl Read for Format {
 }
 
 /// A default, which stands nowhere in the file.
-fn unplaced<T>(value: T) -> Spanned<T> {
+pub(super) fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::{
     edge,
     model::{Admin, Certificate, Config, Dns, Entrypoint, Grants, Provider, Tls},
+    observe,
     read::Reading,
     report::Finding,
     schema, zones,
@@ -26,6 +27,12 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     let providers = providers.map(|(name, provider)| self::provider(name, provider, reading));
     let providers = providers.collect();
     let log = log(file.log, reading);
+    let access_log = file.access_log.0.map(|log| observe::access_log(log, reading));
+    let counting = observe::metrics(file.metrics, reading);
+    // Where it makes no sense, a finding says so, and nothing is traced.
+    let traces = file.tracing.0.and_then(|tracing| observe::tracing(tracing, reading));
+    let reason_header = file.http.reason_header.as_ref();
+    let reason_header = reason_header.and_then(|name| observe::header_name(name, reading));
     if file.data_dir.is_none() {
         let hint = "say where state is kept, beside this file for instance: data-dir = \"data\"";
         reading.add(Finding::whole("`data-dir` is missing").hint(hint));
@@ -42,8 +49,12 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
             ..file.plugins
         },
         providers,
-        http: file.http,
+        http: file.http.dynamic,
+        reason_header,
         log,
+        access_log,
+        counting,
+        traces,
         drain: file.drain,
     })
 }

@@ -10,7 +10,10 @@ use std::{
 
 use ipnet::IpNet;
 use serde_json::Value as Json;
-use toml::de::{DeInteger, DeValue};
+use toml::{
+    Spanned,
+    de::{DeInteger, DeValue},
+};
 
 use super::{
     quantity::{ByteSize, parse_duration, parse_size},
@@ -29,6 +32,15 @@ pub(super) struct Network(pub(super) IpNet);
 /// A time to live: whole seconds (RFC 2181, 8: 31 bits), as a number or a duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ttl(pub(super) u32);
+
+/// `[http]`: what is the catalog's to judge, and what is ours.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct HttpTable {
+    /// `reason-header`; `None`: absent.
+    pub(super) reason_header: Option<Spanned<String>>,
+    /// All the rest.
+    pub(super) dynamic: Json,
+}
 
 /// One of a few words.
 pub(super) trait Word: Copy + 'static {
@@ -85,6 +97,34 @@ impl Read for String {
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         read_text(node, reading, Self::EXPECTED, |text| Some(text.to_owned()), |_| None)
+    }
+}
+
+impl Read for bool {
+    const EXPECTED: &'static str = "`true` or `false`";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let DeValue::Boolean(value) = node.value else {
+            reading.add(node.mismatch(Self::EXPECTED));
+            return None;
+        };
+        Some(*value)
+    }
+}
+
+impl Read for f64 {
+    const EXPECTED: &'static str = "a number";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let value = match node.value {
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            DeValue::Integer(integer) => to_i64(integer).map(|integer| integer as Self),
+            _ => None,
+        };
+        if value.is_none() {
+            reading.add(node.mismatch(Self::EXPECTED));
+        }
+        value
     }
 }
 
@@ -247,6 +287,26 @@ impl Read for Json {
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         Some(to_json(node.value, node.span.clone(), reading))
+    }
+}
+
+impl Read for HttpTable {
+    const EXPECTED: &'static str = "a table";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        const KEY: &str = "reason-header";
+        let mut dynamic = Json::read(node, reading)?;
+        let ours = dynamic.as_object_mut().and_then(|table| table.remove(KEY));
+        let reason_header = match (ours, node.value) {
+            (Some(_), DeValue::Table(table)) => {
+                let (_, value) = table.iter().find(|(key, _)| key.get_ref() == KEY)?;
+                let name = format!("{}.{KEY}", node.name);
+                let node = Node { name, span: value.span(), value: value.get_ref() };
+                Some(Spanned::<String>::read(&node, reading)?)
+            }
+            _ => None,
+        };
+        Some(Self { reason_header, dynamic })
     }
 }
 

@@ -392,6 +392,10 @@ fn needs_restart(before: &Config, after: &Config, file: &str) -> Vec<Problem> {
     let changed = [
         ("threads", before.threads != after.threads),
         ("data-dir", before.data_dir != after.data_dir),
+        ("http.reason-header", before.reason_header != after.reason_header),
+        ("access-log", before.access_log != after.access_log),
+        ("metrics", before.counting != after.counting),
+        ("tracing", before.traces != after.traces),
     ];
     let problem = |key: &str| {
         let message = format!("a change of `{key}` takes a restart");

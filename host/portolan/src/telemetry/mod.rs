@@ -1,9 +1,11 @@
 //! What the process says: log lines on stderr, the greeting, and figures for Prometheus.
 //!
-//! **Invariant:** stdout is never written here; it belongs to the answer of a command.
+//! **Invariant:** stdout is never written here; it belongs to the answer of a command, or to the access
+//! log.
 
 mod greeting;
 pub(crate) mod metrics;
+pub(crate) mod otlp;
 pub(crate) mod process;
 mod subscriber;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use portolan_core::{router::Router, service::Scheme};
 
 use super::support::{Client, Portolan, Script, header, nobody, router, service, soon};
@@ -124,7 +125,7 @@ async fn each_failure_has_its_status() {
     .await;
     let config = HttpConfig {
         response_timeout: Some(Duration::from_millis(50)),
-        reason_header: true,
+        reason_header: Some(HeaderName::from_static("x-portolan-reason")),
         ..HttpConfig::default()
     };
     let nothing = Router { service: None, ..router("nothing.local", &[]) };
@@ -144,7 +145,7 @@ async fn each_failure_has_its_status() {
         ("silent.local", 504, "response-timeout"),
         ("broken.local", 502, "no-response"),
         ("babbling.local", 502, "no-response"),
-        ("dead.local", 502, "connect-failed"),
+        ("dead.local", 502, "connect-refused"),
         ("empty.local", 503, "no-backend"),
         ("nothing.local", 503, "no-service"),
         ("unknown.local", 404, "no-router"),
@@ -155,9 +156,28 @@ async fn each_failure_has_its_status() {
         assert!(response.body.contains(&status.to_string()), "{host}");
         assert_eq!(header(&response.head, "retry-after").is_some(), status == 503, "{host}");
     }
-    let figures = &portolan.server.figures()[0].1.traffic;
-    assert_eq!(figures.failures.value(), 6);
-    assert_eq!(figures.responses[3].value(), 1);
+    let figures = portolan.server.figures()[0].1.traffic.clone();
+    // A request is noted when its response has gone, which a client may see before we do.
+    let noted = || figures.classes().iter().sum::<u64>();
+    soon(async {
+        while noted() < 7 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+    assert_eq!((figures.failures(), figures.classes()[3]), (6, 1));
+    let reasons = &portolan.server.ledger().reasons;
+    let counted = reasons.iter().filter(|(_, count)| *count > 0);
+    let counted: Vec<_> = counted.map(|(reason, count)| (reason.as_str(), count)).collect();
+    let expected = [
+        ("no-router", 1),
+        ("no-service", 1),
+        ("no-backend", 1),
+        ("connect-refused", 1),
+        ("no-response", 2),
+        ("response-timeout", 1),
+    ];
+    assert_eq!(counted, expected);
 }
 
 #[tokio::test]

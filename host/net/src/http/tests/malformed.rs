@@ -166,7 +166,10 @@ async fn a_chunk_that_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_i
 
 #[tokio::test]
 async fn a_refusal_says_why_and_is_the_last_word() {
-    let config = HttpConfig { reason_header: true, ..HttpConfig::default() };
+    let config = HttpConfig {
+        reason_header: Some(http::HeaderName::from_static("x-portolan-reason")),
+        ..HttpConfig::default()
+    };
     let portolan = Portolan::start_with(config, None, Vec::new());
     for (request, reason) in [
         (
@@ -188,7 +191,7 @@ async fn a_refusal_says_why_and_is_the_last_word() {
         assert!(client.ends().await);
     }
     let figures = &portolan.server.figures()[0].1.traffic;
-    assert_eq!(figures.responses[3].value(), 3, "what is refused is counted");
+    assert_eq!(figures.classes()[3], 3, "what is refused is counted");
 }
 
 #[tokio::test]

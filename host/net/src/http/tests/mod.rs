@@ -7,4 +7,5 @@ mod forwarding;
 mod malformed;
 mod middlewares;
 mod streaming;
+mod seeing;
 mod tls;

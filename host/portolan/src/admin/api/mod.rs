@@ -104,8 +104,7 @@ fn id(path: Result<Path<String>, PathRejection>, kind: &str) -> Result<String, R
 
 async fn overview(Extract(state): Shared) -> Response {
     let admin = &state.admin;
-    let (entrypoints, dns) = (admin.insight.entrypoints(), admin.insight.dns());
-    Json(Overview::of(&admin.live.load(), &admin.board.load(), &entrypoints, &dns)).into_response()
+    Json(Overview::of(&admin.live.load(), &admin.board.load(), &*admin.insight)).into_response()
 }
 
 async fn entrypoints(Extract(state): Shared) -> Response {
@@ -272,6 +271,7 @@ fn readings(state: &State) -> Readings {
         providers: providers.collect(),
         plugins: board.plugins.iter().map(|it| (it.name.clone(), it.figures.clone())).collect(),
         entrypoints: state.admin.insight.entrypoints(),
+        http: state.admin.insight.http(),
         dns: state.admin.insight.dns(),
         process: Process::read(),
         snapshot,

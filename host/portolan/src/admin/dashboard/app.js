@@ -150,6 +150,34 @@ function soundings(overview) {
   ];
 }
 
+/** What each reason means for whoever reads it. */
+const REASONS = {
+  "bad-target": "target or host of the request are malformed", "no-host": "HTTP/1.1 without a host",
+  "connect": "CONNECT is not served", "no-router": "no rule is true for the request",
+  "no-service": "the router has no service, and no middleware answered", "middleware-failed": "code of a middleware failed",
+  "no-backend": "no backend of the service is usable", "bad-backend": "the address of the backend is malformed",
+  "resolve-failed": "the backend's name has no address", "connect-refused": "nothing listens at the backend's address",
+  "connect-failed": "the backend cannot be reached", "connect-timeout": "the backend did not accept in time",
+  "tls-failed": "the backend's encryption could not be trusted", "protocol": "the backend does not speak this protocol",
+  "no-response": "the backend broke off before it answered", "response-timeout": "the backend did not answer in time",
+  "response-broken": "the backend broke off within its answer", "body-broken": "the client's request broke off",
+  "client-gone": "the client went away before it had its answer",
+};
+
+/** Why requests were not answered as they were meant to be; what grows stands out. */
+function reasons(failures, [lines, spans]) {
+  const entries = Object.entries(failures).sort(([, left], [, right]) => right - left);
+  const lost = [[lines, "lines of the access log"], [spans, "spans"]].filter(([times]) => times > 0);
+  if (entries.length === 0 && lost.length === 0) return [];
+  return [h("p", { class: "why" }, entries.length > 0 && "Not answered as meant, since the start:"),
+    h("p", { class: "chips" }, entries.map(([reason, times]) => {
+      const rate = rates.of(`reason ${reason}`, times);
+      return h("span", { class: rate > 0 ? "chip alarm" : "chip", title: REASONS[reason] ?? "" },
+        `${reason} ${count(times)}${rate > 0 ? ` (${perSecond(rate)}/s)` : ""}`);
+    })),
+    lost.map(([times, what]) => h("p", { class: "fault" }, `${count(times)} ${what} were lost: whoever takes them is slow or away.`))];
+}
+
 function keep(series, value) {
   if (value !== null) series.push(value);
   if (series.length > 60) series.shift();
@@ -197,6 +225,7 @@ function showOverview(overview) {
   byId("version").textContent = `${ours.version} · up ${span(Date.now() - Date.parse(ours.started))} · ${ours.configFile}`;
   byId("soundings").replaceChildren(...soundings(overview).map(([term, value, unit, drawing, its]) =>
     h("div", { "data-mood": its || null }, h("dt", null, term), h("dd", null, h("b", null, value), h("small", null, unit)), drawing)));
+  byId("reasons").replaceChildren(...reasons(ours.failures, ours.lost).flat());
   const { routers, services, middlewares } = overview.http;
   const [errors, warnings] = ours.problems;
   const totals = { routers, services, middlewares, plugins: ours.plugins, problems: { total: errors + warnings, errors, warnings } };

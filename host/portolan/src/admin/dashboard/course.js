@@ -24,7 +24,7 @@ export async function chart(form, place) {
 function draw(it) {
   const bad = /^[45]\d\d/.test(it.verdict);
   return h("div", { class: "course" },
-    h("p", { class: "verdict", "data-mood": bad ? "bad" : "good" }, prose(it.verdict)),
+    h("p", { class: "verdict", "data-mood": bad ? "bad" : "good" }, prose(it.verdict), it.reason && [" ", h("span", { class: "chip", title: "the reason, as in the access log and in metrics" }, it.reason)]),
     h("ol", null,
       it.dns && leg("Name", [
         h("p", null, h("b", null, it.dns.name), " ", ANSWERS[it.dns.outcome]),

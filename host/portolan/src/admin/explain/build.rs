@@ -8,6 +8,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use portolan_core::{
     exchange::{Exchange, Peer, RequestHead},
+    reason::Reason,
     router::Router,
     service::Service,
     snapshot::Snapshot,
@@ -44,6 +45,7 @@ pub(crate) fn explain(
         entrypoint: place
             .map(|it| Place { name: (*it.name).to_owned(), address: it.address.to_string() }),
         verdict: verdict(router, service.as_ref()),
+        reason: reason(router, service.as_ref()).map(|reason| reason.as_str().to_owned()),
         candidates,
         router: router.map(|router| router.name.to_string()),
         middlewares: router.map(steps).unwrap_or_default(),
@@ -153,6 +155,9 @@ fn verdict(router: Option<&Router>, service: Option<&ServiceShare>) -> String {
     };
     let name = &router.name;
     match service {
+        None if router.middlewares.is_empty() => {
+            format!("503: router `{name}` takes it, but it has neither service nor middleware")
+        }
         None => format!("router `{name}` takes it; one of its middlewares answers"),
         Some(service) => {
             let usable = service.backends.iter().filter(|backend| backend.usable).count();
@@ -165,6 +170,17 @@ fn verdict(router: Option<&Router>, service: Option<&ServiceShare>) -> String {
                 }
             }
         }
+    }
+}
+
+/// Why Portolan itself would answer, where that can be foreseen.
+fn reason(router: Option<&Router>, service: Option<&ServiceShare>) -> Option<Reason> {
+    let Some(router) = router else { return Some(Reason::NoRouter) };
+    match service {
+        None if router.middlewares.is_empty() => Some(Reason::NoService),
+        None => None,
+        Some(service) if service.backends.iter().any(|backend| backend.usable) => None,
+        Some(_) => Some(Reason::NoBackend),
     }
 }
 

@@ -20,6 +20,7 @@ impl fmt::Display for Lines<'_> {
         let it = self.0;
         writeln!(out, "{} {}", it.request.method, it.request.url)?;
         writeln!(out, "→ {}\n", it.verdict)?;
+        section(out, "reason", it.reason.clone())?;
         if let Some(dns) = &it.dns {
             section(out, "name", name(dns))?;
         }

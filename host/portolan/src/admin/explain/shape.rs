@@ -24,6 +24,10 @@ pub(crate) struct Explanation {
     pub(crate) service: Option<ServiceShare>,
     /// One sentence: what the client gets.
     pub(crate) verdict: String,
+    /// The same in a word, where no backend and no middleware answers: that of the access log and of
+    /// `portolan_http_failures_total`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
     /// The snapshot that was asked.
     pub(crate) generation: u64,
 }

@@ -43,12 +43,12 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// Reads the figures of a router, service or entrypoint.
     pub(crate) fn of(figures: &TrafficFigures) -> Self {
-        let classes = std::array::from_fn(|class| figures.responses[class].value());
+        let classes = figures.classes();
         Self {
             requests: classes.iter().sum(),
             classes,
-            failures: figures.failures.value(),
-            duration: Durations::of(&figures.duration),
+            failures: figures.failures(),
+            duration: Durations::of(&figures.duration()),
         }
     }
 }

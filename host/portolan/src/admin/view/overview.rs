@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{age, figures::Traffic, problem::all_problems, stamp};
 use crate::{
+    admin::insight::Insight,
     control::board::Board,
     telemetry::metrics::{DnsReading, EntrypointReading},
 };
@@ -56,6 +57,10 @@ struct Ours {
     entrypoints: Vec<EntrypointView>,
     backends: Backends,
     dns: DnsView,
+    /// Requests that were not answered as they were meant to be, by reason; those that occurred.
+    failures: serde_json::Map<String, Value>,
+    /// Lines of the access log, and spans, that were lost; null where there are none.
+    lost: [Option<u64>; 2],
 }
 
 #[derive(Debug, Serialize)]
@@ -125,12 +130,8 @@ impl EntrypointView {
 
 impl Overview {
     /// Counts everything.
-    pub(crate) fn of(
-        snapshot: &Snapshot,
-        board: &Board,
-        entrypoints: &[EntrypointReading],
-        dns: &DnsReading,
-    ) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot, board: &Board, insight: &dyn Insight) -> Self {
+        let (entrypoints, http, dns) = (insight.entrypoints(), insight.http(), insight.dns());
         let problems = all_problems(snapshot, board);
         let count = |severity| problems.iter().filter(|it| it.severity == severity).count();
         let plugins = Totals {
@@ -148,7 +149,11 @@ impl Overview {
             // Traefik has these sections; its dashboard and exporters read them.
             tcp: json!({ "routers": none(), "services": none(), "middlewares": none() }),
             udp: json!({ "routers": none(), "services": none() }),
-            features: json!({ "tracing": "", "metrics": "Prometheus", "accessLog": false }),
+            features: json!({
+                "tracing": if http.spans_dropped.is_some() { "OpenTelemetry" } else { "" },
+                "metrics": "Prometheus",
+                "accessLog": http.lines_dropped.is_some(),
+            }),
             providers: providers.clone().map(|provider| (*provider.name).to_owned()).collect(),
             portolan: Ours {
                 version: env!("CARGO_PKG_VERSION"),
@@ -168,9 +173,16 @@ impl Overview {
                     })
                     .collect(),
                 plugins,
-                entrypoints: EntrypointView::all(board, entrypoints),
+                entrypoints: EntrypointView::all(board, &entrypoints),
                 backends: backends(snapshot),
-                dns: DnsView::of(dns),
+                dns: DnsView::of(&dns),
+                failures: http
+                    .failures
+                    .iter()
+                    .filter(|(_, count)| *count > 0)
+                    .map(|(reason, count)| ((*reason).to_owned(), json!(count)))
+                    .collect(),
+                lost: [http.lines_dropped, http.spans_dropped],
             },
         }
     }

@@ -111,6 +111,13 @@ fn the_annotated_default_names_every_key() {
         schema::Grants::FIELDS,
         schema::Log::FIELDS,
         schema::Drain::FIELDS,
+        observe::AccessLog::FIELDS,
+        observe::Filters::FIELDS,
+        observe::FieldModes::FIELDS,
+        observe::HeaderModes::FIELDS,
+        observe::Metrics::FIELDS,
+        observe::Tracing::FIELDS,
+        &["reason_header"],
     ];
     for key in tables.concat().into_iter().map(read::key_of) {
         let shown = EMBEDDED.lines().any(|line| {

@@ -3,6 +3,12 @@
 //! **Invariant:** nothing is written here while a request is served. The hot paths add to atomics
 //! in `portolan_core::figure`; a scrape reads them. What was never used has no series, so that ten
 //! thousand idle routers cost a scrape nothing.
+//!
+//! Reading order: [`Readings`] (all that is told), `traffic` (requests, in our words and in
+//! Traefik's), `page` (how it is written).
+
+mod page;
+mod traffic;
 
 use std::{
     borrow::Cow,
@@ -12,21 +18,20 @@ use std::{
 };
 
 use portolan_core::{
-    figure::Histogram,
-    figure::TrafficFigures,
-    metric::{self, Kind, Metric},
+    figure::{Buckets, Histogram, TrafficFigures},
+    metric,
     plugin::PluginFigures,
     service::{Backend, Service},
     snapshot::{Entry, Snapshot, Status},
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, MetricEncoder, text},
-    metrics::{MetricType, exemplar::Exemplar},
+    encoding::{DescriptorEncoder, text},
     registry::Registry,
 };
 
 use super::process::Process;
+use page::{Labels, Page, label, labels};
 
 /// The media type of what [`render`] gives (OpenMetrics 1.0, text format).
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -52,6 +57,8 @@ pub(crate) struct Readings {
     pub(crate) plugins: Vec<(Arc<str>, Arc<PluginFigures>)>,
     /// Entrypoints that serve HTTP.
     pub(crate) entrypoints: Vec<EntrypointReading>,
+    /// All of HTTP.
+    pub(crate) http: HttpReading,
     /// DNS.
     pub(crate) dns: DnsReading,
     /// The process; `None` where the system does not say.
@@ -80,12 +87,43 @@ pub(crate) struct ProviderReading {
 pub(crate) struct EntrypointReading {
     /// Its name.
     pub(crate) name: Arc<str>,
-    /// `http` or `https`.
-    pub(crate) protocol: &'static str,
     /// Client connections that are open.
     pub(crate) connections: u64,
     /// Requests and their outcomes.
     pub(crate) traffic: Arc<TrafficFigures>,
+}
+
+/// What HTTP has done beyond single entrypoints, and how it is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HttpReading {
+    /// Requests that were not answered as they were meant to be, by reason.
+    pub(crate) failures: Vec<(&'static str, u64)>,
+    /// Lines of the access log that were lost; `None`: there is none.
+    pub(crate) lines_dropped: Option<u64>,
+    /// Spans that were lost; `None`: nothing is traced.
+    pub(crate) spans_dropped: Option<u64>,
+    /// Into which buckets requests were sorted.
+    pub(crate) buckets: Buckets,
+    /// What is told under Traefik's names.
+    pub(crate) labels: Labelled,
+}
+
+/// What is told under Traefik's names: its `addEntryPointsLabels` and the like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Labelled {
+    /// `traefik_entrypoint_…`.
+    pub(crate) entrypoints: bool,
+    /// `traefik_router_…`; many routers make many series.
+    pub(crate) routers: bool,
+    /// `traefik_service_…`.
+    pub(crate) services: bool,
+}
+
+impl Default for Labelled {
+    /// Traefik's.
+    fn default() -> Self {
+        Self { entrypoints: true, routers: false, services: true }
+    }
 }
 
 /// What DNS has done.
@@ -208,43 +246,6 @@ impl Readings {
         page.gauges(&metric::PLUGIN_MEMORY, each().map(|(of, it)| (of, it.memory.value() as f64)))
     }
 
-    fn encode_traffic(&self, page: &mut Page<'_>) -> fmt::Result {
-        let connections = self.entrypoints.iter().map(|entrypoint| {
-            let of = [("entrypoint", &*entrypoint.name), ("protocol", entrypoint.protocol)];
-            (labels(of), entrypoint.connections as f64)
-        });
-        page.gauges(&metric::OPEN_CONNECTIONS, connections)?;
-
-        let entrypoints: Vec<_> =
-            self.entrypoints.iter().map(|it| (Cow::from(&*it.name), &*it.traffic)).collect();
-        page.traffic(
-            "entrypoint",
-            [
-                &metric::ENTRYPOINT_REQUESTS,
-                &metric::ENTRYPOINT_FAILURES,
-                &metric::ENTRYPOINT_DURATION,
-            ],
-            &entrypoints,
-        )?;
-
-        let routers = self.snapshot.routers.iter().filter_map(|entry| entry.live.as_ref());
-        let routers: Vec<_> =
-            routers.map(|it| (Cow::from(it.name.to_string()), &*it.figures)).collect();
-        page.traffic(
-            "router",
-            [&metric::ROUTER_REQUESTS, &metric::ROUTER_FAILURES, &metric::ROUTER_DURATION],
-            &routers,
-        )?;
-
-        let services: Vec<_> =
-            self.services().map(|it| (Cow::from(it.name.to_string()), &*it.figures)).collect();
-        page.traffic(
-            "service",
-            [&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES, &metric::SERVICE_DURATION],
-            &services,
-        )
-    }
-
     fn encode_backends(&self, page: &mut Page<'_>) -> fmt::Result {
         let mut backends: Vec<(Labels<'_>, &Backend)> = Vec::new();
         for service in self.services() {
@@ -306,117 +307,10 @@ pub(crate) fn causes(figures: &PluginFigures) -> [(&'static str, u64); 5] {
     ]
 }
 
-type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
-
-fn labels<'a, const N: usize>(pairs: [(&'static str, &'a str); N]) -> Labels<'a> {
-    pairs.into_iter().map(|(key, value)| (key, Cow::from(value))).collect()
-}
-
-fn label<'a>(key: &'static str, value: &'a str) -> Labels<'a> {
-    labels([(key, value)])
-}
-
 fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
 
 fn unix(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// The page as it grows: one family after another, each in one piece.
-struct Page<'a>(DescriptorEncoder<'a>);
-
-impl Page<'_> {
-    fn gauge(&mut self, metric: &Metric, value: f64) -> fmt::Result {
-        self.gauges(metric, [(Vec::new(), value)])
-    }
-
-    fn gauges<'l>(
-        &mut self,
-        metric: &Metric,
-        rows: impl IntoIterator<Item = (Labels<'l>, f64)>,
-    ) -> fmt::Result {
-        self.family(metric, rows, |row, value| row.encode_gauge(&value))
-    }
-
-    fn counters<'l>(
-        &mut self,
-        metric: &Metric,
-        rows: impl IntoIterator<Item = (Labels<'l>, u64)>,
-    ) -> fmt::Result {
-        self.family(metric, rows, |row, value| row.encode_counter(&value, NO_EXEMPLAR))
-    }
-
-    fn seconds_total(&mut self, metric: &Metric, value: f64) -> fmt::Result {
-        let rows = [(Vec::new(), value)];
-        self.family(metric, rows, |row, value| row.encode_counter(&value, NO_EXEMPLAR))
-    }
-
-    fn histograms<'l, 'h>(
-        &mut self,
-        metric: &Metric,
-        rows: impl IntoIterator<Item = (Labels<'l>, &'h Histogram)>,
-    ) -> fmt::Result {
-        self.family(metric, rows, |row, histogram| {
-            let buckets: Vec<(f64, u64)> = histogram.buckets().map(in_seconds).collect();
-            // Of the same reading as the buckets: a sum that disagrees with them is an error.
-            let count = buckets.iter().map(|(_, count)| count).sum();
-            row.encode_histogram::<Labels<'_>>(histogram.sum() as f64 / 1e9, count, &buckets, None)
-        })
-    }
-
-    /// Requests by class, failures and durations of everything that was used.
-    fn traffic(
-        &mut self,
-        key: &'static str,
-        [requests, failures, duration]: [&Metric; 3],
-        rows: &[(Cow<'_, str>, &TrafficFigures)],
-    ) -> fmt::Result {
-        const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-        let used = || {
-            let used = rows.iter().filter(|(_, it)| it.responses.iter().any(|c| c.value() > 0));
-            used.map(|(name, it)| (label(key, name), it))
-        };
-        let by_class = rows.iter().flat_map(|(name, it)| {
-            let classes = CLASSES.into_iter().zip(&it.responses);
-            let seen = classes.filter(|(_, counter)| counter.value() > 0);
-            seen.map(move |(class, counter)| {
-                (labels([(key, name), ("class", class)]), counter.value())
-            })
-        });
-        self.counters(requests, by_class)?;
-        self.counters(failures, used().map(|(of, it)| (of, it.failures.value())))?;
-        self.histograms(duration, used().map(|(of, it)| (of, &it.duration)))
-    }
-
-    fn family<'l, V>(
-        &mut self,
-        metric: &Metric,
-        rows: impl IntoIterator<Item = (Labels<'l>, V)>,
-        mut encode: impl FnMut(&mut MetricEncoder<'_>, V) -> fmt::Result,
-    ) -> fmt::Result {
-        // The encoder puts `_total` behind the name of a counter.
-        let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
-        let kind = match metric.kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
-            Kind::Histogram => MetricType::Histogram,
-        };
-        let mut family = self.0.encode_descriptor(name, metric.help, None, kind)?;
-        for (of, value) in rows {
-            match of.is_empty() {
-                true => encode(&mut family, value)?,
-                false => encode(&mut family.encode_family(&of)?, value)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-const NO_EXEMPLAR: Option<&Exemplar<[(&str, &str); 0], u64>> = None;
-
-fn in_seconds((nanos, count): (u64, u64)) -> (f64, u64) {
-    let bound = if nanos == u64::MAX { f64::INFINITY } else { nanos as f64 / 1e9 };
-    (bound, count)
 }

@@ -1,6 +1,19 @@
 //! Counters and histograms that the hot paths write and the exporter reads.
 //!
-//! **Invariant:** recording is a relaxed atomic addition: no lock, no allocation.
+//! **Invariant:** recording is a relaxed atomic addition: no lock, and no allocation but for what is
+//! seen for the first time.
+//!
+//! Reading order: `label` (what requests are told apart by), `cells` (counters that appear when they
+//! are first needed), `traffic` (requests and their outcomes).
+
+mod label;
+mod cells;
+mod traffic;
+
+pub use self::{
+    label::{AnswerKey, Encryption, MethodLabel, ProtocolLabel},
+    traffic::{Answer, AnswerReading, Buckets, TrafficFigures, TrafficShard},
+};
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -75,6 +88,18 @@ impl Histogram {
         Self { first, buckets: Default::default(), sum: AtomicU64::new(0) }
     }
 
+    /// What histograms that start alike have recorded together.
+    pub fn merged<'h>(first: u64, parts: impl IntoIterator<Item = &'h Self>) -> Self {
+        let sum = Self::starting_at(first);
+        for part in parts {
+            for (into, from) in sum.buckets.iter().zip(&part.buckets) {
+                into.fetch_add(from.load(Relaxed), Relaxed);
+            }
+            sum.sum.fetch_add(part.sum(), Relaxed);
+        }
+        sum
+    }
+
     /// Records a duration in nanoseconds.
     pub fn record(&self, nanos: u64) {
         let ratio = nanos.saturating_sub(1) / self.first;
@@ -116,40 +141,8 @@ impl Histogram {
     }
 }
 
-/// Requests that went through a router, a service or an entrypoint, and their outcomes.
-#[derive(Debug)]
-pub struct TrafficFigures {
-    /// Answers by the first digit of their status: `[1xx, 2xx, 3xx, 4xx, 5xx]`.
-    pub responses: [Counter; 5],
-    /// From the first byte of the request to the head of the response.
-    pub duration: Histogram,
-    /// Requests answered with 502, 503 or 504 by Portolan itself.
-    pub failures: Counter,
-}
-
-impl Default for TrafficFigures {
-    fn default() -> Self {
-        Self {
-            responses: Default::default(),
-            duration: Histogram::starting_at(100_000),
-            failures: Counter::default(),
-        }
-    }
-}
-
-impl TrafficFigures {
-    /// Records an answer.
-    pub fn record(&self, status: http::StatusCode, nanos: u64) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.responses[class].increment();
-        self.duration.record(nanos);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
 
     #[test]
@@ -185,13 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_counted_by_class() {
-        let figures = TrafficFigures::default();
-        for status in [100, 200, 204, 301, 404, 502, 599, 999] {
-            figures.record(StatusCode::from_u16(status).unwrap(), 1);
-        }
-        let counts = figures.responses.each_ref().map(Counter::value);
-        assert_eq!(counts, [1, 2, 1, 1, 3]);
-        assert_eq!(figures.duration.count(), 8);
+    fn histograms_of_many_threads_are_read_as_one() {
+        let parts = [Histogram::starting_at(100), Histogram::starting_at(100)];
+        parts[0].record(10);
+        parts[1].record(150);
+        let merged = Histogram::merged(100, &parts);
+        assert_eq!((merged.count(), merged.sum(), merged.quantile(1.0)), (2, 160, 200));
     }
 }

@@ -1,0 +1,65 @@
+//! What it costs to note a request: `cargo bench -p portolan-core --bench figures`.
+//!
+//! The aim: under 50 ns for each of entrypoint, router and service, whatever other workers do.
+
+use divan::{Bencher, black_box};
+use http::StatusCode;
+use portolan_core::figure::{
+    Answer, AnswerKey, Buckets, MethodLabel, ProtocolLabel, TrafficFigures,
+};
+
+fn main() {
+    divan::main();
+}
+
+/// Statuses that a busy object sees, most frequent first.
+const CODES: [u16; 8] = [200, 304, 404, 302, 500, 204, 206, 503];
+
+fn answers() -> Vec<Answer> {
+    let methods = [MethodLabel::Get, MethodLabel::Post];
+    let kinds = CODES.iter().flat_map(|code| methods.map(|method| (*code, method)));
+    kinds
+        .map(|(code, method)| {
+            let status = StatusCode::from_u16(code).unwrap_or_default();
+            let key = AnswerKey::new(status, method, ProtocolLabel::Http);
+            Answer { key, response_bytes: 512, ..Answer::plain(status, 2_000_000) }
+        })
+        .collect()
+}
+
+/// One worker, one kind of answer: the usual case.
+#[divan::bench]
+fn record_one_kind(bencher: Bencher<'_, '_>) {
+    let (figures, buckets, answers) = (TrafficFigures::default(), Buckets::default(), answers());
+    let shard = figures.shard(0);
+    bencher.bench_local(|| shard.record(black_box(&answers[0]), &buckets));
+}
+
+/// One worker, sixteen kinds.
+#[divan::bench]
+fn record_sixteen_kinds(bencher: Bencher<'_, '_>) {
+    let (figures, buckets, answers) = (TrafficFigures::default(), Buckets::default(), answers());
+    let shard = figures.shard(0);
+    let mut next = 0;
+    bencher.bench_local(|| {
+        next = (next + 1) % answers.len();
+        shard.record(black_box(&answers[next]), &buckets);
+    });
+}
+
+/// Two workers at once, each with its own counters.
+#[divan::bench(threads = [2])]
+fn record_beside_another_worker(bencher: Bencher<'_, '_>) {
+    let (figures, buckets, answers) = (TrafficFigures::default(), Buckets::default(), answers());
+    bencher.bench(|| {
+        let worker = usize::from(std::thread::current().name() == Some("main"));
+        figures.shard(worker).record(black_box(&answers[0]), &buckets);
+    });
+}
+
+/// What a request takes with it: the counters of its router, held until its end.
+#[divan::bench]
+fn hold_and_let_go(bencher: Bencher<'_, '_>) {
+    let figures = TrafficFigures::default();
+    bencher.bench_local(|| drop(black_box(figures.shard(0).clone())));
+}

@@ -1,0 +1,98 @@
+//! The Common Log Format, as Traefik extends it:
+//!
+//! `host - user [time] "method path protocol" status size "referer" "user agent" count "router"
+//! "backend" NNNms`
+//!
+//! **Invariant:** always thirteen fields; what is not there is `-`.
+
+use http::header::{REFERER, USER_AGENT};
+
+use super::{
+    config::{AccessConfig, Capture},
+    entry::{Ending, Entry, Header, Side},
+    field::Field,
+    text,
+};
+
+/// Writes a line.
+pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
+    let keep = |field| config.fields.of(field);
+    let ip = ending.client.ip().to_canonical().to_string();
+    bare(out, ip.as_bytes(), keep(Field::ClientHost));
+    out.extend(b" - ");
+    bare(out, entry.user.as_bytes(), keep(Field::ClientUsername));
+    out.extend(b" [");
+    match (keep(Field::StartUTC), keep(Field::StartLocal)) {
+        (Capture::Keep, _) | (_, Capture::Keep) => text::common_time(out, entry.start),
+        _ => out.push(b'-'),
+    }
+    out.extend(b"] \"");
+    bare(out, entry.method.as_str().as_bytes(), keep(Field::RequestMethod));
+    out.push(b' ');
+    bare(out, entry.path(config).as_bytes(), keep(Field::RequestPath));
+    out.push(b' ');
+    bare(out, text::protocol(entry.version).as_bytes(), keep(Field::RequestProtocol));
+    out.extend(b"\" ");
+    counted(out, ending.status.into(), keep(Field::DownstreamStatus));
+    out.push(b' ');
+    counted(out, ending.response_bytes, keep(Field::DownstreamContentSize));
+    for name in [REFERER, USER_AGENT] {
+        let found = entry.headers.iter().find(|it| it.side == Side::Request && it.name == name);
+        out.push(b' ');
+        match found {
+            Some(Header { value: Some(value), .. }) => {
+                quoted(out, value.as_bytes(), Capture::Keep);
+            }
+            Some(Header { value: None, .. }) => quoted(out, b"-", Capture::Redact),
+            None => quoted(out, b"", Capture::Drop),
+        }
+    }
+    out.push(b' ');
+    counted(out, entry.count, keep(Field::RequestCount));
+    out.push(b' ');
+    quoted(out, entry.router.as_bytes(), keep(Field::RouterName));
+    out.push(b' ');
+    quoted(out, entry.url().as_bytes(), keep(Field::ServiceURL));
+    out.push(b' ');
+    let nanos = if keep(Field::Duration) == Capture::Keep { ending.nanos } else { 0 };
+    text::number(out, nanos / 1_000_000);
+    out.extend(b"ms\n");
+}
+
+fn bare(out: &mut Vec<u8>, value: &[u8], capture: Capture) {
+    match capture {
+        Capture::Keep if !value.is_empty() => text::plain(out, value),
+        Capture::Keep | Capture::Drop => out.push(b'-'),
+        Capture::Redact => out.extend(b"REDACTED"),
+    }
+}
+
+fn quoted(out: &mut Vec<u8>, value: &[u8], capture: Capture) {
+    out.push(b'"');
+    bare(out, value, capture);
+    out.push(b'"');
+}
+
+fn counted(out: &mut Vec<u8>, value: u64, capture: Capture) {
+    match capture {
+        Capture::Keep => text::number(out, value),
+        Capture::Drop => out.push(b'-'),
+        Capture::Redact => out.extend(b"REDACTED"),
+    }
+}
+
+impl Entry {
+    /// The target, without its query where that is not wanted.
+    pub(super) fn path(&self, config: &AccessConfig) -> &str {
+        match config.drop_query {
+            true => self.target.split('?').next().unwrap_or_default(),
+            false => &self.target,
+        }
+    }
+
+    /// The backend that was asked last; empty when none was.
+    pub(super) fn url(&self) -> String {
+        let url = |it: &super::entry::Backend| format!("{}://{}", it.scheme, it.authority);
+        self.backend.as_ref().map(url).unwrap_or_default()
+    }
+}

@@ -1,0 +1,105 @@
+//! What the access log says, of which requests, and where.
+//!
+//! **Invariant:** headers that hold secrets are written as they are only if asked for by name.
+
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use http::{
+    HeaderName,
+    header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE},
+};
+
+use super::field::Fields;
+
+/// The access log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AccessConfig {
+    /// Where it is written; `None`: on standard output. Its folder is made if need be.
+    pub file: Option<PathBuf>,
+    /// In which form.
+    pub format: AccessFormat,
+    /// Of which requests.
+    pub filters: AccessFilters,
+    /// Which fields.
+    pub fields: Fields,
+    /// Which headers.
+    pub headers: HeaderFields,
+    /// Whether the query is left out of `RequestPath`.
+    pub drop_query: bool,
+}
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AccessFormat {
+    /// The Common Log Format as Traefik extends it.
+    #[default]
+    Common,
+    /// A JSON object with Traefik's keys.
+    Json,
+}
+
+/// Which requests have a line: those that fit at least one filter; without a filter all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AccessFilters {
+    /// Those with one of these statuses.
+    pub status_codes: Vec<RangeInclusive<u16>>,
+    /// Those that took more than one attempt.
+    pub retry_attempts: bool,
+    /// Those that took longer; zero: no filter.
+    pub min_duration: Duration,
+}
+
+/// What becomes of a field or header.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Capture {
+    /// It is written.
+    Keep,
+    /// It is left out.
+    #[default]
+    Drop,
+    /// `REDACTED` is written.
+    Redact,
+}
+
+/// Which headers are written. By default none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeaderFields {
+    /// What becomes of those that have no entry.
+    pub default: Capture,
+    /// What becomes of each.
+    pub names: BTreeMap<String, Capture>,
+}
+
+impl AccessFilters {
+    /// Whether a request has a line.
+    pub(super) fn keeps(&self, status: u16, retries: u32, nanos: u64) -> bool {
+        let Self { status_codes, retry_attempts, min_duration } = self;
+        if status_codes.is_empty() && !retry_attempts && min_duration.is_zero() {
+            return true;
+        }
+        status_codes.iter().any(|range| range.contains(&status))
+            || *retry_attempts && retries > 0
+            || !min_duration.is_zero() && u128::from(nanos) > min_duration.as_nanos()
+    }
+}
+
+impl HeaderFields {
+    /// Whether any header is written at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.default == Capture::Drop && self.names.values().all(|it| *it == Capture::Drop)
+    }
+
+    /// What becomes of a header.
+    pub(super) fn of(&self, name: &HeaderName) -> Capture {
+        match self.names.get(name.as_str()) {
+            Some(capture) => *capture,
+            None if self.default == Capture::Keep && is_secret(name) => Capture::Redact,
+            None => self.default,
+        }
+    }
+}
+
+/// Headers that whoever reads a log should not be able to log in with.
+pub(super) fn is_secret(name: &HeaderName) -> bool {
+    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE].contains(name)
+}

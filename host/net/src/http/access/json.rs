@@ -1,0 +1,183 @@
+//! A line as a JSON object, with Traefik's keys.
+//!
+//! **Invariant:** one object, one line; keys in their order; durations in nanoseconds. A key without a
+//! value is not there.
+
+use std::time::SystemTime;
+
+use super::{
+    config::{AccessConfig, Capture},
+    entry::{Ending, Entry, Side},
+    field::Field,
+    text,
+};
+
+/// A value in the making.
+enum Value<'a> {
+    Text(&'a [u8]),
+    Number(u64),
+    Time(SystemTime),
+}
+
+/// Writes a line.
+pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
+    let mut object = Object { out, is_empty: true };
+    let (capitals, others) = Field::ALL.split_at(Field::EntryPointName as usize);
+    for field in capitals {
+        object.field(*field, entry, ending, config);
+    }
+    object.headers(Side::Downstream, entry);
+    if let [entrypoint, ..] = others {
+        object.field(*entrypoint, entry, ending, config);
+    }
+    object.pair("level", &Value::Text(b"info"));
+    object.pair("msg", &Value::Text(b""));
+    object.headers(Side::Origin, entry);
+    object.headers(Side::Request, entry);
+    object.field(Field::SpanId, entry, ending, config);
+    object.key("time");
+    object.out.push(b'"');
+    let end = entry.start + std::time::Duration::from_nanos(ending.nanos);
+    text::rfc3339(object.out, end, false);
+    object.out.push(b'"');
+    object.field(Field::TraceId, entry, ending, config);
+    out.extend(b"}\n");
+}
+
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl Object<'_> {
+    fn field(&mut self, field: Field, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
+        match config.fields.of(field) {
+            Capture::Drop => {}
+            Capture::Redact => self.pair(field.as_str(), &Value::Text(b"REDACTED")),
+            Capture::Keep => self.kept(field, entry, ending, config),
+        }
+    }
+
+    fn kept(&mut self, field: Field, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
+        use Value::{Number, Text, Time};
+        let client = ending.client;
+        let key = field.as_str();
+        let origin = ending.origin;
+        let known = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let (host, port) = text::split(&entry.authority);
+        let text = match field {
+            Field::ClientAddr => Some(client.to_string()),
+            Field::ClientHost => Some(client.ip().to_canonical().to_string()),
+            Field::ClientPort => Some(client.port().to_string()),
+            Field::ClientUsername => Some(known(&entry.user)),
+            Field::Reason => ending.reason.map(|reason| reason.as_str().to_owned()),
+            Field::RequestAddr => some(&entry.authority),
+            Field::RequestHost => some(host),
+            Field::RequestMethod => Some(entry.method.to_string()),
+            Field::RequestPath => Some(entry.path(config).to_owned()),
+            Field::RequestPort => Some(port.to_owned()).filter(|_| !entry.authority.is_empty()),
+            Field::RequestProtocol => Some(text::protocol(entry.version).to_owned()),
+            Field::RequestScheme => {
+                Some(if ending.encryption.is_some() { "https" } else { "http" }.to_owned())
+            }
+            Field::RouterName => some(&entry.router),
+            Field::ServiceAddr => entry.backend.as_ref().map(|it| it.authority.clone()),
+            Field::ServiceName => some(&entry.service),
+            Field::ServiceURL => some(&entry.url()),
+            Field::TLSCipher => ending.encryption.map(|it| it.cipher.to_owned()),
+            Field::TLSVersion => ending.encryption.map(|it| it.version.to_owned()),
+            Field::EntryPointName => some(ending.entrypoint),
+            Field::SpanId => {
+                ending.trace.map(|(_, span)| String::from_utf8_lossy(&span).into_owned())
+            }
+            Field::TraceId => {
+                ending.trace.map(|(trace, _)| String::from_utf8_lossy(&trace).into_owned())
+            }
+            Field::StartLocal | Field::StartUTC => return self.pair(key, &Time(entry.start)),
+            Field::DownstreamContentSize => return self.pair(key, &Number(ending.response_bytes)),
+            Field::DownstreamStatus => return self.pair(key, &Number(ending.status.into())),
+            Field::Duration => return self.pair(key, &Number(ending.nanos)),
+            Field::Overhead => {
+                let elsewhere = origin.map_or(0, |it| it.nanos);
+                return self.pair(key, &Number(ending.nanos.saturating_sub(elsewhere)));
+            }
+            Field::RequestContentSize => return self.pair(key, &Number(ending.request_bytes)),
+            Field::RequestCount => return self.pair(key, &Number(entry.count)),
+            Field::RetryAttempts => return self.pair(key, &Number(ending.retries.into())),
+            Field::OriginDuration => {
+                return origin.iter().for_each(|it| self.pair(key, &Number(it.nanos)));
+            }
+            Field::OriginContentSize | Field::OriginStatus => {
+                let Some(status) = origin.and_then(|it| it.status) else { return };
+                let is_status = field == Field::OriginStatus;
+                let number = if is_status { status.into() } else { ending.response_bytes };
+                return self.pair(key, &Number(number));
+            }
+        };
+        if let Some(text) = text {
+            self.pair(key, &Text(text.as_bytes()));
+        }
+    }
+
+    /// The headers of one side, in the order of their names; lines of one name are joined.
+    fn headers(&mut self, side: Side, entry: &Entry) {
+        let mut headers: Vec<_> = entry.headers.iter().filter(|it| it.side == side).collect();
+        headers.sort_by(|left, right| left.name.as_str().cmp(right.name.as_str()));
+        for lines in headers.chunk_by(|left, right| left.name == right.name) {
+            let Some(first) = lines.first() else { continue };
+            let values = lines.iter().filter_map(|it| it.value.as_ref());
+            let values: Vec<_> = values.map(http::HeaderValue::as_bytes).collect();
+            let is_redacted = values.is_empty();
+            let joined = values.join(&b","[..]);
+            let name = format!("{}{}", side.prefix(), canonical(first.name.as_str()));
+            let value = if is_redacted { &b"REDACTED"[..] } else { &*joined };
+            self.pair(&name, &Value::Text(value));
+        }
+    }
+
+    fn pair(&mut self, key: &str, value: &Value<'_>) {
+        self.key(key);
+        match value {
+            Value::Number(number) => text::number(self.out, *number),
+            Value::Text(value) => {
+                self.out.push(b'"');
+                text::json(self.out, value);
+                self.out.push(b'"');
+            }
+            Value::Time(moment) => {
+                self.out.push(b'"');
+                text::rfc3339(self.out, *moment, true);
+                self.out.push(b'"');
+            }
+        }
+    }
+
+    fn key(&mut self, key: &str) {
+        self.out.push(if std::mem::take(&mut self.is_empty) { b'{' } else { b',' });
+        self.out.push(b'"');
+        text::json(self.out, key.as_bytes());
+        self.out.extend(b"\":");
+    }
+}
+
+impl Side {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Request => "request_",
+            Self::Origin => "origin_",
+            Self::Downstream => "downstream_",
+        }
+    }
+}
+
+/// `user-agent` → `User-Agent`, as Go spells it.
+fn canonical(name: &str) -> String {
+    let mut capital = true;
+    let spelled = name.chars().map(|c| {
+        let spelled = if capital { c.to_ascii_uppercase() } else { c };
+        capital = c == '-';
+        spelled
+    });
+    spelled.collect()
+}

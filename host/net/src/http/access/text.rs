@@ -1,0 +1,109 @@
+//! Numbers, moments and texts, as they are safe in a line.
+//!
+//! **Invariant:** what clients and backends send cannot end a line, end a quotation, or reach a
+//! terminal as a control character.
+
+use std::{io::Write as _, time::SystemTime};
+
+use http::Version;
+use time::OffsetDateTime;
+
+/// A number.
+pub(super) fn number(out: &mut Vec<u8>, number: impl Into<u128>) {
+    // A vector takes everything.
+    drop(write!(out, "{}", number.into()));
+}
+
+/// Text for the common format: what could break it is written as `\xHH` (as Apache does).
+pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend([b'\\', *byte]),
+            0x20..=0x7e | 0x80.. => out.push(*byte),
+            _ => drop(write!(out, "\\x{byte:02x}")),
+        }
+    }
+}
+
+/// Text within the quotes of a JSON string. Bytes that are no UTF-8 become U+FFFD.
+pub(super) fn json(out: &mut Vec<u8>, text: &[u8]) {
+    for chunk in text.utf8_chunks() {
+        for byte in chunk.valid().bytes() {
+            match byte {
+                b'"' | b'\\' => out.extend([b'\\', byte]),
+                b'\n' => out.extend(b"\\n"),
+                b'\t' => out.extend(b"\\t"),
+                b'\r' => out.extend(b"\\r"),
+                0x20..=0x7e | 0x80.. => out.push(byte),
+                _ => drop(write!(out, "\\u{byte:04x}")),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// `2026-11-25T22:39:42.123456789Z`, the fraction without zeros at its end (Go's RFC3339Nano).
+pub(super) fn rfc3339(out: &mut Vec<u8>, moment: SystemTime, with_fraction: bool) {
+    let at = OffsetDateTime::from(moment);
+    let (date, time) = (at.date(), at.time());
+    drop(write!(
+        out,
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+    ));
+    if with_fraction && time.nanosecond() > 0 {
+        let start = out.len();
+        drop(write!(out, ".{:09}", time.nanosecond()));
+        let zeros = out.iter().skip(start).rev().take_while(|byte| **byte == b'0').count();
+        out.truncate(out.len() - zeros);
+    }
+    out.push(b'Z');
+}
+
+/// `25/Nov/2026:22:39:42 +0000`.
+pub(super) fn common_time(out: &mut Vec<u8>, moment: SystemTime) {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let at = OffsetDateTime::from(moment);
+    let (date, time) = (at.date(), at.time());
+    drop(write!(
+        out,
+        "{:02}/{}/{:04}:{:02}:{:02}:{:02} +0000",
+        date.day(),
+        MONTHS[usize::from(u8::from(date.month())) - 1],
+        date.year(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+    ));
+}
+
+/// As the request line has it.
+pub(super) fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// Host and port of an authority; `-` where it has no port.
+pub(super) fn split(authority: &str) -> (&str, &str) {
+    let end_of_host = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    match authority.rfind(':').filter(|colon| *colon >= end_of_host) {
+        Some(colon) => {
+            let (host, port) = authority.split_at_checked(colon).unwrap_or((authority, ""));
+            (host.trim_matches(['[', ']']), port.trim_start_matches(':'))
+        }
+        None => (authority, "-"),
+    }
+}

@@ -1,0 +1,381 @@
+//! What one request is noted as: in figures, in the access log, in its trace.
+//!
+//! An account is opened when the request comes and goes with it: to its response, whose body holds it
+//! until the last byte was sent, or to the tunnel that it became.
+//!
+//! **Invariant:** it is closed exactly once, when it is dropped, so that nothing is forgotten, whatever
+//! becomes of the connection. Without access log and tracing it allocates nothing.
+
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
+
+use http::{HeaderMap, Method, StatusCode, request::Parts};
+use portolan_core::{
+    exchange::{Exchange, ResponseHead},
+    figure::{Answer, AnswerKey, Encryption, MethodLabel, ProtocolLabel, TrafficShard},
+    hook::CallError,
+    middleware::Middleware,
+    reason::Reason,
+    router::Router,
+    service::{Backend, Service},
+};
+
+use super::{
+    access::{Ending, Entry, OriginEnding, Side},
+    config::Ledger,
+    connection::Client,
+    entrypoint::Door,
+    trace::{Outcome, Recording, Step, TraceContext},
+};
+
+/// The status of a request whose client went away, after nginx. It is never sent.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What one request is noted as.
+#[derive(Debug)]
+pub(crate) struct Account {
+    door: Rc<Door>,
+    peer: std::net::SocketAddr,
+    encryption: Option<(u32, Encryption)>,
+    begin: Instant,
+    method: MethodLabel,
+    protocol: ProtocolLabel,
+    router: Option<Arc<TrafficShard>>,
+    origin: Option<Origin>,
+    head: Option<Head>,
+    /// The code of gRPC, where that is spoken.
+    grpc: Option<u16>,
+    reason: Option<Reason>,
+    retries: u32,
+    request_bytes: Option<Rc<Cell<u64>>>,
+    response_bytes: u64,
+    is_complete: bool,
+    entry: Option<Box<Entry>>,
+    context: Option<TraceContext>,
+    recording: Option<Box<Recording>>,
+}
+
+/// The head of the response.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    status: StatusCode,
+    nanos: u64,
+    is_failure: bool,
+}
+
+/// The part of a service.
+#[derive(Debug)]
+struct Origin {
+    figures: Arc<TrafficShard>,
+    begin: Instant,
+    /// How often a backend was asked.
+    attempts: u32,
+    /// What the backend answered.
+    answered: Option<StatusCode>,
+    /// What the service is noted with: that, or what we answer in its stead.
+    status: StatusCode,
+    head_nanos: Option<u64>,
+}
+
+impl Account {
+    /// Opens the account of a request, whose headers are as they came.
+    pub(crate) fn open(client: &Client, request: &Parts) -> Self {
+        let (edge, begin) = (&client.edge, Instant::now());
+        let mut account = Self {
+            door: client.door.clone(),
+            peer: client.peer.address,
+            encryption: client.encryption,
+            begin,
+            method: MethodLabel::of(&request.method),
+            protocol: ProtocolLabel::Http,
+            router: None,
+            origin: None,
+            head: None,
+            grpc: None,
+            reason: None,
+            retries: 0,
+            request_bytes: None,
+            response_bytes: 0,
+            is_complete: false,
+            entry: edge.pen.as_ref().map(|pen| pen.begin(request)),
+            context: None,
+            recording: None,
+        };
+        if let Some(tracing) = &edge.config.ledger.tracing {
+            let context = TraceContext::of(&request.headers, tracing, &edge.random);
+            account.recording = context.is_sampled().then(|| {
+                let (peer, tls) = (client.peer.address, client.peer.tls);
+                Recording::begin(request, peer, tls, begin, tracing)
+            });
+            account.context = Some(context);
+        }
+        account
+    }
+
+    /// Notes what is spoken.
+    pub(crate) fn protocol(&mut self, headers: &HeaderMap, upgrade: Option<&[u8]>) {
+        self.protocol = ProtocolLabel::of(headers, upgrade);
+    }
+
+    /// Notes the router that takes it.
+    pub(crate) fn router(&mut self, router: &Router) {
+        self.router = Some(router.figures.shard(self.door.edge.worker).clone());
+        if let Some(entry) = &mut self.entry {
+            entry.router(&router.name);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.router(router, &self.door.edge.random);
+        }
+    }
+
+    /// Notes that it goes on to a service, which learns of the trace.
+    pub(crate) fn send(&mut self, service: &Service, exchange: &mut Exchange) {
+        self.origin = Some(Origin {
+            figures: service.figures.shard(self.door.edge.worker).clone(),
+            begin: Instant::now(),
+            attempts: 0,
+            answered: None,
+            status: StatusCode::BAD_GATEWAY,
+            head_nanos: None,
+        });
+        if let Some(entry) = &mut self.entry {
+            entry.service(&service.name);
+        }
+        if let Some(context) = &self.context {
+            let random = &self.door.edge.random;
+            let recording = self.recording.as_mut();
+            let span = recording.map(|it| it.send(exchange.request.target(), random));
+            context.put(&mut exchange.request.headers, span);
+        }
+    }
+
+    /// Notes that a backend is asked.
+    pub(crate) fn attempt(&mut self, backend: &Backend) {
+        if let Some(origin) = &mut self.origin {
+            origin.attempts += 1;
+        }
+        if let Some(entry) = &mut self.entry {
+            entry.backend(backend.scheme.as_str(), &backend.authority);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.backend(backend);
+        }
+    }
+
+    /// Notes what a service answered, or what we answer in its stead.
+    pub(crate) fn answered(&mut self, service: &Service, head: &ResponseHead) {
+        let Some(origin) = &mut self.origin else { return };
+        origin.status = head.status;
+        origin.head_nanos = Some(nanos(origin.begin));
+        self.retries = origin.attempts.saturating_sub(1);
+        if self.retries > 0 {
+            service.figures.retries.add(self.retries.into());
+        }
+        if !head.local {
+            origin.answered = Some(head.status);
+            self.headers(Side::Origin, head);
+        }
+    }
+
+    /// Notes why it was not answered as it was meant to be: the first reason is the one that counts.
+    pub(crate) fn failed(&mut self, reason: Reason) {
+        self.reason.get_or_insert(reason);
+    }
+
+    /// Now, for [`step`](Self::step): only who records looks at the clock.
+    pub(crate) fn now(&self) -> Option<u64> {
+        self.recording.as_ref().map(|recording| recording.now())
+    }
+
+    /// Notes that code of a middleware has run.
+    pub(crate) fn step(
+        &mut self,
+        begin: Option<u64>,
+        step: Step,
+        middleware: &Middleware,
+        error: Option<&CallError>,
+    ) {
+        if let (Some(recording), Some(begin)) = (&mut self.recording, begin) {
+            let error = error.map(ToString::to_string);
+            recording.step(step, middleware, begin, error, &self.door.edge.random);
+        }
+    }
+
+    /// Notes who the middlewares found to be the client.
+    pub(crate) fn entered(&mut self, exchange: &Exchange) {
+        let Some(entry) = &mut self.entry else { return };
+        if let Some(name) = exchange.attribute("auth.subject") {
+            entry.user(name);
+        }
+    }
+
+    /// Notes the head that the client gets.
+    pub(crate) fn head(&mut self, head: &ResponseHead, method: &Method) {
+        let status = head.status;
+        let is_failure = head.local && matches!(status.as_u16(), 502..=504);
+        self.head = Some(Head { status, nanos: nanos(self.begin), is_failure });
+        // These have no content, whatever their headers say (RFC 9110, 6.4.1).
+        let is_empty = status.is_informational() || matches!(status.as_u16(), 204 | 304);
+        self.is_complete = is_empty || method == Method::HEAD;
+        if self.protocol.is_grpc() {
+            self.grpc = grpc_status(&head.headers);
+        }
+        self.headers(Side::Downstream, head);
+        let tracing = self.door.edge.config.ledger.tracing.as_ref();
+        if let (Some(recording), Some(tracing)) = (&mut self.recording, tracing) {
+            recording.response(&head.headers, tracing.config());
+        }
+        tracing::debug!(
+            http.response.status_code = status.as_u16(),
+            reason = self.reason.map(Reason::as_str),
+            nanos = nanos(self.begin),
+            "request answered"
+        );
+    }
+
+    /// A counter of the bytes that the client sends.
+    pub(crate) fn request_bytes(&mut self) -> Rc<Cell<u64>> {
+        self.request_bytes.get_or_insert_default().clone()
+    }
+
+    /// Notes that so many bytes of content are handed to the client.
+    pub(crate) fn sent(&mut self, length: u64) {
+        self.response_bytes += length;
+    }
+
+    /// Notes that all of the response was handed to the client.
+    pub(crate) fn ended(&mut self, trailers: Option<&HeaderMap>) {
+        self.is_complete = true;
+        self.grpc = trailers.and_then(grpc_status).or(self.grpc);
+    }
+
+    /// Nothing is to be sent any more.
+    pub(crate) fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    /// Notes what went through the tunnel that it became.
+    pub(crate) fn tunnelled(&mut self, up: u64, down: u64) {
+        let counter = self.request_bytes();
+        counter.set(counter.get() + up);
+        self.response_bytes += down;
+    }
+
+    fn headers(&mut self, side: Side, head: &ResponseHead) {
+        if let (Some(entry), Some(pen)) = (&mut self.entry, &self.door.edge.pen) {
+            entry.headers(side, &head.headers, &pen.config().headers);
+        }
+    }
+
+    fn key(&self, status: u16) -> AnswerKey {
+        let code = match self.grpc {
+            Some(code) => code,
+            // Without a word from the backend nobody knows (gRPC calls that 2).
+            None if self.protocol.is_grpc() => 2,
+            None => status,
+        };
+        AnswerKey { code, method: self.method, protocol: self.protocol }
+    }
+
+    fn close(&mut self) {
+        if !self.is_complete {
+            // Dropped before its end, and not because the backend broke off.
+            self.failed(Reason::ClientGone);
+        }
+        let (edge, now) = (&*self.door.edge, Instant::now());
+        let ledger = &edge.config.ledger;
+        let status = self.head.map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
+        let answer = Answer {
+            key: self.key(status),
+            head_nanos: self.head.map(|head| head.nanos),
+            nanos: between(self.begin, now),
+            request_bytes: self.request_bytes.as_ref().map_or(0, |counter| counter.get()),
+            response_bytes: self.response_bytes,
+            is_failure: self.head.is_some_and(|head| head.is_failure),
+            encryption: self.encryption,
+        };
+        self.door.shard.record(&answer, &ledger.buckets);
+        if let Some(router) = &self.router {
+            router.record(&answer, &ledger.buckets);
+        }
+        if let Some(origin) = &self.origin {
+            let status = match self.head {
+                Some(_) => origin.status.as_u16(),
+                None => CLIENT_CLOSED_REQUEST,
+            };
+            let (head_nanos, nanos) = (origin.head_nanos, between(origin.begin, now));
+            let key = self.key(status);
+            let part = Answer { key, head_nanos, nanos, ..answer };
+            origin.figures.record(&part, &ledger.buckets);
+        }
+        if let Some(reason) = self.reason {
+            ledger.reasons.count(reason);
+        }
+        if self.entry.is_some() || self.recording.is_some() {
+            self.tell(status, &answer, now);
+        }
+    }
+
+    /// Writes the line and hands over the spans.
+    fn tell(&mut self, status: u16, answer: &Answer, now: Instant) {
+        let edge = &*self.door.edge;
+        let Answer { nanos, request_bytes, response_bytes, .. } = *answer;
+        let (entrypoint, reason, retries) = (&*self.door.name, self.reason, self.retries);
+        let origin = self.origin.as_ref().filter(|origin| origin.attempts > 0);
+        let origin = origin.map(|origin| OriginEnding {
+            status: origin.answered.map(|status| status.as_u16()),
+            nanos: between(origin.begin, now),
+        });
+        if let (Some(entry), Some(pen)) = (self.entry.take(), &edge.pen) {
+            let ending = Ending {
+                client: self.peer,
+                entrypoint,
+                encryption: self.encryption.map(|(_, encryption)| encryption),
+                status,
+                nanos,
+                request_bytes,
+                response_bytes,
+                retries,
+                reason,
+                origin,
+                trace: self.context.map(|context| context.digits()),
+            };
+            pen.end(entry, &ending);
+        }
+        let Ledger { tracing, .. } = &edge.config.ledger;
+        if let (Some(recording), Some(context), Some(tracing)) =
+            (self.recording.take(), &self.context, tracing)
+        {
+            let origin_status = origin.and_then(|origin| origin.status);
+            let outcome = Outcome {
+                entrypoint,
+                status,
+                reason,
+                request_bytes,
+                response_bytes,
+                retries,
+                origin_status,
+                nanos,
+            };
+            recording.finish(context, tracing, &outcome);
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Nanoseconds since a moment.
+pub(crate) fn nanos(begin: Instant) -> u64 {
+    between(begin, Instant::now())
+}
+
+fn between(begin: Instant, end: Instant) -> u64 {
+    u64::try_from(end.saturating_duration_since(begin).as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn grpc_status(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok().filter(|code| *code < 1000)
+}

@@ -1,0 +1,367 @@
+//! What is seen of requests from outside: figures, lines of the access log, spans.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use http::HeaderName;
+use portolan_core::{
+    exchange::Exchange,
+    figure::{AnswerKey, AnswerReading, MethodLabel, ProtocolLabel, TrafficFigures},
+    hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
+    middleware::Interest,
+    router::Router,
+};
+use serde_json::Value as Json;
+use tokio::sync::mpsc;
+
+use super::support::{Portolan, Script, middleware, nobody, router, soon};
+use crate::http::{
+    AccessConfig, AccessFormat, AccessLog, Capture, FinishedSpan, HeaderFields, HttpConfig, Ledger,
+    SpanKind, TraceConfig, Tracing, Value,
+};
+
+/// Waits until something is so.
+async fn until(is: impl Fn() -> bool) {
+    soon(async {
+        while !is() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+fn key(code: u16, method: MethodLabel, protocol: ProtocolLabel) -> AnswerKey {
+    AnswerKey { code, method, protocol }
+}
+
+async fn answers(figures: &TrafficFigures, count: u64) -> BTreeMap<AnswerKey, AnswerReading> {
+    until(|| figures.answers().values().map(AnswerReading::count).sum::<u64>() >= count).await;
+    figures.answers()
+}
+
+/// A log in a folder of its own.
+struct Log {
+    folder: tempfile::TempDir,
+    log: Arc<AccessLog>,
+}
+
+impl Log {
+    fn open(config: AccessConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Some(folder.path().join("access.log"));
+        let log = AccessLog::open(AccessConfig { file, ..config }).unwrap();
+        Self { folder, log }
+    }
+
+    fn json() -> Self {
+        let format = AccessFormat::Json;
+        let headers = HeaderFields { default: Capture::Keep, names: BTreeMap::new() };
+        Self::open(AccessConfig { format, headers, ..AccessConfig::default() })
+    }
+
+    fn config(&self) -> HttpConfig {
+        let ledger = Ledger { access_log: Some(self.log.clone()), ..Ledger::default() };
+        HttpConfig { ledger, ..HttpConfig::default() }
+    }
+
+    /// Every line, after the server has ended.
+    async fn lines(self, portolan: Portolan) -> Vec<Json> {
+        portolan.server.drain(Duration::from_secs(20)).await;
+        self.log.close();
+        let text = std::fs::read_to_string(self.folder.path().join("access.log")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_where_they_were_by_status_method_and_protocol() {
+    let backend = Script::echo().await;
+    let routers = vec![router("a.local", &[backend.address])];
+    let (of_router, of_service) =
+        (routers[0].figures.clone(), routers[0].service.as_ref().unwrap().figures.clone());
+    let portolan = Portolan::start(routers);
+    let mut client = portolan.connect().await;
+    for head in [
+        "GET / HTTP/1.1\r\nHost: a.local\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 3\r\n\r\nabc",
+        "BREW / HTTP/1.1\r\nHost: a.local\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.local\r\nAccept: text/event-stream\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: b.local\r\n\r\n",
+    ] {
+        client.send(head).await;
+        client.response().await;
+    }
+    let entrypoint = portolan.server.figures()[0].1.traffic.clone();
+    let all = answers(&entrypoint, 5).await;
+    let counts: Vec<_> = all.iter().map(|(key, it)| (*key, it.count())).collect();
+    use MethodLabel::{Extension, Get, Post};
+    use ProtocolLabel::{Http, Sse};
+    let taken = [
+        (key(200, Get, Http), 1),
+        (key(200, Get, Sse), 1),
+        (key(200, Post, Http), 1),
+        (key(200, Extension, Http), 1),
+    ];
+    assert_eq!(counts, [&taken[..], &[(key(404, Get, Http), 1)]].concat());
+    for figures in [of_router, of_service] {
+        let answers = answers(&figures, 4).await;
+        let counts: Vec<_> = answers.iter().map(|(key, it)| (*key, it.count())).collect();
+        assert_eq!(counts, taken);
+        let post = &answers[&key(200, Post, Http)];
+        assert_eq!(post.request_bytes, 3);
+        // The echo says what it got, which is more.
+        assert!(post.response_bytes > 40, "{post:?}");
+        assert_eq!(figures.duration().count(), 4);
+    }
+}
+
+#[tokio::test]
+async fn another_backend_after_one_that_is_dead_is_a_retry() {
+    let (dead, alive) = (nobody().await, Script::echo().await);
+    let routers = vec![router("a.local", &[dead, alive.address])];
+    let figures = routers[0].service.as_ref().unwrap().figures.clone();
+    let log = Log::json();
+    let portolan = Portolan::start_with(log.config(), None, routers);
+    for _ in 0..2 {
+        assert_eq!(portolan.get("a.local", "/").await.status, 200);
+    }
+    let lines = log.lines(portolan).await;
+    let retries = lines.iter().map(|line| line["RetryAttempts"].as_u64().unwrap()).sum::<u64>();
+    // Round robin: at least one of two begins with the dead one.
+    assert!(retries >= 1);
+    assert_eq!(figures.retries.value(), retries);
+    let url = format!("http://{}", alive.address);
+    assert!(lines.iter().all(|line| line["ServiceURL"] == url.as_str()), "{lines:?}");
+}
+
+#[tokio::test]
+async fn every_request_has_a_line_whatever_became_of_it() {
+    let backend = Script::echo().await;
+    let silent = Script::start(|mut client| async move {
+        client.request().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let log = Log::json();
+    let portolan = Portolan::start_with(
+        log.config(),
+        None,
+        vec![
+            router("a.local", &[backend.address]),
+            router("silent.local", &[silent.address]),
+            router("dead.local", &[nobody().await]),
+        ],
+    );
+    let mut client = portolan.connect().await;
+    client
+        .send(
+            "POST /x?y=1 HTTP/1.1\r\nHost: a.local:81\r\nCookie: id=1\r\nUser-Agent: test\r\n\
+             Content-Length: 3\r\n\r\nabc",
+        )
+        .await;
+    let sent = client.response().await.body.len();
+    client.send("HEAD / HTTP/1.1\r\nHost: nobody.local\r\n\r\n").await;
+    client.until("\r\n\r\n").await.unwrap();
+    client.send("GET /%zz HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 400);
+    client.send("GET / HTTP/1.1\r\nHost: dead.local\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 502);
+    let mut silent = silent;
+    let mut impatient = portolan.connect().await;
+    impatient.send("GET / HTTP/1.1\r\nHost: silent.local\r\n\r\n").await;
+    until_connected(&mut silent).await;
+    drop(impatient);
+    let reasons = portolan.server.ledger().reasons.clone();
+    until(|| reasons.iter().any(|(it, count)| it.as_str() == "client-gone" && count == 1)).await;
+
+    let lines = log.lines(portolan).await;
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().unwrap_or("").to_owned();
+            (line["DownstreamStatus"].as_u64().unwrap(), text("Reason"), text("RequestPath"))
+        })
+        .collect();
+    let expected = [
+        (200, "", "/x?y=1"),
+        (404, "no-router", "/"),
+        (400, "bad-target", "/%zz"),
+        (502, "connect-refused", "/"),
+        (499, "client-gone", "/"),
+    ];
+    let mut sorted = told.clone();
+    sorted.sort();
+    let mut wanted: Vec<_> =
+        expected.map(|(status, why, path)| (status, why.to_owned(), path.to_owned())).to_vec();
+    wanted.sort();
+    assert_eq!(sorted, wanted);
+
+    let first = lines.iter().find(|line| line["RequestPath"] == "/x?y=1").unwrap();
+    for (key, value) in [
+        ("RequestAddr", "a.local:81"),
+        ("RequestHost", "a.local"),
+        ("RequestPort", "81"),
+        ("RequestMethod", "POST"),
+        ("RequestProtocol", "HTTP/1.1"),
+        ("RequestScheme", "http"),
+        ("RouterName", "r@test"),
+        ("ServiceName", "s@test"),
+        ("ServiceAddr", &backend.address.to_string()),
+        ("entryPointName", "web"),
+        ("request_User-Agent", "test"),
+        ("request_Cookie", "REDACTED"),
+    ] {
+        assert_eq!(first[key], value, "{key}");
+    }
+    assert_eq!(first["RequestContentSize"], 3);
+    assert_eq!(first["DownstreamContentSize"], sent);
+    assert_eq!(first["OriginStatus"], 200);
+    let nanos = |key: &str| first[key].as_u64().unwrap();
+    assert_eq!(nanos("Duration"), nanos("OriginDuration") + nanos("Overhead"));
+}
+
+async fn until_connected(script: &mut Script) {
+    soon(async {
+        while script.connections() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A hook that does nothing, which is something to be seen.
+#[derive(Debug)]
+struct Idle;
+
+impl Hooks for Idle {
+    fn on_request(
+        &self,
+        exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<RequestVerdict, CallError>) {
+        (exchange, Ok(RequestVerdict::Continue { context: 0, response: true }))
+    }
+
+    fn on_response(
+        &self,
+        _context: u64,
+        exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
+        (exchange, Ok(ResponseVerdict::Continue))
+    }
+}
+
+struct Traced {
+    portolan: Portolan,
+    spans: mpsc::Receiver<Vec<FinishedSpan>>,
+    tracing: Arc<Tracing>,
+}
+
+/// A traced server with a middleware that runs code before this backend.
+fn traced(config: TraceConfig, waiting: usize, backend: std::net::SocketAddr) -> Traced {
+    let (tracing, spans) = Tracing::new(config, waiting);
+    let ledger = Ledger { tracing: Some(tracing.clone()), ..Ledger::default() };
+    let config = HttpConfig { ledger, ..HttpConfig::default() };
+    let interest = Interest {
+        hooks: Some(Arc::new(Idle)),
+        on_request: true,
+        on_response: true,
+        ..Interest::default()
+    };
+    let middlewares = vec![middleware("idle", interest)];
+    let router = Router { middlewares, ..router("a.local", &[backend]) };
+    let portolan = Portolan::start_with(config, None, vec![router]);
+    Traced { portolan, spans, tracing }
+}
+
+const SENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn attribute<'a>(span: &'a FinishedSpan, name: &str) -> Option<&'a Value> {
+    span.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_through_every_part_to_the_backend() {
+    let backend = Script::echo().await;
+    let config = TraceConfig {
+        request_headers: vec![HeaderName::from_static("x-tenant")],
+        safe_query: vec!["page".to_owned()],
+        ..TraceConfig::default()
+    };
+    let mut traced = traced(config, 16, backend.address);
+    let mut client = traced.portolan.connect().await;
+    client
+        .send(&format!(
+            "GET /x?token=1&page=2 HTTP/1.1\r\nHost: a.local\r\ntraceparent: {SENT}\r\n\
+             tracestate: v=1\r\nX-Tenant: t\r\n\r\n"
+        ))
+        .await;
+    let seen = client.response().await.body;
+    let spans = soon(traced.spans.recv()).await.unwrap();
+    let [server, router, inward, outward, backend] = &spans[..] else { panic!("{spans:#?}") };
+    assert!(spans.iter().all(|it| it.trace == 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c));
+    assert!(spans.iter().all(|it| it.state == "v=1" && it.start <= it.end));
+    assert_eq!(server.parent, Some(0xb7ad_6b71_6920_3331));
+    assert_eq!(router.parent, Some(server.id));
+    for inner in [inward, outward, backend] {
+        assert_eq!(inner.parent, Some(router.id));
+    }
+    let kinds = [server, router, backend].map(|span| span.kind);
+    assert_eq!(kinds, [SpanKind::Server, SpanKind::Internal, SpanKind::Client]);
+    // The backend's part of the trace begins under ours.
+    let sent = format!("traceparent: 00-0af7651916cd43dd8448eb211c80319c-{:016x}-01", backend.id);
+    assert!(seen.contains(&sent), "{seen}");
+    assert!(seen.contains("tracestate: v=1"), "{seen}");
+    assert_eq!(attribute(server, "url.query"), Some(&"token=REDACTED&page=2".into()));
+    assert_eq!(attribute(server, "http.response.status_code"), Some(&Value::Number(200)));
+    let tenant = Value::Texts(vec!["t".to_owned()]);
+    assert_eq!(attribute(server, "http.request.header.x-tenant"), Some(&tenant));
+    assert_eq!(attribute(router, "portolan.router.name"), Some(&"r@test".into()));
+    assert_eq!(attribute(inward, "portolan.middleware.step"), Some(&"request".into()));
+    assert_eq!(attribute(outward, "portolan.middleware.step"), Some(&"response".into()));
+    assert_eq!(attribute(backend, "http.request.method"), Some(&"GET".into()));
+    assert!(spans.iter().all(|span| span.error.is_none()));
+}
+
+#[tokio::test]
+async fn a_failure_is_an_error_of_its_span() {
+    let mut traced = traced(TraceConfig::default(), 16, nobody().await);
+    assert_eq!(traced.portolan.get("a.local", "/").await.status, 502);
+    let spans = soon(traced.spans.recv()).await.unwrap();
+    let errors: Vec<_> = spans.iter().map(|span| span.error.as_deref()).collect();
+    let refused = Some("connect-refused");
+    assert_eq!(errors, [refused, None, None, None, refused]);
+    assert_eq!(traced.portolan.get("b.local", "/").await.status, 404);
+    let spans = soon(traced.spans.recv()).await.unwrap();
+    // A client that asks for what is not there is no error of the server.
+    assert_eq!((spans.len(), spans[0].error.as_deref()), (1, None));
+}
+
+#[tokio::test]
+async fn what_is_not_sampled_leaves_no_span_but_its_context_goes_on() {
+    let backend = Script::echo().await;
+    let config = TraceConfig { sample_rate: 0.0, ..TraceConfig::default() };
+    let mut traced = traced(config, 16, backend.address);
+    let seen = traced.portolan.get("a.local", "/").await.body;
+    let context = seen.lines().find_map(|line| line.strip_prefix("traceparent: ")).unwrap();
+    assert!(context.starts_with("00-") && context.ends_with("-00"), "{context}");
+    let mut client = traced.portolan.connect().await;
+    let unsampled = format!("{}0", SENT.trim_end_matches('1'));
+    client
+        .send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\ntraceparent: {unsampled}\r\n\r\n"))
+        .await;
+    let seen = client.response().await.body;
+    assert!(seen.contains(&format!("traceparent: {unsampled}")), "{seen}");
+    traced.portolan.server.drain(Duration::from_secs(20)).await;
+    assert!(traced.spans.try_recv().is_err());
+    assert_eq!(traced.tracing.dropped(), 0);
+}
+
+#[tokio::test]
+async fn an_exporter_that_does_not_keep_up_costs_spans_and_no_request() {
+    let backend = Script::echo().await;
+    let traced = traced(TraceConfig::default(), 1, backend.address);
+    for _ in 0..4 {
+        assert_eq!(traced.portolan.get("a.local", "/").await.status, 200);
+    }
+    traced.portolan.server.drain(Duration::from_secs(20)).await;
+    assert_eq!(traced.tracing.dropped(), 3 * 5);
+}

@@ -1,0 +1,207 @@
+//! Requests: in our words, by class of status, and in Traefik's, by status, method and protocol.
+//!
+//! **Invariant:** names, labels and meanings of what begins with `traefik_` are Traefik's, so that its
+//! dashboards and alerts work; `tests` has the list.
+
+use std::{borrow::Cow, fmt};
+
+use portolan_core::{
+    figure::{AnswerKey, AnswerReading, TrafficFigures},
+    metric::{self, Metric},
+    router::Router,
+    service::Service,
+};
+
+use super::{
+    Labelled, Readings,
+    page::{Labels, Page, label, labels},
+};
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Traefik's five metrics of one kind of object.
+struct Family {
+    requests: &'static Metric,
+    encrypted: &'static Metric,
+    duration: &'static Metric,
+    request_bytes: &'static Metric,
+    response_bytes: &'static Metric,
+}
+
+const ENTRYPOINTS: Family = Family {
+    requests: &metric::TRAEFIK_ENTRYPOINT_REQUESTS,
+    encrypted: &metric::TRAEFIK_ENTRYPOINT_REQUESTS_TLS,
+    duration: &metric::TRAEFIK_ENTRYPOINT_DURATION,
+    request_bytes: &metric::TRAEFIK_ENTRYPOINT_REQUEST_BYTES,
+    response_bytes: &metric::TRAEFIK_ENTRYPOINT_RESPONSE_BYTES,
+};
+
+const ROUTERS: Family = Family {
+    requests: &metric::TRAEFIK_ROUTER_REQUESTS,
+    encrypted: &metric::TRAEFIK_ROUTER_REQUESTS_TLS,
+    duration: &metric::TRAEFIK_ROUTER_DURATION,
+    request_bytes: &metric::TRAEFIK_ROUTER_REQUEST_BYTES,
+    response_bytes: &metric::TRAEFIK_ROUTER_RESPONSE_BYTES,
+};
+
+const SERVICES: Family = Family {
+    requests: &metric::TRAEFIK_SERVICE_REQUESTS,
+    encrypted: &metric::TRAEFIK_SERVICE_REQUESTS_TLS,
+    duration: &metric::TRAEFIK_SERVICE_DURATION,
+    request_bytes: &metric::TRAEFIK_SERVICE_REQUEST_BYTES,
+    response_bytes: &metric::TRAEFIK_SERVICE_RESPONSE_BYTES,
+};
+
+/// An object and what it has done.
+type Row<'a> = (Labels<'a>, &'a TrafficFigures);
+
+impl Readings {
+    pub(super) fn encode_traffic(&self, page: &mut Page<'_>) -> fmt::Result {
+        let connections = self.entrypoints.iter().map(|entrypoint| {
+            // Traefik counts UDP beside it.
+            let of = [("entrypoint", &*entrypoint.name), ("protocol", "TCP")];
+            (labels(of), entrypoint.connections as f64)
+        });
+        page.gauges(&metric::OPEN_CONNECTIONS, connections)?;
+        let (entrypoints, routers) = (self.entrypoint_rows(), self.router_rows());
+        let services = self.service_rows();
+        self.encode_ours(page, &entrypoints, &routers, &services)?;
+        self.encode_traefiks(page, &entrypoints, &routers, &services)?;
+        let retries = services.iter().filter(|(_, it)| it.is_used());
+        let retries = retries.map(|(of, it)| (of.clone(), it.retries.value()));
+        page.counters(&metric::SERVICE_RETRIES, retries)?;
+        let failures = self.http.failures.iter();
+        let failures = failures.map(|(reason, count)| (label("reason", reason), *count));
+        page.counters(&metric::HTTP_FAILURES, failures)?;
+        let lost = |count: Option<u64>| count.map(|count| (Vec::new(), count));
+        page.counters(&metric::ACCESS_LOG_DROPPED, lost(self.http.lines_dropped))?;
+        page.counters(&metric::SPANS_DROPPED, lost(self.http.spans_dropped))
+    }
+
+    fn encode_ours(
+        &self,
+        page: &mut Page<'_>,
+        entrypoints: &[Row<'_>],
+        routers: &[Row<'_>],
+        services: &[Row<'_>],
+    ) -> fmt::Result {
+        page.ours(
+            [
+                &metric::ENTRYPOINT_REQUESTS,
+                &metric::ENTRYPOINT_FAILURES,
+                &metric::ENTRYPOINT_DURATION,
+            ],
+            entrypoints,
+        )?;
+        // Of a router's labels, ours is the first.
+        let routers: Vec<_> = routers.iter().map(|(of, it)| (of[..1].to_vec(), *it)).collect();
+        page.ours(
+            [&metric::ROUTER_REQUESTS, &metric::ROUTER_FAILURES, &metric::ROUTER_DURATION],
+            &routers,
+        )?;
+        page.ours(
+            [&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES, &metric::SERVICE_DURATION],
+            services,
+        )
+    }
+
+    fn encode_traefiks(
+        &self,
+        page: &mut Page<'_>,
+        entrypoints: &[Row<'_>],
+        routers: &[Row<'_>],
+        services: &[Row<'_>],
+    ) -> fmt::Result {
+        let Labelled { entrypoints: of_entrypoints, routers: of_routers, services: of_services } =
+            self.http.labels;
+        let bounds = self.http.buckets.bounds();
+        for (family, rows, is_wanted) in [
+            (&ENTRYPOINTS, entrypoints, of_entrypoints),
+            (&ROUTERS, routers, of_routers),
+            (&SERVICES, services, of_services),
+        ] {
+            page.traefiks(family, if is_wanted { rows } else { &[] }, bounds)?;
+        }
+        Ok(())
+    }
+
+    fn entrypoint_rows(&self) -> Vec<Row<'_>> {
+        let rows = self.entrypoints.iter();
+        rows.map(|it| (label("entrypoint", &it.name), &*it.traffic)).collect()
+    }
+
+    fn router_rows(&self) -> Vec<Row<'_>> {
+        let routers = self.snapshot.routers.iter().filter_map(|entry| entry.live.as_ref());
+        let of = |router: &Router| {
+            let service = router.service.as_ref().map(|service| service.name.to_string());
+            [("router", router.name.to_string()), ("service", service.unwrap_or_default())]
+        };
+        let labelled = |pairs: [(&'static str, String); 2]| {
+            pairs.into_iter().map(|(key, value)| (key, value.into())).collect()
+        };
+        routers.map(|router| (labelled(of(router)), &*router.figures)).collect()
+    }
+
+    fn service_rows(&self) -> Vec<Row<'_>> {
+        let of = |service: &Service| vec![("service", service.name.to_string().into())];
+        self.services().map(|service| (of(service), &*service.figures)).collect()
+    }
+}
+
+impl Page<'_> {
+    /// Requests by class, failures and durations of everything that was used.
+    fn ours(
+        &mut self,
+        [requests, failures, duration]: [&Metric; 3],
+        rows: &[Row<'_>],
+    ) -> fmt::Result {
+        let used: Vec<_> = rows.iter().filter(|(_, it)| it.is_used()).collect();
+        let by_class = used.iter().flat_map(|(of, it)| {
+            let classes = CLASSES.into_iter().zip(it.classes());
+            let seen = classes.filter(|(_, count)| *count > 0);
+            seen.map(|(class, count)| (and(of, [("class", class.into())]), count))
+        });
+        self.counters(requests, by_class)?;
+        self.counters(failures, used.iter().map(|(of, it)| (of.clone(), it.failures())))?;
+        self.histograms(duration, used.iter().map(|(of, it)| (of.clone(), it.duration())))
+    }
+
+    /// Requests, encrypted ones, durations and bytes of everything that was used.
+    fn traefiks(&mut self, family: &Family, rows: &[Row<'_>], bounds: &[u64]) -> fmt::Result {
+        let answers: Vec<(Labels<'_>, AnswerReading)> = rows
+            .iter()
+            .flat_map(|(of, it)| {
+                it.answers().into_iter().map(|(key, reading)| (by_kind(of, key), reading))
+            })
+            .collect();
+        let all = || answers.iter().map(|(of, reading)| (of.clone(), reading));
+        self.counters(family.requests, all().map(|(of, it)| (of, it.count())))?;
+        let encrypted = rows.iter().flat_map(|(of, it)| {
+            it.encrypted().into_iter().map(|(by, count)| {
+                let by = [("tls_version", by.version.into()), ("tls_cipher", by.cipher.into())];
+                (and(of, by), count)
+            })
+        });
+        self.counters(family.encrypted, encrypted)?;
+        let durations = all().map(|(of, it)| {
+            let bounds = bounds.iter().copied().chain([u64::MAX]);
+            (of, (bounds.zip(it.buckets.iter().copied()).collect(), it.nanos))
+        });
+        self.durations(family.duration, durations)?;
+        self.counters(family.request_bytes, all().map(|(of, it)| (of, it.request_bytes)))?;
+        self.counters(family.response_bytes, all().map(|(of, it)| (of, it.response_bytes)))
+    }
+}
+
+fn by_kind<'l>(of: &Labels<'l>, key: AnswerKey) -> Labels<'l> {
+    let kind = [
+        ("code", key.code.to_string().into()),
+        ("method", key.method.as_str().into()),
+        ("protocol", key.protocol.as_str().into()),
+    ];
+    and(of, kind)
+}
+
+fn and<'l, const N: usize>(of: &Labels<'l>, more: [(&'static str, Cow<'l, str>); N]) -> Labels<'l> {
+    of.iter().cloned().chain(more).collect()
+}

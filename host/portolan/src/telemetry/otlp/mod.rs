@@ -1,0 +1,192 @@
+//! The exporter of spans: OTLP over HTTP, in protobuf, as every collector of OpenTelemetry takes it.
+//!
+//! Spans come from the workers, several of one request at a time; here they are gathered and sent. The
+//! SDK of OpenTelemetry is not used: its spans cost every request allocations and its queue does not
+//! say what it dropped; what is left of it is the eight messages in `message`.
+//!
+//! **Invariant:** a collector that is slow or away costs spans, which are counted, and nothing else.
+
+mod message;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Request, StatusCode, Uri,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use portolan_net::http::{FinishedSpan, Tracing};
+use prost::Message as _;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+/// So many requests may wait to be exported.
+pub(crate) const WAITING: usize = 2048;
+
+/// So many spans are sent at once.
+const BATCH: usize = 512;
+
+/// So long spans wait for others.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// So long the collector may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long is waited before each further attempt.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+
+/// Where spans go, and who sends them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Collector {
+    /// Where it takes traces: `http://127.0.0.1:4318/v1/traces`.
+    pub(crate) endpoint: Uri,
+    /// What is sent with them, a key for instance.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Our name among other services.
+    pub(crate) service: String,
+    /// What else is said about us.
+    pub(crate) attributes: Vec<(String, String)>,
+}
+
+/// The exporter at work.
+pub(crate) struct Exporter {
+    task: JoinHandle<()>,
+    ending: oneshot::Sender<()>,
+}
+
+impl Exporter {
+    /// Starts to export. Within a runtime.
+    pub(crate) fn start(
+        collector: Collector,
+        tracing: Arc<Tracing>,
+        spans: mpsc::Receiver<Vec<FinishedSpan>>,
+    ) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let work = Work { collector, tracing, client, is_failing: false };
+        let (ending, ended) = oneshot::channel();
+        Self { task: tokio::spawn(work.run(spans, ended)), ending }
+    }
+
+    /// Sends what is there, and ends: after `limit` at the latest.
+    pub(crate) async fn finish(mut self, limit: Duration) {
+        self.ending.send(()).unwrap_or_default();
+        if timeout(limit, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+struct Work {
+    collector: Collector,
+    tracing: Arc<Tracing>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    /// Whether the last batch was lost: that is said once.
+    is_failing: bool,
+}
+
+/// Why a batch was not taken.
+enum Refused {
+    /// Another attempt may succeed.
+    Now(String),
+    /// None will.
+    Ever(String),
+}
+
+impl Work {
+    async fn run(
+        mut self,
+        mut spans: mpsc::Receiver<Vec<FinishedSpan>>,
+        mut ended: oneshot::Receiver<()>,
+    ) {
+        loop {
+            let first = tokio::select! {
+                some = spans.recv() => some,
+                _ = &mut ended => break,
+            };
+            let Some(mut batch) = first else { return };
+            let deadline = Instant::now() + PATIENCE;
+            let mut is_ending = false;
+            while batch.len() < BATCH && !is_ending {
+                tokio::select! {
+                    more = timeout_at(deadline, spans.recv()) => match more {
+                        Ok(Some(more)) => batch.extend(more),
+                        Ok(None) | Err(_) => break,
+                    },
+                    _ = &mut ended => is_ending = true,
+                }
+            }
+            self.deliver(batch).await;
+            if is_ending {
+                break;
+            }
+        }
+        let mut rest = Vec::new();
+        while let Ok(more) = spans.try_recv() {
+            rest.extend(more);
+        }
+        for batch in rest.chunks(BATCH) {
+            self.deliver(batch.to_vec()).await;
+        }
+    }
+
+    /// Sends a batch, more than once if need be; counts it if it is lost.
+    async fn deliver(&mut self, batch: Vec<FinishedSpan>) {
+        let count = batch.len();
+        let body = Bytes::from(message::request(&self.collector, batch).encode_to_vec());
+        let mut pauses = PAUSES.into_iter();
+        let error = loop {
+            match (self.send(body.clone()).await, pauses.next()) {
+                (Ok(()), _) => {
+                    self.is_failing = false;
+                    return;
+                }
+                (Err(Refused::Now(_)), Some(pause)) => sleep(pause).await,
+                (Err(Refused::Now(error) | Refused::Ever(error)), _) => break error,
+            }
+        };
+        self.tracing.lost(count);
+        if !std::mem::replace(&mut self.is_failing, true) {
+            tracing::warn!(endpoint = %self.collector.endpoint, error, "spans are lost");
+        }
+    }
+
+    async fn send(&self, body: Bytes) -> Result<(), Refused> {
+        let mut request = Request::post(self.collector.endpoint.clone())
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .header(USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(body))
+            .map_err(|error| Refused::Ever(error.to_string()))?;
+        request.headers_mut().extend(self.collector.headers.iter().cloned());
+        let answer = timeout(LIMIT, self.client.request(request)).await;
+        let answer = answer.map_err(|_elapsed| Refused::Now("no answer in time".to_owned()))?;
+        let answer = answer.map_err(|error| Refused::Now(causes(&error)))?;
+        let status = answer.status();
+        if status.is_success() {
+            // Read to its end, so that the connection can be used again.
+            drop(Limited::new(answer.into_body(), 64 << 10).collect().await);
+            return Ok(());
+        }
+        let error = format!("the collector answers {status}");
+        // What OTLP says may be tried again.
+        let is_passing = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ]
+        .contains(&status);
+        Err(if is_passing { Refused::Now(error) } else { Refused::Ever(error) })
+    }
+}
+
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    portolan_core::problem::Chain(error).to_string()
+}

@@ -1,0 +1,120 @@
+//! The access log: nothing is lost when it is rotated or when the process ends, and nothing is told
+//! that nobody should read.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use serde_json::Value;
+
+use crate::support::{Backend, Config, Portolan, eventually, request_with};
+
+fn config(backend: &Backend, log: &str) -> Config {
+    Config::new(&format!(
+        "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\n\
+         [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n{log}",
+        backend.url()
+    ))
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    // One that is being written is none yet.
+    let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_rotation_under_load_loses_no_line() {
+    const LANES: usize = 4;
+    let backend = Backend::start("b").await;
+    let config = config(&backend, "[access-log]\nfile = \"access.log\"\nformat = \"json\"\n");
+    let portolan = Portolan::start(&config);
+    let (client, file) = (portolan.http(), config.path("access.log"));
+    let enough = Arc::new(AtomicBool::new(false));
+    let load = (0..LANES).map(|lane| {
+        let enough = enough.clone();
+        tokio::spawn(async move {
+            let mut sent = 0;
+            while !enough.load(Relaxed) {
+                assert_eq!(client.get("a", &format!("/{lane}/{sent}")).await.status, 200);
+                sent += 1;
+            }
+            sent
+        })
+    });
+    let load: Vec<_> = load.collect();
+    let mut parts = Vec::new();
+    for rotation in 0..3 {
+        // As logrotate does: away with the old one, then the signal.
+        eventually(|| async { lines(&file).len() }, |count| *count > 20).await;
+        let part = config.path(&format!("access.log.{rotation}"));
+        fs::rename(&file, &part).unwrap();
+        portolan.signal("-HUP");
+        eventually(|| async { file.exists() }, |exists| *exists).await;
+        parts.push(part);
+    }
+    enough.store(true, Relaxed);
+    let mut sent = 0;
+    for lane in load {
+        sent += lane.await.unwrap();
+    }
+    let (status, log) = portolan.stop();
+    assert!(status.success(), "{log}");
+    parts.push(file);
+    let all: Vec<_> = parts.iter().flat_map(|part| lines(part)).collect();
+    assert_eq!(all.len(), sent);
+    let paths: BTreeSet<_> = all.iter().map(|line| line["RequestPath"].to_string()).collect();
+    assert_eq!(paths.len(), sent, "each has one line");
+    assert!(all.iter().all(|line| line["DownstreamStatus"] == 200));
+}
+
+#[tokio::test]
+async fn secrets_stay_secret_and_the_reason_is_told() {
+    let backend = Backend::start("b").await;
+    let config = config(
+        &backend,
+        "[access-log]\nfile = \"logs/access.log\"\nformat = \"json\"\n\
+         fields = { query-parameters = \"drop\", names = { ClientAddr = \"drop\", ClientHost = \"redact\" }, \
+         headers = { default-mode = \"keep\" } }\n",
+    );
+    let portolan = Portolan::start(&config);
+    let secret = request_with("a", "authorization", "Bearer s3cr3t");
+    assert_eq!(portolan.http().send(secret).await.unwrap().status, 200);
+    assert_eq!(portolan.http().get("a", "/x?token=s3cr3t").await.status, 200);
+    assert_eq!(portolan.http().get("nobody", "/").await.status, 404);
+    // Not only at the end: a line is there a moment after its request.
+    let file = config.path("logs/access.log");
+    let lines = eventually(|| async { lines(&file) }, |lines| lines.len() == 3).await;
+    assert!(!fs::read_to_string(&file).unwrap().contains("s3cr3t"));
+    assert_eq!(lines[0]["request_Authorization"], "REDACTED");
+    assert_eq!(lines[0]["origin_X-Backend"], "b");
+    assert_eq!(lines[0]["ClientHost"], "REDACTED");
+    assert!(lines[0].get("ClientAddr").is_none());
+    assert_eq!(lines[0]["RouterName"], "a@config");
+    assert_eq!(lines[1]["RequestPath"], "/x");
+    assert_eq!(
+        (&lines[2]["DownstreamStatus"], &lines[2]["Reason"]),
+        (&404.into(), &"no-router".into())
+    );
+    let overview = portolan.api("/api/overview").await;
+    assert_eq!(overview["features"]["accessLog"], true);
+    assert_eq!(overview["portolan"]["failures"]["no-router"], 1);
+    let explained = portolan.api("/api/explain?url=http://nobody/").await;
+    assert_eq!(explained["reason"], "no-router");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_is_said_at_the_start() {
+    let backend = Backend::start("b").await;
+    let config = config(&backend, "[access-log]\nfile = \"plugins\"\n");
+    let (code, _, log) = crate::support::run(&config, &["run"]);
+    assert_eq!(code, 1);
+    assert!(log.contains("cannot write the access log"), "{log}");
+}

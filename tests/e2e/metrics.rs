@@ -1,0 +1,126 @@
+//! Metrics under Traefik's names: what its dashboards and alerts ask for is there, and true.
+
+use std::collections::BTreeMap;
+
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use crate::support::{Backend, Config, Portolan, eventually};
+
+/// Traefik's metrics (v3) that a Portolan with these routers has, and the labels of each.
+const TRAEFIK: [(&str, &[&str]); 20] = [
+    ("traefik_config_reloads_total", &[]),
+    ("traefik_config_last_reload_success", &[]),
+    ("traefik_open_connections", &["entrypoint", "protocol"]),
+    ("traefik_entrypoint_requests_total", &["code", "entrypoint", "method", "protocol"]),
+    ("traefik_entrypoint_requests_tls_total", &["entrypoint", "tls_cipher", "tls_version"]),
+    (
+        "traefik_entrypoint_request_duration_seconds_bucket",
+        &["code", "entrypoint", "le", "method", "protocol"],
+    ),
+    ("traefik_entrypoint_requests_bytes_total", &["code", "entrypoint", "method", "protocol"]),
+    ("traefik_entrypoint_responses_bytes_total", &["code", "entrypoint", "method", "protocol"]),
+    ("traefik_router_requests_total", &["code", "method", "protocol", "router", "service"]),
+    ("traefik_router_requests_tls_total", &["router", "service", "tls_cipher", "tls_version"]),
+    (
+        "traefik_router_request_duration_seconds_count",
+        &["code", "method", "protocol", "router", "service"],
+    ),
+    ("traefik_router_requests_bytes_total", &["code", "method", "protocol", "router", "service"]),
+    ("traefik_router_responses_bytes_total", &["code", "method", "protocol", "router", "service"]),
+    ("traefik_service_requests_total", &["code", "method", "protocol", "service"]),
+    ("traefik_service_requests_tls_total", &["service", "tls_cipher", "tls_version"]),
+    ("traefik_service_request_duration_seconds_sum", &["code", "method", "protocol", "service"]),
+    ("traefik_service_requests_bytes_total", &["code", "method", "protocol", "service"]),
+    ("traefik_service_responses_bytes_total", &["code", "method", "protocol", "service"]),
+    ("traefik_service_retries_total", &["service"]),
+    ("traefik_service_server_up", &["service", "url"]),
+];
+
+/// A series: its labels, sorted, and its value.
+type Series = (BTreeMap<String, String>, f64);
+
+fn series(page: &str, metric: &str) -> Vec<Series> {
+    let of = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        (name == metric).then_some(())?;
+        let labels = labels.trim_end_matches('}').split("\",").filter(|pair| !pair.is_empty());
+        let labels = labels.filter_map(|pair| pair.split_once("=\""));
+        let labels =
+            labels.map(|(key, value)| (key.to_owned(), value.trim_end_matches('"').to_owned()));
+        Some((labels.collect(), value.parse().unwrap()))
+    };
+    page.lines().filter_map(of).collect()
+}
+
+/// The sum over the series with these labels.
+fn sum(page: &str, metric: &str, wanted: &[(&str, &str)]) -> f64 {
+    let has = |labels: &BTreeMap<String, String>| {
+        wanted.iter().all(|(key, value)| labels.get(*key).is_some_and(|it| it == value))
+    };
+    series(page, metric).iter().filter(|(labels, _)| has(labels)).map(|(_, value)| value).sum()
+}
+
+#[tokio::test]
+async fn traefiks_metrics_have_its_names_and_labels_and_count_requests() {
+    let backend = Backend::start("b").await;
+    let config = Config::new(&format!(
+        "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\n\
+         [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
+         [metrics]\nbuckets = [0.5, 20]\nrouter-labels = true\n",
+        backend.url()
+    ));
+    let portolan = Portolan::start(&config);
+    for _ in 0..5 {
+        assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    }
+    for _ in 0..2 {
+        assert_eq!(portolan.http().get("nobody", "/").await.status, 404);
+    }
+    let root = authority(&config);
+    assert_eq!(portolan.https().get_tls(&root, "a", "/").await.unwrap().status, 200);
+
+    let of_web = [("entrypoint", "web")];
+    let page = eventually(
+        || async { portolan.admin().get("localhost", "/metrics").await.body },
+        |page| {
+            sum(page, "traefik_entrypoint_requests_total", &of_web) == 7.0
+                && sum(page, "traefik_entrypoint_requests_total", &[("entrypoint", "websecure")])
+                    == 1.0
+        },
+    )
+    .await;
+    for (metric, labels) in TRAEFIK {
+        let series = series(&page, metric);
+        let (first, _) = series.first().unwrap_or_else(|| panic!("no {metric} in\n{page}"));
+        let keys: Vec<_> = first.keys().map(String::as_str).collect();
+        assert_eq!(keys, labels, "{metric}");
+    }
+    let is = |metric: &str, labels: &[(&str, &str)], value: f64| {
+        assert_eq!(sum(&page, metric, labels), value, "{metric} {labels:?}\n{page}");
+    };
+    is(
+        "traefik_entrypoint_requests_total",
+        &[("code", "404"), ("method", "GET"), ("protocol", "http")],
+        2.0,
+    );
+    is(
+        "traefik_router_requests_total",
+        &[("router", "a@config"), ("service", "s@config"), ("code", "200")],
+        6.0,
+    );
+    is("traefik_service_requests_total", &[("service", "s@config")], 6.0);
+    is("traefik_entrypoint_requests_tls_total", &[("tls_version", "1.3")], 1.0);
+    is("traefik_service_request_duration_seconds_count", &[("code", "200")], 6.0);
+    is("traefik_service_request_duration_seconds_bucket", &[("le", "20.0")], 6.0);
+    is("traefik_service_request_duration_seconds_bucket", &[("le", "0.1")], 0.0);
+    is("traefik_service_server_up", &[("url", &backend.url())], 1.0);
+    is("portolan_http_failures_total", &[("reason", "no-router")], 2.0);
+    is("portolan_router_requests_total", &[("router", "a@config"), ("class", "2xx")], 6.0);
+    assert!(sum(&page, "traefik_service_responses_bytes_total", &[]) > 100.0);
+}
+
+fn authority(config: &Config) -> Vec<CertificateDer<'static>> {
+    let file = config.path("data/ca/ca.pem");
+    CertificateDer::pem_file_iter(file).unwrap().map(Result::unwrap).collect()
+}
