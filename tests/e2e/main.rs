@@ -18,3 +18,6 @@ mod first_start;
 mod middlewares;
 mod plugin_reload;
 mod tls;
+mod tls_acme;
+mod tls_files;
+mod tls_options;

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use http::uri::Scheme;
+
 use crate::tls::TlsConfig;
 
 /// An entrypoint: an address where HTTP is spoken.
@@ -14,6 +16,28 @@ pub struct EntrypointConfig {
     pub address: SocketAddr,
     /// How it is encrypted; `None`: not at all.
     pub tls: Option<TlsConfig>,
+    /// Where it sends everybody; `None`: nowhere, it has routers.
+    pub redirect: Option<RedirectConfig>,
+}
+
+/// Where an entrypoint sends everybody: the same host and path elsewhere.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RedirectConfig {
+    /// To which port.
+    pub to: RedirectTarget,
+    /// `https`, as a rule.
+    pub scheme: Scheme,
+    /// Whether clients may remember it.
+    pub permanent: bool,
+}
+
+/// A port to be sent to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RedirectTarget {
+    /// That of an entrypoint.
+    Entrypoint(Arc<str>),
+    /// This one.
+    Port(u16),
 }
 
 /// Limits and places of the HTTP data plane. They hold for every entrypoint.

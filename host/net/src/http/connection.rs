@@ -23,9 +23,10 @@ use hyper::{
     service::service_fn,
 };
 use portolan_core::exchange::Peer;
-use rustls::ServerConfig;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::TlsStream;
+
+use crate::tls::TlsContext;
 
 use super::{
     dial::LocalExecutor,
@@ -64,7 +65,7 @@ pub(crate) async fn serve(door: Rc<Door>, seat: Seat, stream: TcpStream, address
     door.figures.open_connections.increment();
     match &door.tls {
         None => plain(&door, seat, stream, address).await,
-        Some(server) => encrypted(&door, seat, stream, address, server.clone()).await,
+        Some(tls) => encrypted(&door, seat, stream, address, tls.clone()).await,
     }
     door.figures.open_connections.decrement();
 }
@@ -92,11 +93,13 @@ async fn encrypted(
     seat: Seat,
     stream: TcpStream,
     address: SocketAddr,
-    server: Arc<ServerConfig>,
+    tls: Arc<TlsContext>,
 ) {
     let limit = door.edge.config.handshake_timeout;
-    let stream = match timeout(limit, TlsAcceptor::from(server).accept(stream)).await {
-        Ok(Ok(stream)) => stream,
+    let stream = match timeout(limit, tls.accept(stream)).await {
+        Ok(Ok(Some(stream))) => stream,
+        // A certificate authority has seen what it wanted to see.
+        Ok(Ok(None)) => return,
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
             tracing::debug!(client.address = %address, %error, "handshake failed");

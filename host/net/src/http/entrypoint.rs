@@ -6,7 +6,6 @@
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use portolan_core::figure::Counter;
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, oneshot},
@@ -14,9 +13,14 @@ use tokio::{
     time::sleep,
 };
 
-use crate::worker::WorkerFigures;
+use crate::{
+    tls::{Keyring, TlsContext},
+    worker::WorkerFigures,
+};
 
-use super::{connection, edge::Edge, roster::Roster, server::EntrypointFigures};
+use super::{
+    connection, edge::Edge, redirect::Redirect, roster::Roster, server::EntrypointFigures,
+};
 
 /// How long nothing is accepted after the system ran out of something.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -29,7 +33,10 @@ pub(crate) struct Door {
     pub(crate) edge: Rc<Edge>,
     pub(crate) roster: Rc<Roster>,
     pub(crate) figures: Arc<EntrypointFigures>,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<TlsContext>>,
+    pub(crate) keyring: Arc<Keyring>,
+    /// Where everybody is sent, if this entrypoint has no routers.
+    pub(crate) redirect: Option<Arc<Redirect>>,
 }
 
 /// Accepts until told to close, then tells everybody to finish.

@@ -15,6 +15,7 @@ mod dial;
 mod body;
 mod headers;
 mod rescue;
+mod redirect;
 mod edge;
 mod pipeline;
 mod tunnel;
@@ -29,6 +30,6 @@ mod server;
 mod tests;
 
 pub use self::{
-    config::{EntrypointConfig, HttpConfig},
+    config::{EntrypointConfig, HttpConfig, RedirectConfig, RedirectTarget},
     server::{BindError, Bound, EntrypointFigures, Server},
 };

@@ -31,6 +31,9 @@ pub(crate) enum HttpError {
     /// We are no proxy of that kind.
     #[error("CONNECT is not served")]
     Connect,
+    /// Its host wants another handshake than the one it came over.
+    #[error("the host wants other TLS options than the handshake had")]
+    Misdirected,
     /// No rule is true for it.
     #[error("no router")]
     NoRouter,
@@ -123,7 +126,9 @@ impl HttpError {
     /// to blame.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
-            Self::Target(_) | Self::NoHost | Self::Connect | Self::NoRouter => false,
+            Self::Target(_) | Self::NoHost | Self::Connect | Self::Misdirected | Self::NoRouter => {
+                false
+            }
             Self::NoService(_) | Self::Middleware { .. } => true,
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) => false,
@@ -145,6 +150,9 @@ impl HttpError {
             }
             Self::NoHost => (S::BAD_REQUEST, "no-host", "this request names no host"),
             Self::Connect => (S::NOT_IMPLEMENTED, "connect", "CONNECT is not served here"),
+            Self::Misdirected => {
+                (S::MISDIRECTED_REQUEST, "misdirected", "this host takes a connection of its own")
+            }
             Self::NoRouter => (S::NOT_FOUND, "no-router", "no router takes this request"),
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, "no-service", "the router of this request has no service")

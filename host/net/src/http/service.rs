@@ -5,13 +5,19 @@
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-use http::{Method, Request, Response, StatusCode, Version, request::Parts};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE,
+    request::Parts,
+};
 use hyper::body::Incoming;
 use portolan_core::{
     exchange::{Exchange, Reply, RequestHead, ResponseHead},
     figure::TrafficFigures,
     router::Router,
 };
+
+use crate::tls::CHALLENGE_PATH;
 
 use super::{
     body::{Body, RequestBody},
@@ -31,16 +37,19 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     let page = Page::of(&parts.headers);
     let mut noted = Noted { begin, entrypoint: &client.door.figures.traffic, router: None };
     let (head, body) = match admit(&client, parts) {
-        Ok((exchange, hop)) => {
-            let table = serving.table(&client.door.name);
-            match table.and_then(|table| table.select(&exchange)) {
-                Some(router) => {
-                    noted.router = Some(router);
-                    through(&client, router, exchange, hop, incoming, page).await
+        Ok((exchange, hop)) => match before_routing(&client, &exchange.request).await {
+            Some(answer) => answer,
+            None => {
+                let table = serving.table(&client.door.name);
+                match table.and_then(|table| table.select(&exchange)) {
+                    Some(router) => {
+                        noted.router = Some(router);
+                        through(&client, router, exchange, hop, incoming, page).await
+                    }
+                    None => client.edge.rescue(&HttpError::NoRouter, page),
                 }
-                None => client.edge.rescue(&HttpError::NoRouter, page),
             }
-        }
+        },
         Err(error) => client.edge.rescue(&error, page),
     };
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -73,8 +82,26 @@ fn admit(client: &Client, mut parts: Parts) -> Result<(Box<Exchange>, Hop), Http
     if request.authority().is_empty() && parts.version >= Version::HTTP_11 {
         return Err(HttpError::NoHost);
     }
+    if let Some(tls) = &client.door.tls
+        && tls.is_misdirected(client.peer.sni.as_deref(), request.host())
+    {
+        return Err(HttpError::Misdirected);
+    }
     let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
     Ok((Box::new(exchange), hop))
+}
+
+/// What the entrypoint itself answers: the challenges of certificate authorities, and a redirect.
+async fn before_routing(client: &Client, request: &RequestHead) -> Option<(ResponseHead, Body)> {
+    if request.path().starts_with(CHALLENGE_PATH)
+        && let Some(answer) = client.door.keyring.challenges().of_path(request.path()).await
+    {
+        let mut headers = HeaderMap::with_capacity(1);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        let head = ResponseHead { status: StatusCode::OK, headers, local: true };
+        return Some((head, Body::full(Bytes::copy_from_slice(answer.as_bytes()))));
+    }
+    client.door.redirect.as_ref().map(|redirect| redirect.answer(request))
 }
 
 /// Through the middlewares of a router to its service, and back.

@@ -6,7 +6,6 @@ use std::{net::TcpListener as StdListener, rc::Rc, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use portolan_core::live::Live;
-use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -14,12 +13,16 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::worker::WorkerContext;
+use crate::{
+    tls::{Keyring, TlsContext},
+    worker::WorkerContext,
+};
 
 use super::{
     config::HttpConfig,
     edge::Edge,
     entrypoint::{Door, accept},
+    redirect::Redirect,
     roster::Roster,
     server::EntrypointFigures,
 };
@@ -40,7 +43,9 @@ pub(crate) struct OpenDoor {
     pub(crate) name: Arc<str>,
     pub(crate) listener: Option<StdListener>,
     pub(crate) figures: Arc<EntrypointFigures>,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<TlsContext>>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) redirect: Option<Arc<Redirect>>,
 }
 
 /// An entrypoint that is open, or closing.
@@ -114,7 +119,7 @@ impl HttpWorker {
     }
 
     fn open(&mut self, door: OpenDoor) {
-        let OpenDoor { id, name, listener, figures, tls } = door;
+        let OpenDoor { id, name, listener, figures, tls, keyring, redirect } = door;
         let Some(listener) = listener else { return };
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -125,8 +130,15 @@ impl HttpWorker {
         };
         let edge = self.edge.clone();
         let roster = Roster::new(edge.clock.clone(), edge.patience());
-        let door =
-            Rc::new(Door { name: (*name).into(), edge, roster: roster.clone(), figures, tls });
+        let door = Rc::new(Door {
+            name: (*name).into(),
+            edge,
+            roster: roster.clone(),
+            figures,
+            tls,
+            keyring,
+            redirect,
+        });
         let (close, closing) = oneshot::channel();
         let figures = self.context.figures.clone();
         let task = task::spawn_local(accept(door, listener, figures, closing));

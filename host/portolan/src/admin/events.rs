@@ -95,6 +95,7 @@ impl Watcher {
             &admin.board.load(),
             &admin.insight.entrypoints(),
             &admin.insight.dns(),
+            &admin.insight.certificates(),
         );
         let event = Event::default().event("pulse");
         event.json_data(overview).unwrap_or_else(|_| Event::default().comment("no overview"))

@@ -1,13 +1,13 @@
 //! What the data plane can tell the admin API.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use portolan_net::{dns::DnsFigures, http::Server};
 
 use crate::{
     admin::insight::Insight,
     control::board::SharedBoard,
-    telemetry::metrics::{DnsReading, EntrypointReading},
+    telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading},
 };
 
 /// Reads the figures of the data plane.
@@ -46,6 +46,19 @@ impl Insight for DataPlane {
             duration: Some(figures.duration.clone()),
             cached: figures.cache_entries.value(),
         }
+    }
+
+    fn certificates(&self) -> Vec<CertificateReading> {
+        let now = SystemTime::now();
+        let certificates = self.http.keyring().certificates().into_iter();
+        certificates
+            .map(|certificate| CertificateReading {
+                facts: certificate.facts.clone(),
+                source: certificate.source.kind(),
+                origin: certificate.source.to_string(),
+                validity: certificate.validity(now),
+            })
+            .collect()
     }
 }
 

@@ -10,6 +10,10 @@ use std::{
 };
 
 use portolan_core::zone::ZoneConfig;
+use portolan_net::{
+    http::RedirectConfig,
+    tls::{TlsConfig, TlsSettings},
+};
 use serde_json::Value;
 
 pub(crate) use super::schema::{Drain, Plugins};
@@ -26,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) threads: Option<NonZeroUsize>,
     /// In the order of the file.
     pub(crate) entrypoints: Vec<Entrypoint>,
+    /// Certificates, options and resolvers for all of them.
+    pub(crate) tls: TlsSettings,
     /// The admin API and dashboard; `None` when switched off.
     pub(crate) admin: Option<Admin>,
     /// `None` without `[dns]`.
@@ -58,24 +64,9 @@ pub(crate) struct Entrypoint {
     /// Where it listens; port 0 lets the system choose.
     pub(crate) address: SocketAddr,
     /// `None`: plain HTTP.
-    pub(crate) tls: Option<Tls>,
-}
-
-/// How an entrypoint encrypts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Tls {
-    /// Chosen by the name that the client asks for. Other names, and all if there are none, get
-    /// one from the local CA.
-    pub(crate) certificates: Vec<Certificate>,
-}
-
-/// A certificate in two PEM files.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Certificate {
-    /// The chain, leaf first.
-    pub(crate) cert: PathBuf,
-    /// The private key.
-    pub(crate) key: PathBuf,
+    pub(crate) tls: Option<TlsConfig>,
+    /// Where it sends everybody; `None`: requests meet routers.
+    pub(crate) redirect: Option<RedirectConfig>,
 }
 
 /// How DNS is answered.

@@ -32,7 +32,7 @@ pub(super) trait Word: Copy + 'static {
 }
 
 /// Reads a string with `parse`; a finding with `expected` and `hint` if it is not one.
-fn read_text<T>(
+pub(super) fn read_text<T>(
     node: &Node<'_>,
     reading: &mut Reading<'_>,
     expected: &str,
@@ -80,6 +80,18 @@ impl Read for String {
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         read_text(node, reading, Self::EXPECTED, |text| Some(text.to_owned()), |_| None)
+    }
+}
+
+impl Read for bool {
+    const EXPECTED: &'static str = "a boolean";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let DeValue::Boolean(value) = node.value else {
+            reading.add(node.mismatch(Self::EXPECTED));
+            return None;
+        };
+        Some(*value)
     }
 }
 

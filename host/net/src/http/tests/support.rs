@@ -76,7 +76,8 @@ impl Portolan {
 }
 
 pub(super) fn entrypoint(name: &str, tls: Option<TlsConfig>) -> EntrypointConfig {
-    EntrypointConfig { name: name.into(), address: ([127, 0, 0, 1], 0).into(), tls }
+    let address = ([127, 0, 0, 1], 0).into();
+    EntrypointConfig { name: name.into(), address, tls, redirect: None }
 }
 
 pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
@@ -94,7 +95,7 @@ pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
         entrypoints: router.entrypoints.clone(),
         middlewares: Vec::new(),
         service: None,
-        tls: false,
+        tls: None,
         hosts: router.rule.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
         live: Some(router.clone()),
     });

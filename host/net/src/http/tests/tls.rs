@@ -41,7 +41,7 @@ async fn handshake(
 
 fn encrypted(tls: TlsConfig, routers: Vec<portolan_core::router::Router>) -> (Portolan, String) {
     let portolan = Portolan::start_with(HttpConfig::default(), Some(tls), routers);
-    let root = portolan.server.authority().unwrap().root_pem().to_owned();
+    let root = portolan.server.keyring().authority().unwrap().root_pem().to_owned();
     (portolan, root)
 }
 
@@ -137,7 +137,7 @@ fn files(folder: &Path, stem: &str, names: &[&str]) -> (CertificateFile, String)
 async fn certificates_from_files_come_first_and_are_read_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (file, pem) = files(folder.path(), "a", &["a.local", "*.b.local"]);
-    let tls = TlsConfig { certificates: vec![file.clone()] };
+    let tls = TlsConfig { certificates: vec![file.clone()], ..TlsConfig::default() };
     let (portolan, root) = encrypted(tls.clone(), vec![router("c.local", &[])]);
     let connector = trusting(&pem, &[]);
     for name in ["a.local", "x.b.local"] {
@@ -148,7 +148,8 @@ async fn certificates_from_files_come_first_and_are_read_anew() {
 
     let (_, renewed) = files(folder.path(), "a", &["a.local"]);
     let bound = portolan.server.apply(vec![entrypoint("web", Some(tls))]).unwrap();
-    assert_eq!((bound[0].address, bound[0].certificate_errors.len()), (portolan.address, 0));
+    assert_eq!(bound[0].address, portolan.address);
+    assert_eq!(portolan.server.keyring().problems(), []);
     assert!(handshake(&portolan, &trusting(&renewed, &[]), "a.local").await.is_ok());
     assert!(handshake(&portolan, &connector, "a.local").await.is_err());
 }
@@ -169,14 +170,19 @@ async fn a_broken_file_costs_that_file_and_says_where() {
         good,
     ];
     let (portolan, root) = encrypted(TlsConfig::default(), vec![router("a.local", &[])]);
-    let web = entrypoint("web", Some(TlsConfig { certificates }));
-    let bound = portolan.server.apply(vec![web]).unwrap();
-    let errors = &bound[0].certificate_errors;
-    assert!(matches!(&errors[0], TlsError::Read { path, .. } if *path == nowhere), "{errors:?}");
-    assert!(matches!(&errors[1], TlsError::Pem { path, .. } if *path == garbage), "{errors:?}");
-    assert!(matches!(&errors[2], TlsError::Pem { wanted: "private key", .. }), "{errors:?}");
-    assert!(matches!(&errors[3], TlsError::Pair { .. }), "{errors:?}");
-    assert_eq!(errors.len(), 4);
+    let web = entrypoint("web", Some(TlsConfig { certificates, ..TlsConfig::default() }));
+    portolan.server.apply(vec![web]).unwrap();
+    portolan.server.keyring().with_broken(|broken| {
+        let errors: Vec<_> = broken.iter().map(|one| &one.error).collect();
+        assert!(
+            matches!(&errors[0], TlsError::Read { path, .. } if *path == nowhere),
+            "{errors:?}"
+        );
+        assert!(matches!(&errors[1], TlsError::Pem { path, .. } if *path == garbage), "{errors:?}");
+        assert!(matches!(&errors[2], TlsError::Pem { wanted: "private key", .. }), "{errors:?}");
+        assert!(matches!(&errors[3], TlsError::Pair { .. }), "{errors:?}");
+        assert_eq!(errors.len(), 4);
+    });
     assert!(handshake(&portolan, &trusting(&pem, &[]), "good.local").await.is_ok());
     assert!(handshake(&portolan, &trusting(&root, &[]), "a.local").await.is_ok());
 }

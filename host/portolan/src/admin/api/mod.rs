@@ -36,6 +36,7 @@ use crate::telemetry::{
     process::Process,
 };
 
+mod certificates;
 mod objects;
 
 type Shared = Extract<Arc<State>>;
@@ -46,6 +47,7 @@ pub(super) fn routes(state: Arc<State>) -> Router {
     Router::new()
         .route("/api/overview", get(overview))
         .merge(objects::routes())
+        .merge(certificates::routes())
         .route("/api/entrypoints", get(entrypoints))
         .route("/api/entrypoints/{name}", get(entrypoint))
         .route("/api/version", get(version))
@@ -105,7 +107,9 @@ fn id(path: Result<Path<String>, PathRejection>, kind: &str) -> Result<String, R
 async fn overview(Extract(state): Shared) -> Response {
     let admin = &state.admin;
     let (entrypoints, dns) = (admin.insight.entrypoints(), admin.insight.dns());
-    Json(Overview::of(&admin.live.load(), &admin.board.load(), &entrypoints, &dns)).into_response()
+    let certificates = admin.insight.certificates();
+    let (live, board) = (admin.live.load(), admin.board.load());
+    Json(Overview::of(&live, &board, &entrypoints, &dns, &certificates)).into_response()
 }
 
 async fn entrypoints(Extract(state): Shared) -> Response {
@@ -273,6 +277,7 @@ fn readings(state: &State) -> Readings {
         plugins: board.plugins.iter().map(|it| (it.name.clone(), it.figures.clone())).collect(),
         entrypoints: state.admin.insight.entrypoints(),
         dns: state.admin.insight.dns(),
+        certificates: state.admin.insight.certificates(),
         process: Process::read(),
         snapshot,
     }

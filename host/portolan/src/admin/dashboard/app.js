@@ -199,7 +199,7 @@ function showOverview(overview) {
     h("div", { "data-mood": its || null }, h("dt", null, term), h("dd", null, h("b", null, value), h("small", null, unit)), drawing)));
   const { routers, services, middlewares } = overview.http;
   const [errors, warnings] = ours.problems;
-  const totals = { routers, services, middlewares, plugins: ours.plugins, problems: { total: errors + warnings, errors, warnings } };
+  const totals = { certificates: overview.certificates, routers, services, middlewares, plugins: ours.plugins, problems: { total: errors + warnings, errors, warnings } };
   for (const [id, its] of Object.entries(totals)) {
     const badge = byId(`count-${id}`);
     badge.textContent = count(its.total);

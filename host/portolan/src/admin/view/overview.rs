@@ -7,10 +7,10 @@ use portolan_core::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{age, figures::Traffic, problem::all_problems, stamp};
+use super::{age, certificate::CertificateView, figures::Traffic, problem::all_problems, stamp};
 use crate::{
     control::board::Board,
-    telemetry::metrics::{DnsReading, EntrypointReading},
+    telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading},
 };
 
 /// `/api/overview`.
@@ -19,6 +19,7 @@ pub(crate) struct Overview {
     http: Protocol,
     tcp: Value,
     udp: Value,
+    certificates: Totals,
     features: Value,
     providers: Vec<String>,
     portolan: Ours,
@@ -37,6 +38,14 @@ struct Totals {
     total: usize,
     warnings: usize,
     errors: usize,
+}
+
+impl Totals {
+    fn of(certificates: &[CertificateReading]) -> Self {
+        let all = CertificateView::all(certificates);
+        let count = |status| all.iter().filter(|it| it.status == status).count();
+        Self { total: all.len(), warnings: count("warning"), errors: count("disabled") }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -130,6 +139,7 @@ impl Overview {
         board: &Board,
         entrypoints: &[EntrypointReading],
         dns: &DnsReading,
+        certificates: &[CertificateReading],
     ) -> Self {
         let problems = all_problems(snapshot, board);
         let count = |severity| problems.iter().filter(|it| it.severity == severity).count();
@@ -148,6 +158,7 @@ impl Overview {
             // Traefik has these sections; its dashboard and exporters read them.
             tcp: json!({ "routers": none(), "services": none(), "middlewares": none() }),
             udp: json!({ "routers": none(), "services": none() }),
+            certificates: Totals::of(certificates),
             features: json!({ "tracing": "", "metrics": "Prometheus", "accessLog": false }),
             providers: providers.clone().map(|provider| (*provider.name).to_owned()).collect(),
             portolan: Ours {
