@@ -103,6 +103,7 @@ async fn routers_that_disagree_and_options_that_are_not_there_are_problems() {
     // Both use the default; the host without options is refused.
     assert!(portolan.https().get_tls(&roots, "internal.test", "/").await.is_ok());
     assert!(portolan.https().get_tls(&roots, "lost.test", "/").await.is_err());
-    let (code, ..) = run(&config, &["check"]);
-    assert_eq!(code, 0);
+    let (code, _, error) = run(&config, &["check"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("there is no `[tls.options.nowhere]`"), "{error}");
 }

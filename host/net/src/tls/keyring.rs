@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::{
     Authority, Broken, Certificate, CertificateFile, DEFAULT_OPTIONS, TlsConfig, TlsContext,
     TlsError, TlsOptions, TlsSettings,
+    acme::wants,
     challenge::Challenges,
     file::Files,
     options::Options,
@@ -68,6 +69,28 @@ impl Keyring {
     pub fn new(directory: Option<PathBuf>, live: Live) -> Self {
         let (challenges, changed, state) = Default::default();
         Self { directory, live, challenges, changed, state }
+    }
+
+    /// What would be wrong with all this, if it were served: nothing is ordered, and nothing kept.
+    ///
+    /// # Errors
+    ///
+    /// When the cryptographic library refuses.
+    pub fn preview(
+        settings: TlsSettings,
+        entrypoints: Vec<(Arc<str>, TlsConfig)>,
+        live: Live,
+    ) -> Result<Vec<Problem>, TlsError> {
+        let keyring = Self::new(None, live);
+        keyring.configure(settings);
+        let open = entrypoints.iter().map(|(name, _)| keyring.context(name));
+        // Held while problems are looked for: routers are known by them.
+        let _open = open.collect::<Result<Vec<_>, _>>()?;
+        keyring.serve(entrypoints);
+        let (settings, entrypoints) = (keyring.settings(), keyring.entrypoints());
+        let files = keyring.from_files();
+        let (_, unmet) = wants(&keyring.snapshot(), &settings, &entrypoints, &files);
+        Ok(keyring.problems().into_iter().chain(unmet).collect())
     }
 
     /// From now on this holds for all entrypoints. Files are read anew.
