@@ -4,7 +4,7 @@ use http::Method;
 use http_body_util::Full;
 
 use crate::{
-    support::{Config, Consul, Harbour, Pebble, Portolan, eventually, request},
+    support::{Config, Consul, Harbour, Pebble, Portolan, eventually, request, run},
     tls::authority,
 };
 
@@ -66,6 +66,9 @@ async fn http_01_is_answered_before_routers_and_redirects() {
     assert_eq!((answer.status.as_u16(), answer.header("location")), (301, &*location));
     let post = request(Method::POST, "shop.acme.test", "/a").body(Full::default()).unwrap();
     assert_eq!(portolan.http().send(post).await.unwrap().status, 308);
+
+    let (_, told, _) = run(&config, &["explain", "GET", "http://shop.acme.test/"]);
+    assert!(told.contains("redirects it to https at entrypoint `websecure`"), "{told}");
 
     // The next start finds it, and orders nothing.
     let first = serial(&portolan, "shop.acme.test").await;

@@ -43,7 +43,7 @@ fn router(host: &str) -> String {
 }
 
 async fn shows(portolan: &Portolan, cert: &CertificateDer<'static>, name: &str) -> bool {
-    portolan.https().get_tls(&[cert.clone()], name, "/").await.is_ok()
+    portolan.https().get_tls(std::slice::from_ref(cert), name, "/").await.is_ok()
 }
 
 async fn problems(portolan: &Portolan) -> String {

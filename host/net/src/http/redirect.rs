@@ -79,3 +79,42 @@ fn without_port(authority: &str) -> &str {
         _ => authority,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Version;
+
+    use super::*;
+
+    fn location(redirect: &Redirect, method: Method, target: &str, host: &str) -> (u16, String) {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_str(host).unwrap());
+        let uri = target.parse().unwrap();
+        let request = RequestHead::parse(method, uri, Version::HTTP_11, headers).unwrap();
+        let (head, _) = redirect.answer(&request);
+        (head.status.as_u16(), head.headers["location"].to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn host_and_target_stay_and_the_usual_port_is_not_named() {
+        let to = RedirectTarget::Entrypoint("websecure".into());
+        let config = RedirectConfig { to, scheme: Scheme::HTTPS, permanent: true };
+        let redirect = Redirect::new(&config);
+        redirect.aim(|name| (name == "websecure").then_some(8443));
+        for (target, host, expected) in [
+            ("/", "a.test", "https://a.test:8443/"),
+            ("/a%20b?c=d&e", "a.test:80", "https://a.test:8443/a%20b?c=d&e"),
+            ("/", "[::1]:8000", "https://[::1]:8443/"),
+            ("http://b.test/x", "b.test", "https://b.test:8443/x"),
+        ] {
+            assert_eq!(location(&redirect, Method::GET, target, host), (301, expected.to_owned()));
+        }
+        redirect.aim(|_| Some(443));
+        let plain = "https://a.test/".to_owned();
+        assert_eq!(location(&redirect, Method::POST, "/", "a.test"), (308, plain.clone()));
+        let to = RedirectTarget::Port(443);
+        let brief = Redirect::new(&RedirectConfig { to, scheme: Scheme::HTTPS, permanent: false });
+        assert_eq!(location(&brief, Method::HEAD, "/", "a.test"), (302, plain.clone()));
+        assert_eq!(location(&brief, Method::PUT, "/", "a.test"), (307, plain));
+    }
+}

@@ -146,3 +146,49 @@ impl ResolvesServerCert for Proof {
         Some(self.0.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_is_answered_while_an_order_waits_for_it() {
+        let challenges = Challenges::default();
+        let path = format!("{PATH}abc_-9");
+        assert_eq!(challenges.of_path(&path).await, None);
+        let question = Question::Token("abc_-9".to_owned());
+        challenges.put(question.clone(), "abc_-9.thumb");
+        assert_eq!(challenges.of_path(&path).await.as_deref(), Some("abc_-9.thumb"));
+        for other in ["/abc_-9", PATH, &format!("{path}/"), &format!("{PATH}..%2Fabc_-9")] {
+            assert_eq!(challenges.of_path(other).await, None, "{other}");
+        }
+        challenges.remove(&question);
+        assert_eq!(challenges.of_path(&path).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_proved_by_a_certificate_for_it() {
+        let challenges = Challenges::default();
+        challenges.put(Question::Name("a.test".to_owned()), "token.thumb");
+        let server = challenges.of_name("A.test").await.unwrap();
+        assert_eq!(server.alpn_protocols, [PROTOCOL]);
+        assert!(challenges.of_name("b.test").await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_node_is_asked_and_not_waited_for_for_ever() {
+        let challenges = Challenges::default();
+        let (others, mut asked) = mpsc::channel(1);
+        challenges.ask_others(Some(others));
+        let path = format!("{PATH}far");
+        let answering = async {
+            let Ask { question, answer } = asked.recv().await.unwrap();
+            assert_eq!(question, Question::Token("far".to_owned()));
+            answer.send(Some("far.thumb".into())).unwrap();
+        };
+        let (answer, ()) = tokio::join!(challenges.of_path(&path), answering);
+        assert_eq!(answer.as_deref(), Some("far.thumb"));
+        // Nobody takes the next question up.
+        assert_eq!(challenges.of_path(&path).await, None);
+    }
+}

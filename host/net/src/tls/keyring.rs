@@ -88,7 +88,7 @@ impl Keyring {
         let _open = open.collect::<Result<Vec<_>, _>>()?;
         keyring.serve(entrypoints);
         let (settings, entrypoints) = (keyring.settings(), keyring.entrypoints());
-        let files = keyring.from_files();
+        let files = keyring.of_files();
         let (_, unmet) = wants(&keyring.snapshot(), &settings, &entrypoints, &files);
         Ok(keyring.problems().into_iter().chain(unmet).collect())
     }
@@ -213,7 +213,7 @@ impl Keyring {
     }
 
     /// The certificates from files, by name.
-    pub(super) fn from_files(&self) -> Shelf {
+    pub(super) fn of_files(&self) -> Shelf {
         Shelf::build(self.state().files.all())
     }
 

@@ -128,7 +128,7 @@ impl Steward {
         }
         let shared = self.resolvers.iter().any(|one| one.resolver.desk.storage.is_shared());
         self.keyring.challenges().ask_others(shared.then(|| self.others.clone()));
-        let files = self.keyring.from_files();
+        let files = self.keyring.of_files();
         let (wants, problems) = wants(&self.keyring.snapshot(), &settings, &entrypoints, &files);
         for one in &mut self.resolvers {
             let name = one.resolver.desk.config.name.clone();
@@ -150,11 +150,15 @@ impl Steward {
                         let key = desk.place("certificates/");
                         loop {
                             match storage.changed(&key, index).await {
-                                Ok(new) if new == index => {}
+                                Ok(new) if new == index && new > 0 => {}
                                 Ok(new) => {
                                     index = new;
                                     let name = desk.config.name.clone();
                                     drop(changes.send(name).await);
+                                    // Without an index the next question would not wait either.
+                                    if new == 0 {
+                                        sleep(BACK_OFF).await;
+                                    }
                                 }
                                 Err(error) => {
                                     tracing::debug!(error = %Chain(&error), "storage not watched");
@@ -177,12 +181,12 @@ impl Steward {
     fn start(&mut self, room: usize) {
         let mut room = room;
         for one in &mut self.resolvers {
-            for (want, have) in one.resolver.due(room) {
+            for due in one.resolver.due(room) {
                 room -= 1;
                 let desk = one.resolver.desk.clone();
                 self.orders.spawn(async move {
-                    let outcome = desk.look_after(want.clone(), have).await;
-                    (want, outcome)
+                    let want = due.want.clone();
+                    (want, desk.look_after(due).await)
                 });
             }
         }
@@ -213,6 +217,10 @@ impl Steward {
         };
         // Those that have ended make room.
         while one.helpers.try_join_next().is_some() {}
+        // Anybody can ask for tokens that are none: Consul shall not feel it.
+        if one.helpers.len() > ASKS {
+            return;
+        }
         one.helpers.spawn(async move {
             for desk in desks {
                 match desk.storage.shared(&ask.question).await {

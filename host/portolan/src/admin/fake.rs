@@ -441,6 +441,7 @@ fn board() -> Board {
         name: name.into(),
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         protocol,
+        redirect: None,
     };
     let provider = |name: &str, plugin: &str, state, since| ProviderReport {
         name: name.into(),

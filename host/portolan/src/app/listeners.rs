@@ -6,7 +6,7 @@
 use std::{fs, net::SocketAddr, sync::Arc};
 
 use portolan_core::problem::{Chain, Problem};
-use portolan_net::http::{EntrypointConfig, Server};
+use portolan_net::http::{EntrypointConfig, RedirectConfig, RedirectTarget, Server};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::{names::Names, offline::address_file};
@@ -63,6 +63,7 @@ impl Open {
                 self.entrypoints = bound
                     .into_iter()
                     .map(|bound| EntrypointReport {
+                        redirect: redirect(config, &bound.name),
                         name: bound.name,
                         address: bound.address,
                         protocol: if bound.tls { "https" } else { "http" },
@@ -119,6 +120,7 @@ impl Listeners for Open {
                 name: "admin".into(),
                 address: serving.bound,
                 protocol: "admin",
+                redirect: None,
             });
             let bound = self.entrypoints.iter().cloned().chain(names).chain(admin);
             (bound.collect(), problems)
@@ -137,6 +139,16 @@ fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
         tls: entrypoint.tls.clone(),
         redirect: entrypoint.redirect.clone(),
     }
+}
+
+/// Where an entrypoint sends everybody, as a person would say it.
+fn redirect(config: &Config, name: &str) -> Option<Arc<str>> {
+    let entrypoint = config.entrypoints.iter().find(|entrypoint| entrypoint.name == name)?;
+    let RedirectConfig { to, scheme, .. } = entrypoint.redirect.as_ref()?;
+    Some(match to {
+        RedirectTarget::Entrypoint(name) => format!("{scheme} at entrypoint `{name}`").into(),
+        RedirectTarget::Port(port) => format!("{scheme} at port {port}").into(),
+    })
 }
 
 /// What to do about an address that cannot be bound.

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, HandshakeKind, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
@@ -185,4 +185,25 @@ async fn a_broken_file_costs_that_file_and_says_where() {
     });
     assert!(handshake(&portolan, &trusting(&pem, &[]), "good.local").await.is_ok());
     assert!(handshake(&portolan, &trusting(&root, &[]), "a.local").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_by_whatever_worker_and_after_a_reload() {
+    let (portolan, root) = encrypted(TlsConfig::default(), vec![router("a.local", &[])]);
+    let connector = trusting(&root, &[]);
+    let kind = async || {
+        let stream = handshake(&portolan, &connector, "a.local").await.unwrap();
+        let mut client = Client::new(stream);
+        // Tickets come with the first bytes behind the handshake.
+        client.send("GET / HTTP/1.1\r\nHost: b.local\r\n\r\n").await;
+        assert_eq!(client.response().await.status, 404);
+        client.stream.get_ref().1.handshake_kind()
+    };
+    assert_eq!(kind().await, Some(HandshakeKind::Full));
+    for _ in 0..8 {
+        assert_eq!(kind().await, Some(HandshakeKind::Resumed));
+    }
+    let tls = TlsConfig { certificates: Vec::new(), ..TlsConfig::default() };
+    portolan.server.apply(vec![entrypoint("web", Some(tls))]).unwrap();
+    assert_eq!(kind().await, Some(HandshakeKind::Resumed));
 }

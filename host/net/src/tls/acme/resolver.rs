@@ -59,9 +59,20 @@ struct Slot {
     doubtful: bool,
 }
 
+/// A certificate that must be looked after.
+#[derive(Debug)]
+pub(in crate::tls) struct Due {
+    pub(in crate::tls) want: Want,
+    have: Option<Arc<Certificate>>,
+    /// Whether it may be ordered now; else it is only looked whether another node has it.
+    may_order: bool,
+}
+
 /// What came of looking after a certificate.
 #[derive(Debug)]
 pub(in crate::tls) enum Outcome {
+    /// There is nothing new.
+    Nothing,
     /// This is the one to show.
     Have(Arc<Certificate>),
     /// Another node is at it.
@@ -109,14 +120,15 @@ impl Resolver {
 
     /// What must be looked after now, and no more than so many; it is being looked after from now
     /// on.
-    pub(in crate::tls) fn due(&mut self, most: usize) -> Vec<(Want, Option<Arc<Certificate>>)> {
+    pub(in crate::tls) fn due(&mut self, most: usize) -> Vec<Due> {
         let (now, instant) = (SystemTime::now(), Instant::now());
         let due = self.slots.iter_mut().filter(|(_, slot)| slot.is_due(now, instant));
         due.take(most)
             .map(|(want, slot)| {
                 slot.running = true;
                 slot.doubtful = false;
-                (want.clone(), slot.certificate.clone())
+                let may_order = slot.pause.is_none_or(|pause| pause <= instant);
+                Due { want: want.clone(), have: slot.certificate.clone(), may_order }
             })
             .collect()
     }
@@ -138,10 +150,11 @@ impl Resolver {
         // Nobody may want it any more.
         let Some(slot) = self.slots.get_mut(want) else { return };
         slot.running = false;
-        slot.pause = None;
         match outcome {
+            Outcome::Nothing => {}
             Outcome::Have(certificate) => {
                 slot.failures = 0;
+                slot.pause = None;
                 slot.problem = None;
                 slot.certificate = Some(certificate);
             }
@@ -184,13 +197,18 @@ impl Slot {
         let names = want.names.join("`, `");
         let message = format!("no certificate for `{names}`: {}", Chain(error));
         let good = self.certificate.as_ref().is_some_and(|it| it.is_good(SystemTime::now()));
-        let shown = match good {
-            true => "the one that there is goes on being shown",
-            false => "until then the local authority's is shown",
-        };
         let next = stamp(SystemTime::now() + pause);
         let origin = format!("resolver `{}`", want.resolver);
-        let problem = Problem::error(SOURCE, origin, message);
+        let (problem, shown) = match good {
+            true => (
+                Problem::warning(SOURCE, origin, message),
+                "the certificate that there is goes on being shown",
+            ),
+            false => (
+                Problem::error(SOURCE, origin, message),
+                "until then the local authority's certificate is shown",
+            ),
+        };
         self.problem = Some(problem.hint(format!("the next attempt is at {next}; {shown}")));
     }
 }
@@ -198,14 +216,9 @@ impl Slot {
 impl Desk {
     /// Sees to it that there is a good certificate: one that another node, or we before, have
     /// kept, or else a new one.
-    pub(in crate::tls) async fn look_after(
-        self: Arc<Self>,
-        want: Want,
-        have: Option<Arc<Certificate>>,
-    ) -> Outcome {
-        match self.attempt(&want, have).await {
-            Ok(Some(certificate)) => Outcome::Have(certificate),
-            Ok(None) => Outcome::Busy,
+    pub(in crate::tls) async fn look_after(self: Arc<Self>, due: Due) -> Outcome {
+        match self.attempt(&due.want, due.have, due.may_order).await {
+            Ok(outcome) => outcome,
             Err(error) => {
                 let account = self.account.lock().await;
                 let wanted = account.as_ref().and_then(|(_, fetch)| fetch.told_to_wait());
@@ -218,38 +231,50 @@ impl Desk {
         }
     }
 
-    /// `None`: another node is at it.
     async fn attempt(
         &self,
         want: &Want,
         have: Option<Arc<Certificate>>,
-    ) -> Result<Option<Arc<Certificate>>, OrderError> {
+        may_order: bool,
+    ) -> Result<Outcome, OrderError> {
         let fresh = |certificate: &Arc<Certificate>| SystemTime::now() < renewal(certificate);
         let kept = match self.read(want).await {
             Ok(kept) => kept,
+            Err(_) if !may_order => return Ok(Outcome::Nothing),
             // Consul is away: what this node remembers is as good as it was.
             Err(error) if have.is_none() && self.storage.is_shared() => {
                 let remembered = self.storage.kept(&self.key(want)).ok().flatten();
                 match remembered.and_then(|text| self.certificate(&text)) {
-                    Some(certificate) if fresh(&certificate) => return Ok(Some(certificate)),
+                    Some(certificate) if fresh(&certificate) => {
+                        return Ok(Outcome::Have(certificate));
+                    }
                     _ => return Err(error.into()),
                 }
             }
             Err(error) => return Err(error.into()),
         };
         if let Some(kept) = newest(kept, have.clone()).filter(&fresh) {
-            return Ok(Some(kept));
+            return Ok(Outcome::Have(kept));
+        }
+        if !may_order {
+            return Ok(Outcome::Nothing);
         }
         let lock = format!("locks/{}", self.place(&id(want)));
-        let Some(_lock) = self.storage.lock(&lock).await? else { return Ok(None) };
+        let Some(_lock) = self.storage.lock(&lock).await? else { return Ok(Outcome::Busy) };
         // Somebody may have been faster than we were with the lock.
         if let Some(kept) = newest(self.read(want).await?, have).filter(&fresh) {
-            return Ok(Some(kept));
+            return Ok(Outcome::Have(kept));
         }
-        let Some(account) = self.account().await? else { return Ok(None) };
+        let Some(account) = self.account().await? else { return Ok(Outcome::Busy) };
         tracing::info!(resolver = %want.resolver, names = want.names.join(","), "ordering");
+        let certificate = self.order(want, &account).await?;
+        Ok(Outcome::Have(Arc::new(certificate)))
+    }
+
+    /// Orders a certificate and keeps it.
+    async fn order(&self, want: &Want, account: &Account) -> Result<Certificate, OrderError> {
         let clerk = Clerk {
-            account: &account,
+            account,
             challenge: self.config.challenge,
             key_type: self.config.key_type,
             challenges: &self.challenges,
@@ -269,7 +294,7 @@ impl Desk {
             expires = stamp(certificate.facts.not_after),
             "certificate issued"
         );
-        Ok(Some(Arc::new(certificate)))
+        Ok(certificate)
     }
 
     async fn read(&self, want: &Want) -> Result<Option<Arc<Certificate>>, StorageError> {

@@ -55,7 +55,7 @@ pub(super) fn pause(failure: Failure, failures: u32, wanted: Option<Duration>) -
         Failure::Refused => &REFUSED,
         Failure::Limited => &[HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY],
     };
-    let step = steps.get(place).or(steps.last()).copied().unwrap_or(DAY);
+    let step = steps.get(place).or_else(|| steps.last()).copied().unwrap_or(DAY);
     let step = Duration::from_secs(step).max(wanted.unwrap_or_default().min(EARLIEST));
     // Up to a quarter longer: nodes that failed together shall not come back together.
     let chance = RandomState::new().hash_one(step) % 1000;

@@ -122,3 +122,114 @@ impl Gathering<'_> {
         known
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portolan_core::{
+        declare::{DomainSpec, TlsSpec},
+        name::ObjectName,
+        snapshot::{Entry, Status},
+        test_util,
+    };
+
+    use super::*;
+    use crate::tls::{
+        acme::{Challenge, KeyType, LETS_ENCRYPT, ResolverConfig, StorageConfig},
+        tests::living,
+    };
+
+    fn router(name: &str, hosts: &[&str], entrypoint: &str, tls: Option<TlsSpec>) -> RouterEntry {
+        let live = test_util::router(name, "Host(`a`)");
+        RouterEntry {
+            entry: Entry {
+                name: ObjectName::new(name, "test"),
+                origin: "test".into(),
+                status: Status::Enabled,
+                errors: Vec::new(),
+                used_by: Vec::new(),
+            },
+            rule: live.rule.clone(),
+            priority: 1,
+            entrypoints: vec![entrypoint.into()],
+            middlewares: Vec::new(),
+            service: None,
+            tls: tls.map(Arc::new),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            live: Some(Arc::new(live)),
+        }
+    }
+
+    fn of(resolver: &str) -> Option<TlsSpec> {
+        Some(TlsSpec { resolver: Some(resolver.to_owned()), ..TlsSpec::default() })
+    }
+
+    fn look(routers: Vec<RouterEntry>) -> (Vec<(String, String)>, Vec<String>) {
+        let resolver = |name: &str| ResolverConfig {
+            name: name.into(),
+            email: None,
+            directory: LETS_ENCRYPT.to_owned(),
+            challenge: Challenge::Http01,
+            root_certificates: None,
+            key_type: KeyType::Ec256,
+            external_account: None,
+            storage: StorageConfig::File("acme".into()),
+        };
+        let resolvers = vec![resolver("le"), resolver("own")];
+        let settings = TlsSettings { resolvers, ..TlsSettings::default() };
+        let own = TlsConfig { resolver: Some("own".into()), ..TlsConfig::default() };
+        let entrypoints = [("plain-tls".into(), TlsConfig::default()), ("with-own".into(), own)];
+        let filed = living(SystemTime::now(), Duration::from_secs(9_999));
+        let files = Shelf::build([&Arc::new(filed)]);
+        let snapshot = Snapshot { routers, ..Snapshot::default() };
+        let (wants, problems) = wants(&snapshot, &settings, &entrypoints, &files);
+        let wants = wants.iter().map(|it| (it.resolver.to_string(), it.names.join(" ")));
+        let problems = problems.iter().map(|it| format!("{}: {}", it.origin, it.message));
+        (wants.collect(), problems.collect())
+    }
+
+    fn pair(resolver: &str, names: &str) -> (String, String) {
+        (resolver.to_owned(), names.to_owned())
+    }
+
+    #[test]
+    fn hosts_are_wanted_of_the_routers_resolver_or_else_the_entrypoints() {
+        let (wants, problems) = look(vec![
+            router("a", &["b.test", "c.test"], "plain-tls", of("le")),
+            router("again", &["b.test"], "plain-tls", of("le")),
+            router("own", &["d.test"], "with-own", None),
+            router("mine", &["e.test"], "with-own", of("le")),
+            router("none", &["f.test"], "plain-tls", Some(TlsSpec::default())),
+            router("clear", &["g.test"], "web", of("le")),
+            // There is a file for it; the others are no names that can be certified.
+            router("filed", &["a.test", "10.0.0.1"], "plain-tls", of("le")),
+        ]);
+        let le = ["b.test", "c.test", "e.test"].map(|name| pair("le", name));
+        assert_eq!(wants, [le.as_slice(), &[pair("own", "d.test")]].concat());
+        assert_eq!(problems, [""; 0]);
+    }
+
+    #[test]
+    fn domains_take_the_place_of_hosts_and_wishes_that_cannot_be_met_are_told() {
+        let domain = |main: &str, sans: &[&str]| DomainSpec {
+            main: main.to_owned(),
+            sans: sans.iter().map(|san| (*san).to_owned()).collect(),
+        };
+        let domains = vec![
+            domain("z.test", &["y.test", "z.test"]),
+            domain("*.w.test", &[]),
+            domain("y.test", &["z.test"]),
+        ];
+        let spec = TlsSpec { domains, resolver: Some("le".to_owned()), options: None };
+        let (wants, problems) = look(vec![
+            router("a", &["b.test"], "plain-tls", Some(spec)),
+            router("lost", &["c.test"], "plain-tls", of("el")),
+        ]);
+        // The same names in another order are the same certificate.
+        assert_eq!(wants, [pair("le", "z.test y.test")]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("lost@test`: there is no resolver `[acme.el]`"));
+        assert!(problems[1].contains("a@test`: resolver `le` cannot certify a wildcard"));
+    }
+}
