@@ -197,8 +197,14 @@ async fn of_two_nodes_with_one_consul_either_orders_and_either_answers() {
     );
     front_config.replace(&front.toml(&both));
     back_config.replace(&back.toml(&both));
-    let serials = [&front_node, &back_node].map(|node| issued(node, "race.acme.test"));
-    let [one, other] = serials;
-    assert_eq!(one.await, other.await);
+    let one = issued(&front_node, "race.acme.test").await;
+    assert_eq!(issued(&back_node, "race.acme.test").await, one);
+    assert_eq!(pebble.issued(), 2, "{}", pebble.log());
+
+    // Without Consul, a node goes on with what it remembers, also after a restart.
+    drop(consul.stop());
+    drop(front_node);
+    let front_node = Portolan::start(&front_config);
+    assert_eq!(issued(&front_node, "shared.acme.test").await, first);
     assert_eq!(pebble.issued(), 2, "{}", pebble.log());
 }

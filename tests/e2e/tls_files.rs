@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -122,4 +123,10 @@ async fn the_root_is_shown_and_exported_and_its_key_is_not() {
     assert!(shows(&portolan, &root, "d.files.test").await);
     let (_, pem, _) = run(&config, &["ca", "export"]);
     assert!(pem.starts_with("-----BEGIN CERTIFICATE-----") && !pem.contains("PRIVATE"), "{pem}");
+
+    // The key is for us alone.
+    let key = config.path("data/ca/ca.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    portolan.signal("-HUP");
+    eventually(|| problems(&portolan), |told| told.contains("its mode is 644")).await;
 }

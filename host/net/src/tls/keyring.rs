@@ -132,6 +132,7 @@ impl Keyring {
             entrypoints: &state.entrypoints,
             contexts: &contexts,
             authority_error: state.authority_error.as_ref(),
+            directory: state.authority.as_ref().and(self.directory.as_deref()),
             broken: &state.broken,
             refused: &state.refused,
             certificates: state.files.all().chain(&state.ordered).cloned().collect(),

@@ -1,6 +1,9 @@
 //! What is wrong with certificates and options, for people.
 
 use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -23,6 +26,8 @@ pub(super) struct Situation<'a> {
     pub(super) entrypoints: &'a [(Arc<str>, TlsConfig)],
     pub(super) contexts: &'a [Arc<TlsContext>],
     pub(super) authority_error: Option<&'a TlsError>,
+    /// Where the local authority is kept, if it is.
+    pub(super) directory: Option<&'a Path>,
     pub(super) broken: &'a [Broken],
     pub(super) refused: &'a [Refused],
     pub(super) certificates: Vec<Arc<Certificate>>,
@@ -32,6 +37,7 @@ pub(super) struct Situation<'a> {
 pub(super) fn problems(situation: &Situation<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(situation.authority_error.map(authority));
+    problems.extend(situation.directory.and_then(open_key));
     problems.extend(situation.broken.iter().map(broken));
     problems.extend(situation.refused.iter().map(refused));
     let expiring = situation.certificates.iter();
@@ -46,6 +52,17 @@ pub(super) fn problems(situation: &Situation<'_>) -> Vec<Problem> {
 fn authority(error: &TlsError) -> Problem {
     Problem::error(SOURCE, "local authority", Chain(error).to_string())
         .hint("one that will be forgotten at the end takes its place: no device trusts it")
+}
+
+/// The key of the local authority is for us alone: with it, anybody can be anybody.
+fn open_key(directory: &Path) -> Option<Problem> {
+    let key = directory.join("ca.key");
+    let mode = fs::metadata(&key).ok()?.mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        let message = format!("others may read `{}`: its mode is {mode:o}", key.display());
+        Problem::warning(SOURCE, "local authority", message)
+            .hint("chmod 600; whoever has it can make certificates that your devices trust")
+    })
 }
 
 fn broken(broken: &Broken) -> Problem {

@@ -15,7 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::support::{Client, Portolan, Script, entrypoint, header, router, soon};
 use crate::{
     http::HttpConfig,
-    tls::{CertificateFile, TlsConfig, TlsError},
+    tls::{CertificateFile, Suite, TlsConfig, TlsError, TlsOptions, TlsSettings, TlsVersion},
 };
 
 fn trusting(root: &str, alpn: &[&str]) -> TlsConnector {
@@ -206,4 +206,38 @@ async fn a_session_is_resumed_by_whatever_worker_and_after_a_reload() {
     let tls = TlsConfig { certificates: Vec::new(), ..TlsConfig::default() };
     portolan.server.apply(vec![entrypoint("web", Some(tls))]).unwrap();
     assert_eq!(kind().await, Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test]
+async fn options_say_which_versions_and_protocols_are_spoken() {
+    let tls = TlsConfig { options: Some("modern".into()), ..TlsConfig::default() };
+    let (portolan, root) = encrypted(tls, vec![router("a.local", &[])]);
+    let connector = trusting(&root, &["h2", "http/1.1"]);
+    // Options that are not there are not taken for others.
+    let refused = handshake(&portolan, &connector, "a.local").await.unwrap_err();
+    assert!(refused.to_string().contains("AccessDenied"), "{refused}");
+
+    let modern = TlsOptions {
+        min_version: TlsVersion::V13,
+        alpn_protocols: vec!["http/1.1".to_owned()],
+        cipher_suites: vec![Suite::parse("TLS_CHACHA20_POLY1305_SHA256").unwrap()],
+        ..TlsOptions::default()
+    };
+    let options = vec![("modern".into(), modern)];
+    portolan.server.keyring().configure(TlsSettings { options, ..TlsSettings::default() });
+    let stream = handshake(&portolan, &connector, "a.local").await.unwrap();
+    let session = stream.get_ref().1;
+    assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let suite = session.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+    let old = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let refused = handshake(&portolan, &Arc::new(old).into(), "a.local").await.unwrap_err();
+    assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
 }
