@@ -1,5 +1,10 @@
 //! Certificates from an authority that is asked for them: a real one, Pebble.
 
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
 use http::Method;
 use http_body_util::Full;
 
@@ -104,6 +109,36 @@ async fn tls_alpn_01_certifies_the_domains_that_a_router_names() {
     assert_eq!((&told["keyType"], &told["keySize"]), (&"ECDSA".into(), &384.into()));
     let metrics = portolan.admin().get("localhost", "/metrics").await.body;
     assert!(metrics.contains("traefik_tls_certs_not_after{cn="), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_account_elsewhere_opens_the_door_of_an_authority_that_wants_one() {
+    let secret = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let harbour = Harbour::new();
+    let pebble = Pebble::start_with(harbour, LONG, Some(("kid-1", secret))).await;
+    let wanting = router("eab", "eab.acme.test", "tls = { cert-resolver = \"le\" }");
+    let config = harbour.config(&format!("{}{wanting}", pebble.resolver("le", "")));
+    let portolan = Portolan::start(&config);
+    eventually(|| problems(&portolan), |told| told.contains("externalAccountRequired")).await;
+
+    std::fs::write(config.path("eab.key"), format!("{secret}\n")).unwrap();
+    let lines = "eab = { key-id = \"kid-1\", hmac-file = \"eab.key\" }\nkey-type = \"rsa2048\"";
+    config.replace(&harbour.toml(&format!("{}{wanting}", pebble.resolver("le", lines))));
+    issued(&portolan, "eab.acme.test").await;
+    let told = certificate(&portolan, "eab.acme.test").await.unwrap();
+    assert_eq!((&told["keyType"], &told["keySize"]), (&"RSA".into(), &2048.into()));
+    // Accounts and keys are for us alone.
+    for folder in walk(&config.path("data/acme")) {
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode() & 0o077;
+        assert_eq!(mode, 0, "{}", folder.display());
+    }
+}
+
+/// A folder and all that is in it.
+fn walk(path: &Path) -> Vec<PathBuf> {
+    let inside = std::fs::read_dir(path).into_iter().flatten();
+    let inside = inside.flat_map(|entry| walk(&entry.unwrap().path()));
+    inside.chain([path.to_owned()]).collect()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! It is taken from `PEBBLE`, else from `PATH`, else from Debian bookworm.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -70,6 +71,15 @@ impl Drop for Pebble {
 impl Pebble {
     /// Certifies names that lead to the harbour, for so many seconds; `blocked.test` never.
     pub(crate) async fn start(harbour: Harbour, validity: u32) -> Self {
+        Self::start_with(harbour, validity, None).await
+    }
+
+    /// The same, for those who have an account elsewhere: its name and secret.
+    pub(crate) async fn start_with(
+        harbour: Harbour,
+        validity: u32,
+        account: Option<(&str, &str)>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [port, management] = free_ports();
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -81,7 +91,8 @@ impl Pebble {
             "managementListenAddress": format!("127.0.0.1:{management}"),
             "certificate": path("root.pem"), "privateKey": path("root.key"),
             "httpPort": harbour.web, "tlsPort": harbour.websecure,
-            "ocspResponderURL": "", "externalAccountBindingRequired": false,
+            "ocspResponderURL": "", "externalAccountBindingRequired": account.is_some(),
+            "externalAccountMACKeys": account.into_iter().collect::<BTreeMap<_, _>>(),
             "domainBlocklist": ["blocked.test"], "certificateValidityPeriod": validity,
         }});
         fs::write(path("pebble.json"), config.to_string()).unwrap();
