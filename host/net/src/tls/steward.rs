@@ -6,10 +6,11 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use hashbrown::HashMap;
 use portolan_core::problem::{Chain, Problem};
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{Id, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -48,6 +49,7 @@ where
         resolvers: Vec::new(),
         refused: Vec::new(),
         orders: JoinSet::new(),
+        ordered: HashMap::new(),
         others,
         changes,
     };
@@ -60,9 +62,9 @@ where
         }
         tokio::select! {
             () = keyring.woken() => sleep(SETTLED).await,
-            Some(done) = steward.orders.join_next() => match done {
-                Ok((want, outcome)) => steward.take(&want, outcome),
-                Err(error) => tracing::error!(%error, "order panicked"),
+            Some(done) = steward.orders.join_next_with_id() => match done {
+                Ok((id, outcome)) => steward.take(id, outcome),
+                Err(error) => steward.take(error.id(), Outcome::Failed(error.into(), None)),
             },
             Some(ask) = asked.recv() => steward.ask_others(ask),
             Some(resolver) = changed.recv() => steward.doubt(&resolver),
@@ -77,7 +79,9 @@ struct Steward {
     resolvers: Vec<Tended>,
     /// Resolvers that cannot be used at all.
     refused: Vec<(ResolverConfig, Problem)>,
-    orders: JoinSet<(Want, Outcome)>,
+    orders: JoinSet<Outcome>,
+    /// What each of them is for.
+    ordered: HashMap<Id, Want>,
     others: mpsc::Sender<Ask>,
     changes: mpsc::Sender<Arc<str>>,
 }
@@ -184,19 +188,19 @@ impl Steward {
             for due in one.resolver.due(room) {
                 room -= 1;
                 let desk = one.resolver.desk.clone();
-                self.orders.spawn(async move {
-                    let want = due.want.clone();
-                    (want, desk.look_after(due).await)
-                });
+                let want = due.want.clone();
+                let order = self.orders.spawn(desk.look_after(due));
+                self.ordered.insert(order.id(), want);
             }
         }
     }
 
-    fn take(&mut self, want: &Want, outcome: Outcome) {
+    fn take(&mut self, order: Id, outcome: Outcome) {
+        let Some(want) = self.ordered.remove(&order) else { return };
         let resolver = self.resolvers.iter_mut();
         let mut resolver = resolver.filter(|one| one.resolver.desk.config.name == want.resolver);
         if let Some(one) = resolver.next() {
-            one.resolver.take(want, outcome);
+            one.resolver.take(&want, outcome);
         }
     }
 

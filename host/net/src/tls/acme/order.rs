@@ -48,6 +48,9 @@ pub(in crate::tls) enum OrderError {
     /// What the authority gave us is no certificate for the key.
     #[error("use what the authority gave")]
     Useless(#[source] crate::tls::error::PemPart),
+    /// A fault of ours.
+    #[error("the order broke off")]
+    Broken(#[from] tokio::task::JoinError),
     /// The secret of the external account cannot be used.
     #[error("secret of the external account: {0}")]
     Secret(String),
@@ -165,7 +168,9 @@ impl OrderError {
     pub(super) fn failure(&self) -> Failure {
         match self {
             Self::Refused { kind, .. } if kind == "rateLimited" => Failure::Limited,
-            Self::Refused { .. } | Self::NotOffered(..) | Self::Useless(_) => Failure::Refused,
+            Self::Refused { .. } | Self::NotOffered(..) | Self::Useless(_) | Self::Broken(_) => {
+                Failure::Refused
+            }
             Self::Unreachable(_)
             | Self::Client(_)
             | Self::Storage(_)
