@@ -21,3 +21,6 @@ mod middlewares;
 mod plugin_reload;
 mod tls;
 mod tracing;
+mod tls_acme;
+mod tls_files;
+mod tls_options;

@@ -7,7 +7,8 @@ use crate::support::{Config, Portolan};
 const ROUTER: &str = "[http.routers.r]\nrule = \"Host(`secure.local`)\"\nmiddlewares = [\"whoami\"]\n\
     [http.middlewares.whoami.whoami]\n";
 
-fn authority(config: &Config) -> Vec<CertificateDer<'static>> {
+/// The root of the local authority.
+pub(crate) fn authority(config: &Config) -> Vec<CertificateDer<'static>> {
     let file = config.path("data/ca/ca.pem");
     CertificateDer::pem_file_iter(file).unwrap().map(Result::unwrap).collect()
 }

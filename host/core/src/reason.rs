@@ -84,6 +84,8 @@ reasons! {
     TwoFramings "two-framings"
     /// The rest of the request did not come in time.
     BodyTimeout "body-timeout"
+    /// The host of the request takes other TLS options than its connection has.
+    Misdirected "misdirected"
 }
 
 /// How often each of them was the case.

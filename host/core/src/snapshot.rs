@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
+    declare::TlsSpec,
     item::{Instance, Node},
     middleware::Middleware,
     name::ObjectName,
@@ -67,8 +68,8 @@ pub struct RouterEntry {
     pub middlewares: Vec<String>,
     /// Its service, as `name@provider`.
     pub service: Option<String>,
-    /// Whether it answers on encrypted connections only.
-    pub tls: bool,
+    /// What it says about encryption; then it answers on encrypted connections only.
+    pub tls: Option<Arc<TlsSpec>>,
     /// The hosts its rule demands, lower case; DNS answers them with the edge addresses.
     pub hosts: Vec<String>,
     /// The router that works, unless it is disabled.

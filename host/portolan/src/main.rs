@@ -33,7 +33,9 @@ fn main() -> ExitCode {
     let loaded = match command {
         // Even what has errors: the rest of it is to be checked too.
         Command::Check => config::inspect(file.as_deref()),
-        Command::Run | Command::Plugins(_) | Command::Explain(_) => config::load(file.as_deref()),
+        Command::Run | Command::Plugins(_) | Command::Ca(_) | Command::Explain(_) => {
+            config::load(file.as_deref())
+        }
     };
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Run => app::run(loaded),
         Command::Check => check(loaded),
         Command::Plugins(plugins) => app::ask::plugins(&loaded, plugins.json),
+        Command::Ca(ca) => app::ca::run(&loaded.config, ca.command),
         Command::Explain(explain) => app::ask::explain(&loaded, &explain),
     };
     done.unwrap_or_else(|error| {

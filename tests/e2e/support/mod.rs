@@ -3,6 +3,8 @@
 mod backend;
 mod client;
 mod consul;
+mod pebble;
+mod program;
 mod portolan;
 mod resolver;
 
@@ -14,8 +16,9 @@ use std::{
 };
 
 pub(crate) use backend::Backend;
-pub(crate) use client::{Client, request_with};
-pub(crate) use consul::{Consul, Registration};
+pub(crate) use client::{Client, Own, request, request_with};
+pub(crate) use consul::{Consul, Registration, free_ports};
+pub(crate) use pebble::{Harbour, Pebble};
 pub(crate) use portolan::{Config, Portolan, run};
 pub(crate) use resolver::Resolver;
 

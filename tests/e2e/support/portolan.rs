@@ -77,6 +77,11 @@ impl Config {
         self.write(&format!("{PREAMBLE}\n{toml}"));
     }
 
+    /// Replaces the configuration by these lines.
+    pub(crate) fn replace(&self, toml: &str) {
+        self.write(toml);
+    }
+
     /// Replaces the configuration as an editor does: a new file under the old name.
     fn write(&self, toml: &str) {
         fs::write(self.path("config.toml.new"), toml).unwrap();

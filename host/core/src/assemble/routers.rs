@@ -162,7 +162,7 @@ impl Draft<'_, '_> {
                 entrypoints: entrypoints.clone(),
                 middlewares,
                 service: service.as_ref().and_then(|(_, service)| service.clone()),
-                tls: self.object.spec.tls,
+                tls: self.object.spec.tls.is_some(),
                 figures,
             })
         });
@@ -184,7 +184,7 @@ impl Draft<'_, '_> {
             entrypoints,
             middlewares: names,
             service: service.map(|(name, _)| name.to_string()),
-            tls: self.object.spec.tls,
+            tls: self.object.spec.tls.clone().map(Arc::new),
             hosts,
             live,
         }
@@ -193,10 +193,10 @@ impl Draft<'_, '_> {
     /// Those it names, else all; one with `tls` only those that are encrypted.
     fn entrypoints(&mut self) -> Vec<Arc<str>> {
         let (spec, all) = (&self.object.spec, self.surroundings.entrypoints);
-        let fits = |entrypoint: &&Entrypoint| entrypoint.tls || !spec.tls;
+        let fits = |entrypoint: &&Entrypoint| entrypoint.tls || spec.tls.is_none();
         if spec.entrypoints.is_empty() {
             let entrypoints = all.iter().filter(fits).map(|e| e.name.clone()).collect::<Vec<_>>();
-            if entrypoints.is_empty() && spec.tls {
+            if entrypoints.is_empty() && spec.tls.is_some() {
                 let message = "the router wants TLS, but no entrypoint has it".to_owned();
                 self.complain("tls", message, None, false);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    Declared, Flaw, MiddlewareSpec, RouterSpec, ServerSpec, ServiceSpec,
+    Declared, DomainSpec, Flaw, MiddlewareSpec, RouterSpec, ServerSpec, ServiceSpec, TlsSpec,
     reader::{Keys, Reader},
 };
 use crate::{backend::Scheme, middleware::OnFailure, name::fold};
@@ -18,7 +18,8 @@ const ROUTER: Keys = Keys {
     known: &["rule", "service", "middlewares", "entrypoints", "priority", "tls"],
     foreign: &["rule-syntax", "observability", "parent-refs"],
 };
-const TLS: Keys = Keys { known: &[], foreign: &["options", "cert-resolver", "domains"] };
+const TLS: Keys = Keys { known: &["options", "cert-resolver", "domains"], foreign: &[] };
+const DOMAIN: Keys = Keys { known: &["main", "sans"], foreign: &[] };
 const SERVICE: Keys = Keys {
     known: &["load-balancer"],
     foreign: &["weighted", "mirroring", "failover", "highest-random-weight", "middlewares"],
@@ -87,13 +88,40 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
     router
 }
 
-/// `true`, `false`, or a table of options.
-fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> bool {
-    if let Value::Object(_) = reader.value {
-        reader.fields(&TLS, flaws);
-        return true;
+/// `true`, `false`, or a table.
+fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsSpec> {
+    let mut tls = TlsSpec::default();
+    if !matches!(reader.value, Value::Object(_)) {
+        return reader.boolean(flaws).unwrap_or(false).then_some(tls);
     }
-    reader.boolean(flaws).unwrap_or(false)
+    let bare = |text: String| text.split('@').next().unwrap_or_default().trim().to_owned();
+    let named = |text: Option<String>| text.map(bare).filter(|name| !name.is_empty());
+    for (key, value) in reader.fields(&TLS, flaws) {
+        match key {
+            "options" => tls.options = named(value.text(flaws)),
+            "cert-resolver" => tls.resolver = named(value.text(flaws)),
+            _ => {
+                let domains = value.elements(flaws);
+                tls.domains = domains.iter().filter_map(|one| domain(one, flaws)).collect();
+            }
+        }
+    }
+    Some(tls)
+}
+
+fn domain(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<DomainSpec> {
+    let (mut main, mut sans) = (None, Vec::new());
+    for (key, value) in reader.fields(&DOMAIN, flaws) {
+        match key {
+            "main" => main = value.text(flaws).filter(|name| !name.trim().is_empty()),
+            _ => sans = value.list(flaws),
+        }
+    }
+    if main.is_none() {
+        reader.flaw(flaws, "the domain has no `main`".to_owned());
+    }
+    let lower = |name: String| name.trim().to_ascii_lowercase();
+    Some(DomainSpec { main: lower(main?), sans: sans.into_iter().map(lower).collect() })
 }
 
 fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec {

@@ -12,6 +12,8 @@ use ipnet::IpNet;
 use http::HeaderName;
 use portolan_core::{figure::Buckets, reason::ReasonFigures};
 
+use http::uri::Scheme;
+
 use crate::tls::TlsConfig;
 
 use super::{access::AccessLog, trace::Tracing};
@@ -28,6 +30,28 @@ pub struct EntrypointConfig {
     pub tls: Option<TlsConfig>,
     /// Whose word about the client is taken.
     pub trust: Trust,
+    /// Where it sends everybody; `None`: nowhere, it has routers.
+    pub redirect: Option<RedirectConfig>,
+}
+
+/// Where an entrypoint sends everybody: the same host and path elsewhere.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RedirectConfig {
+    /// To which port.
+    pub to: RedirectTarget,
+    /// `https`, as a rule.
+    pub scheme: Scheme,
+    /// Whether clients may remember it.
+    pub permanent: bool,
+}
+
+/// A port to be sent to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RedirectTarget {
+    /// That of an entrypoint.
+    Entrypoint(Arc<str>),
+    /// This one.
+    Port(u16),
 }
 
 /// Whose word about a client is taken: addresses of proxies that stand before us.

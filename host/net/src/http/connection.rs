@@ -23,9 +23,10 @@ use portolan_core::{
     exchange::{Peer, ResponseHead},
     figure::Encryption,
 };
-use rustls::ServerConfig;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::TlsStream;
+
+use crate::tls::TlsContext;
 
 use super::{
     body::{Body, Content},
@@ -71,7 +72,7 @@ pub(crate) async fn serve(door: Rc<Door>, seat: Seat, mut stream: TcpStream, add
     if let Some(from) = from(&door, &mut stream, address).await {
         match &door.tls {
             None => plain(&door, seat, stream, from).await,
-            Some(server) => encrypted(&door, seat, stream, from, server.clone()).await,
+            Some(tls) => encrypted(&door, seat, stream, from, tls.clone()).await,
         }
     }
     door.figures.open_connections.decrement();
@@ -131,11 +132,13 @@ async fn encrypted(
     seat: Seat,
     stream: TcpStream,
     from: Arrival,
-    server: Arc<ServerConfig>,
+    tls: Arc<TlsContext>,
 ) {
     let limit = door.edge.config.handshake_timeout;
-    let stream = match timeout(limit, TlsAcceptor::from(server).accept(stream)).await {
-        Ok(Ok(stream)) => stream,
+    let stream = match timeout(limit, tls.accept(stream)).await {
+        Ok(Ok(Some(stream))) => stream,
+        // A certificate authority has seen what it wanted to see.
+        Ok(Ok(None)) => return,
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
             tracing::debug!(client.address = %from.address, %error, "handshake failed");

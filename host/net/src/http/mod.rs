@@ -19,6 +19,7 @@ mod body;
 mod headers;
 mod page;
 mod rescue;
+mod redirect;
 mod edge;
 mod account;
 mod pipeline;
@@ -39,7 +40,7 @@ pub use self::{
     access::{
         AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Field, Fields, HeaderFields,
     },
-    config::{EntrypointConfig, HttpConfig, Ledger, Trust},
+    config::{EntrypointConfig, HttpConfig, Ledger, RedirectConfig, RedirectTarget, Trust},
     server::{BindError, Bound, EntrypointFigures, Server},
     trace::{FinishedSpan, SpanKind, TraceConfig, Tracing, Value},
 };

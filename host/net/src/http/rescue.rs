@@ -41,6 +41,9 @@ pub(crate) enum HttpError {
     /// We are no proxy of that kind.
     #[error("CONNECT is not served")]
     Connect,
+    /// Its host wants another handshake than the one it came over.
+    #[error("the host wants other TLS options than the handshake had")]
+    Misdirected,
     /// No rule is true for it.
     #[error("no router")]
     NoRouter,
@@ -129,6 +132,7 @@ impl HttpError {
             | Self::Target(_)
             | Self::NoHost
             | Self::Connect
+            | Self::Misdirected
             | Self::NoRouter => false,
             Self::NoService(_) | Self::Middleware { .. } => true,
             Self::Forward { source, .. } => match source {
@@ -162,6 +166,9 @@ impl HttpError {
             }
             Self::NoHost => (S::BAD_REQUEST, R::NoHost, "this request names no host"),
             Self::Connect => (S::NOT_IMPLEMENTED, R::Connect, "CONNECT is not served here"),
+            Self::Misdirected => {
+                (S::MISDIRECTED_REQUEST, R::Misdirected, "this host takes a connection of its own")
+            }
             Self::NoRouter => (S::NOT_FOUND, R::NoRouter, "no router takes this request"),
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")

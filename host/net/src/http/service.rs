@@ -5,11 +5,17 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Method, Request, StatusCode, Version, request::Parts};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header::CONTENT_TYPE,
+    request::Parts,
+};
 use portolan_core::{
     exchange::{Exchange, Reply, RequestHead, ResponseHead},
     router::Router,
 };
+
+use crate::tls::CHALLENGE_PATH;
 
 use super::{
     account::Account,
@@ -33,16 +39,19 @@ pub(crate) async fn answer(
     let mut account = Account::open(&client, &parts);
     let (taste, method) = (Taste::of(&parts.headers), parts.method.clone());
     let (head, body) = match admit(&client, parts, &mut account) {
-        Ok((exchange, hop)) => {
-            let table = serving.table(&client.door.name);
-            match table.and_then(|table| table.select(&exchange)) {
-                Some(router) => {
-                    account.router(router);
-                    through(&client, router, exchange, hop, content, &taste, &mut account).await
+        Ok((exchange, hop)) => match before_routing(&client, &exchange.request).await {
+            Some(answer) => answer,
+            None => {
+                let table = serving.table(&client.door.name);
+                match table.and_then(|table| table.select(&exchange)) {
+                    Some(router) => {
+                        account.router(router);
+                        through(&client, router, exchange, hop, content, &taste, &mut account).await
+                    }
+                    None => client.edge.rescue(&HttpError::NoRouter, &taste, &mut account),
                 }
-                None => client.edge.rescue(&HttpError::NoRouter, &taste, &mut account),
             }
-        }
+        },
         Err(error) => client.edge.rescue(&error, &taste, &mut account),
     };
     account.head(&head, &method);
@@ -103,8 +112,26 @@ fn admit(
     if request.authority().is_empty() && parts.version >= Version::HTTP_11 {
         return Err(HttpError::NoHost);
     }
+    if let Some(tls) = &client.door.tls
+        && tls.is_misdirected(client.peer.sni.as_deref(), request.host())
+    {
+        return Err(HttpError::Misdirected);
+    }
     let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
     Ok((Box::new(exchange), hop))
+}
+
+/// What the entrypoint itself answers: the challenges of certificate authorities, and a redirect.
+async fn before_routing(client: &Client, request: &RequestHead) -> Option<(ResponseHead, Body)> {
+    if request.path().starts_with(CHALLENGE_PATH)
+        && let Some(answer) = client.door.keyring.challenges().of_path(request.path()).await
+    {
+        let mut headers = HeaderMap::with_capacity(1);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        let head = ResponseHead { status: StatusCode::OK, headers, local: true };
+        return Some((head, Body::full(Bytes::copy_from_slice(answer.as_bytes()))));
+    }
+    client.door.redirect.as_ref().map(|redirect| redirect.answer(request))
 }
 
 /// Through the middlewares of a router to its service, and back.

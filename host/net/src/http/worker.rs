@@ -7,7 +7,6 @@ use std::{net::TcpListener as StdListener, rc::Rc, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use portolan_core::live::Live;
-use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -15,12 +14,16 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::worker::WorkerContext;
+use crate::{
+    tls::{Keyring, TlsContext},
+    worker::WorkerContext,
+};
 
 use super::{
     config::{HttpConfig, Trust},
     edge::Edge,
     entrypoint::{Door, accept},
+    redirect::Redirect,
     roster::Roster,
     server::EntrypointFigures,
 };
@@ -41,8 +44,10 @@ pub(crate) struct OpenDoor {
     pub(crate) name: Arc<str>,
     pub(crate) listener: Option<StdListener>,
     pub(crate) figures: Arc<EntrypointFigures>,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) trust: Arc<ArcSwap<Trust>>,
+    pub(crate) tls: Option<Arc<TlsContext>>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) redirect: Option<Arc<Redirect>>,
 }
 
 /// An entrypoint that is open, or closing.
@@ -124,7 +129,7 @@ impl HttpWorker {
     }
 
     fn open(&mut self, door: OpenDoor) {
-        let OpenDoor { id, name, listener, figures, tls, trust } = door;
+        let OpenDoor { id, name, listener, figures, tls, trust, keyring, redirect } = door;
         let Some(listener) = listener else { return };
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -144,6 +149,8 @@ impl HttpWorker {
             shard,
             tls,
             trust,
+            keyring,
+            redirect,
         });
         let (close, closing) = oneshot::channel();
         let figures = self.context.figures.clone();

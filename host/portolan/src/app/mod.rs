@@ -2,10 +2,10 @@
 //!
 //! Reading order: [`run`] puts a process together and sees it through; `listeners` and `names` are
 //! what it listens with; `observe` is what is kept of requests; `insight` is what the data plane tells
-//! the admin API; `offline` is what the
-//! command line does without a running process.
+//! the admin API; `offline` and `ca` are what the command line does without a running process.
 
 pub(crate) mod ask;
+pub(crate) mod ca;
 mod embedded;
 mod insight;
 mod listeners;
@@ -25,6 +25,7 @@ use portolan_core::{
 use portolan_net::{
     dns::DnsFigures,
     http::{HttpConfig, Ledger, Server},
+    tls,
 };
 use portolan_wasm::{Host, HostConfig};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -88,6 +89,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     }
     greet(&config, &bound, &reader);
     tokio::spawn(announce(watched, events.clone()));
+    tokio::spawn(tend_certificates(server.clone(), events.clone()));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
     while signals.next().await == Wish::Reload {
@@ -186,6 +188,21 @@ fn watch_config(loaded: &Loaded) -> Option<mpsc::Receiver<()>> {
 async fn announce(watched: Option<mpsc::Receiver<()>>, events: mpsc::Sender<Event>) {
     let Some(mut watched) = watched else { return };
     while watched.recv().await.is_some() && events.send(Event::Config).await.is_ok() {}
+}
+
+/// Looks after certificates, and passes on what is wrong with them.
+async fn tend_certificates(server: Arc<Server>, events: mpsc::Sender<Event>) {
+    let mut known: Vec<Problem> = Vec::new();
+    let tell = |problems: Vec<Problem>| {
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+            tracing::warn!(origin = %problem.origin, "{}", problem.message);
+        }
+        known.clone_from(&problems);
+        let events = events.clone();
+        // The loop may have ended before us.
+        async move { drop(events.send(Event::Certificates(problems)).await) }
+    };
+    tls::tend(server.keyring().clone(), tell).await;
 }
 
 fn told(problems: &[Problem]) -> String {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use portolan_core::problem::Problem;
+use portolan_core::{live::live, problem::Problem, snapshot::Snapshot};
+use portolan_net::tls::Keyring;
 use serde_json::Value;
 
 use super::{control_runtime, embedded::PLUGINS, host};
@@ -24,6 +25,14 @@ pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
         report.add(Place::Pointer(&pointer), problem);
     }
     for problem in preview.board.problems {
+        report.add(Place::Elsewhere, problem);
+    }
+    let config = &loaded.config;
+    let encrypted = config.entrypoints.iter();
+    let encrypted = encrypted.filter_map(|it| Some((it.name.as_str().into(), it.tls.clone()?)));
+    let (mut publisher, live) = live(Snapshot::default());
+    publisher.publish(preview.snapshot.clone());
+    for problem in Keyring::preview(config.tls.clone(), encrypted.collect(), live)? {
         report.add(Place::Elsewhere, problem);
     }
     add_zone_problems(report, &preview.snapshot.problems);

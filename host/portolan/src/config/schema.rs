@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use portolan_net::tls::{
+    Suite, TlsVersion,
+    acme::{Challenge, KeyType, LETS_ENCRYPT},
+};
 use serde_json::Value as Json;
 use toml::Spanned;
 
@@ -17,6 +21,7 @@ use super::{
     observe::{AccessLog, Metrics, Tracing},
     quantity::ByteSize,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
+    tls::{ClientAuthMode, RedirectScheme, StorageKind},
     value::{HttpTable, Network, Ttl, Upstream, Word, read_word},
 };
 use crate::telemetry::Format;
@@ -30,6 +35,8 @@ table! {
         threads: Option<NonZeroUsize> = None,
         /// None by default: no socket is opened that nobody asked for.
         entrypoints: Named<Entrypoint> = Named(Vec::new()),
+        tls: CommonTls = CommonTls::default(),
+        acme: Named<Acme> = Named(Vec::new()),
         /// On by default, on loopback: `portolan explain` and the dashboard need it.
         admin: Switch<Admin> = Switch(Some(Admin::default())),
         /// Off by default.
@@ -56,6 +63,8 @@ table! {
         tls: Switch<Tls> = Switch(None),
         forwarded_headers: Proxies = Proxies::default(),
         proxy_protocol: Proxies = Proxies::default(),
+        /// Default: requests meet routers.
+        redirect: Option<Redirect> = None,
     }
 }
 
@@ -68,9 +77,75 @@ table! {
 }
 
 table! {
-    /// `tls = { … }`
+    /// `tls = { … }` of an entrypoint.
     pub(super) struct Tls {
         certificates: Vec<Certificate> = Vec::new(),
+        /// Default: `default`.
+        options: Option<Spanned<String>> = None,
+        /// Default: the local authority.
+        resolver: Option<Spanned<String>> = None,
+    }
+}
+
+table! {
+    /// `redirect = { … }` of an entrypoint.
+    pub(super) struct Redirect {
+        to: Spanned<String>,
+        scheme: RedirectScheme = RedirectScheme::Https,
+        permanent: bool = true,
+    }
+}
+
+table! {
+    /// `[tls]`: what holds for all entrypoints.
+    pub(super) struct CommonTls {
+        certificates: Vec<Certificate> = Vec::new(),
+        options: Named<Options> = Named(Vec::new()),
+    }
+}
+
+table! {
+    /// `[tls.options.<name>]`
+    pub(super) struct Options {
+        min_version: Spanned<TlsVersion> = unplaced(TlsVersion::V12),
+        max_version: Spanned<TlsVersion> = unplaced(TlsVersion::V13),
+        /// Default: all that are good.
+        cipher_suites: Vec<Suite> = Vec::new(),
+        alpn_protocols: Spanned<Vec<Spanned<String>>> =
+            unplaced(vec![unplaced("h2".to_owned()), unplaced("http/1.1".to_owned())]),
+        /// Default: clients are not asked.
+        client_auth: Option<ClientAuth> = None,
+        sni_strict: bool = false,
+    }
+}
+
+table! {
+    /// `client-auth = { … }`
+    pub(super) struct ClientAuth {
+        ca_files: Spanned<Vec<Spanned<PathBuf>>>,
+        mode: ClientAuthMode = ClientAuthMode::RequireAndVerify,
+    }
+}
+
+table! {
+    /// `[acme.<resolver>]`
+    pub(super) struct Acme {
+        email: Option<Spanned<String>> = None,
+        directory: Spanned<String> = unplaced(LETS_ENCRYPT.to_owned()),
+        challenge: Challenge = Challenge::Http01,
+        /// Default: those that the system trusts.
+        root_certificates: Option<Spanned<PathBuf>> = None,
+        key_type: KeyType = KeyType::Ec256,
+        eab: Option<ExternalAccount> = None,
+        storage: Spanned<StorageKind> = unplaced(StorageKind::File),
+    }
+}
+
+table! {
+    /// `eab = { … }`
+    pub(super) struct ExternalAccount {
+        key_id: String,
+        hmac_file: Spanned<PathBuf>,
     }
 }
 

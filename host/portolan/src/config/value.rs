@@ -49,7 +49,7 @@ pub(super) trait Word: Copy + 'static {
 }
 
 /// Reads a string with `parse`; a finding with `expected` and `hint` if it is not one.
-fn read_text<T>(
+pub(super) fn read_text<T>(
     node: &Node<'_>,
     reading: &mut Reading<'_>,
     expected: &str,

@@ -43,6 +43,9 @@ pub(crate) trait Listeners: Send {
     /// Binds what is new, lets go of what is gone, keeps the rest. What cannot be bound is a
     /// problem and costs itself.
     fn apply<'a>(&'a mut self, config: &'a Config) -> Applied<'a>;
+
+    /// A new snapshot is served.
+    fn published(&self);
 }
 
 /// What is bound, and what is wrong.
@@ -86,6 +89,7 @@ pub(crate) struct Controller {
     listeners: Box<dyn Listeners>,
     bound: Vec<EntrypointReport>,
     listener_problems: Vec<Problem>,
+    certificate_problems: Vec<Problem>,
     board: SharedBoard,
     telemetry: Telemetry,
     sender: mpsc::Sender<Event>,
@@ -125,6 +129,7 @@ impl Controller {
             listeners,
             bound: Vec::new(),
             listener_problems: Vec::new(),
+            certificate_problems: Vec::new(),
             board,
             telemetry,
             sender: sender.clone(),
@@ -175,6 +180,10 @@ impl Controller {
                     self.sources.take(&name, runner, report)
                 }
                 Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
+                Event::Certificates(problems) => {
+                    self.certificate_problems = problems;
+                    false
+                }
                 Event::Config => self.read_config().await,
                 Event::Reload => {
                     self.sources.resync();
@@ -208,6 +217,7 @@ impl Controller {
         tracing::debug!(generation = snapshot.generation, "published");
         self.publisher.publish(snapshot);
         self.published = SystemTime::now();
+        self.listeners.published();
     }
 
     /// Reads `config.toml` again. One that is wrong, in itself or in what it says of routers and
@@ -292,6 +302,7 @@ impl Controller {
     fn tell(&self) {
         let mut problems = self.config_problems.clone();
         problems.extend(self.listener_problems.iter().cloned());
+        problems.extend(self.certificate_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(self.sources.problems());
         self.board.store(Arc::new(Board {

@@ -81,6 +81,7 @@ pub(super) fn entrypoint(name: &str, tls: Option<TlsConfig>) -> EntrypointConfig
         address: ([127, 0, 0, 1], 0).into(),
         tls,
         trust: Trust::default(),
+        redirect: None,
     }
 }
 
@@ -99,7 +100,7 @@ pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
         entrypoints: router.entrypoints.clone(),
         middlewares: Vec::new(),
         service: None,
-        tls: false,
+        tls: None,
         hosts: router.rule.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
         live: Some(router.clone()),
     });
