@@ -71,7 +71,7 @@ fn ties_are_always_broken_the_same_way() {
         with("low", "config", "Host(`a`) && Path(`/longer`)", -1),
     ];
     let names = |table: &RouteTable| -> Vec<String> {
-        table.routers().iter().map(|router| router.name.to_string()).collect()
+        table.routers().map(|router| router.name.to_string()).collect()
     };
     let mut given = routers.to_vec();
     let order = names(&RouteTable::build(given.clone()));
@@ -151,7 +151,7 @@ fn the_index_answers_what_a_scan_would_answer() {
         let table = RouteTable::build(routers);
         for _ in 0..60 {
             let exchange = dice.request();
-            let scan = table.routers().iter().find(|router| router.predicate.matches(&exchange));
+            let scan = table.routers().find(|router| router.predicate.matches(&exchange));
             let found = table.select(&exchange);
             let name = |router: Option<&Arc<Router>>| {
                 router.map(|router| format!("{} {}", router.name, router.rule))

@@ -1,0 +1,422 @@
+//! The stages of one turn: from what is different in the sources to the next snapshot.
+
+use std::{mem, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{
+    Inputs,
+    bind::Bindings,
+    complaints::{Complaints, Plaintiff},
+    merge::{Objects, Touched},
+    resolve::{Directory, End, Link, Provider},
+    routers::{self, Directories, Links, Rules, Surroundings},
+    services,
+};
+use crate::{
+    catalog::Source,
+    matcher::MatcherSet,
+    name::ObjectName,
+    problem::Problem,
+    route::{Precedence, RouteTable},
+    router::Router,
+    snapshot::{Entries, Entry, HasEntry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
+};
+
+/// Everything as it stands, stage by stage.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    sources: Vec<Arc<Source>>,
+    objects: Objects,
+    directories: Directories,
+    middlewares: Entries<MiddlewareEntry>,
+    services: Entries<ServiceEntry>,
+    routers: Entries<RouterEntry>,
+    links: HashMap<ObjectName, Links>,
+    tables: Vec<(Arc<str>, RouteTable)>,
+    complaints: Complaints,
+}
+
+impl Board {
+    /// Nothing but a frame.
+    pub(super) fn new(inputs: &Inputs) -> Self {
+        let sources = inputs.sources.iter();
+        let empty = |source: &Arc<Source>| {
+            Arc::new(Source::new(source.provider.clone(), source.plugin.clone()))
+        };
+        let tables = inputs.entrypoints.iter();
+        Self {
+            sources: sources.map(empty).collect(),
+            tables: tables.map(|it| (it.name.clone(), RouteTable::default())).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// One turn.
+pub(super) struct Turn<'a> {
+    pub(super) inputs: &'a Inputs,
+    pub(super) providers: &'a [Provider],
+    /// Has what is to keep its identity.
+    pub(super) previous: &'a Snapshot,
+    pub(super) board: &'a mut Board,
+    pub(super) bindings: &'a mut Bindings,
+    pub(super) rules: &'a mut Rules,
+    /// Gathers the matchers of all plugins, if a rule is to be compiled.
+    pub(super) matchers: &'a mut dyn FnMut() -> (MatcherSet, Vec<Problem>),
+    pub(super) set: Option<MatcherSet>,
+}
+
+/// A router that is different now.
+struct Moved {
+    name: ObjectName,
+    before: Option<Arc<Router>>,
+    after: Option<Arc<Router>>,
+}
+
+/// Who uses what, as far as it is different now.
+type Uses = HashMap<ObjectName, Vec<(ObjectName, Option<()>)>>;
+
+impl Turn<'_> {
+    /// Two plugins may have matchers of one name.
+    pub(super) fn complain_of_matchers(&mut self) {
+        let (set, duplicates) = (self.matchers)();
+        self.set = Some(set);
+        self.board.complaints.set(Plaintiff::Matchers, duplicates);
+    }
+
+    /// Takes in the inputs, and makes the next snapshot.
+    pub(super) fn take(mut self, generation: u64) -> Snapshot {
+        let mut touched = self.take_sources();
+        let mut dirty = mem::take(&mut touched.routers);
+        self.make_middlewares(touched.middlewares, &mut dirty);
+        self.make_services(touched.services, &mut dirty);
+        let moved = self.make_routers(dirty);
+        self.move_in_tables(&moved);
+        let zones = self.name_all(generation);
+        let board = self.board;
+        Snapshot {
+            generation,
+            tables: board.tables.clone(),
+            zones,
+            routers: board.routers.clone(),
+            services: board.services.clone(),
+            middlewares: board.middlewares.clone(),
+            sources: board.sources.clone(),
+            problems: board.complaints.all(),
+        }
+    }
+
+    fn take_sources(&mut self) -> Touched {
+        let Board { sources, objects, complaints, .. } = &mut *self.board;
+        let mut touched = Touched::default();
+        for (place, (before, after)) in (0..).zip(sources.iter_mut().zip(&self.inputs.sources)) {
+            if !Arc::ptr_eq(before, after) {
+                objects.take(place, before, after, &mut touched, complaints);
+                *before = after.clone();
+            }
+        }
+        touched
+    }
+
+    fn make_middlewares(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
+        let board = &mut *self.board;
+        let mut changes = Vec::new();
+        for name in names {
+            let (object, problems) = board.objects.middleware(&name);
+            board.complaints.set(Plaintiff::DeclaredMiddleware(name.clone()), problems);
+            let made =
+                object.map(|object| self.bindings.bind(&name, &object, &self.inputs.middlewares));
+            let (entry, problems) = made.unzip();
+            let problems = problems.unwrap_or_default();
+            board.complaints.set(Plaintiff::Middleware(name.clone()), problems);
+            if entry.is_none() {
+                self.bindings.forget(&name);
+            }
+            changes.push((name, entry));
+        }
+        let directory = &mut board.directories.middlewares;
+        replace(&mut board.middlewares, changes, directory, self.providers, dirty);
+    }
+
+    fn make_services(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
+        let board = &mut *self.board;
+        let mut changes = Vec::new();
+        for name in names {
+            let (object, problems) = board.objects.service(&name, &board.sources);
+            board.complaints.set(Plaintiff::DeclaredService(name.clone()), problems);
+            let before = self.previous.services.get(&name).and_then(|entry| entry.live.as_ref());
+            let entry = object.map(|object| services::make(&name, &object, before));
+            changes.push((name, entry));
+        }
+        let directory = &mut board.directories.services;
+        replace(&mut board.services, changes, directory, self.providers, dirty);
+    }
+
+    fn make_routers(&mut self, names: HashSet<ObjectName>) -> Vec<Moved> {
+        let (mut changes, mut moved) = (Vec::new(), Vec::new());
+        let (mut of_services, mut of_middlewares) = (Uses::default(), Uses::default());
+        for name in names {
+            let made = self.make_router(&name);
+            let board = &mut *self.board;
+            let after = made.as_ref().map(|(_, links)| links.clone()).unwrap_or_default();
+            let before = match after == Links::default() {
+                true => board.links.remove(&name),
+                false => board.links.insert(name.clone(), after.clone()),
+            };
+            let before = before.unwrap_or_default();
+            if before != after {
+                let Directories { services, middlewares } = &mut board.directories;
+                services.relink(&name, &before.service, &after.service);
+                middlewares.relink(&name, &before.middlewares, &after.middlewares);
+                note_uses(&mut of_services, &name, &before.service, &after.service);
+                note_uses(&mut of_middlewares, &name, &before.middlewares, &after.middlewares);
+            }
+            let known = board.routers.get(&name);
+            let entry = made.map(|(entry, _)| entry);
+            if known.is_none() && entry.is_none()
+                || known.zip(entry.as_ref()).is_some_and(|(one, two)| one.is_like(two))
+            {
+                continue;
+            }
+            moved.push(Moved {
+                before: known.and_then(|entry| entry.live.clone()),
+                after: entry.as_ref().and_then(|entry| entry.live.clone()),
+                name: name.clone(),
+            });
+            changes.push((name, entry));
+        }
+        let board = &mut *self.board;
+        board.routers.update(changes);
+        tell_users(&mut board.services, of_services);
+        tell_users(&mut board.middlewares, of_middlewares);
+        moved
+    }
+
+    /// The router of this name, if there is one.
+    fn make_router(&mut self, name: &ObjectName) -> Option<(RouterEntry, Links)> {
+        let board = &mut *self.board;
+        let (object, problems) = board.objects.router(name);
+        board.complaints.set(Plaintiff::DeclaredRouter(name.clone()), problems);
+        let known = board.routers.get(name).map(|entry| entry.rule.clone());
+        let made = object.map(|object| {
+            let text = object.spec.rule.as_deref().unwrap_or_default();
+            let rule = known.clone().filter(|known| **known == *text);
+            let rule = rule.unwrap_or_else(|| text.into());
+            let (set, matchers) = (&mut self.set, &mut self.matchers);
+            let meaning = self.rules.use_one(&rule, || set.get_or_insert_with(|| (matchers)().0));
+            let surroundings = Surroundings {
+                entrypoints: &self.inputs.entrypoints,
+                providers: self.providers,
+                rule_priority: self.inputs.rule_priority,
+                services: &board.services,
+                middlewares: &board.middlewares,
+            };
+            let before = self.previous.routers.get(name).and_then(|entry| entry.live.as_ref());
+            let directories = &mut board.directories;
+            routers::make(name, &object, (rule, meaning), &surroundings, directories, before)
+        });
+        if let Some(rule) = known {
+            self.rules.drop_one(&rule);
+        }
+        let (entry, links, problems) = match made {
+            Some(made) => (Some((made.entry, made.links.clone())), made.links, made.problems),
+            None => (None, Links::default(), Vec::new()),
+        };
+        drop(links);
+        board.complaints.set(Plaintiff::Router(name.clone()), problems);
+        entry
+    }
+
+    fn move_in_tables(&mut self, moved: &[Moved]) {
+        let providers: Vec<_> = self.providers.iter().map(|(name, _)| name.clone()).collect();
+        let placed = |router: &Arc<Router>| Arc::new(Precedence::of(router, &providers));
+        let mut changes = vec![Vec::new(); self.board.tables.len()];
+        for Moved { before, after, .. } in moved {
+            let before = before.as_ref().map(|router| (placed(router), router));
+            let after = after.as_ref().map(|router| (placed(router), router));
+            for ((entrypoint, _), changes) in self.board.tables.iter().zip(&mut changes) {
+                let is_here = |it: &&(_, &Arc<Router>)| it.1.entrypoints.contains(entrypoint);
+                let (before, after) =
+                    (before.as_ref().filter(is_here), after.as_ref().filter(is_here));
+                if let Some((place, _)) = before
+                    && after.is_none_or(|(new, _)| new != place)
+                {
+                    changes.push((place.clone(), None));
+                }
+                if let Some((place, router)) = after {
+                    changes.push((place.clone(), Some((*router).clone())));
+                }
+            }
+        }
+        for ((_, table), changes) in self.board.tables.iter_mut().zip(changes) {
+            table.update(changes);
+        }
+    }
+
+    fn name_all(&mut self, generation: u64) -> crate::zone::Zones {
+        let inputs = self.inputs;
+        let nodes: Vec<_> = inputs.sources.iter().flat_map(|s| s.nodes.values().cloned()).collect();
+        let instances: Vec<_> = inputs
+            .sources
+            .iter()
+            .flat_map(|source| source.instances.values().map(|it| it.instance.clone()))
+            .collect();
+        let live = self.board.routers.iter().filter(|entry| entry.live.is_some());
+        let is_served = inputs.dns != crate::zone::DnsConfig::default();
+        let hosts: std::collections::BTreeSet<_> =
+            live.filter(|_| is_served).flat_map(|entry| entry.hosts.iter().cloned()).collect();
+        let (zones, wrong) = crate::zone::Zones::build(&crate::zone::ZoneInputs {
+            config: &inputs.dns,
+            nodes: &nodes,
+            instances: &instances,
+            router_hosts: &hosts.into_iter().collect::<Vec<_>>(),
+            synced: inputs.sources.iter().all(|source| source.synced),
+            // Serials compare modulo 2^32 (RFC 1982), so the generation may be cut.
+            serial: generation as u32,
+        });
+        self.board.complaints.set(Plaintiff::Zone, wrong);
+        zones
+    }
+}
+
+/// Puts in what was made anew. Routers that have to do with what is now different are dirty.
+fn replace<T: HasEntry + Likeness>(
+    entries: &mut Entries<T>,
+    made: Vec<(ObjectName, Option<T>)>,
+    directory: &mut Directory,
+    providers: &[Provider],
+    dirty: &mut HashSet<ObjectName>,
+) {
+    let mut changes = Vec::with_capacity(made.len());
+    for (name, entry) in made {
+        let known = entries.get(&name);
+        match (known, &entry) {
+            (None, None) => continue,
+            (None, Some(_)) => dirty.extend(directory.add(&name, providers)),
+            (Some(_), None) => dirty.extend(directory.remove(&name, providers)),
+            (Some(one), Some(two)) if one.is_like(two) => continue,
+            (Some(one), Some(two)) => {
+                if !one.does_the_same(two) {
+                    dirty.extend(one.entry().used_by.keys().cloned());
+                }
+            }
+        }
+        let used_by = known.map(|known| known.entry().used_by.clone());
+        let entry = entry.map(|mut entry| {
+            entry.entry_mut().used_by = used_by.unwrap_or_default();
+            entry
+        });
+        changes.push((name, entry));
+    }
+    entries.update(changes);
+}
+
+fn note_uses(uses: &mut Uses, user: &ObjectName, before: &[Link], after: &[Link]) {
+    for (links, used) in [(before, None), (after, Some(()))] {
+        for link in links {
+            if let End::There(name) = &link.end {
+                uses.entry(name.clone()).or_default().push((user.clone(), used));
+            }
+        }
+    }
+}
+
+/// Tells services or middlewares which routers use them.
+fn tell_users<T: HasEntry + Likeness>(entries: &mut Entries<T>, uses: Uses) {
+    let mut changes = Vec::with_capacity(uses.len());
+    for (name, users) in uses {
+        let Some(mut entry) = entries.get(&name).map(Likeness::copy) else { continue };
+        entry.entry_mut().used_by.update(users);
+        changes.push((name, Some(entry)));
+    }
+    entries.update(changes);
+}
+
+/// Whether what was made anew is as it was.
+trait Likeness {
+    /// Whether the two say and do the same, whoever uses them.
+    fn is_like(&self, other: &Self) -> bool;
+    /// Whether it makes no difference to a router which of the two it uses.
+    fn does_the_same(&self, other: &Self) -> bool;
+    /// The same, to be changed.
+    fn copy(&self) -> Self;
+    fn entry_mut(&mut self) -> &mut Entry;
+}
+
+fn is_same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn says_the_same(one: &Entry, other: &Entry) -> bool {
+    one.origin == other.origin && one.status == other.status && one.errors == other.errors
+}
+
+impl Likeness for ServiceEntry {
+    fn is_like(&self, other: &Self) -> bool {
+        self.does_the_same(other) && says_the_same(&self.entry, &other.entry)
+    }
+
+    fn does_the_same(&self, other: &Self) -> bool {
+        is_same(&self.live, &other.live)
+    }
+
+    fn copy(&self) -> Self {
+        self.clone()
+    }
+
+    fn entry_mut(&mut self) -> &mut Entry {
+        &mut self.entry
+    }
+}
+
+impl Likeness for MiddlewareEntry {
+    fn is_like(&self, other: &Self) -> bool {
+        self.does_the_same(other)
+            && says_the_same(&self.entry, &other.entry)
+            && self.plugin == other.plugin
+            && self.config == other.config
+    }
+
+    fn does_the_same(&self, other: &Self) -> bool {
+        is_same(&self.live, &other.live)
+    }
+
+    fn copy(&self) -> Self {
+        self.clone()
+    }
+
+    fn entry_mut(&mut self) -> &mut Entry {
+        &mut self.entry
+    }
+}
+
+impl Likeness for RouterEntry {
+    fn is_like(&self, other: &Self) -> bool {
+        self.does_the_same(other)
+            && says_the_same(&self.entry, &other.entry)
+            && self.rule == other.rule
+            && self.priority == other.priority
+            && self.entrypoints == other.entrypoints
+            && self.middlewares == other.middlewares
+            && self.service == other.service
+            && self.tls == other.tls
+            && self.hosts == other.hosts
+    }
+
+    fn does_the_same(&self, other: &Self) -> bool {
+        is_same(&self.live, &other.live)
+    }
+
+    fn copy(&self) -> Self {
+        self.clone()
+    }
+
+    fn entry_mut(&mut self) -> &mut Entry {
+        &mut self.entry
+    }
+}
