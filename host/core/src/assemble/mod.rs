@@ -17,6 +17,8 @@ mod routers;
 mod services;
 mod stages;
 #[cfg(test)]
+mod change_tests;
+#[cfg(test)]
 mod tests;
 
 pub use resolve::CONFIG;
@@ -57,7 +59,7 @@ pub struct Inputs {
 /// Makes snapshots, one after the other.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    frame: Frame,
+    frame: Option<Frame>,
     board: Board,
     bindings: Bindings,
     rules: Rules,
@@ -98,17 +100,18 @@ impl Assembler {
     /// The next snapshot. What stays is carried over from the one before.
     pub fn assemble(&mut self, inputs: &Inputs) -> Arc<Snapshot> {
         let frame = Frame::of(inputs);
-        let is_new = self.generation == 0 || frame != self.frame;
+        let is_new = self.frame.as_ref() != Some(&frame);
         if is_new {
-            self.rules.begin_anew(frame.matchers == self.frame.matchers);
+            let matchers = self.frame.as_ref().map(|frame| &frame.matchers);
+            self.rules.begin_anew(matchers == Some(&frame.matchers));
             self.board = Board::new(inputs);
-            self.frame = frame;
         }
+        let frame = self.frame.insert(frame);
         self.generation += 1;
         let cache = &self.matcher_cache;
         let mut turn = Turn {
             inputs,
-            providers: &self.frame.providers,
+            providers: &frame.providers,
             previous: &self.previous,
             board: &mut self.board,
             bindings: &mut self.bindings,

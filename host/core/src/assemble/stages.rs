@@ -18,9 +18,11 @@ use crate::{
     matcher::MatcherSet,
     name::ObjectName,
     problem::Problem,
+    roll::Difference,
     route::{Precedence, RouteTable},
     router::Router,
     snapshot::{Entries, Entry, HasEntry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
+    zone::{DnsConfig, Registry, Zones},
 };
 
 /// Everything as it stands, stage by stage.
@@ -34,6 +36,9 @@ pub(super) struct Board {
     routers: Entries<RouterEntry>,
     links: HashMap<ObjectName, Links>,
     tables: Vec<(Arc<str>, RouteTable)>,
+    /// What names were made for.
+    dns: Option<DnsConfig>,
+    registry: Registry,
     complaints: Complaints,
 }
 
@@ -70,6 +75,8 @@ pub(super) struct Turn<'a> {
 /// A router that is different now.
 struct Moved {
     name: ObjectName,
+    /// The hosts that lead to it, before and after.
+    hosts: [Vec<String>; 2],
     before: Option<Arc<Router>>,
     after: Option<Arc<Router>>,
 }
@@ -87,13 +94,14 @@ impl Turn<'_> {
 
     /// Takes in the inputs, and makes the next snapshot.
     pub(super) fn take(mut self, generation: u64) -> Snapshot {
+        let before = self.board.sources.clone();
         let mut touched = self.take_sources();
         let mut dirty = mem::take(&mut touched.routers);
         self.make_middlewares(touched.middlewares, &mut dirty);
         self.make_services(touched.services, &mut dirty);
         let moved = self.make_routers(dirty);
         self.move_in_tables(&moved);
-        let zones = self.name_all(generation);
+        let zones = self.name_all(&before, &moved, generation);
         let board = self.board;
         Snapshot {
             generation,
@@ -179,7 +187,12 @@ impl Turn<'_> {
             {
                 continue;
             }
+            let hosts = |entry: Option<&RouterEntry>| {
+                let live = entry.filter(|entry| entry.live.is_some());
+                live.map(|entry| entry.hosts.clone()).unwrap_or_default()
+            };
             moved.push(Moved {
+                hosts: [hosts(known), hosts(entry.as_ref())],
                 before: known.and_then(|entry| entry.live.clone()),
                 after: entry.as_ref().and_then(|entry| entry.live.clone()),
                 name: name.clone(),
@@ -254,29 +267,56 @@ impl Turn<'_> {
         }
     }
 
-    fn name_all(&mut self, generation: u64) -> crate::zone::Zones {
-        let inputs = self.inputs;
-        let nodes: Vec<_> = inputs.sources.iter().flat_map(|s| s.nodes.values().cloned()).collect();
-        let instances: Vec<_> = inputs
-            .sources
-            .iter()
-            .flat_map(|source| source.instances.values().map(|it| it.instance.clone()))
-            .collect();
-        let live = self.board.routers.iter().filter(|entry| entry.live.is_some());
-        let is_served = inputs.dns != crate::zone::DnsConfig::default();
-        let hosts: std::collections::BTreeSet<_> =
-            live.filter(|_| is_served).flat_map(|entry| entry.hosts.iter().cloned()).collect();
-        let (zones, wrong) = crate::zone::Zones::build(&crate::zone::ZoneInputs {
-            config: &inputs.dns,
-            nodes: &nodes,
-            instances: &instances,
-            router_hosts: &hosts.into_iter().collect::<Vec<_>>(),
-            synced: inputs.sources.iter().all(|source| source.synced),
-            // Serials compare modulo 2^32 (RFC 1982), so the generation may be cut.
-            serial: generation as u32,
-        });
-        self.board.complaints.set(Plaintiff::Zone, wrong);
+    /// Without DNS nobody asks for the hosts of routers, and it is no problem that they lead nowhere.
+    fn name_all(&mut self, before: &[Arc<Source>], moved: &[Moved], generation: u64) -> Zones {
+        let dns = &self.inputs.dns;
+        let is_served = *dns != DnsConfig::default();
+        let nothing = Board::new(self.inputs).sources;
+        let board = &mut *self.board;
+        let is_new = board.dns.as_ref() != Some(dns);
+        if is_new {
+            board.dns = Some(dns.clone());
+            board.registry = Registry::new(dns);
+        }
+        let registry = &mut board.registry;
+        tell_sources(registry, if is_new { &nothing } else { before }, &board.sources);
+        if is_new {
+            let live = board.routers.iter().filter(|entry| is_served && entry.live.is_some());
+            live.flat_map(|entry| &entry.hosts).for_each(|host| registry.host(host, true));
+        } else {
+            for Moved { hosts: [before, after], .. } in moved.iter().filter(|_| is_served) {
+                if before != after {
+                    after.iter().for_each(|host| registry.host(host, true));
+                    before.iter().for_each(|host| registry.host(host, false));
+                }
+            }
+        }
+        let synced = board.sources.iter().all(|source| source.synced);
+        // Serials compare modulo 2^32 (RFC 1982), so the generation may be cut.
+        let zones = board.registry.zones(synced, generation as u32);
+        board.complaints.set(Plaintiff::Zone, board.registry.problems());
         zones
+    }
+}
+
+/// Tells the registry of names what is different in the sources.
+fn tell_sources(registry: &mut Registry, before: &[Arc<Source>], after: &[Arc<Source>]) {
+    for (order, (before, after)) in (0..).zip(before.iter().zip(after)) {
+        if Arc::ptr_eq(before, after) {
+            continue;
+        }
+        for Difference { before: was, after: is } in before.nodes.differences(&after.nodes) {
+            if let Some((id, _)) = was.or(is) {
+                registry.node(order, id, was.map(|(_, it)| it), is.map(|(_, it)| it));
+            }
+        }
+        for Difference { before: was, after: is } in before.instances.differences(&after.instances)
+        {
+            if let Some((id, _)) = was.or(is) {
+                let [was, is] = [was, is].map(|it| it.map(|(_, it)| &it.instance));
+                registry.instance(order, id, was, is);
+            }
+        }
     }
 }
 

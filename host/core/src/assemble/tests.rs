@@ -17,7 +17,7 @@ use crate::{
 
 /// Takes any configuration but one that says `wrong`.
 #[derive(Debug)]
-struct Hello;
+pub(super) struct Hello;
 
 impl MiddlewarePlugin for Hello {
     fn name(&self) -> &str {
@@ -85,7 +85,7 @@ fn inputs(sources: Vec<Source>) -> Inputs {
     }
 }
 
-fn show(snapshot: &Snapshot) -> String {
+pub(super) fn show(snapshot: &Snapshot) -> String {
     let mut lines = Vec::new();
     for router in snapshot.routers.iter() {
         lines.push(format!(
