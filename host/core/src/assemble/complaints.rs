@@ -24,8 +24,10 @@ pub(super) enum Plaintiff {
     Middleware(ObjectName),
     /// The router itself.
     Router(ObjectName),
-    /// A router beside others.
-    Overlap(ObjectName),
+    /// A router beside another of the same condition.
+    Alike(ObjectName),
+    /// A router behind another that takes any host.
+    Hidden(ObjectName),
     /// The set of matchers.
     Matchers,
     /// The names that DNS answers.
@@ -42,7 +44,11 @@ pub(super) struct Complaints {
 
 impl Complaints {
     /// These are all that somebody has to complain of now.
-    pub(super) fn set(&mut self, who: Plaintiff, problems: Vec<Problem>) {
+    pub(super) fn set(&mut self, who: impl FnOnce() -> Plaintiff, problems: Vec<Problem>) {
+        if problems.is_empty() && self.made.is_empty() {
+            return;
+        }
+        let who = who();
         let before = match problems.is_empty() {
             true => self.made.remove(&who),
             false => self.made.insert(who, problems.clone()),

@@ -125,7 +125,7 @@ impl Objects {
                 let flaws = is.iter().flat_map(|(_, parsed)| &parsed.declared.flaws);
                 let problems =
                     flaws.map(|flaw| problem(provider, origin.clone(), flaw, &flaw.pointer));
-                complaints.set(Plaintiff::Fragment(place, origin.clone()), problems.collect());
+                complaints.set(|| Plaintiff::Fragment(place, origin.clone()), problems.collect());
             }
         }
         for difference in before.instances.differences(&after.instances) {
@@ -135,7 +135,7 @@ impl Objects {
             self.note_node(place, was, is);
             if let Some(Registered { instance, .. }) = was.or(is) {
                 let problems = is.map(|it| it.problems.to_vec()).unwrap_or_default();
-                complaints.set(Plaintiff::Instance(place, instance.id.clone()), problems);
+                complaints.set(|| Plaintiff::Instance(place, instance.id.clone()), problems);
             }
         }
         for difference in before.nodes.differences(&after.nodes) {
@@ -156,7 +156,7 @@ impl Objects {
                 .notices
                 .iter()
                 .map(|notice| Problem::warning(&**provider, &*notice.origin, &*notice.message));
-            complaints.set(Plaintiff::Notices(place), problems.collect());
+            complaints.set(|| Plaintiff::Notices(place), problems.collect());
         }
     }
 

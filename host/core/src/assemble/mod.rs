@@ -12,12 +12,15 @@
 mod bind;
 mod complaints;
 mod merge;
+mod overlap;
 mod resolve;
 mod routers;
 mod services;
 mod stages;
 #[cfg(test)]
 mod change_tests;
+#[cfg(test)]
+mod overlap_tests;
 #[cfg(test)]
 mod tests;
 

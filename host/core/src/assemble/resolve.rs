@@ -58,11 +58,58 @@ pub(super) struct Directory {
     /// By the name in lower case.
     names: HashMap<Arc<str>, Vec<ObjectName>>,
     /// Who refers to a name, in lower case, of whatever provider.
-    wanted: HashMap<Arc<str>, HashSet<ObjectName>>,
+    wanted: HashMap<Arc<str>, Users>,
     /// Who refers to what is not there.
-    missing: HashMap<Missing, HashSet<ObjectName>>,
+    missing: HashMap<Missing, Users>,
     /// What was probably meant by what is not there, as far as somebody asked.
     meant: HashMap<Missing, Option<String>>,
+}
+
+/// Who refers to something. Mostly it is one.
+#[derive(Debug)]
+enum Users {
+    One(ObjectName),
+    Many(HashSet<ObjectName>),
+}
+
+impl Users {
+    fn insert(&mut self, user: &ObjectName) {
+        match self {
+            Self::One(known) if known == user => (),
+            Self::One(known) => *self = Self::Many([known.clone(), user.clone()].into()),
+            Self::Many(users) => drop(users.insert(user.clone())),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &ObjectName> {
+        let (one, many) = match self {
+            Self::One(user) => (Some(user), None),
+            Self::Many(users) => (None, Some(users)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Answers whether nobody is left.
+    fn remove(&mut self, user: &ObjectName) -> bool {
+        match self {
+            Self::One(known) => known == user,
+            Self::Many(users) => {
+                users.remove(user);
+                users.is_empty()
+            }
+        }
+    }
+}
+
+fn note<K: Eq + std::hash::Hash + Clone>(
+    users: &mut HashMap<K, Users>,
+    key: &K,
+    user: &ObjectName,
+) {
+    match users.entry(key.clone()) {
+        Entry::Occupied(mut there) => there.get_mut().insert(user),
+        Entry::Vacant(free) => drop(free.insert(Users::One(user.clone()))),
+    }
 }
 
 fn lower(name: &str) -> Arc<str> {
@@ -96,7 +143,8 @@ impl Directory {
         name: &ObjectName,
         providers: &[Provider],
     ) -> Vec<ObjectName> {
-        let mut concerned: Vec<_> = self.wanted.get(key).into_iter().flatten().cloned().collect();
+        let wanted = self.wanted.get(key);
+        let mut concerned: Vec<_> = wanted.into_iter().flat_map(Users::iter).cloned().collect();
         for (missing, users) in &self.missing {
             let is_candidate = || candidates(missing, providers).contains(&name.provider);
             let is_meant = |word: Word| word.distance(key).is_some();
@@ -121,9 +169,9 @@ impl Directory {
             }
         }
         for link in after {
-            self.wanted.entry(link.wanted.clone()).or_default().insert(user.clone());
+            note(&mut self.wanted, &link.wanted, user);
             if let End::Missing(missing) = &link.end {
-                self.missing.entry(missing.clone()).or_default().insert(user.clone());
+                note(&mut self.missing, missing, user);
             }
         }
     }
@@ -195,13 +243,11 @@ impl Directory {
 
 /// Answers whether nobody is left.
 fn forget<K: Eq + std::hash::Hash>(
-    users: &mut HashMap<K, HashSet<ObjectName>>,
+    users: &mut HashMap<K, Users>,
     key: &K,
     user: &ObjectName,
 ) -> bool {
-    let Some(there) = users.get_mut(key) else { return false };
-    there.remove(user);
-    let is_last = there.is_empty();
+    let is_last = users.get_mut(key).is_some_and(|there| there.remove(user));
     if is_last {
         users.remove(key);
     }

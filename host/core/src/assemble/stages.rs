@@ -9,6 +9,7 @@ use super::{
     bind::Bindings,
     complaints::{Complaints, Plaintiff},
     merge::{Objects, Touched},
+    overlap::{Grievance, Grievances, Overlaps, Standing},
     resolve::{Directory, End, Link, Provider},
     routers::{self, Directories, Links, Rules, Surroundings},
     services,
@@ -20,7 +21,6 @@ use crate::{
     problem::Problem,
     roll::Difference,
     route::{Precedence, RouteTable},
-    router::Router,
     snapshot::{Entries, Entry, HasEntry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
     zone::{DnsConfig, Registry, Zones},
 };
@@ -39,6 +39,7 @@ pub(super) struct Board {
     /// What names were made for.
     dns: Option<DnsConfig>,
     registry: Registry,
+    overlaps: Overlaps,
     complaints: Complaints,
 }
 
@@ -74,11 +75,10 @@ pub(super) struct Turn<'a> {
 
 /// A router that is different now.
 struct Moved {
-    name: ObjectName,
     /// The hosts that lead to it, before and after.
     hosts: [Vec<String>; 2],
-    before: Option<Arc<Router>>,
-    after: Option<Arc<Router>>,
+    before: Option<Standing>,
+    after: Option<Standing>,
 }
 
 /// Who uses what, as far as it is different now.
@@ -89,7 +89,7 @@ impl Turn<'_> {
     pub(super) fn complain_of_matchers(&mut self) {
         let (set, duplicates) = (self.matchers)();
         self.set = Some(set);
-        self.board.complaints.set(Plaintiff::Matchers, duplicates);
+        self.board.complaints.set(|| Plaintiff::Matchers, duplicates);
     }
 
     /// Takes in the inputs, and makes the next snapshot.
@@ -101,6 +101,7 @@ impl Turn<'_> {
         self.make_services(touched.services, &mut dirty);
         let moved = self.make_routers(dirty);
         self.move_in_tables(&moved);
+        self.compare(&moved);
         let zones = self.name_all(&before, &moved, generation);
         let board = self.board;
         Snapshot {
@@ -132,12 +133,12 @@ impl Turn<'_> {
         let mut changes = Vec::new();
         for name in names {
             let (object, problems) = board.objects.middleware(&name);
-            board.complaints.set(Plaintiff::DeclaredMiddleware(name.clone()), problems);
+            board.complaints.set(|| Plaintiff::DeclaredMiddleware(name.clone()), problems);
             let made =
                 object.map(|object| self.bindings.bind(&name, &object, &self.inputs.middlewares));
             let (entry, problems) = made.unzip();
             let problems = problems.unwrap_or_default();
-            board.complaints.set(Plaintiff::Middleware(name.clone()), problems);
+            board.complaints.set(|| Plaintiff::Middleware(name.clone()), problems);
             if entry.is_none() {
                 self.bindings.forget(&name);
             }
@@ -152,7 +153,7 @@ impl Turn<'_> {
         let mut changes = Vec::new();
         for name in names {
             let (object, problems) = board.objects.service(&name, &board.sources);
-            board.complaints.set(Plaintiff::DeclaredService(name.clone()), problems);
+            board.complaints.set(|| Plaintiff::DeclaredService(name.clone()), problems);
             let before = self.previous.services.get(&name).and_then(|entry| entry.live.as_ref());
             let entry = object.map(|object| services::make(&name, &object, before));
             changes.push((name, entry));
@@ -163,6 +164,12 @@ impl Turn<'_> {
 
     fn make_routers(&mut self, names: HashSet<ObjectName>) -> Vec<Moved> {
         let (mut changes, mut moved) = (Vec::new(), Vec::new());
+        let providers: Vec<_> = self.providers.iter().map(|(name, _)| name.clone()).collect();
+        let placed = |entry: &RouterEntry| {
+            let router = entry.live.clone()?;
+            let place = Arc::new(Precedence::of(&router, &providers));
+            Some(Standing { place, router, origin: entry.entry.origin.clone() })
+        };
         let (mut of_services, mut of_middlewares) = (Uses::default(), Uses::default());
         for name in names {
             let made = self.make_router(&name);
@@ -193,9 +200,8 @@ impl Turn<'_> {
             };
             moved.push(Moved {
                 hosts: [hosts(known), hosts(entry.as_ref())],
-                before: known.and_then(|entry| entry.live.clone()),
-                after: entry.as_ref().and_then(|entry| entry.live.clone()),
-                name: name.clone(),
+                before: known.and_then(&placed),
+                after: entry.as_ref().and_then(&placed),
             });
             changes.push((name, entry));
         }
@@ -210,7 +216,7 @@ impl Turn<'_> {
     fn make_router(&mut self, name: &ObjectName) -> Option<(RouterEntry, Links)> {
         let board = &mut *self.board;
         let (object, problems) = board.objects.router(name);
-        board.complaints.set(Plaintiff::DeclaredRouter(name.clone()), problems);
+        board.complaints.set(|| Plaintiff::DeclaredRouter(name.clone()), problems);
         let known = board.routers.get(name).map(|entry| entry.rule.clone());
         let made = object.map(|object| {
             let text = object.spec.rule.as_deref().unwrap_or_default();
@@ -232,39 +238,64 @@ impl Turn<'_> {
         if let Some(rule) = known {
             self.rules.drop_one(&rule);
         }
-        let (entry, links, problems) = match made {
-            Some(made) => (Some((made.entry, made.links.clone())), made.links, made.problems),
-            None => (None, Links::default(), Vec::new()),
+        let (entry, problems) = match made {
+            Some(made) => (Some((made.entry, made.links)), made.problems),
+            None => (None, Vec::new()),
         };
-        drop(links);
-        board.complaints.set(Plaintiff::Router(name.clone()), problems);
+        board.complaints.set(|| Plaintiff::Router(name.clone()), problems);
         entry
     }
 
     fn move_in_tables(&mut self, moved: &[Moved]) {
-        let providers: Vec<_> = self.providers.iter().map(|(name, _)| name.clone()).collect();
-        let placed = |router: &Arc<Router>| Arc::new(Precedence::of(router, &providers));
         let mut changes = vec![Vec::new(); self.board.tables.len()];
         for Moved { before, after, .. } in moved {
-            let before = before.as_ref().map(|router| (placed(router), router));
-            let after = after.as_ref().map(|router| (placed(router), router));
             for ((entrypoint, _), changes) in self.board.tables.iter().zip(&mut changes) {
-                let is_here = |it: &&(_, &Arc<Router>)| it.1.entrypoints.contains(entrypoint);
-                let (before, after) =
-                    (before.as_ref().filter(is_here), after.as_ref().filter(is_here));
-                if let Some((place, _)) = before
-                    && after.is_none_or(|(new, _)| new != place)
+                let is_here = |it: &&Standing| it.router.entrypoints.contains(entrypoint);
+                let before = before.as_ref().filter(is_here);
+                let after = after.as_ref().filter(is_here);
+                if let Some(Standing { place, .. }) = before
+                    && after.is_none_or(|after| after.place != *place)
                 {
                     changes.push((place.clone(), None));
                 }
-                if let Some((place, router)) = after {
-                    changes.push((place.clone(), Some((*router).clone())));
+                if let Some(Standing { place, router, .. }) = after {
+                    changes.push((place.clone(), Some(router.clone())));
                 }
             }
         }
         for ((_, table), changes) in self.board.tables.iter_mut().zip(changes) {
             table.update(changes);
         }
+    }
+
+    /// Notes routers that stand in each other's way.
+    fn compare(&mut self, moved: &[Moved]) {
+        let mut grievances = Grievances::default();
+        let overlaps = &mut self.board.overlaps;
+        for Moved { before, after, .. } in moved {
+            let (before, after) = (before.as_ref(), after.as_ref());
+            overlaps.replace(self.inputs.rule_priority, before, after, &mut grievances);
+        }
+        overlaps.check(&mut grievances);
+        for (name, grievance) in grievances.alike {
+            let problems = self.grieve(&name, grievance);
+            self.board.complaints.set(|| Plaintiff::Alike(name), problems);
+        }
+        for (name, grievance) in grievances.hidden {
+            let problems = self.grieve(&name, grievance);
+            self.board.complaints.set(|| Plaintiff::Hidden(name), problems);
+        }
+    }
+
+    fn grieve(&self, name: &ObjectName, grievance: Grievance) -> Vec<Problem> {
+        let Some((message, hint)) = grievance else { return Vec::new() };
+        let (Some(object), _) = self.board.objects.router(name) else { return Vec::new() };
+        let message = format!("router `{}`: {message}", name.name);
+        let problem = Problem::warning(&*name.provider, &*object.origin, message).hint(hint);
+        vec![match object.pointer.as_str() {
+            "" => problem,
+            pointer => problem.at(format!("{pointer}/rule")),
+        }]
     }
 
     /// Without DNS nobody asks for the hosts of routers, and it is no problem that they lead nowhere.
@@ -294,7 +325,7 @@ impl Turn<'_> {
         let synced = board.sources.iter().all(|source| source.synced);
         // Serials compare modulo 2^32 (RFC 1982), so the generation may be cut.
         let zones = board.registry.zones(synced, generation as u32);
-        board.complaints.set(Plaintiff::Zone, board.registry.problems());
+        board.complaints.set(|| Plaintiff::Zone, board.registry.problems());
         zones
     }
 }

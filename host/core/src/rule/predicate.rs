@@ -3,7 +3,11 @@
 //! **Invariant:** a [`Test`] that exists was checked: its patterns compile, and its comparison
 //! makes sense for its field.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use super::{
     check::{Check, canonical},
@@ -22,7 +26,7 @@ struct Inner {
 }
 
 /// A condition on a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Predicate {
     /// True.
     Always,
@@ -99,6 +103,12 @@ impl PartialEq for Test {
 }
 
 impl Eq for Test {}
+
+impl Hash for Test {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.field(), self.op(), self.values()).hash(state);
+    }
+}
 
 impl Predicate {
     /// The same condition, smaller: constants folded, nested lists and double negations

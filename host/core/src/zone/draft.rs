@@ -141,12 +141,6 @@ impl Drafts {
         self.index.get(name).and_then(|place| self.drafts.get(*place))
     }
 
-    /// The draft of a name, whoever owns it.
-    pub(super) fn find_mut(&mut self, name: &Name) -> Option<&mut Draft> {
-        let place = self.index.get(name)?;
-        self.drafts.get_mut(*place)
-    }
-
     /// Makes sure that a name exists, be it without records.
     pub(super) fn imply(&mut self, name: &Name) {
         match self.index.get(name) {

@@ -65,8 +65,39 @@ impl Site {
     }
 }
 
-/// The instances of a service, in the order of the catalog.
-pub(super) type Sites = BTreeMap<Place, Site>;
+/// The instances of a service, in the order of the catalog. Mostly there are few: a list takes a
+/// tenth of what a tree would.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sites(Vec<(Place, Site)>);
+
+impl Sites {
+    pub(super) fn values(&self) -> impl Iterator<Item = &Site> {
+        self.0.iter().map(|(_, site)| site)
+    }
+
+    fn find(&self, place: &Place) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.cmp(place))
+    }
+
+    fn get(&self, place: &Place) -> Option<&Site> {
+        self.find(place).ok().and_then(|at| self.0.get(at)).map(|(_, site)| site)
+    }
+
+    fn insert(&mut self, place: &Place, site: Site) {
+        match self.find(place) {
+            Ok(at) => {
+                if let Some((_, known)) = self.0.get_mut(at) {
+                    *known = site;
+                }
+            }
+            Err(at) => self.0.insert(at, (place.clone(), site)),
+        }
+    }
+
+    fn remove(&mut self, place: &Place) -> Option<Site> {
+        self.find(place).ok().map(|at| self.0.remove(at).1)
+    }
+}
 
 /// Nodes, and instances by service.
 #[derive(Debug, Default)]
@@ -131,7 +162,7 @@ impl Groups {
         };
         let site = Site::new(instance.clone(), self.node_of(&instance));
         if let Some(sites) = self.services.get_mut(service) {
-            sites.insert(place.clone(), site);
+            sites.insert(place, site);
         }
     }
 
@@ -141,7 +172,7 @@ impl Groups {
         let service = key(instance);
         let sites = self.services.get_mut(service.as_str())?;
         let site = sites.remove(place);
-        if sites.is_empty() {
+        if sites.0.is_empty() {
             self.services.remove(service.as_str());
         }
         if instance.address.is_empty() {
@@ -172,7 +203,7 @@ impl Groups {
         }
         let site = Site::new(instance.clone(), self.node_of(instance));
         let ip = site.own_ip();
-        self.services.entry(service.clone()).or_default().insert(place.clone(), site);
+        self.services.entry(service.clone()).or_default().insert(place, site);
         (service, ip)
     }
 

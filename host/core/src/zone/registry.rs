@@ -38,7 +38,7 @@ pub struct Registry {
     /// What of a name stands for a datacenter, in lower case: those that names were made with.
     scopes: Vec<Arc<str>>,
     /// For each zone of the catalog in our grammar: the services of each label.
-    labels: Vec<HashMap<String, BTreeSet<Arc<str>>>>,
+    labels: Vec<HashMap<String, Vec<Arc<str>>>>,
     holders: HashMap<IpAddr, Holders>,
     /// How many routers have each host.
     hosts: HashMap<Name, usize>,
@@ -417,10 +417,15 @@ impl Registry {
             }
             let label = zone.label(service);
             match &known {
-                Some(name) => drop(labels.entry(label).or_default().insert(name.clone())),
+                Some(name) => {
+                    let services = labels.entry(label).or_default();
+                    if let Err(place) = services.binary_search(name) {
+                        services.insert(place, name.clone());
+                    }
+                }
                 None => {
                     if let Some(services) = labels.get_mut(&label) {
-                        services.remove(service);
+                        services.retain(|name| **name != *service);
                         if services.is_empty() {
                             labels.remove(&label);
                         }
@@ -510,26 +515,29 @@ impl Registry {
         if zone == super::table::LONE || self.layout.is_origin(name.as_bytes()) {
             return;
         }
-        for above in name.ancestors().map(Name::of_wire).collect::<Vec<_>>() {
-            if self.layout.is_origin(above.as_bytes()) {
+        for above in name.ancestors() {
+            if self.layout.is_origin(above) {
                 return;
             }
-            let is_new = !self.standing.contains_key(&above);
-            let standing = self.standing.entry(above.clone()).or_default();
+            let is_new = !self.standing.contains_key(above);
+            if is_new {
+                self.standing.insert(Name::of_wire(above), Standing::default());
+            }
+            let Some(standing) = self.standing.get_mut(above) else { return };
             let before = standing.below;
             standing.below = before.saturating_add_signed(if is_wanted { 1 } else { -1 });
             let is_different = (before == 0) != (standing.below == 0);
             let is_gone = standing.below == 0 && !standing.is_wanted();
+            if is_gone {
+                self.standing.remove(above);
+            }
             if is_new != is_gone
-                && self.layout.local.as_ref().is_some_and(|local| above.is_within(local))
+                && self.layout.local.as_ref().is_some_and(|it| Name::of_wire(above).is_within(it))
             {
                 self.count_local(is_new);
             }
-            if is_gone {
-                self.standing.remove(&above);
-            }
             if is_different {
-                self.dirty.insert(above);
+                self.dirty.insert(Name::of_wire(above));
             }
         }
     }

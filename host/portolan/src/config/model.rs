@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
 };
 
-use portolan_core::zone::ZoneConfig;
+use portolan_core::{assemble::RulePriority, zone::ZoneConfig};
 use serde_json::Value;
 
 pub(crate) use super::schema::{Drain, Plugins};
@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) plugins: Plugins,
     /// In the order of the file.
     pub(crate) providers: Vec<Provider>,
+    /// Which of two routers without a priority has precedence.
+    pub(crate) rule_priority: RulePriority,
     /// `[http]` as written: routers, services and middlewares. Its places are in the report's
     /// [`Spans`](super::Spans) under `/http`.
     pub(crate) http: Value,

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use portolan_core::{assemble::RulePriority, name::fold};
 use serde_json::Value as Json;
 use toml::Spanned;
 
@@ -35,11 +36,49 @@ table! {
         dns: Switch<Dns> = Switch(None),
         plugins: Plugins = Plugins::default(),
         providers: Named<Provider> = Named(Vec::new()),
-        /// Dynamic configuration; the catalog judges it.
-        http: Json = Json::Object(serde_json::Map::new()),
+        /// `[http]`
+        http: Http = Http::default(),
         log: Log = Log::default(),
         drain: Drain = Drain::default(),
     }
+}
+
+/// `[http]`: dynamic configuration, which the catalog judges, and what holds for all routers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Http {
+    /// `length`, or `specificity`.
+    pub(super) rule_priority: RulePriority,
+    /// All the rest.
+    pub(super) declared: Json,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let declared = Json::Object(serde_json::Map::new());
+        Self { rule_priority: RulePriority::default(), declared }
+    }
+}
+
+impl Read for Http {
+    const EXPECTED: &'static str = Json::EXPECTED;
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let mut http = Self { declared: Json::read(node, reading)?, ..Self::default() };
+        let is_ours = |key: &str| fold(key) == "rulepriority";
+        for (key, value) in node.entries().filter(|(key, _)| is_ours(key.get_ref().as_ref())) {
+            let word = read_word(&node.child(key, value), reading);
+            http.rule_priority = word.unwrap_or_default();
+        }
+        if let Json::Object(declared) = &mut http.declared {
+            declared.retain(|key, _| !is_ours(key));
+        }
+        Some(http)
+    }
+}
+
+impl Word for RulePriority {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("length", Self::Length), ("specificity", Self::Specificity)];
 }
 
 table! {

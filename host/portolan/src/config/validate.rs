@@ -42,7 +42,8 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
             ..file.plugins
         },
         providers,
-        http: file.http,
+        rule_priority: file.http.rule_priority,
+        http: file.http.declared,
         log,
         drain: file.drain,
     })

@@ -168,7 +168,7 @@ impl ServiceView {
                 strategy: "wrr",
             }),
             status: service.entry.status.as_str(),
-            used_by: service.entry.used_by.clone(),
+            used_by: users(&service.entry),
             error: service.entry.errors.clone(),
             server_status,
             portolan: ours(&service.entry, extra),
@@ -234,7 +234,7 @@ impl MiddlewareView {
         Self {
             config: Map::from_iter([((*middleware.plugin).to_owned(), config)]),
             status: middleware.entry.status.as_str(),
-            used_by: middleware.entry.used_by.clone(),
+            used_by: users(&middleware.entry),
             error: middleware.entry.errors.clone(),
             portolan: ours(&middleware.entry, extra),
         }
@@ -293,4 +293,8 @@ mod tests {
         });
         assert_eq!(secrets_hidden(&config), shown);
     }
+}
+
+fn users(entry: &Entry) -> Vec<String> {
+    entry.used_by.keys().map(ToString::to_string).collect()
 }
