@@ -100,7 +100,7 @@ impl Bucket {
     /// About how many bytes it takes besides its own.
     pub(super) fn bytes(&self) -> usize {
         let by_path = self.by_path.as_ref().map_or(0, |it| it.exact.bytes() + it.prefixes.bytes());
-        by_path + self.open.as_slice().len() * size_of::<Entry>()
+        by_path + size_of_val(self.open.as_slice())
     }
 }
 

@@ -9,6 +9,12 @@ use crate::item::{Instance, Node};
 /// Where something stands in the catalog: the place of its provider, and its name there.
 pub(super) type Place = (u32, Arc<str>);
 
+/// The datacenter and the name of a node.
+type NodeName = (String, String);
+
+/// The service of an instance, and where it stands.
+pub(super) type Spot = (Arc<str>, Place);
+
 /// An instance with its address.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
@@ -104,11 +110,11 @@ impl Sites {
 pub(super) struct Groups {
     pub(super) nodes: BTreeMap<Place, Arc<Node>>,
     /// By datacenter and name. Of two providers that know a node, the later counts.
-    by_name: HashMap<(String, String), Vec<Place>>,
+    by_name: HashMap<NodeName, Vec<Place>>,
     /// By the name of the service in lower case.
     pub(super) services: HashMap<Arc<str>, Sites>,
-    /// The instances that have the address of a node: their service and place.
-    on_node: HashMap<(String, String), HashSet<(Arc<str>, Place)>>,
+    /// The instances that have the address of a node.
+    on_node: HashMap<NodeName, HashSet<Spot>>,
     /// How many nodes and instances there are in each, in lower case.
     pub(super) datacenters: BTreeMap<String, usize>,
 }
@@ -119,7 +125,7 @@ pub(super) fn key(instance: &Instance) -> String {
 }
 
 impl Groups {
-    /// Takes a node over. Answers the services whose instances have its address.
+    /// Takes a node over.
     pub(super) fn set_node(
         &mut self,
         place: &Place,
@@ -148,7 +154,7 @@ impl Groups {
     }
 
     /// The instances that have the address of a node.
-    pub(super) fn on_node(&self, node: &Node) -> Vec<(Arc<str>, Place)> {
+    pub(super) fn on_node(&self, node: &Node) -> Vec<Spot> {
         let named = (node.datacenter.clone(), node.name.clone());
         self.on_node.get(&named).into_iter().flatten().cloned().collect()
     }

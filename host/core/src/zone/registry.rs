@@ -17,7 +17,7 @@ use super::{
     catalog::{CatalogZone, fill, fill_node, is_in, node_labels, node_name, unreachable},
     claim::{Claim, Standing, Subject},
     grammar::Grammar,
-    group::{Groups, Place, Site, key},
+    group::{Groups, Place, Site, Spot, key},
     label::is_host_like,
     layout::{Layout, local_soa, lone_soa},
     lookup::Zone,
@@ -113,7 +113,7 @@ impl Registry {
         after: Option<&Arc<Node>>,
     ) {
         let place = (order, Arc::<str>::from(id));
-        let mut there: Vec<(Arc<str>, Place)> = Vec::new();
+        let mut there: Vec<Spot> = Vec::new();
         for node in before.into_iter().chain(after) {
             there.extend(self.groups.on_node(node));
         }

@@ -271,6 +271,11 @@ fn secrets_hidden(config: &Value) -> Value {
     }
 }
 
+/// As the API writes them.
+fn users(entry: &Entry) -> Vec<String> {
+    entry.used_by.keys().map(ToString::to_string).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -293,8 +298,4 @@ mod tests {
         });
         assert_eq!(secrets_hidden(&config), shown);
     }
-}
-
-fn users(entry: &Entry) -> Vec<String> {
-    entry.used_by.keys().map(ToString::to_string).collect()
 }
