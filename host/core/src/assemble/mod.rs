@@ -11,6 +11,7 @@
 
 mod bind;
 mod complaints;
+mod likeness;
 mod merge;
 mod overlap;
 mod resolve;

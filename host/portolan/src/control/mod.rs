@@ -275,6 +275,9 @@ impl Controller {
 
     /// Lets go of plugins whose files are gone and that nothing uses.
     fn sweep(&mut self) {
+        if !self.plugins.is_any_gone() {
+            return;
+        }
         let snapshot = self.publisher.current();
         let mut used: BTreeSet<_> =
             snapshot.middlewares.iter().map(|entry| fold(&entry.plugin)).collect();

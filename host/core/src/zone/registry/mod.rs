@@ -3,27 +3,23 @@
 //!
 //! **Invariant:** the table holds what the claims add up to, whatever the order in which they came.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    net::IpAddr,
-    sync::Arc,
-};
+mod names;
+mod standing;
 
-use hashbrown::{HashMap, HashSet, hash_map::Entry};
+use std::{collections::BTreeMap, mem, net::IpAddr, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     DnsConfig, ZoneInputs, Zones,
-    catalog::{CatalogZone, fill, fill_node, is_in, node_labels, node_name, unreachable},
-    claim::{Claim, Standing, Subject},
+    catalog::node_name,
+    claim::{Claim, Standing},
     grammar::Grammar,
-    group::{Groups, Place, Site, Spot, key},
-    label::is_host_like,
+    group::{Groups, Place, Spot, key},
     layout::{Layout, local_soa, lone_soa},
     lookup::Zone,
     name::Name,
-    record::{self, RecordType},
-    table::{Kind, Table},
+    table::Table,
 };
 use crate::{
     item::{Instance, Node},
@@ -281,160 +277,6 @@ impl Registry {
         }
     }
 
-    /// Names that exist in Consul's grammar though nothing is there.
-    fn keywords(&self) -> Vec<Name> {
-        let mut names = Vec::new();
-        for zone in self.layout.catalog.iter().filter(|zone| zone.is_consul) {
-            for (_, scope) in self.all_scopes() {
-                let keywords = ["service", "node", "addr"];
-                names.extend(keywords.iter().filter_map(|keyword| zone.name(&[keyword], scope)));
-            }
-        }
-        names
-    }
-
-    /// What of a name stands for a datacenter: nothing (all of them), and each one by itself when
-    /// there are several. A name with the only datacenter there is, is understood when asked.
-    fn all_scopes(&self) -> impl Iterator<Item = (u8, Option<&str>)> {
-        let several = self.scopes.len() > 1;
-        let named = self.scopes.iter().filter(move |_| several).map(|scope| Some(&**scope));
-        (0..u8::MAX).zip(std::iter::once(None).chain(named))
-    }
-
-    fn scope(&self, place: u8) -> Option<&str> {
-        usize::from(place).checked_sub(1).and_then(|at| self.scopes.get(at)).map(|name| &**name)
-    }
-
-    fn names_of_node(&self, node: &Node, place: &Place) -> Vec<(Name, Claim)> {
-        let mut names = Vec::new();
-        if self.is_stale {
-            return names;
-        }
-        for (zone, at) in self.layout.catalog.iter().zip(0..) {
-            for (number, scope) in self.all_scopes() {
-                if is_in(scope, &node.datacenter)
-                    && let Some(name) = zone.name(&node_labels(node), scope)
-                {
-                    let subject = Subject::Node(number, place.clone());
-                    names.push((name, Claim::Catalog { zone: at, subject }));
-                }
-            }
-        }
-        names
-    }
-
-    /// The instances of a label, in the order of the catalog.
-    fn sites<'a>(&'a self, zone: u16, label: &'a str) -> impl Iterator<Item = &'a Site> {
-        let place = usize::from(zone);
-        let is_consul = self.layout.catalog.get(place).is_some_and(|zone| zone.is_consul);
-        let alone = is_consul.then_some(label);
-        let services = self.labels.get(place).filter(|_| !is_consul).and_then(|it| it.get(label));
-        let services = services.into_iter().flatten().map(|name| &**name).chain(alone);
-        services.filter_map(|name| self.groups.services.get(name)).flat_map(|it| it.values())
-    }
-
-    /// The names of a service, with those of its tags.
-    fn names_of_label(&self, at: u16, label: &str) -> Vec<(Name, Claim)> {
-        let mut names = Vec::new();
-        let Some(zone) = self.layout.catalog.get(usize::from(at)) else { return names };
-        let sites: Vec<_> = self.sites(at, label).collect();
-        if sites.is_empty() || unreachable(label, &sites, zone).is_some() {
-            return names;
-        }
-        let shared: Arc<str> = label.into();
-        for (number, scope) in self.all_scopes() {
-            let mut is_there = false;
-            let mut tags = BTreeSet::new();
-            for site in sites.iter().filter(|site| is_in(scope, &site.instance.datacenter)) {
-                is_there = true;
-                // The name of a tag that nobody can use would make that of its service exist.
-                if site.instance.health.is_usable() {
-                    let named = site.instance.tags.iter().filter(|tag| is_host_like(tag));
-                    tags.extend(named.map(|tag| tag.to_ascii_lowercase()));
-                }
-            }
-            let mut add = |before: &[&str], tag: Option<&str>| {
-                let labels = [before, &[label], zone.keyword()].concat();
-                if let Some(name) = zone.name(&labels, scope) {
-                    let subject = Subject::Service(shared.clone(), number, tag.map(Arc::from));
-                    names.push((name, Claim::Catalog { zone: at, subject }));
-                }
-            };
-            if is_there {
-                add(&[], None);
-            }
-            for tag in &tags {
-                add(&tag.split('.').collect::<Vec<_>>(), Some(tag));
-            }
-        }
-        names
-    }
-
-    /// The names of a service are about to change.
-    fn touch(&mut self, service: &str) {
-        if self.is_stale {
-            return;
-        }
-        for place in 0..self.layout.catalog.len() {
-            let Some(zone) = self.layout.catalog.get(place) else { continue };
-            let at = (place as u16, zone.label(service));
-            if !self.pending.contains_key(&at) {
-                let names = self.names_of_label(at.0, &at.1);
-                self.pending.insert(at, names);
-            }
-        }
-    }
-
-    /// A service changed: it claims its names, and lets go of those that it has no more.
-    fn reclaim(&mut self, zone: u16, label: String, before: Vec<(Name, Claim)>) {
-        let after = self.names_of_label(zone, &label);
-        for (name, claim) in &before {
-            self.dirty.insert(name.clone());
-            if !after.iter().any(|(_, it)| it == claim) {
-                self.unclaim(name, claim);
-            }
-        }
-        for (name, claim) in after {
-            match before.iter().any(|(_, it)| *it == claim) {
-                true => drop(self.dirty.insert(name)),
-                false => self.claim(name, claim),
-            }
-        }
-        let sites: Vec<_> = self.sites(zone, &label).collect();
-        let origin = self.layout.catalog.get(usize::from(zone));
-        match origin.and_then(|origin| unreachable(&label, &sites, origin)) {
-            Some(problem) => drop(self.unreachable.insert((zone, label), problem)),
-            None => drop(self.unreachable.remove(&(zone, label))),
-        }
-    }
-
-    /// A service came or is gone: the labels in our grammar know it, or forget it.
-    fn relabel(&mut self, service: &str) {
-        let known = self.groups.services.get_key_value(service).map(|(name, _)| name.clone());
-        for (zone, labels) in self.layout.catalog.iter().zip(&mut self.labels) {
-            if zone.is_consul {
-                continue;
-            }
-            let label = zone.label(service);
-            match &known {
-                Some(name) => {
-                    let services = labels.entry(label).or_default();
-                    if let Err(place) = services.binary_search(name) {
-                        services.insert(place, name.clone());
-                    }
-                }
-                None => {
-                    if let Some(services) = labels.get_mut(&label) {
-                        services.retain(|name| **name != *service);
-                        if services.is_empty() {
-                            labels.remove(&label);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
     /// Changes who has an address.
     fn hold(&mut self, ip: IpAddr, change: impl FnOnce(&mut Holders)) {
         if self.layout.primary.is_none() {
@@ -473,138 +315,6 @@ impl Registry {
                 here.find_map(|site| zone.reverse_target(service, &site.instance.datacenter))
             })
         })
-    }
-
-    fn claim(&mut self, name: Name, claim: Claim) {
-        if !self.is_stale {
-            self.stand(name, |standing| standing.claims.insert(claim));
-        }
-    }
-
-    fn unclaim(&mut self, name: &Name, claim: &Claim) {
-        if self.standing.contains_key(name) {
-            self.stand(name.clone(), |standing| standing.claims.remove(claim));
-        }
-    }
-
-    /// Changes how a name stands, and with it those between it and the origin of its zone.
-    fn stand(&mut self, name: Name, change: impl FnOnce(&mut Standing)) {
-        let local = self.layout.local.as_ref();
-        let (standing, is_new) = match self.standing.entry(name.clone()) {
-            Entry::Occupied(there) => (there.into_mut(), false),
-            Entry::Vacant(free) => (free.insert(Standing::default()), true),
-        };
-        let was_wanted = standing.is_wanted();
-        change(standing);
-        let is_wanted = standing.is_wanted();
-        let is_gone = !is_wanted && standing.below == 0;
-        if is_new != is_gone && local.is_some_and(|local| name.is_within(local)) {
-            self.count_local(is_new);
-        }
-        if is_gone {
-            self.standing.remove(&name);
-        }
-        if was_wanted != is_wanted {
-            self.stand_above(&name, is_wanted);
-        }
-        self.dirty.insert(name);
-    }
-
-    fn stand_above(&mut self, name: &Name, is_wanted: bool) {
-        let zone = self.layout.zone_of(name);
-        if zone == super::table::LONE || self.layout.is_origin(name.as_bytes()) {
-            return;
-        }
-        for above in name.ancestors() {
-            if self.layout.is_origin(above) {
-                return;
-            }
-            let is_new = !self.standing.contains_key(above);
-            if is_new {
-                self.standing.insert(Name::of_wire(above), Standing::default());
-            }
-            let Some(standing) = self.standing.get_mut(above) else { return };
-            let before = standing.below;
-            standing.below = before.saturating_add_signed(if is_wanted { 1 } else { -1 });
-            let is_different = (before == 0) != (standing.below == 0);
-            let is_gone = standing.below == 0 && !standing.is_wanted();
-            if is_gone {
-                self.standing.remove(above);
-            }
-            if is_new != is_gone
-                && self.layout.local.as_ref().is_some_and(|it| Name::of_wire(above).is_within(it))
-            {
-                self.count_local(is_new);
-            }
-            if is_different {
-                self.dirty.insert(Name::of_wire(above));
-            }
-        }
-    }
-
-    /// `local` has an answer while there is any name in it.
-    fn count_local(&mut self, is_more: bool) {
-        let before = self.local_count;
-        self.local_count = before.saturating_add_signed(if is_more { 1 } else { -1 });
-        if (before == 0) != (self.local_count == 0) {
-            self.dirty.extend(self.layout.local.clone());
-        }
-    }
-
-    /// A name as the claims add up, encoded.
-    fn make(&self, name: &Name) -> Option<Box<[u8]>> {
-        let mut maker = self.layout.begin(name);
-        let standing = self.standing.get(name);
-        for claim in standing.map(|standing| standing.claims.sorted()).unwrap_or_default() {
-            match claim {
-                Claim::Router => maker.add_router(),
-                Claim::Catalog { zone: at, subject } => {
-                    let Some(zone) = self.layout.catalog.get(usize::from(*at)) else { continue };
-                    let kind = match subject {
-                        Subject::Node(..) => Kind::Node,
-                        Subject::Service(_, _, None) => Kind::Service,
-                        Subject::Service(_, _, Some(_)) => Kind::Tag,
-                    };
-                    if let Some(draft) = maker.claim(kind) {
-                        self.fill(draft, *at, zone, subject);
-                    }
-                }
-                Claim::Reverse(ip) => {
-                    if !maker.has_records()
-                        && let Some(target) = self.reverse_target(*ip)
-                        && let Some(draft) = maker.claim(Kind::Reverse)
-                    {
-                        let ttl = self.layout.catalog.get(self.layout.primary?)?.ttl;
-                        draft.push(&record::pointer(RecordType::PTR, &target, ttl));
-                    }
-                }
-            }
-        }
-        let has_below = standing.is_some_and(|standing| standing.below > 0);
-        let is_implied = has_below || standing.is_some_and(|standing| standing.is_fixed);
-        maker.finish(is_implied, has_below, self.local_count > 0)?.encode()
-    }
-
-    fn fill(&self, draft: &mut super::draft::Draft, at: u16, zone: &CatalogZone, of: &Subject) {
-        match of {
-            Subject::Node(_, place) => {
-                if let Some(node) = self.groups.nodes.get(place) {
-                    fill_node(draft, node, zone);
-                }
-            }
-            Subject::Service(label, scope, tag) => {
-                let scope = self.scope(*scope);
-                let has_tag = |site: &&Site| {
-                    tag.as_ref().is_none_or(|tag| {
-                        site.instance.tags.iter().any(|it| it.eq_ignore_ascii_case(tag))
-                    })
-                };
-                let sites = self.sites(at, label).filter(has_tag);
-                let here = sites.filter(|site| is_in(scope, &site.instance.datacenter));
-                let subject = tag.as_ref().map_or(0, |tag| tag.len() + 1);
-                fill(draft, &here.collect::<Vec<_>>(), subject, zone);
-            }
-        }
     }
 }
 
