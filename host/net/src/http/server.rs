@@ -70,6 +70,7 @@ pub struct BindError {
 /// The HTTP server. Dropping it ends everything at once; [`drain`](Self::drain) does not.
 #[derive(Debug)]
 pub struct Server {
+    ledger: Ledger,
     keyring: Arc<Keyring>,
     workers: Workers,
     commands: Vec<mpsc::UnboundedSender<Command>>,
@@ -112,6 +113,7 @@ impl Server {
     pub fn start(config: HttpConfig, live: Live, threads: NonZeroUsize) -> io::Result<Self> {
         let workers = Workers::start(threads)?;
         let keyring = Arc::new(Keyring::new(config.authority.clone(), live.clone()));
+        let ledger = config.ledger.clone();
         let shared = Arc::new(config);
         let mut commands = Vec::with_capacity(threads.get());
         workers.run(|_| {
@@ -120,7 +122,7 @@ impl Server {
             let (config, live) = (shared.clone(), live.clone());
             Box::new(move |context| Box::pin(work(context, config, live, receiver)))
         });
-        Ok(Self { keyring, workers, commands, state: Mutex::default() })
+        Ok(Self { ledger, keyring, workers, commands, state: Mutex::default() })
     }
 
     /// Opens, keeps and closes entrypoints so that these and no others are open. Certificates
@@ -172,7 +174,7 @@ impl Server {
 
     /// What is kept of requests.
     pub fn ledger(&self) -> &Ledger {
-        &self.config.ledger
+        &self.ledger
     }
 
     /// Everything that handshakes need.

@@ -283,7 +283,7 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         let down = !live.backends.iter().any(Backend::is_usable);
         let name = live.name.name.to_string();
         let mut entry = entry(&name, "consul", "3 instances");
-        entry.used_by = vec![live.name.to_string()];
+        entry.used_by.insert(live.name.clone(), ());
         if down {
             entry.status = Status::Warning;
             entry.errors = vec!["no backend is usable".to_owned()];
@@ -303,7 +303,7 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         snapshot.tables.push((entrypoint.into(), RouteTable::build(live.clone())));
     }
     snapshot.zones = zones(&snapshot);
-    snapshot.problems = vec![
+    snapshot.problems = [
         Problem::error(
             "consul",
             "instance `loki-1`, tag `traefik.http.routers.loki.middlewares`",
@@ -312,7 +312,9 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         .at("/http/routers/loki/middlewares/0")
         .hint("did you mean `auth`?"),
         Problem::warning("consul", "service `vault`", "no backend is usable"),
-    ];
+    ]
+    .into_iter()
+    .collect();
     snapshot
 }
 
@@ -322,7 +324,7 @@ fn entry(name: &str, provider: &str, origin: &str) -> Entry {
         origin: origin.into(),
         status: Status::Enabled,
         errors: Vec::new(),
-        used_by: Vec::new(),
+        used_by: Default::default(),
     }
 }
 

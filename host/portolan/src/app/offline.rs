@@ -20,7 +20,7 @@ use crate::{
 pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
     let preview = look(loaded)?;
     let report = &mut loaded.report;
-    blame(report, &preview.snapshot.problems);
+    blame(report, preview.snapshot.problems.iter());
     for (pointer, problem) in preview.provider_problems {
         report.add(Place::Pointer(&pointer), problem);
     }
@@ -35,12 +35,12 @@ pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
     for problem in Keyring::preview(config.tls.clone(), encrypted.collect(), live)? {
         report.add(Place::Elsewhere, problem);
     }
-    add_zone_problems(report, &preview.snapshot.problems);
+    add_zone_problems(report, preview.snapshot.problems.iter());
     Ok(())
 }
 
-fn add_zone_problems(report: &mut Report, problems: &[Problem]) {
-    for problem in problems.iter().filter(|problem| problem.source == "dns") {
+fn add_zone_problems<'a>(report: &mut Report, problems: impl Iterator<Item = &'a Problem>) {
+    for problem in problems.filter(|problem| problem.source == "dns") {
         let pointer = problem.path.clone();
         report.add(Place::Pointer(&pointer), problem.clone());
     }

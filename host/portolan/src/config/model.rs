@@ -11,7 +11,7 @@ use std::{
 
 use http::HeaderName;
 use ipnet::IpNet;
-use portolan_core::zone::ZoneConfig;
+use portolan_core::{assemble::RulePriority, zone::ZoneConfig};
 use portolan_net::{
     http::{AccessConfig, RedirectConfig},
     tls::{TlsConfig, TlsSettings},
@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) plugins: Plugins,
     /// In the order of the file.
     pub(crate) providers: Vec<Provider>,
+    /// Which of two routers without a priority has precedence.
+    pub(crate) rule_priority: RulePriority,
     /// `[http]` as written: routers, services and middlewares. Its places are in the report's
     /// [`Spans`](super::Spans) under `/http`.
     pub(crate) http: Value,

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use portolan_core::{assemble::RulePriority, name::fold};
 use portolan_net::tls::{
     Suite, TlsVersion,
     acme::{Challenge, KeyType, LETS_ENCRYPT},
@@ -22,7 +23,7 @@ use super::{
     quantity::ByteSize,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
     tls::{ClientAuthMode, RedirectScheme, StorageKind},
-    value::{HttpTable, Network, Ttl, Upstream, Word, read_word},
+    value::{Network, Ttl, Upstream, Word, read_word},
 };
 use crate::telemetry::Format;
 
@@ -43,9 +44,8 @@ table! {
         dns: Switch<Dns> = Switch(None),
         plugins: Plugins = Plugins::default(),
         providers: Named<Provider> = Named(Vec::new()),
-        /// Dynamic configuration; the catalog judges it.
-        http: HttpTable =
-            HttpTable { reason_header: None, dynamic: Json::Object(serde_json::Map::new()) },
+        /// `[http]`
+        http: Http = Http::default(),
         log: Log = Log::default(),
         /// Off by default.
         access_log: Switch<AccessLog> = Switch(None),
@@ -54,6 +54,62 @@ table! {
         tracing: Switch<Tracing> = Switch(None),
         drain: Drain = Drain::default(),
     }
+}
+
+/// `[http]`: dynamic configuration, which the catalog judges, and what holds for all routers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Http {
+    /// `length`, or `specificity`.
+    pub(super) rule_priority: RulePriority,
+    /// In which header our own answers say why; `None`: in none.
+    pub(super) reason_header: Option<Spanned<String>>,
+    /// All the rest.
+    pub(super) declared: Json,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let declared = Json::Object(serde_json::Map::new());
+        Self { rule_priority: RulePriority::default(), reason_header: None, declared }
+    }
+}
+
+/// A key of `[http]` that is not the catalog's.
+enum Ours {
+    RulePriority,
+    ReasonHeader,
+}
+
+impl Read for Http {
+    const EXPECTED: &'static str = Json::EXPECTED;
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let mut http = Self { declared: Json::read(node, reading)?, ..Self::default() };
+        let ours = |key: &str| match &*fold(key) {
+            "rulepriority" => Some(Ours::RulePriority),
+            "reasonheader" => Some(Ours::ReasonHeader),
+            _ => None,
+        };
+        for (key, value) in node.entries() {
+            let Some(ours) = ours(key.get_ref().as_ref()) else { continue };
+            let node = node.child(key, value);
+            match ours {
+                Ours::RulePriority => {
+                    http.rule_priority = read_word(&node, reading).unwrap_or_default();
+                }
+                Ours::ReasonHeader => http.reason_header = Read::read(&node, reading),
+            }
+        }
+        if let Json::Object(declared) = &mut http.declared {
+            declared.retain(|key, _| ours(key).is_none());
+        }
+        Some(http)
+    }
+}
+
+impl Word for RulePriority {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("length", Self::Length), ("specificity", Self::Specificity)];
 }
 
 table! {

@@ -55,7 +55,8 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
             ..file.plugins
         },
         providers,
-        http: file.http.dynamic,
+        rule_priority: file.http.rule_priority,
+        http: file.http.declared,
         reason_header,
         log,
         access_log,

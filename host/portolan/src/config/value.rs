@@ -33,15 +33,6 @@ pub(super) struct Network(pub(super) IpNet);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ttl(pub(super) u32);
 
-/// `[http]`: what is the catalog's to judge, and what is ours.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct HttpTable {
-    /// `reason-header`; `None`: absent.
-    pub(super) reason_header: Option<Spanned<String>>,
-    /// All the rest.
-    pub(super) dynamic: Json,
-}
-
 /// One of a few words.
 pub(super) trait Word: Copy + 'static {
     /// Each word and what it stands for.
@@ -287,26 +278,6 @@ impl Read for Json {
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         Some(to_json(node.value, node.span.clone(), reading))
-    }
-}
-
-impl Read for HttpTable {
-    const EXPECTED: &'static str = "a table";
-
-    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
-        const KEY: &str = "reason-header";
-        let mut dynamic = Json::read(node, reading)?;
-        let ours = dynamic.as_object_mut().and_then(|table| table.remove(KEY));
-        let reason_header = match (ours, node.value) {
-            (Some(_), DeValue::Table(table)) => {
-                let (_, value) = table.iter().find(|(key, _)| key.get_ref() == KEY)?;
-                let name = format!("{}.{KEY}", node.name);
-                let node = Node { name, span: value.span(), value: value.get_ref() };
-                Some(Spanned::<String>::read(&node, reading)?)
-            }
-            _ => None,
-        };
-        Some(Self { reason_header, dynamic })
     }
 }
 

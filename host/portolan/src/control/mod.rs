@@ -234,7 +234,7 @@ impl Controller {
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let trial = inputs(&loaded.config, self.all_sources(&source), &self.plugins);
         let candidate = self.assembler.assemble(&trial);
-        blame(&mut loaded.report, &candidate.problems);
+        blame(&mut loaded.report, candidate.problems.iter());
         if loaded.report.has_errors() {
             self.refuse(&loaded.report);
             // The trial replaced the bindings that are in use: make them again.
@@ -285,6 +285,9 @@ impl Controller {
 
     /// Lets go of plugins whose files are gone and that nothing uses.
     fn sweep(&mut self) {
+        if !self.plugins.is_any_gone() {
+            return;
+        }
         let snapshot = self.publisher.current();
         let mut used: BTreeSet<_> =
             snapshot.middlewares.iter().map(|entry| fold(&entry.plugin)).collect();
@@ -321,7 +324,7 @@ impl Controller {
     /// At the start, what is wrong with `[http]` is left out and said.
     fn report_config(&self, loaded: &config::Loaded, snapshot: &Snapshot) {
         let mut report = loaded.report.clone();
-        blame(&mut report, &snapshot.problems);
+        blame(&mut report, snapshot.problems.iter());
         if !report.is_empty() {
             tracing::warn!("what is wrong is left out\n{}", report.render(config::Colour::Never));
         }
@@ -340,6 +343,7 @@ fn inputs(config: &Config, sources: Vec<Arc<Source>>, plugins: &Plugins) -> Inpu
     });
     Inputs {
         entrypoints: entrypoints.collect(),
+        rule_priority: config.rule_priority,
         dns: dns.unwrap_or_default(),
         sources,
         matchers: plugins.matchers(),
@@ -373,8 +377,8 @@ fn candidate(provider: &model::Provider, config: &Config, plugins: &Plugins) -> 
 }
 
 /// Adds what the catalog found in `config.toml` to the report of the file.
-pub(crate) fn blame(report: &mut Report, problems: &[Problem]) {
-    for problem in problems.iter().filter(|problem| problem.source == CONFIG) {
+pub(crate) fn blame<'a>(report: &mut Report, problems: impl Iterator<Item = &'a Problem>) {
+    for problem in problems.filter(|problem| problem.source == CONFIG) {
         let pointer = problem.path.clone();
         report.add(Place::Pointer(&pointer), problem.clone());
     }

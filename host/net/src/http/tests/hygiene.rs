@@ -136,12 +136,13 @@ async fn a_slow_backend_is_waited_for() {
         }
     })
     .await;
-    let routers = vec![router("a.local", &[backend.address])];
+    let other = Script::echo().await;
+    let routers = vec![router("a.local", &[backend.address]), router("b.local", &[other.address])];
     let portolan = Portolan::start_with(impatient(), None, routers);
     let mut stalled = portolan.connect().await;
     let mut patient = portolan.connect().await;
     patient.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
-    stalled.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 9\r\n\r\n").await;
+    stalled.send("POST / HTTP/1.1\r\nHost: b.local\r\nContent-Length: 9\r\n\r\n").await;
     // By then the patience for clients is over.
     assert_eq!(stalled.response().await.status, 408);
     go.send(()).unwrap();

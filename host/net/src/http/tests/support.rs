@@ -93,7 +93,7 @@ pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
             origin: "test".into(),
             status: Status::Enabled,
             errors: Vec::new(),
-            used_by: Vec::new(),
+            used_by: Default::default(),
         },
         rule: router.rule.clone(),
         priority: router.priority,

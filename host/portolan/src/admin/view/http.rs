@@ -169,7 +169,7 @@ impl ServiceView {
                 strategy: "wrr",
             }),
             status: service.entry.status.as_str(),
-            used_by: service.entry.used_by.clone(),
+            used_by: users(&service.entry),
             error: service.entry.errors.clone(),
             server_status,
             portolan: ours(&service.entry, extra),
@@ -235,7 +235,7 @@ impl MiddlewareView {
         Self {
             config: Map::from_iter([((*middleware.plugin).to_owned(), config)]),
             status: middleware.entry.status.as_str(),
-            used_by: middleware.entry.used_by.clone(),
+            used_by: users(&middleware.entry),
             error: middleware.entry.errors.clone(),
             portolan: ours(&middleware.entry, extra),
         }
@@ -285,6 +285,11 @@ fn secrets_hidden(config: &Value) -> Value {
         Value::Array(list) => Value::Array(list.iter().map(secrets_hidden).collect()),
         other => other.clone(),
     }
+}
+
+/// As the API writes them.
+fn users(entry: &Entry) -> Vec<String> {
+    entry.used_by.keys().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::{
 use expect_test::expect_file;
 use http::uri::Scheme;
 use portolan_core::{
+    assemble::RulePriority,
     problem::Problem,
     zone::{Names, StaticRecord},
 };
@@ -355,6 +356,13 @@ fn http_is_handed_on_as_it_is_written() {
         "services": { "s": { "load-balancer": { "servers": [{ "url": "http://a" }] } } },
     });
     assert_eq!(http, expected);
+}
+
+#[test]
+fn what_holds_for_all_routers_is_not_handed_on() {
+    let config = config("data-dir = 'd'\n[http]\nrulePriority = 'specificity'\nrouters = {}\n");
+    assert_eq!(config.rule_priority, RulePriority::Specificity);
+    assert_eq!(config.http, json!({ "routers": {} }));
 }
 
 #[test]
