@@ -188,11 +188,45 @@ async fn a_refusal_is_told_in_the_words_of_the_authority() {
         told.contains("rejectedIdentifier") && told.contains("the next attempt is at"),
         "{told}"
     );
+    // It is left alone for a minute and more, unless somebody who knows better says so.
+    let next = |told: &str| {
+        let after = told.split("the next attempt is at ").nth(1).unwrap();
+        after.split(';').next().unwrap().to_owned()
+    };
+    let first = next(&told);
+    portolan.signal("-HUP");
+    eventually(|| problems(&portolan), |told| next(told) != first).await;
     let local = authority(&config);
     for name in ["blocked.test", "lost.acme.test"] {
         let answer = portolan.https().get_tls(&local, name, "/").await;
         assert_eq!(answer.unwrap().status, 200, "{name}");
     }
+}
+
+/// A provider of this Consul, and these lines.
+fn shared(consul: &Consul, toml: &str) -> String {
+    let url = consul.url();
+    format!(
+        "[providers.consul]\nconfig = {{ address = \"{url}\" }}\n\
+         grants = {{ http-client = [\"{url}\"] }}\n{toml}"
+    )
+}
+
+#[tokio::test]
+async fn a_node_answers_the_handshake_that_another_node_waits_for() {
+    let consul = Consul::start().await;
+    let (front, back) = (Harbour::new(), Harbour::new());
+    let pebble = Pebble::start(front, LONG).await;
+    let lines = "challenge = \"tls-alpn-01\"\nstorage = \"consul\"";
+    let provider = shared(&consul, &pebble.resolver("le", lines));
+    let [silent, wanting] = ["", "tls = { cert-resolver = \"le\" }"]
+        .map(|tls| format!("{provider}{}", router("far", "far.acme.test", tls)));
+    let (front_config, back_config) = (front.config(&silent), back.config(&wanting));
+    let _front_node = Portolan::start(&front_config);
+    let back_node = Portolan::start(&back_config);
+    issued(&back_node, "far.acme.test").await;
+    let root = pebble.root().await;
+    assert!(back_node.https().get_tls(&root, "far.acme.test", "/").await.is_ok());
 }
 
 #[tokio::test]
@@ -201,12 +235,7 @@ async fn of_two_nodes_with_one_consul_either_orders_and_either_answers() {
     let (front, back) = (Harbour::new(), Harbour::new());
     // The authority reaches the front, by its DNS and at its ports.
     let pebble = Pebble::start(front, LONG).await;
-    let provider = format!(
-        "[providers.consul]\nconfig = {{ address = \"{url}\" }}\n\
-         grants = {{ http-client = [\"{url}\"] }}\n{resolver}",
-        url = consul.url(),
-        resolver = pebble.resolver("le", "storage = \"consul\""),
-    );
+    let provider = shared(&consul, &pebble.resolver("le", "storage = \"consul\""));
     let wanting = router("shared", "shared.acme.test", "tls = { cert-resolver = \"le\" }");
     let silent = router("shared", "shared.acme.test", "");
     let front_config = front.config(&format!("{provider}{silent}"));
@@ -237,8 +266,7 @@ async fn of_two_nodes_with_one_consul_either_orders_and_either_answers() {
     assert_eq!(pebble.issued(), 2, "{}", pebble.log());
 
     // Without Consul, a node goes on with what it remembers, also after a restart.
-    drop(consul.stop());
-    drop(front_node);
+    drop((consul, front_node));
     let front_node = Portolan::start(&front_config);
     assert_eq!(issued(&front_node, "shared.acme.test").await, first);
     assert_eq!(pebble.issued(), 2, "{}", pebble.log());

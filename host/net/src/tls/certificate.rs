@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
+use rustls::{SignatureScheme, crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject as _},
@@ -144,6 +144,11 @@ impl Certificate {
     /// Whether clients accept it at a moment, as far as time is concerned.
     pub(super) fn is_good(&self, now: SystemTime) -> bool {
         matches!(self.validity(now), Validity::Valid | Validity::EndsSoon)
+    }
+
+    /// Whether a client that can check these signatures can check one with its key; none: all.
+    pub(super) fn suits(&self, schemes: &[SignatureScheme]) -> bool {
+        schemes.is_empty() || self.key.key.choose_scheme(schemes).is_some()
     }
 
     /// From when to when it is good.

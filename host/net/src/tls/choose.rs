@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use portolan_core::{live::Live, problem::Chain, snapshot::Snapshot};
 use rustls::{
+    SignatureScheme,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -73,15 +74,17 @@ impl Chooser {
     /// Whether there is a certificate for a name: from a file, an order, or for a router's host.
     pub(super) fn knows(&self, name: &str) -> bool {
         let wildcard = wildcard(name);
-        self.shelf.load().find(name, wildcard.as_deref(), SystemTime::now()).is_some()
+        self.shelf.load().find(name, wildcard.as_deref(), SystemTime::now(), &[]).is_some()
             || self.hosts().find(name).is_some()
     }
 
-    /// The certificate for a name; for none, or one that is not served, the default one.
-    pub(super) fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+    /// The certificate for a name and a client that can check these signatures; for no name, or one
+    /// that is not served, the default one.
+    fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let name = name.map(str::to_ascii_lowercase).unwrap_or_default();
         let wildcard = wildcard(&name);
-        if let Some(found) = self.shelf.load().find(&name, wildcard.as_deref(), SystemTime::now()) {
+        let now = SystemTime::now();
+        if let Some(found) = self.shelf.load().find(&name, wildcard.as_deref(), now, schemes) {
             return Some(found.key.clone());
         }
         let hosts = self.hosts();
@@ -111,7 +114,7 @@ impl Chooser {
 
 impl ResolvesServerCert for Chooser {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name())
+        self.choose(hello.server_name(), hello.signature_schemes())
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::SystemTime,
 };
 
@@ -33,6 +36,8 @@ pub struct Keyring {
     challenges: Arc<Challenges>,
     /// Told when there is something for the [steward](super::tend) to look at.
     changed: Notify,
+    /// Somebody wants failed orders to be tried again now.
+    impatient: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -67,8 +72,8 @@ impl Keyring {
     /// Nothing yet. `directory` is where the local authority is, or will be; `None`: it is
     /// forgotten at the end.
     pub fn new(directory: Option<PathBuf>, live: Live) -> Self {
-        let (challenges, changed, state) = Default::default();
-        Self { directory, live, challenges, changed, state }
+        let (challenges, changed, impatient, state) = Default::default();
+        Self { directory, live, challenges, changed, impatient, state }
     }
 
     /// What would be wrong with all this, if it were served: nothing is ordered, and nothing kept.
@@ -101,6 +106,12 @@ impl Keyring {
         }
         state.refresh();
         drop(state);
+        self.wake();
+    }
+
+    /// Orders that failed are tried again now, and not when their pause is over.
+    pub fn retry(&self) {
+        self.impatient.store(true, Relaxed);
         self.wake();
     }
 
@@ -184,6 +195,11 @@ impl Keyring {
     /// There is something to look at.
     pub(super) fn wake(&self) {
         self.changed.notify_one();
+    }
+
+    /// Whether failed orders are to be tried again now. Asking answers it.
+    pub(super) fn is_impatient(&self) -> bool {
+        self.impatient.swap(false, Relaxed)
     }
 
     /// Waits until there is something to look at.

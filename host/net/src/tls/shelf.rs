@@ -1,11 +1,13 @@
 //! Certificates by name.
 //!
-//! **Invariant:** of those that are good now, an exact name comes before a wildcard, and of two
-//! for one name the one that lives longer is shown. Only when none is good, one that is not.
+//! **Invariant:** of those that are good now and that the client can check, an exact name comes
+//! before a wildcard, and of two for one name the one that lives longer is shown. Only when there
+//! is none, one that is not.
 
 use std::{sync::Arc, time::SystemTime};
 
 use hashbrown::HashMap;
+use rustls::SignatureScheme;
 
 use super::Certificate;
 
@@ -31,28 +33,33 @@ impl Shelf {
         Self(shelf)
     }
 
-    /// The certificate for a name, or for the wildcard that it falls under.
+    /// The certificate for a name, or for the wildcard that it falls under, for a client that can
+    /// check these signatures; none: all.
     pub(super) fn find(
         &self,
         name: &str,
         wildcard: Option<&str>,
         now: SystemTime,
+        schemes: &[SignatureScheme],
     ) -> Option<&Arc<Certificate>> {
         if self.0.is_empty() {
             return None;
         }
         let places = [Some(name), wildcard].map(|name| self.0.get(name?));
-        let good = |place: &Vec<Arc<Certificate>>| place.iter().position(|it| it.is_good(now));
-        let best = places.iter().flatten().find_map(|place| place.get(good(place)?));
-        // A certificate whose time is over tells the client the truth; one of another name or of
-        // an authority that it does not know would hide it.
-        best.or_else(|| places.iter().flatten().find_map(|place| place.first()))
+        let all = || places.iter().flatten().flat_map(|place| place.iter());
+        let good = || all().filter(|certificate| certificate.is_good(now));
+        good()
+            .find(|certificate| certificate.suits(schemes))
+            .or_else(|| good().next())
+            // A certificate whose time is over tells the client the truth; one of another name or
+            // of an authority that it does not know would hide it.
+            .or_else(|| all().next())
     }
 
     /// Whether a client that asks for a name is shown a good certificate.
     pub(super) fn covers(&self, name: &str, now: SystemTime) -> bool {
         let wildcard = wildcard(name);
-        self.find(name, wildcard.as_deref(), now).is_some_and(|it| it.is_good(now))
+        self.find(name, wildcard.as_deref(), now, &[]).is_some_and(|it| it.is_good(now))
     }
 }
 

@@ -100,6 +100,9 @@ impl Steward {
         let look = if folders.is_empty() { HOUR } else { LOOK };
         self.watch.cover(folders, &self.keyring);
         let unmet = self.want();
+        if self.keyring.is_impatient() {
+            self.resolvers.iter_mut().for_each(|one| one.resolver.retry());
+        }
         let room = ORDERS.saturating_sub(self.orders.len());
         self.start(room);
         let ordered = self.resolvers.iter().flat_map(|one| one.resolver.certificates());

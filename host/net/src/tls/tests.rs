@@ -9,7 +9,7 @@ use std::{
 };
 
 use rcgen::{CertificateParams, KeyPair};
-use rustls::crypto::aws_lc_rs;
+use rustls::{SignatureScheme, crypto::aws_lc_rs};
 
 use super::{file::Files, options::Options, shelf::Shelf, *};
 
@@ -45,15 +45,34 @@ fn an_exact_name_comes_before_a_wildcard_unless_its_time_is_over() {
     let shelf = Shelf::build([&wild, &exact, &over, &longer, &unborn]);
     let found = |name: &str| {
         let wildcard = shelf::wildcard(name);
-        shelf.find(name, wildcard.as_deref(), now).cloned()
+        shelf.find(name, wildcard.as_deref(), now, &[]).cloned()
     };
     let is = |name: &str, one: &Arc<Certificate>| Arc::ptr_eq(&found(name).unwrap(), one);
     assert!(is("x.a.test", &longer) && is("y.a.test", &wild) && is("z.a.test", &wild));
     assert!(found("a.test").is_none() && found("x.y.a.test").is_none());
     // Better one that tells the truth than none.
     let shelf = Shelf::build([&over]);
-    assert!(Arc::ptr_eq(shelf.find("y.a.test", None, now).unwrap(), &over));
+    assert!(Arc::ptr_eq(shelf.find("y.a.test", None, now, &[]).unwrap(), &over));
     assert!(!shelf.covers("y.a.test", now));
+}
+
+#[test]
+fn a_client_is_shown_what_it_can_check() {
+    let now = SystemTime::now();
+    let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+    params.not_after = (now + DAY).into();
+    let pem = params.self_signed(&key).unwrap().pem();
+    let source = CertificateSource::Local;
+    let rsa = Certificate::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes(), source);
+    let (rsa, ecdsa) = (Arc::new(rsa.unwrap()), named("a.test", now - DAY, 9 * DAY));
+    let shelf = Shelf::build([&rsa, &ecdsa]);
+    let shown = |schemes: &[SignatureScheme]| shelf.find("a.test", None, now, schemes).cloned();
+    let [old, new] = [SignatureScheme::RSA_PSS_SHA256, SignatureScheme::ECDSA_NISTP256_SHA256];
+    assert!(Arc::ptr_eq(&shown(&[old]).unwrap(), &rsa));
+    assert!(Arc::ptr_eq(&shown(&[old, new]).unwrap(), &ecdsa));
+    // It will not work out, but not for want of a certificate.
+    assert!(Arc::ptr_eq(&shown(&[SignatureScheme::ED25519]).unwrap(), &ecdsa));
 }
 
 #[test]

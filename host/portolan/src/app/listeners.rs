@@ -130,6 +130,10 @@ impl Listeners for Open {
     fn published(&self) {
         self.http.keyring().published();
     }
+
+    fn retry(&self) {
+        self.http.keyring().retry();
+    }
 }
 
 fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {

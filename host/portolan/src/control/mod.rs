@@ -46,6 +46,9 @@ pub(crate) trait Listeners: Send {
 
     /// A new snapshot is served.
     fn published(&self);
+
+    /// What failed is tried again now: somebody asks for it.
+    fn retry(&self);
 }
 
 /// What is bound, and what is wrong.
@@ -190,6 +193,7 @@ impl Controller {
                     let changed = self.read_config().await;
                     // Certificate files are read anew though the configuration is the same.
                     self.listen().await;
+                    self.listeners.retry();
                     changed
                 }
             };

@@ -140,6 +140,11 @@ impl Resolver {
         idle.map(|slot| slot.next(now, instant)).min()
     }
 
+    /// Somebody knows that it will work now: no pause is waited for.
+    pub(in crate::tls) fn retry(&mut self) {
+        self.slots.values_mut().for_each(|slot| slot.pause = None);
+    }
+
     /// Others may have written what is wanted.
     pub(in crate::tls) fn doubt(&mut self) {
         self.slots.values_mut().for_each(|slot| slot.doubtful = true);
