@@ -33,9 +33,9 @@ pub(super) fn ledger(config: &Config) -> anyhow::Result<(Ledger, Option<Exporter
     let exporter = config.traces.clone().map(|traces| {
         let (tracing, spans) = Tracing::new(traces.config, WAITING);
         ledger.tracing = Some(tracing.clone());
-        Exporter::start(traces.collector, tracing, spans)
+        Exporter::start(traces.collector, tracing, spans).context("cannot export spans")
     });
-    Ok((ledger, exporter))
+    Ok((ledger, exporter.transpose()?))
 }
 
 /// Writes and sends what is left, after the workers have ended.

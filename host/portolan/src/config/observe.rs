@@ -6,7 +6,7 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri, uri::PathAndQuery};
 use portolan_core::{figure::Buckets, name::nearest};
 use portolan_net::http::{
     AccessConfig, AccessFilters, AccessFormat, Capture, Field, Fields, HeaderFields, TraceConfig,
@@ -207,17 +207,30 @@ pub(super) fn tracing(tracing: Tracing, reading: &mut Reading<'_>) -> Option<Tra
     })
 }
 
+/// The place where a collector takes traces. One that has no path takes them at the usual one.
 fn endpoint(text: &Spanned<String>, reading: &mut Reading<'_>) -> Option<Uri> {
-    let parsed = text.get_ref().parse::<Uri>().ok();
-    let is_http = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some();
-    let found = parsed.filter(is_http);
+    let found = parse_endpoint(text.get_ref());
     if found.is_none() {
-        let message = "`tracing.endpoint` must be an `http://` URL of a collector";
-        let hint = "OTLP over HTTP, such as \"http://127.0.0.1:4318/v1/traces\"; \
-                    a collector beside Portolan takes it further, encrypted or by gRPC";
+        let message = "`tracing.endpoint` must be the URL of a collector";
+        let hint =
+            "OTLP over HTTP, such as \"http://127.0.0.1:4318/v1/traces\"; gRPC is not spoken";
         reading.add(Finding::error(text.span(), message).label("this is not").hint(hint));
     }
     found
+}
+
+fn parse_endpoint(text: &str) -> Option<Uri> {
+    let uri = text.parse::<Uri>().ok()?;
+    let has_host = uri.host().is_some_and(|host| !host.is_empty());
+    if !(matches!(uri.scheme_str(), Some("http" | "https")) && has_host) {
+        return None;
+    }
+    if uri.path() != "/" || uri.query().is_some() {
+        return Some(uri);
+    }
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static("/v1/traces"));
+    Uri::from_parts(parts).ok()
 }
 
 /// The name of a header, in lower case.
@@ -288,5 +301,25 @@ impl Read for AccessFormat {
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         read_word(node, reading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_endpoint;
+
+    #[test]
+    fn a_collector_without_a_path_takes_traces_at_the_usual_place() {
+        for (text, expected) in [
+            ("http://127.0.0.1:4318", Some("http://127.0.0.1:4318/v1/traces")),
+            ("https://otel.example/", Some("https://otel.example/v1/traces")),
+            ("http://a/otlp/v1/traces", Some("http://a/otlp/v1/traces")),
+            ("127.0.0.1:4318", None),
+            ("ftp://a", None),
+            ("/v1/traces", None),
+        ] {
+            let uri = parse_endpoint(text).map(|uri| uri.to_string());
+            assert_eq!(uri.as_deref(), expected, "{text}");
+        }
     }
 }

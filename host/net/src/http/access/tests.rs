@@ -200,11 +200,11 @@ fn a_request_has_a_line_if_it_fits_one_of_the_filters() {
         [(200, 0, 1), (404, 0, 1), (200, 1, 1), (200, 0, 2_000_000)]
             .map(|(status, retries, nanos)| filters.keeps(status, retries, nanos))
     };
-    let none = AccessFilters::default();
-    assert_eq!(filters(none.clone()), [true; 4]);
-    let statuses = AccessFilters { status_codes: vec![400..=499, 302..=302], ..none.clone() };
+    assert_eq!(filters(AccessFilters::default()), [true; 4]);
+    let statuses =
+        AccessFilters { status_codes: vec![400..=499, 302..=302], ..AccessFilters::default() };
     assert_eq!(filters(statuses), [false, true, false, false]);
-    let retries = AccessFilters { retry_attempts: true, ..none.clone() };
+    let retries = AccessFilters { retry_attempts: true, ..AccessFilters::default() };
     assert_eq!(filters(retries.clone()), [false, false, true, false]);
     let any = AccessFilters { min_duration: Duration::from_millis(1), ..retries };
     assert_eq!(filters(any), [false, false, true, true]);

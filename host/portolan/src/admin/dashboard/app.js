@@ -164,6 +164,9 @@ const REASONS = {
   "client-gone": "the client went away before it had its answer",
 };
 
+/** Where to look further: who would take a request, or how backends are. */
+const PLACES = { "no-router": "#explain", "no-service": "#routers", "middleware-failed": "#plugins", "bad-target": "#explain", "no-host": "#explain" };
+
 /** Why requests were not answered as they were meant to be; what grows stands out. */
 function reasons(failures, [lines, spans]) {
   const entries = Object.entries(failures).sort(([, left], [, right]) => right - left);
@@ -172,7 +175,7 @@ function reasons(failures, [lines, spans]) {
   return [h("p", { class: "why" }, entries.length > 0 && "Not answered as meant, since the start:"),
     h("p", { class: "chips" }, entries.map(([reason, times]) => {
       const rate = rates.of(`reason ${reason}`, times);
-      return h("span", { class: rate > 0 ? "chip alarm" : "chip", title: REASONS[reason] ?? "" },
+      return h("a", { class: rate > 0 ? "chip alarm" : "chip", href: PLACES[reason] ?? "#services", title: REASONS[reason] ?? "" },
         `${reason} ${count(times)}${rate > 0 ? ` (${perSecond(rate)}/s)` : ""}`);
     })),
     lost.map(([times, what]) => h("p", { class: "fault" }, `${count(times)} ${what} were lost: whoever takes them is slow or away.`))];

@@ -8,7 +8,7 @@
 
 mod message;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -16,12 +16,14 @@ use http::{
     header::{CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use portolan_net::http::{FinishedSpan, Tracing};
 use prost::Message as _;
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -64,15 +66,20 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     /// Starts to export. Within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the collector is to be spoken to encrypted, and this system trusts no authority.
     pub(crate) fn start(
         collector: Collector,
         tracing: Arc<Tracing>,
         spans: mpsc::Receiver<Vec<FinishedSpan>>,
-    ) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build_http();
+    ) -> io::Result<Self> {
+        let connector = connector(collector.endpoint.scheme_str() == Some("https"))?;
+        let client = Client::builder(TokioExecutor::new()).build(connector);
         let work = Work { collector, tracing, client, is_failing: false };
         let (ending, ended) = oneshot::channel();
-        Self { task: tokio::spawn(work.run(spans, ended)), ending }
+        Ok(Self { task: tokio::spawn(work.run(spans, ended)), ending })
     }
 
     /// Sends what is there, and ends: after `limit` at the latest.
@@ -87,7 +94,7 @@ impl Exporter {
 struct Work {
     collector: Collector,
     tracing: Arc<Tracing>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Whether the last batch was lost: that is said once.
     is_failing: bool,
 }
@@ -185,6 +192,23 @@ impl Work {
         .contains(&status);
         Err(if is_passing { Refused::Now(error) } else { Refused::Ever(error) })
     }
+}
+
+/// Connects to a collector; where that is encrypted, trusts whom the system trusts.
+fn connector(is_encrypted: bool) -> io::Result<HttpsConnector<HttpConnector>> {
+    let provider = default_provider();
+    if is_encrypted {
+        let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider)?;
+        return Ok(builder.https_only().enable_http1().build());
+    }
+    // Never used; reading the trust store for nothing would take its time.
+    let config = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let builder = HttpsConnectorBuilder::new().with_tls_config(config);
+    Ok(builder.https_or_http().enable_http1().build())
 }
 
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
