@@ -15,6 +15,7 @@ mod consul_catalog;
 mod drain;
 mod file_catalog;
 mod first_start;
+mod https_backend;
 mod middlewares;
 mod plugin_reload;
 mod tls;
