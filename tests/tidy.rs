@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
         "host/portolan/src",
         &[
             &["telemetry"],
-            &["config", "args", "signal"],
+            &["config", "args", "signal", "compiler"],
             &["control"],
             &["admin"],
             &["app"],

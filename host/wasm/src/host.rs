@@ -17,6 +17,7 @@ use wasmtime::{
 
 use crate::{
     artifact::{Cache, Said, Surface},
+    compile::{Compiler, InProcess},
     engine::Running,
     error::{HostError, LoadError},
     facets::Places,
@@ -50,6 +51,8 @@ pub struct HostConfig {
     pub configure_limit: Duration,
     /// An instance is replaced after so many calls.
     pub instance_uses: u32,
+    /// Where components are compiled.
+    pub compiler: Arc<dyn Compiler>,
 }
 
 impl Default for HostConfig {
@@ -63,6 +66,7 @@ impl Default for HostConfig {
             call_limit: Duration::from_millis(50),
             configure_limit: Duration::from_secs(1),
             instance_uses: 1_000_000,
+            compiler: Arc::new(InProcess),
         }
     }
 }
@@ -138,7 +142,10 @@ impl Host {
         let engine = inner.running.engine();
         let code = match inner.cache.as_ref().and_then(|it| load::cached(it, engine, &hash)) {
             Some(code) => code,
-            None => load::compiled(inner.cache.as_ref(), engine, (file, &hash), bytes)?,
+            None => {
+                let (cache, compiler) = (inner.cache.as_ref(), &*inner.config.compiler);
+                load::compiled(cache, engine, compiler, (file, &hash), bytes)?
+            }
         };
         let file = About { file, hash: &hash, size: bytes.len() as u64, begun };
         inner.finish(code, &file, previous.unwrap_or_default())

@@ -20,6 +20,7 @@ mod staging;
 mod guest;
 mod imports;
 mod artifact;
+mod compile;
 mod schema;
 mod facets;
 mod runtime;
@@ -30,6 +31,7 @@ mod load;
 mod host;
 mod watch;
 
+pub use compile::{Compiler, InProcess, MachineCode, compile};
 pub use error::{Cause, HostError, LoadError};
 pub use host::{Host, HostConfig};
 pub use plugin::{Grants, Loading, Plugin};

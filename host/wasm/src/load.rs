@@ -10,7 +10,7 @@ use wasmtime::{Engine, component::Component};
 use crate::{
     artifact::{self, Cache, Said, SignatureCard, Surface, WantCard},
     bindings::{lifecycle::Descriptor, matcher_compiler as matcher},
-    engine,
+    compile::{Compiler, MachineCode},
     error::LoadError,
     facets::{self, Place},
     runtime::Runtime,
@@ -43,17 +43,15 @@ pub(crate) fn cached(cache: &Cache, engine: &Engine, hash: &str) -> Option<Code>
 pub(crate) fn compiled(
     cache: Option<&Cache>,
     engine: &Engine,
+    compiler: &dyn Compiler,
     (file, hash): (&str, &str),
     bytes: &[u8],
 ) -> Result<Code, LoadError> {
     let component = artifact::component(bytes)?;
     let surface = artifact::guarded(|| Surface::read(&component)).map_err(LoadError::Invalid)?;
     surface.check()?;
-    let code = told(file, || {
-        artifact::guarded(|| engine::compile(&component).map_err(|error| format!("{error:#}")))
-    });
-    let code = code.map_err(LoadError::Compile)?;
-    let kept = cache.and_then(|cache| match cache.keep_code(hash, &code) {
+    let code = told(file, || compiler.compile(&component)).map_err(LoadError::Compile)?;
+    let kept = cache.and_then(|cache| match cache.keep_code(hash, code.as_bytes()) {
         Ok(path) => Some(path),
         Err(error) => {
             tracing::warn!(%error, "compiled code not kept");
@@ -191,9 +189,9 @@ fn map(engine: &Engine, path: &std::path::Path) -> wasmtime::Result<Component> {
 
 /// Loads code that was compiled just now.
 #[expect(unsafe_code, reason = "loading machine code is what compiling is for")]
-fn unmapped(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: these bytes come from our own compiler, and nobody else has seen them.
-    unsafe { Component::deserialize(engine, code) }
+fn unmapped(engine: &Engine, code: &MachineCode) -> wasmtime::Result<Component> {
+    // SAFETY: these bytes come from our own compiler, or somebody vouches for that.
+    unsafe { Component::deserialize(engine, code.as_bytes()) }
 }
 
 /// What `describe` may take. It is pure, and says what is written in the file.
