@@ -45,7 +45,7 @@ pub struct HostConfig {
     pub provider_memory: usize,
     /// Memory of all instances of one plugin.
     pub plugin_memory: usize,
-    /// Time for one hook.
+    /// Time for one hook, unless its plugin or its binding may take longer.
     pub call_limit: Duration,
     /// Time to read one configuration, or to compile one call of a matcher.
     pub configure_limit: Duration,
@@ -172,21 +172,21 @@ impl Inner {
         let cached = said.is_some();
         let pre = self.link(&component)?;
         let places = Places::find(&component).ok_or(LoadError::NotAPlugin)?;
-        let runtime = |name: &str, figures: Arc<PluginFigures>| {
+        let runtime = |name: &str, hook_limit: Option<u64>, figures: Arc<PluginFigures>| {
             let names = (name.into(), about.hash.into());
             let (clock, pre, places) = (self.running.clock(), pre.clone(), places.clone());
-            Runtime::new(names, clock, pre, places, self.budget(figures), self.limits())
+            Runtime::new(names, clock, pre, places, self.budget(figures), self.limits(hook_limit))
         };
         let said = match said {
             Some(said) => said,
             // Its own figures, which nobody sees: it does not have a name yet.
-            None => load::ask(&runtime(about.file, Arc::default()))?,
+            None => load::ask(&runtime(about.file, None, Arc::default()))?,
         };
         let schema = load::judge(&said)?.map(Arc::new);
         if !cached {
             self.keep(about.hash, &surface, &said);
         }
-        let runtime = Arc::new(runtime(&said.name, figures));
+        let runtime = Arc::new(runtime(&said.name, said.hook_limit, figures));
         let info = info(&said, &surface, about, schema.as_deref());
         let loading = Loading { cached, took: about.begun.elapsed() };
         tracing::debug!(
@@ -220,9 +220,12 @@ impl Inner {
         closed.map_err(|error| LoadError::Link(error.into()))
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self, hook_limit: Option<u64>) -> Limits {
+        let call = self.config.call_limit;
         Limits {
-            call: self.config.call_limit,
+            call,
+            // One that is quicker than it has to be says nothing of that.
+            hook: hook_limit.map_or(call, Duration::from_millis).max(call),
             configure: self.config.configure_limit,
             uses: self.config.instance_uses,
             resting: self.config.instance_memory / 2,

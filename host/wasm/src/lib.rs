@@ -23,6 +23,7 @@ mod artifact;
 mod compile;
 mod schema;
 mod facets;
+mod shelf;
 mod runtime;
 mod breaker;
 mod kind;

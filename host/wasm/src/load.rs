@@ -9,11 +9,11 @@ use wasmtime::{Engine, component::Component};
 
 use crate::{
     artifact::{self, Cache, Said, SignatureCard, Surface, WantCard},
-    bindings::{lifecycle::Descriptor, matcher_compiler as matcher},
+    bindings::{lifecycle::Descriptor, matcher_compiler as matcher, types::Pair},
     compile::{Compiler, MachineCode},
     error::LoadError,
     facets::{self, Place},
-    runtime::Runtime,
+    runtime::{Lane, Runtime},
     schema::Schema,
 };
 
@@ -68,7 +68,7 @@ pub(crate) fn compiled(
 
 /// Asks a plugin what it is, in an instance that can reach nothing.
 pub(crate) fn ask(runtime: &Runtime) -> Result<Said, LoadError> {
-    let mut warm = runtime.take().map_err(failed("instantiation"))?;
+    let mut warm = runtime.take(Lane::Serving).map_err(failed("instantiation"))?;
     facets::check_seldom(&runtime.places, warm.instance, &mut warm.store)
         .map_err(|error| LoadError::Link(error.into()))?;
     let describe = runtime.places.describe;
@@ -94,6 +94,7 @@ pub(crate) fn ask(runtime: &Runtime) -> Result<Said, LoadError> {
         schema: descriptor.config_schema,
         wants: descriptor.wants.into_iter().map(want).collect(),
         matchers,
+        hook_limit: hook_limit(&descriptor.extra)?,
     })
 }
 
@@ -141,6 +142,18 @@ pub(crate) fn signatures_of(said: &Said) -> Vec<Signature> {
         doc: card.doc.clone(),
     };
     said.matchers.iter().map(signature).collect()
+}
+
+/// How long its hooks may take, in milliseconds, if it says so.
+fn hook_limit(extra: &[Pair]) -> Result<Option<u64>, LoadError> {
+    let Some(pair) = extra.iter().find(|pair| pair.key == HOOK_LIMIT) else { return Ok(None) };
+    match pair.value.parse() {
+        Ok(millis @ 1..=MAX_HOOK_LIMIT) => Ok(Some(millis)),
+        _ => Err(LoadError::Descriptor(format!(
+            "its `{HOOK_LIMIT}` is `{}`, but may be 1 to {MAX_HOOK_LIMIT} milliseconds",
+            pair.value.escape_debug()
+        ))),
+    }
 }
 
 fn signatures(runtime: &Runtime, place: Place) -> Result<Vec<SignatureCard>, LoadError> {
@@ -199,5 +212,9 @@ const DESCRIBE: Duration = Duration::from_millis(100);
 
 /// Compiling takes about a second per megabyte; who waits longer wants to know why.
 const LONG: Duration = Duration::from_secs(1);
+
+/// As `types.wit` says.
+const HOOK_LIMIT: &str = "hook-time-limit-ms";
+const MAX_HOOK_LIMIT: u64 = 60_000;
 
 const MAX_NAME: usize = 64;

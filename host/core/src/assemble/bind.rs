@@ -1,7 +1,7 @@
 //! Middlewares bound to their plugins. A binding is made anew only when the plugin's code or the
 //! configuration changes, so warm guests and what they remember stay.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode, header};
 
@@ -23,6 +23,7 @@ struct Key {
     fingerprint: String,
     config: String,
     open: bool,
+    time_limit: Option<Duration>,
 }
 
 /// Bindings, kept from one snapshot to the next while they are used.
@@ -68,6 +69,7 @@ impl Bindings {
             fingerprint: plugin.fingerprint().to_owned(),
             config: object.spec.config.to_string(),
             open: object.spec.on_failure == OnFailure::Open,
+            time_limit: object.spec.time_limit,
         };
         let made = self.made.remove(&key).unwrap_or_else(|| make(name, &object.spec, plugin));
         if let Err(error) = &made {
@@ -100,7 +102,7 @@ fn make(
     spec: &MiddlewareSpec,
     plugin: &Arc<dyn MiddlewarePlugin>,
 ) -> Result<Arc<Middleware>, BindError> {
-    let interest = plugin.bind(&name.to_string(), &spec.config)?;
+    let interest = plugin.bind(&name.to_string(), &spec.config, spec.time_limit)?;
     Ok(Arc::new(Middleware {
         name: name.clone(),
         plugin: plugin.name().into(),

@@ -21,6 +21,7 @@ use portolan_core::{
 use tokio::sync::Semaphore;
 
 use super::{
+    aside::Aside,
     body::Body,
     config::HttpConfig,
     dial::Dialer,
@@ -38,6 +39,8 @@ pub(crate) struct Edge {
     pub(crate) clock: Clock,
     /// How many more connections may be open.
     pub(crate) permits: Arc<Semaphore>,
+    /// For hooks that may take long.
+    pub(crate) aside: Aside,
     /// The name of this machine.
     pub(crate) server: HeaderValue,
     reader: RefCell<Reader>,
@@ -59,6 +62,7 @@ impl Edge {
             pool: Pool::new(clock.clone(), patience, config.max_idle_backends),
             dialer: Dialer::default(),
             permits: Arc::new(Semaphore::new(config.max_connections)),
+            aside: Aside::default(),
             server: host_name(),
             reader: RefCell::new(live.reader()),
             serving: RefCell::new(Rc::new(Serving(live.load()))),

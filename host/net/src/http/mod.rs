@@ -15,6 +15,7 @@ mod dial;
 mod body;
 mod headers;
 mod rescue;
+mod aside;
 mod edge;
 mod pipeline;
 mod tunnel;

@@ -87,7 +87,7 @@ async fn through(
     page: Page,
 ) -> (ResponseHead, Body) {
     let edge = &*client.edge;
-    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange);
+    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange).await;
     let answered = match (inward, &router.service) {
         (Inward::Reply(reply), _) => Ok(pipeline::respond(reply)),
         (Inward::Fail(error), _) => Err(error),
@@ -108,7 +108,8 @@ async fn through(
         return (head, body);
     }
     exchange.response = Some(head);
-    let mut exchange = pipeline::leave(edge, router, &entered, exchange, &mut body, page);
+    let left = pipeline::leave(edge, router, &entered, exchange, &mut body, page);
+    let mut exchange = left.await;
     match exchange.response.take() {
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),
