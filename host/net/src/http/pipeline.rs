@@ -44,7 +44,7 @@ pub(crate) enum Inward {
 }
 
 /// How far it goes inwards on this thread.
-enum Step {
+enum Reach {
     /// As far as it goes at all.
     Done(Inward),
     /// To a middleware whose hook may take so long that it is called beside this thread.
@@ -75,7 +75,7 @@ impl Entered {
     }
 }
 
-const ON: Step = Step::Done(Inward::Continue);
+const ON: Reach = Reach::Done(Inward::Continue);
 
 /// Inwards, outermost first.
 pub(crate) async fn enter(
@@ -87,8 +87,8 @@ pub(crate) async fn enter(
     let (mut exchange, mut step) = inwards(edge, router, exchange, &mut entered);
     loop {
         let limit = match step {
-            Step::Done(inward) => return (exchange, entered, inward),
-            Step::Aside(limit) => limit,
+            Reach::Done(inward) => return (exchange, entered, inward),
+            Reach::Aside(limit) => limit,
         };
         let middleware = entered.innermost(router);
         if let Some(hooks) = middleware.and_then(|it| it.interest.hooks.clone()) {
@@ -110,17 +110,17 @@ fn inwards(
     router: &Router,
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
-) -> (Box<Exchange>, Step) {
+) -> (Box<Exchange>, Reach) {
     for middleware in router.middlewares.iter().skip(entered.0.len()) {
         let (steps, reply) = middleware.interest.plan_request(&mut exchange);
         entered.0.push(Way { steps, context: None });
         if let Some(reply) = reply {
-            return (exchange, Step::Done(Inward::Reply(reply)));
+            return (exchange, Reach::Done(Inward::Reply(reply)));
         }
         let (returned, step) = hook(edge, router, middleware, exchange, entered);
         exchange = returned;
         match step {
-            Step::Done(Inward::Continue) => {}
+            Reach::Done(Inward::Continue) => {}
             step => return (exchange, step),
         }
     }
@@ -134,7 +134,7 @@ fn hook(
     middleware: &Middleware,
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
-) -> (Box<Exchange>, Step) {
+) -> (Box<Exchange>, Reach) {
     let interest = &middleware.interest;
     let Some(hooks) = &interest.hooks else { return (exchange, ON) };
     if interest.when.as_ref().is_some_and(|when| !when.matches(&exchange)) {
@@ -151,10 +151,10 @@ fn hook(
         exchange.router = Some(router.name.clone());
     }
     if let Some(limit) = interest.aside {
-        return (exchange, Step::Aside(limit));
+        return (exchange, Reach::Aside(limit));
     }
     let (exchange, verdict) = hooks.on_request(exchange);
-    (exchange, Step::Done(decided(edge, router, entered, verdict)))
+    (exchange, Reach::Done(decided(edge, router, entered, verdict)))
 }
 
 /// What the request hook of the innermost middleware so far makes of a request.
