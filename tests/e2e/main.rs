@@ -16,6 +16,7 @@ mod consul_catalog;
 mod drain;
 mod file_catalog;
 mod first_start;
+mod https_backend;
 mod metrics;
 mod middlewares;
 mod plugin_reload;

@@ -62,6 +62,10 @@ pub(crate) enum Command {
     /// not, the middlewares in order, and the backend. Sends nothing to the backend.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
+
+    /// Compile the plugin in standard input to standard output: what this program starts itself for
+    #[command(hide = true)]
+    CompilePlugin,
 }
 
 /// `portolan plugins`

@@ -1,5 +1,6 @@
 //! What the promises are proved with: the real binary, a real Consul, real sockets.
 
+mod authority;
 mod backend;
 mod client;
 mod consul;
@@ -15,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use authority::Authority;
 pub(crate) use backend::Backend;
 pub(crate) use client::{Client, Own, request, request_with};
 pub(crate) use consul::{Consul, Registration, free_ports};

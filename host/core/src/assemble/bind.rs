@@ -1,7 +1,7 @@
 //! Middlewares bound to their plugins. A binding is made anew only when the plugin's code or the
 //! configuration changes, so warm guests and what they remember stay.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use http::{HeaderValue, StatusCode, header};
@@ -24,6 +24,7 @@ struct Key {
     fingerprint: String,
     config: String,
     open: bool,
+    time_limit: Option<Duration>,
 }
 
 type Bound = Result<Arc<Middleware>, BindError>;
@@ -78,6 +79,7 @@ impl Bindings {
             fingerprint: plugin.fingerprint().to_owned(),
             config: object.spec.config.to_string(),
             open: object.spec.on_failure == OnFailure::Open,
+            time_limit: object.spec.time_limit,
         };
         if let Some((known, made)) = self.made.get(name)
             && *known == key
@@ -111,7 +113,7 @@ fn make(
     spec: &MiddlewareSpec,
     plugin: &Arc<dyn MiddlewarePlugin>,
 ) -> Result<Arc<Middleware>, BindError> {
-    let interest = plugin.bind(&name.to_string(), &spec.config)?;
+    let interest = plugin.bind(&name.to_string(), &spec.config, spec.time_limit)?;
     Ok(Arc::new(Middleware {
         name: name.clone(),
         plugin: plugin.name().into(),

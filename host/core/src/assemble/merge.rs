@@ -213,6 +213,7 @@ impl Objects {
                 plugin: String::new(),
                 pointer: String::new(),
                 config: Arc::default(),
+                time_limit: None,
                 on_failure: Default::default(),
             })
         })

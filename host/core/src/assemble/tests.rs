@@ -1,6 +1,6 @@
 //! What sources add up to, case by case.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -28,9 +28,14 @@ impl MiddlewarePlugin for Hello {
         "1"
     }
 
-    fn bind(&self, _label: &str, config: &Value) -> Result<Interest, BindError> {
+    fn bind(
+        &self,
+        _label: &str,
+        config: &Value,
+        limit: Option<Duration>,
+    ) -> Result<Interest, BindError> {
         match config.get("wrong") {
-            None => Ok(Interest::default()),
+            None => Ok(Interest { aside: limit, ..Interest::default() }),
             Some(_) => Err(BindError::Config(vec![FieldError {
                 path: "/wrong".to_owned(),
                 message: "unknown key `wrong`".to_owned(),
@@ -251,6 +256,20 @@ fn what_does_not_change_keeps_its_identity() {
     assert!(Arc::ptr_eq(&figures(&first).0, &figures(&second).0));
     assert!(Arc::ptr_eq(&figures(&first).1, &figures(&second).1));
     assert!(second.generation > first.generation);
+}
+
+#[test]
+fn a_time_limit_reaches_the_plugin_and_a_change_of_it_is_a_new_binding() {
+    let mut assembler = Assembler::default();
+    let mut bound = |limit: &str| {
+        let hello = json!({ "hello": {}, "time-limit": limit });
+        let table = file(json!({ "middlewares": { "hello": hello } }));
+        assembler.assemble(&inputs(vec![table])).middlewares[0].live.clone().unwrap()
+    };
+    let first = bound("2s");
+    assert_eq!(first.interest.aside, Some(Duration::from_secs(2)));
+    assert!(Arc::ptr_eq(&first, &bound("2000ms")));
+    assert_eq!(bound("3s").interest.aside, Some(Duration::from_secs(3)));
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod tests;
 pub use schema::read;
 pub use tags::{Tree, tree};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -110,6 +110,8 @@ pub struct MiddlewareSpec {
     pub config: Arc<Value>,
     /// What happens when the plugin fails.
     pub on_failure: OnFailure,
+    /// How long one hook may take; absent: as the plugin says, or the host.
+    pub time_limit: Option<Duration>,
 }
 
 /// Everything that one source declares. Names are as written; each stands once.

@@ -1,6 +1,6 @@
 //! The schema of `[http]`: routers, services, middlewares.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -226,9 +226,11 @@ fn backend_authority(authority: &str, scheme: Scheme) -> Option<String> {
 /// `middlewares.<name>`: one plugin with its configuration, and what happens when it fails.
 fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSpec> {
     let (mut plugins, mut on_failure) = (Vec::new(), OnFailure::default());
+    let mut time_limit = None;
     for (key, value) in reader.entries(flaws) {
         match fold(key).as_str() {
             "onfailure" => on_failure = failure_policy(&value, flaws).unwrap_or_default(),
+            "timelimit" => time_limit = limit(&value, flaws),
             // Traefik's own spelling for plugins that are not built in.
             "plugin" if value.value.is_object() => plugins.extend(value.entries(flaws)),
             _ => plugins.push((key, value)),
@@ -249,6 +251,7 @@ fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSp
         pointer: config.pointer.clone(),
         config: Arc::new(plugin_config(config.value)),
         on_failure,
+        time_limit,
     })
 }
 
@@ -259,6 +262,17 @@ fn plugin_config(value: &Value) -> Value {
         Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Object(Map::new()),
         other => other.clone(),
     }
+}
+
+/// How long one hook may take. Less than a millisecond cannot be measured; for more than a minute
+/// nobody waits.
+fn limit(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Duration> {
+    let limit = reader.duration(flaws)?;
+    if (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&limit) {
+        return Some(limit);
+    }
+    reader.flaw(flaws, format!("a time limit is 1ms to 60s, found {limit:?}"));
+    None
 }
 
 fn failure_policy(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<OnFailure> {

@@ -16,7 +16,8 @@ fn show(declared: &Declared) -> String {
     }
     for (name, middleware) in &declared.middlewares {
         let (plugin, policy) = (&middleware.plugin, middleware.on_failure);
-        lines.push(format!("middleware {name}: {plugin} {} {policy:?}", middleware.config));
+        let limit = middleware.time_limit.map(|limit| format!(" {limit:?}")).unwrap_or_default();
+        lines.push(format!("middleware {name}: {plugin} {} {policy:?}{limit}", middleware.config));
     }
     for flaw in &declared.flaws {
         let hint = flaw.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -68,6 +69,36 @@ fn a_table_declares_routers_services_and_middlewares() {
             router a: RouterSpec { rule: Some("Host(`a`)"), service: Some("s"), middlewares: ["m", "n@file"], entrypoints: ["web", "websecure"], priority: Some(7), tls: Some(TlsSpec { options: None, resolver: Some("le"), domains: [] }) }
             service s: ServiceSpec { servers: [ServerSpec { scheme: Http, authority: "10.0.0.1:80", weight: 3 }, ServerSpec { scheme: Https, authority: "[::1]:443", weight: 1 }], port: None, scheme: None, weight: None, pass_host_header: Some(false) }
             middleware m: stripPrefix {"prefixes":["/a"]} Open"#]],
+    );
+}
+
+#[test]
+fn a_time_limit_is_a_duration_of_a_sensible_length() {
+    let limited = |limit: serde_json::Value| json!({ "auth": {}, "timeLimit": limit });
+    table(
+        json!({ "middlewares": {
+            "a": limited(json!("2s")), "b": limited(json!("1m")), "c": limited(json!("0s500ms")),
+            "d": limited(json!("2")), "e": limited(json!("0s")), "f": limited(json!("1h")),
+            "g": limited(json!("soon")), "h": limited(json!(2)), "i": limited(json!("")),
+            "j": limited(json!("99999999999999999999s")),
+        } }),
+        expect![[r#"
+            middleware a: auth {} Closed 2s
+            middleware b: auth {} Closed 60s
+            middleware c: auth {} Closed 500ms
+            middleware d: auth {} Closed 2s
+            middleware e: auth {} Closed
+            middleware f: auth {} Closed
+            middleware g: auth {} Closed
+            middleware h: auth {} Closed
+            middleware i: auth {} Closed
+            middleware j: auth {} Closed
+            Error /http/middlewares/e/timeLimit: a time limit is 1ms to 60s, found 0ns
+            Error /http/middlewares/f/timeLimit: a time limit is 1ms to 60s, found 3600s
+            Error /http/middlewares/g/timeLimit: expected a duration such as `500ms` or `2s`, found "soon"
+            Error /http/middlewares/h/timeLimit: expected a duration such as `500ms` or `2s`, found `2`
+            Error /http/middlewares/i/timeLimit: expected a duration such as `500ms` or `2s`, found ""
+            Error /http/middlewares/j/timeLimit: expected a duration such as `500ms` or `2s`, found "99999999999999999999s""#]],
     );
 }
 

@@ -26,6 +26,7 @@ use crate::random::Random;
 use super::{
     access::Pen,
     account::Account,
+    aside::Aside,
     body::Body,
     config::HttpConfig,
     dial::Dialer,
@@ -45,6 +46,8 @@ pub(crate) struct Edge {
     pub(crate) clock: Clock,
     /// How many more connections may be open.
     pub(crate) permits: Arc<Semaphore>,
+    /// For hooks that may take long.
+    pub(crate) aside: Aside,
     /// The name of this machine.
     pub(crate) server: HeaderValue,
     pub(crate) buffers: Rc<Buffers>,
@@ -78,6 +81,7 @@ impl Edge {
             buffers,
             date: RefCell::default(),
             permits: Arc::new(Semaphore::new(config.max_connections)),
+            aside: Aside::default(),
             server: host_name(),
             random: Random::seeded(),
             worker,

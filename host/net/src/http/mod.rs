@@ -20,6 +20,7 @@ mod headers;
 mod page;
 mod rescue;
 mod redirect;
+mod aside;
 mod edge;
 mod account;
 mod pipeline;

@@ -145,7 +145,7 @@ async fn through(
     account: &mut Account,
 ) -> (ResponseHead, Body) {
     let edge = &*client.edge;
-    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange, account);
+    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange, account).await;
     account.entered(&exchange);
     let answered = match (inward, &router.service) {
         (Inward::Reply(reply), _) => Ok(pipeline::respond(reply)),
@@ -178,7 +178,8 @@ async fn through(
         return (head, body);
     }
     exchange.response = Some(head);
-    let mut exchange = pipeline::leave(edge, router, &entered, exchange, &mut body, taste, account);
+    let left = pipeline::leave(edge, router, &entered, exchange, &mut body, taste, account);
+    let mut exchange = left.await;
     match exchange.response.take() {
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),

@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     admin::Admin,
+    compiler::Processes,
     config::{self, Config, Loaded},
     control::{
         Controller, Start,
@@ -73,16 +74,21 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
     let listeners = open(&config, &server, &reader, &board, draining);
+    let compiler = Processes::new();
     let start = Start {
         loaded,
-        host: host(&config)?,
+        host: host(&config, &compiler)?,
         embedded: embedded::PLUGINS,
         publisher,
         listeners: Box::new(listeners),
         board,
         telemetry,
     };
-    let (mut controller, events) = Controller::start(start).await;
+    let Some((mut controller, events)) = begun(Controller::start(start), &mut signals).await else {
+        compiler.stop();
+        tracing::info!("ended before it had begun");
+        return Ok(ExitCode::SUCCESS);
+    };
     let (bound, refused) = controller.listen().await;
     if !refused.is_empty() {
         anyhow::bail!(told(&refused));
@@ -99,6 +105,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         drop(events.send(Event::Reload).await);
     }
     tracing::info!(limit = ?config.drain.timeout, "draining");
+    compiler.stop();
     drain.send_replace(true);
     stop.send(()).unwrap_or_default();
     tokio::select! {
@@ -110,6 +117,18 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     control.await.context("the control loop did not end well")?;
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sees a start through; `None` if a signal ends it before.
+async fn begun<T>(start: impl Future<Output = T>, signals: &mut Signals) -> Option<T> {
+    let mut start = std::pin::pin!(start);
+    loop {
+        tokio::select! {
+            begun = &mut start => return Some(begun),
+            // Everything is being read just now.
+            wish = signals.next() => if wish != Wish::Reload { return None },
+        }
+    }
 }
 
 /// What listens, and the admin API that tells of it.
@@ -169,11 +188,12 @@ fn start_server(config: &Config, reader: &Live, ledger: Ledger) -> anyhow::Resul
 }
 
 /// Runs guests within the limits of the configuration.
-pub(super) fn host(config: &Config) -> anyhow::Result<Host> {
+pub(super) fn host(config: &Config, compiler: &Processes) -> anyhow::Result<Host> {
     let limits = HostConfig {
         cache_dir: Some(config.data_dir.join("cache")),
         instance_memory: usize::try_from(config.plugins.memory_limit.0).unwrap_or(usize::MAX),
         call_limit: config.plugins.time_limit,
+        compiler: Arc::new(compiler.clone()),
         ..HostConfig::default()
     };
     Host::new(limits).context("cannot start the plugin host")

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{control_runtime, embedded::PLUGINS, host};
 use crate::{
     admin,
+    compiler::Processes,
     config::{Config, Loaded, Place, Report},
     control::{
         blame,
@@ -58,6 +59,6 @@ pub(crate) fn address_file(config: &Config) -> PathBuf {
 }
 
 fn look(loaded: &Loaded) -> anyhow::Result<Preview> {
-    let host = host(&loaded.config)?;
+    let host = host(&loaded.config, &Processes::new())?;
     Ok(control_runtime()?.block_on(preview(loaded, host, PLUGINS)))
 }

@@ -10,10 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 use serde_json::Value as Json;
-use toml::{
-    Spanned,
-    de::{DeInteger, DeValue},
-};
+use toml::de::{DeInteger, DeValue};
 
 use super::{
     quantity::{ByteSize, parse_duration, parse_size},
