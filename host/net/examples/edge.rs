@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     let server = Server::start(HttpConfig::default(), live, NonZeroUsize::MIN)
         .expect("a thread and an event queue");
     let trust = Trust::default();
-    let web = EntrypointConfig { name: "web".into(), address: listen, tls: None, trust };
+    let web =
+        EntrypointConfig { name: "web".into(), address: listen, tls: None, trust, redirect: None };
     server.apply(vec![web]).expect("an address that is free");
     loop {
         std::thread::park();

@@ -264,7 +264,15 @@ fn a_time_limit_reaches_the_plugin_and_a_change_of_it_is_a_new_binding() {
     let mut bound = |limit: &str| {
         let hello = json!({ "hello": {}, "time-limit": limit });
         let table = file(json!({ "middlewares": { "hello": hello } }));
-        assembler.assemble(&inputs(vec![table])).middlewares[0].live.clone().unwrap()
+        assembler
+            .assemble(&inputs(vec![table]))
+            .middlewares
+            .iter()
+            .next()
+            .unwrap()
+            .live
+            .clone()
+            .unwrap()
     };
     let first = bound("2s");
     assert_eq!(first.interest.aside, Some(Duration::from_secs(2)));

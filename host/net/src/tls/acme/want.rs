@@ -148,7 +148,7 @@ mod tests {
                 origin: "test".into(),
                 status: Status::Enabled,
                 errors: Vec::new(),
-                used_by: Vec::new(),
+                used_by: Default::default(),
             },
             rule: live.rule.clone(),
             priority: 1,
@@ -182,7 +182,7 @@ mod tests {
         let entrypoints = [("plain-tls".into(), TlsConfig::default()), ("with-own".into(), own)];
         let filed = living(SystemTime::now(), Duration::from_secs(9_999));
         let files = Shelf::build([&Arc::new(filed)]);
-        let snapshot = Snapshot { routers, ..Snapshot::default() };
+        let snapshot = Snapshot { routers: routers.into_iter().collect(), ..Snapshot::default() };
         let (wants, problems) = wants(&snapshot, &settings, &entrypoints, &files);
         let wants = wants.iter().map(|it| (it.resolver.to_string(), it.names.join(" ")));
         let problems = problems.iter().map(|it| format!("{}: {}", it.origin, it.message));
