@@ -132,10 +132,19 @@ impl Portolan {
         Self::start_cold(config)
     }
 
+    /// The same, on a system that trusts the authorities in this file.
+    pub(crate) fn start_trusting(config: &Config, authorities: &Path) -> Self {
+        warm(&config.path("data"));
+        Self::follow(command(config, &["run"]).env("SSL_CERT_FILE", authorities))
+    }
+
     /// The same, with nothing compiled beforehand.
     pub(crate) fn start_cold(config: &Config) -> Self {
-        let mut process =
-            command(config, &["run"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::follow(&mut command(config, &["run"]))
+    }
+
+    fn follow(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Log::follow(process.stderr.take().unwrap());
         let addresses = log.until("ready").iter().filter_map(|line| listening(line)).collect();
         Self { process, log, addresses }
