@@ -2,7 +2,7 @@
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 
-use crate::support::{Config, Portolan, repository};
+use crate::support::{Config, Portolan, eventually, guest, repository};
 
 /// The configuration of the repository, on free ports.
 fn shipped() -> Config {
@@ -62,8 +62,38 @@ async fn all_plugins_fit_into_80_megabytes() {
     let portolan = Portolan::start(&config);
     let plugins = portolan.api("/api/plugins").await;
     assert!(plugins.as_array().unwrap().len() >= 11, "{plugins:#}");
-    // A debug build is larger than a release build, its code is part of what is resident.
-    let resident = portolan.resident();
-    let limit = if cfg!(debug_assertions) { 160 } else { 80 };
-    assert!(resident < limit * 1024 * 1024, "{} MB", resident / 1024 / 1024);
+    let resident = portolan.resident() / MEGABYTE;
+    assert!(resident < limit(), "{resident} MB");
+}
+
+const MEGABYTE: u64 = 1024 * 1024;
+
+/// In megabytes. A debug build is larger than a release build, its code is part of what is resident.
+fn limit() -> u64 {
+    if cfg!(debug_assertions) { 160 } else { 80 }
+}
+
+#[tokio::test]
+async fn the_very_first_start_keeps_nothing_of_the_compiler() {
+    let config = shipped();
+    let portolan = Portolan::start_cold(&config);
+    let plugins = portolan.api("/api/plugins").await;
+    assert!(plugins.as_array().unwrap().iter().all(|plugin| plugin["cached"] == false));
+    // What was needed to read the code of all of them goes back to the system a moment later.
+    eventually(async || portolan.resident() / MEGABYTE, |resident| *resident < limit()).await;
+}
+
+#[tokio::test]
+async fn a_plugin_is_compiled_though_the_program_is_gone_from_the_disk() {
+    let config = Config::new("");
+    let program = config.path("portolan");
+    let portolan = Portolan::start_copy(&config, &program);
+    std::fs::remove_file(&program).unwrap();
+    config.install("hello-header", &guest("hello-header-1"));
+    let loaded = |plugins: &serde_json::Value| {
+        let mut plugins = plugins.as_array().unwrap().iter();
+        plugins.any(|plugin| plugin["name"] == "hello-header" && plugin["state"] == "loaded")
+    };
+    eventually(|| portolan.api("/api/plugins"), loaded).await;
+    assert!(!portolan.log().contains("no process to compile"), "{}", portolan.log());
 }

@@ -84,3 +84,36 @@ async fn basic_auth_asks_and_request_id_repeats() {
     let given = request_with("a", "x-request-id", "from-the-client");
     assert_eq!(client.send(given).await.unwrap().header("x-request-id"), "from-the-client");
 }
+
+#[tokio::test]
+async fn a_password_that_is_dear_to_check_is_checked_beside_the_threads_that_serve() {
+    let backend = Backend::start("b").await;
+    // htpasswd -nbB -C 12 captain ahoy
+    let users =
+        "users = [\"captain:$2y$12$abcdefghijklmnopqrstuuK7Q2aI7UMcdY32ogpR5DEi5z833aopm\"]";
+    let router = |name: &str| {
+        format!(
+            "[http.routers.{name}]\nrule = \"Host(`{name}`)\"\nservice = \"b\"\n\
+             middlewares = [\"{name}\"]\n[http.middlewares.{name}.basic-auth]\n{users}\n"
+        )
+    };
+    // The first line belongs to [plugins]: no hook that serves may take as long as that password.
+    let config = Config::new(&format!(
+        "time-limit = \"20ms\"\n{}{}[http.middlewares.hurried]\ntime-limit = \"10ms\"\n\
+         [http.services.b.load-balancer]\nservers = [{{ url = \"{}\" }}]\n",
+        router("patient"),
+        router("hurried"),
+        backend.url()
+    ));
+    let portolan = Portolan::start(&config);
+    // captain:ahoy, and captain:wrong
+    let right = || request_with("patient", "authorization", "Basic Y2FwdGFpbjphaG95");
+    for _ in 0..3 {
+        assert_eq!(portolan.http().send(right()).await.unwrap().status, 200);
+    }
+    let wrong = request_with("patient", "authorization", "Basic Y2FwdGFpbjp3cm9uZw==");
+    assert_eq!(portolan.http().send(wrong).await.unwrap().status, 401);
+    let hurried = request_with("hurried", "authorization", "Basic Y2FwdGFpbjphaG95");
+    assert_eq!(portolan.http().send(hurried).await.unwrap().status, 503);
+    assert_eq!(backend.requests(), 3);
+}

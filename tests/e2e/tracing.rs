@@ -228,7 +228,8 @@ async fn a_collector_is_spoken_to_encrypted_if_it_can_be_trusted() {
     let before_it = Portolan::start(&before);
     let port = before_it.address("websecure").port();
     let config = config_with(&backend, &format!("https://localhost:{port}"));
-    let portolan = Portolan::start_trusting(&config, &before.path("data/ca/ca.pem"));
+    let portolan =
+        Portolan::start_with(&config, &[("SSL_CERT_FILE", &before.path("data/ca/ca.pem"))]);
     assert_eq!(portolan.http().get("a", "/").await.status, 200);
     eventually(|| async { collector.spans().len() }, |count| *count > 0).await;
     drop(portolan);

@@ -28,7 +28,7 @@ fn table(count: usize, rule: impl Fn(usize) -> String) -> RouteTable {
 
 /// Selects for requests that are spread over the whole table.
 fn select(bencher: Bencher<'_, '_>, table: &RouteTable, line: impl Fn(usize) -> String) {
-    let count = table.routers().len();
+    let count = table.len();
     let requests: Vec<Exchange> =
         (0..1024_usize).map(|n| browser(&line(n * 7919 % count))).collect();
     let mut next = 0;

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here touches a socket, a file, a clock or a task, so nothing here can
 //! fail on the outside world. A file names only files that stand above it in this list.
 
+pub mod roll;
 pub mod name;
 pub mod problem;
 pub mod metric;

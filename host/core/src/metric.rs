@@ -93,6 +93,8 @@ metrics! {
     PLUGIN_MEMORY: Gauge "portolan_plugin_memory_bytes" ["plugin"]
         "Linear memory of all instances of a plugin."
 
+    CERTIFICATE_NOT_AFTER: Gauge "traefik_tls_certs_not_after" ["cn", "serial", "sans"]
+        "Until when a certificate is good, in seconds since 1970; those of the local authority are left out."
     OPEN_CONNECTIONS: Gauge "traefik_open_connections" ["entrypoint", "protocol"]
         "Client connections that are open."
     ENTRYPOINT_REQUESTS: Counter "portolan_entrypoint_requests_total" ["entrypoint", "class"]

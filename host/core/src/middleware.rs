@@ -1,6 +1,6 @@
 //! A middleware as a router uses it: a plan that the host runs natively, and the hooks of a plugin.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -78,6 +78,9 @@ pub struct Interest {
     pub on_response: bool,
     /// When it is false for a request, no hook is called.
     pub when: Option<Predicate>,
+    /// How long a hook may take where that is too long for a thread that serves: then hooks are
+    /// called on another. `None`: hooks are quick.
+    pub aside: Option<Duration>,
 }
 
 /// A middleware as a router uses it.

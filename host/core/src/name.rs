@@ -38,13 +38,66 @@ pub fn fold(key: &str) -> String {
 
 /// The candidate that was probably meant by `word`, for "did you mean" hints.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = fold(word);
+    let word = Word::new(word);
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &fold(candidate)), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .filter_map(|candidate| Some((word.distance(candidate)?, candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// A word that may be a slip of another.
+#[derive(Clone, Debug)]
+pub(crate) struct Word {
+    folded: String,
+    length: usize,
+    /// How often it has each letter.
+    letters: Letters,
+}
+
+/// How often a word has each letter, as far as it is ASCII.
+type Letters = [i8; 128];
+
+impl Word {
+    /// A word as it was written.
+    pub(crate) fn new(word: &str) -> Self {
+        let folded = fold(word);
+        Self { length: folded.chars().count(), letters: letters(&folded), folded }
+    }
+
+    /// How many slips lead to a candidate; `None` when they are too many for it to be meant.
+    pub(crate) fn distance(&self, candidate: &str) -> Option<usize> {
+        let most = 1 + candidate.len() / 4;
+        let folded = fold(candidate);
+        // Each slip changes the length, and the number of a letter, by one at most: that rules out
+        // nearly all of ten thousand candidates, and is found out fast.
+        if folded.chars().count().abs_diff(self.length) > most {
+            return None;
+        }
+        if folded.is_ascii() && self.folded.is_ascii() {
+            let pairs = self.letters.iter().zip(letters(&folded));
+            let (more, fewer) = pairs.fold((0_usize, 0_usize), |(more, fewer), (one, other)| {
+                let change = i16::from(*one) - i16::from(other);
+                (more + change.max(0) as usize, fewer + (-change).max(0) as usize)
+            });
+            if more.max(fewer) > most {
+                return None;
+            }
+        }
+        let distance = strsim::damerau_levenshtein(&self.folded, &folded);
+        (distance <= most).then_some(distance)
+    }
+}
+
+/// Saturates: the difference is then too small, and rules out less.
+fn letters(word: &str) -> Letters {
+    let mut letters = [0; 128];
+    for byte in word.bytes() {
+        if let Some(count) = letters.get_mut(usize::from(byte)) {
+            *count = i8::saturating_add(*count, 1);
+        }
+    }
+    letters
 }
 
 #[cfg(test)]

@@ -55,8 +55,14 @@ pub trait MiddlewarePlugin: Send + Sync + fmt::Debug {
     fn fingerprint(&self) -> &str;
 
     /// Binds it to a configuration: keys in any spelling, values perhaps still text.
-    /// `label` is the middleware's name, for logs and figures.
-    fn bind(&self, label: &str, config: &Value) -> Result<Interest, BindError>;
+    /// `label` is the middleware's name, for logs and figures; `limit` is how long one hook may
+    /// take, if not as long as those of this plugin usually may.
+    fn bind(
+        &self,
+        label: &str,
+        config: &Value,
+        limit: Option<Duration>,
+    ) -> Result<Interest, BindError>;
 }
 
 /// One matcher that a plugin adds to the rule language.

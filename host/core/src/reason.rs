@@ -66,6 +66,26 @@ reasons! {
     BodyBroken "body-broken"
     /// The client went away before it had its answer.
     ClientGone "client-gone"
+    /// The first line of the request is malformed.
+    BadRequestLine "bad-request-line"
+    /// The request is neither HTTP/1.0 nor HTTP/1.1.
+    BadVersion "bad-version"
+    /// A header line of the request is malformed.
+    BadHeader "bad-header"
+    /// A line of the request ends without CR.
+    BareLf "bare-lf"
+    /// The head of the request has too many bytes or lines.
+    HeadTooLarge "head-too-large"
+    /// The content-length of the request is not one number.
+    BadLength "bad-length"
+    /// The transfer-encoding of the request is not `chunked`.
+    BadTransferEncoding "bad-transfer-encoding"
+    /// The request says in two ways where it ends.
+    TwoFramings "two-framings"
+    /// The rest of the request did not come in time.
+    BodyTimeout "body-timeout"
+    /// The host of the request takes other TLS options than its connection has.
+    Misdirected "misdirected"
 }
 
 /// How often each of them was the case.

@@ -5,14 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    item::{Instance, Node},
-    middleware::Middleware,
-    name::ObjectName,
-    problem::Problem,
-    route::RouteTable,
-    router::Router,
-    service::Service,
-    zone::Zones,
+    catalog::Source, declare::TlsSpec, middleware::Middleware, name::ObjectName, problem::Problem,
+    roll::Roll, route::RouteTable, router::Router, service::Service, zone::Zones,
 };
 
 /// Whether something that was declared is in use.
@@ -48,9 +42,19 @@ pub struct Entry {
     pub status: Status,
     /// Why it is not, or what is doubtful about it.
     pub errors: Vec<String>,
-    /// The names of the objects that use it.
-    pub used_by: Vec<String>,
+    /// The names of the routers that use it.
+    pub used_by: Roll<ObjectName, ()>,
 }
+
+/// Something that was declared: it has a name, an origin, a status.
+pub trait HasEntry {
+    /// What every declared object has.
+    fn entry(&self) -> &Entry;
+}
+
+/// Declared objects of one kind, by name. A copy shares what is the same.
+#[derive(Clone, Debug)]
+pub struct Entries<T>(Roll<ObjectName, T>);
 
 /// A router that was declared.
 #[derive(Clone, Debug)]
@@ -67,8 +71,8 @@ pub struct RouterEntry {
     pub middlewares: Vec<String>,
     /// Its service, as `name@provider`.
     pub service: Option<String>,
-    /// Whether it answers on encrypted connections only.
-    pub tls: bool,
+    /// What it says about encryption; then it answers on encrypted connections only.
+    pub tls: Option<Arc<TlsSpec>>,
     /// The hosts its rule demands, lower case; DNS answers them with the edge addresses.
     pub hosts: Vec<String>,
     /// The router that works, unless it is disabled.
@@ -107,22 +111,125 @@ pub struct Snapshot {
     /// Names and their answers.
     pub zones: Zones,
     /// Every router that was declared, by name.
-    pub routers: Vec<RouterEntry>,
+    pub routers: Entries<RouterEntry>,
     /// Every service that was declared, by name.
-    pub services: Vec<ServiceEntry>,
+    pub services: Entries<ServiceEntry>,
     /// Every middleware that was declared, by name.
-    pub middlewares: Vec<MiddlewareEntry>,
-    /// Every node of every provider.
-    pub nodes: Vec<Arc<Node>>,
-    /// Every instance of every provider, with the provider's name.
-    pub instances: Vec<(Arc<str>, Arc<Instance>)>,
+    pub middlewares: Entries<MiddlewareEntry>,
+    /// What each provider reported: nodes, instances, fragments.
+    pub sources: Vec<Arc<Source>>,
     /// What is wrong.
-    pub problems: Vec<Problem>,
+    pub problems: Problems,
 }
+
+/// What is wrong: errors first, each problem once. A copy shares what is the same.
+#[derive(Clone, Debug, Default)]
+pub struct Problems(Roll<Problem, usize>);
 
 impl Snapshot {
     /// The routers of an entrypoint.
     pub fn table(&self, entrypoint: &str) -> Option<&RouteTable> {
         self.tables.iter().find(|(name, _)| &**name == entrypoint).map(|(_, table)| table)
+    }
+}
+
+impl HasEntry for RouterEntry {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl HasEntry for ServiceEntry {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl HasEntry for MiddlewareEntry {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl<T: HasEntry> Entries<T> {
+    /// The entry of this name.
+    pub fn get(&self, name: &ObjectName) -> Option<&T> {
+        self.0.get(name)
+    }
+
+    /// Adds an entry, in place of one of its name.
+    pub fn push(&mut self, entry: T) {
+        self.0.insert(entry.entry().name.clone(), entry);
+    }
+
+    /// Makes many changes at once: `None` removes.
+    pub(crate) fn update(&mut self, changes: Vec<(ObjectName, Option<T>)>) {
+        self.0.update(changes);
+    }
+}
+
+impl<T> Entries<T> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The entries, by name.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + Clone {
+        self.0.values()
+    }
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Roll::default())
+    }
+}
+
+impl<T: HasEntry> FromIterator<T> for Entries<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(entries: I) -> Self {
+        let named = |entry: T| (entry.entry().name.clone(), entry);
+        Self(entries.into_iter().map(named).collect())
+    }
+}
+
+impl Problems {
+    /// The problems, errors first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Problem> + Clone {
+        self.0.keys()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Notes who has each of these problems now and had not before (a positive number), or the
+    /// other way round.
+    pub(crate) fn update(&mut self, changes: impl IntoIterator<Item = (Problem, isize)>) {
+        let count = |(problem, change): (Problem, isize)| {
+            let before = self.0.get(&problem).copied().unwrap_or_default();
+            let after = before.saturating_add_signed(change);
+            let is_different = after != before;
+            is_different.then_some((problem, Some(after).filter(|count| *count > 0)))
+        };
+        let changes: Vec<_> = changes.into_iter().filter_map(count).collect();
+        self.0.update(changes);
+    }
+}
+
+impl FromIterator<Problem> for Problems {
+    fn from_iter<I: IntoIterator<Item = Problem>>(problems: I) -> Self {
+        Self(problems.into_iter().map(|problem| (problem, 1)).collect())
     }
 }

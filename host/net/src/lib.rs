@@ -10,5 +10,6 @@ pub mod drain;
 mod random;
 pub mod worker;
 pub mod tls;
+mod h1;
 pub mod http;
 pub mod dns;

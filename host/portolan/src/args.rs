@@ -49,12 +49,23 @@ pub(crate) enum Command {
     /// List the plugins: kind, version, hash, what they import and what they are granted
     Plugins(Plugins),
 
+    /// Show the root certificate of the local authority, for devices that shall trust it
+    ///
+    /// Prints its file, its fingerprint (SHA-256) and until when it is good. `portolan ca export`
+    /// writes the certificate itself. The key of the authority stays where it is.
+    #[command(after_help = CA_EXAMPLES)]
+    Ca(Ca),
+
     /// Say what a running instance would do with a request, and why
     ///
     /// Shows the DNS answer for the host, each router that came into question and why it matches or
     /// not, the middlewares in order, and the backend. Sends nothing to the backend.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
+
+    /// Compile the plugin in standard input to standard output: what this program starts itself for
+    #[command(hide = true)]
+    CompilePlugin,
 }
 
 /// `portolan plugins`
@@ -63,6 +74,33 @@ pub(crate) struct Plugins {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `portolan ca`
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub(crate) struct Ca {
+    /// What to do; without it, show what there is.
+    #[command(subcommand)]
+    pub(crate) command: Option<CaCommand>,
+}
+
+/// What to do with the root certificate.
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub(crate) enum CaCommand {
+    /// Write the root certificate
+    Export(CaExport),
+}
+
+/// `portolan ca export`
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub(crate) struct CaExport {
+    /// In DER, as Windows and Android like it; without it, in PEM.
+    #[arg(long)]
+    pub(crate) der: bool,
+
+    /// Where to; without it, or as `-`, to standard output.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// `portolan explain`
@@ -95,6 +133,12 @@ Examples:
   portolan check --config new.toml                before it replaces the old one
   portolan explain GET http://grafana.local/      who answers this, and why?
   PORTOLAN_LOG=debug portolan                     explain each request in the log";
+
+const CA_EXAMPLES: &str = "\
+Examples:
+  portolan ca                              which file, which fingerprint
+  portolan ca export portolan.crt          in PEM
+  portolan ca export --der portolan.cer    in DER";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -173,6 +217,14 @@ mod tests {
         assert_eq!(explain.url.host(), Some("a.local"));
         let headers: Vec<_> = explain.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(headers, ["x-a", "x-b"]);
+    }
+
+    #[test]
+    fn the_root_certificate_is_shown_or_written() {
+        assert_eq!(command("portolan ca"), Command::Ca(Ca { command: None }));
+        let export = CaExport { der: true, file: Some("root.cer".into()) };
+        let wanted = Command::Ca(Ca { command: Some(CaCommand::Export(export)) });
+        assert_eq!(command("portolan ca export --der root.cer"), wanted);
     }
 
     #[test]

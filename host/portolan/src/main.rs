@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod args;
+mod compiler;
 mod config;
 mod control;
 mod signal;
@@ -29,30 +30,41 @@ const EXIT_WRONG: u8 = 2;
 fn main() -> ExitCode {
     let args = Args::parse();
     let file = args.config.clone();
-    let command = args.command();
-    let loaded = match command {
+    let file = file.as_deref();
+    let done = match args.command() {
+        Command::Run => with(config::load(file), app::run),
         // Even what has errors: the rest of it is to be checked too.
-        Command::Check => config::inspect(file.as_deref()),
-        Command::Run | Command::Plugins(_) | Command::Explain(_) => config::load(file.as_deref()),
-    };
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(report) => {
-            show(&report, &mut io::stderr(), Colour::of(&io::stderr()));
-            return ExitCode::from(EXIT_WRONG);
+        Command::Check => with(config::inspect(file), check),
+        Command::Plugins(plugins) => {
+            with(config::load(file), |loaded| app::ask::plugins(&loaded, plugins.json))
         }
-    };
-    let done = match command {
-        Command::Run => app::run(loaded),
-        Command::Check => check(loaded),
-        Command::Plugins(plugins) => app::ask::plugins(&loaded, plugins.json),
-        Command::Explain(explain) => app::ask::explain(&loaded, &explain),
+        Command::Explain(explain) => {
+            with(config::load(file), |loaded| app::ask::explain(&loaded, &explain))
+        }
+        Command::Ca(ca) => {
+            with(config::load(file), |loaded| app::ca::run(&loaded.config, ca.command))
+        }
+        Command::CompilePlugin => Ok(compiler::run()),
     };
     done.unwrap_or_else(|error| {
         // Nobody reads it: the exit code says it too.
         drop(writeln!(io::stderr(), "error: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// Goes on with a configuration, or says what is wrong with it.
+fn with(
+    loaded: Result<Loaded, Report>,
+    act: impl FnOnce(Loaded) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match loaded {
+        Ok(loaded) => act(loaded),
+        Err(report) => {
+            show(&report, &mut io::stderr(), Colour::of(&io::stderr()));
+            Ok(ExitCode::from(EXIT_WRONG))
+        }
+    }
 }
 
 fn check(mut loaded: Loaded) -> anyhow::Result<ExitCode> {

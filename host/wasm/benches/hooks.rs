@@ -8,8 +8,12 @@ use portolan_core::{
     exchange::{Exchange, Peer, RequestHead, ResponseHead},
     port::{Hooks, RequestVerdict},
 };
-use portolan_wasm::{Host, HostConfig};
+use portolan_wasm::{Host, HostConfig, Plugin};
 use serde_json::json;
+
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     divan::main();
@@ -18,16 +22,32 @@ fn main() {
 /// Request and response hook of one request: an id is made, set, and repeated in the response.
 #[divan::bench(threads = [1, 2])]
 fn request_id(bencher: Bencher<'_, '_>) {
-    let hooks = hooks("request-id");
-    bencher.counter(ItemsCount::new(1_usize)).with_inputs(exchange).bench_values(|exchange| {
-        let (mut exchange, verdict) = hooks.on_request(exchange);
-        let Ok(RequestVerdict::Continue { context, response: true }) = verdict else {
-            panic!("must go on: {verdict:?}")
-        };
-        let headers = HeaderMap::with_capacity(8);
-        exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
-        hooks.on_response(context, exchange)
-    });
+    through(bencher, &bindings(&plugin("request-id"), &["x-request-id"]));
+}
+
+/// The request hook alone.
+#[divan::bench]
+fn request_id_request(bencher: Bencher<'_, '_>) {
+    let hooks = bindings(&plugin("request-id"), &["x-request-id"]).remove(0);
+    bencher.with_inputs(|| exchange().0).bench_values(|exchange| hooks.on_request(exchange));
+}
+
+/// Three bindings of one plugin in a row, as a router with three middlewares has them: the cost of
+/// one hook must not depend on how many there are. Each does the same work as a single one.
+#[divan::bench]
+fn three_request_ids(bencher: Bencher<'_, '_>) {
+    through(bencher, &bindings(&plugin("request-id"), &["x-a", "x-b", "x-c"]));
+}
+
+/// The same with three plugins: other code, other instances.
+#[divan::bench]
+fn three_plugins(bencher: Bencher<'_, '_>) {
+    let host = Host::new(HostConfig::default()).expect("a host");
+    let load = || host.load("request-id", &guest("request-id"), None).expect("a good plugin");
+    let plugins = [load(), load(), load()];
+    let names = ["x-a", "x-b", "x-c"];
+    let hooks = plugins.iter().zip(names).flat_map(|(plugin, name)| bindings(plugin, &[name]));
+    through(bencher, &hooks.collect::<Vec<_>>());
 }
 
 /// From the cache: mapped, not compiled.
@@ -41,19 +61,47 @@ fn load_from_cache(bencher: Bencher<'_, '_>) {
     bencher.bench(|| host.load("request-id", &bytes, None).expect("a good plugin"));
 }
 
+/// One request after the other through all hooks, inwards and outwards.
+fn through(bencher: Bencher<'_, '_>, hooks: &[Arc<dyn Hooks>]) {
+    let bencher = bencher.counter(ItemsCount::new(1_usize)).with_inputs(exchange);
+    bencher.bench_values(|(mut exchange, response)| {
+        for hooks in hooks {
+            let (returned, verdict) = hooks.on_request(exchange);
+            let Ok(RequestVerdict::Continue { context: 0, response: true }) = verdict else {
+                panic!("must go on: {verdict:?}")
+            };
+            exchange = returned;
+        }
+        exchange.response = Some(response);
+        for hooks in hooks.iter().rev() {
+            let (returned, verdict) = hooks.on_response(0, exchange);
+            verdict.expect("must go on");
+            exchange = returned;
+        }
+        exchange
+    });
+}
+
 fn guest(name: &str) -> Vec<u8> {
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist");
     std::fs::read(dist.join(format!("{name}.wasm"))).expect("a committed guest")
 }
 
-fn hooks(name: &str) -> Arc<dyn Hooks> {
+fn plugin(name: &str) -> Plugin {
     let host = Host::new(HostConfig::default()).expect("a host");
-    let plugin = host.load(name, &guest(name), None).expect("a good plugin");
-    let middleware = plugin.middleware().expect("a middleware");
-    middleware.bind("bench", &json!({})).expect("a good binding").hooks.expect("hooks")
+    host.load(name, &guest(name), None).expect("a good plugin")
 }
 
-fn exchange() -> Box<Exchange> {
+fn bindings(plugin: &Plugin, headers: &[&str]) -> Vec<Arc<dyn Hooks>> {
+    let middleware = plugin.middleware().expect("a middleware");
+    let hooks = |header: &&str| {
+        let bound = middleware.bind("bench", &json!({ "header": header }), None);
+        bound.expect("a good binding").hooks.expect("hooks")
+    };
+    headers.iter().map(hooks).collect()
+}
+
+fn exchange() -> (Box<Exchange>, ResponseHead) {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert("host", HeaderValue::from_static("a.example"));
     headers.insert("user-agent", HeaderValue::from_static("bench"));
@@ -62,5 +110,7 @@ fn exchange() -> Box<Exchange> {
     let head = RequestHead::parse(Method::GET, target, Version::HTTP_11, headers);
     let address = "192.0.2.1:1000".parse().expect("an address");
     let peer = Peer { address, tls: false, sni: None };
-    Box::new(Exchange::new(head.expect("a good request"), peer, Arc::from("web")))
+    let exchange = Exchange::new(head.expect("a good request"), peer, Arc::from("web"));
+    let headers = HeaderMap::with_capacity(8);
+    (Box::new(exchange), ResponseHead { status: StatusCode::OK, headers, local: false })
 }

@@ -95,7 +95,9 @@ impl Clock {
 /// How often a clock that stands still looks whether its engine is still there.
 const REST: Duration = Duration::from_secs(60);
 
-/// A limit in ticks. The tick that is running is not counted.
+/// A limit in ticks, which are milliseconds. The tick that is running is not counted. Asked for
+/// with each call: a division of nanoseconds would be one of 128 bits.
 pub(crate) fn ticks(limit: Duration) -> u64 {
-    u64::try_from(limit.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX / 2) + 1
+    const { assert!(TICK.as_millis() == 1) };
+    u64::try_from(limit.as_millis()).unwrap_or(u64::MAX / 2) + 1
 }

@@ -106,6 +106,12 @@ pub enum LoadError {
 #[error("{0}")]
 pub struct Cause(pub(crate) String);
 
+impl From<String> for Cause {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl From<wasmtime::Error> for Cause {
     fn from(error: wasmtime::Error) -> Self {
         Self(format!("{error:#}"))

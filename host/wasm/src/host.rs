@@ -17,6 +17,7 @@ use wasmtime::{
 
 use crate::{
     artifact::{Cache, Said, Surface},
+    compile::{Compiler, InProcess},
     engine::Running,
     error::{HostError, LoadError},
     facets::Places,
@@ -44,12 +45,14 @@ pub struct HostConfig {
     pub provider_memory: usize,
     /// Memory of all instances of one plugin.
     pub plugin_memory: usize,
-    /// Time for one hook.
+    /// Time for one hook, unless its plugin or its binding may take longer.
     pub call_limit: Duration,
     /// Time to read one configuration, or to compile one call of a matcher.
     pub configure_limit: Duration,
     /// An instance is replaced after so many calls.
     pub instance_uses: u32,
+    /// Where components are compiled.
+    pub compiler: Arc<dyn Compiler>,
 }
 
 impl Default for HostConfig {
@@ -63,6 +66,7 @@ impl Default for HostConfig {
             call_limit: Duration::from_millis(50),
             configure_limit: Duration::from_secs(1),
             instance_uses: 1_000_000,
+            compiler: Arc::new(InProcess),
         }
     }
 }
@@ -138,7 +142,10 @@ impl Host {
         let engine = inner.running.engine();
         let code = match inner.cache.as_ref().and_then(|it| load::cached(it, engine, &hash)) {
             Some(code) => code,
-            None => load::compiled(inner.cache.as_ref(), engine, (file, &hash), bytes)?,
+            None => {
+                let (cache, compiler) = (inner.cache.as_ref(), &*inner.config.compiler);
+                load::compiled(cache, engine, compiler, (file, &hash), bytes)?
+            }
         };
         let file = About { file, hash: &hash, size: bytes.len() as u64, begun };
         inner.finish(code, &file, previous.unwrap_or_default())
@@ -165,21 +172,21 @@ impl Inner {
         let cached = said.is_some();
         let pre = self.link(&component)?;
         let places = Places::find(&component).ok_or(LoadError::NotAPlugin)?;
-        let runtime = |name: &str, figures: Arc<PluginFigures>| {
+        let runtime = |name: &str, hook_limit: Option<u64>, figures: Arc<PluginFigures>| {
             let names = (name.into(), about.hash.into());
             let (clock, pre, places) = (self.running.clock(), pre.clone(), places.clone());
-            Runtime::new(names, clock, pre, places, self.budget(figures), self.limits())
+            Runtime::new(names, clock, pre, places, self.budget(figures), self.limits(hook_limit))
         };
         let said = match said {
             Some(said) => said,
             // Its own figures, which nobody sees: it does not have a name yet.
-            None => load::ask(&runtime(about.file, Arc::default()))?,
+            None => load::ask(&runtime(about.file, None, Arc::default()))?,
         };
         let schema = load::judge(&said)?.map(Arc::new);
         if !cached {
             self.keep(about.hash, &surface, &said);
         }
-        let runtime = Arc::new(runtime(&said.name, figures));
+        let runtime = Arc::new(runtime(&said.name, said.hook_limit, figures));
         let info = info(&said, &surface, about, schema.as_deref());
         let loading = Loading { cached, took: about.begun.elapsed() };
         tracing::debug!(
@@ -213,9 +220,12 @@ impl Inner {
         closed.map_err(|error| LoadError::Link(error.into()))
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self, hook_limit: Option<u64>) -> Limits {
+        let call = self.config.call_limit;
         Limits {
-            call: self.config.call_limit,
+            call,
+            // One that is quicker than it has to be says nothing of that.
+            hook: hook_limit.map_or(call, Duration::from_millis).max(call),
             configure: self.config.configure_limit,
             uses: self.config.instance_uses,
             resting: self.config.instance_memory / 2,

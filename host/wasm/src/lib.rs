@@ -20,8 +20,10 @@ mod staging;
 mod guest;
 mod imports;
 mod artifact;
+mod compile;
 mod schema;
 mod facets;
+mod shelf;
 mod runtime;
 mod breaker;
 mod kind;
@@ -30,6 +32,7 @@ mod load;
 mod host;
 mod watch;
 
+pub use compile::{Compiler, InProcess, MachineCode, compile};
 pub use error::{Cause, HostError, LoadError};
 pub use host::{Host, HostConfig};
 pub use plugin::{Grants, Loading, Plugin};

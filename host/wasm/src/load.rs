@@ -9,11 +9,11 @@ use wasmtime::{Engine, component::Component};
 
 use crate::{
     artifact::{self, Cache, Said, SignatureCard, Surface, WantCard},
-    bindings::{lifecycle::Descriptor, matcher_compiler as matcher},
-    engine,
+    bindings::{lifecycle::Descriptor, matcher_compiler as matcher, types::Pair},
+    compile::{Compiler, MachineCode},
     error::LoadError,
     facets::{self, Place},
-    runtime::Runtime,
+    runtime::{Lane, Runtime},
     schema::Schema,
 };
 
@@ -43,17 +43,15 @@ pub(crate) fn cached(cache: &Cache, engine: &Engine, hash: &str) -> Option<Code>
 pub(crate) fn compiled(
     cache: Option<&Cache>,
     engine: &Engine,
+    compiler: &dyn Compiler,
     (file, hash): (&str, &str),
     bytes: &[u8],
 ) -> Result<Code, LoadError> {
     let component = artifact::component(bytes)?;
     let surface = artifact::guarded(|| Surface::read(&component)).map_err(LoadError::Invalid)?;
     surface.check()?;
-    let code = told(file, || {
-        artifact::guarded(|| engine::compile(&component).map_err(|error| format!("{error:#}")))
-    });
-    let code = code.map_err(LoadError::Compile)?;
-    let kept = cache.and_then(|cache| match cache.keep_code(hash, &code) {
+    let code = told(file, || compiler.compile(&component)).map_err(LoadError::Compile)?;
+    let kept = cache.and_then(|cache| match cache.keep_code(hash, code.as_bytes()) {
         Ok(path) => Some(path),
         Err(error) => {
             tracing::warn!(%error, "compiled code not kept");
@@ -70,7 +68,7 @@ pub(crate) fn compiled(
 
 /// Asks a plugin what it is, in an instance that can reach nothing.
 pub(crate) fn ask(runtime: &Runtime) -> Result<Said, LoadError> {
-    let mut warm = runtime.take().map_err(failed("instantiation"))?;
+    let mut warm = runtime.take(Lane::Serving).map_err(failed("instantiation"))?;
     facets::check_seldom(&runtime.places, warm.instance, &mut warm.store)
         .map_err(|error| LoadError::Link(error.into()))?;
     let describe = runtime.places.describe;
@@ -96,6 +94,7 @@ pub(crate) fn ask(runtime: &Runtime) -> Result<Said, LoadError> {
         schema: descriptor.config_schema,
         wants: descriptor.wants.into_iter().map(want).collect(),
         matchers,
+        hook_limit: hook_limit(&descriptor.extra)?,
     })
 }
 
@@ -145,6 +144,18 @@ pub(crate) fn signatures_of(said: &Said) -> Vec<Signature> {
     said.matchers.iter().map(signature).collect()
 }
 
+/// How long its hooks may take, in milliseconds, if it says so.
+fn hook_limit(extra: &[Pair]) -> Result<Option<u64>, LoadError> {
+    let Some(pair) = extra.iter().find(|pair| pair.key == HOOK_LIMIT) else { return Ok(None) };
+    match pair.value.parse() {
+        Ok(millis @ 1..=MAX_HOOK_LIMIT) => Ok(Some(millis)),
+        _ => Err(LoadError::Descriptor(format!(
+            "its `{HOOK_LIMIT}` is `{}`, but may be 1 to {MAX_HOOK_LIMIT} milliseconds",
+            pair.value.escape_debug()
+        ))),
+    }
+}
+
 fn signatures(runtime: &Runtime, place: Place) -> Result<Vec<SignatureCard>, LoadError> {
     let (signatures,) = runtime
         .ask(DESCRIBE, |warm| {
@@ -191,9 +202,9 @@ fn map(engine: &Engine, path: &std::path::Path) -> wasmtime::Result<Component> {
 
 /// Loads code that was compiled just now.
 #[expect(unsafe_code, reason = "loading machine code is what compiling is for")]
-fn unmapped(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: these bytes come from our own compiler, and nobody else has seen them.
-    unsafe { Component::deserialize(engine, code) }
+fn unmapped(engine: &Engine, code: &MachineCode) -> wasmtime::Result<Component> {
+    // SAFETY: these bytes come from our own compiler, or somebody vouches for that.
+    unsafe { Component::deserialize(engine, code.as_bytes()) }
 }
 
 /// What `describe` may take. It is pure, and says what is written in the file.
@@ -201,5 +212,9 @@ const DESCRIBE: Duration = Duration::from_millis(100);
 
 /// Compiling takes about a second per megabyte; who waits longer wants to know why.
 const LONG: Duration = Duration::from_secs(1);
+
+/// As `types.wit` says.
+const HOOK_LIMIT: &str = "hook-time-limit-ms";
+const MAX_HOOK_LIMIT: u64 = 60_000;
 
 const MAX_NAME: usize = 64;

@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_queue::ArrayQueue;
 use portolan_core::port::CallError;
 use wasmtime::{
     Store,
@@ -26,6 +25,7 @@ use crate::{
     facets::{Functions, Place, Places},
     guest::{self, Binding, Budget, Configured, Guest},
     outbound::Waits,
+    shelf::{Shelf, Stack},
 };
 
 /// A loaded plugin, as far as calls go.
@@ -39,17 +39,32 @@ pub(crate) struct Runtime {
     pub(crate) clock: Arc<Clock>,
     pre: InstancePre<Guest>,
     /// Instances at rest: a shelf for each thread, so that threads do not meet.
-    shelves: Box<[ArrayQueue<Box<Warm>>]>,
+    shelves: Box<[Shelf<Warm>]>,
+    /// Those for hooks that may take long. Whichever thread comes takes the one that was used last,
+    /// so that few instances do the work, and what they remember is of use to many.
+    aside: Stack<Warm>,
     next_binding: AtomicU32,
     /// Grows whenever a binding is gone.
     releases: AtomicU64,
 }
 
+/// Where instances rest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lane {
+    /// With the thread that uses them.
+    Serving,
+    /// Where all threads find them.
+    Aside,
+}
+
 /// How long calls may take, and how long instances live.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// For a hook, and for everything else that must be quick.
+    /// For everything that must be quick: a thread that serves waits for it.
     pub(crate) call: Duration,
+    /// For a hook, unless its binding says otherwise. One that may take longer than `call` is not
+    /// called on a thread that serves.
+    pub(crate) hook: Duration,
     /// For `configure` and `declare-interest`, which may parse much.
     pub(crate) configure: Duration,
     /// An instance is dropped after so many calls, so that what it leaks is bounded.
@@ -79,7 +94,6 @@ impl Runtime {
         limits: Limits,
     ) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let shelf = |_| ArrayQueue::new(SHELF);
         Self {
             name,
             hash,
@@ -88,7 +102,8 @@ impl Runtime {
             limits,
             clock,
             pre,
-            shelves: (0..=threads).map(shelf).collect(),
+            shelves: (0..=threads).map(|_| Shelf::new()).collect(),
+            aside: Stack::new(),
             next_binding: AtomicU32::new(0),
             releases: AtomicU64::new(0),
         }
@@ -105,8 +120,12 @@ impl Runtime {
     }
 
     /// An instance at rest, or a new one.
-    pub(crate) fn take(&self) -> Result<Box<Warm>, CallError> {
-        match self.shelf().pop() {
+    pub(crate) fn take(&self, lane: Lane) -> Result<Box<Warm>, CallError> {
+        let at_rest = match lane {
+            Lane::Serving => self.shelf().take(),
+            Lane::Aside => self.aside.take(),
+        };
+        match at_rest {
             Some(mut warm) => {
                 self.forget(&mut warm)?;
                 Ok(warm)
@@ -116,13 +135,16 @@ impl Runtime {
     }
 
     /// Puts an instance in which no call failed to rest, or to an end.
-    pub(crate) fn give_back(&self, mut warm: Box<Warm>) {
+    pub(crate) fn give_back(&self, lane: Lane, mut warm: Box<Warm>) {
         warm.uses += 1;
         let is_old = warm.uses >= self.limits.uses;
         let is_fat = warm.store.data().meter.held() > self.limits.resting;
-        if !is_old && !is_fat {
-            // A full shelf drops it, too.
-            drop(self.shelf().push(warm));
+        if is_old || is_fat {
+            return;
+        }
+        match lane {
+            Lane::Serving => self.shelf().put(warm),
+            Lane::Aside => self.aside.put(warm),
         }
     }
 
@@ -151,9 +173,9 @@ impl Runtime {
         limit: Duration,
         work: impl FnOnce(&mut Warm) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
-        let mut warm = self.take()?;
+        let mut warm = self.take(Lane::Serving)?;
         let answer = self.run(&mut warm, limit, work)?;
-        self.give_back(warm);
+        self.give_back(Lane::Serving, warm);
         Ok(answer)
     }
 
@@ -258,7 +280,7 @@ impl Runtime {
         }
     }
 
-    fn shelf(&self) -> &ArrayQueue<Box<Warm>> {
+    fn shelf(&self) -> &Shelf<Warm> {
         &self.shelves[thread_number() % self.shelves.len()]
     }
 }
@@ -310,6 +332,3 @@ fn thread_number() -> usize {
         }
     })
 }
-
-/// A thread runs one hook at a time; more instances come from other threads that share a shelf.
-const SHELF: usize = 4;

@@ -267,18 +267,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_grows_is_reported_when_it_is_whole() {
-        use std::io::Write as _;
-
         let home = tempfile::tempdir().expect("a temporary directory");
         let (mut watch, _) = PluginWatch::open(home.path(), 100);
-        let mut file = fs::File::create(home.path().join("a.wasm")).expect("a file");
-        let writing = async {
-            for _ in 0..20 {
-                file.write_all(b"x").expect("to write");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let (reported, ()) = tokio::join!(next(&mut watch), writing);
-        assert_eq!(reported, format!("a: {}", "x".repeat(20)));
+        let mut before = look(home.path());
+        for length in 1..20 {
+            fs::write(home.path().join("a.wasm"), "x".repeat(length)).expect("a file");
+            let after = look(home.path());
+            watch.take_in(&before, &after);
+            assert!(watch.ready.is_empty(), "after {length} bytes");
+            assert!(watch.differs(&after), "it is not forgotten");
+            before = after;
+        }
+        assert_eq!(next(&mut watch).await, format!("a: {}", "x".repeat(19)));
     }
 }

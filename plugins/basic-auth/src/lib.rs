@@ -9,6 +9,8 @@ mod md5_crypt;
 mod password;
 mod users;
 
+use std::time::Duration;
+
 use base64::{
     Engine as _,
     alphabet::STANDARD,
@@ -59,6 +61,8 @@ impl Plugin for BasicAuth {
     type Config = Config;
     const NAME: &'static str = "basic-auth";
     const SUMMARY: &'static str = "Asks for a name and a password.";
+    // bcrypt at the highest cost that is taken, on a slow machine that has other things to do.
+    const HOOK_TIME_LIMIT: Option<Duration> = Some(Duration::from_secs(10));
 
     fn new(config: Config) -> Result<Self, Invalid> {
         let mut invalid = Invalid::none();

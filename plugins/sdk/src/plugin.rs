@@ -1,6 +1,6 @@
 //! What every plugin has: a name, a configuration, and a way to be made from it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -26,6 +26,12 @@ pub trait Plugin: Sized + 'static {
 
     /// One sentence for the dashboard.
     const SUMMARY: &'static str;
+
+    /// How long its hooks may take, for a middleware whose work is long by nature, such as to check
+    /// the hash of a password. They are then called on a thread that does not serve, and share
+    /// instances more than others. `None`, the usual: as long as the operator lets any hook take
+    /// (100 ms).
+    const HOOK_TIME_LIMIT: Option<Duration> = None;
 
     /// The capabilities it would like: only `http-client` and `files` need to be granted.
     fn wants() -> Vec<Want> {

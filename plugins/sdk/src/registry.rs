@@ -4,13 +4,13 @@
 //! **Invariant:** a guest has one thread and is never entered while it runs (the component model
 //! forbids it), so no borrow of the table can meet another.
 
-use std::{cell::RefCell, marker::PhantomData};
+use std::{cell::RefCell, marker::PhantomData, time::Duration};
 
 use schemars::generate::SchemaSettings;
 
 use crate::{
-    Failure, FieldError, Matchers, Middleware, OnRequest, OnResponse, Plugin, Predicate, Provider,
-    Request, Response, ResponseVerdict, Step, Verdict,
+    Failure, FieldError, Matchers, Middleware, OnRequest, OnResponse, Pair, Plugin, Predicate,
+    Provider, Request, Response, ResponseVerdict, Step, Verdict,
     bindings::{interest, lifecycle, matchers, provider, request, response},
 };
 
@@ -81,7 +81,7 @@ impl<T: Registered> lifecycle::interface::Guest for Exports<T> {
             summary: T::SUMMARY.to_owned(),
             config_schema: Some(schema.as_value().to_string()),
             wants: T::wants(),
-            extra: Vec::new(),
+            extra: T::HOOK_TIME_LIMIT.into_iter().map(hook_time_limit).collect(),
         }
     }
 
@@ -146,6 +146,10 @@ impl<T: Registered + Provider> provider::interface::Guest for Exports<T> {
         T::bindings(|bindings| bindings.change(binding, |it| it.poll(cursor, wait_ms)))
             .unwrap_or_else(|| Err(Failure::Permanent(UNKNOWN.to_owned())))
     }
+}
+
+fn hook_time_limit(limit: Duration) -> Pair {
+    Pair::new("hook-time-limit-ms", limit.as_millis().to_string())
 }
 
 /// A trap alone says nothing; the line before it says where and why.

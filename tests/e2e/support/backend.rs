@@ -18,6 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
 
 /// A backend on a port of its own; it ends when it is dropped.
 #[derive(Debug)]
@@ -36,6 +37,15 @@ impl Drop for Backend {
 impl Backend {
     /// Answers every request with its name, the target and the headers it saw.
     pub(crate) async fn start(name: &'static str) -> Self {
+        Self::serve(name, None).await
+    }
+
+    /// The same over TLS.
+    pub(crate) async fn start_tls(name: &'static str, acceptor: TlsAcceptor) -> Self {
+        Self::serve(name, Some(acceptor)).await
+    }
+
+    async fn serve(name: &'static str, acceptor: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
@@ -45,16 +55,21 @@ impl Backend {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let count = count.clone();
+                let (count, acceptor) = (count.clone(), acceptor.clone());
                 connections.spawn(async move {
                     let service = service_fn(move |request| {
                         count.fetch_add(1, Relaxed);
                         async move { Ok::<_, Infallible>(answer(name, &request)) }
                     });
                     // A client that goes away is no concern of a backend.
-                    drop(
-                        http1::Builder::new().serve_connection(TokioIo::new(stream), service).await,
-                    );
+                    let http = http1::Builder::new();
+                    let Some(acceptor) = acceptor else {
+                        drop(http.serve_connection(TokioIo::new(stream), service).await);
+                        return;
+                    };
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        drop(http.serve_connection(TokioIo::new(stream), service).await);
+                    }
                 });
             }
         });

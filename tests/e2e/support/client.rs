@@ -59,19 +59,39 @@ impl Client {
         host: &str,
         path: &str,
     ) -> Result<Answer, BoxError> {
+        self.get_as(authority, host, host, path, None).await
+    }
+
+    /// The same, with a `Host` other than the name of the handshake, and perhaps with a
+    /// certificate of the client's own.
+    pub(crate) async fn get_as(
+        self,
+        authority: &[rustls::pki_types::CertificateDer<'static>],
+        sni: &str,
+        host: &str,
+        path: &str,
+        own: Option<Own>,
+    ) -> Result<Answer, BoxError> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(authority.iter().cloned());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = rustls::pki_types::ServerName::try_from(host.to_owned())?;
+            .with_root_certificates(roots);
+        let config = match own {
+            Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
+            None => config.with_no_client_auth(),
+        };
+        let name = rustls::pki_types::ServerName::try_from(sni.to_owned())?;
         let stream = TcpStream::connect(self.0).await?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         exchange(stream, request(Method::GET, host, path).body(Full::default())?).await
     }
 }
+
+/// A client's own certificate.
+pub(crate) type Own =
+    (Vec<rustls::pki_types::CertificateDer<'static>>, rustls::pki_types::PrivateKeyDer<'static>);
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

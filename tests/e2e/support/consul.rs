@@ -1,7 +1,6 @@
 //! A real Consul agent in dev mode, on ports of its own.
 //!
-//! It is taken from `CONSUL`, else from `PATH`, else fetched once from Debian bullseye, whose
-//! package runs from any folder (bookworm has none).
+//! It is taken from `CONSUL`, else from `PATH`, else from Debian bullseye (bookworm has none).
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -15,7 +14,7 @@ use http::Method;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::{Client, client::request, eventually, store};
+use super::{Client, client::request, eventually, program};
 
 /// A Consul agent; it ends when it is dropped.
 #[derive(Debug)]
@@ -114,45 +113,13 @@ impl Stopped {
     }
 }
 
-/// Five ports that nobody uses now.
-fn free_ports() -> [u16; 5] {
-    let listeners = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+/// Ports that nobody uses now.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let runs = |path: &Path| {
-            let version = Command::new(path).arg("version").stdout(Stdio::null()).status();
-            version.is_ok_and(|status| status.success())
-        };
-        if let Some(path) = std::env::var_os("CONSUL") {
-            return path.into();
-        }
-        let fetched = store("consul").join("usr/bin/consul");
-        let candidates = [PathBuf::from("consul"), fetched.clone()];
-        if let Some(found) = candidates.into_iter().find(|path| runs(path)) {
-            return found;
-        }
-        let mut script = Command::new("sh");
-        script.args(["-euc", FETCH]).arg("fetch").arg(store("consul"));
-        let status = script.stdin(Stdio::null()).stdout(Stdio::null()).status();
-        let help = "no Consul: put one on PATH, or name one in CONSUL=/path/to/consul";
-        assert!(status.is_ok_and(|status| status.success()) && runs(&fetched), "{help}");
-        fetched
-    })
+    BINARY.get_or_init(|| program::find("consul", "CONSUL", "bullseye", "version"))
 }
-
-/// Takes the package without touching the machine's own sources, and without root.
-const FETCH: &str = r#"
-cd "$1"
-mkdir -p lists/partial cache/archives/partial
-awk 'BEGIN{RS="";ORS="\n\n"} !/security/' /etc/apt/sources.list.d/debian.sources |
-    sed 's/^Suites:.*/Suites: bullseye/' > bullseye.sources
-apt="-o Dir::Etc::sourcelist=$1/bullseye.sources -o Dir::Etc::sourceparts=/dev/null"
-apt="$apt -o Dir::State::lists=$1/lists -o Dir::Cache=$1/cache"
-apt-get $apt update
-apt-get $apt download consul
-dpkg -x consul_*.deb .
-"#;

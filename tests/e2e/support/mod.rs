@@ -1,8 +1,11 @@
 //! What the promises are proved with: the real binary, a real Consul, real sockets.
 
+mod authority;
 mod backend;
 mod client;
 mod consul;
+mod pebble;
+mod program;
 mod portolan;
 mod resolver;
 
@@ -13,9 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use authority::Authority;
 pub(crate) use backend::Backend;
-pub(crate) use client::{Client, request_with};
-pub(crate) use consul::{Consul, Registration};
+pub(crate) use client::{Client, Own, request, request_with};
+pub(crate) use consul::{Consul, Registration, free_ports};
+pub(crate) use pebble::{Harbour, Pebble};
 pub(crate) use portolan::{Config, Portolan, run};
 pub(crate) use resolver::Resolver;
 

@@ -77,6 +77,11 @@ impl Config {
         self.write(&format!("{PREAMBLE}\n{toml}"));
     }
 
+    /// Replaces the configuration by these lines.
+    pub(crate) fn replace(&self, toml: &str) {
+        self.write(toml);
+    }
+
     /// Replaces the configuration as an editor does: a new file under the old name.
     fn write(&self, toml: &str) {
         fs::write(self.path("config.toml.new"), toml).unwrap();
@@ -128,25 +133,38 @@ impl Drop for Portolan {
 impl Portolan {
     /// Starts it and waits until everything listens.
     pub(crate) fn start(config: &Config) -> Self {
-        warm(&config.path("data"));
-        Self::start_cold(config)
+        Self::start_with(config, &[])
     }
 
-    /// The same, on a system that trusts the authorities in this file.
-    pub(crate) fn start_trusting(config: &Config, authorities: &Path) -> Self {
+    /// The same, with these paths in its environment.
+    pub(crate) fn start_with(config: &Config, environment: &[(&str, &Path)]) -> Self {
         warm(&config.path("data"));
-        Self::follow(command(config, &["run"]).env("SSL_CERT_FILE", authorities))
+        let mut command = command(config, &["run"]);
+        command.envs(environment.iter().copied());
+        Self::spawn(command)
     }
 
     /// The same, with nothing compiled beforehand.
     pub(crate) fn start_cold(config: &Config) -> Self {
-        Self::follow(&mut command(config, &["run"]))
+        Self::spawn(command(config, &["run"]))
     }
 
-    fn follow(command: &mut Command) -> Self {
+    /// Starts a copy of the program.
+    pub(crate) fn start_copy(config: &Config, program: &Path) -> Self {
+        warm(&config.path("data"));
+        let original = env!("CARGO_BIN_EXE_portolan");
+        // A second name for it, where the disk has such.
+        if fs::hard_link(original, program).is_err() {
+            fs::copy(original, program).unwrap();
+        }
+        Self::spawn(command_of(program, config, &["run"]))
+    }
+
+    fn spawn(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Log::follow(process.stderr.take().unwrap());
-        let addresses = log.until("ready").iter().filter_map(|line| listening(line)).collect();
+        let ready = |line: &str| line.split_whitespace().any(|word| word == "ready");
+        let addresses = log.until(ready).iter().filter_map(|line| listening(line)).collect();
         Self { process, log, addresses }
     }
 
@@ -182,6 +200,11 @@ impl Portolan {
         self.log.text()
     }
 
+    /// The same, once it holds a text.
+    pub(crate) fn log_until(&self, text: &str) -> String {
+        self.log.until(|line| line.contains(text)).join("\n")
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
@@ -215,7 +238,11 @@ pub(crate) fn run(config: &Config, args: &[&str]) -> (i32, String, String) {
 }
 
 fn command(config: &Config, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_portolan")), config, args)
+}
+
+fn command_of(program: &Path, config: &Config, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     let (subcommand, rest) = args.split_first().unwrap();
     command.arg(subcommand).arg("--config").arg(config.path("config.toml")).args(rest);
     command.stdin(Stdio::null()).env_remove("PORTOLAN_LOG");
@@ -241,17 +268,17 @@ impl Log {
         self.lines.lock().unwrap().join("\n")
     }
 
-    /// Every line up to one that holds a word.
-    fn until(&self, word: &str) -> Vec<String> {
+    /// Every line so far, once one of them is as wanted.
+    fn until(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let begun = Instant::now();
         let mut lines = self.lines.lock().unwrap();
         loop {
             let ended = lines.iter().any(|line| line == "(end of log)");
-            if lines.iter().any(|line| line.split_whitespace().any(|w| w == word)) {
+            if lines.iter().any(|line| wanted(line)) {
                 return lines.clone();
             }
             // Compiling every guest anew takes its time on a small machine.
-            assert!(!ended && begun.elapsed() < 6 * PATIENCE, "never `{word}`: {lines:#?}");
+            assert!(!ended && begun.elapsed() < 6 * PATIENCE, "it was never said: {lines:#?}");
             lines = self.more.wait_timeout(lines, PATIENCE).unwrap().0;
         }
     }

@@ -1,11 +1,12 @@
 //! Middlewares bound to their plugins. A binding is made anew only when the plugin's code or the
 //! configuration changes, so warm guests and what they remember stay.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
+use hashbrown::HashMap;
 use http::{HeaderValue, StatusCode, header};
 
-use super::merge::{Object, Objects};
+use super::merge::Object;
 use crate::{
     declare::MiddlewareSpec,
     exchange::Reply,
@@ -13,46 +14,59 @@ use crate::{
     name::{ObjectName, fold, nearest},
     port::{BindError, MiddlewarePlugin},
     problem::Problem,
+    roll::Roll,
     snapshot::{Entry, MiddlewareEntry, Status},
 };
 
-/// What a binding is made of.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+/// What a binding is made of, besides its name.
+#[derive(Debug, Eq, PartialEq)]
 struct Key {
-    name: ObjectName,
     fingerprint: String,
     config: String,
     open: bool,
+    time_limit: Option<Duration>,
 }
+
+type Bound = Result<Arc<Middleware>, BindError>;
 
 /// Bindings, kept from one snapshot to the next while they are used.
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
-    made: HashMap<Key, Result<Arc<Middleware>, BindError>>,
+    made: HashMap<ObjectName, (Key, Bound)>,
 }
 
 impl Bindings {
-    /// Binds every middleware. One that cannot be bound is in the answer all the same, disabled.
+    /// Binds a middleware. One that cannot be bound is in the answer all the same, disabled.
     pub(super) fn bind(
         &mut self,
-        objects: &Objects,
+        name: &ObjectName,
+        object: &Object<MiddlewareSpec>,
         plugins: &[Arc<dyn MiddlewarePlugin>],
-        problems: &mut Vec<Problem>,
-    ) -> Vec<MiddlewareEntry> {
-        let mut kept = HashMap::new();
-        let entries = objects.middlewares.iter().map(|(name, object)| {
-            let bound = match plugin(&object.spec, plugins) {
-                Ok(plugin) => self.bound(name, object, plugin, &mut kept, problems),
-                Err(missing) => {
-                    problems.push(missing(name, object));
-                    None
+    ) -> (MiddlewareEntry, Vec<Problem>) {
+        match plugin(&object.spec, plugins) {
+            Ok(plugin) => match self.bound(name, object, plugin) {
+                Ok(middleware) => (entry(name, object, Some(middleware), &[]), Vec::new()),
+                Err(error) => {
+                    let problems = refused(name, object, &error);
+                    (entry(name, object, None, &problems), problems)
                 }
-            };
-            entry(name, object, bound, problems)
-        });
-        let entries = entries.collect();
-        self.made = kept;
-        entries
+            },
+            Err(missing) => {
+                self.made.remove(name);
+                let problems = vec![missing(name, object)];
+                (entry(name, object, None, &problems), problems)
+            }
+        }
+    }
+
+    /// Lets go of the binding of a middleware that is gone.
+    pub(super) fn forget(&mut self, name: &ObjectName) {
+        self.made.remove(name);
+    }
+
+    /// Lets go of all but those of these middlewares.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&ObjectName) -> bool) {
+        self.made.retain(|name, _| is_there(name));
     }
 
     fn bound(
@@ -60,22 +74,21 @@ impl Bindings {
         name: &ObjectName,
         object: &Object<MiddlewareSpec>,
         plugin: &Arc<dyn MiddlewarePlugin>,
-        kept: &mut HashMap<Key, Result<Arc<Middleware>, BindError>>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Arc<Middleware>> {
+    ) -> Bound {
         let key = Key {
-            name: name.clone(),
             fingerprint: plugin.fingerprint().to_owned(),
             config: object.spec.config.to_string(),
             open: object.spec.on_failure == OnFailure::Open,
+            time_limit: object.spec.time_limit,
         };
-        let made = self.made.remove(&key).unwrap_or_else(|| make(name, &object.spec, plugin));
-        if let Err(error) = &made {
-            problems.extend(refused(name, object, error));
+        if let Some((known, made)) = self.made.get(name)
+            && *known == key
+        {
+            return made.clone();
         }
-        let middleware = made.as_ref().ok().cloned();
-        kept.insert(key, made);
-        middleware
+        let made = make(name, &object.spec, plugin);
+        self.made.insert(name.clone(), (key, made.clone()));
+        made
     }
 }
 
@@ -100,7 +113,7 @@ fn make(
     spec: &MiddlewareSpec,
     plugin: &Arc<dyn MiddlewarePlugin>,
 ) -> Result<Arc<Middleware>, BindError> {
-    let interest = plugin.bind(&name.to_string(), &spec.config)?;
+    let interest = plugin.bind(&name.to_string(), &spec.config, spec.time_limit)?;
     Ok(Arc::new(Middleware {
         name: name.clone(),
         plugin: plugin.name().into(),
@@ -170,7 +183,7 @@ fn entry(
             origin: object.origin.clone(),
             status,
             errors,
-            used_by: Vec::new(),
+            used_by: Roll::default(),
         },
         plugin: object.spec.plugin.as_str().into(),
         config: object.spec.config.clone(),

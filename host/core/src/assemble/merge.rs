@@ -1,15 +1,21 @@
-//! Everything that a provider declares, merged: each object once, with its origin.
+//! Everything that providers declare, merged: each object once, with its origin.
+//!
+//! What is kept is who declares what. When an instance or a fragment changes, the objects that it
+//! declares, or declared, are merged again, and no others.
 //!
 //! **Invariant:** instances that disagree never remove an object. The newest instance that is in
 //! use wins, and the others become a warning (Traefik deletes the object: its issues 7817, 8256).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
+use hashbrown::{HashMap, HashSet};
+
+use super::complaints::{Complaints, Plaintiff};
 use crate::{
     backend::Scheme,
     catalog::{Parsed, Registered, Source, problem},
-    declare::{MiddlewareSpec, RouterSpec, ServiceSpec},
-    item::{Health, Instance},
+    declare::{Declared, MiddlewareSpec, RouterSpec, ServiceSpec},
+    item::{Health, Instance, Node},
     name::ObjectName,
     problem::Problem,
     service::LoadBalancer,
@@ -44,85 +50,263 @@ pub(super) struct ServiceObject {
     pub(super) backends: Vec<BackendSpec>,
 }
 
-/// Every object of every provider.
+/// The objects that may be different now.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub(super) routers: HashSet<ObjectName>,
+    pub(super) services: HashSet<ObjectName>,
+    pub(super) middlewares: HashSet<ObjectName>,
+}
+
+/// Who declares what.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    pub(super) routers: BTreeMap<ObjectName, Object<RouterSpec>>,
-    pub(super) services: BTreeMap<ObjectName, Object<ServiceObject>>,
-    pub(super) middlewares: BTreeMap<ObjectName, Object<MiddlewareSpec>>,
-    pub(super) problems: Vec<Problem>,
+    routers: Groups,
+    services: Groups,
+    middlewares: Groups,
+    /// The instances that have the address of a node: provider, `datacenter/node`, their ids.
+    on_node: HashMap<(u16, String), BTreeSet<String>>,
+}
+
+/// What is said of each object, sorted by who says it.
+type Groups = HashMap<ObjectName, Vec<Statement>>;
+
+/// What somebody says of an object: the place in a list of what is declared.
+#[derive(Clone, Debug)]
+struct Statement {
+    source: u16,
+    at: u32,
+    by: By,
+}
+
+#[derive(Clone, Debug)]
+enum By {
+    Fragment(Arc<str>, Arc<Declared>),
+    Instance(Registered),
+}
+
+impl Statement {
+    /// Providers in their order; of one, fragments first (Traefik's order of files).
+    fn rank(&self) -> (u16, bool, &str, u32) {
+        let (is_instance, id) = match &self.by {
+            By::Fragment(origin, _) => (false, &**origin),
+            By::Instance(registered) => (true, &*registered.instance.id),
+        };
+        (self.source, is_instance, id, self.at)
+    }
+
+    fn find<'a, T>(&'a self, list: impl Fn(&'a Declared) -> &'a [(Arc<str>, T)]) -> Option<&'a T> {
+        let declared = match &self.by {
+            By::Fragment(_, declared) => declared,
+            By::Instance(registered) => &registered.declared,
+        };
+        list(declared).get(self.at as usize).map(|(_, spec)| spec)
+    }
 }
 
 impl Objects {
-    /// Merges what all sources declare.
-    pub(super) fn merge<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Self {
-        let mut objects = Self::default();
-        for source in sources {
-            for (origin, parsed) in &source.fragments {
-                objects.add_fragment(source, origin, parsed);
+    /// Takes in what is different in a source.
+    pub(super) fn take(
+        &mut self,
+        place: u16,
+        before: &Source,
+        after: &Source,
+        touched: &mut Touched,
+        complaints: &mut Complaints,
+    ) {
+        let provider = &after.provider;
+        for difference in before.fragments.differences(&after.fragments) {
+            let [was, is] = [difference.before, difference.after];
+            let statement = |parsed: &(String, Parsed)| {
+                By::Fragment(parsed.0.as_str().into(), parsed.1.declared.clone())
+            };
+            self.restate(place, provider, was.map(statement), is.map(statement), touched);
+            if let Some((origin, _)) = was.or(is) {
+                let flaws = is.iter().flat_map(|(_, parsed)| &parsed.declared.flaws);
+                let problems =
+                    flaws.map(|flaw| problem(provider, origin.clone(), flaw, &flaw.pointer));
+                complaints.set(|| Plaintiff::Fragment(place, origin.clone()), problems.collect());
             }
-            objects.add_instances(source);
-            objects.problems.extend(source.notices.iter().map(|notice| {
-                Problem::warning(&*source.provider, &*notice.origin, &*notice.message)
-            }));
         }
-        objects
+        for difference in before.instances.differences(&after.instances) {
+            let [was, is] = [difference.before, difference.after].map(|it| it.map(|(_, it)| it));
+            let statement = |registered: &Registered| By::Instance(registered.clone());
+            self.restate(place, provider, was.map(statement), is.map(statement), touched);
+            self.note_node(place, was, is);
+            if let Some(Registered { instance, .. }) = was.or(is) {
+                let problems = is.map(|it| it.problems.to_vec()).unwrap_or_default();
+                complaints.set(|| Plaintiff::Instance(place, instance.id.clone()), problems);
+            }
+        }
+        for difference in before.nodes.differences(&after.nodes) {
+            let address =
+                |it: Option<&(String, Arc<Node>)>| it.map(|(_, node)| node.address.clone());
+            if address(difference.before) == address(difference.after) {
+                continue;
+            }
+            let Some((key, _)) = difference.before.or(difference.after) else { continue };
+            for id in self.on_node.get(&(place, key.clone())).into_iter().flatten() {
+                let declared = after.instances.get(id).map(|it| it.declared.services.iter());
+                let names = declared.into_iter().flatten().map(|(name, _)| name);
+                touched.services.extend(names.map(|name| lower(name, provider)));
+            }
+        }
+        if before.notices != after.notices {
+            let problems = after
+                .notices
+                .iter()
+                .map(|notice| Problem::warning(&**provider, &*notice.origin, &*notice.message));
+            complaints.set(|| Plaintiff::Notices(place), problems.collect());
+        }
     }
 
-    fn add_fragment(&mut self, source: &Source, origin: &str, parsed: &Parsed) {
-        let (declared, origin) = (&parsed.declared, Arc::<str>::from(origin));
-        let flaws = declared.flaws.iter();
-        self.problems.extend(
-            flaws.map(|flaw| problem(&source.provider, origin.to_string(), flaw, &flaw.pointer)),
-        );
-        for (name, spec) in &declared.routers {
-            let object = object(spec.clone(), &origin, format!("/http/routers/{name}"));
-            put(&mut self.routers, &mut self.problems, source, name, object);
+    /// Somebody who declared one thing declares another.
+    fn restate(
+        &mut self,
+        source: u16,
+        provider: &Arc<str>,
+        was: Option<By>,
+        is: Option<By>,
+        touched: &mut Touched,
+    ) {
+        let context = (source, provider, was.as_ref(), is.as_ref());
+        restate(context, &mut self.routers, |it| &it.routers, &mut touched.routers);
+        restate(context, &mut self.services, |it| &it.services, &mut touched.services);
+        restate(context, &mut self.middlewares, |it| &it.middlewares, &mut touched.middlewares);
+    }
+
+    fn note_node(&mut self, place: u16, was: Option<&Registered>, is: Option<&Registered>) {
+        let without_address = |registered: Option<&Registered>| {
+            let instance = registered.map(|it| it.instance.clone());
+            instance.filter(|instance| instance.address.is_empty())
+        };
+        let key =
+            |instance: &Instance| (place, format!("{}/{}", instance.datacenter, instance.node));
+        if let Some(instance) = without_address(was)
+            && let hashbrown::hash_map::Entry::Occupied(mut there) =
+                self.on_node.entry(key(&instance))
+        {
+            there.get_mut().remove(&instance.id);
+            if there.get().is_empty() {
+                there.remove();
+            }
         }
-        for (name, spec) in &declared.services {
-            let service = static_service(spec, &origin);
-            let object = object(service, &origin, format!("/http/services/{name}"));
-            put(&mut self.services, &mut self.problems, source, name, object);
-        }
-        for (name, spec) in &declared.middlewares {
-            let object = object(spec.clone(), &origin, format!("/http/middlewares/{name}"));
-            put(&mut self.middlewares, &mut self.problems, source, name, object);
+        if let Some(instance) = without_address(is) {
+            self.on_node.entry(key(&instance)).or_default().insert(instance.id.clone());
         }
     }
 
-    fn add_instances(&mut self, source: &Source) {
-        let mut routers = Candidates::default();
-        let mut services = Candidates::default();
-        let mut middlewares = Candidates::default();
-        for registered in source.instances.values() {
-            self.problems.extend(registered.problems.iter().cloned());
-            let rank = Rank::of(&registered.instance);
-            let served = served(registered);
-            for (name, spec) in &registered.declared.routers {
-                let mut spec = spec.clone();
-                link(&mut spec, &served, registered, &source.provider, &mut self.problems);
-                routers.add(name, rank, spec);
-            }
-            for (name, spec) in &served {
-                services.add(name, rank, (spec.clone(), backends(source, registered, spec)));
-            }
-            for (name, spec) in &registered.declared.middlewares {
-                middlewares.add(name, rank, spec.clone());
-            }
-        }
-        for (name, candidates) in routers.0 {
-            let object = newest(candidates, |one, other| one == other);
-            put(&mut self.routers, &mut self.problems, source, &name, object);
-        }
-        for (name, candidates) in middlewares.0 {
-            let object = newest(candidates, |one, other| one == other);
-            put(&mut self.middlewares, &mut self.problems, source, &name, object);
-        }
-        for (name, candidates) in services.0 {
-            let object = union(candidates);
-            put(&mut self.services, &mut self.problems, source, &name, object);
-        }
+    /// A router as it is declared now, and what is wrong with that.
+    pub(super) fn router(&self, name: &ObjectName) -> (Option<Object<RouterSpec>>, Vec<Problem>) {
+        merge(&self.routers, name, "routers", |statement| {
+            statement.find(|it| &it.routers).cloned().unwrap_or_default()
+        })
     }
+
+    /// A middleware as it is declared now.
+    pub(super) fn middleware(
+        &self,
+        name: &ObjectName,
+    ) -> (Option<Object<MiddlewareSpec>>, Vec<Problem>) {
+        merge(&self.middlewares, name, "middlewares", |statement| {
+            statement.find(|it| &it.middlewares).cloned().unwrap_or_else(|| MiddlewareSpec {
+                plugin: String::new(),
+                pointer: String::new(),
+                config: Arc::default(),
+                time_limit: None,
+                on_failure: Default::default(),
+            })
+        })
+    }
+
+    /// A service as it is declared now, with everybody's backends.
+    pub(super) fn service(
+        &self,
+        name: &ObjectName,
+        sources: &[Arc<Source>],
+    ) -> (Option<Object<ServiceObject>>, Vec<Problem>) {
+        let spec = |statement: &Statement| {
+            let spec = statement.find(|it| &it.services).cloned().unwrap_or_default();
+            Options { pass_host_header: spec.pass_host_header }
+        };
+        let (options, problems) = merge(&self.services, name, "services", spec);
+        let with_backends = |object: Object<Options>| {
+            let default = LoadBalancer::default().pass_host_header;
+            let pass_host_header = object.spec.pass_host_header.unwrap_or(default);
+            let statements = self.services.get(name).map(Vec::as_slice).unwrap_or_default();
+            let load_balancer = LoadBalancer { pass_host_header };
+            let backends = backends(statements, sources);
+            let Object { origin, pointer, warnings, .. } = object;
+            let spec = ServiceObject { load_balancer, backends };
+            Object { spec, origin, pointer, warnings }
+        };
+        (options.map(with_backends), problems)
+    }
+}
+
+/// What instances of a service may disagree about.
+#[derive(Clone, Debug, PartialEq)]
+struct Options {
+    pass_host_header: Option<bool>,
+}
+
+/// Names of instances are compared without case, as Traefik matches tags.
+fn lower(name: &Arc<str>, provider: &Arc<str>) -> ObjectName {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => ObjectName::new(name.to_ascii_lowercase(), provider.clone()),
+        false => ObjectName { name: name.clone(), provider: provider.clone() },
+    }
+}
+
+type Context<'a> = (u16, &'a Arc<str>, Option<&'a By>, Option<&'a By>);
+
+/// Takes back what somebody said of objects of one kind, and notes what they say now.
+fn restate<T: PartialEq>(
+    (source, provider, was, is): Context<'_>,
+    groups: &mut Groups,
+    list: impl Fn(&Declared) -> &[(Arc<str>, T)],
+    touched: &mut HashSet<ObjectName>,
+) {
+    let said = |by: &By| -> Vec<(ObjectName, Statement)> {
+        let (declared, is_instance) = match by {
+            By::Fragment(_, declared) => (declared, false),
+            By::Instance(registered) => (&registered.declared, true),
+        };
+        let named = |(at, (name, _)): (u32, &(Arc<str>, T))| {
+            let name = match is_instance {
+                true => lower(name, provider),
+                false => ObjectName { name: name.clone(), provider: provider.clone() },
+            };
+            (name, Statement { source, at, by: by.clone() })
+        };
+        (0..).zip(list(declared)).map(named).collect()
+    };
+    let mut before: HashMap<ObjectName, Statement> = HashMap::new();
+    for (name, statement) in was.map(said).unwrap_or_default() {
+        if let Some(group) = groups.get_mut(&name) {
+            if let Ok(place) = group.binary_search_by(|it| it.rank().cmp(&statement.rank())) {
+                group.remove(place);
+            }
+            if group.is_empty() {
+                groups.remove(&name);
+            }
+        }
+        before.insert(name, statement);
+    }
+    for (name, statement) in is.map(said).unwrap_or_default() {
+        let is_same = match (before.remove(&name), &statement.by) {
+            // Of a file with a thousand routers, mostly one is edited.
+            (Some(before), By::Fragment(..)) => before.find(&list) == statement.find(&list),
+            _ => false,
+        };
+        if !is_same {
+            touched.insert(name.clone());
+        }
+        let group = groups.entry(name).or_default();
+        let place = group.binary_search_by(|it| it.rank().cmp(&statement.rank()));
+        group.insert(place.unwrap_or_else(|place| place), statement);
+    }
+    touched.extend(before.into_keys());
 }
 
 /// How much an instance's word counts: one in use before one that is not, then the newest.
@@ -140,32 +324,66 @@ impl<'a> Rank<'a> {
     }
 }
 
-/// What instances say of each object, by its name without case (as Traefik matches tags).
-struct Candidates<'a, T>(BTreeMap<Arc<str>, Vec<(Rank<'a>, T)>>);
-
-impl<T> Default for Candidates<'_, T> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
+/// The statements of one speaker: a fragment has one, all instances of a provider speak together.
+fn speakers(statements: &[Statement]) -> impl Iterator<Item = &[Statement]> {
+    statements.chunk_by(|one, other| {
+        let instances = |it: &Statement| matches!(it.by, By::Instance(_));
+        one.source == other.source && instances(one) && instances(other)
+    })
 }
 
-impl<'a, T> Candidates<'a, T> {
-    fn add(&mut self, name: &Arc<str>, rank: Rank<'a>, spec: T) {
-        let key = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => name.to_ascii_lowercase().into(),
-            false => name.clone(),
-        };
-        self.0.entry(key).or_default().push((rank, spec));
+/// The object of a name: what the first of those who declare it says.
+fn merge<T: PartialEq>(
+    groups: &Groups,
+    name: &ObjectName,
+    kind: &str,
+    spec: impl Fn(&Statement) -> T,
+) -> (Option<Object<T>>, Vec<Problem>) {
+    let statements = groups.get(name).map(Vec::as_slice).unwrap_or_default();
+    let mut objects = speakers(statements).map(|statements| heard(statements, name, kind, &spec));
+    let Some(first) = objects.next() else { return (None, Vec::new()) };
+    let problem =
+        |origin: &str, message: String| Problem::warning(&*name.provider, origin, message);
+    let doubts = first.warnings.iter();
+    let mut problems: Vec<_> =
+        doubts.map(|doubt| problem(&format!("`{}`", name.name), doubt.clone())).collect();
+    problems.extend(objects.map(|other| {
+        let message =
+            format!("`{}` is declared by {} already, which wins", name.name, first.origin);
+        problem(&other.origin, message).at(other.pointer)
+    }));
+    (Some(first), problems)
+}
+
+/// What one speaker says.
+fn heard<T: PartialEq>(
+    statements: &[Statement],
+    name: &ObjectName,
+    kind: &str,
+    spec: &impl Fn(&Statement) -> T,
+) -> Object<T> {
+    let mut ranked = Vec::with_capacity(statements.len());
+    for statement in statements {
+        match &statement.by {
+            By::Fragment(origin, _) => {
+                let pointer = format!("/http/{kind}/{}", name.name);
+                return object(spec(statement), origin, pointer);
+            }
+            By::Instance(registered) => {
+                ranked.push((Rank::of(&registered.instance), spec(statement)));
+            }
+        }
     }
+    newest(ranked)
 }
 
 /// The word of the newest instance in use; a warning names the others.
-fn newest<T>(mut candidates: Vec<(Rank<'_>, T)>, same: impl Fn(&T, &T) -> bool) -> Object<T> {
-    candidates.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
-    let mut candidates = candidates.into_iter();
-    let (rank, spec) = candidates.next().expect("a name is there because a candidate is");
-    let others: Vec<_> = candidates
-        .filter(|(_, other)| !same(&spec, other))
+fn newest<T: PartialEq>(mut ranked: Vec<(Rank<'_>, T)>) -> Object<T> {
+    ranked.sort_by_key(|(rank, _)| Reverse(*rank));
+    let mut ranked = ranked.into_iter();
+    let (rank, spec) = ranked.next().expect("a name is there because somebody declares it");
+    let others: Vec<_> = ranked
+        .filter(|(_, other)| spec != *other)
         .map(|(rank, _)| format!("`{}`", rank.id))
         .collect();
     let mut object = object(spec, &rank.id.into(), String::new());
@@ -179,126 +397,56 @@ fn newest<T>(mut candidates: Vec<(Rank<'_>, T)>, same: impl Fn(&T, &T) -> bool) 
     object
 }
 
-/// One service of all the instances that declare it: everybody's backends, the newest's options.
-fn union(candidates: Vec<(Rank<'_>, (ServiceSpec, Vec<BackendSpec>))>) -> Object<ServiceObject> {
-    let mut backends: Vec<_> =
-        candidates.iter().flat_map(|(_, (_, backends))| backends.iter().cloned()).collect();
-    backends.sort();
-    backends.dedup_by(|one, other| one.scheme == other.scheme && one.authority == other.authority);
-    let options =
-        newest(candidates, |(one, _), (other, _)| one.pass_host_header == other.pass_host_header);
-    let load_balancer = load_balancer(&options.spec.0);
-    Object {
-        spec: ServiceObject { load_balancer, backends },
-        origin: options.origin,
-        pointer: String::new(),
-        warnings: options.warnings,
-    }
-}
-
 fn object<T>(spec: T, origin: &Arc<str>, pointer: String) -> Object<T> {
     Object { spec, origin: origin.clone(), pointer, warnings: Vec::new() }
 }
 
-/// Adds an object unless an earlier file declares one of that name (Traefik's order of files).
-fn put<T>(
-    objects: &mut BTreeMap<ObjectName, Object<T>>,
-    problems: &mut Vec<Problem>,
-    source: &Source,
-    name: &Arc<str>,
-    object: Object<T>,
-) {
-    let name = ObjectName::new(name.clone(), source.provider.clone());
-    if let Some(first) = objects.get(&name) {
-        let message =
-            format!("`{}` is declared by {} already, which wins", name.name, first.origin);
-        let problem = Problem::warning(&*source.provider, &*object.origin, message);
-        problems.push(problem.at(object.pointer));
-        return;
+/// The servers that a file lists, or the backends of all instances, each once.
+fn backends(statements: &[Statement], sources: &[Arc<Source>]) -> Vec<BackendSpec> {
+    let Some(first) = speakers(statements).next() else { return Vec::new() };
+    let mut backends = Vec::new();
+    for statement in first {
+        let Some(spec) = statement.find(|it| &it.services) else { continue };
+        match &statement.by {
+            By::Fragment(origin, _) => return servers(spec, origin, Health::Passing),
+            By::Instance(registered) => {
+                let source = sources.get(usize::from(statement.source));
+                backends.extend(own_backends(source, &registered.instance, spec));
+            }
+        }
     }
-    let doubts = object.warnings.iter();
-    problems.extend(doubts.map(|doubt| {
-        Problem::warning(&*source.provider, format!("`{}`", name.name), doubt.as_str())
-    }));
-    objects.insert(name, object);
+    backends.sort();
+    backends.dedup_by(|one, other| one.scheme == other.scheme && one.authority == other.authority);
+    backends
 }
 
-fn load_balancer(spec: &ServiceSpec) -> LoadBalancer {
-    let default = LoadBalancer::default();
-    LoadBalancer { pass_host_header: spec.pass_host_header.unwrap_or(default.pass_host_header) }
-}
-
-fn static_service(spec: &ServiceSpec, origin: &Arc<str>) -> ServiceObject {
-    let backends = spec.servers.iter().map(|server| BackendSpec {
+fn servers(spec: &ServiceSpec, origin: &Arc<str>, health: Health) -> Vec<BackendSpec> {
+    let server = |server: &crate::declare::ServerSpec| BackendSpec {
         scheme: server.scheme,
         authority: server.authority.as_str().into(),
         weight: server.weight,
-        health: Health::Passing,
+        health,
         origin: origin.clone(),
-    });
-    ServiceObject { load_balancer: load_balancer(spec), backends: backends.collect() }
-}
-
-/// The services that an instance is a backend of: those it declares, else one of its own name.
-fn served(registered: &Registered) -> Vec<(Arc<str>, ServiceSpec)> {
-    if !registered.declared.services.is_empty() {
-        return registered.declared.services.clone();
-    }
-    vec![(normalize(&registered.instance.service).into(), ServiceSpec::default())]
-}
-
-/// Traefik's name for a service of the catalog: runs of anything but letters and digits become
-/// one hyphen.
-fn normalize(name: &str) -> String {
-    let parts = name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join("-")
-}
-
-/// A router of an instance goes to the instance's only service unless it names one.
-fn link(
-    router: &mut RouterSpec,
-    served: &[(Arc<str>, ServiceSpec)],
-    registered: &Registered,
-    provider: &str,
-    problems: &mut Vec<Problem>,
-) {
-    match (&router.service, served) {
-        (Some(_), _) => (),
-        (None, [(only, _)]) => router.service = Some(only.to_string()),
-        (None, _) => {
-            let names: Vec<_> = served.iter().map(|(name, _)| format!("`{name}`")).collect();
-            let message =
-                format!("the router names no service, and there are {}", names.join(", "));
-            problems.push(Problem::error(provider, &*registered.instance.id, message));
-        }
-    }
+    };
+    spec.servers.iter().map(server).collect()
 }
 
 /// The backends that an instance is for one of its services.
-fn backends(source: &Source, registered: &Registered, spec: &ServiceSpec) -> Vec<BackendSpec> {
-    let instance = &registered.instance;
+fn own_backends(
+    source: Option<&Arc<Source>>,
+    instance: &Instance,
+    spec: &ServiceSpec,
+) -> Vec<BackendSpec> {
     let origin: Arc<str> = instance.id.as_str().into();
-    // What is out of use keeps the share that it will have when it comes back.
-    let weight = spec.weight.unwrap_or_else(|| match instance.health.is_usable() {
-        true => instance.weight(),
-        false => instance.weight_passing,
-    });
-    let backend = |scheme, authority: &str, weight| BackendSpec {
-        scheme,
-        authority: authority.into(),
-        weight,
-        health: instance.health,
-        origin: origin.clone(),
-    };
     if !spec.servers.is_empty() {
-        let servers = spec.servers.iter();
-        return servers.map(|s| backend(s.scheme, &s.authority, s.weight)).collect();
+        return servers(spec, &origin, instance.health);
     }
-    let port = spec.port.unwrap_or(instance.port);
-    let address = match instance.address.as_str() {
-        "" => node_address(source, instance).unwrap_or_default(),
-        address => address,
+    let node = match instance.address.is_empty() {
+        true => source.and_then(|source| node_of(source, instance)),
+        false => None,
     };
+    let address = node.map_or(instance.address.as_str(), |node| node.address.as_str());
+    let port = spec.port.unwrap_or(instance.port);
     if port == 0 || address.is_empty() {
         return Vec::new();
     }
@@ -306,10 +454,21 @@ fn backends(source: &Source, registered: &Registered, spec: &ServiceSpec) -> Vec
         true => format!("[{address}]:{port}"),
         false => format!("{address}:{port}"),
     };
-    vec![backend(spec.scheme.unwrap_or_default(), &authority, weight)]
+    // What is out of use keeps the share that it will have when it comes back.
+    let weight = spec.weight.unwrap_or_else(|| match instance.health.is_usable() {
+        true => instance.weight(),
+        false => instance.weight_passing,
+    });
+    let scheme = spec.scheme.unwrap_or_default();
+    vec![BackendSpec {
+        scheme,
+        authority: authority.into(),
+        weight,
+        health: instance.health,
+        origin,
+    }]
 }
 
-fn node_address<'a>(source: &'a Source, instance: &Instance) -> Option<&'a str> {
-    let key = format!("{}/{}", instance.datacenter, instance.node);
-    source.nodes.get(&key).map(|node| node.address.as_str())
+fn node_of<'a>(source: &'a Source, instance: &Instance) -> Option<&'a Arc<Node>> {
+    source.nodes.get(format!("{}/{}", instance.datacenter, instance.node).as_str())
 }

@@ -1,42 +1,55 @@
 //! The next snapshot, from everything that is known now.
 //!
-//! **Invariant:** what did not change keeps its identity from one snapshot to the next: bindings
-//! (and so warm guests), balancers, figures. What is wrong becomes a problem and costs itself.
+//! What is different in the sources flows from stage to stage (objects, middlewares, services,
+//! routers, tables, names), and each stage makes anew what it touches and nothing else: the cost of
+//! a snapshot is that of the change. Only another frame (entrypoints, plugins, the list of
+//! providers) makes everything anew.
+//!
+//! **Invariant:** a snapshot is the same whatever came before it; but what did not change keeps its
+//! identity from one to the next: bindings (and so warm guests), balancers, routers, figures. What
+//! is wrong becomes a problem and costs itself.
 
 mod bind;
+mod complaints;
+mod likeness;
 mod merge;
+mod overlap;
 mod resolve;
 mod routers;
 mod services;
+mod stages;
+#[cfg(test)]
+mod change_tests;
+#[cfg(test)]
+mod overlap_tests;
 #[cfg(test)]
 mod tests;
 
 pub use resolve::CONFIG;
-pub use routers::Entrypoint;
+pub use routers::{Entrypoint, RulePriority};
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     catalog::Source,
     matcher::{MatcherCache, MatcherSet},
-    name::ObjectName,
     port::{MatcherPlugin, MiddlewarePlugin},
-    problem::Problem,
-    route::RouteTable,
-    snapshot::{MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
-    zone::{DnsConfig, ZoneInputs, Zones},
+    snapshot::Snapshot,
+    zone::DnsConfig,
 };
 
 use bind::Bindings;
-use merge::Objects;
-use resolve::{Catalogued, names, providers};
-use routers::{Rules, Surroundings};
+use resolve::{Provider, providers};
+use routers::Rules;
+use stages::{Board, Turn};
 
 /// Everything that a snapshot is made of.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     /// The entrypoints of the configuration.
     pub entrypoints: Vec<Entrypoint>,
+    /// Which of two routers without a priority has precedence.
+    pub rule_priority: RulePriority,
     /// Zones and edge addresses.
     pub dns: DnsConfig,
     /// What providers reported; `config.toml` is one of them.
@@ -50,144 +63,74 @@ pub struct Inputs {
 /// Makes snapshots, one after the other.
 #[derive(Debug, Default)]
 pub struct Assembler {
+    frame: Option<Frame>,
+    board: Board,
     bindings: Bindings,
     rules: Rules,
     matcher_cache: Arc<MatcherCache>,
-    matchers: Vec<String>,
     previous: Arc<Snapshot>,
     generation: u64,
+}
+
+/// What everything depends on.
+#[derive(Debug, Default, PartialEq)]
+struct Frame {
+    entrypoints: Vec<Entrypoint>,
+    rule_priority: RulePriority,
+    providers: Vec<Provider>,
+    /// By their fingerprints.
+    matchers: Vec<String>,
+    /// By their names and fingerprints.
+    middlewares: Vec<(String, String)>,
+}
+
+impl Frame {
+    fn of(inputs: &Inputs) -> Self {
+        let matchers = inputs.matchers.iter().map(|plugin| plugin.fingerprint().to_owned());
+        let middlewares = inputs.middlewares.iter();
+        Self {
+            entrypoints: inputs.entrypoints.clone(),
+            rule_priority: inputs.rule_priority,
+            providers: providers(inputs.sources.iter().map(|source| &**source)),
+            matchers: matchers.collect(),
+            middlewares: middlewares
+                .map(|plugin| (plugin.name().to_owned(), plugin.fingerprint().to_owned()))
+                .collect(),
+        }
+    }
 }
 
 impl Assembler {
     /// The next snapshot. What stays is carried over from the one before.
     pub fn assemble(&mut self, inputs: &Inputs) -> Arc<Snapshot> {
-        let mut objects = Objects::merge(inputs.sources.iter().map(|source| &**source));
-        let mut problems = std::mem::take(&mut objects.problems);
-        let mut middlewares = self.bindings.bind(&objects, &inputs.middlewares, &mut problems);
-        let mut services = services::services(&objects, &self.previous);
-        let matchers = self.matchers(inputs, &mut problems);
-        let catalogued = Catalogued {
-            services: names(objects.services.keys()),
-            middlewares: names(objects.middlewares.keys()),
-            providers: providers(inputs.sources.iter().map(|source| &**source)),
-        };
-        let routers = self.rules.routers(
-            &objects,
-            &matchers,
-            &Surroundings {
-                entrypoints: &inputs.entrypoints,
-                catalogued: &catalogued,
-                services: &services,
-                middlewares: &middlewares,
-                previous: &self.previous,
-            },
-            &mut problems,
-        );
-        note_uses(&routers, &mut services, &mut middlewares);
+        let frame = Frame::of(inputs);
+        let is_new = self.frame.as_ref() != Some(&frame);
+        if is_new {
+            let matchers = self.frame.as_ref().map(|frame| &frame.matchers);
+            self.rules.begin_anew(matchers == Some(&frame.matchers));
+            self.board = Board::new(inputs);
+        }
+        let frame = self.frame.insert(frame);
         self.generation += 1;
-        let zones = zones(inputs, &routers, self.generation, &mut problems);
-        problems.sort();
-        problems.dedup();
-        let snapshot = Arc::new(Snapshot {
-            generation: self.generation,
-            tables: tables(inputs, &routers),
-            zones,
-            routers,
-            services,
-            middlewares,
-            nodes: inputs.sources.iter().flat_map(|s| s.nodes.values().cloned()).collect(),
-            instances: instances(inputs),
-            problems,
-        });
-        self.previous = snapshot.clone();
-        snapshot
-    }
-
-    fn matchers(&mut self, inputs: &Inputs, problems: &mut Vec<Problem>) -> MatcherSet {
-        let fingerprints: Vec<_> =
-            inputs.matchers.iter().map(|plugin| plugin.fingerprint().to_owned()).collect();
-        if self.matchers != fingerprints {
-            self.rules.clear();
-            self.matchers = fingerprints;
+        let cache = &self.matcher_cache;
+        let mut turn = Turn {
+            inputs,
+            providers: &frame.providers,
+            previous: &self.previous,
+            board: &mut self.board,
+            bindings: &mut self.bindings,
+            rules: &mut self.rules,
+            matchers: &mut || MatcherSet::build(&inputs.matchers, cache),
+            set: None,
+        };
+        if is_new {
+            turn.complain_of_matchers();
         }
-        let (set, duplicates) = MatcherSet::build(&inputs.matchers, &self.matcher_cache);
-        problems.extend(duplicates);
-        set
-    }
-}
-
-fn tables(inputs: &Inputs, routers: &[RouterEntry]) -> Vec<(Arc<str>, RouteTable)> {
-    let providers: Vec<_> = inputs.sources.iter().map(|source| source.provider.clone()).collect();
-    let table = |entrypoint: &Entrypoint| {
-        let live = routers.iter().filter_map(|entry| entry.live.as_ref());
-        let here = live.filter(|router| router.entrypoints.contains(&entrypoint.name));
-        (entrypoint.name.clone(), RouteTable::with_providers(here.cloned().collect(), &providers))
-    };
-    inputs.entrypoints.iter().map(table).collect()
-}
-
-fn instances(inputs: &Inputs) -> Vec<(Arc<str>, Arc<crate::item::Instance>)> {
-    let of = |source: &Arc<Source>| {
-        let provider = source.provider.clone();
-        let instances: Vec<_> =
-            source.instances.values().map(|r| (provider.clone(), r.instance.clone())).collect();
-        instances
-    };
-    inputs.sources.iter().flat_map(of).collect()
-}
-
-fn zones(
-    inputs: &Inputs,
-    routers: &[RouterEntry],
-    generation: u64,
-    problems: &mut Vec<Problem>,
-) -> Zones {
-    let nodes: Vec<_> = inputs.sources.iter().flat_map(|s| s.nodes.values().cloned()).collect();
-    let instances: Vec<_> = instances(inputs).into_iter().map(|(_, instance)| instance).collect();
-    let live = routers.iter().filter(|entry| entry.live.is_some());
-    // Without DNS nobody asks for them, and it is no problem that they lead nowhere.
-    let is_served = inputs.dns != DnsConfig::default();
-    let hosts: BTreeSet<_> =
-        live.filter(|_| is_served).flat_map(|entry| entry.hosts.iter().cloned()).collect();
-    let (zones, wrong) = Zones::build(&ZoneInputs {
-        config: &inputs.dns,
-        nodes: &nodes,
-        instances: &instances,
-        router_hosts: &hosts.into_iter().collect::<Vec<_>>(),
-        synced: inputs.sources.iter().all(|source| source.synced),
-        // Serials compare modulo 2^32 (RFC 1982), so the generation may be cut.
-        serial: generation as u32,
-    });
-    problems.extend(wrong);
-    zones
-}
-
-/// Tells services and middlewares which routers use them.
-fn note_uses(
-    routers: &[RouterEntry],
-    services: &mut [ServiceEntry],
-    middlewares: &mut [MiddlewareEntry],
-) {
-    let place = |name: &str, names: &[ObjectName]| {
-        let (name, provider) = name.rsplit_once('@')?;
-        let wanted = ObjectName::new(name, provider);
-        names.binary_search(&wanted).ok()
-    };
-    let service_names: Vec<_> = services.iter().map(|entry| entry.entry.name.clone()).collect();
-    let names: Vec<_> = middlewares.iter().map(|entry| entry.entry.name.clone()).collect();
-    for router in routers {
-        let user = router.entry.name.to_string();
-        let used = router.service.as_deref().and_then(|name| place(name, &service_names));
-        if let Some(service) = used.and_then(|place| services.get_mut(place)) {
-            service.entry.used_by.push(user.clone());
+        self.previous = Arc::new(turn.take(self.generation));
+        if is_new {
+            self.rules.end_anew();
+            self.bindings.retain(|name| self.previous.middlewares.get(name).is_some());
         }
-        for name in &router.middlewares {
-            let used = place(name, &names);
-            if let Some(middleware) = used.and_then(|place| middlewares.get_mut(place))
-                && middleware.entry.used_by.last() != Some(&user)
-            {
-                middleware.entry.used_by.push(user.clone());
-            }
-        }
+        self.previous.clone()
     }
 }

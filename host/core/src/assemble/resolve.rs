@@ -2,106 +2,275 @@
 //!
 //! Without `@` it is looked for at its own provider, then in `config.toml`. The names that Traefik
 //! gives its providers are understood, so that tags written for it work unchanged.
+//!
+//! A directory also knows who refers to what, be it there or not: when a name comes or goes, those
+//! who may mean it are found without asking everybody.
 
-use std::collections::HashMap;
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet, hash_map::Entry};
 
 use crate::{
     catalog::Source,
-    name::{ObjectName, fold, nearest},
+    name::{ObjectName, Word, fold},
 };
 
 /// The provider name of `config.toml`.
 pub const CONFIG: &str = "config";
 
-/// Names of the objects of one kind: the provider, the name in lower case, the place.
-pub(super) type Names<'a> = HashMap<(&'a str, String), usize>;
+/// A provider, and the plugin that it is a use of.
+pub(super) type Provider = (Arc<str>, Arc<str>);
 
-/// All that references can mean.
-pub(super) struct Catalogued<'a> {
-    pub(super) services: Names<'a>,
-    pub(super) middlewares: Names<'a>,
-    /// Providers, and the plugin that each is a use of.
-    pub(super) providers: Vec<(&'a str, &'a str)>,
+/// Providers, in their order.
+pub(super) fn providers<'a>(sources: impl Iterator<Item = &'a Source>) -> Vec<Provider> {
+    sources.map(|source| (source.provider.clone(), source.plugin.clone())).collect()
 }
 
-/// Names with their places, in the order of the entries.
-pub(super) fn names<'a>(entries: impl Iterator<Item = &'a ObjectName>) -> Names<'a> {
-    entries
-        .enumerate()
-        .map(|(place, name)| ((&*name.provider, name.name.to_ascii_lowercase()), place))
-        .collect()
+/// A reference, with where it leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Link {
+    /// The name that is looked for, in lower case.
+    wanted: Arc<str>,
+    pub(super) end: End,
 }
 
-/// Providers, and the plugin that each is a use of.
-pub(super) fn providers<'a>(sources: impl Iterator<Item = &'a Source>) -> Vec<(&'a str, &'a str)> {
-    sources.map(|source| (&*source.provider, &*source.plugin)).collect()
+/// Where a reference leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// To this object.
+    There(ObjectName),
+    /// Nowhere.
+    Missing(Missing),
 }
 
-/// The place of what a reference means; else the name that was looked for, and what to do.
-pub(super) fn resolve(
-    reference: &str,
-    from: &ObjectName,
-    catalogued: &Catalogued<'_>,
-    names: &Names<'_>,
-) -> Result<usize, (ObjectName, Option<String>)> {
-    let (name, provider) = match reference.split_once('@') {
-        Some((name, provider)) => (name, Some(provider)),
-        None => (reference, None),
-    };
-    let candidates = match provider {
-        None => vec![&*from.provider, CONFIG],
-        Some(provider) => meant(provider, catalogued),
-    };
-    let lower = name.to_ascii_lowercase();
-    let place = candidates.iter().find_map(|provider| names.get(&(*provider, lower.clone())));
-    if let Some(place) = place {
-        return Ok(*place);
+/// A name that is not there.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Missing {
+    /// The name that was looked for.
+    pub(super) looked: ObjectName,
+    /// Whether the reference names the provider.
+    explicit: bool,
+}
+
+/// Every object of one kind, by name, and who refers to which.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    /// By the name in lower case.
+    names: HashMap<Arc<str>, Vec<ObjectName>>,
+    /// Who refers to a name, in lower case, of whatever provider.
+    wanted: HashMap<Arc<str>, Users>,
+    /// Who refers to what is not there.
+    missing: HashMap<Missing, Users>,
+    /// What was probably meant by what is not there, as far as somebody asked.
+    meant: HashMap<Missing, Option<String>>,
+}
+
+/// Who refers to something. Mostly it is one.
+#[derive(Debug)]
+enum Users {
+    One(ObjectName),
+    Many(HashSet<ObjectName>),
+}
+
+impl Users {
+    fn insert(&mut self, user: &ObjectName) {
+        match self {
+            Self::One(known) if known == user => (),
+            Self::One(known) => *self = Self::Many([known.clone(), user.clone()].into()),
+            Self::Many(users) => drop(users.insert(user.clone())),
+        }
     }
-    let looked = ObjectName::new(name, provider.unwrap_or(&from.provider));
-    Err((looked, hint(name, provider, &candidates, catalogued, names)))
+
+    fn iter(&self) -> impl Iterator<Item = &ObjectName> {
+        let (one, many) = match self {
+            Self::One(user) => (Some(user), None),
+            Self::Many(users) => (None, Some(users)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Answers whether nobody is left.
+    fn remove(&mut self, user: &ObjectName) -> bool {
+        match self {
+            Self::One(known) => known == user,
+            Self::Many(users) => {
+                users.remove(user);
+                users.is_empty()
+            }
+        }
+    }
 }
 
-/// The providers that a name of a provider means.
-fn meant<'a>(provider: &'a str, catalogued: &Catalogued<'a>) -> Vec<&'a str> {
-    if catalogued.providers.iter().any(|(name, _)| *name == provider) {
-        return vec![provider];
+fn note<K: Eq + std::hash::Hash + Clone>(
+    users: &mut HashMap<K, Users>,
+    key: &K,
+    user: &ObjectName,
+) {
+    match users.entry(key.clone()) {
+        Entry::Occupied(mut there) => there.get_mut().insert(user),
+        Entry::Vacant(free) => drop(free.insert(Users::One(user.clone()))),
+    }
+}
+
+fn lower(name: &str) -> Arc<str> {
+    name.to_ascii_lowercase().into()
+}
+
+impl Directory {
+    /// There is an object of this name now. Answers who may have to do with it.
+    pub(super) fn add(&mut self, name: &ObjectName, providers: &[Provider]) -> Vec<ObjectName> {
+        let key = lower(&name.name);
+        self.names.entry(key.clone()).or_default().push(name.clone());
+        self.concerned(&key, name, providers)
+    }
+
+    /// The object of this name is gone. Answers who may have to do with it.
+    pub(super) fn remove(&mut self, name: &ObjectName, providers: &[Provider]) -> Vec<ObjectName> {
+        let key = lower(&name.name);
+        if let Entry::Occupied(mut named) = self.names.entry(key.clone()) {
+            named.get_mut().retain(|known| known != name);
+            if named.get().is_empty() {
+                named.remove();
+            }
+        }
+        self.concerned(&key, name, providers)
+    }
+
+    /// Those who refer to the name, and those whose hint may be another now.
+    fn concerned(
+        &mut self,
+        key: &str,
+        name: &ObjectName,
+        providers: &[Provider],
+    ) -> Vec<ObjectName> {
+        let wanted = self.wanted.get(key);
+        let mut concerned: Vec<_> = wanted.into_iter().flat_map(Users::iter).cloned().collect();
+        for (missing, users) in &self.missing {
+            let is_candidate = || candidates(missing, providers).contains(&name.provider);
+            let is_meant = |word: Word| word.distance(key).is_some();
+            if &*lower(&missing.looked.name) == key
+                || is_candidate() && is_meant(Word::new(&missing.looked.name))
+            {
+                self.meant.remove(missing);
+                concerned.extend(users.iter().cloned());
+            }
+        }
+        concerned
+    }
+
+    /// Notes that an object refers to these instead of those.
+    pub(super) fn relink(&mut self, user: &ObjectName, before: &[Link], after: &[Link]) {
+        for link in before {
+            forget(&mut self.wanted, &link.wanted, user);
+            if let End::Missing(missing) = &link.end
+                && forget(&mut self.missing, missing, user)
+            {
+                self.meant.remove(missing);
+            }
+        }
+        for link in after {
+            note(&mut self.wanted, &link.wanted, user);
+            if let End::Missing(missing) = &link.end {
+                note(&mut self.missing, missing, user);
+            }
+        }
+    }
+
+    /// Where a reference of an object leads.
+    pub(super) fn resolve(
+        &self,
+        reference: &str,
+        from: &ObjectName,
+        providers: &[Provider],
+    ) -> Link {
+        let (name, provider) = match reference.split_once('@') {
+            Some((name, provider)) => (name, Some(provider)),
+            None => (reference, None),
+        };
+        let looked = match provider {
+            Some(provider) => ObjectName::new(name, provider),
+            None => ObjectName::new(name, from.provider.clone()),
+        };
+        let missing = Missing { looked, explicit: provider.is_some() };
+        let wanted = lower(name);
+        let named = self.names.get(&wanted).map(Vec::as_slice).unwrap_or_default();
+        let found = candidates(&missing, providers)
+            .into_iter()
+            // Of names that differ in case only, the last.
+            .find_map(|provider| named.iter().filter(|it| it.provider == provider).max());
+        let end = match found {
+            Some(found) => End::There(found.clone()),
+            None => End::Missing(missing),
+        };
+        Link { wanted, end }
+    }
+
+    /// What to do about a name that is not there.
+    pub(super) fn hint(&mut self, missing: &Missing, providers: &[Provider]) -> Option<String> {
+        if let Some(known) = self.meant.get(missing) {
+            return known.clone();
+        }
+        let hint = self.work_out(missing, providers);
+        self.meant.insert(missing.clone(), hint.clone());
+        hint
+    }
+
+    fn work_out(&self, missing: &Missing, providers: &[Provider]) -> Option<String> {
+        let ObjectName { name, provider } = &missing.looked;
+        if missing.explicit && &**provider == "internal" {
+            return Some(
+                "Traefik's internal services have no place here: see `[admin]`".to_owned(),
+            );
+        }
+        let candidates = candidates(missing, providers);
+        if candidates.is_empty() {
+            let known: Vec<_> = providers.iter().map(|(name, _)| &**name).collect();
+            return Some(format!("the providers are `{}`", known.join("`, `")));
+        }
+        let elsewhere = self.names.get(&lower(name)).into_iter().flatten();
+        if let Some(provider) = elsewhere.map(|it| &it.provider).min() {
+            return Some(format!("provider `{provider}` has one: write `{name}@{provider}`"));
+        }
+        let word = Word::new(name);
+        let is_candidate = |it: &ObjectName| candidates.contains(&it.provider);
+        let near = self.names.iter().filter_map(|(known, named)| {
+            let distance = word.distance(known)?;
+            named.iter().any(is_candidate).then_some((distance, known))
+        });
+        near.min().map(|(_, near)| format!("did you mean `{near}`?"))
+    }
+}
+
+/// Answers whether nobody is left.
+fn forget<K: Eq + std::hash::Hash>(
+    users: &mut HashMap<K, Users>,
+    key: &K,
+    user: &ObjectName,
+) -> bool {
+    let is_last = users.get_mut(key).is_some_and(|there| there.remove(user));
+    if is_last {
+        users.remove(key);
+    }
+    is_last
+}
+
+/// The providers at which a name is looked for.
+fn candidates(missing: &Missing, providers: &[Provider]) -> Vec<Arc<str>> {
+    let provider = &missing.looked.provider;
+    if !missing.explicit {
+        return vec![provider.clone(), CONFIG.into()];
+    }
+    if providers.iter().any(|(name, _)| name == provider) {
+        return vec![provider.clone()];
     }
     let plugin = match fold(provider).as_str() {
         "consulcatalog" => "consul".to_owned(),
         other => other.to_owned(),
     };
-    let uses = catalogued.providers.iter().filter(|(_, of)| fold(of) == plugin);
-    let mut meant: Vec<_> = uses.map(|(name, _)| *name).collect();
+    let uses = providers.iter().filter(|(_, of)| fold(of) == plugin);
+    let mut meant: Vec<Arc<str>> = uses.map(|(name, _)| name.clone()).collect();
     if plugin == "file" {
-        meant.push(CONFIG);
+        meant.push(CONFIG.into());
     }
     meant
-}
-
-fn hint(
-    name: &str,
-    provider: Option<&str>,
-    candidates: &[&str],
-    catalogued: &Catalogued<'_>,
-    names: &Names<'_>,
-) -> Option<String> {
-    if provider == Some("internal") {
-        return Some("Traefik's internal services have no place here: see `[admin]`".to_owned());
-    }
-    if candidates.is_empty() {
-        let known: Vec<_> = catalogued.providers.iter().map(|(name, _)| *name).collect();
-        return Some(format!("the providers are `{}`", known.join("`, `")));
-    }
-    let lower = name.to_ascii_lowercase();
-    let elsewhere = names.keys().filter(|(_, known)| *known == lower).min();
-    if let Some((provider, _)) = elsewhere {
-        return Some(format!("provider `{provider}` has one: write `{name}@{provider}`"));
-    }
-    let mut near: Vec<_> = names
-        .keys()
-        .filter(|(provider, _)| candidates.contains(provider))
-        .map(|(_, known)| known.as_str())
-        .collect();
-    near.sort_unstable();
-    nearest(name, near).map(|near| format!("did you mean `{near}`?"))
 }

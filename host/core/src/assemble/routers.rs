@@ -3,27 +3,26 @@
 //! **Invariant:** a router whose middleware or service is missing keeps its place and answers 503:
 //! its requests reach neither another router nor an unprotected service.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::{
     bind::closed,
-    merge::{Object, Objects},
-    resolve::{Catalogued, resolve},
+    merge::Object,
+    resolve::{Directory, End, Link, Provider},
 };
 use crate::{
     declare::RouterSpec,
-    figure::TrafficFigures,
     matcher::MatcherSet,
     middleware::Middleware,
     name::{ObjectName, nearest},
     problem::Problem,
+    roll::Roll,
     router::Router,
     rule::{Predicate, Rule},
     service::Service,
-    snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
+    snapshot::{Entries, Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Status},
 };
 
 /// An entrypoint, as far as routers are concerned.
@@ -35,66 +34,127 @@ pub struct Entrypoint {
     pub tls: bool,
 }
 
+/// Which of two routers without a priority has precedence.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RulePriority {
+    /// The one with the longer rule (Traefik): a long regular expression comes before the host that
+    /// somebody wrote out.
+    #[default]
+    Length,
+    /// The one that demands more: a host before a wildcard before a regular expression before
+    /// none, then the longer path. A priority above 0 comes before all that have none, one below 0
+    /// after them.
+    Specificity,
+}
+
 /// What a rule means, or why it means nothing: kept while rule and matchers stay.
 type Meaning = Result<(Predicate, Vec<String>), (String, Option<String>)>;
 
-/// Compiled rules, by their text.
+/// Compiled rules, by their text, with how many routers have each.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    compiled: HashMap<Arc<str>, Meaning>,
+    compiled: HashMap<Arc<str>, (Meaning, usize)>,
 }
 
 /// Everything that routers refer to.
 pub(super) struct Surroundings<'a> {
     pub(super) entrypoints: &'a [Entrypoint],
-    pub(super) catalogued: &'a Catalogued<'a>,
-    pub(super) services: &'a [ServiceEntry],
-    pub(super) middlewares: &'a [MiddlewareEntry],
-    pub(super) previous: &'a Snapshot,
+    pub(super) providers: &'a [Provider],
+    pub(super) rule_priority: RulePriority,
+    pub(super) services: &'a Entries<ServiceEntry>,
+    pub(super) middlewares: &'a Entries<MiddlewareEntry>,
+}
+
+/// Everything that routers may mean, by name.
+#[derive(Debug, Default)]
+pub(super) struct Directories {
+    pub(super) services: Directory,
+    pub(super) middlewares: Directory,
+}
+
+/// What a router refers to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Links {
+    pub(super) service: Vec<Link>,
+    pub(super) middlewares: Vec<Link>,
+}
+
+/// A router that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) entry: RouterEntry,
+    pub(super) links: Links,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Rules {
-    /// Forgets everything: the matchers changed.
-    pub(super) fn clear(&mut self) {
-        self.compiled.clear();
+    /// All routers are about to be made anew; what rules mean is kept while the matchers stay.
+    pub(super) fn begin_anew(&mut self, same_matchers: bool) {
+        if !same_matchers {
+            self.compiled.clear();
+        }
+        self.compiled.values_mut().for_each(|(_, uses)| *uses = 0);
     }
 
-    /// Makes every router. One that does not work is in the answer all the same.
-    pub(super) fn routers(
+    /// All routers were made anew.
+    pub(super) fn end_anew(&mut self) {
+        self.compiled.retain(|_, (_, uses)| *uses > 0);
+    }
+
+    /// What a rule means, for one router more.
+    pub(super) fn use_one<'m>(
         &mut self,
-        objects: &Objects,
-        matchers: &MatcherSet,
-        surroundings: &Surroundings<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<RouterEntry> {
-        let mut kept = HashMap::new();
-        let figures: BTreeMap<_, _> = surroundings
-            .previous
-            .routers
-            .iter()
-            .filter_map(|entry| Some((&entry.entry.name, &entry.live.as_ref()?.figures)))
-            .collect();
-        let entries =
-            objects.routers.iter().map(|(name, object)| {
-                let rule: Arc<str> = object.spec.rule.as_deref().unwrap_or_default().into();
-                let known = self.compiled.remove(&rule).or_else(|| kept.get(&rule).cloned());
-                let meaning = known.unwrap_or_else(|| compile(&rule, matchers));
-                kept.insert(rule.clone(), meaning.clone());
-                let figures = figures.get(name).map(|figures| (*figures).clone());
-                Draft { name, object, surroundings, problems, errors: object.warnings.clone() }
-                    .router(rule, meaning, figures.unwrap_or_default())
-            });
-        let entries = entries.collect();
-        self.compiled = kept;
-        entries
+        rule: &Arc<str>,
+        matchers: impl FnOnce() -> &'m MatcherSet,
+    ) -> Meaning {
+        if let Some((meaning, uses)) = self.compiled.get_mut(rule) {
+            *uses += 1;
+            return meaning.clone();
+        }
+        let meaning = compile(rule, matchers);
+        self.compiled.insert(rule.clone(), (meaning.clone(), 1));
+        meaning
+    }
+
+    /// One router less has this rule.
+    pub(super) fn drop_one(&mut self, rule: &Arc<str>) {
+        if let Some((_, uses)) = self.compiled.get_mut(rule) {
+            *uses -= 1;
+            if *uses == 0 {
+                self.compiled.remove(rule);
+            }
+        }
     }
 }
 
-fn compile(rule: &str, matchers: &MatcherSet) -> Meaning {
+/// Makes a router. One that does not work is in the answer all the same. What is the same as it was
+/// before keeps its identity.
+pub(super) fn make(
+    name: &ObjectName,
+    object: &Object<RouterSpec>,
+    (rule, meaning): (Arc<str>, Meaning),
+    surroundings: &Surroundings<'_>,
+    directories: &mut Directories,
+    before: Option<&Arc<Router>>,
+) -> Made {
+    let draft = Draft {
+        name,
+        object,
+        surroundings,
+        directories,
+        before,
+        links: Links::default(),
+        problems: Vec::new(),
+        errors: object.warnings.clone(),
+    };
+    draft.router(rule, meaning)
+}
+
+fn compile<'m>(rule: &str, matchers: impl FnOnce() -> &'m MatcherSet) -> Meaning {
     if rule.is_empty() {
         return Err(("the router has no rule".to_owned(), None));
     }
-    let predicate = Rule::parse(rule).and_then(|parsed| parsed.compile(matchers));
+    let predicate = Rule::parse(rule).and_then(|parsed| parsed.compile(matchers()));
     match predicate {
         Ok(predicate) => {
             let hosts = predicate.hosts().names();
@@ -108,21 +168,19 @@ fn compile(rule: &str, matchers: &MatcherSet) -> Meaning {
 }
 
 /// A router in the making.
-struct Draft<'a, 'p> {
+struct Draft<'a> {
     name: &'a ObjectName,
     object: &'a Object<RouterSpec>,
     surroundings: &'a Surroundings<'a>,
-    problems: &'p mut Vec<Problem>,
+    directories: &'a mut Directories,
+    before: Option<&'a Arc<Router>>,
+    links: Links,
+    problems: Vec<Problem>,
     errors: Vec<String>,
 }
 
-impl Draft<'_, '_> {
-    fn router(
-        mut self,
-        rule: Arc<str>,
-        meaning: Meaning,
-        figures: Arc<TrafficFigures>,
-    ) -> RouterEntry {
+impl Draft<'_> {
+    fn router(mut self, rule: Arc<str>, meaning: Meaning) -> Made {
         let doubtful = !self.errors.is_empty();
         let entrypoints = self.entrypoints();
         let mut broken = entrypoints.is_empty();
@@ -144,7 +202,10 @@ impl Draft<'_, '_> {
             self.complain("service", message, None, true);
             broken = true;
         }
-        let priority = self.object.spec.priority.unwrap_or(rule.len() as i64);
+        let priority = self.object.spec.priority.unwrap_or(match self.surroundings.rule_priority {
+            RulePriority::Length => rule.len() as i64,
+            RulePriority::Specificity => 0,
+        });
         let (predicate, hosts) = match meaning {
             Ok(meaning) => meaning,
             Err((message, caret)) => {
@@ -153,50 +214,53 @@ impl Draft<'_, '_> {
             }
         };
         let works = !matches!(predicate, Predicate::Never) && !entrypoints.is_empty();
-        let live = works.then(|| {
-            Arc::new(Router {
-                name: self.name.clone(),
-                rule: rule.clone(),
-                predicate,
-                priority,
-                entrypoints: entrypoints.clone(),
-                middlewares,
-                service: service.as_ref().and_then(|(_, service)| service.clone()),
-                tls: self.object.spec.tls,
-                figures,
-            })
+        let live = works.then(|| Router {
+            name: self.name.clone(),
+            rule: rule.clone(),
+            predicate,
+            priority,
+            entrypoints: entrypoints.clone(),
+            middlewares,
+            service: service.as_ref().and_then(|(_, service)| service.clone()),
+            tls: self.object.spec.tls.is_some(),
+            figures: self.before.map(|before| before.figures.clone()).unwrap_or_default(),
+        });
+        let live = live.map(|router| match self.before {
+            Some(before) if is_same(before, &router) => before.clone(),
+            _ => Arc::new(router),
         });
         let status = match (live.is_none() || broken, doubtful) {
             (true, _) => Status::Disabled,
             (false, true) => Status::Warning,
             (false, false) => Status::Enabled,
         };
-        RouterEntry {
+        let entry = RouterEntry {
             entry: Entry {
                 name: self.name.clone(),
                 origin: self.object.origin.clone(),
                 status,
                 errors: self.errors,
-                used_by: Vec::new(),
+                used_by: Roll::default(),
             },
             rule,
             priority,
             entrypoints,
             middlewares: names,
             service: service.map(|(name, _)| name.to_string()),
-            tls: self.object.spec.tls,
+            tls: self.object.spec.tls.clone().map(Arc::new),
             hosts,
             live,
-        }
+        };
+        Made { entry, links: self.links, problems: self.problems }
     }
 
     /// Those it names, else all; one with `tls` only those that are encrypted.
     fn entrypoints(&mut self) -> Vec<Arc<str>> {
         let (spec, all) = (&self.object.spec, self.surroundings.entrypoints);
-        let fits = |entrypoint: &&Entrypoint| entrypoint.tls || !spec.tls;
+        let fits = |entrypoint: &&Entrypoint| entrypoint.tls || spec.tls.is_none();
         if spec.entrypoints.is_empty() {
             let entrypoints = all.iter().filter(fits).map(|e| e.name.clone()).collect::<Vec<_>>();
-            if entrypoints.is_empty() && spec.tls {
+            if entrypoints.is_empty() && spec.tls.is_some() {
                 let message = "the router wants TLS, but no entrypoint has it".to_owned();
                 self.complain("tls", message, None, false);
             }
@@ -223,27 +287,23 @@ impl Draft<'_, '_> {
     }
 
     fn middleware(&mut self, reference: &str) -> (ObjectName, Option<Arc<Middleware>>) {
-        let surroundings = self.surroundings;
-        match resolve(
-            reference,
-            self.name,
-            surroundings.catalogued,
-            &surroundings.catalogued.middlewares,
-        ) {
-            Ok(place) => {
-                let found = surroundings.middlewares.get(place);
-                let middleware = found.and_then(|found| found.live.clone());
-                let name =
-                    found.map_or_else(|| self.name.clone(), |found| found.entry.name.clone());
+        let Surroundings { providers, middlewares, .. } = *self.surroundings;
+        let directory = &mut self.directories.middlewares;
+        let link = directory.resolve(reference, self.name, providers);
+        self.links.middlewares.push(link.clone());
+        match link.end {
+            End::There(name) => {
+                let middleware = middlewares.get(&name).and_then(|found| found.live.clone());
                 if middleware.is_none() {
                     self.errors.push(format!("middleware `{name}` is not in working order"));
                 }
                 (name, middleware)
             }
-            Err((name, hint)) => {
-                let message = format!("there is no middleware `{name}`");
+            End::Missing(missing) => {
+                let hint = directory.hint(&missing, providers);
+                let message = format!("there is no middleware `{}`", missing.looked);
                 self.complain("middlewares", message, hint, false);
-                (name, None)
+                (missing.looked, None)
             }
         }
     }
@@ -251,21 +311,20 @@ impl Draft<'_, '_> {
     /// `None`: it names none. `Some((name, None))`: it names one that is not there.
     fn service(&mut self) -> Option<(ObjectName, Option<Arc<Service>>)> {
         let reference = self.object.spec.service.as_deref()?;
-        let surroundings = self.surroundings;
-        match resolve(
-            reference,
-            self.name,
-            surroundings.catalogued,
-            &surroundings.catalogued.services,
-        ) {
-            Ok(place) => {
-                let found = surroundings.services.get(place)?;
-                Some((found.entry.name.clone(), found.live.clone()))
+        let Surroundings { providers, services, .. } = *self.surroundings;
+        let directory = &mut self.directories.services;
+        let link = directory.resolve(reference, self.name, providers);
+        self.links.service.push(link.clone());
+        match link.end {
+            End::There(name) => {
+                let service = services.get(&name).and_then(|found| found.live.clone());
+                Some((name, service))
             }
-            Err((name, hint)) => {
-                let message = format!("there is no service `{name}`");
+            End::Missing(missing) => {
+                let hint = directory.hint(&missing, providers);
+                let message = format!("there is no service `{}`", missing.looked);
                 self.complain("service", message, hint, false);
-                Some((name, None))
+                Some((missing.looked, None))
             }
         }
     }
@@ -286,4 +345,28 @@ impl Draft<'_, '_> {
         problem.hint = hint;
         self.problems.push(problem);
     }
+}
+
+/// Whether two routers of one name do the same.
+fn is_same(one: &Router, other: &Router) -> bool {
+    let middlewares = one.middlewares.iter().zip(&other.middlewares);
+    let same_service = match (&one.service, &other.service) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    };
+    same_service
+        && one.rule == other.rule
+        && one.priority == other.priority
+        && one.tls == other.tls
+        && one.entrypoints == other.entrypoints
+        && one.middlewares.len() == other.middlewares.len()
+        && middlewares.into_iter().all(|(one, other)| is_same_middleware(one, other))
+        && one.predicate == other.predicate
+}
+
+fn is_same_middleware(one: &Arc<Middleware>, other: &Arc<Middleware>) -> bool {
+    // One in place of another that is not there has no plugin.
+    let is_closed = |middleware: &Middleware| middleware.plugin.is_empty();
+    Arc::ptr_eq(one, other) || is_closed(one) && is_closed(other) && one.name == other.name
 }

@@ -3,30 +3,27 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::merge::{BackendSpec, Object, Objects, ServiceObject};
+use super::merge::{BackendSpec, Object, ServiceObject};
 use crate::{
     backend::{Backend, BackendFigures, Scheme},
     balance::Balancer,
     name::ObjectName,
+    roll::Roll,
     service::Service,
-    snapshot::{Entry, ServiceEntry, Snapshot, Status},
+    snapshot::{Entry, ServiceEntry, Status},
 };
 
-/// Makes every service, with what stays taken from the previous snapshot.
-pub(super) fn services(objects: &Objects, previous: &Snapshot) -> Vec<ServiceEntry> {
-    let known: HashMap<&ObjectName, &Arc<Service>> = previous
-        .services
-        .iter()
-        .filter_map(|entry| Some((&entry.entry.name, entry.live.as_ref()?)))
-        .collect();
-    let make = |(name, object): (&ObjectName, &Object<ServiceObject>)| {
-        let live = match known.get(name) {
-            Some(service) if same(service, &object.spec) => (*service).clone(),
-            before => Arc::new(service(name, &object.spec, before.copied())),
-        };
-        entry(name, object, live)
+/// Makes a service, with what stays taken from the one before.
+pub(super) fn make(
+    name: &ObjectName,
+    object: &Object<ServiceObject>,
+    before: Option<&Arc<Service>>,
+) -> ServiceEntry {
+    let live = match before {
+        Some(before) if same(before, &object.spec) => before.clone(),
+        before => Arc::new(service(name, &object.spec, before)),
     };
-    objects.services.iter().map(make).collect()
+    entry(name, object, live)
 }
 
 fn same(service: &Service, object: &ServiceObject) -> bool {
@@ -94,7 +91,7 @@ fn entry(name: &ObjectName, object: &Object<ServiceObject>, live: Arc<Service>) 
         origin: object.origin.clone(),
         status,
         errors,
-        used_by: Vec::new(),
+        used_by: Roll::default(),
     };
     ServiceEntry { entry, live: Some(live) }
 }

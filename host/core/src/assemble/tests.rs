@@ -1,6 +1,6 @@
 //! What sources add up to, case by case.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -11,13 +11,13 @@ use crate::{
     item::{Change, Declaration, Fragment, Health, Instance, Item, Key, Update},
     middleware::Interest,
     port::{BindError, FieldError, MiddlewarePlugin},
-    snapshot::Snapshot,
+    snapshot::{Entry, Snapshot},
     test_util::TestMatchers,
 };
 
 /// Takes any configuration but one that says `wrong`.
 #[derive(Debug)]
-struct Hello;
+pub(super) struct Hello;
 
 impl MiddlewarePlugin for Hello {
     fn name(&self) -> &str {
@@ -28,9 +28,14 @@ impl MiddlewarePlugin for Hello {
         "1"
     }
 
-    fn bind(&self, _label: &str, config: &Value) -> Result<Interest, BindError> {
+    fn bind(
+        &self,
+        _label: &str,
+        config: &Value,
+        limit: Option<Duration>,
+    ) -> Result<Interest, BindError> {
         match config.get("wrong") {
-            None => Ok(Interest::default()),
+            None => Ok(Interest { aside: limit, ..Interest::default() }),
             Some(_) => Err(BindError::Config(vec![FieldError {
                 path: "/wrong".to_owned(),
                 message: "unknown key `wrong`".to_owned(),
@@ -40,7 +45,7 @@ impl MiddlewarePlugin for Hello {
     }
 }
 
-fn file(http: Value) -> Source {
+pub(super) fn file(http: Value) -> Source {
     let mut source = Source::new("config", "config");
     let origin = "config.toml".to_owned();
     let fragment = Fragment { origin, config: json!({ "http": http }) };
@@ -48,7 +53,7 @@ fn file(http: Value) -> Source {
     source
 }
 
-fn instance(id: &str, version: u64, tags: &[(&str, &str)]) -> Instance {
+pub(super) fn instance(id: &str, version: u64, tags: &[(&str, &str)]) -> Instance {
     let declares = tags.iter().map(|(path, value)| Declaration {
         path: (*path).to_owned(),
         value: (*value).to_owned(),
@@ -67,14 +72,14 @@ fn instance(id: &str, version: u64, tags: &[(&str, &str)]) -> Instance {
     }
 }
 
-fn consul(instances: Vec<Instance>) -> Source {
+pub(super) fn consul(instances: Vec<Instance>) -> Source {
     let mut source = Source::new("consul", "consul");
     let items = instances.into_iter().map(|instance| Item::Instance(instance.into()));
     source.apply(Update::Snapshot(items.collect()), vec![]).unwrap();
     source
 }
 
-fn inputs(sources: Vec<Source>) -> Inputs {
+pub(super) fn inputs(sources: Vec<Source>) -> Inputs {
     let entrypoint = |name: &str, tls| Entrypoint { name: name.into(), tls };
     Inputs {
         entrypoints: vec![entrypoint("web", false), entrypoint("websecure", true)],
@@ -85,9 +90,9 @@ fn inputs(sources: Vec<Source>) -> Inputs {
     }
 }
 
-fn show(snapshot: &Snapshot) -> String {
+pub(super) fn show(snapshot: &Snapshot) -> String {
     let mut lines = Vec::new();
-    for router in &snapshot.routers {
+    for router in snapshot.routers.iter() {
         lines.push(format!(
             "router {} {} on {} via {:?} to {} hosts {:?}{}",
             router.entry.name,
@@ -99,7 +104,7 @@ fn show(snapshot: &Snapshot) -> String {
             if router.live.is_some() { "" } else { " (not live)" },
         ));
     }
-    for service in &snapshot.services {
+    for service in snapshot.services.iter() {
         let backends = service.live.iter().flat_map(|service| &service.backends);
         let backends: Vec<_> =
             backends.map(|b| format!("{} {}", b.url(), b.health.as_str())).collect();
@@ -107,18 +112,22 @@ fn show(snapshot: &Snapshot) -> String {
             "service {} {} {backends:?} used by {:?}",
             service.entry.name,
             service.entry.status.as_str(),
-            service.entry.used_by
+            users(&service.entry)
         ));
     }
-    for middleware in &snapshot.middlewares {
+    for middleware in snapshot.middlewares.iter() {
         let (name, status) = (&middleware.entry.name, middleware.entry.status.as_str());
-        lines.push(format!("middleware {name} {status} used by {:?}", middleware.entry.used_by));
+        lines.push(format!("middleware {name} {status} used by {:?}", users(&middleware.entry)));
     }
-    for problem in &snapshot.problems {
+    for problem in snapshot.problems.iter() {
         let place = [&*problem.source, &problem.origin, &problem.path].join(" ");
         lines.push(format!("{:?} {}: {}", problem.severity, place.trim_end(), problem.message));
     }
     lines.join("\n")
+}
+
+fn users(entry: &Entry) -> Vec<String> {
+    entry.used_by.keys().map(ToString::to_string).collect()
 }
 
 fn check(sources: Vec<Source>, expected: Expect) {
@@ -237,15 +246,38 @@ fn what_does_not_change_keeps_its_identity() {
     let moved = Instance { health: Health::Warning, ..instance("b", 2, &[RULE]) };
     let second =
         assembler.assemble(&inputs(vec![table(), consul(vec![instance("a", 1, &[RULE]), moved])]));
-    let middleware = |snapshot: &Snapshot| snapshot.middlewares[0].live.clone().unwrap();
+    let middleware =
+        |snapshot: &Snapshot| snapshot.middlewares.iter().next().unwrap().live.clone().unwrap();
     assert!(Arc::ptr_eq(&middleware(&first), &middleware(&second)));
     let figures = |snapshot: &Snapshot| {
-        let service = snapshot.services[0].live.clone().unwrap();
+        let service = snapshot.services.iter().next().unwrap().live.clone().unwrap();
         (service.figures.clone(), service.backends[0].figures.clone())
     };
     assert!(Arc::ptr_eq(&figures(&first).0, &figures(&second).0));
     assert!(Arc::ptr_eq(&figures(&first).1, &figures(&second).1));
     assert!(second.generation > first.generation);
+}
+
+#[test]
+fn a_time_limit_reaches_the_plugin_and_a_change_of_it_is_a_new_binding() {
+    let mut assembler = Assembler::default();
+    let mut bound = |limit: &str| {
+        let hello = json!({ "hello": {}, "time-limit": limit });
+        let table = file(json!({ "middlewares": { "hello": hello } }));
+        assembler
+            .assemble(&inputs(vec![table]))
+            .middlewares
+            .iter()
+            .next()
+            .unwrap()
+            .live
+            .clone()
+            .unwrap()
+    };
+    let first = bound("2s");
+    assert_eq!(first.interest.aside, Some(Duration::from_secs(2)));
+    assert!(Arc::ptr_eq(&first, &bound("2000ms")));
+    assert_eq!(bound("3s").interest.aside, Some(Duration::from_secs(3)));
 }
 
 #[test]

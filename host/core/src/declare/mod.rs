@@ -15,7 +15,7 @@ mod tests;
 pub use schema::read;
 pub use tags::{Tree, tree};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -47,8 +47,30 @@ pub struct RouterSpec {
     pub entrypoints: Vec<String>,
     /// Explicit priority; 0 and absent are the same, as in Traefik.
     pub priority: Option<i64>,
-    /// Whether it answers on encrypted connections only.
-    pub tls: bool,
+    /// What it says about encryption; then it answers on encrypted connections only.
+    pub tls: Option<TlsSpec>,
+}
+
+/// What a router says about encryption: `tls = true`, or a table. What options and resolvers
+/// there are is a matter of `config.toml`, so names are not checked here.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TlsSpec {
+    /// The `[tls.options]` of handshakes for its hosts; `None`: those of the entrypoint. What
+    /// follows an `@` is left away: Traefik's `mtls@file` is our `mtls`.
+    pub options: Option<String>,
+    /// The `[acme]` resolver that certifies its hosts; `None`: that of the entrypoint, if any.
+    pub resolver: Option<String>,
+    /// The certificates to order, in place of one for each host of its rule.
+    pub domains: Vec<DomainSpec>,
+}
+
+/// A certificate to order: one name, and those that shall stand beside it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DomainSpec {
+    /// The first name.
+    pub main: String,
+    /// The others.
+    pub sans: Vec<String>,
 }
 
 /// One server of a service, as declared.
@@ -88,6 +110,8 @@ pub struct MiddlewareSpec {
     pub config: Arc<Value>,
     /// What happens when the plugin fails.
     pub on_failure: OnFailure,
+    /// How long one hook may take; absent: as the plugin says, or the host.
+    pub time_limit: Option<Duration>,
 }
 
 /// Everything that one source declares. Names are as written; each stands once.

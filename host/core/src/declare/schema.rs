@@ -1,11 +1,11 @@
 //! The schema of `[http]`: routers, services, middlewares.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Declared, Flaw, MiddlewareSpec, RouterSpec, ServerSpec, ServiceSpec,
+    Declared, DomainSpec, Flaw, MiddlewareSpec, RouterSpec, ServerSpec, ServiceSpec, TlsSpec,
     reader::{Keys, Reader},
 };
 use crate::{backend::Scheme, middleware::OnFailure, name::fold};
@@ -18,7 +18,8 @@ const ROUTER: Keys = Keys {
     known: &["rule", "service", "middlewares", "entrypoints", "priority", "tls"],
     foreign: &["rule-syntax", "observability", "parent-refs"],
 };
-const TLS: Keys = Keys { known: &[], foreign: &["options", "cert-resolver", "domains"] };
+const TLS: Keys = Keys { known: &["options", "cert-resolver", "domains"], foreign: &[] };
+const DOMAIN: Keys = Keys { known: &["main", "sans"], foreign: &[] };
 const SERVICE: Keys = Keys {
     known: &["load-balancer"],
     foreign: &["weighted", "mirroring", "failover", "highest-random-weight", "middlewares"],
@@ -87,13 +88,40 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
     router
 }
 
-/// `true`, `false`, or a table of options.
-fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> bool {
-    if let Value::Object(_) = reader.value {
-        reader.fields(&TLS, flaws);
-        return true;
+/// `true`, `false`, or a table.
+fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsSpec> {
+    let mut tls = TlsSpec::default();
+    if !matches!(reader.value, Value::Object(_)) {
+        return reader.boolean(flaws).unwrap_or(false).then_some(tls);
     }
-    reader.boolean(flaws).unwrap_or(false)
+    let bare = |text: String| text.split('@').next().unwrap_or_default().trim().to_owned();
+    let named = |text: Option<String>| text.map(bare).filter(|name| !name.is_empty());
+    for (key, value) in reader.fields(&TLS, flaws) {
+        match key {
+            "options" => tls.options = named(value.text(flaws)),
+            "cert-resolver" => tls.resolver = named(value.text(flaws)),
+            _ => {
+                let domains = value.elements(flaws);
+                tls.domains = domains.iter().filter_map(|one| domain(one, flaws)).collect();
+            }
+        }
+    }
+    Some(tls)
+}
+
+fn domain(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<DomainSpec> {
+    let (mut main, mut sans) = (None, Vec::new());
+    for (key, value) in reader.fields(&DOMAIN, flaws) {
+        match key {
+            "main" => main = value.text(flaws).filter(|name| !name.trim().is_empty()),
+            _ => sans = value.list(flaws),
+        }
+    }
+    if main.is_none() {
+        reader.flaw(flaws, "the domain has no `main`".to_owned());
+    }
+    let lower = |name: String| name.trim().to_ascii_lowercase();
+    Some(DomainSpec { main: lower(main?), sans: sans.into_iter().map(lower).collect() })
 }
 
 fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec {
@@ -198,9 +226,11 @@ fn backend_authority(authority: &str, scheme: Scheme) -> Option<String> {
 /// `middlewares.<name>`: one plugin with its configuration, and what happens when it fails.
 fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSpec> {
     let (mut plugins, mut on_failure) = (Vec::new(), OnFailure::default());
+    let mut time_limit = None;
     for (key, value) in reader.entries(flaws) {
         match fold(key).as_str() {
             "onfailure" => on_failure = failure_policy(&value, flaws).unwrap_or_default(),
+            "timelimit" => time_limit = limit(&value, flaws),
             // Traefik's own spelling for plugins that are not built in.
             "plugin" if value.value.is_object() => plugins.extend(value.entries(flaws)),
             _ => plugins.push((key, value)),
@@ -221,6 +251,7 @@ fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSp
         pointer: config.pointer.clone(),
         config: Arc::new(plugin_config(config.value)),
         on_failure,
+        time_limit,
     })
 }
 
@@ -231,6 +262,17 @@ fn plugin_config(value: &Value) -> Value {
         Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Object(Map::new()),
         other => other.clone(),
     }
+}
+
+/// How long one hook may take. Less than a millisecond cannot be measured; for more than a minute
+/// nobody waits.
+fn limit(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Duration> {
+    let limit = reader.duration(flaws)?;
+    if (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&limit) {
+        return Some(limit);
+    }
+    reader.flaw(flaws, format!("a time limit is 1ms to 60s, found {limit:?}"));
+    None
 }
 
 fn failure_policy(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<OnFailure> {

@@ -16,7 +16,8 @@ fn show(declared: &Declared) -> String {
     }
     for (name, middleware) in &declared.middlewares {
         let (plugin, policy) = (&middleware.plugin, middleware.on_failure);
-        lines.push(format!("middleware {name}: {plugin} {} {policy:?}", middleware.config));
+        let limit = middleware.time_limit.map(|limit| format!(" {limit:?}")).unwrap_or_default();
+        lines.push(format!("middleware {name}: {plugin} {} {policy:?}{limit}", middleware.config));
     }
     for flaw in &declared.flaws {
         let hint = flaw.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -56,7 +57,7 @@ fn a_table_declares_routers_services_and_middlewares() {
         json!({
             "routers": { "a": {
                 "rule": "Host(`a`)", "middlewares": ["m", "n@file"], "entryPoints": "web, websecure",
-                "priority": 7, "tls": { "certResolver": "le" }, "service": "s"
+                "priority": 7, "service": "s", "tls": { "certResolver": "le" }
             }},
             "services": { "s": { "load-balancer": {
                 "servers": [{ "url": "http://10.0.0.1:80/", "weight": 3 }, { "url": "https://[::1]" }],
@@ -65,10 +66,39 @@ fn a_table_declares_routers_services_and_middlewares() {
             "middlewares": { "m": { "stripPrefix": { "prefixes": ["/a"] }, "on-failure": "open" } }
         }),
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: Some("s"), middlewares: ["m", "n@file"], entrypoints: ["web", "websecure"], priority: Some(7), tls: true }
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: Some("s"), middlewares: ["m", "n@file"], entrypoints: ["web", "websecure"], priority: Some(7), tls: Some(TlsSpec { options: None, resolver: Some("le"), domains: [] }) }
             service s: ServiceSpec { servers: [ServerSpec { scheme: Http, authority: "10.0.0.1:80", weight: 3 }, ServerSpec { scheme: Https, authority: "[::1]:443", weight: 1 }], port: None, scheme: None, weight: None, pass_host_header: Some(false) }
-            middleware m: stripPrefix {"prefixes":["/a"]} Open
-            Warning /http/routers/a/tls/certResolver: `certResolver` is not supported and has no effect"#]],
+            middleware m: stripPrefix {"prefixes":["/a"]} Open"#]],
+    );
+}
+
+#[test]
+fn a_time_limit_is_a_duration_of_a_sensible_length() {
+    let limited = |limit: serde_json::Value| json!({ "auth": {}, "timeLimit": limit });
+    table(
+        json!({ "middlewares": {
+            "a": limited(json!("2s")), "b": limited(json!("1m")), "c": limited(json!("0s500ms")),
+            "d": limited(json!("2")), "e": limited(json!("0s")), "f": limited(json!("1h")),
+            "g": limited(json!("soon")), "h": limited(json!(2)), "i": limited(json!("")),
+            "j": limited(json!("99999999999999999999s")),
+        } }),
+        expect![[r#"
+            middleware a: auth {} Closed 2s
+            middleware b: auth {} Closed 60s
+            middleware c: auth {} Closed 500ms
+            middleware d: auth {} Closed 2s
+            middleware e: auth {} Closed
+            middleware f: auth {} Closed
+            middleware g: auth {} Closed
+            middleware h: auth {} Closed
+            middleware i: auth {} Closed
+            middleware j: auth {} Closed
+            Error /http/middlewares/e/timeLimit: a time limit is 1ms to 60s, found 0ns
+            Error /http/middlewares/f/timeLimit: a time limit is 1ms to 60s, found 3600s
+            Error /http/middlewares/g/timeLimit: expected a duration such as `500ms` or `2s`, found "soon"
+            Error /http/middlewares/h/timeLimit: expected a duration such as `500ms` or `2s`, found `2`
+            Error /http/middlewares/i/timeLimit: expected a duration such as `500ms` or `2s`, found ""
+            Error /http/middlewares/j/timeLimit: expected a duration such as `500ms` or `2s`, found "99999999999999999999s""#]],
     );
 }
 
@@ -85,7 +115,7 @@ fn one_bad_value_costs_that_value() {
             "middlewares": { "none": {}, "two": { "a": {}, "b": {} }, "text": "x" }
         }),
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: false }
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None }
             service s: ServiceSpec { servers: [ServerSpec { scheme: Http, authority: "ok:81", weight: 1 }], port: None, scheme: None, weight: None, pass_host_header: None }
             Error /http/routerz: unknown key `routerz` (did you mean `routers`?)
             Error /http/middlewares/none: the middleware names no plugin
@@ -116,11 +146,35 @@ fn tags_declare_what_tables_do() {
             ("http.middlewares.whoami.whoami", "true"),
         ],
         expect![[r#"
-            router Grafana: RouterSpec { rule: Some("Host(`grafana.local`)"), service: None, middlewares: [], entrypoints: ["web"], priority: None, tls: true }
+            router Grafana: RouterSpec { rule: Some("Host(`grafana.local`)"), service: None, middlewares: [], entrypoints: ["web"], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }) }
             service grafana: ServiceSpec { servers: [], port: Some(3000), scheme: Some(H2c), weight: None, pass_host_header: None }
             middleware auth: basicauth {"users":"a:b,c:d"} Closed
             middleware mine: my-own {"KeepCase":"1"} Closed
             middleware whoami: whoami {} Closed"#]],
+    );
+}
+
+#[test]
+fn encryption_is_a_flag_or_a_table() {
+    tags(
+        &[
+            ("http.routers.a.tls", "true"),
+            ("http.routers.a.tls.certresolver", "le"),
+            ("http.routers.a.tls.options", "mtls@file"),
+            ("http.routers.a.tls.domains[0].main", "Example.com"),
+            ("http.routers.a.tls.domains[0].sans", "www.example.com, api.example.com"),
+            ("http.routers.a.tls.domains[1].sans", "lost.example.com"),
+            ("http.routers.b.tls", "false"),
+            ("http.routers.c.tls.option", "x"),
+        ],
+        expect![[r#"
+            router a: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: Some("mtls"), resolver: Some("le"), domains: [DomainSpec { main: "example.com", sans: ["www.example.com", "api.example.com"] }] }) }
+            router b: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None }
+            router c: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }) }
+            Error /routers/a/tls/domains/1: the domain has no `main`
+            Error /routers/c/tls/option: unknown key `option` (did you mean `options`?)
+              from Some("traefik.http.routers.a.tls.domains[1].sans")
+              from Some("traefik.http.routers.c.tls.option")"#]],
     );
 }
 
@@ -138,7 +192,7 @@ fn one_bad_tag_costs_that_tag() {
             ("http.routers", "1"),
         ],
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: false }
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None }
             service s: ServiceSpec { servers: [ServerSpec { scheme: Http, authority: "x:80", weight: 1 }], port: None, scheme: None, weight: None, pass_host_header: None }
             Error /routers/a/ruel: unknown key `ruel` (did you mean `rule`?)
             Error /services/s/loadbalancer/server/port: expected a port from 1 to 65535, found "many"

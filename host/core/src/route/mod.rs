@@ -6,28 +6,30 @@
 
 mod bucket;
 mod order;
+mod shards;
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use crate::{
     exchange::Exchange,
+    roll::Roll,
     router::Router,
     rule::{Facts, HostPattern, Predicate},
 };
 
-use bucket::{Bucket, Entry, NONE};
+use bucket::{Bucket, Entry};
+pub use order::Precedence;
+use shards::Shards;
 
-/// The routers of one entrypoint, indexed.
-#[derive(Debug, Default)]
+/// The routers of one entrypoint, indexed. A copy shares all that is the same: when a router
+/// changes, what is made anew is the little that its hosts and paths lead to.
+#[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    /// By precedence: the place of a router here is its rank.
-    routers: Vec<Arc<Router>>,
+    routers: Roll<Arc<Precedence>, Arc<Router>>,
     /// By the hosts that rules demand.
-    exact: HashMap<Box<str>, Bucket>,
+    exact: Shards<Bucket>,
     /// By what stands behind `*.` in the hosts that rules demand.
-    below: HashMap<Box<str>, Bucket>,
+    below: Shards<Bucket>,
     /// Those that can be true for any host.
     open: Bucket,
 }
@@ -40,36 +42,33 @@ impl RouteTable {
 
     /// The same, where of two routers that are alike in priority and specificity the one whose
     /// provider stands first in the list has precedence.
-    pub fn with_providers(mut routers: Vec<Arc<Router>>, providers: &[Arc<str>]) -> Self {
-        order::sort(&mut routers, providers);
-        let mut exact: HashMap<Box<str>, Vec<Entry>> = HashMap::new();
-        let mut below: HashMap<Box<str>, Vec<Entry>> = HashMap::new();
-        let mut open = Vec::new();
-        for (rank, router) in (0..).zip(&routers) {
-            let hosts = router.predicate.hosts();
-            if hosts.open {
-                open.push(Entry { rank, condition: router.predicate.clone() });
-                continue;
+    pub fn with_providers(routers: Vec<Arc<Router>>, providers: &[Arc<str>]) -> Self {
+        let added = routers
+            .into_iter()
+            .map(|router| (Arc::new(Precedence::of(&router, providers)), Some(router)));
+        let mut table = Self::default();
+        table.update(added.collect());
+        table
+    }
+
+    /// Puts in, replaces or removes the router of each precedence. A router that now stands
+    /// elsewhere is to be removed where it stood.
+    pub fn update(&mut self, changes: Vec<(Arc<Precedence>, Option<Arc<Router>>)>) {
+        for (precedence, router) in &changes {
+            if let Some(before) = self.routers.get(&**precedence).cloned() {
+                self.remove(precedence, &before);
             }
-            for pattern in &hosts.patterns {
-                let condition = known_host(&router.predicate, pattern);
-                let (index, name) = match pattern {
-                    HostPattern::Exact(name) => (&mut exact, name),
-                    HostPattern::Below(parent) => (&mut below, parent),
-                };
-                index.entry(name.as_str().into()).or_default().push(Entry { rank, condition });
+            if let Some(router) = router {
+                self.insert(precedence, router);
             }
         }
-        let bucketed = |index: HashMap<Box<str>, Vec<Entry>>| {
-            index.into_iter().map(|(name, entries)| (name, Bucket::new(entries))).collect()
-        };
-        Self { exact: bucketed(exact), below: bucketed(below), open: Bucket::new(open), routers }
+        self.routers.update(changes);
     }
 
     /// The router of the highest precedence whose rule is true for a request.
     pub fn select(&self, exchange: &Exchange) -> Option<&Arc<Router>> {
         let facts = Facts::of(exchange);
-        let mut best = NONE;
+        let mut best = None;
         if let Some(bucket) = self.exact.get(facts.host) {
             best = bucket.search(&facts, best);
         }
@@ -81,12 +80,55 @@ impl RouteTable {
             best = bucket.search(&facts, best);
         }
         best = self.open.search(&facts, best);
-        self.routers.get(best as usize)
+        best.map(|entry| &entry.router)
     }
 
     /// All routers, by precedence.
-    pub fn routers(&self) -> &[Arc<Router>] {
-        &self.routers
+    pub fn routers(&self) -> impl DoubleEndedIterator<Item = &Arc<Router>> + Clone {
+        self.routers.values()
+    }
+
+    /// How many routers there are.
+    pub fn len(&self) -> usize {
+        self.routers.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.routers.is_empty()
+    }
+
+    /// About how many bytes of memory the index takes, without the routers themselves.
+    pub fn bytes(&self) -> usize {
+        let roll = self.len() * (size_of::<Precedence>() + 7 * size_of::<usize>());
+        roll + self.exact.bytes() + self.below.bytes() + self.open.bytes()
+    }
+
+    fn insert(&mut self, precedence: &Arc<Precedence>, router: &Arc<Router>) {
+        let entry =
+            |condition| Entry { precedence: precedence.clone(), condition, router: router.clone() };
+        self.at_hosts(router, |bucket, condition| bucket.insert(entry(condition)));
+    }
+
+    fn remove(&mut self, precedence: &Precedence, router: &Router) {
+        self.at_hosts(router, |bucket, condition| bucket.remove(precedence, &condition));
+    }
+
+    /// Changes every bucket that a router belongs in, told what is left to find out there.
+    fn at_hosts(&mut self, router: &Router, change: impl Fn(&mut Bucket, Predicate)) {
+        let hosts = router.predicate.hosts();
+        if hosts.open {
+            change(&mut self.open, router.predicate.clone());
+            return;
+        }
+        for pattern in &hosts.patterns {
+            let condition = known_host(&router.predicate, pattern);
+            let (index, name) = match pattern {
+                HostPattern::Exact(name) => (&mut self.exact, name),
+                HostPattern::Below(parent) => (&mut self.below, parent),
+            };
+            index.change(name, |bucket| change(bucket, condition));
+        }
     }
 }
 

@@ -8,45 +8,83 @@ use std::{cmp::Reverse, sync::Arc};
 use crate::{
     name::ObjectName,
     router::Router,
-    rule::{HostPattern, PathPattern, Predicate},
+    rule::{Field, HostPattern, PathPattern, Predicate},
 };
 
-/// How much a rule demands, more being greater: of the host, of the path, and how many tests.
-type Specificity = (u8, u8, usize, usize);
-
-/// By priority, else by how much the rule demands, else by provider, else by name.
-pub(super) fn sort(routers: &mut [Arc<Router>], providers: &[Arc<str>]) {
-    routers.sort_by_cached_key(|router| {
-        let ObjectName { name, provider } = &router.name;
-        let place = providers.iter().position(|known| known == provider);
-        (
-            Reverse(router.priority),
-            Reverse(specificity(&router.predicate)),
-            place.unwrap_or(providers.len()),
-            name.clone(),
-            provider.clone(),
-        )
-    });
+/// Where a router stands among all others: what is less has precedence.
+///
+/// By priority; of equals the one whose rule demands more; then in the order of the providers; then
+/// by name. Places are compared, not numbered: a new router does not move any other.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Precedence {
+    priority: Reverse<i64>,
+    specificity: Reverse<Specificity>,
+    provider: u32,
+    name: ObjectName,
 }
 
-fn specificity(predicate: &Predicate) -> Specificity {
-    let hosts = predicate.hosts();
-    let host = match hosts.open {
-        true => 0,
-        false => {
-            1 + u8::from(hosts.patterns.iter().all(|host| matches!(host, HostPattern::Exact(_))))
+/// How much a rule demands, more being greater. The weakest of several alternatives says how
+/// specific the whole is.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Specificity {
+    host: Host,
+    /// How long the path is that it demands, in bytes.
+    path_length: usize,
+    path: Path,
+    /// How many comparisons it has.
+    tests: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Host {
+    Any,
+    Regexp,
+    Wildcard,
+    Exact,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Path {
+    Any,
+    Prefix,
+    Exact,
+}
+
+impl Precedence {
+    /// Where a router stands, when these are the providers in their order.
+    pub fn of(router: &Router, providers: &[Arc<str>]) -> Self {
+        let place = providers.iter().position(|known| *known == router.name.provider);
+        Self {
+            priority: Reverse(router.priority),
+            specificity: Reverse(Specificity::of(&router.predicate)),
+            provider: u32::try_from(place.unwrap_or(providers.len())).unwrap_or(u32::MAX),
+            name: router.name.clone(),
         }
-    };
-    let paths = predicate.paths();
-    let is_exact = |path: &PathPattern| matches!(path, PathPattern::Exact(_));
-    let path = match paths.open {
-        true => 0,
-        false => 1 + u8::from(paths.patterns.iter().all(is_exact)),
-    };
-    let length = |path: &PathPattern| match path {
-        PathPattern::Exact(text) | PathPattern::Prefix(text) => text.len(),
-    };
-    // The weakest of several alternatives says how specific the whole is.
-    let length = if paths.open { 0 } else { paths.patterns.iter().map(length).min().unwrap_or(0) };
-    (host, path, length, predicate.tests())
+    }
+}
+
+impl Specificity {
+    fn of(predicate: &Predicate) -> Self {
+        let hosts = predicate.hosts();
+        let is_exact = |host: &HostPattern| matches!(host, HostPattern::Exact(_));
+        let host = match hosts.open {
+            true if predicate.demands(&Field::Host) => Host::Regexp,
+            true => Host::Any,
+            false if hosts.patterns.iter().all(is_exact) => Host::Exact,
+            false => Host::Wildcard,
+        };
+        let paths = predicate.paths();
+        let is_exact = |path: &PathPattern| matches!(path, PathPattern::Exact(_));
+        let path = match paths.open {
+            true => Path::Any,
+            false if paths.patterns.iter().all(is_exact) => Path::Exact,
+            false => Path::Prefix,
+        };
+        let length = |path: &PathPattern| match path {
+            PathPattern::Exact(text) | PathPattern::Prefix(text) => text.len(),
+        };
+        let shortest = paths.patterns.iter().map(length).min().filter(|_| !paths.open);
+        let path_length = shortest.unwrap_or_default();
+        Self { host, path_length, path, tests: predicate.tests() }
+    }
 }

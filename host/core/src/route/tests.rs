@@ -71,7 +71,7 @@ fn ties_are_always_broken_the_same_way() {
         with("low", "config", "Host(`a`) && Path(`/longer`)", -1),
     ];
     let names = |table: &RouteTable| -> Vec<String> {
-        table.routers().iter().map(|router| router.name.to_string()).collect()
+        table.routers().map(|router| router.name.to_string()).collect()
     };
     let mut given = routers.to_vec();
     let order = names(&RouteTable::build(given.clone()));
@@ -84,6 +84,71 @@ fn ties_are_always_broken_the_same_way() {
     let providers = ["consul".into(), "config".into()];
     let order = names(&RouteTable::with_providers(given, &providers));
     assert_eq!(order[1..4], ["exact@consul", "exact-two@consul", "exact@config"]);
+}
+
+#[test]
+fn of_equal_priority_the_rule_that_demands_more_has_precedence() {
+    let with = |name: &str, rule: &str| {
+        let mut router = router(name, rule);
+        router.priority = 7;
+        Arc::new(router)
+    };
+    let routers = [
+        with("exact-long", "Host(`a.b`) && PathPrefix(`/long`)"),
+        with("exact-short", "Host(`a.b`) && Path(`/lo`)"),
+        with("exact", "Host(`a.b`)"),
+        with("wildcard", "Host(`*.b`)"),
+        with("regexp-path", "HostRegexp(`b$`) && PathPrefix(`/l`)"),
+        with("regexp", "HostRegexp(`b$`)"),
+        with("none-path", "PathPrefix(`/l`)"),
+        with("a-none", "Method(`GET`)"),
+        with("b-none", "Method(`GET`)"),
+    ];
+    let order = |table: &RouteTable| -> Vec<String> {
+        table.routers().map(|router| router.name.name.to_string()).collect()
+    };
+    let given: Vec<_> = routers.iter().rev().cloned().collect();
+    let names: Vec<_> = routers.iter().map(|router| router.name.name.to_string()).collect();
+    assert_eq!(order(&RouteTable::build(given)), names);
+}
+
+/// Routers come and go, and the index answers what a scan would at every step; what it takes stays
+/// in bounds.
+#[test]
+fn a_table_that_changes_is_as_good_as_a_new_one() {
+    let mut dice = Dice(11);
+    let mut table = RouteTable::default();
+    let mut there: std::collections::BTreeMap<usize, Arc<Router>> = Default::default();
+    let placed = |router: &Arc<Router>| Arc::new(Precedence::of(router, &[]));
+    for _ in 0..400 {
+        let number = dice.throw(60);
+        let mut changes = Vec::new();
+        if let Some(before) = there.remove(&number) {
+            changes.push((placed(&before), None));
+        }
+        if dice.throw(5) > 0 {
+            let after = Arc::new(router(&format!("r{number}"), &dice.rule(2)));
+            let place = placed(&after);
+            changes.retain(|(before, _)| *before != place);
+            changes.push((place, Some(after.clone())));
+            there.insert(number, after);
+        }
+        table.update(changes);
+        assert_eq!(table.len(), there.len());
+        let request = dice.request();
+        let scan = table.routers().find(|router| router.predicate.matches(&request));
+        let name = |it: Option<&Arc<Router>>| it.map(|it| it.name.clone());
+        assert_eq!(name(table.select(&request)), name(scan));
+    }
+    table.update(there.values().map(|router| (placed(router), None)).collect());
+    assert!(table.is_empty() && table.exact.is_empty() && table.below.is_empty());
+}
+
+#[test]
+fn a_router_takes_a_few_hundred_bytes_of_a_table() {
+    let routers = (0..5000).map(|n| Arc::new(router(&format!("r{n}"), &format!("Host(`h{n}.a`)"))));
+    let table = RouteTable::build(routers.collect());
+    assert!(table.bytes() < 5000 * 400, "{} bytes", table.bytes());
 }
 
 /// A generator that is the same on every machine (xorshift).
@@ -151,7 +216,7 @@ fn the_index_answers_what_a_scan_would_answer() {
         let table = RouteTable::build(routers);
         for _ in 0..60 {
             let exchange = dice.request();
-            let scan = table.routers().iter().find(|router| router.predicate.matches(&exchange));
+            let scan = table.routers().find(|router| router.predicate.matches(&exchange));
             let found = table.select(&exchange);
             let name = |router: Option<&Arc<Router>>| {
                 router.map(|router| format!("{} {}", router.name, router.rule))

@@ -131,7 +131,7 @@ impl Texts {
 }
 
 /// A value in the form in which the field's own values come.
-fn canonical(field: &Field, value: &str) -> Box<[u8]> {
+pub(super) fn canonical(field: &Field, value: &str) -> Box<[u8]> {
     match field {
         Field::Host | Field::Sni => host_name(value).into_bytes().into(),
         _ => value.as_bytes().into(),

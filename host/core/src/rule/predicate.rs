@@ -3,10 +3,14 @@
 //! **Invariant:** a [`Test`] that exists was checked: its patterns compile, and its comparison
 //! makes sense for its field.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use super::{
-    check::Check,
+    check::{Check, canonical},
     field::{Field, Op},
 };
 
@@ -22,7 +26,7 @@ struct Inner {
 }
 
 /// A condition on a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Predicate {
     /// True.
     Always,
@@ -61,6 +65,23 @@ impl Test {
         &self.0.values
     }
 
+    /// Whether each of its values is one for which the other is true, as far as can be told.
+    fn implies(&self, other: &Self) -> bool {
+        // A query parameter or header of several values makes both true, each with one of them.
+        let is_value = |op: Op| matches!(op, Op::Equals);
+        let is_head = |op: Op| matches!(op, Op::Equals | Op::Prefix | Op::PathPrefix);
+        let is_longer =
+            is_head(self.op()) && other.op() == Op::Prefix && *self.field() == Field::Path;
+        self.field() == other.field()
+            && *self.field() != Field::ClientIp
+            && (is_value(self.op()) || is_longer)
+            && !self.values().is_empty()
+            && self
+                .values()
+                .iter()
+                .all(|value| other.check().accepts(&canonical(self.field(), value)))
+    }
+
     pub(super) fn check(&self) -> &Check {
         &self.0.check
     }
@@ -82,6 +103,12 @@ impl PartialEq for Test {
 }
 
 impl Eq for Test {}
+
+impl Hash for Test {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.field(), self.op(), self.values()).hash(state);
+    }
+}
 
 impl Predicate {
     /// The same condition, smaller: constants folded, nested lists and double negations
@@ -115,6 +142,32 @@ impl Predicate {
             },
             Self::All(parts) => join(parts.iter().map(|part| part.assume(decide)), &ALL),
             Self::Any(branches) => join(branches.iter().map(|part| part.assume(decide)), &ANY),
+        }
+    }
+
+    /// Whether whatever makes it true was compared with something in this field.
+    pub(crate) fn demands(&self, field: &Field) -> bool {
+        match self {
+            Self::Always | Self::Not(_) => false,
+            Self::Never => true,
+            Self::All(parts) => parts.iter().any(|part| part.demands(field)),
+            Self::Any(branches) => branches.iter().all(|branch| branch.demands(field)),
+            Self::Test(test) => test.field() == field,
+        }
+    }
+
+    /// Whether it is certain that whatever makes this true makes the other true as well. `false`
+    /// says nothing.
+    pub(crate) fn implies(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Never, _) | (_, Self::Always) => true,
+            (one, other) if one == other => true,
+            (Self::Any(branches), other) => branches.iter().all(|branch| branch.implies(other)),
+            (one, Self::All(parts)) => parts.iter().all(|part| one.implies(part)),
+            (one, Self::Any(branches)) if branches.iter().any(|branch| one.implies(branch)) => true,
+            (Self::All(parts), other) => parts.iter().any(|part| part.implies(other)),
+            (Self::Test(one), Self::Test(other)) => one.implies(other),
+            _ => false,
         }
     }
 

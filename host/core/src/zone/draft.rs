@@ -1,4 +1,4 @@
-//! Names while they are gathered: who may claim one, and which names lie between.
+//! Names while their records are gathered: who may claim one, and which names lie between.
 //!
 //! **Invariant:** names are drafted from the highest claim to the lowest (static records, router
 //! hosts, the catalog, what is built in), and a name that has an owner keeps it.
@@ -10,7 +10,7 @@ use hashbrown::{HashMap, hash_map::Entry};
 use super::{
     name::Name,
     record::{self, RecordType},
-    table::{About, Kind, LONE, Set, Table},
+    table::{self, About, Kind, LONE, Set},
 };
 
 /// All names while they are gathered.
@@ -22,7 +22,7 @@ pub(super) struct Drafts {
 }
 
 /// One name while its records are gathered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Draft {
     name: Name,
     pub(super) about: About,
@@ -30,6 +30,33 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    /// A name without records.
+    pub(super) fn new(name: Name, zone: u16, kind: Kind) -> Self {
+        let about = About { zone, kind, subject: 0, usable: 0, total: 0 };
+        Self { name, about, sets: Vec::new() }
+    }
+
+    /// Claims the name: to go on with it when its owner is of the same kind, else only when nobody
+    /// owns it.
+    pub(super) fn claim(&mut self, kind: Kind) -> Option<&mut Self> {
+        if self.about.kind == Kind::Implied {
+            self.about.kind = kind;
+        }
+        (self.about.kind == kind).then_some(self)
+    }
+
+    /// Notes that it is the origin of a zone. Its SOA changes with every snapshot, so only its place
+    /// is kept.
+    pub(super) fn push_soa(&mut self) {
+        let soa = Set { rtype: RecordType::SOA.0, ..Set::default() };
+        self.sets.push(soa);
+    }
+
+    /// As it is kept.
+    pub(super) fn encode(&self) -> Option<Box<[u8]>> {
+        table::encode(&self.name, self.about, &self.sets)
+    }
+
     /// In lower case.
     pub(super) fn name(&self) -> &Name {
         &self.name
@@ -106,32 +133,12 @@ impl Drafts {
             Some(place) => *place,
             None => self.add(name.clone(), self.zone_of(name), kind),
         };
-        let draft = self.drafts.get_mut(place)?;
-        if draft.about.kind == Kind::Implied {
-            draft.about.kind = kind;
-        }
-        (draft.about.kind == kind).then_some(draft)
+        self.drafts.get_mut(place)?.claim(kind)
     }
 
     /// The draft of a name.
     pub(super) fn find(&self, name: &Name) -> Option<&Draft> {
         self.index.get(name).and_then(|place| self.drafts.get(*place))
-    }
-
-    /// The draft of a name, whoever owns it.
-    pub(super) fn find_mut(&mut self, name: &Name) -> Option<&mut Draft> {
-        let place = self.index.get(name)?;
-        self.drafts.get_mut(*place)
-    }
-
-    /// Whether there is a wildcard.
-    pub(super) fn has_wildcards(&self) -> bool {
-        self.drafts.iter().any(|draft| draft.name.as_bytes().starts_with(b"\x01*"))
-    }
-
-    /// Whether anything that somebody asked for lies in a domain.
-    pub(super) fn any_within(&self, domain: &Name) -> bool {
-        self.drafts.iter().any(|draft| draft.name.is_within(domain))
     }
 
     /// Makes sure that a name exists, be it without records.
@@ -145,18 +152,9 @@ impl Drafts {
         }
     }
 
-    /// The table of everything gathered.
-    pub(super) fn into_table(self) -> Table {
-        let bytes = self.drafts.iter().map(|draft| {
-            let sets: usize = draft.sets.iter().map(|set| 8 + set.bytes.len()).sum();
-            13 + draft.name.as_bytes().len() + sets
-        });
-        let mut table = Table::with_capacity(self.drafts.len(), bytes.sum());
-        for draft in &self.drafts {
-            table.insert(draft.name.as_bytes(), draft.about, &draft.sets);
-        }
-        table.shrink();
-        table
+    /// All that was gathered.
+    pub(super) fn into_drafts(self) -> impl Iterator<Item = Draft> {
+        self.drafts.into_iter()
     }
 
     /// Adds a name, and within a zone the names between it and the origin (RFC 8020: a name below
@@ -188,9 +186,8 @@ impl Drafts {
 
     fn place(&mut self, name: Name, zone: u16, kind: Kind) -> usize {
         let place = self.drafts.len();
-        let about = About { zone, kind, subject: 0, usable: 0, total: 0 };
         self.index.insert(name.clone(), place);
-        self.drafts.push(Draft { name, about, sets: Vec::new() });
+        self.drafts.push(Draft::new(name, zone, kind));
         place
     }
 }

@@ -49,7 +49,13 @@ impl Zones {
             name: Text(entry.name).to_string(),
             zone: zone.map(|zone| Text(&zone.origin).to_string()),
             kind: entry.about.kind,
-            records: entry.sets().flat_map(|(_, records)| texts(&records)).collect(),
+            records: entry
+                .sets()
+                .flat_map(|(rtype, records)| match rtype {
+                    RecordType::SOA => texts(&self.soa(entry.about.zone).records()),
+                    _ => texts(&records),
+                })
+                .collect(),
             instances: is_of_instances.then_some((entry.about.usable, entry.about.total)),
         }
     }

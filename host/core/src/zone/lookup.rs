@@ -4,22 +4,57 @@
 //! name is found that exists, the closest encloser of RFC 4592; there are few labels, and names
 //! that are not ours have to wait for the network anyway.
 
+use std::sync::Arc;
+
 use super::{
     Zones,
     answer::{Answer, Authority, RecordSet},
     grammar::{Grammar, Meaning, Short},
     name,
     record::RecordType,
-    table::{Entry, LONE},
+    table::{Entry, LONE, Set},
 };
 
 /// What is known of a zone besides its names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Zone {
-    pub(super) origin: Box<[u8]>,
-    pub(super) soa: Box<[u8]>,
+    pub(super) origin: Arc<[u8]>,
+    pub(super) soa: Soa,
     pub(super) ttl: u32,
-    pub(super) grammar: Grammar,
+    pub(super) grammar: Arc<Grammar>,
+}
+
+/// An SOA record, as a set of records is kept. It changes with every snapshot, so it is not in the
+/// table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Soa(Box<[u8]>);
+
+impl Soa {
+    pub(super) fn new(body: &[u8]) -> Self {
+        let mut set = Set::default();
+        set.push(body, &[]);
+        Self(set.bytes.into())
+    }
+
+    /// The same, of another serial.
+    pub(super) fn with_serial(&self, serial: u32) -> Self {
+        let mut bytes = self.0.clone();
+        // Five numbers end the record; the serial is the first of them.
+        if let Some(at) = bytes.len().checked_sub(20)
+            && let Some(number) = bytes.get_mut(at..at + 4)
+        {
+            number.copy_from_slice(&serial.to_be_bytes());
+        }
+        Self(bytes)
+    }
+
+    fn body(&self) -> &[u8] {
+        self.0.get(4..).unwrap_or_default()
+    }
+
+    pub(super) fn records(&self) -> RecordSet<'_> {
+        RecordSet::stored(1, &self.0)
+    }
 }
 
 impl Zones {
@@ -44,7 +79,10 @@ impl Zones {
         for (kept, records) in entry.sets() {
             // RFC 8482: one set is answer enough for a question for any.
             if kept == rtype || rtype == RecordType::ANY {
-                return Answer::Records(records);
+                return Answer::Records(match kept {
+                    RecordType::SOA => self.soa(entry.about.zone).records(),
+                    _ => records,
+                });
             }
             if kept == RecordType::CNAME {
                 alias = Some(records);
@@ -57,9 +95,7 @@ impl Zones {
     fn inherited(&self, wire: &[u8], rtype: RecordType) -> Answer<'_> {
         let mut suffix = wire;
         while let Some(parent) = name::parent(suffix) {
-            if self.has_wildcards
-                && let Some(entry) = self.wildcard(parent)
-            {
+            if let Some(entry) = self.wildcard(parent) {
                 return self.kept(&entry, rtype);
             }
             match self.table.find(parent) {
@@ -102,8 +138,13 @@ impl Zones {
 
     fn authority(&self, place: u16) -> Authority<'_> {
         match self.zones.get(usize::from(place)) {
-            Some(zone) => Authority { soa: &zone.soa, origin: Some(&zone.origin) },
-            None => Authority { soa: &self.lone_soa, origin: None },
+            Some(zone) => Authority { soa: zone.soa.body(), origin: Some(&zone.origin) },
+            None => Authority { soa: self.lone_soa.body(), origin: None },
         }
+    }
+
+    /// The SOA of the name where a zone begins. Outside every zone only `local` has one.
+    pub(super) fn soa(&self, place: u16) -> &Soa {
+        self.zones.get(usize::from(place)).map_or(&self.local_soa, |zone| &zone.soa)
     }
 }

@@ -3,20 +3,23 @@
 //! **Invariant:** a name that exists has an answer for every type, and every answer that says no
 //! comes with the SOA that lets others remember it (RFC 2308).
 //!
-//! Read `name`, `record` and `answer` for the vocabulary, `build` for how names come to be, and
+//! Read `name`, `record` and `answer` for the vocabulary, `registry` for how names come to be, and
 //! `lookup` for how they are found.
 
 mod answer;
-mod build;
 mod catalog;
+mod claim;
 mod draft;
 mod explain;
 mod grammar;
+mod group;
 mod label;
+mod layout;
 mod lookup;
 mod name;
 mod presentation;
 mod record;
+mod registry;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,9 +31,13 @@ pub use self::{
     explain::NameView,
     name::{Labels, MAX_NAME, Name, NameError, Text, labels, parent},
     record::{BODY_HEAD, QUESTION_POINTER, RecordType, body_data, body_text, body_ttl, body_type},
+    registry::Registry,
     table::Kind,
 };
-use self::{lookup::Zone, table::Table};
+use self::{
+    lookup::{Soa, Zone},
+    table::Table,
+};
 use crate::{
     item::{Instance, Node},
     problem::Problem,
@@ -112,15 +119,16 @@ pub struct Zones {
     /// How many zones are of the configuration.
     configured: usize,
     /// For names outside every zone.
-    lone_soa: Vec<u8>,
-    has_wildcards: bool,
+    lone_soa: Soa,
+    /// Of `local`, unless that is a zone.
+    local_soa: Soa,
     synced: bool,
 }
 
 impl Zones {
     /// Builds every name and its answers, and what was wrong with the inputs.
     pub fn build(inputs: &ZoneInputs<'_>) -> (Self, Vec<Problem>) {
-        build::build(inputs)
+        registry::build(inputs)
     }
 
     /// How many names there are.

@@ -1,19 +1,24 @@
-//! The table of names: one arena of bytes, and a hash index into it.
+//! The table of names: arenas of bytes, and a hash index into each.
 //!
-//! A name costs its bytes, its records' bytes and some twenty more, and lies in one piece, so that
-//! a lookup touches the index and one place of the arena.
+//! A name costs its bytes, its records' bytes and some thirty more, and lies in one piece, so that
+//! a lookup touches an index and one place of its arena. Names are spread over many small arenas by
+//! their hash: a copy shares them, and a change makes one of them anew.
 //!
-//! **Invariant:** an offset in the index is the beginning of an entry that [`Table::insert`] wrote.
+//! **Invariant:** an offset in an index is the beginning of an entry that [`Shard::push`] wrote.
 //! Reading is total all the same: bytes that make no sense are no entry.
 
-use std::hash::BuildHasher as _;
+use std::{hash::BuildHasher as _, sync::Arc};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use super::{answer::RecordSet, record::RecordType};
+use super::{answer::RecordSet, name::Name, record::RecordType};
 
 /// The zone of a name that belongs to none: other names below it are not ours.
 pub(super) const LONE: u16 = u16::MAX;
+/// How many names an arena has, about, when names were spread.
+const USUAL: usize = 32;
+/// A change copies as many pointers as there are arenas.
+const MOST: usize = 2048;
 const HEAD: usize = 13;
 const SET_HEAD: usize = 8;
 
@@ -121,13 +126,24 @@ impl Set {
     }
 }
 
-/// All names.
-#[derive(Debug, Default)]
+/// All names. A copy shares them.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     hasher: DefaultHashBuilder,
-    index: HashTable<u32>,
-    arena: Vec<u8>,
+    /// As many as a power of two, or none.
+    shards: Arc<Vec<Arc<Shard>>>,
+    names: usize,
 }
+
+/// Some of the names.
+#[derive(Debug, Default)]
+struct Shard {
+    index: HashTable<u32>,
+    arena: Box<[u8]>,
+}
+
+/// A name as it is kept, encoded.
+type Encoded = Box<[u8]>;
 
 /// One name of the table.
 #[derive(Clone, Copy, Debug)]
@@ -138,88 +154,174 @@ pub(super) struct Entry<'a> {
 }
 
 impl Table {
-    /// Makes room for that many names.
-    pub(super) fn with_capacity(names: usize, bytes: usize) -> Self {
-        let index = HashTable::with_capacity(names);
-        Self { hasher: DefaultHashBuilder::default(), index, arena: Vec::with_capacity(bytes) }
-    }
-
-    /// Adds a name in lower case. False: it is there already, or the arena is full (4 GiB).
-    pub(super) fn insert(&mut self, name: &[u8], about: About, sets: &[Set]) -> bool {
-        let Ok(offset) = u32::try_from(self.arena.len()) else { return false };
-        let Ok(name_length) = u8::try_from(name.len()) else { return false };
-        if self.find(name).is_some() {
-            return false;
+    /// Puts in, replaces or removes names, all of them in lower case.
+    pub(super) fn update(&mut self, changes: HashMap<Name, Option<Encoded>>) {
+        if changes.is_empty() {
+            return;
         }
-        let sets_length: usize = sets.iter().map(|set| SET_HEAD + set.bytes.len()).sum();
-        self.arena.push(name_length);
-        self.arena.extend_from_slice(&about.zone.to_le_bytes());
-        self.arena.extend_from_slice(&[about.kind as u8, about.subject]);
-        self.arena.extend_from_slice(&about.usable.to_le_bytes());
-        self.arena.extend_from_slice(&about.total.to_le_bytes());
-        self.arena.extend_from_slice(&(sets_length as u32).to_le_bytes());
-        self.arena.extend_from_slice(name);
-        for set in sets {
-            self.arena.extend_from_slice(&set.rtype.to_le_bytes());
-            self.arena.extend_from_slice(&set.count.to_le_bytes());
-            self.arena.extend_from_slice(&(set.bytes.len() as u32).to_le_bytes());
-            self.arena.extend_from_slice(&set.bytes);
+        let wanted = (self.names + changes.len()).div_ceil(USUAL).next_power_of_two().min(MOST);
+        let is_cut_anew = self.shards.len() < wanted || wanted * 8 < self.shards.len();
+        let count = if is_cut_anew { wanted } else { self.shards.len() };
+        let mut by_shard: Vec<Vec<(Name, Option<Encoded>)>> = vec![Vec::new(); count];
+        let mut kept: Vec<Vec<&[u8]>> = vec![Vec::new(); if is_cut_anew { count } else { 0 }];
+        for entry in self.shards.iter().filter(|_| is_cut_anew).flat_map(|it| it.encoded()) {
+            if !changes.contains_key(name_at(entry, 0))
+                && let Some(shard) = kept.get_mut(self.place(name_at(entry, 0), count))
+            {
+                shard.push(entry);
+            }
         }
-        let Self { hasher, index, arena } = self;
-        let rehash = |offset: &u32| hasher.hash_one(name_at(arena, *offset));
-        index.insert_unique(hasher.hash_one(name), offset, rehash);
-        true
+        for (name, entry) in changes {
+            if let Some(shard) = by_shard.get_mut(self.place(name.as_bytes(), count)) {
+                shard.push((name, entry));
+            }
+        }
+        let mut shards = match is_cut_anew {
+            true => vec![Arc::default(); count],
+            false => Vec::clone(&self.shards),
+        };
+        for (place, (shard, changes)) in shards.iter_mut().zip(&by_shard).enumerate() {
+            let stays = |entry: &&[u8]| {
+                changes.iter().all(|(name, _)| name.as_bytes() != name_at(entry, 0))
+            };
+            let fresh = changes.iter().filter_map(|(_, entry)| entry.as_deref());
+            match kept.get(place) {
+                Some(kept) => {
+                    let entries: Vec<_> = kept.iter().copied().chain(fresh).collect();
+                    *shard = Arc::new(Shard::of(&entries, &self.hasher));
+                }
+                None if changes.is_empty() => (),
+                None => {
+                    let entries: Vec<_> = shard.encoded().filter(stays).chain(fresh).collect();
+                    *shard = Arc::new(Shard::of(&entries, &self.hasher));
+                }
+            }
+        }
+        self.names = shards.iter().map(|shard| shard.index.len()).sum();
+        self.shards = Arc::new(shards);
     }
 
     /// The entry of a name in lower case.
     pub(super) fn find(&self, name: &[u8]) -> Option<Entry<'_>> {
         let hash = self.hasher.hash_one(name);
-        let offset = self.index.find(hash, |offset| name_at(&self.arena, *offset) == name)?;
-        self.entry(*offset as usize)
+        let shard = self.shards.get(place(hash, self.shards.len()))?;
+        let offset = shard.index.find(hash, |offset| name_at(&shard.arena, *offset) == name)?;
+        shard.entry(*offset as usize)
     }
 
-    /// All entries, in the order in which they were added.
+    /// The entry of a name in lower case, as it is kept.
+    pub(super) fn encoded(&self, name: &[u8]) -> Option<&[u8]> {
+        let hash = self.hasher.hash_one(name);
+        let shard = self.shards.get(place(hash, self.shards.len()))?;
+        let offset = *shard.index.find(hash, |offset| name_at(&shard.arena, *offset) == name)?;
+        let start = offset as usize;
+        shard.arena.get(start..start + shard.entry(start)?.length())
+    }
+
+    /// All entries, in no order that means anything.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let mut offset = 0;
-        std::iter::from_fn(move || {
-            let entry = self.entry(offset)?;
-            offset += HEAD + entry.name.len() + entry.sets.len();
-            Some(entry)
+        self.shards.iter().flat_map(|shard| {
+            let mut offset = 0;
+            std::iter::from_fn(move || {
+                let entry = shard.entry(offset)?;
+                offset += entry.length();
+                Some(entry)
+            })
         })
     }
 
     /// How many names there are.
     pub(super) fn len(&self) -> usize {
-        self.index.len()
+        self.names
     }
 
     /// How many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.arena.capacity() + self.index.allocation_size()
+        let head = size_of::<Shard>() + 3 * size_of::<usize>();
+        self.shards.iter().map(|it| head + it.arena.len() + it.index.allocation_size()).sum()
     }
 
-    /// Gives back the room that was not needed.
-    pub(super) fn shrink(&mut self) {
-        self.arena.shrink_to_fit();
-    }
-
-    fn entry(&self, offset: usize) -> Option<Entry<'_>> {
-        let (head, rest) = self.arena.get(offset..)?.split_first_chunk::<HEAD>()?;
-        let [name_length, z0, z1, kind, subject, u0, u1, t0, t1, s0, s1, s2, s3] = *head;
-        let (name, rest) = rest.split_at_checked(usize::from(name_length))?;
-        let sets = rest.get(..u32::from_le_bytes([s0, s1, s2, s3]) as usize)?;
-        let about = About {
-            zone: u16::from_le_bytes([z0, z1]),
-            kind: Kind::ALL.get(usize::from(kind)).copied()?,
-            subject,
-            usable: u16::from_le_bytes([u0, u1]),
-            total: u16::from_le_bytes([t0, t1]),
-        };
-        Some(Entry { name, about, sets })
+    fn place(&self, name: &[u8], count: usize) -> usize {
+        place(self.hasher.hash_one(name), count)
     }
 }
 
+/// An index looks at the lowest and at the highest bits of a hash: these are between.
+fn place(hash: u64, count: usize) -> usize {
+    (hash >> 32) as usize & count.wrapping_sub(1)
+}
+
+/// A name with its records, as it is kept. `None`: it is too long.
+pub(super) fn encode(name: &Name, about: About, sets: &[Set]) -> Option<Encoded> {
+    let name = name.as_bytes();
+    let sets_length: usize = sets.iter().map(|set| SET_HEAD + set.bytes.len()).sum();
+    let mut entry = Vec::with_capacity(HEAD + name.len() + sets_length);
+    entry.push(u8::try_from(name.len()).ok()?);
+    entry.extend_from_slice(&about.zone.to_le_bytes());
+    entry.extend_from_slice(&[about.kind as u8, about.subject]);
+    entry.extend_from_slice(&about.usable.to_le_bytes());
+    entry.extend_from_slice(&about.total.to_le_bytes());
+    entry.extend_from_slice(&u32::try_from(sets_length).ok()?.to_le_bytes());
+    entry.extend_from_slice(name);
+    for set in sets {
+        entry.extend_from_slice(&set.rtype.to_le_bytes());
+        entry.extend_from_slice(&set.count.to_le_bytes());
+        entry.extend_from_slice(&(set.bytes.len() as u32).to_le_bytes());
+        entry.extend_from_slice(&set.bytes);
+    }
+    Some(entry.into())
+}
+
+impl Shard {
+    /// Takes encoded entries over; each name stands once. What would go beyond 4 GiB is left out.
+    fn of(entries: &[&[u8]], hasher: &DefaultHashBuilder) -> Self {
+        let mut arena = Vec::with_capacity(entries.iter().map(|entry| entry.len()).sum());
+        let mut index = HashTable::with_capacity(entries.len());
+        for entry in entries {
+            let Ok(offset) = u32::try_from(arena.len()) else { break };
+            arena.extend_from_slice(entry);
+            let rehash = |offset: &u32| hasher.hash_one(name_at(&arena, *offset));
+            index.insert_unique(hasher.hash_one(name_at(entry, 0)), offset, rehash);
+        }
+        Self { index, arena: arena.into() }
+    }
+
+    /// Every entry as it is kept.
+    fn encoded(&self) -> impl Iterator<Item = &[u8]> {
+        let mut left = &*self.arena;
+        std::iter::from_fn(move || {
+            let (entry, rest) = left.split_at_checked(entry_at(left, 0)?.length())?;
+            left = rest;
+            Some(entry)
+        })
+    }
+
+    fn entry(&self, offset: usize) -> Option<Entry<'_>> {
+        entry_at(&self.arena, offset)
+    }
+}
+
+fn entry_at(arena: &[u8], offset: usize) -> Option<Entry<'_>> {
+    let (head, rest) = arena.get(offset..)?.split_first_chunk::<HEAD>()?;
+    let [name_length, z0, z1, kind, subject, u0, u1, t0, t1, s0, s1, s2, s3] = *head;
+    let (name, rest) = rest.split_at_checked(usize::from(name_length))?;
+    let sets = rest.get(..u32::from_le_bytes([s0, s1, s2, s3]) as usize)?;
+    let about = About {
+        zone: u16::from_le_bytes([z0, z1]),
+        kind: Kind::ALL.get(usize::from(kind)).copied()?,
+        subject,
+        usable: u16::from_le_bytes([u0, u1]),
+        total: u16::from_le_bytes([t0, t1]),
+    };
+    Some(Entry { name, about, sets })
+}
+
 impl<'a> Entry<'a> {
+    /// How many bytes it takes in its arena.
+    fn length(&self) -> usize {
+        HEAD + self.name.len() + self.sets.len()
+    }
+
     /// The records of each type.
     pub(super) fn sets(&self) -> impl Iterator<Item = (RecordType, RecordSet<'a>)> + use<'a> {
         let mut left = self.sets;

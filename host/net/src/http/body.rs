@@ -1,29 +1,52 @@
 //! The two body types: what is sent to a backend, and what is sent to a client.
 //!
-//! **Invariant:** bytes are handed on as they came, never copied and never gathered. A connection
-//! to a backend goes back to its pool the moment its response is complete.
+//! **Invariant:** bytes are handed on as they came and never gathered. A connection to a backend
+//! goes back to its pool the moment its response is complete.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    io,
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use portolan_core::service::BackendFigures;
+use portolan_core::{reason::Reason, service::BackendFigures};
 
 use super::{account::Account, pool::Link, roster::Busy};
+use crate::h1::{Framing, Line, Outlet, PourError, Poured, WireError};
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    /// Over HTTP/1.
+    #[error(transparent)]
+    Http1(#[from] WireError),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
+
+/// What a client sends behind the head of a request.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Nothing.
+    Empty,
+    /// Over HTTP/1, framed like this.
+    Line(Rc<RefCell<Line>>, Framing),
+    /// Over HTTP/2.
+    Stream(Incoming),
+}
 
 /// What is sent to a backend.
 #[derive(Debug)]
-pub(crate) enum RequestBody {
-    /// Nothing; such a request can be sent again.
-    Empty,
-    /// What the client sends, and how much of it came.
-    Client(Incoming, Rc<Cell<u64>>),
+pub(crate) struct RequestBody {
+    content: Content,
+    /// How much of it came.
+    read: Option<Rc<Cell<u64>>>,
 }
 
 /// What is sent to a client.
@@ -39,16 +62,17 @@ pub(crate) struct Body {
 #[derive(Debug)]
 enum Source {
     Full(Bytes),
-    Backend(BackendBody),
+    Link(LinkBody),
+    Stream(Incoming, #[expect(dead_code, reason = "lives as long as the body")] InFlight),
 }
 
-/// What comes from a backend.
+/// What comes from a backend over a connection of its own.
 #[derive(Debug)]
-pub(crate) struct BackendBody {
-    incoming: Incoming,
-    /// Drives the connection; `None` when the connection drives itself (HTTP/2) or is done.
+struct LinkBody {
+    /// `None` when the response is complete.
     link: Option<Box<Link>>,
     in_flight: Option<InFlight>,
+    framing: Framing,
 }
 
 /// A request that a backend works on.
@@ -56,48 +80,180 @@ pub(crate) struct BackendBody {
 pub(crate) struct InFlight(Arc<BackendFigures>);
 
 impl RequestBody {
+    /// Nothing.
+    pub(crate) const EMPTY: Self = Self { content: Content::Empty, read: None };
+
     /// The body of a request, known to be empty where it is.
-    pub(crate) fn of(incoming: Incoming, account: &mut Account) -> Self {
-        if incoming.is_end_stream() {
-            return Self::Empty;
+    pub(crate) fn of(content: Content, account: &mut Account) -> Self {
+        match content {
+            Content::Empty => Self::EMPTY,
+            Content::Stream(incoming) if incoming.is_end_stream() => Self::EMPTY,
+            content => Self { content, read: Some(account.request_bytes()) },
         }
-        Self::Client(incoming, account.request_bytes())
     }
+
+    /// Whether there is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.content, Content::Empty)
+    }
+
+    /// How it is framed on an HTTP/1 connection.
+    pub(crate) fn framing(&self) -> Framing {
+        match &self.content {
+            Content::Empty => Framing::Empty,
+            Content::Line(_, framing) => *framing,
+            Content::Stream(incoming) => match incoming.size_hint().exact() {
+                Some(length) => Framing::Length(length),
+                None => Framing::Chunked,
+            },
+        }
+    }
+
+    /// Whether nothing of it was used: it can still be sent somewhere else.
+    pub(crate) fn is_untouched(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Line(line, _) => line.borrow().is_untouched(),
+            Content::Stream(_) => false,
+        }
+    }
+
+    /// Pours what has arrived of it.
+    pub(crate) fn poll_pour(
+        &mut self,
+        cx: &mut Context<'_>,
+        outlet: &mut Outlet<'_>,
+    ) -> Poll<Result<Poured, PourError<StreamError>>> {
+        let before = outlet.content;
+        let poured = match &mut self.content {
+            Content::Empty => return Poll::Ready(Ok(Poured::End(None))),
+            Content::Line(line, _) => {
+                let mut line = line.borrow_mut();
+                say_continue(&mut line, cx)
+                    .map_err(|error| PourError::Source(StreamError::Http1(WireError::Io(error))))?;
+                line.poll_pour(cx, outlet).map_err(PourError::widen)
+            }
+            Content::Stream(incoming) => pour_frame(incoming, cx, outlet),
+        };
+        self.note(outlet.content - before);
+        poured
+    }
+
+    fn note(&self, length: u64) {
+        if let Some(read) = &self.read {
+            read.set(read.get() + length);
+        }
+    }
+}
+
+/// The client may send its body now: somebody wants it.
+fn say_continue(line: &mut Line, cx: &mut Context<'_>) -> io::Result<()> {
+    if std::mem::take(&mut line.awaits_continue) {
+        line.write(cx, b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    Ok(())
+}
+
+/// Pours a frame of an HTTP/2 body.
+fn pour_frame(
+    incoming: &mut Incoming,
+    cx: &mut Context<'_>,
+    outlet: &mut Outlet<'_>,
+) -> Poll<Result<Poured, PourError<StreamError>>> {
+    let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+        None => return Poll::Ready(Ok(Poured::End(None))),
+        Some(Err(error)) => return Poll::Ready(Err(PourError::Source(error.into()))),
+        Some(Ok(frame)) => frame,
+    };
+    Poll::Ready(match frame.into_data() {
+        Ok(data) => match outlet.push(cx, &data) {
+            Err(error) => Err(PourError::Sink(error)),
+            Ok(()) if incoming.is_end_stream() => Ok(Poured::End(None)),
+            Ok(()) => Ok(Poured::More),
+        },
+        Err(frame) => Ok(Poured::End(frame.into_trailers().ok())),
+    })
 }
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = StreamError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Client(incoming, read) => {
-                let polled = Pin::new(incoming).poll_frame(cx);
-                if let Poll::Ready(Some(Ok(frame))) = &polled {
-                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                    read.set(read.get() + length);
-                }
-                polled
-            }
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = self.get_mut();
+        let frame = ready!(this.content.poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            this.note(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Client(incoming, _) => incoming.is_end_stream(),
+        match &self.content {
+            Content::Empty => true,
+            Content::Line(line, _) => line.borrow().is_read(),
+            Content::Stream(incoming) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Client(incoming, _) => incoming.size_hint(),
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Line(_, framing) => hint(*framing),
+            Content::Stream(incoming) => incoming.size_hint(),
         }
+    }
+}
+
+impl Content {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Line(line, _) => {
+                let mut line = line.borrow_mut();
+                say_continue(&mut line, cx).map_err(WireError::Io)?;
+                let polled = ready!(poll_bytes_frame(|cx| line.poll_bytes(cx), cx));
+                drop(line);
+                if !matches!(&polled, Some(Ok(frame)) if frame.is_data()) {
+                    *self = Self::Empty;
+                }
+                Poll::Ready(polled)
+            }
+            Self::Stream(incoming) => Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2),
+        }
+    }
+}
+
+/// What has arrived of an HTTP/1 body, as a frame.
+fn poll_bytes_frame(
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<(Bytes, Poured), WireError>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    loop {
+        return Poll::Ready(match ready!(poll(cx)) {
+            Err(error) => Some(Err(error.into())),
+            // Framing alone: more may be there.
+            Ok((data, Poured::More)) if data.is_empty() => continue,
+            Ok((data, Poured::More | Poured::End(None))) if !data.is_empty() => {
+                Some(Ok(Frame::data(data)))
+            }
+            Ok((_, Poured::End(Some(trailers)))) => Some(Ok(Frame::trailers(trailers))),
+            Ok((_, Poured::More | Poured::End(None))) => None,
+        });
+    }
+}
+
+fn hint(framing: Framing) -> SizeHint {
+    match framing {
+        Framing::Empty => SizeHint::with_exact(0),
+        Framing::Length(length) => SizeHint::with_exact(length),
+        Framing::Chunked | Framing::Close => SizeHint::default(),
     }
 }
 
@@ -107,13 +263,21 @@ impl Body {
         Self { source: Source::Full(bytes), busy: None, account: None }
     }
 
-    /// What a backend sends.
-    pub(crate) fn backend(body: BackendBody) -> Self {
-        if body.incoming.is_end_stream() && body.incoming.size_hint().exact() == Some(0) {
-            // Dropping it gave the connection back.
+    /// What a backend sends over a connection of its own.
+    pub(crate) fn link(link: Box<Link>, framing: Framing, in_flight: InFlight) -> Self {
+        let mut body = LinkBody { link: Some(link), in_flight: Some(in_flight), framing };
+        if framing == Framing::Empty && body.link.as_ref().is_some_and(|link| link.is_sent()) {
+            body.finish();
+        }
+        Self { source: Source::Link(body), busy: None, account: None }
+    }
+
+    /// What a backend sends over a shared connection.
+    pub(crate) fn stream(incoming: Incoming, in_flight: InFlight) -> Self {
+        if incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
             return Self::full(Bytes::new());
         }
-        Self { source: Source::Backend(body), busy: None, account: None }
+        Self { source: Source::Stream(incoming, in_flight), busy: None, account: None }
     }
 
     /// The same, with the request under way until the body ends.
@@ -125,22 +289,83 @@ impl Body {
         }
         self
     }
+
+    /// How it is framed on an HTTP/1.1 connection.
+    pub(crate) fn framing(&self) -> Framing {
+        match &self.source {
+            Source::Full(bytes) if bytes.is_empty() => Framing::Empty,
+            Source::Full(bytes) => Framing::Length(bytes.len() as u64),
+            Source::Link(LinkBody { framing: Framing::Close, .. }) => Framing::Chunked,
+            Source::Link(body) => body.framing,
+            Source::Stream(incoming, _) => match incoming.size_hint().exact() {
+                Some(0) => Framing::Empty,
+                Some(length) => Framing::Length(length),
+                None => Framing::Chunked,
+            },
+        }
+    }
+
+    /// Whether the request that it answers is still being sent.
+    pub(crate) fn is_uploading(&self) -> bool {
+        match &self.source {
+            Source::Full(_) => false,
+            Source::Link(body) => body.link.as_ref().is_some_and(|link| !link.is_sent()),
+            // Its request goes on in a task of its own.
+            Source::Stream(..) => true,
+        }
+    }
+
+    /// Sends on what has arrived of the request meanwhile: a backend may answer before it has
+    /// read all of it.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Source::Link(LinkBody { link: Some(link), .. }) = &mut self.source {
+            link.poll_upload(cx);
+        }
+    }
+
+    /// Pours what has arrived of it.
+    pub(crate) fn poll_pour(
+        &mut self,
+        cx: &mut Context<'_>,
+        outlet: &mut Outlet<'_>,
+    ) -> Poll<Result<Poured, PourError<StreamError>>> {
+        let before = outlet.content;
+        let poured = self.source.poll_pour(cx, outlet);
+        if let Some(account) = &mut self.account {
+            account.sent(outlet.content - before);
+            match &poured {
+                Poll::Ready(Ok(Poured::End(trailers))) => account.ended(trailers.as_ref()),
+                Poll::Ready(Err(PourError::Source(_))) => account.failed(Reason::ResponseBroken),
+                Poll::Ready(Ok(Poured::More) | Err(PourError::Sink(_))) | Poll::Pending => {}
+            }
+        }
+        poured
+    }
 }
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = StreamError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let Self { source, account, .. } = &mut *self;
-        let polled = source.poll(cx);
-        if let (Poll::Ready(frame), Some(account)) = (&polled, account) {
-            account.sent(frame.as_ref(), source.is_end_stream());
+        let frame = ready!(source.poll_frame(cx));
+        if let Some(account) = account {
+            match &frame {
+                Some(Ok(frame)) => {
+                    account.sent(frame.data_ref().map_or(0, Bytes::len) as u64);
+                    if frame.is_trailers() || source.is_end_stream() {
+                        account.ended(frame.trailers_ref());
+                    }
+                }
+                Some(Err(_)) => account.failed(Reason::ResponseBroken),
+                None => account.ended(None),
+            }
         }
-        polled
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -150,55 +375,78 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Backend(body) => body.incoming.size_hint(),
+            Source::Link(body) => hint(body.framing),
+            Source::Stream(incoming, _) => incoming.size_hint(),
         }
     }
 }
 
 impl Source {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_pour(
+        &mut self,
+        cx: &mut Context<'_>,
+        outlet: &mut Outlet<'_>,
+    ) -> Poll<Result<Poured, PourError<StreamError>>> {
+        match self {
+            Self::Full(bytes) => {
+                let pushed = outlet.push(cx, &std::mem::take(bytes));
+                Poll::Ready(pushed.map(|()| Poured::End(None)).map_err(PourError::Sink))
+            }
+            Self::Link(body) => {
+                let Some(link) = &mut body.link else {
+                    return Poll::Ready(Ok(Poured::End(None)));
+                };
+                let poured = ready!(link.line.poll_pour(cx, outlet)).map_err(PourError::widen);
+                body.note(!matches!(poured, Ok(Poured::More)), poured.is_err());
+                Poll::Ready(poured)
+            }
+            Self::Stream(incoming, _) => pour_frame(incoming, cx, outlet),
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         match self {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Backend(body) => body.poll(cx),
+            Self::Link(body) => body.poll_frame(cx),
+            Self::Stream(incoming, _) => {
+                Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Backend(body) => body.incoming.is_end_stream(),
+            Self::Link(body) => body.link.is_none(),
+            Self::Stream(incoming, _) => incoming.is_end_stream(),
         }
     }
 }
 
-impl BackendBody {
-    /// The body of a response that came over a link, which it now drives.
-    pub(crate) fn new(incoming: Incoming, link: Option<Box<Link>>, in_flight: InFlight) -> Self {
-        let mut body = Self { incoming, link, in_flight: Some(in_flight) };
-        if body.incoming.is_end_stream() {
-            body.finish();
-        }
-        body
+impl LinkBody {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let Some(link) = &mut self.link else { return Poll::Ready(None) };
+        link.poll_upload(cx);
+        let frame = ready!(poll_bytes_frame(|cx| link.line.poll_bytes(cx), cx));
+        let is_read = link.line.is_read();
+        self.note(is_read || frame.is_none(), matches!(frame, Some(Err(_))));
+        Poll::Ready(frame)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Pending => {
-                // Nothing is there yet: let the connection read, then look again.
-                let Some(link) = &mut self.link else { return Poll::Pending };
-                link.drive(cx);
-                std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx))
-            }
-            Poll::Ready(frame) => frame,
-        };
-        match &frame {
-            // Nothing comes after trailers, and nobody asks whether something does.
-            Some(Ok(frame)) if !self.incoming.is_end_stream() && !frame.is_trailers() => {}
-            Some(Ok(_)) | None => self.finish(),
-            Some(Err(_)) => drop(self.link.take()),
+    fn note(&mut self, is_over: bool, is_broken: bool) {
+        if is_broken {
+            self.link = None;
         }
-        Poll::Ready(frame)
+        if is_over {
+            self.finish();
+        }
     }
 
     fn finish(&mut self) {
@@ -219,5 +467,14 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.decrement();
+    }
+}
+
+impl PourError<WireError> {
+    fn widen(self) -> PourError<StreamError> {
+        match self {
+            Self::Source(error) => PourError::Source(error.into()),
+            Self::Sink(error) => PourError::Sink(error),
+        }
     }
 }

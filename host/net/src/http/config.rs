@@ -1,9 +1,18 @@
 //! The limits of the HTTP data plane, with defaults that suit an edge.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use ipnet::IpNet;
 
 use http::HeaderName;
 use portolan_core::{figure::Buckets, reason::ReasonFigures};
+
+use http::uri::Scheme;
 
 use crate::tls::TlsConfig;
 
@@ -19,6 +28,56 @@ pub struct EntrypointConfig {
     pub address: SocketAddr,
     /// How it is encrypted; `None`: not at all.
     pub tls: Option<TlsConfig>,
+    /// Whose word about the client is taken.
+    pub trust: Trust,
+    /// Where it sends everybody; `None`: nowhere, it has routers.
+    pub redirect: Option<RedirectConfig>,
+}
+
+/// Where an entrypoint sends everybody: the same host and path elsewhere.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RedirectConfig {
+    /// To which port.
+    pub to: RedirectTarget,
+    /// `https`, as a rule.
+    pub scheme: Scheme,
+    /// Whether clients may remember it.
+    pub permanent: bool,
+}
+
+/// A port to be sent to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RedirectTarget {
+    /// That of an entrypoint.
+    Entrypoint(Arc<str>),
+    /// This one.
+    Port(u16),
+}
+
+/// Whose word about a client is taken: addresses of proxies that stand before us.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Trust {
+    /// Their `X-Forwarded-…` and `X-Real-Ip` are added to; everybody else's are replaced.
+    pub forwarded_headers: Vec<IpNet>,
+    /// Their connections begin with a PROXY protocol header; nobody else's do.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+impl Trust {
+    /// Whether this peer may say who the client is in headers.
+    pub(crate) fn takes_headers_of(&self, peer: IpAddr) -> bool {
+        holds(&self.forwarded_headers, peer)
+    }
+
+    /// Whether this peer says who the client is before anything else.
+    pub(crate) fn wants_header_of(&self, peer: IpAddr) -> bool {
+        holds(&self.proxy_protocol, peer)
+    }
+}
+
+fn holds(networks: &[IpNet], peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    networks.iter().any(|network| network.contains(&peer))
 }
 
 /// What is kept of requests beyond the figures of entrypoints, routers and services.
@@ -47,6 +106,10 @@ pub struct HttpConfig {
     pub header_timeout: Duration,
     /// How long a connection may lie idle between requests. Whole seconds.
     pub idle_timeout: Duration,
+    /// How long a client may take for the next byte of a request, and to read the next byte of a
+    /// response. Progress is what counts: a transfer may last as long as it goes on. Whole
+    /// seconds.
+    pub stall_timeout: Duration,
     /// The most bytes in the head of a request; more are answered with 431. At least 8 KiB. The
     /// number of header lines is limited to 100, beyond which the parser would have to allocate.
     pub max_header_bytes: usize,
@@ -76,6 +139,8 @@ impl Default for HttpConfig {
             header_timeout: Duration::from_secs(15),
             // Traefik's.
             idle_timeout: Duration::from_secs(180),
+            // nginx's `client_body_timeout` and `send_timeout`.
+            stall_timeout: Duration::from_secs(60),
             max_header_bytes: 128 * 1024,
             max_streams: 250,
             connect_timeout: Duration::from_secs(5),

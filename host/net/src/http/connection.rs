@@ -9,34 +9,37 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, poll_fn, select};
-use http::HeaderValue;
-use hyper::{
-    server::conn::{http1, http2},
-    service::service_fn,
+use http::{HeaderValue, Request, Response};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use portolan_core::{
+    exchange::{Peer, ResponseHead},
+    figure::Encryption,
 };
-use portolan_core::{exchange::Peer, figure::Encryption};
-use rustls::ServerConfig;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::TlsStream;
+
+use crate::tls::TlsContext;
 
 use super::{
+    body::{Body, Content},
     dial::LocalExecutor,
     edge::Edge,
     entrypoint::Door,
-    headers,
+    headers, http1, proxy_protocol,
     roster::{Notice, Seat},
     service,
     tunnel::Tunnel,
-    wire::{Stream, Wire},
+    wire::Wire,
 };
+use crate::h1::{Line, Stream};
 
 /// What the first bytes of HTTP/2 are (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -53,6 +56,8 @@ pub(crate) struct Client {
     pub(crate) seat: Seat,
     /// Where the connection goes on when HTTP is over.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
+    /// Its connection, where HTTP/1 is spoken.
+    pub(crate) line: RefCell<Option<Rc<RefCell<Line>>>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,16 +67,49 @@ enum Protocol {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(door: Rc<Door>, seat: Seat, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(door: Rc<Door>, seat: Seat, mut stream: TcpStream, address: SocketAddr) {
     door.figures.open_connections.increment();
-    match &door.tls {
-        None => plain(&door, seat, stream, address).await,
-        Some(server) => encrypted(&door, seat, stream, address, server.clone()).await,
+    if let Some(from) = from(&door, &mut stream, address).await {
+        match &door.tls {
+            None => plain(&door, seat, stream, from).await,
+            Some(tls) => encrypted(&door, seat, stream, from, tls.clone()).await,
+        }
     }
     door.figures.open_connections.decrement();
 }
 
-async fn plain(door: &Rc<Door>, seat: Seat, mut stream: TcpStream, address: SocketAddr) {
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    /// The client, as far as is known.
+    address: SocketAddr,
+    /// Whether what it says of others is believed.
+    is_trusted: bool,
+}
+
+/// Where a connection comes from, if it says so where it must.
+async fn from(door: &Door, stream: &mut TcpStream, peer: SocketAddr) -> Option<Arrival> {
+    let trust = door.trust.load_full();
+    let is_trusted = trust.takes_headers_of(peer.ip());
+    if !trust.wants_header_of(peer.ip()) {
+        return Some(Arrival { address: peer, is_trusted });
+    }
+    let limit = door.edge.config.handshake_timeout;
+    match timeout(limit, proxy_protocol::read(stream)).await {
+        Ok(Ok(client)) => Some(Arrival { address: client.unwrap_or(peer), is_trusted }),
+        Ok(Err(error)) => {
+            door.figures.handshake_failures.increment();
+            tracing::debug!(client.address = %peer, %error, "PROXY protocol failed");
+            None
+        }
+        Err(_elapsed) => {
+            door.figures.handshake_failures.increment();
+            None
+        }
+    }
+}
+
+async fn plain(door: &Rc<Door>, seat: Seat, mut stream: TcpStream, from: Arrival) {
     let sniffed = {
         let gone = pin!(poll_fn(|cx| match seat.poll_notice(cx) {
             Poll::Ready(Notice::Expired) => Poll::Ready(()),
@@ -84,24 +122,26 @@ async fn plain(door: &Rc<Door>, seat: Seat, mut stream: TcpStream, address: Sock
         }
     };
     let Ok((protocol, ahead)) = sniffed else { return };
-    let peer = Peer { address, tls: false, sni: None };
-    let client = Client::new(door, seat, peer, None);
-    speak(protocol, client, Wire::new(Stream::Plain(stream), ahead)).await;
+    let peer = Peer { address: from.address, tls: false, sni: None };
+    let client = Client::new(door, seat, peer, from.is_trusted, None);
+    speak(protocol, client, Stream::Plain(stream), ahead).await;
 }
 
 async fn encrypted(
     door: &Rc<Door>,
     seat: Seat,
     stream: TcpStream,
-    address: SocketAddr,
-    server: Arc<ServerConfig>,
+    from: Arrival,
+    tls: Arc<TlsContext>,
 ) {
     let limit = door.edge.config.handshake_timeout;
-    let stream = match timeout(limit, TlsAcceptor::from(server).accept(stream)).await {
-        Ok(Ok(stream)) => stream,
+    let stream = match timeout(limit, tls.accept(stream)).await {
+        Ok(Ok(Some(stream))) => stream,
+        // A certificate authority has seen what it wanted to see.
+        Ok(Ok(None)) => return,
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
-            tracing::debug!(client.address = %address, %error, "handshake failed");
+            tracing::debug!(client.address = %from.address, %error, "handshake failed");
             return;
         }
         Err(_elapsed) => {
@@ -115,10 +155,10 @@ async fn encrypted(
         Some(_) | None => Protocol::Http1,
     };
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into());
-    let peer = Peer { address, tls: true, sni };
-    let client = Client::new(door, seat, peer, encryption(session));
+    let peer = Peer { address: from.address, tls: true, sni };
+    let client = Client::new(door, seat, peer, from.is_trusted, encryption(session));
     let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
-    speak(protocol, client, Wire::new(stream, Bytes::new())).await;
+    speak(protocol, client, stream, Bytes::new()).await;
 }
 
 /// Reads until it is clear which protocol is spoken; what was read is to be read again.
@@ -137,42 +177,20 @@ async fn sniff(stream: &mut TcpStream) -> io::Result<(Protocol, Bytes)> {
     }
 }
 
-async fn speak(protocol: Protocol, client: Rc<Client>, wire: Wire) {
+async fn speak(protocol: Protocol, client: Rc<Client>, stream: Stream, ahead: Bytes) {
     match protocol {
-        Protocol::Http1 => http1(client, wire).await,
-        Protocol::Http2 => http2(client, wire).await,
-    }
-}
-
-async fn http1(client: Rc<Client>, wire: Wire) {
-    let answering = client.clone();
-    let service = service_fn(move |request| {
-        let answer = service::answer(answering.clone(), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
-    let mut connection = http1::Builder::new()
-        .max_buf_size(client.edge.config.max_header_bytes)
-        .serve_connection(wire, service);
-    let ended = drive(&client, Protocol::Http1, |cx, leave| {
-        let mut connection = Pin::new(&mut connection);
-        if leave {
-            connection.as_mut().graceful_shutdown();
-        }
-        connection.poll(cx)
-    })
-    .await;
-    let tunnel = client.tunnel.take();
-    if let (Some(Ok(())), Some(tunnel)) = (ended, tunnel) {
-        let parts = connection.into_parts();
-        tunnel.run(parts.io.into_stream(), parts.read_buf).await;
+        Protocol::Http1 => http1::serve(client, stream, ahead).await,
+        Protocol::Http2 => http2(client, Wire::new(stream, ahead)).await,
     }
 }
 
 async fn http2(client: Rc<Client>, wire: Wire) {
     let answering = client.clone();
-    let service = service_fn(move |request| {
-        let answer = service::answer(answering.clone(), request);
-        async { Ok::<_, Infallible>(answer.await) }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, incoming) = request.into_parts();
+        let client = answering.clone();
+        let answer = service::answer(client, parts, Content::Stream(incoming));
+        async { Ok::<_, Infallible>(response(answer.await)) }
     });
     let config = &client.edge.config;
     let connection = http2::Builder::new(LocalExecutor)
@@ -180,57 +198,33 @@ async fn http2(client: Rc<Client>, wire: Wire) {
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .serve_connection(wire, service);
     let mut connection = pin!(connection);
-    drive(&client, Protocol::Http2, |cx, leave| {
-        if leave {
-            connection.as_mut().graceful_shutdown();
+    let mut is_leaving = false;
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                if let Err(error) = &result {
+                    tracing::debug!(client.address = %client.peer.address, %error, "connection ended");
+                }
+                return Poll::Ready(());
+            }
+            // Leaving loses nothing: the client learns which of its requests were taken.
+            match ready!(client.seat.poll_notice(cx)) {
+                Notice::Expired if is_leaving => return Poll::Ready(()),
+                Notice::Drain | Notice::Expired => {
+                    is_leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
         }
-        connection.as_mut().poll(cx)
     })
     .await;
 }
 
-/// Drives a connection until it ends, or until it had its chance to end and did not take it.
-/// `step` lets it read and write; its second argument asks it to leave.
-///
-/// In HTTP/2 leaving loses nothing: the client learns which of its requests were taken. In
-/// HTTP/1 closing a quiet connection may cross a request, so that leaves with its next response,
-/// or when it stays quiet.
-async fn drive(
-    client: &Client,
-    protocol: Protocol,
-    mut step: impl FnMut(&mut Context<'_>, bool) -> Poll<hyper::Result<()>>,
-) -> Option<hyper::Result<()>> {
-    let (mut draining, mut leaving) = (false, false);
-    poll_fn(|cx| {
-        // First whatever has arrived already: a request that was sent is answered.
-        let mut ended = step(cx, false);
-        loop {
-            if let Poll::Ready(result) = ended {
-                if let Err(error) = &result {
-                    tracing::debug!(client.address = %client.peer.address, %error, "connection ended");
-                }
-                return Poll::Ready(Some(result));
-            }
-            if draining
-                && !leaving
-                && (protocol == Protocol::Http2 || client.seat.is_busy())
-            {
-                leaving = true;
-                ended = step(cx, true);
-                continue;
-            }
-            match client.seat.poll_notice(cx) {
-                Poll::Ready(Notice::Drain) => draining = true,
-                Poll::Ready(Notice::Expired) if leaving => return Poll::Ready(None),
-                Poll::Ready(Notice::Expired) => {
-                    leaving = true;
-                    ended = step(cx, true);
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    })
-    .await
+fn response((head, body): (ResponseHead, Body)) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
 }
 
 impl Client {
@@ -238,6 +232,7 @@ impl Client {
         door: &Rc<Door>,
         seat: Seat,
         peer: Peer,
+        is_trusted: bool,
         encryption: Option<(u32, Encryption)>,
     ) -> Rc<Self> {
         let edge = door.edge.clone();
@@ -247,9 +242,10 @@ impl Client {
             address: address.unwrap_or(HeaderValue::from_static("unknown")),
             tls: peer.tls,
             server: edge.server.clone(),
+            is_trusted,
         };
-        let (door, tunnel) = (door.clone(), RefCell::default());
-        Rc::new(Self { edge, door, peer, told, encryption, seat, tunnel })
+        let (door, tunnel, line) = (door.clone(), RefCell::default(), RefCell::default());
+        Rc::new(Self { edge, door, peer, told, encryption, seat, tunnel, line })
     }
 }
 

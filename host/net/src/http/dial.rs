@@ -6,10 +6,7 @@
 use std::{future::Future, io, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use hyper::{
-    client::conn::{http1, http2},
-    rt::Executor,
-};
+use hyper::{client::conn::http2, rt::Executor};
 use portolan_core::service::Scheme;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use tokio::{
@@ -23,8 +20,9 @@ use super::{
     body::RequestBody,
     origin::{Origin, Target},
     pool::Link,
-    wire::{Stream, Wire},
+    wire::Wire,
 };
+use crate::h1::{Buffers, Stream};
 
 /// Why there is no connection to a backend.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +57,9 @@ pub(crate) enum Connected {
 
 /// What connections to backends need. The trust store is read when it is first needed: few have
 /// encrypted backends, and it is large.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dialer {
+    buffers: Rc<Buffers>,
     tls: OnceCell<Arc<ClientConfig>>,
 }
 
@@ -79,19 +78,28 @@ where
 }
 
 impl Dialer {
+    /// Makes connections that use these buffers.
+    pub(crate) fn new(buffers: Rc<Buffers>) -> Self {
+        Self { buffers, tls: OnceCell::new() }
+    }
+
     /// A new connection to an origin.
     pub(crate) async fn dial(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
         let stream = connect(&origin.target).await?;
         match origin.scheme {
-            Scheme::Http => alone(Stream::Plain(stream), origin).await,
+            Scheme::Http => Ok(self.alone(Stream::Plain(stream), origin)),
             Scheme::H2c => shared(Stream::Plain(stream)).await,
             Scheme::Https => {
                 let stream = self.encrypt(stream, origin).await?;
                 let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let stream = Stream::Tls(Box::new(stream));
-                if speaks_h2 { shared(stream).await } else { alone(stream, origin).await }
+                if speaks_h2 { shared(stream).await } else { Ok(self.alone(stream, origin)) }
             }
         }
+    }
+
+    fn alone(&self, stream: Stream, origin: &Rc<Origin>) -> Connected {
+        Connected::Alone(Link::new(stream, origin.clone(), self.buffers.clone()))
     }
 
     async fn encrypt(
@@ -119,13 +127,6 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
     let stream = stream.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
     Ok(stream)
-}
-
-async fn alone(stream: Stream, origin: &Rc<Origin>) -> Result<Connected, DialError> {
-    let (wire, heard) = Wire::listening(stream);
-    let handshake = http1::Builder::new().handshake(wire).await;
-    let (sender, connection) = handshake.map_err(DialError::Http)?;
-    Ok(Connected::Alone(Link::new(sender, connection, heard, origin.clone())))
 }
 
 async fn shared(stream: Stream) -> Result<Connected, DialError> {

@@ -9,6 +9,7 @@ use std::{
     ops::Deref,
     rc::Rc,
     sync::Arc,
+    time::SystemTime,
 };
 
 use http::HeaderValue;
@@ -25,6 +26,7 @@ use crate::random::Random;
 use super::{
     access::Pen,
     account::Account,
+    aside::Aside,
     body::Body,
     config::HttpConfig,
     dial::Dialer,
@@ -33,6 +35,7 @@ use super::{
     rescue::HttpError,
     roster::{Clock, Patience, Tick},
 };
+use crate::h1::Buffers;
 
 /// What one worker has.
 #[derive(Debug)]
@@ -43,8 +46,13 @@ pub(crate) struct Edge {
     pub(crate) clock: Clock,
     /// How many more connections may be open.
     pub(crate) permits: Arc<Semaphore>,
+    /// For hooks that may take long.
+    pub(crate) aside: Aside,
     /// The name of this machine.
     pub(crate) server: HeaderValue,
+    pub(crate) buffers: Rc<Buffers>,
+    /// The time of day as responses have it, and when that was.
+    date: RefCell<Option<(Tick, HeaderValue)>>,
     /// Ids of traces and spans.
     pub(crate) random: Random,
     /// The number of this worker.
@@ -66,10 +74,14 @@ impl Edge {
     pub(crate) fn new(config: Arc<HttpConfig>, live: &Live, worker: usize) -> Rc<Self> {
         let clock = Clock::default();
         let patience = ticks(config.backend_idle_timeout);
+        let buffers = Rc::<Buffers>::default();
         Rc::new(Self {
             pool: Pool::new(clock.clone(), patience, config.max_idle_backends),
-            dialer: Dialer::default(),
+            dialer: Dialer::new(buffers.clone()),
+            buffers,
+            date: RefCell::default(),
             permits: Arc::new(Semaphore::new(config.max_connections)),
+            aside: Aside::default(),
             server: host_name(),
             random: Random::seeded(),
             worker,
@@ -102,10 +114,29 @@ impl Edge {
         drop(self.serving());
     }
 
+    /// The time of day, for responses that do not say it (RFC 9110, 6.6.1).
+    pub(crate) fn date(&self) -> HeaderValue {
+        let now = self.clock.now();
+        let mut date = self.date.borrow_mut();
+        match &*date {
+            Some((then, text)) if *then == now => text.clone(),
+            _ => {
+                let text = httpdate::fmt_http_date(SystemTime::now());
+                // A date is a valid value.
+                let text = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+                date.insert((now, text)).1.clone()
+            }
+        }
+    }
+
     /// How long connections of clients may be quiet.
     pub(crate) fn patience(&self) -> Patience {
-        let HttpConfig { header_timeout, idle_timeout, .. } = *self.config;
-        Patience { fresh: ticks(header_timeout), idle: ticks(idle_timeout) }
+        let HttpConfig { header_timeout, idle_timeout, stall_timeout, .. } = *self.config;
+        Patience {
+            fresh: ticks(header_timeout),
+            idle: ticks(idle_timeout),
+            stall: ticks(stall_timeout),
+        }
     }
 
     /// The response for an error, which is noted.

@@ -5,8 +5,8 @@
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use portolan_core::figure::{Counter, TrafficShard};
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, oneshot},
@@ -14,9 +14,15 @@ use tokio::{
     time::sleep,
 };
 
-use crate::worker::WorkerFigures;
+use crate::{
+    tls::{Keyring, TlsContext},
+    worker::WorkerFigures,
+};
 
-use super::{connection, edge::Edge, roster::Roster, server::EntrypointFigures};
+use super::{
+    config::Trust, connection, edge::Edge, redirect::Redirect, roster::Roster,
+    server::EntrypointFigures,
+};
 
 /// How long nothing is accepted after the system ran out of something.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -31,7 +37,12 @@ pub(crate) struct Door {
     pub(crate) figures: Arc<EntrypointFigures>,
     /// Of these, what this worker adds requests to.
     pub(crate) shard: Arc<TrafficShard>,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Read by each connection when it begins.
+    pub(crate) trust: Arc<ArcSwap<Trust>>,
+    pub(crate) tls: Option<Arc<TlsContext>>,
+    pub(crate) keyring: Arc<Keyring>,
+    /// Where everybody is sent, if this entrypoint has no routers.
+    pub(crate) redirect: Option<Arc<Redirect>>,
 }
 
 /// Accepts until told to close, then tells everybody to finish.

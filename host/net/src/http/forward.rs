@@ -7,36 +7,34 @@
 //! **Invariant:** a request that a backend may have acted upon is sent again only if that changes
 //! nothing (RFC 9110, 9.2.2), and never once its body was touched.
 
-use std::{future::Future, rc::Rc, time::Instant};
+use std::{cell::RefCell, future::Future, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Request, StatusCode, Uri, Version,
     header::HOST,
     uri::{self, PathAndQuery, Scheme as UriScheme},
 };
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http2},
-};
+use hyper::client::conn::http2;
 use portolan_core::{
     balance::Tried,
-    exchange::{Exchange, ResponseHead},
-    service::{Backend, Scheme, Service},
+    exchange::{RequestHead, ResponseHead},
+    service::{Backend, BackendFigures, Scheme, Service},
 };
 use tokio::time::timeout;
 
 use super::{
     account::{Account, nanos},
-    body::{BackendBody, Body, InFlight, RequestBody},
+    body::{Body, InFlight, RequestBody},
     dial::{Connected, DialError},
     edge::Edge,
     headers::{self, Hop},
     origin::Origin,
-    pool::Link,
+    pool::{Link, SendError, SendErrorKind},
     rescue::ForwardError,
     tunnel::Tunnel,
 };
+use crate::h1::{Line, Outgoing};
 
 /// How many backends are tried for one request.
 const BACKENDS: usize = 3;
@@ -54,7 +52,14 @@ pub(crate) struct Answer {
 struct Dispatch<'a> {
     edge: &'a Edge,
     service: &'a Service,
-    request: Request<RequestBody>,
+    request: &'a RequestHead,
+    body: RequestBody,
+    /// Where interim responses go.
+    interim: Option<&'a RefCell<Line>>,
+    /// The host, where it is not a header of the request.
+    host: Option<HeaderValue>,
+    /// What is said of our own connection.
+    hop: HeaderMap,
     /// The client wants to change the protocol.
     upgrade: bool,
 }
@@ -70,25 +75,38 @@ enum Failed {
 /// A request that was sent in vain.
 struct Lost {
     error: ForwardError,
-    /// The request, if not a byte of it was written.
-    unsent: Option<Request<RequestBody>>,
-    /// Whether the connection broke without a word from the backend.
-    may_repeat: bool,
+    /// Whether not a byte of it was written, or the connection broke without a word from the
+    /// backend.
+    was_ignored: Ignored,
 }
 
-/// Sends a request on. `keep` leaves its headers in the exchange for those who look back.
+/// What a backend can have made of a request that got no response.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ignored {
+    /// Nothing: it never had it.
+    Surely,
+    /// Perhaps nothing.
+    Perhaps,
+    /// It answered in part, or the fault is not the connection's.
+    No,
+}
+
+/// Sends a request on. `interim` is where interim responses go, if the client can have them.
 pub(crate) async fn forward(
     edge: &Edge,
     service: &Service,
-    exchange: &mut Exchange,
+    request: &RequestHead,
     hop: Hop,
     body: RequestBody,
-    keep: bool,
+    interim: Option<&RefCell<Line>>,
     account: &mut Account,
 ) -> Result<Answer, ForwardError> {
     let upgrade = hop.upgrade.is_some();
-    let request = compose(exchange, hop, body, keep);
-    let mut dispatch = Dispatch { edge, service, request, upgrade };
+    let mut told = HeaderMap::new();
+    headers::connect(&mut told, hop);
+    let host =
+        request.uri().authority().and_then(|_| HeaderValue::from_str(request.authority()).ok());
+    let mut dispatch = Dispatch { edge, service, request, body, interim, host, hop: told, upgrade };
     let mut tried = Tried::default();
     let mut failure = ForwardError::NoBackend;
     for _ in 0..BACKENDS {
@@ -116,23 +134,36 @@ impl Dispatch<'_> {
     /// Sends the request to one backend: over a connection that is there already, and if that
     /// turns out to be dead, over a new one.
     async fn attempt(&mut self, backend: &Backend, origin: &Rc<Origin>) -> Result<Answer, Failed> {
-        if let Some(link) = origin.take() {
-            let spare = self.spare();
-            match self.over(link, backend, origin).await {
-                Ok(answer) => return Ok(answer),
-                Err(lost) => self.request = lost.recover(spare).map_err(Failed::Lost)?,
+        let kept = match origin.take() {
+            Some(link) => Some(self.over(link, backend, origin).await),
+            None => match origin.shared() {
+                Some(sender) => Some(self.over_shared(sender, backend, origin).await),
+                None => None,
+            },
+        };
+        match kept {
+            Some(Ok(answer)) => return Ok(answer),
+            Some(Err(lost)) if !self.may_repeat(lost.was_ignored) => {
+                return Err(Failed::Lost(lost.error));
             }
-        } else if let Some(sender) = origin.shared() {
-            match self.over_shared(sender, backend, origin).await {
-                Ok(answer) => return Ok(answer),
-                Err(lost) => self.request = lost.recover(None).map_err(Failed::Lost)?,
-            }
+            Some(Err(_)) | None => {}
         }
         let answer = match self.connect(origin).await.map_err(Failed::Dial)? {
             Connected::Alone(link) => self.over(link, backend, origin).await,
             Connected::Shared(sender) => self.over_shared(sender, backend, origin).await,
         };
         answer.map_err(|lost| Failed::Lost(lost.error))
+    }
+
+    /// Whether the request can be sent again.
+    fn may_repeat(&self, ignored: Ignored) -> bool {
+        let is_harmless = self.request.method.is_idempotent() && !self.upgrade;
+        self.body.is_untouched()
+            && match ignored {
+                Ignored::Surely => true,
+                Ignored::Perhaps => is_harmless && self.body.is_empty(),
+                Ignored::No => false,
+            }
     }
 
     /// A new connection, within the time that is allowed for one.
@@ -167,22 +198,32 @@ impl Dispatch<'_> {
         backend: &Backend,
         origin: &Origin,
     ) -> Result<Answer, Lost> {
-        let request = self.aimed(origin, Version::HTTP_11);
-        let timed = self.timed(backend, link.send(request)).await;
-        let (response, in_flight) = timed.map_err(|lost| lost.after(link.has_heard()))?;
-        let (head, incoming) = answered(response);
+        let body = std::mem::replace(&mut self.body, RequestBody::EMPTY);
+        let begin = Begun::new(backend);
+        let limit = self.edge.config.max_header_bytes;
+        let sent = self
+            .timed(backend, link.send(self.outgoing(origin), body, self.interim, limit))
+            .await?;
+        let response = match sent {
+            Ok(response) => response,
+            Err(SendError { source, has_heard, body }) => {
+                self.body = body;
+                return Err(lost(backend, source, has_heard));
+            }
+        };
+        let in_flight = begin.answered();
+        let head = answered(response.status, response.headers);
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
-            let body = Body::backend(BackendBody::new(incoming, Some(link), in_flight));
+            let body = Body::link(link, response.framing, in_flight);
             return Ok(Answer { head, body, tunnel: None });
         }
-        match link.into_stream().await.filter(|_| self.upgrade) {
-            Some((backend, ahead)) => {
-                let tunnel = Tunnel { backend, ahead, in_flight, account: None };
-                Ok(Answer { head, body: Body::full(Bytes::new()), tunnel: Some(tunnel) })
-            }
+        if !self.upgrade {
             // It changed to something that nobody asked for.
-            None => Err(ForwardError::Upgrade { backend: backend.url() }.into()),
+            return Err(ForwardError::Upgrade { backend: backend.url() }.into());
         }
+        let (stream, ahead) = link.into_stream();
+        let tunnel = Tunnel { backend: stream, ahead, in_flight, account: None };
+        Ok(Answer { head, body: Body::full(Bytes::new()), tunnel: Some(tunnel) })
     }
 
     /// Sends the request over an HTTP/2 connection.
@@ -192,168 +233,127 @@ impl Dispatch<'_> {
         backend: &Backend,
         origin: &Origin,
     ) -> Result<Answer, Lost> {
-        let request = self.aimed(origin, Version::HTTP_2);
-        let timed = self.timed(backend, sender.try_send_request(request)).await;
-        let (response, in_flight) = timed?;
-        let (head, incoming) = answered(response);
-        let body = Body::backend(BackendBody::new(incoming, None, in_flight));
-        Ok(Answer { head, body, tunnel: None })
+        let request = self.absolute(origin);
+        let begin = Begun::new(backend);
+        let mut error = match self.timed(backend, sender.try_send_request(request)).await? {
+            Ok(response) => {
+                let in_flight = begin.answered();
+                let (parts, incoming) = response.into_parts();
+                let head = answered(parts.status, parts.headers);
+                return Ok(Answer { head, body: Body::stream(incoming, in_flight), tunnel: None });
+            }
+            Err(error) => error,
+        };
+        let unsent = error.take_message();
+        let source = error.into_error();
+        if source.is_user() {
+            return Err(ForwardError::Client(source.into()).into());
+        }
+        backend.figures.failures.increment();
+        let was_ignored = if unsent.is_some() { Ignored::Surely } else { Ignored::Perhaps };
+        if let Some(request) = unsent {
+            self.body = request.into_body();
+        }
+        let error = ForwardError::Exchange { backend: backend.url(), source: source.into() };
+        Err(Lost { error, was_ignored })
     }
 
-    /// Waits for the head of the response, and notes how that went.
-    async fn timed(
+    /// Waits for the head of the response, but not for ever.
+    async fn timed<T>(
         &self,
         backend: &Backend,
-        sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
-    ) -> Result<(Response<Incoming>, InFlight), Lost> {
-        let figures = &backend.figures;
-        let begin = Instant::now();
-        figures.requests.increment();
-        let in_flight = InFlight::new(figures);
-        let sent = match self.edge.config.response_timeout {
-            None => sending.await,
-            Some(limit) => match timeout(limit, sending).await {
-                Ok(sent) => sent,
-                Err(_elapsed) => {
-                    figures.failures.increment();
-                    return Err(ForwardError::Timeout { backend: backend.url(), limit }.into());
-                }
-            },
-        };
-        match sent {
-            Ok(response) => {
-                figures.duration.record(nanos(begin));
-                Ok((response, in_flight))
-            }
-            Err(mut error) => {
-                let unsent = error.take_message();
-                let source = error.into_error();
-                if source.is_user() {
-                    return Err(ForwardError::Client(source).into());
-                }
-                figures.failures.increment();
-                let error = ForwardError::Exchange { backend: backend.url(), source };
-                Err(Lost { error, unsent, may_repeat: true })
-            }
+        sending: impl Future<Output = T>,
+    ) -> Result<T, Lost> {
+        let Some(limit) = self.edge.config.response_timeout else { return Ok(sending.await) };
+        timeout(limit, sending).await.map_err(|_elapsed| {
+            backend.figures.failures.increment();
+            ForwardError::Timeout { backend: backend.url(), limit }.into()
+        })
+    }
+
+    /// The request as it is sent over HTTP/1.
+    fn outgoing<'a>(&'a self, origin: &'a Origin) -> Outgoing<'a> {
+        Outgoing {
+            method: &self.request.method,
+            target: self.request.target(),
+            host: self.host(origin),
+            headers: &self.request.headers,
+            hop: &self.hop,
         }
     }
 
-    /// Takes the request, aimed at an origin.
-    fn aimed(&mut self, origin: &Origin, version: Version) -> Request<RequestBody> {
-        let mut request = std::mem::replace(&mut self.request, Request::new(RequestBody::Empty));
-        *request.version_mut() = version;
-        if request.uri().authority().is_some() {
-            relative(&mut request);
+    /// The host that the backend is told, where it is not a header of the request.
+    fn host<'a>(&'a self, origin: &'a Origin) -> Option<&'a HeaderValue> {
+        match self.service.load_balancer.pass_host_header {
+            true => self.host.as_ref(),
+            false => Some(&origin.host),
         }
-        if !self.service.load_balancer.pass_host_header {
-            request.headers_mut().insert(HOST, origin.host.clone());
-        }
-        if version == Version::HTTP_2 {
-            absolute(&mut request, origin);
-        }
+    }
+
+    /// The request as it is sent over HTTP/2, which has the host in the target (RFC 9113, 8.3.1).
+    fn absolute(&mut self, origin: &Origin) -> Request<RequestBody> {
+        let host = self.host(origin).or_else(|| self.request.headers.get(HOST));
+        let host = host.and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
+        let mut parts = uri::Parts::default();
+        parts.authority = Some(host.unwrap_or_else(|| origin.authority.clone()));
+        parts.scheme = Some(match origin.scheme {
+            Scheme::Https => UriScheme::HTTPS,
+            Scheme::Http | Scheme::H2c => UriScheme::HTTP,
+        });
+        let target = self.request.uri().path_and_query().cloned();
+        parts.path_and_query = Some(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        let body = std::mem::replace(&mut self.body, RequestBody::EMPTY);
+        let mut request = Request::new(body);
+        *request.method_mut() = self.request.method.clone();
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        let mut headers = self.request.headers.clone();
+        headers.remove(HOST);
+        headers.extend(self.hop.iter().map(|(name, value)| (name.clone(), value.clone())));
+        *request.headers_mut() = headers;
         request
-    }
-
-    /// The same request again, where sending it twice does no harm.
-    fn spare(&self) -> Option<Request<RequestBody>> {
-        let is_empty = matches!(self.request.body(), RequestBody::Empty);
-        if !is_empty || !self.request.method().is_idempotent() || self.upgrade {
-            return None;
-        }
-        let mut spare = Request::new(RequestBody::Empty);
-        *spare.method_mut() = self.request.method().clone();
-        *spare.uri_mut() = self.request.uri().clone();
-        *spare.headers_mut() = self.request.headers().clone();
-        Some(spare)
     }
 }
 
-impl Lost {
-    /// The same, after the connection was looked at: once a backend has said a word, it has
-    /// acted.
-    fn after(self, has_heard: bool) -> Self {
-        Self { may_repeat: self.may_repeat && !has_heard, ..self }
+/// A request that was given to a backend.
+struct Begun<'a> {
+    figures: &'a Arc<BackendFigures>,
+    begin: Instant,
+    in_flight: InFlight,
+}
+
+impl<'a> Begun<'a> {
+    fn new(backend: &'a Backend) -> Self {
+        let figures = &backend.figures;
+        figures.requests.increment();
+        Self { figures, begin: Instant::now(), in_flight: InFlight::new(figures) }
     }
 
-    /// The request, if it can be sent again.
-    fn recover(
-        self,
-        spare: Option<Request<RequestBody>>,
-    ) -> Result<Request<RequestBody>, ForwardError> {
-        let spare = spare.filter(|_| self.may_repeat);
-        self.unsent.or(spare).ok_or(self.error)
+    /// The head of the response is there; the backend works until the body is, too.
+    fn answered(self) -> InFlight {
+        self.figures.duration.record(nanos(self.begin));
+        self.in_flight
     }
 }
 
 impl From<ForwardError> for Lost {
     fn from(error: ForwardError) -> Self {
-        Self { error, unsent: None, may_repeat: false }
+        Self { error, was_ignored: Ignored::No }
     }
 }
 
-fn answered(response: Response<Incoming>) -> (ResponseHead, Incoming) {
-    let (mut parts, incoming) = response.into_parts();
-    headers::clean_response(parts.status, &mut parts.headers);
-    (ResponseHead { status: parts.status, headers: parts.headers, local: false }, incoming)
-}
-
-/// The request as it is sent on, in the form of HTTP/1.
-fn compose(
-    exchange: &mut Exchange,
-    hop: Hop,
-    body: RequestBody,
-    keep: bool,
-) -> Request<RequestBody> {
-    let head = &mut exchange.request;
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method.clone();
-    let authority = head.uri().authority().map(|_| head.authority());
-    let host = authority.and_then(|authority| authority.parse().ok());
-    *request.uri_mut() = match host {
-        // Origin form already.
-        None => head.uri().clone(),
-        Some(_) => origin_form(head.uri().path_and_query()),
-    };
-    let mut headers: HeaderMap = match keep {
-        true => head.headers.clone(),
-        false => std::mem::take(&mut head.headers),
-    };
-    if let Some(host) = host {
-        headers.insert(HOST, host);
+fn lost(backend: &Backend, source: SendErrorKind, has_heard: bool) -> Lost {
+    match source {
+        SendErrorKind::Client(source) => ForwardError::Client(source).into(),
+        SendErrorKind::Backend(source) => {
+            backend.figures.failures.increment();
+            let error = ForwardError::Exchange { backend: backend.url(), source: source.into() };
+            Lost { error, was_ignored: if has_heard { Ignored::No } else { Ignored::Perhaps } }
+        }
     }
-    headers::connect(&mut headers, hop);
-    *request.headers_mut() = headers;
-    request
 }
 
-fn origin_form(target: Option<&PathAndQuery>) -> Uri {
-    let target = target.cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = Some(target);
-    // A path alone is a valid URI.
-    Uri::from_parts(parts).unwrap_or_default()
-}
-
-/// HTTP/2 has the host in the target (RFC 9113, 8.3.1).
-fn absolute(request: &mut Request<RequestBody>, origin: &Origin) {
-    let host = request.headers_mut().remove(HOST);
-    let host = host.and_then(|host| uri::Authority::from_maybe_shared(host).ok());
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.authority = Some(host.unwrap_or_else(|| origin.authority.clone()));
-    parts.scheme = Some(match origin.scheme {
-        Scheme::Https => UriScheme::HTTPS,
-        Scheme::Http | Scheme::H2c => UriScheme::HTTP,
-    });
-    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-}
-
-/// What [`absolute`] did, undone: the request was aimed at an HTTP/2 connection that died.
-fn relative(request: &mut Request<RequestBody>) {
-    let authority = request.uri().authority().map(uri::Authority::as_str);
-    let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
-    *request.uri_mut() = origin_form(request.uri().path_and_query());
-    if let Some(host) = host {
-        request.headers_mut().insert(HOST, host);
-    }
+fn answered(status: StatusCode, mut headers: HeaderMap) -> ResponseHead {
+    headers::clean_response(status, &mut headers);
+    ResponseHead { status, headers, local: false }
 }

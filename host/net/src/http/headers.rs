@@ -45,8 +45,9 @@ enum Kind {
     Expect,
 }
 
-/// Removes what is not for the backend, and answers what of it matters.
-pub(crate) fn clean_request(headers: &mut HeaderMap) -> Hop {
+/// Removes what is not for the backend, and answers what of it matters. What only a proxy may
+/// say stays where the peer is one that `is_trusted`.
+pub(crate) fn clean_request(headers: &mut HeaderMap, is_trusted: bool) -> Hop {
     let (mut connection, mut hop, mut forged, mut expect) = (false, false, false, false);
     for name in headers.keys() {
         match kind(name) {
@@ -72,7 +73,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Hop {
         // The server side says `100 Continue` when the body is first asked for.
         headers.remove(EXPECT);
     }
-    if forged {
+    if forged && !is_trusted {
         remove_forged(headers);
     }
     found
@@ -141,6 +142,8 @@ pub(crate) struct Origin {
     pub(crate) tls: bool,
     /// The name of this machine.
     pub(crate) server: HeaderValue,
+    /// Whether the client is a proxy whose word is taken.
+    pub(crate) is_trusted: bool,
 }
 
 impl Origin {
@@ -151,6 +154,9 @@ impl Origin {
             Some(authority) => HeaderValue::from_str(authority).ok(),
             None => headers.get(HOST).cloned(),
         };
+        if self.is_trusted {
+            return self.add(headers, host, upgrade);
+        }
         headers.insert(X_FORWARDED_FOR, self.address.clone());
         headers.insert(X_REAL_IP, self.address.clone());
         headers.insert(X_FORWARDED_PROTO, self.proto(upgrade));
@@ -160,6 +166,29 @@ impl Origin {
             Some(host) => headers.insert(X_FORWARDED_HOST, host),
             None => headers.remove(X_FORWARDED_HOST),
         };
+    }
+
+    /// Adds to what a proxy before us said, and says what it did not.
+    fn add(&self, headers: &mut HeaderMap, host: Option<HeaderValue>, upgrade: bool) {
+        let said: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
+        let mut chain = said.iter().fold(Vec::new(), |mut chain, line| {
+            chain.extend_from_slice(line.as_bytes());
+            chain.extend_from_slice(b", ");
+            chain
+        });
+        chain.extend_from_slice(self.address.as_bytes());
+        // Valid lines joined by valid bytes are valid.
+        if let Ok(chain) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
+            headers.insert(X_FORWARDED_FOR, chain);
+        }
+        let port = self.port(host.as_ref());
+        headers.entry(X_REAL_IP).or_insert_with(|| self.address.clone());
+        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto(upgrade));
+        headers.entry(X_FORWARDED_SERVER).or_insert_with(|| self.server.clone());
+        headers.entry(X_FORWARDED_PORT).or_insert(port);
+        if let Some(host) = host {
+            headers.entry(X_FORWARDED_HOST).or_insert(host);
+        }
     }
 
     fn proto(&self, upgrade: bool) -> HeaderValue {
@@ -279,7 +308,7 @@ mod tests {
     #[track_caller]
     fn kept(lines: &[(&str, &str)], expected: &[&str]) -> Hop {
         let mut headers = map(lines);
-        let hop = clean_request(&mut headers);
+        let hop = clean_request(&mut headers, false);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, expected);
@@ -352,6 +381,7 @@ mod tests {
             address: HeaderValue::from_static("192.0.2.1"),
             tls: true,
             server: HeaderValue::from_static("edge"),
+            is_trusted: false,
         };
         let told = |authority: Option<&str>, host: &'static str, upgrade| {
             let mut headers = map(&[("host", host), ("x-forwarded-for", "6.6.6.6")]);
@@ -363,5 +393,28 @@ mod tests {
         assert_eq!(told(None, "a.b:81", true), ["192.0.2.1", "a.b:81", "81", "wss", "edge"]);
         assert_eq!(told(Some("c"), "a.b:81", false), ["192.0.2.1", "c", "443", "https", "edge"]);
         assert_eq!(told(None, "[::1]", false), ["192.0.2.1", "[::1]", "443", "https", "edge"]);
+    }
+
+    #[test]
+    fn a_proxy_that_is_trusted_is_added_to() {
+        let origin = Origin {
+            address: HeaderValue::from_static("10.0.0.1"),
+            tls: false,
+            server: HeaderValue::from_static("edge"),
+            is_trusted: true,
+        };
+        let mut headers = map(&[
+            ("host", "a.b"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-for", "192.0.2.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-prefix", "/p"),
+        ]);
+        clean_request(&mut headers, true);
+        origin.tell(&mut headers, None, false);
+        let told = ["for", "proto", "host", "port", "prefix"]
+            .map(|name| headers[&format!("x-forwarded-{name}")].to_str().unwrap());
+        assert_eq!(told, ["192.0.2.1, 192.0.2.2, 10.0.0.1", "https", "a.b", "80", "/p"]);
+        assert_eq!(headers["x-real-ip"], "10.0.0.1");
     }
 }

@@ -19,12 +19,16 @@ mod body;
 mod headers;
 mod page;
 mod rescue;
+mod redirect;
+mod aside;
 mod edge;
 mod account;
 mod pipeline;
 mod tunnel;
 mod forward;
 mod service;
+mod http1;
+mod proxy_protocol;
 mod connection;
 mod entrypoint;
 mod worker;
@@ -37,7 +41,7 @@ pub use self::{
     access::{
         AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Field, Fields, HeaderFields,
     },
-    config::{EntrypointConfig, HttpConfig, Ledger},
+    config::{EntrypointConfig, HttpConfig, Ledger, RedirectConfig, RedirectTarget, Trust},
     server::{BindError, Bound, EntrypointFigures, Server},
     trace::{FinishedSpan, SpanKind, TraceConfig, Tracing, Value},
 };

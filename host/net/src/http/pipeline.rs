@@ -3,11 +3,13 @@
 //! **Invariant:** a middleware that was entered is left, whoever answered: a further middleware,
 //! the backend, or we ourselves because something failed.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use portolan_core::{
     edit::is_of_connection,
     exchange::{Exchange, Reply, ResponseHead},
-    hook::{CallError, RequestVerdict, ResponseVerdict},
+    hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
     middleware::{Middleware, OnFailure},
     plan::Steps,
     router::Router,
@@ -39,40 +41,89 @@ pub(crate) enum Inward {
     Fail(HttpError),
 }
 
+/// How far it goes inwards on this thread.
+enum Reach {
+    /// As far as it goes at all.
+    Done(Inward),
+    /// To a middleware whose hook may take so long that it is called beside this thread.
+    Aside(Duration),
+}
+
 impl Entered {
     /// Whether there was nobody to enter.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a hook will look at the request again, on the way back.
-    pub(crate) fn looks_back(&self) -> bool {
-        self.0.iter().any(|way| way.context.is_some())
+    /// The middleware that was entered last.
+    fn innermost<'a>(&self, router: &'a Router) -> Option<&'a Middleware> {
+        router.middlewares.get(self.0.len().checked_sub(1)?).map(|middleware| &**middleware)
+    }
+
+    /// Its response hook is to be called.
+    fn back(&mut self, context: u64) {
+        if let Some(way) = self.0.last_mut() {
+            way.context = Some(context);
+        }
     }
 }
 
+const ON: Reach = Reach::Done(Inward::Continue);
+
 /// Inwards, outermost first.
-pub(crate) fn enter(
+pub(crate) async fn enter(
     edge: &Edge,
     router: &Router,
-    mut exchange: Box<Exchange>,
+    exchange: Box<Exchange>,
     account: &mut Account,
 ) -> (Box<Exchange>, Entered, Inward) {
     let mut entered = Entered(Vec::with_capacity(router.middlewares.len()));
-    for middleware in &router.middlewares {
+    let (mut exchange, mut step) = inwards(edge, router, exchange, &mut entered, account);
+    loop {
+        let limit = match step {
+            Reach::Done(inward) => return (exchange, entered, inward),
+            Reach::Aside(limit) => limit,
+        };
+        let middleware = entered.innermost(router);
+        if let Some(middleware) = middleware
+            && let Some(hooks) = middleware.interest.hooks.clone()
+        {
+            let begin = account.now();
+            let call = edge.aside.call(hooks, limit, exchange, |hooks, it| hooks.on_request(it));
+            let (returned, verdict) = Box::pin(call).await;
+            account.step(begin, Step::Request, middleware, verdict.as_ref().err());
+            exchange = returned;
+            match decided(edge, router, &mut entered, verdict) {
+                Inward::Continue => {}
+                inward => return (exchange, entered, inward),
+            }
+        }
+        (exchange, step) = inwards(edge, router, exchange, &mut entered, account);
+    }
+}
+
+/// Inwards from where we are, as far as that goes on this thread.
+fn inwards(
+    edge: &Edge,
+    router: &Router,
+    mut exchange: Box<Exchange>,
+    entered: &mut Entered,
+    account: &mut Account,
+) -> (Box<Exchange>, Reach) {
+    for middleware in router.middlewares.iter().skip(entered.0.len()) {
         let (steps, reply) = middleware.interest.plan_request(&mut exchange);
         entered.0.push(Way { steps, context: None });
         if let Some(reply) = reply {
-            return (exchange, entered, Inward::Reply(reply));
+            return (exchange, Reach::Done(Inward::Reply(reply)));
         }
-        let (returned, inward) = hook(edge, router, middleware, exchange, &mut entered, account);
+        let (returned, step) = hook(edge, router, middleware, exchange, entered, account);
         exchange = returned;
-        match inward {
-            Inward::Continue => {}
-            Inward::Reply(_) | Inward::Fail(_) => return (exchange, entered, inward),
+        match step {
+            Reach::Done(Inward::Continue) => {}
+            step => return (exchange, step),
         }
     }
-    (exchange, entered, Inward::Continue)
+    (exchange, ON)
 }
 
 /// Asks the request hook of a middleware, if it wants this request.
@@ -83,34 +134,43 @@ fn hook(
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
     account: &mut Account,
-) -> (Box<Exchange>, Inward) {
+) -> (Box<Exchange>, Reach) {
     let interest = &middleware.interest;
-    let Some(hooks) = &interest.hooks else { return (exchange, Inward::Continue) };
+    let Some(hooks) = &interest.hooks else { return (exchange, ON) };
     if interest.when.as_ref().is_some_and(|when| !when.matches(&exchange)) {
-        return (exchange, Inward::Continue);
+        return (exchange, ON);
     }
-    let mut back = |context| {
-        if let Some(way) = entered.0.last_mut() {
-            way.context = Some(context);
-        }
-    };
     if !interest.on_request {
         if interest.on_response {
-            back(0);
+            entered.back(0);
         }
-        return (exchange, Inward::Continue);
+        return (exchange, ON);
     }
     if exchange.router.is_none() {
         // Only hooks can read it, and its text is shared with other workers.
         exchange.router = Some(router.name.clone());
     }
+    if let Some(limit) = interest.aside {
+        return (exchange, Reach::Aside(limit));
+    }
     let begin = account.now();
     let (exchange, verdict) = hooks.on_request(exchange);
     account.step(begin, Step::Request, middleware, verdict.as_ref().err());
-    let inward = match verdict {
+    (exchange, Reach::Done(decided(edge, router, entered, verdict)))
+}
+
+/// What the request hook of the innermost middleware so far makes of a request.
+fn decided(
+    edge: &Edge,
+    router: &Router,
+    entered: &mut Entered,
+    verdict: Result<RequestVerdict, CallError>,
+) -> Inward {
+    let Some(middleware) = entered.innermost(router) else { return Inward::Continue };
+    match verdict {
         Ok(RequestVerdict::Continue { context, response }) => {
-            if response && interest.on_response {
-                back(context);
+            if response && middleware.interest.on_response {
+                entered.back(context);
             }
             Inward::Continue
         }
@@ -119,12 +179,11 @@ fn hook(
             Some(error) => Inward::Fail(error),
             None => Inward::Continue,
         },
-    };
-    (exchange, inward)
+    }
 }
 
 /// Outwards, innermost first. The response is in the exchange; `body` is its body.
-pub(crate) fn leave(
+pub(crate) async fn leave(
     edge: &Edge,
     router: &Router,
     entered: &Entered,
@@ -136,7 +195,13 @@ pub(crate) fn leave(
     for (way, middleware) in entered.0.iter().zip(&router.middlewares).rev() {
         if let (Some(context), Some(hooks)) = (way.context, &middleware.interest.hooks) {
             let begin = account.now();
-            let (returned, verdict) = hooks.on_response(context, exchange);
+            let (returned, verdict) = match middleware.interest.aside {
+                None => hooks.on_response(context, exchange),
+                Some(limit) => {
+                    let hook = move |hooks: &dyn Hooks, it| hooks.on_response(context, it);
+                    Box::pin(edge.aside.call(hooks.clone(), limit, exchange, hook)).await
+                }
+            };
             account.step(begin, Step::Response, middleware, verdict.as_ref().err());
             exchange = returned;
             match verdict {

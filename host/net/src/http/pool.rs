@@ -7,27 +7,26 @@
 //! **Invariant:** at any time at most one request is on an HTTP/1 connection.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::poll_fn,
-    pin::pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
 use hashbrown::{Equivalent, HashMap};
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
+use http::{Method, StatusCode};
 use portolan_core::service::{Backend, Scheme};
 
 use super::{
-    body::RequestBody,
+    body::{RequestBody, StreamError},
+    headers,
     origin::Origin,
     roster::{Clock, Tick},
-    wire::{Stream, Wire},
+};
+use crate::h1::{
+    self, Buffers, Ending, Framing, Line, Outgoing, PourError, Poured, ResponseHead, Status,
+    Stream, WireError,
 };
 
 /// A worker's connections to backends.
@@ -51,15 +50,37 @@ impl Equivalent<Key> for Lookup<'_> {
     }
 }
 
-/// An HTTP/1 connection to an origin.
+/// An HTTP/1 connection to an origin, and the exchange that is on it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    sender: http1::SendRequest<RequestBody>,
-    /// `None` when it has ended.
-    connection: Option<http1::Connection<Wire, RequestBody>>,
-    /// Set by the wire when it reads something.
-    heard: Rc<Cell<bool>>,
+    pub(crate) line: Line,
+    /// The request body, until it is sent.
+    upload: Option<RequestBody>,
+    upload_framing: Framing,
+    /// Why the request body ended early, if the client is to blame.
+    client_error: Option<StreamError>,
+    /// Whether the connection can be used again when this exchange is over.
+    keep_alive: bool,
     origin: Rc<Origin>,
+}
+
+/// A request that was sent in vain.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    pub(crate) source: SendErrorKind,
+    /// Whether the backend has said anything: then it has acted.
+    pub(crate) has_heard: bool,
+    /// What is left of the body.
+    pub(crate) body: RequestBody,
+}
+
+/// Whose fault it is.
+#[derive(Debug)]
+pub(crate) enum SendErrorKind {
+    /// The client's: its body broke off.
+    Client(StreamError),
+    /// The backend's, or the connection's.
+    Backend(WireError),
 }
 
 impl Pool {
@@ -86,67 +107,111 @@ impl Pool {
     }
 }
 
+/// Hands an interim response on.
+fn tell(client: &RefCell<Line>, cx: &mut Context<'_>, mut response: ResponseHead) {
+    headers::clean_response(response.status, &mut response.headers);
+    let status = Status {
+        code: response.status,
+        asked: &Method::GET,
+        framing: Framing::Empty,
+        ending: Ending::Keep,
+    };
+    let mut line = client.borrow_mut();
+    let buffers = line.buffers();
+    let told = buffers.with_output(|output| {
+        h1::encode_response(output, status, &response.headers, None);
+        line.write(cx, output)
+    });
+    // A client that has gone is noticed by whoever serves it.
+    told.unwrap_or_default();
+}
+
 impl Link {
-    pub(crate) fn new(
-        sender: http1::SendRequest<RequestBody>,
-        connection: http1::Connection<Wire, RequestBody>,
-        heard: Rc<Cell<bool>>,
-        origin: Rc<Origin>,
-    ) -> Box<Self> {
-        Box::new(Self { sender, connection: Some(connection), heard, origin })
+    pub(crate) fn new(stream: Stream, origin: Rc<Origin>, buffers: Rc<Buffers>) -> Box<Self> {
+        Box::new(Self {
+            line: Line::new(stream, Bytes::new(), buffers),
+            upload: None,
+            upload_framing: Framing::Empty,
+            client_error: None,
+            keep_alive: true,
+            origin,
+        })
     }
 
-    /// Sends a request and waits for the head of its response. The error holds the request if
-    /// not a byte of it was written.
+    /// Sends a request and waits for the head of its response. Interim responses (1xx) go to the
+    /// client at once, if it can have them; `100 Continue` was for us.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        self.heard.set(false);
-        let mut response = pin!(self.sender.try_send_request(request));
-        let connection = &mut self.connection;
-        poll_fn(|cx| {
-            let ended = match connection {
-                Some(open) => open.poll_without_shutdown(cx).is_ready(),
-                None => false,
-            };
-            if let Poll::Ready(response) = response.as_mut().poll(cx) {
-                return Poll::Ready(response);
+        head: Outgoing<'_>,
+        body: RequestBody,
+        interim: Option<&RefCell<Line>>,
+        limit: usize,
+    ) -> Result<ResponseHead, SendError> {
+        self.line.has_heard = false;
+        self.client_error = None;
+        self.upload_framing = body.framing();
+        self.upload = Some(body);
+        let mut is_begun = false;
+        let received = poll_fn(|cx| {
+            if !std::mem::replace(&mut is_begun, true) {
+                self.begin(cx, head);
             }
-            if ended {
-                // It closed before it took the request: dropping it gives the request back.
-                *connection = None;
-                return response.as_mut().poll(cx);
+            self.poll_upload(cx);
+            if let Some(error) = self.client_error.take() {
+                return Poll::Ready(Err(SendErrorKind::Client(error)));
             }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Whether the backend has said anything since the request was sent.
-    pub(crate) fn has_heard(&self) -> bool {
-        self.heard.get()
-    }
-
-    /// Lets the connection read and write.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && connection.poll_without_shutdown(cx).is_ready()
-        {
-            self.connection = None;
+            loop {
+                let polled = self.line.poll_response(cx, head.method, limit);
+                let response = ready!(polled).map_err(SendErrorKind::Backend)?;
+                let status = response.status;
+                if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                    return Poll::Ready(Ok(response));
+                }
+                if let Some(client) = interim.filter(|_| status != StatusCode::CONTINUE) {
+                    tell(client, cx, response);
+                }
+            }
+        });
+        match received.await {
+            Ok(response) => {
+                self.keep_alive &= response.keep_alive;
+                Ok(response)
+            }
+            Err(source) => Err(SendError {
+                source,
+                has_heard: self.line.has_heard,
+                body: self.upload.take().unwrap_or(RequestBody::EMPTY),
+            }),
         }
     }
 
-    /// Whether a request can be sent now. Looks at what the reactor has noted, without a system
-    /// call, and leaves no one to be woken.
+    /// Whether the request was sent to its end.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.upload.is_none()
+    }
+
+    /// Sends on what has arrived of the request body.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if self.upload.is_none() {
+            return;
+        }
+        let buffers = self.line.buffers();
+        buffers.with_output(|output| self.pump(cx, output));
+    }
+
+    /// Whether a request can be sent now. Looks at what the reactor has noted, mostly without a
+    /// system call, and leaves no one to be woken.
     pub(crate) fn is_ready(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.connection.is_some() && self.sender.is_ready()
+        // Nothing is expected, so whatever has come is the end, or nonsense.
+        let mut cx = Context::from_waker(Waker::noop());
+        self.keep_alive && self.line.is_read() && !self.line.has_begun() && {
+            self.line.poll_gone(&mut cx).is_pending() && !self.line.has_begun()
+        }
     }
 
     /// Gives the connection back to its origin, unless it cannot be used again.
-    pub(crate) fn release(mut self: Box<Self>) {
-        if self.is_ready() {
+    pub(crate) fn release(self: Box<Self>) {
+        if self.keep_alive && self.is_sent() && self.line.is_read() && !self.line.has_begun() {
             let origin = self.origin.clone();
             origin.put(self);
         }
@@ -154,10 +219,50 @@ impl Link {
 
     /// The stream below, after the backend agreed to speak another protocol on it, and what was
     /// read of that already.
-    pub(crate) async fn into_stream(mut self: Box<Self>) -> Option<(Stream, Bytes)> {
-        let connection = self.connection.as_mut()?;
-        poll_fn(|cx| connection.poll_without_shutdown(cx)).await.ok()?;
-        let parts = self.connection.take()?.into_parts();
-        Some((parts.io.into_stream(), parts.read_buf))
+    pub(crate) fn into_stream(self: Box<Self>) -> (Stream, Bytes) {
+        self.line.into_parts()
+    }
+
+    /// Writes the head, and what has arrived of the body.
+    fn begin(&mut self, cx: &mut Context<'_>, head: Outgoing<'_>) {
+        let buffers = self.line.buffers();
+        buffers.with_output(|output| {
+            h1::encode_request(output, head, self.upload_framing);
+            self.pump(cx, output);
+        });
+    }
+
+    /// Pours the request body into the connection, for as long as both sides are willing.
+    fn pump(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) {
+        loop {
+            if output.is_empty() && !matches!(self.line.poll_flush(cx), Poll::Ready(Ok(()))) {
+                return;
+            }
+            let mut outlet = self.line.outlet(output, self.upload_framing);
+            let Some(upload) = &mut self.upload else { return };
+            let poured = upload.poll_pour(cx, &mut outlet);
+            if let Poll::Ready(Ok(Poured::End(trailers))) = &poured {
+                outlet.end(trailers.as_ref());
+            }
+            let written = outlet.flush(cx);
+            match (poured, written) {
+                (Poll::Ready(Ok(Poured::More)), Ok(())) => {}
+                (Poll::Pending, Ok(())) => return,
+                (Poll::Ready(Ok(Poured::End(_))), Ok(())) => {
+                    self.upload = None;
+                    return;
+                }
+                (Poll::Ready(Err(PourError::Source(error))), _) => {
+                    self.client_error = Some(error);
+                    self.keep_alive = false;
+                    return;
+                }
+                // It does not read any more; perhaps it has said why.
+                (Poll::Ready(Err(PourError::Sink(_))), _) | (_, Err(_)) => {
+                    self.keep_alive = false;
+                    return;
+                }
+            }
+        }
     }
 }

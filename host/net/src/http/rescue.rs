@@ -16,11 +16,22 @@ use portolan_core::{
     exchange::ResponseHead, hook::CallError, name::ObjectName, reason::Reason, target::BadTarget,
 };
 
-use super::{body::Body, dial::DialError, page::Page};
+use super::{
+    body::{Body, StreamError},
+    dial::DialError,
+    page::Page,
+};
+use crate::h1::HeadError;
 
 /// Why a request was not answered by a backend or a middleware.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
+    /// It is not HTTP, or can be read in two ways.
+    #[error("malformed request")]
+    Malformed(#[source] HeadError),
+    /// The rest of its body did not come.
+    #[error("the client stopped sending")]
+    Stalled,
     /// The target makes no sense.
     #[error("bad target")]
     Target(#[source] BadTarget),
@@ -30,6 +41,9 @@ pub(crate) enum HttpError {
     /// We are no proxy of that kind.
     #[error("CONNECT is not served")]
     Connect,
+    /// Its host wants another handshake than the one it came over.
+    #[error("the host wants other TLS options than the handshake had")]
+    Misdirected,
     /// No rule is true for it.
     #[error("no router")]
     NoRouter,
@@ -77,7 +91,7 @@ pub(crate) enum ForwardError {
         /// Which one.
         backend: String,
         /// What happened.
-        source: hyper::Error,
+        source: StreamError,
     },
     /// It changed to a protocol that the client did not ask for.
     #[error("backend `{backend}` changed the protocol unasked")]
@@ -87,7 +101,7 @@ pub(crate) enum ForwardError {
     },
     /// The client did not send its request to the end.
     #[error("the client's request body broke off")]
-    Client(#[source] hyper::Error),
+    Client(#[source] StreamError),
     /// It took too long.
     #[error("backend `{backend}` gave no response within {} ms", limit.as_millis())]
     Timeout {
@@ -113,7 +127,13 @@ impl HttpError {
     /// to blame.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
-            Self::Target(_) | Self::NoHost | Self::Connect | Self::NoRouter => false,
+            Self::Malformed(_)
+            | Self::Stalled
+            | Self::Target(_)
+            | Self::NoHost
+            | Self::Connect
+            | Self::Misdirected
+            | Self::NoRouter => false,
             Self::NoService(_) | Self::Middleware { .. } => true,
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) => false,
@@ -130,11 +150,25 @@ impl HttpError {
     fn verdict(&self) -> Verdict {
         use {Reason as R, StatusCode as S};
         let (status, reason, sentence) = match self {
+            Self::Malformed(HeadError::TooLarge) => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                R::HeadTooLarge,
+                "the head of this request is too large",
+            ),
+            Self::Malformed(error) => malformed(*error),
+            Self::Stalled => (
+                S::REQUEST_TIMEOUT,
+                R::BodyTimeout,
+                "the rest of this request did not come in time",
+            ),
             Self::Target(_) => {
                 (S::BAD_REQUEST, R::BadTarget, "this request's target or host is malformed")
             }
             Self::NoHost => (S::BAD_REQUEST, R::NoHost, "this request names no host"),
             Self::Connect => (S::NOT_IMPLEMENTED, R::Connect, "CONNECT is not served here"),
+            Self::Misdirected => {
+                (S::MISDIRECTED_REQUEST, R::Misdirected, "this host takes a connection of its own")
+            }
             Self::NoRouter => (S::NOT_FOUND, R::NoRouter, "no router takes this request"),
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")
@@ -169,6 +203,26 @@ impl HttpError {
         let text = page.write(status, reason.as_str(), sentence);
         (ResponseHead { status, headers, local: true }, Body::full(text))
     }
+}
+
+fn malformed(error: HeadError) -> (StatusCode, Reason, &'static str) {
+    use Reason as R;
+    let (reason, sentence) = match error {
+        HeadError::Start => (R::BadRequestLine, "the first line of this request is malformed"),
+        HeadError::Target => (R::BadTarget, "this request's target or host is malformed"),
+        HeadError::Version => (R::BadVersion, "this request is not HTTP/1.0 or HTTP/1.1"),
+        HeadError::Line => (R::BadHeader, "a header line of this request is malformed"),
+        HeadError::BareLf => (R::BareLf, "a line of this request ends without CR"),
+        HeadError::TooLarge => (R::HeadTooLarge, "the head of this request is too large"),
+        HeadError::Length => (R::BadLength, "the content-length of this request is not one number"),
+        HeadError::TransferEncoding => {
+            (R::BadTransferEncoding, "the only transfer-encoding served here is chunked")
+        }
+        HeadError::Framing => {
+            (R::TwoFramings, "content-length and transfer-encoding contradict each other")
+        }
+    };
+    (StatusCode::BAD_REQUEST, reason, sentence)
 }
 
 impl ForwardError {

@@ -38,6 +38,8 @@ pub(crate) struct Patience {
     pub(crate) fresh: Tick,
     /// Between requests.
     pub(crate) idle: Tick,
+    /// Within one: for the next byte that is expected of the client, or that it is to take.
+    pub(crate) stall: Tick,
 }
 
 /// What a connection is told.
@@ -70,6 +72,8 @@ struct Entry {
     quiet_since: Cell<Tick>,
     /// Whether there was a request at all.
     used: Cell<bool>,
+    /// Whether the request under way waits for the client.
+    waits: Cell<bool>,
     notice: Cell<Option<Notice>>,
 }
 
@@ -112,6 +116,7 @@ impl Roster {
             busy: Cell::new(0),
             quiet_since: Cell::new(self.clock.now()),
             used: Cell::new(false),
+            waits: Cell::new(false),
             notice: Cell::new(self.draining.get().then_some(Notice::Drain)),
         });
         let mut entries = self.entries.borrow_mut();
@@ -148,12 +153,15 @@ impl Roster {
     pub(crate) fn sweep(&self) {
         let now = self.clock.now();
         for entry in self.entries.borrow().iter().flatten() {
-            let patience = match (self.draining.get(), entry.used.get()) {
-                (true, _) => DRAIN_QUIET,
-                (false, true) => self.patience.idle,
-                (false, false) => self.patience.fresh,
+            let is_busy = entry.busy.get() > 0;
+            let patience = match (is_busy, self.draining.get(), entry.used.get()) {
+                (true, ..) if !entry.waits.get() => continue,
+                (true, ..) => self.patience.stall,
+                (false, true, _) => DRAIN_QUIET,
+                (false, false, true) => self.patience.idle,
+                (false, false, false) => self.patience.fresh,
             };
-            if entry.busy.get() == 0 && now.wrapping_sub(entry.quiet_since.get()) > patience {
+            if now.wrapping_sub(entry.quiet_since.get()) > patience {
                 entry.tell(Notice::Expired);
             }
         }
@@ -178,9 +186,26 @@ impl Seat {
         Busy { entry, clock: self.roster.clock.clone() }
     }
 
-    /// Whether a request is under way.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.entry.busy.get() > 0
+    /// Part of a request is there: from now on the client has as long for the rest as a fresh one.
+    pub(crate) fn note_reading(&self) {
+        if self.entry.used.replace(false) {
+            self.entry.quiet_since.set(self.roster.clock.now());
+        }
+    }
+
+    /// Whether the request under way waits for the client, and whether that has done something
+    /// since this was last said. Patience begins with the waiting, and anew with every byte: a
+    /// slow client is none that is gone.
+    pub(crate) fn note_wait(&self, waits: bool, has_moved: bool) {
+        if has_moved || !self.entry.waits.replace(waits) {
+            self.entry.quiet_since.set(self.roster.clock.now());
+        }
+        self.entry.waits.set(waits);
+    }
+
+    /// Whether the entrypoint closes.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.roster.draining.get()
     }
 
     /// The next notice; each is given once.
@@ -213,6 +238,7 @@ impl Drop for Seat {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.entry.busy.set(self.entry.busy.get().saturating_sub(1));
+        self.entry.waits.set(false);
         self.entry.quiet_since.set(self.clock.now());
     }
 }
@@ -225,7 +251,7 @@ mod tests {
 
     fn roster() -> (Clock, Rc<Roster>) {
         let clock = Clock::default();
-        let roster = Roster::new(clock.clone(), Patience { fresh: 3, idle: 5 });
+        let roster = Roster::new(clock.clone(), Patience { fresh: 3, idle: 5, stall: 7 });
         (clock, roster)
     }
 
@@ -258,6 +284,21 @@ mod tests {
         drop(under_way);
         pass(&clock, &roster, 5);
         assert_eq!(notice(&busy), None, "its patience begins when the request ends");
+    }
+
+    #[test]
+    fn who_keeps_a_request_waiting_expires_and_who_is_slow_does_not() {
+        let (clock, roster) = roster();
+        let (gone, slow, patient) = (roster.enter(), roster.enter(), roster.enter());
+        let _busy = [gone.begin(), slow.begin(), patient.begin()];
+        gone.note_wait(true, true);
+        slow.note_wait(true, true);
+        pass(&clock, &roster, 6);
+        slow.note_wait(true, true);
+        pass(&clock, &roster, 2);
+        assert_eq!([notice(&gone), notice(&slow)], [Some(Notice::Expired), None]);
+        pass(&clock, &roster, 60);
+        assert_eq!(notice(&patient), None, "it waits for its backend");
     }
 
     #[test]

@@ -11,21 +11,22 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use portolan_core::{
     figure::{Counter, Gauge, TrafficFigures},
     live::Live,
 };
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 
 use crate::{
-    tls::{Authority, TlsContext, TlsError},
+    tls::{Keyring, TlsContext},
     worker::Workers,
 };
 
 use super::{
-    config::{EntrypointConfig, HttpConfig, Ledger},
+    config::{EntrypointConfig, HttpConfig, Ledger, Trust},
+    redirect::Redirect,
     worker::{Command, OpenDoor, work},
 };
 
@@ -50,11 +51,8 @@ pub struct Bound {
     pub name: Arc<str>,
     /// Where it listens, with the port that the system chose if it was to.
     pub address: SocketAddr,
-    /// Whether it is encrypted.
+    /// Whether it is encrypted. What is wrong with its certificates, the keyring knows.
     pub tls: bool,
-    /// What is wrong with its certificates. It goes on with those that are good, and with those
-    /// of the local authority.
-    pub certificate_errors: Vec<TlsError>,
 }
 
 /// Why an entrypoint could not be opened.
@@ -72,8 +70,8 @@ pub struct BindError {
 /// The HTTP server. Dropping it ends everything at once; [`drain`](Self::drain) does not.
 #[derive(Debug)]
 pub struct Server {
-    config: HttpConfig,
-    live: Live,
+    ledger: Ledger,
+    keyring: Arc<Keyring>,
     workers: Workers,
     commands: Vec<mpsc::UnboundedSender<Command>>,
     state: Mutex<State>,
@@ -84,9 +82,6 @@ struct State {
     open: Vec<Open>,
     /// Of every name that ever was, so that figures outlive changes.
     figures: Vec<(Arc<str>, Arc<EntrypointFigures>)>,
-    authority: Option<Arc<Authority>>,
-    /// Why the authority is one that will be forgotten, until somebody was told.
-    authority_error: Option<TlsError>,
     /// Every port that was ever ours: some worker may still be letting go of it.
     ports: Vec<u16>,
     last: u64,
@@ -98,7 +93,9 @@ struct Open {
     id: u64,
     config: EntrypointConfig,
     address: SocketAddr,
-    tls: Option<TlsContext>,
+    tls: Option<Arc<TlsContext>>,
+    trust: Arc<ArcSwap<Trust>>,
+    redirect: Option<Arc<Redirect>>,
 }
 
 /// An entrypoint that is bound, and of which no worker knows yet.
@@ -115,7 +112,9 @@ impl Server {
     /// When the operating system refuses a thread or an event queue.
     pub fn start(config: HttpConfig, live: Live, threads: NonZeroUsize) -> io::Result<Self> {
         let workers = Workers::start(threads)?;
-        let shared = Arc::new(config.clone());
+        let keyring = Arc::new(Keyring::new(config.authority.clone(), live.clone()));
+        let ledger = config.ledger.clone();
+        let shared = Arc::new(config);
         let mut commands = Vec::with_capacity(threads.get());
         workers.run(|_| {
             let (sender, receiver) = mpsc::unbounded_channel();
@@ -123,7 +122,7 @@ impl Server {
             let (config, live) = (shared.clone(), live.clone());
             Box::new(move |context| Box::pin(work(context, config, live, receiver)))
         });
-        Ok(Self { config, live, workers, commands, state: Mutex::default() })
+        Ok(Self { ledger, keyring, workers, commands, state: Mutex::default() })
     }
 
     /// Opens, keeps and closes entrypoints so that these and no others are open. Certificates
@@ -152,10 +151,17 @@ impl Server {
             self.tell(|_| Command::Close(open.id));
             tracing::info!(entrypoint = %open.config.name, address = %open.address, "closing");
         }
+        // Certificates before the first handshake, and targets before the first redirect.
+        let encrypted = wanted.iter().filter_map(|it| Some((it.name.clone(), it.tls.clone()?)));
+        self.keyring.serve(encrypted.collect());
+        let ports: Vec<_> = prepared.iter().map(|it| &it.open).chain(&state.open).collect();
+        for redirect in ports.iter().filter_map(|open| open.redirect.as_ref()) {
+            let open = |name: &str| ports.iter().find(|open| *open.config.name == *name);
+            redirect.aim(|name| open(name).map(|open| open.address.port()));
+        }
         for Prepared { open, listeners } in prepared {
             let figures = state.figures_of(&open.config.name);
-            let tls = open.tls.as_ref().map(TlsContext::server);
-            self.open(&open, listeners, &figures, tls.as_ref());
+            self.open(&open, listeners, &figures);
             state.open.push(open);
         }
         Ok(wanted.into_iter().filter_map(|config| state.bound(config)).collect())
@@ -168,12 +174,12 @@ impl Server {
 
     /// What is kept of requests.
     pub fn ledger(&self) -> &Ledger {
-        &self.config.ledger
+        &self.ledger
     }
 
-    /// The local certificate authority, if an entrypoint needed it already.
-    pub fn authority(&self) -> Option<Arc<Authority>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).authority.clone()
+    /// Everything that handshakes need.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
     }
 
     /// The workers, for others who serve something on them.
@@ -202,41 +208,17 @@ impl Server {
         let listeners = bind(address, self.workers.count(), !is_ours).map_err(refuse)?;
         let first = listeners.first().map(StdListener::local_addr);
         let address = first.transpose().map_err(refuse)?.unwrap_or(address);
-        let tls = match &config.tls {
-            None => None,
-            Some(_) => {
-                Some(self.tls(state, &config.name).map_err(io::Error::other).map_err(refuse)?)
-            }
-        };
+        let tls = config.tls.as_ref().map(|_| self.keyring.context(&config.name));
+        let tls = tls.transpose().map_err(io::Error::other).map_err(refuse)?;
+        let redirect = config.redirect.as_ref().map(Redirect::new);
         state.ports.push(address.port());
         state.last += 1;
-        Ok(Prepared { open: Open { id: state.last, config, address, tls }, listeners })
+        let trust = Arc::new(ArcSwap::from_pointee(config.trust.clone()));
+        let open = Open { id: state.last, config, address, tls, trust, redirect };
+        Ok(Prepared { open, listeners })
     }
 
-    fn tls(&self, state: &mut State, entrypoint: &Arc<str>) -> Result<TlsContext, TlsError> {
-        let authority = match &state.authority {
-            Some(authority) => authority.clone(),
-            None => {
-                let opened = self.config.authority.as_deref().map(Authority::open).transpose();
-                let opened = opened.unwrap_or_else(|error| {
-                    // Better a certificate that nobody trusts than no entrypoint.
-                    state.authority_error = Some(error);
-                    None
-                });
-                let authority = opened.map_or_else(Authority::ephemeral, Ok)?;
-                state.authority.insert(Arc::new(authority)).clone()
-            }
-        };
-        TlsContext::new(entrypoint.clone(), authority, self.live.clone())
-    }
-
-    fn open(
-        &self,
-        open: &Open,
-        listeners: Vec<StdListener>,
-        figures: &Arc<EntrypointFigures>,
-        tls: Option<&Arc<ServerConfig>>,
-    ) {
+    fn open(&self, open: &Open, listeners: Vec<StdListener>, figures: &Arc<EntrypointFigures>) {
         let mut listeners = listeners.into_iter();
         self.tell(|_| {
             Command::Open(OpenDoor {
@@ -244,7 +226,10 @@ impl Server {
                 name: open.config.name.clone(),
                 listener: listeners.next(),
                 figures: figures.clone(),
-                tls: tls.cloned(),
+                trust: open.trust.clone(),
+                tls: open.tls.clone(),
+                keyring: self.keyring.clone(),
+                redirect: open.redirect.clone(),
             })
         });
     }
@@ -260,21 +245,13 @@ impl State {
         figures
     }
 
-    /// Brings the certificates of an open entrypoint up to date and describes it.
+    /// Describes an open entrypoint, which has this configuration from now on.
     fn bound(&mut self, config: EntrypointConfig) -> Option<Bound> {
         let open = self.open.iter_mut().find(|open| open.is_same(&config))?;
-        let mut certificate_errors = Vec::new();
-        if let (Some(context), Some(tls)) = (&open.tls, &config.tls) {
-            certificate_errors.extend(self.authority_error.take());
-            certificate_errors.extend(context.reload(tls));
-        }
+        open.trust.store(Arc::new(config.trust.clone()));
         open.config = config;
-        Some(Bound {
-            name: open.config.name.clone(),
-            address: open.address,
-            tls: open.tls.is_some(),
-            certificate_errors,
-        })
+        let name = open.config.name.clone();
+        Some(Bound { name, address: open.address, tls: open.tls.is_some() })
     }
 }
 
@@ -284,6 +261,7 @@ impl Open {
         self.config.name == config.name
             && self.config.address == config.address
             && self.config.tls.is_some() == config.tls.is_some()
+            && self.config.redirect == config.redirect
     }
 }
 

@@ -5,16 +5,21 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request::Parts};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header::CONTENT_TYPE,
+    request::Parts,
+};
 use portolan_core::{
     exchange::{Exchange, Reply, RequestHead, ResponseHead},
     router::Router,
 };
 
+use crate::tls::CHALLENGE_PATH;
+
 use super::{
     account::Account,
-    body::{Body, RequestBody},
+    body::{Body, Content, RequestBody},
     connection::Client,
     forward::forward,
     headers::{self, Hop},
@@ -24,23 +29,29 @@ use super::{
 };
 
 /// Answers a request.
-pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    client: Rc<Client>,
+    parts: Parts,
+    content: Content,
+) -> (ResponseHead, Body) {
     let busy = client.seat.begin();
     let serving = client.edge.serving();
-    let (parts, incoming) = request.into_parts();
     let mut account = Account::open(&client, &parts);
     let (taste, method) = (Taste::of(&parts.headers), parts.method.clone());
     let (head, body) = match admit(&client, parts, &mut account) {
-        Ok((exchange, hop)) => {
-            let table = serving.table(&client.door.name);
-            match table.and_then(|table| table.select(&exchange)) {
-                Some(router) => {
-                    account.router(router);
-                    through(&client, router, exchange, hop, incoming, &taste, &mut account).await
+        Ok((exchange, hop)) => match before_routing(&client, &exchange.request).await {
+            Some(answer) => answer,
+            None => {
+                let table = serving.table(&client.door.name);
+                match table.and_then(|table| table.select(&exchange)) {
+                    Some(router) => {
+                        account.router(router);
+                        through(&client, router, exchange, hop, content, &taste, &mut account).await
+                    }
+                    None => client.edge.rescue(&HttpError::NoRouter, &taste, &mut account),
                 }
-                None => client.edge.rescue(&HttpError::NoRouter, &taste, &mut account),
             }
-        }
+        },
         Err(error) => client.edge.rescue(&error, &taste, &mut account),
     };
     account.head(&head, &method);
@@ -52,10 +63,18 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
             Some(account)
         }
     };
-    let mut response = Response::new(body.until_sent(busy, account));
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
+    (head, body.until_sent(busy, account))
+}
+
+/// Refuses what is not, or not completely, a request.
+pub(crate) fn refuse(client: &Client, error: &HttpError) -> (ResponseHead, Body) {
+    let busy = client.seat.begin();
+    let (parts, ()) = Request::new(()).into_parts();
+    let mut account = Account::open(client, &parts);
+    let taste = Taste::of(&parts.headers);
+    let (head, body) = client.edge.rescue(error, &taste, &mut account);
+    account.head(&head, &parts.method);
+    (head, body.until_sent(busy, Some(account)))
 }
 
 /// The account of a request that becomes a tunnel ends with that.
@@ -78,7 +97,7 @@ fn admit(
     if parts.method == Method::CONNECT {
         return Err(HttpError::Connect);
     }
-    let mut hop = headers::clean_request(&mut parts.headers);
+    let mut hop = headers::clean_request(&mut parts.headers, client.told.is_trusted);
     if parts.version != Version::HTTP_11 {
         hop.upgrade = None;
     }
@@ -93,8 +112,26 @@ fn admit(
     if request.authority().is_empty() && parts.version >= Version::HTTP_11 {
         return Err(HttpError::NoHost);
     }
+    if let Some(tls) = &client.door.tls
+        && tls.is_misdirected(client.peer.sni.as_deref(), request.host())
+    {
+        return Err(HttpError::Misdirected);
+    }
     let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
     Ok((Box::new(exchange), hop))
+}
+
+/// What the entrypoint itself answers: the challenges of certificate authorities, and a redirect.
+async fn before_routing(client: &Client, request: &RequestHead) -> Option<(ResponseHead, Body)> {
+    if request.path().starts_with(CHALLENGE_PATH)
+        && let Some(answer) = client.door.keyring.challenges().of_path(request.path()).await
+    {
+        let mut headers = HeaderMap::with_capacity(1);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        let head = ResponseHead { status: StatusCode::OK, headers, local: true };
+        return Some((head, Body::full(Bytes::copy_from_slice(answer.as_bytes()))));
+    }
+    client.door.redirect.as_ref().map(|redirect| redirect.answer(request))
 }
 
 /// Through the middlewares of a router to its service, and back.
@@ -103,12 +140,12 @@ async fn through(
     router: &Arc<Router>,
     exchange: Box<Exchange>,
     hop: Hop,
-    incoming: Incoming,
+    content: Content,
     taste: &Taste,
     account: &mut Account,
 ) -> (ResponseHead, Body) {
     let edge = &*client.edge;
-    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange, account);
+    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange, account).await;
     account.entered(&exchange);
     let answered = match (inward, &router.service) {
         (Inward::Reply(reply), _) => Ok(pipeline::respond(reply)),
@@ -116,8 +153,12 @@ async fn through(
         (Inward::Continue, None) => Err(HttpError::NoService(router.name.clone())),
         (Inward::Continue, Some(service)) => {
             account.send(service, &mut exchange);
-            let (body, keep) = (RequestBody::of(incoming, account), entered.looks_back());
-            match forward(edge, service, &mut exchange, hop, body, keep, account).await {
+            let body = RequestBody::of(content, account);
+            let line = client.line.borrow().clone();
+            // HTTP/1.0 knows no interim responses.
+            let is_new = exchange.request.version == Version::HTTP_11;
+            let interim = line.as_deref().filter(|_| is_new);
+            match forward(edge, service, &exchange.request, hop, body, interim, account).await {
                 Ok(answer) => {
                     account.answered(service, &answer.head);
                     client.tunnel.replace(answer.tunnel);
@@ -137,7 +178,8 @@ async fn through(
         return (head, body);
     }
     exchange.response = Some(head);
-    let mut exchange = pipeline::leave(edge, router, &entered, exchange, &mut body, taste, account);
+    let left = pipeline::leave(edge, router, &entered, exchange, &mut body, taste, account);
+    let mut exchange = left.await;
     match exchange.response.take() {
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),

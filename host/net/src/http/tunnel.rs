@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 
-use super::{account::Account, body::InFlight, wire::Stream};
+use super::{account::Account, body::InFlight};
+use crate::h1::Stream;
 
 /// The backend's side of an upgraded connection.
 #[derive(Debug)]

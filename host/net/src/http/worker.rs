@@ -4,9 +4,9 @@
 
 use std::{net::TcpListener as StdListener, rc::Rc, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use portolan_core::live::Live;
-use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -14,12 +14,16 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::worker::WorkerContext;
+use crate::{
+    tls::{Keyring, TlsContext},
+    worker::WorkerContext,
+};
 
 use super::{
-    config::HttpConfig,
+    config::{HttpConfig, Trust},
     edge::Edge,
     entrypoint::{Door, accept},
+    redirect::Redirect,
     roster::Roster,
     server::EntrypointFigures,
 };
@@ -40,7 +44,10 @@ pub(crate) struct OpenDoor {
     pub(crate) name: Arc<str>,
     pub(crate) listener: Option<StdListener>,
     pub(crate) figures: Arc<EntrypointFigures>,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) trust: Arc<ArcSwap<Trust>>,
+    pub(crate) tls: Option<Arc<TlsContext>>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) redirect: Option<Arc<Redirect>>,
 }
 
 /// An entrypoint that is open, or closing.
@@ -122,7 +129,7 @@ impl HttpWorker {
     }
 
     fn open(&mut self, door: OpenDoor) {
-        let OpenDoor { id, name, listener, figures, tls } = door;
+        let OpenDoor { id, name, listener, figures, tls, trust, keyring, redirect } = door;
         let Some(listener) = listener else { return };
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -134,8 +141,17 @@ impl HttpWorker {
         let edge = self.edge.clone();
         let roster = Roster::new(edge.clock.clone(), edge.patience());
         let shard = figures.traffic.shard(self.context.index).clone();
-        let (name, roster_of_door) = ((*name).into(), roster.clone());
-        let door = Rc::new(Door { name, edge, roster: roster_of_door, figures, shard, tls });
+        let door = Rc::new(Door {
+            name: (*name).into(),
+            edge,
+            roster: roster.clone(),
+            figures,
+            shard,
+            tls,
+            trust,
+            keyring,
+            redirect,
+        });
         let (close, closing) = oneshot::channel();
         let figures = self.context.figures.clone();
         let task = task::spawn_local(accept(door, listener, figures, closing));

@@ -8,7 +8,7 @@ use std::{
     fmt, fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -19,9 +19,15 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+    pem::{self, PemObject as _},
+};
 
-use super::TlsError;
+use super::{
+    Certificate, CertificateSource, TlsError,
+    certificate::{Facts, sha256},
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a root is good.
@@ -43,7 +49,7 @@ pub struct Authority {
 }
 
 struct Leaf {
-    key: Arc<CertifiedKey>,
+    certificate: Arc<Certificate>,
     renew: SystemTime,
 }
 
@@ -110,21 +116,28 @@ impl Authority {
         // A lock per handshake, not per request, held over a look-up.
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
         match leaves.get(name) {
-            Some(leaf) if now < leaf.renew => return Ok(leaf.key.clone()),
+            Some(leaf) if now < leaf.renew => return Ok(leaf.certificate.key.clone()),
             Some(_) | None => {}
         }
-        let key = Arc::new(self.mint(name)?);
+        let certificate = Arc::new(self.mint(name)?);
         if leaves.len() >= LEAVES {
             // Which one goes does not matter: it is made anew in a fraction of a handshake.
             let victim = leaves.keys().next().cloned();
             victim.and_then(|name| leaves.remove(&name));
         }
         let renew = now + LEAF_VALID - RENEW_BEFORE;
-        leaves.insert(name.to_owned(), Leaf { key: key.clone(), renew });
+        let key = certificate.key.clone();
+        leaves.insert(name.to_owned(), Leaf { certificate, renew });
         Ok(key)
     }
 
-    fn mint(&self, name: &str) -> Result<CertifiedKey, TlsError> {
+    /// The certificates that were made and are remembered, in any order.
+    pub(super) fn leaves(&self) -> Vec<Arc<Certificate>> {
+        let leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        leaves.values().map(|leaf| leaf.certificate.clone()).collect()
+    }
+
+    fn mint(&self, name: &str) -> Result<Certificate, TlsError> {
         let refuse = |source| TlsError::Mint { name: name.to_owned(), source };
         let names = match name {
             "" => Self::DEFAULT_NAMES.map(str::to_owned).to_vec(),
@@ -141,7 +154,46 @@ impl Authority {
         let cert = params.signed_by(&key, &self.issuer).map_err(refuse)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let key = aws_lc_rs::sign::any_supported_type(&key).map_err(TlsError::Provider)?;
-        Ok(CertifiedKey::new(vec![cert.der().clone()], key))
+        let key = CertifiedKey::new(vec![cert.der().clone()], key);
+        let made = Certificate::of(key, CertificateSource::Local);
+        made.ok_or_else(|| refuse(rcgen::Error::CouldNotParseCertificate))
+    }
+}
+
+/// The root certificate of a local authority, as a device that shall trust it needs it.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The file that holds it.
+    pub file: PathBuf,
+    /// In PEM.
+    pub pem: String,
+    /// In DER.
+    pub der: Vec<u8>,
+    /// SHA-256 of the DER in hexadecimal: what devices show as its fingerprint.
+    pub fingerprint: String,
+    /// What stands in it.
+    pub facts: Facts,
+}
+
+impl Root {
+    /// Reads the root of the authority in a directory, without its key; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is no certificate.
+    pub fn read(directory: &Path) -> Result<Option<Self>, TlsError> {
+        let file = directory.join("ca.pem");
+        let Some(pem) = read(&file)? else { return Ok(None) };
+        let wanted = "certificate";
+        let der = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|source| TlsError::Pem { wanted, path: file.clone(), source })?;
+        let facts = Facts::read(&der).ok_or_else(|| TlsError::Pem {
+            wanted,
+            path: file.clone(),
+            source: pem::Error::NoItemsFound,
+        })?;
+        let fingerprint = sha256(&der);
+        Ok(Some(Self { file, pem, der: der.to_vec(), fingerprint, facts }))
     }
 }
 
@@ -174,7 +226,7 @@ fn read(path: &Path) -> Result<Option<String>, TlsError> {
 }
 
 /// Writes a file as a whole or not at all, with its rights from the first byte on.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     let fresh = path.with_extension("new");
     let attempt = || {
         if let Err(error) = fs::remove_file(&fresh)

@@ -43,6 +43,22 @@ pub enum TlsError {
         /// What is wrong.
         source: rustls::Error,
     },
+    /// A certificate of a file is none that could sign others.
+    #[error("authorities in `{}`", path.display())]
+    Authorities {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// The certificates of a file cannot be trusted, say because there are none.
+    #[error("no certificates to trust in `{}`", path.display())]
+    Roots {
+        /// Where they were looked for.
+        path: PathBuf,
+        /// What is wrong.
+        source: rustls::server::VerifierBuilderError,
+    },
     /// A certificate that is for no DNS name at all.
     #[error("certificate `{}` names no host", path.display())]
     Nameless {
@@ -68,4 +84,21 @@ pub enum TlsError {
     /// The cryptographic library refuses.
     #[error("set up TLS")]
     Provider(#[source] rustls::Error),
+}
+
+/// What can be wrong with a certificate and a key that are there.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PemPart {
+    /// The certificate cannot be read.
+    #[error("no certificate")]
+    Chain(#[source] pem::Error),
+    /// The key cannot be read.
+    #[error("no private key")]
+    Key(#[source] pem::Error),
+    /// They do not belong together.
+    #[error("certificate and key")]
+    Pair(#[source] rustls::Error),
+    /// The certificate is for no DNS name.
+    #[error("the certificate names no host")]
+    Nameless,
 }

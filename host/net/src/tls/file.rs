@@ -1,83 +1,86 @@
-//! Certificates from files, and for which names they are.
+//! Certificates from files, and what becomes of them when a file goes bad.
+//!
+//! **Invariant:** a pair of files that was good once goes on being shown, however it is overwritten,
+//! until it is good again or nobody wants it any more.
 
 use std::{fs, path::Path, sync::Arc};
 
 use hashbrown::HashMap;
-use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
-use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer,
-    pem::{self, PemObject as _},
-};
-use webpki::EndEntityCert;
 
-use super::{CertificateFile, TlsError};
+use super::{Certificate, CertificateFile, CertificateSource, TlsError, error::PemPart};
 
-/// The certificates of an entrypoint that come from files, by name. A name is in lower case;
-/// a wildcard stands as it is written: `*.example.com`.
+/// The pairs of files that are wanted, each with its last good content.
 #[derive(Debug, Default)]
-pub(crate) struct Files(HashMap<String, Arc<CertifiedKey>>);
+pub(super) struct Files(HashMap<CertificateFile, Arc<Certificate>>);
+
+/// A pair of files that cannot be used as it is now.
+#[derive(Debug)]
+pub struct Broken {
+    /// Which.
+    pub file: CertificateFile,
+    /// Why.
+    pub error: TlsError,
+    /// Whether what it held before goes on.
+    pub kept: bool,
+}
 
 impl Files {
-    /// Reads all of them; what is wrong with one costs that one.
-    pub(crate) fn load(files: &[CertificateFile]) -> (Self, Vec<TlsError>) {
-        let mut all = Self::default();
-        let mut errors = Vec::new();
-        for file in files {
+    /// Reads all of these and forgets all others; answers those that are broken.
+    pub(super) fn read<'a>(
+        &mut self,
+        wanted: impl IntoIterator<Item = &'a CertificateFile>,
+    ) -> Vec<Broken> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut broken: Vec<Broken> = Vec::new();
+        for file in wanted {
+            if self.0.contains_key(file) || broken.iter().any(|one| one.file == *file) {
+                continue;
+            }
+            let kept = before.remove(file);
             match load(file) {
-                Ok((names, key)) => all.insert(names, &key),
-                Err(error) => errors.push(error),
+                Ok(fresh) => {
+                    // The same as before stays the same, so that nobody sees a change.
+                    let same = kept.filter(|kept| kept.key.cert == fresh.key.cert);
+                    self.0.insert(file.clone(), same.unwrap_or_else(|| Arc::new(fresh)));
+                }
+                Err(error) => {
+                    broken.push(Broken { file: file.clone(), error, kept: kept.is_some() });
+                    self.0.extend(kept.map(|kept| (file.clone(), kept)));
+                }
             }
         }
-        (all, errors)
+        broken
     }
 
-    /// The certificate for a name, or for the wildcard that it falls under.
-    pub(crate) fn find(&self, name: &str, wildcard: Option<&str>) -> Option<&Arc<CertifiedKey>> {
-        if self.0.is_empty() {
-            return None;
-        }
-        self.0.get(name).or_else(|| self.0.get(wildcard?))
+    /// What a pair of files holds, or held when it was last good.
+    pub(super) fn find(&self, file: &CertificateFile) -> Option<&Arc<Certificate>> {
+        self.0.get(file)
     }
 
-    fn insert(&mut self, names: Vec<String>, key: &Arc<CertifiedKey>) {
-        for name in names {
-            self.0.entry(name).or_insert_with(|| key.clone());
-        }
+    /// What all of them hold.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.0.values()
     }
 }
 
-fn load(file: &CertificateFile) -> Result<(Vec<String>, Arc<CertifiedKey>), TlsError> {
-    let chain = read(&file.cert)?;
-    let chain = CertificateDer::pem_slice_iter(&chain)
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
-        .map_err(|source| TlsError::Pem {
-            wanted: "certificate",
-            path: file.cert.clone(),
-            source,
-        })?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&file.key)?).map_err(|source| TlsError::Pem {
-        wanted: "private key",
-        path: file.key.clone(),
-        source,
-    })?;
-    let names = names(&chain);
-    if names.is_empty() {
-        return Err(TlsError::Nameless { path: file.cert.clone() });
-    }
-    let key =
-        CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|source| {
+fn load(file: &CertificateFile) -> Result<Certificate, TlsError> {
+    let (chain, key) = (read(&file.cert)?, read(&file.key)?);
+    let source = CertificateSource::File(file.cert.clone());
+    Certificate::from_pem(&chain, &key, source).map_err(|part| match part {
+        PemPart::Chain(source) => {
+            TlsError::Pem { wanted: "certificate", path: file.cert.clone(), source }
+        }
+        PemPart::Key(source) => {
+            TlsError::Pem { wanted: "private key", path: file.key.clone(), source }
+        }
+        PemPart::Pair(source) => {
             TlsError::Pair { cert: file.cert.clone(), key: file.key.clone(), source }
-        })?;
-    Ok((names, Arc::new(key)))
+        }
+        PemPart::Nameless => TlsError::Nameless { path: file.cert.clone() },
+    })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+/// A file as a whole.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
-}
-
-fn names(chain: &[CertificateDer<'_>]) -> Vec<String> {
-    let leaf = chain.first().and_then(|leaf| EndEntityCert::try_from(leaf).ok());
-    let names = leaf.iter().flat_map(|leaf| leaf.valid_dns_names());
-    names.map(str::to_ascii_lowercase).collect()
 }

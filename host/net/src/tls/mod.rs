@@ -1,32 +1,67 @@
-//! Certificates: from files, or made on demand by a certificate authority of our own.
+//! Certificates and handshakes: certificates from files, from an authority that is asked for them
+//! (ACME), or made on demand by an authority of our own.
+//!
+//! Reading order: `certificate` and `shelf` (what there is, by name), `file` and `authority` (where
+//! it comes from), `options`, `choose` and `context` (one handshake), `keyring` (all of it, as the
+//! control plane sees it), `acme` (orders) and `steward` (who sees to it that nothing goes stale).
 //!
 //! **Invariant:** an encrypted entrypoint always has a certificate to show. A file that cannot be
-//! used costs that file, never the entrypoint.
+//! used, or an authority that refuses, costs that certificate, never the entrypoint.
 
-mod authority;
-mod choose;
 mod error;
+mod certificate;
+mod shelf;
 mod file;
+mod authority;
+mod options;
+mod challenge;
+mod choose;
+mod context;
+mod keyring;
+mod trouble;
+mod watch;
+pub mod acme;
+mod steward;
 
 use std::{path::PathBuf, sync::Arc};
 
-use portolan_core::live::Live;
-use rustls::{ServerConfig, crypto::aws_lc_rs};
+pub use self::{
+    authority::{Authority, Root},
+    certificate::{Certificate, CertificateSource, Facts, Validity},
+    error::TlsError,
+    file::Broken,
+    keyring::Keyring,
+    options::{ClientAuth, Suite, TlsOptions, TlsVersion},
+    steward::tend,
+};
+pub(crate) use self::{challenge::PATH as CHALLENGE_PATH, context::TlsContext};
 
-pub use self::{authority::Authority, error::TlsError};
-use self::{choose::Chooser, file::Files};
-
-/// Which certificates an entrypoint shows. Names that none of the files is for get one of the
-/// local authority, if a router answers to them.
+/// How an entrypoint is encrypted. Names that none of its certificates is for get one of the local
+/// authority, if a router answers to them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TlsConfig {
-    /// Certificates from files, chosen by the name that the client asks for; of two for one name
-    /// the first is shown.
+    /// Certificates from files, beside those of [`TlsSettings`].
     pub certificates: Vec<CertificateFile>,
+    /// The name of the options of hosts whose routers say nothing; `None`: `default`.
+    pub options: Option<Arc<str>>,
+    /// The resolver that certifies hosts whose routers name none; `None`: none does.
+    pub resolver: Option<Arc<str>>,
 }
 
-/// A certificate and its key, in PEM.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What holds for all entrypoints.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TlsSettings {
+    /// Certificates from files.
+    pub certificates: Vec<CertificateFile>,
+    /// Options, by name. There is always a `default`, here or built in.
+    pub options: Vec<(Arc<str>, TlsOptions)>,
+    /// Authorities that are asked for certificates.
+    pub resolvers: Vec<acme::ResolverConfig>,
+}
+
+/// A certificate and its key, in PEM. It is chosen by the name that the client asks for: exact
+/// names before wildcards, and of two for one name the one that lives longer.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct CertificateFile {
     /// The certificate, followed by those between it and its root.
     pub cert: PathBuf,
@@ -34,44 +69,8 @@ pub struct CertificateFile {
     pub key: PathBuf,
 }
 
-/// What an entrypoint needs to answer handshakes. It outlives changes of configuration, so that
-/// sessions can be resumed over them.
-#[derive(Debug)]
-pub(crate) struct TlsContext {
-    chooser: Arc<Chooser>,
-    server: Arc<ServerConfig>,
-}
-
-impl TlsContext {
-    /// Answers handshakes of an entrypoint. Files come with [`reload`](Self::reload).
-    pub(crate) fn new(
-        entrypoint: Arc<str>,
-        authority: Arc<Authority>,
-        live: Live,
-    ) -> Result<Self, TlsError> {
-        let chooser = Arc::new(Chooser::new(entrypoint, authority, live));
-        let mut server = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Provider)?
-            .with_no_client_auth()
-            .with_cert_resolver(chooser.clone());
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        server.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Provider)?;
-        Ok(Self { chooser, server: Arc::new(server) })
-    }
-
-    /// Reads the files anew; answers what is wrong with those that are left out.
-    pub(crate) fn reload(&self, config: &TlsConfig) -> Vec<TlsError> {
-        let (files, errors) = Files::load(&config.certificates);
-        self.chooser.replace(files);
-        errors
-    }
-
-    /// The configuration of the TLS library.
-    pub(crate) fn server(&self) -> Arc<ServerConfig> {
-        self.server.clone()
-    }
-}
+/// The name of the options of those who name none.
+const DEFAULT_OPTIONS: &str = "default";
 
 #[cfg(test)]
 mod tests;

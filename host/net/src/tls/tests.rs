@@ -1,8 +1,147 @@
-//! What the local authority promises about its files and its leaves.
+//! What the local authority promises about its files and its leaves, and which of many certificates
+//! is shown.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use super::*;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::{SignatureScheme, crypto::aws_lc_rs};
+
+use super::{file::Files, options::Options, shelf::Shelf, *};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A certificate for a name and its key, in PEM.
+fn pem(name: &str, from: SystemTime, life: Duration) -> (String, String) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_before = from.into();
+    params.not_after = (from + life).into();
+    let key = KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+fn named(name: &str, from: SystemTime, life: Duration) -> Arc<Certificate> {
+    let (chain, key) = pem(name, from, life);
+    let source = CertificateSource::Local;
+    Arc::new(Certificate::from_pem(chain.as_bytes(), key.as_bytes(), source).unwrap())
+}
+
+/// A certificate that is good from a moment on for so long.
+pub(super) fn living(from: SystemTime, life: Duration) -> Certificate {
+    Arc::into_inner(named("a.test", from, life)).unwrap()
+}
+
+#[test]
+fn an_exact_name_comes_before_a_wildcard_unless_its_time_is_over() {
+    let now = SystemTime::now();
+    let [wild, exact] = ["*.a.test", "x.a.test"].map(|name| named(name, now - DAY, 10 * DAY));
+    let over = named("y.a.test", now - 9 * DAY, 8 * DAY);
+    let longer = named("x.a.test", now - DAY, 20 * DAY);
+    let unborn = named("x.a.test", now + DAY, 90 * DAY);
+    let shelf = Shelf::build([&wild, &exact, &over, &longer, &unborn]);
+    let found = |name: &str| {
+        let wildcard = shelf::wildcard(name);
+        shelf.find(name, wildcard.as_deref(), now, &[]).cloned()
+    };
+    let is = |name: &str, one: &Arc<Certificate>| Arc::ptr_eq(&found(name).unwrap(), one);
+    assert!(is("x.a.test", &longer) && is("y.a.test", &wild) && is("z.a.test", &wild));
+    assert!(found("a.test").is_none() && found("x.y.a.test").is_none());
+    // Better one that tells the truth than none.
+    let shelf = Shelf::build([&over]);
+    assert!(Arc::ptr_eq(shelf.find("y.a.test", None, now, &[]).unwrap(), &over));
+    assert!(!shelf.covers("y.a.test", now));
+}
+
+#[test]
+fn a_client_is_shown_what_it_can_check() {
+    let now = SystemTime::now();
+    let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+    params.not_after = (now + DAY).into();
+    let pem = params.self_signed(&key).unwrap().pem();
+    let source = CertificateSource::Local;
+    let rsa = Certificate::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes(), source);
+    let (rsa, ecdsa) = (Arc::new(rsa.unwrap()), named("a.test", now - DAY, 9 * DAY));
+    let shelf = Shelf::build([&rsa, &ecdsa]);
+    let shown = |schemes: &[SignatureScheme]| shelf.find("a.test", None, now, schemes).cloned();
+    let [old, new] = [SignatureScheme::RSA_PSS_SHA256, SignatureScheme::ECDSA_NISTP256_SHA256];
+    assert!(Arc::ptr_eq(&shown(&[old]).unwrap(), &rsa));
+    assert!(Arc::ptr_eq(&shown(&[old, new]).unwrap(), &ecdsa));
+    // It will not work out, but not for want of a certificate.
+    assert!(Arc::ptr_eq(&shown(&[SignatureScheme::ED25519]).unwrap(), &ecdsa));
+}
+
+#[test]
+fn a_certificate_worries_in_its_last_fourteen_days_or_its_last_third() {
+    let now = SystemTime::now();
+    for (age, life, expected) in [
+        (1, 90, Validity::Valid),
+        (75, 90, Validity::Valid),
+        (77, 90, Validity::EndsSoon),
+        (91, 90, Validity::Expired),
+        (3, 6, Validity::Valid),
+        (5, 6, Validity::EndsSoon),
+    ] {
+        let certificate = living(now - age * DAY, life * DAY);
+        assert_eq!(certificate.validity(now), expected, "{age} of {life} days");
+    }
+    assert_eq!(living(now + DAY, DAY).validity(now), Validity::NotYet);
+}
+
+#[test]
+fn a_pair_of_files_that_breaks_keeps_what_it_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = CertificateFile { cert: folder.path().join("c"), key: folder.path().join("k") };
+    let (chain, key) = pem("a.test", SystemTime::now(), DAY);
+    fs::write(&file.cert, &chain).unwrap();
+    fs::write(&file.key, &key).unwrap();
+    let mut files = Files::default();
+    assert!(files.read([&file]).is_empty());
+    let first = files.find(&file).unwrap().clone();
+    assert!(files.read([&file, &file]).is_empty());
+    assert!(Arc::ptr_eq(files.find(&file).unwrap(), &first), "the same is the same");
+
+    // A new certificate whose key has not come yet.
+    fs::write(&file.cert, pem("a.test", SystemTime::now(), DAY).0).unwrap();
+    let broken = files.read([&file]);
+    assert!(matches!(broken[0], Broken { kept: true, error: TlsError::Pair { .. }, .. }));
+    assert!(Arc::ptr_eq(files.find(&file).unwrap(), &first));
+    // Nobody wants it any more: it is forgotten.
+    assert!(files.read([]).is_empty());
+    assert!(files.find(&file).is_none());
+    assert!(!files.read([&file])[0].kept);
+}
+
+#[test]
+fn options_that_did_not_change_keep_their_tickets() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, pem("ca.test", SystemTime::now(), DAY).0).unwrap();
+    let spec = TlsOptions {
+        client_auth: Some(ClientAuth { ca_files: vec![ca.clone()], optional: false }),
+        ..TlsOptions::default()
+    };
+    let first = Options::build(&spec, None).unwrap();
+    assert!(Arc::ptr_eq(&Options::build(&spec, Some(&first)).unwrap(), &first));
+    fs::write(&ca, pem("ca.test", SystemTime::now(), DAY).0).unwrap();
+    assert!(!Arc::ptr_eq(&Options::build(&spec, Some(&first)).unwrap(), &first));
+    fs::write(&ca, "").unwrap();
+    assert!(matches!(Options::build(&spec, None), Err(TlsError::Roots { .. })));
+}
+
+#[test]
+fn suites_have_the_names_that_traefik_has_for_them() {
+    let all: Vec<_> = Suite::all().map(|suite| suite.name()).collect();
+    for name in ["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"] {
+        assert!(all.iter().any(|known| known == name), "{all:?}");
+        assert_eq!(Suite::parse(name).unwrap().name(), name);
+    }
+    assert!(Suite::parse("TLS_RSA_WITH_RC4_128_SHA").is_none());
+}
 
 #[test]
 fn the_root_is_made_once_and_its_key_is_private() {

@@ -25,6 +25,7 @@ use portolan_core::{
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
     zone::{DnsConfig, Names, ZoneConfig, ZoneInputs, Zones},
 };
+use portolan_net::tls::{Facts, Validity};
 use serde_json::{Value, json};
 
 use super::{Admin, insight::Insight};
@@ -32,7 +33,9 @@ use crate::{
     control::board::{
         Board, EntrypointReport, PluginReport, ProviderReport, ProviderState, SharedBoard,
     },
-    telemetry::metrics::{DnsReading, EntrypointReading, HttpReading, Labelled},
+    telemetry::metrics::{
+        CertificateReading, DnsReading, EntrypointReading, HttpReading, Labelled,
+    },
 };
 
 /// Everything that a test may turn.
@@ -121,6 +124,36 @@ impl Insight for FakeInsight {
             duration: Some(self.queries.clone()),
             cached: 812,
         }
+    }
+
+    fn certificates(&self) -> Vec<CertificateReading> {
+        let reading = |name: &str, source, validity| CertificateReading {
+            facts: Facts {
+                common_name: name.to_owned(),
+                organization: None,
+                country: None,
+                sans: vec![name.to_owned()],
+                serial: "4711".to_owned(),
+                not_before: SystemTime::UNIX_EPOCH,
+                not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(86_400),
+                issuer: "Test CA".to_owned(),
+                issuer_organization: None,
+                issuer_country: None,
+                version: 3,
+                key_type: "ECDSA",
+                key_size: 256,
+                signature: "ECDSA-SHA256".to_owned(),
+                fingerprint: format!("fingerprint of {name}"),
+                key_fingerprint: String::new(),
+            },
+            source,
+            origin: source.to_owned(),
+            validity,
+        };
+        vec![
+            reading("grafana.local", "local", Validity::Valid),
+            reading("old.example", "file", Validity::Expired),
+        ]
     }
 }
 
@@ -242,7 +275,7 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         entrypoints: vec!["web".into()],
         middlewares: vec!["auht@consul".to_owned()],
         service: Some("loki@consul".to_owned()),
-        tls: false,
+        tls: None,
         hosts: vec!["loki.local".to_owned()],
         live: None,
     });
@@ -250,7 +283,7 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         let down = !live.backends.iter().any(Backend::is_usable);
         let name = live.name.name.to_string();
         let mut entry = entry(&name, "consul", "3 instances");
-        entry.used_by = vec![live.name.to_string()];
+        entry.used_by.insert(live.name.clone(), ());
         if down {
             entry.status = Status::Warning;
             entry.errors = vec!["no backend is usable".to_owned()];
@@ -270,7 +303,7 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         snapshot.tables.push((entrypoint.into(), RouteTable::build(live.clone())));
     }
     snapshot.zones = zones(&snapshot);
-    snapshot.problems = vec![
+    snapshot.problems = [
         Problem::error(
             "consul",
             "instance `loki-1`, tag `traefik.http.routers.loki.middlewares`",
@@ -279,7 +312,9 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         .at("/http/routers/loki/middlewares/0")
         .hint("did you mean `auth`?"),
         Problem::warning("consul", "service `vault`", "no backend is usable"),
-    ];
+    ]
+    .into_iter()
+    .collect();
     snapshot
 }
 
@@ -289,7 +324,7 @@ fn entry(name: &str, provider: &str, origin: &str) -> Entry {
         origin: origin.into(),
         status: Status::Enabled,
         errors: Vec::new(),
-        used_by: Vec::new(),
+        used_by: Default::default(),
     }
 }
 
@@ -381,7 +416,7 @@ fn add_router(
         entrypoints: live.entrypoints.clone(),
         middlewares: live.middlewares.iter().map(|it| it.name.to_string()).collect(),
         service: service.map(|it| it.name.to_string()),
-        tls: false,
+        tls: None,
         hosts: vec![host.to_owned()],
         live: Some(Arc::new(live)),
     });
@@ -433,6 +468,7 @@ fn board() -> Board {
         name: name.into(),
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         protocol,
+        redirect: None,
     };
     let provider = |name: &str, plugin: &str, state, since| ProviderReport {
         name: name.into(),

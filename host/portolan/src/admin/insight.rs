@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** everything else that is told comes from the snapshot and the board.
 
-use crate::telemetry::metrics::{DnsReading, EntrypointReading, HttpReading};
+use crate::telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading, HttpReading};
 
 /// What the rooms that serve can tell. Called by the admin API only, never while a request or a
 /// query is served; adding up the figures of all workers is fine here.
@@ -15,4 +15,7 @@ pub(crate) trait Insight: Send + Sync + 'static {
 
     /// What DNS has done so far.
     fn dns(&self) -> DnsReading;
+
+    /// The certificates that clients are shown, in any order.
+    fn certificates(&self) -> Vec<CertificateReading>;
 }

@@ -182,6 +182,41 @@ async fn the_overview_counts_everything() {
 }
 
 #[tokio::test]
+async fn certificates_have_traefiks_shape_and_say_where_they_come_from() {
+    let server = serve(1, "127.0.0.1:0").await;
+    let list = server.get("/api/certificates").await.json();
+    let first = &list[0];
+    assert_eq!(first["sans"][0], "grafana.local", "{list}");
+    assert_eq!(
+        (&first["status"], &first["portolan"]["source"]),
+        (&"enabled".into(), &"local".into())
+    );
+    for key in ["notAfter", "notBefore", "serialNumber", "issuerCN", "keyType", "certFingerprint"] {
+        assert!(!first[key].is_null(), "{key}: {first}");
+    }
+    let expired = server.get("/api/certificates?status=disabled").await.json();
+    assert_eq!(
+        (expired[0]["commonName"].as_str(), &expired[1]),
+        (Some("old.example"), &Value::Null)
+    );
+    let name = expired[0]["name"].as_str().unwrap().replace(' ', "%20");
+    let one = server.get(&format!("/api/certificates/{name}")).await.json();
+    assert_eq!(one["portolan"]["state"], "expired");
+    assert_eq!(server.get("/api/certificates/none").await.status, 404);
+    let overview = server.get("/api/overview").await.json();
+    assert_eq!(overview["certificates"]["errors"], 1, "{}", overview["certificates"]);
+    // Those of the local authority look after themselves.
+    let metrics = server.get("/metrics").await.body;
+    let series = metrics.lines().filter(|line| line.starts_with("traefik_tls_certs_not_after{"));
+    assert_eq!(
+        series.collect::<Vec<_>>(),
+        [
+            "traefik_tls_certs_not_after{cn=\"old.example\",serial=\"4711\",sans=\"old.example\"} 86400.0"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn rawdata_is_keyed_by_name() {
     let server = serve(0, "127.0.0.1:0").await;
     let raw = server.get("/api/rawdata").await.json();

@@ -1,12 +1,14 @@
 //! What the data plane can tell the admin API.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use portolan_net::{dns::DnsFigures, http::Server};
 
 use crate::{
     admin::insight::Insight,
-    telemetry::metrics::{DnsReading, EntrypointReading, HttpReading, Labelled},
+    telemetry::metrics::{
+        CertificateReading, DnsReading, EntrypointReading, HttpReading, Labelled,
+    },
 };
 
 /// Reads the figures of the data plane.
@@ -56,5 +58,18 @@ impl Insight for DataPlane {
             duration: Some(figures.duration.clone()),
             cached: figures.cache_entries.value(),
         }
+    }
+
+    fn certificates(&self) -> Vec<CertificateReading> {
+        let now = SystemTime::now();
+        let certificates = self.http.keyring().certificates().into_iter();
+        certificates
+            .map(|certificate| CertificateReading {
+                facts: certificate.facts.clone(),
+                source: certificate.source.kind(),
+                origin: certificate.source.to_string(),
+                validity: certificate.validity(now),
+            })
+            .collect()
     }
 }

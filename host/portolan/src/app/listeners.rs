@@ -6,10 +6,7 @@
 use std::{fs, net::SocketAddr, sync::Arc};
 
 use portolan_core::problem::{Chain, Problem};
-use portolan_net::{
-    http::{EntrypointConfig, Server},
-    tls::{CertificateFile, TlsConfig},
-};
+use portolan_net::http::{EntrypointConfig, RedirectConfig, RedirectTarget, Server, Trust};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::{names::Names, offline::address_file};
@@ -59,19 +56,14 @@ impl Open {
 
     /// Opens the entrypoints that are wanted; when one cannot be, those that were open stay.
     fn apply_http(&mut self, config: &Config, problems: &mut Vec<Problem>) {
+        self.http.keyring().configure(config.tls.clone());
         let wanted = config.entrypoints.iter().map(entrypoint).collect();
         match self.http.apply(wanted) {
             Ok(bound) => {
-                for entrypoint in &bound {
-                    problems.extend(entrypoint.certificate_errors.iter().map(|error| {
-                        let origin = format!("entrypoint `{}`", entrypoint.name);
-                        Problem::error("tls", origin, Chain(error).to_string())
-                            .hint("names of this certificate get one of the local authority")
-                    }));
-                }
                 self.entrypoints = bound
                     .into_iter()
                     .map(|bound| EntrypointReport {
+                        redirect: redirect(config, &bound.name),
                         name: bound.name,
                         address: bound.address,
                         protocol: if bound.tls { "https" } else { "http" },
@@ -128,26 +120,43 @@ impl Listeners for Open {
                 name: "admin".into(),
                 address: serving.bound,
                 protocol: "admin",
+                redirect: None,
             });
             let bound = self.entrypoints.iter().cloned().chain(names).chain(admin);
             (bound.collect(), problems)
         })
     }
+
+    fn published(&self) {
+        self.http.keyring().published();
+    }
+
+    fn retry(&self) {
+        self.http.keyring().retry();
+    }
 }
 
 fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
-    let certificate = |file: &model::Certificate| CertificateFile {
-        cert: file.cert.clone(),
-        key: file.key.clone(),
-    };
-    let tls = |tls: &model::Tls| TlsConfig {
-        certificates: tls.certificates.iter().map(certificate).collect(),
-    };
     EntrypointConfig {
         name: entrypoint.name.as_str().into(),
         address: entrypoint.address,
-        tls: entrypoint.tls.as_ref().map(tls),
+        tls: entrypoint.tls.clone(),
+        redirect: entrypoint.redirect.clone(),
+        trust: Trust {
+            forwarded_headers: entrypoint.forwarded_headers.clone(),
+            proxy_protocol: entrypoint.proxy_protocol.clone(),
+        },
     }
+}
+
+/// Where an entrypoint sends everybody, as a person would say it.
+fn redirect(config: &Config, name: &str) -> Option<Arc<str>> {
+    let entrypoint = config.entrypoints.iter().find(|entrypoint| entrypoint.name == name)?;
+    let RedirectConfig { to, scheme, .. } = entrypoint.redirect.as_ref()?;
+    Some(match to {
+        RedirectTarget::Entrypoint(name) => format!("{scheme} at entrypoint `{name}`").into(),
+        RedirectTarget::Port(port) => format!("{scheme} at port {port}").into(),
+    })
 }
 
 /// What to do about an address that cannot be bound.

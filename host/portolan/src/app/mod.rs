@@ -2,10 +2,10 @@
 //!
 //! Reading order: [`run`] puts a process together and sees it through; `listeners` and `names` are
 //! what it listens with; `observe` is what is kept of requests; `insight` is what the data plane tells
-//! the admin API; `offline` is what the
-//! command line does without a running process.
+//! the admin API; `offline` and `ca` are what the command line does without a running process.
 
 pub(crate) mod ask;
+pub(crate) mod ca;
 mod embedded;
 mod insight;
 mod listeners;
@@ -25,12 +25,14 @@ use portolan_core::{
 use portolan_net::{
     dns::DnsFigures,
     http::{HttpConfig, Ledger, Server},
+    tls,
 };
 use portolan_wasm::{Host, HostConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     admin::Admin,
+    compiler::Processes,
     config::{self, Config, Loaded},
     control::{
         Controller, Start,
@@ -72,22 +74,28 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
     let listeners = open(&config, &server, &reader, &board, draining);
+    let compiler = Processes::new();
     let start = Start {
         loaded,
-        host: host(&config)?,
+        host: host(&config, &compiler)?,
         embedded: embedded::PLUGINS,
         publisher,
         listeners: Box::new(listeners),
         board,
         telemetry,
     };
-    let (mut controller, events) = Controller::start(start).await;
+    let Some((mut controller, events)) = begun(Controller::start(start), &mut signals).await else {
+        compiler.stop();
+        tracing::info!("ended before it had begun");
+        return Ok(ExitCode::SUCCESS);
+    };
     let (bound, refused) = controller.listen().await;
     if !refused.is_empty() {
         anyhow::bail!(told(&refused));
     }
     greet(&config, &bound, &reader);
     tokio::spawn(announce(watched, events.clone()));
+    tokio::spawn(tend_certificates(server.clone(), events.clone()));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
     while signals.next().await == Wish::Reload {
@@ -97,6 +105,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         drop(events.send(Event::Reload).await);
     }
     tracing::info!(limit = ?config.drain.timeout, "draining");
+    compiler.stop();
     drain.send_replace(true);
     stop.send(()).unwrap_or_default();
     tokio::select! {
@@ -108,6 +117,18 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     control.await.context("the control loop did not end well")?;
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sees a start through; `None` if a signal ends it before.
+async fn begun<T>(start: impl Future<Output = T>, signals: &mut Signals) -> Option<T> {
+    let mut start = std::pin::pin!(start);
+    loop {
+        tokio::select! {
+            begun = &mut start => return Some(begun),
+            // Everything is being read just now.
+            wish = signals.next() => if wish != Wish::Reload { return None },
+        }
+    }
 }
 
 /// What listens, and the admin API that tells of it.
@@ -167,11 +188,12 @@ fn start_server(config: &Config, reader: &Live, ledger: Ledger) -> anyhow::Resul
 }
 
 /// Runs guests within the limits of the configuration.
-pub(super) fn host(config: &Config) -> anyhow::Result<Host> {
+pub(super) fn host(config: &Config, compiler: &Processes) -> anyhow::Result<Host> {
     let limits = HostConfig {
         cache_dir: Some(config.data_dir.join("cache")),
         instance_memory: usize::try_from(config.plugins.memory_limit.0).unwrap_or(usize::MAX),
         call_limit: config.plugins.time_limit,
+        compiler: Arc::new(compiler.clone()),
         ..HostConfig::default()
     };
     Host::new(limits).context("cannot start the plugin host")
@@ -186,6 +208,21 @@ fn watch_config(loaded: &Loaded) -> Option<mpsc::Receiver<()>> {
 async fn announce(watched: Option<mpsc::Receiver<()>>, events: mpsc::Sender<Event>) {
     let Some(mut watched) = watched else { return };
     while watched.recv().await.is_some() && events.send(Event::Config).await.is_ok() {}
+}
+
+/// Looks after certificates, and passes on what is wrong with them.
+async fn tend_certificates(server: Arc<Server>, events: mpsc::Sender<Event>) {
+    let mut known: Vec<Problem> = Vec::new();
+    let tell = |problems: Vec<Problem>| {
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+            tracing::warn!(origin = %problem.origin, "{}", problem.message);
+        }
+        known.clone_from(&problems);
+        let events = events.clone();
+        // The loop may have ended before us.
+        async move { drop(events.send(Event::Certificates(problems)).await) }
+    };
+    tls::tend(server.keyring().clone(), tell).await;
 }
 
 fn told(problems: &[Problem]) -> String {

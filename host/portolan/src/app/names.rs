@@ -68,6 +68,7 @@ impl Names {
             name: "dns".into(),
             address: *bound,
             protocol: "dns",
+            redirect: None,
         };
         self.addresses.iter().map(report).collect()
     }

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use portolan_core::problem::Problem;
+use portolan_core::{live::live, problem::Problem, snapshot::Snapshot};
+use portolan_net::tls::Keyring;
 use serde_json::Value;
 
 use super::{control_runtime, embedded::PLUGINS, host};
 use crate::{
     admin,
+    compiler::Processes,
     config::{Config, Loaded, Place, Report},
     control::{
         blame,
@@ -19,19 +21,27 @@ use crate::{
 pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
     let preview = look(loaded)?;
     let report = &mut loaded.report;
-    blame(report, &preview.snapshot.problems);
+    blame(report, preview.snapshot.problems.iter());
     for (pointer, problem) in preview.provider_problems {
         report.add(Place::Pointer(&pointer), problem);
     }
     for problem in preview.board.problems {
         report.add(Place::Elsewhere, problem);
     }
-    add_zone_problems(report, &preview.snapshot.problems);
+    let config = &loaded.config;
+    let encrypted = config.entrypoints.iter();
+    let encrypted = encrypted.filter_map(|it| Some((it.name.as_str().into(), it.tls.clone()?)));
+    let (mut publisher, live) = live(Snapshot::default());
+    publisher.publish(preview.snapshot.clone());
+    for problem in Keyring::preview(config.tls.clone(), encrypted.collect(), live)? {
+        report.add(Place::Elsewhere, problem);
+    }
+    add_zone_problems(report, preview.snapshot.problems.iter());
     Ok(())
 }
 
-fn add_zone_problems(report: &mut Report, problems: &[Problem]) {
-    for problem in problems.iter().filter(|problem| problem.source == "dns") {
+fn add_zone_problems<'a>(report: &mut Report, problems: impl Iterator<Item = &'a Problem>) {
+    for problem in problems.filter(|problem| problem.source == "dns") {
         let pointer = problem.path.clone();
         report.add(Place::Pointer(&pointer), problem.clone());
     }
@@ -49,6 +59,6 @@ pub(crate) fn address_file(config: &Config) -> PathBuf {
 }
 
 fn look(loaded: &Loaded) -> anyhow::Result<Preview> {
-    let host = host(&loaded.config)?;
+    let host = host(&loaded.config, &Processes::new())?;
     Ok(control_runtime()?.block_on(preview(loaded, host, PLUGINS)))
 }

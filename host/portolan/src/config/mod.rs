@@ -15,6 +15,7 @@ mod read;
 mod report;
 mod schema;
 mod spans;
+mod tls;
 mod validate;
 mod value;
 mod watch;

@@ -10,8 +10,12 @@ use std::{
 };
 
 use http::HeaderName;
-use portolan_core::zone::ZoneConfig;
-use portolan_net::http::AccessConfig;
+use ipnet::IpNet;
+use portolan_core::{assemble::RulePriority, zone::ZoneConfig};
+use portolan_net::{
+    http::{AccessConfig, RedirectConfig},
+    tls::{TlsConfig, TlsSettings},
+};
 use serde_json::Value;
 
 pub(crate) use super::{
@@ -31,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) threads: Option<NonZeroUsize>,
     /// In the order of the file.
     pub(crate) entrypoints: Vec<Entrypoint>,
+    /// Certificates, options and resolvers for all of them.
+    pub(crate) tls: TlsSettings,
     /// The admin API and dashboard; `None` when switched off.
     pub(crate) admin: Option<Admin>,
     /// `None` without `[dns]`.
@@ -39,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) plugins: Plugins,
     /// In the order of the file.
     pub(crate) providers: Vec<Provider>,
+    /// Which of two routers without a priority has precedence.
+    pub(crate) rule_priority: RulePriority,
     /// `[http]` as written: routers, services and middlewares. Its places are in the report's
     /// [`Spans`](super::Spans) under `/http`.
     pub(crate) http: Value,
@@ -71,24 +79,13 @@ pub(crate) struct Entrypoint {
     /// Where it listens; port 0 lets the system choose.
     pub(crate) address: SocketAddr,
     /// `None`: plain HTTP.
-    pub(crate) tls: Option<Tls>,
-}
-
-/// How an entrypoint encrypts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Tls {
-    /// Chosen by the name that the client asks for. Other names, and all if there are none, get
-    /// one from the local CA.
-    pub(crate) certificates: Vec<Certificate>,
-}
-
-/// A certificate in two PEM files.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Certificate {
-    /// The chain, leaf first.
-    pub(crate) cert: PathBuf,
-    /// The private key.
-    pub(crate) key: PathBuf,
+    pub(crate) tls: Option<TlsConfig>,
+    /// Whose `X-Forwarded-…` headers are added to instead of replaced.
+    pub(crate) forwarded_headers: Vec<IpNet>,
+    /// Whose connections begin with a PROXY protocol header.
+    pub(crate) proxy_protocol: Vec<IpNet>,
+    /// Where it sends everybody; `None`: requests meet routers.
+    pub(crate) redirect: Option<RedirectConfig>,
 }
 
 /// How DNS is answered.

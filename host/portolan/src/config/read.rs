@@ -5,7 +5,7 @@
 //! serde's derive stops at the first thing that it does not like; hence [`Read`] and [`table!`],
 //! which declares a table, its keys, their defaults and their documentation in one place.
 
-use std::{ops::Range, path::Path};
+use std::{borrow::Cow, ops::Range, path::Path};
 
 use portolan_core::name::nearest;
 use toml::{
@@ -41,7 +41,23 @@ pub(super) struct Node<'d> {
 }
 
 impl<'d> Node<'d> {
-    fn child(&self, key: &Spanned<impl AsRef<str>>, value: &'d Spanned<DeValue<'d>>) -> Self {
+    /// The entries of a table; none of anything else.
+    pub(super) fn entries(
+        &self,
+    ) -> impl Iterator<Item = (&'d Spanned<Cow<'d, str>>, &'d Spanned<DeValue<'d>>)> + use<'d> {
+        let table = match self.value {
+            DeValue::Table(table) => Some(table),
+            _ => None,
+        };
+        table.into_iter().flat_map(|table| table.iter())
+    }
+
+    /// What stands under a key.
+    pub(super) fn child(
+        &self,
+        key: &Spanned<impl AsRef<str>>,
+        value: &'d Spanned<DeValue<'d>>,
+    ) -> Self {
         let written = key.get_ref().as_ref();
         let bare = !written.is_empty()
             && written.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');

@@ -10,6 +10,11 @@ use std::{
     time::Duration,
 };
 
+use portolan_core::{assemble::RulePriority, name::fold};
+use portolan_net::tls::{
+    Suite, TlsVersion,
+    acme::{Challenge, KeyType, LETS_ENCRYPT},
+};
 use serde_json::Value as Json;
 use toml::Spanned;
 
@@ -17,7 +22,8 @@ use super::{
     observe::{AccessLog, Metrics, Tracing},
     quantity::ByteSize,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
-    value::{HttpTable, Ttl, Upstream, Word, read_word},
+    tls::{ClientAuthMode, RedirectScheme, StorageKind},
+    value::{Network, Ttl, Upstream, Word, read_word},
 };
 use crate::telemetry::Format;
 
@@ -30,15 +36,16 @@ table! {
         threads: Option<NonZeroUsize> = None,
         /// None by default: no socket is opened that nobody asked for.
         entrypoints: Named<Entrypoint> = Named(Vec::new()),
+        tls: CommonTls = CommonTls::default(),
+        acme: Named<Acme> = Named(Vec::new()),
         /// On by default, on loopback: `portolan explain` and the dashboard need it.
         admin: Switch<Admin> = Switch(Some(Admin::default())),
         /// Off by default.
         dns: Switch<Dns> = Switch(None),
         plugins: Plugins = Plugins::default(),
         providers: Named<Provider> = Named(Vec::new()),
-        /// Dynamic configuration; the catalog judges it.
-        http: HttpTable =
-            HttpTable { reason_header: None, dynamic: Json::Object(serde_json::Map::new()) },
+        /// `[http]`
+        http: Http = Http::default(),
         log: Log = Log::default(),
         /// Off by default.
         access_log: Switch<AccessLog> = Switch(None),
@@ -49,18 +56,152 @@ table! {
     }
 }
 
+/// `[http]`: dynamic configuration, which the catalog judges, and what holds for all routers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Http {
+    /// `length`, or `specificity`.
+    pub(super) rule_priority: RulePriority,
+    /// In which header our own answers say why; `None`: in none.
+    pub(super) reason_header: Option<Spanned<String>>,
+    /// All the rest.
+    pub(super) declared: Json,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let declared = Json::Object(serde_json::Map::new());
+        Self { rule_priority: RulePriority::default(), reason_header: None, declared }
+    }
+}
+
+/// A key of `[http]` that is not the catalog's.
+enum Ours {
+    RulePriority,
+    ReasonHeader,
+}
+
+impl Read for Http {
+    const EXPECTED: &'static str = Json::EXPECTED;
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let mut http = Self { declared: Json::read(node, reading)?, ..Self::default() };
+        let ours = |key: &str| match &*fold(key) {
+            "rulepriority" => Some(Ours::RulePriority),
+            "reasonheader" => Some(Ours::ReasonHeader),
+            _ => None,
+        };
+        for (key, value) in node.entries() {
+            let Some(ours) = ours(key.get_ref().as_ref()) else { continue };
+            let node = node.child(key, value);
+            match ours {
+                Ours::RulePriority => {
+                    http.rule_priority = read_word(&node, reading).unwrap_or_default();
+                }
+                Ours::ReasonHeader => http.reason_header = Read::read(&node, reading),
+            }
+        }
+        if let Json::Object(declared) = &mut http.declared {
+            declared.retain(|key, _| ours(key).is_none());
+        }
+        Some(http)
+    }
+}
+
+impl Word for RulePriority {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("length", Self::Length), ("specificity", Self::Specificity)];
+}
+
 table! {
     /// `[entrypoints.<name>]`
     pub(super) struct Entrypoint {
         address: Spanned<SocketAddr>,
         tls: Switch<Tls> = Switch(None),
+        forwarded_headers: Proxies = Proxies::default(),
+        proxy_protocol: Proxies = Proxies::default(),
+        /// Default: requests meet routers.
+        redirect: Option<Redirect> = None,
     }
 }
 
 table! {
-    /// `tls = { … }`
+    /// `{ trusted-ips = [ … ] }`
+    pub(super) struct Proxies {
+        /// Nobody by default.
+        trusted_ips: Vec<Network> = Vec::new(),
+    }
+}
+
+table! {
+    /// `tls = { … }` of an entrypoint.
     pub(super) struct Tls {
         certificates: Vec<Certificate> = Vec::new(),
+        /// Default: `default`.
+        options: Option<Spanned<String>> = None,
+        /// Default: the local authority.
+        resolver: Option<Spanned<String>> = None,
+    }
+}
+
+table! {
+    /// `redirect = { … }` of an entrypoint.
+    pub(super) struct Redirect {
+        to: Spanned<String>,
+        scheme: RedirectScheme = RedirectScheme::Https,
+        permanent: bool = true,
+    }
+}
+
+table! {
+    /// `[tls]`: what holds for all entrypoints.
+    pub(super) struct CommonTls {
+        certificates: Vec<Certificate> = Vec::new(),
+        options: Named<Options> = Named(Vec::new()),
+    }
+}
+
+table! {
+    /// `[tls.options.<name>]`
+    pub(super) struct Options {
+        min_version: Spanned<TlsVersion> = unplaced(TlsVersion::V12),
+        max_version: Spanned<TlsVersion> = unplaced(TlsVersion::V13),
+        /// Default: all that are good.
+        cipher_suites: Vec<Suite> = Vec::new(),
+        alpn_protocols: Spanned<Vec<Spanned<String>>> =
+            unplaced(vec![unplaced("h2".to_owned()), unplaced("http/1.1".to_owned())]),
+        /// Default: clients are not asked.
+        client_auth: Option<ClientAuth> = None,
+        sni_strict: bool = false,
+    }
+}
+
+table! {
+    /// `client-auth = { … }`
+    pub(super) struct ClientAuth {
+        ca_files: Spanned<Vec<Spanned<PathBuf>>>,
+        mode: ClientAuthMode = ClientAuthMode::RequireAndVerify,
+    }
+}
+
+table! {
+    /// `[acme.<resolver>]`
+    pub(super) struct Acme {
+        email: Option<Spanned<String>> = None,
+        directory: Spanned<String> = unplaced(LETS_ENCRYPT.to_owned()),
+        challenge: Challenge = Challenge::Http01,
+        /// Default: those that the system trusts.
+        root_certificates: Option<Spanned<PathBuf>> = None,
+        key_type: KeyType = KeyType::Ec256,
+        eab: Option<ExternalAccount> = None,
+        storage: Spanned<StorageKind> = unplaced(StorageKind::File),
+    }
+}
+
+table! {
+    /// `eab = { … }`
+    pub(super) struct ExternalAccount {
+        key_id: String,
+        hmac_file: Spanned<PathBuf>,
     }
 }
 

@@ -10,22 +10,27 @@ use toml::Spanned;
 
 use super::{
     edge,
-    model::{Admin, Certificate, Config, Dns, Entrypoint, Grants, Provider, Tls},
+    model::{Admin, Config, Dns, Entrypoint, Grants, Provider},
     observe,
     read::Reading,
     report::Finding,
-    schema, zones,
+    schema,
+    tls::{self, Names},
+    zones,
 };
 use crate::telemetry;
 
 /// Checks the file as a whole. Without findings, the answer is whole.
 pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<Config> {
     check_listeners(&file, reading);
-    let entrypoints = entrypoints(file.entrypoints.0, reading);
+    let names = Names::of(&file);
+    let entrypoints = entrypoints(file.entrypoints.0, &names, reading);
     let dns = file.dns.0.map(|dns| self::dns(dns, &entrypoints, reading));
     let providers = file.providers.0.into_iter();
     let providers = providers.map(|(name, provider)| self::provider(name, provider, reading));
-    let providers = providers.collect();
+    let providers: Vec<_> = providers.collect();
+    let data_dir = file.data_dir.clone().flatten().unwrap_or_default();
+    let tls = tls::settings(file.tls, file.acme.0, &data_dir, &providers, reading);
     let log = log(file.log, reading);
     let access_log = file.access_log.0.map(|log| observe::access_log(log, reading));
     let counting = observe::metrics(file.metrics, reading);
@@ -42,6 +47,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
         data_dir: file.data_dir??,
         threads: file.threads,
         entrypoints,
+        tls,
         admin: file.admin.0.map(|admin| Admin { address: admin.address.into_inner() }),
         dns,
         plugins: schema::Plugins {
@@ -49,7 +55,8 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
             ..file.plugins
         },
         providers,
-        http: file.http.dynamic,
+        rule_priority: file.http.rule_priority,
+        http: file.http.declared,
         reason_header,
         log,
         access_log,
@@ -93,26 +100,32 @@ fn check_listeners(file: &schema::File, reading: &mut Reading<'_>) {
 
 fn entrypoints(
     entries: Vec<(Spanned<String>, schema::Entrypoint)>,
+    names: &Names,
     reading: &mut Reading<'_>,
 ) -> Vec<Entrypoint> {
     let mut entrypoints = Vec::with_capacity(entries.len());
     for (name, entry) in entries {
         check_name("an entrypoint", &name, reading);
-        let tls = entry.tls.0.map(|tls| Tls {
-            certificates: tls
-                .certificates
-                .into_iter()
-                .map(|pair| certificate(pair, reading))
-                .collect(),
-        });
+        let tls = entry.tls.0.map(|tls| tls::entrypoint(tls, names, reading));
+        let redirect = entry.redirect.map(|it| tls::redirect(name.get_ref(), it, names, reading));
         let address = entry.address.into_inner();
-        entrypoints.push(Entrypoint { name: name.into_inner(), address, tls });
+        let networks = |proxies: schema::Proxies| -> Vec<_> {
+            proxies.trusted_ips.into_iter().map(|network| network.0).collect()
+        };
+        entrypoints.push(Entrypoint {
+            name: name.into_inner(),
+            address,
+            tls,
+            forwarded_headers: networks(entry.forwarded_headers),
+            redirect,
+            proxy_protocol: networks(entry.proxy_protocol),
+        });
     }
     entrypoints
 }
 
 /// Names go into log lines, metrics and `router@provider`.
-fn check_name(kind: &str, name: &Spanned<String>, reading: &mut Reading<'_>) {
+pub(super) fn check_name(kind: &str, name: &Spanned<String>, reading: &mut Reading<'_>) {
     let text = name.get_ref();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.is_empty() || !text.chars().all(plain) {
@@ -120,16 +133,6 @@ fn check_name(kind: &str, name: &Spanned<String>, reading: &mut Reading<'_>) {
         let finding = Finding::error(name.span(), message);
         reading.add(finding.hint("letters, digits, `-`, `_` and `.`"));
     }
-}
-
-fn certificate(pair: schema::Certificate, reading: &mut Reading<'_>) -> Certificate {
-    for path in [&pair.cert, &pair.key] {
-        if let Err(error) = std::fs::File::open(path.get_ref()) {
-            let message = format!("cannot read `{}`", path.get_ref().display());
-            reading.add(Finding::error(path.span(), message).label(error.to_string()));
-        }
-    }
-    Certificate { cert: pair.cert.into_inner(), key: pair.key.into_inner() }
 }
 
 fn dns(dns: schema::Dns, entrypoints: &[Entrypoint], reading: &mut Reading<'_>) -> Dns {

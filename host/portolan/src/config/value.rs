@@ -8,11 +8,9 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde_json::Value as Json;
-use toml::{
-    Spanned,
-    de::{DeInteger, DeValue},
-};
+use toml::de::{DeInteger, DeValue};
 
 use super::{
     quantity::{ByteSize, parse_duration, parse_size},
@@ -24,18 +22,13 @@ use super::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Upstream(pub(super) SocketAddr);
 
+/// A network, or one address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Network(pub(super) IpNet);
+
 /// A time to live: whole seconds (RFC 2181, 8: 31 bits), as a number or a duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ttl(pub(super) u32);
-
-/// `[http]`: what is the catalog's to judge, and what is ours.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct HttpTable {
-    /// `reason-header`; `None`: absent.
-    pub(super) reason_header: Option<Spanned<String>>,
-    /// All the rest.
-    pub(super) dynamic: Json,
-}
 
 /// One of a few words.
 pub(super) trait Word: Copy + 'static {
@@ -44,7 +37,7 @@ pub(super) trait Word: Copy + 'static {
 }
 
 /// Reads a string with `parse`; a finding with `expected` and `hint` if it is not one.
-fn read_text<T>(
+pub(super) fn read_text<T>(
     node: &Node<'_>,
     reading: &mut Reading<'_>,
     expected: &str,
@@ -190,6 +183,18 @@ impl Read for IpAddr {
     }
 }
 
+impl Read for Network {
+    const EXPECTED: &'static str = "a network such as \"10.0.0.0/8\", or an IP address";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let parse = |text: &str| {
+            let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
+            text.parse().ok().or_else(alone).map(Self)
+        };
+        read_text(node, reading, Self::EXPECTED, parse, |_| None)
+    }
+}
+
 impl Read for Upstream {
     const EXPECTED: &'static str = "an IP address, with a port if it is not 53";
 
@@ -270,26 +275,6 @@ impl Read for Json {
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         Some(to_json(node.value, node.span.clone(), reading))
-    }
-}
-
-impl Read for HttpTable {
-    const EXPECTED: &'static str = "a table";
-
-    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
-        const KEY: &str = "reason-header";
-        let mut dynamic = Json::read(node, reading)?;
-        let ours = dynamic.as_object_mut().and_then(|table| table.remove(KEY));
-        let reason_header = match (ours, node.value) {
-            (Some(_), DeValue::Table(table)) => {
-                let (_, value) = table.iter().find(|(key, _)| key.get_ref() == KEY)?;
-                let name = format!("{}.{KEY}", node.name);
-                let node = Node { name, span: value.span(), value: value.get_ref() };
-                Some(Spanned::<String>::read(&node, reading)?)
-            }
-            _ => None,
-        };
-        Some(Self { reason_header, dynamic })
     }
 }
 

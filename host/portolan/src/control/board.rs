@@ -93,6 +93,8 @@ pub(crate) struct EntrypointReport {
     pub(crate) address: std::net::SocketAddr,
     /// `http`, `https`, `dns`, `admin`.
     pub(crate) protocol: &'static str,
+    /// Where it sends everybody, as a person would say it; `None`: requests meet routers.
+    pub(crate) redirect: Option<Arc<str>>,
 }
 
 /// How everything is.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use portolan_core::problem::Problem;
+
 use super::{plugins::Outcome, provider::Report};
 
 /// Everything that can change what is served.
@@ -18,6 +20,8 @@ pub(crate) enum Event {
     },
     /// A plugin file was loaded, did not load, or is gone.
     Plugin(Outcome),
+    /// Something else is wrong with certificates now, or nothing any more.
+    Certificates(Vec<Problem>),
     /// `config.toml` changed.
     Config,
     /// SIGHUP: read everything again.

@@ -43,6 +43,12 @@ pub(crate) trait Listeners: Send {
     /// Binds what is new, lets go of what is gone, keeps the rest. What cannot be bound is a
     /// problem and costs itself.
     fn apply<'a>(&'a mut self, config: &'a Config) -> Applied<'a>;
+
+    /// A new snapshot is served.
+    fn published(&self);
+
+    /// What failed is tried again now: somebody asks for it.
+    fn retry(&self);
 }
 
 /// What is bound, and what is wrong.
@@ -86,6 +92,7 @@ pub(crate) struct Controller {
     listeners: Box<dyn Listeners>,
     bound: Vec<EntrypointReport>,
     listener_problems: Vec<Problem>,
+    certificate_problems: Vec<Problem>,
     board: SharedBoard,
     telemetry: Telemetry,
     sender: mpsc::Sender<Event>,
@@ -125,6 +132,7 @@ impl Controller {
             listeners,
             bound: Vec::new(),
             listener_problems: Vec::new(),
+            certificate_problems: Vec::new(),
             board,
             telemetry,
             sender: sender.clone(),
@@ -175,12 +183,17 @@ impl Controller {
                     self.sources.take(&name, runner, report)
                 }
                 Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
+                Event::Certificates(problems) => {
+                    self.certificate_problems = problems;
+                    false
+                }
                 Event::Config => self.read_config().await,
                 Event::Reload => {
                     self.sources.resync();
                     let changed = self.read_config().await;
                     // Certificate files are read anew though the configuration is the same.
                     self.listen().await;
+                    self.listeners.retry();
                     changed
                 }
             };
@@ -208,6 +221,7 @@ impl Controller {
         tracing::debug!(generation = snapshot.generation, "published");
         self.publisher.publish(snapshot);
         self.published = SystemTime::now();
+        self.listeners.published();
     }
 
     /// Reads `config.toml` again. One that is wrong, in itself or in what it says of routers and
@@ -224,7 +238,7 @@ impl Controller {
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let trial = inputs(&loaded.config, self.all_sources(&source), &self.plugins);
         let candidate = self.assembler.assemble(&trial);
-        blame(&mut loaded.report, &candidate.problems);
+        blame(&mut loaded.report, candidate.problems.iter());
         if loaded.report.has_errors() {
             self.refuse(&loaded.report);
             // The trial replaced the bindings that are in use: make them again.
@@ -275,6 +289,9 @@ impl Controller {
 
     /// Lets go of plugins whose files are gone and that nothing uses.
     fn sweep(&mut self) {
+        if !self.plugins.is_any_gone() {
+            return;
+        }
         let snapshot = self.publisher.current();
         let mut used: BTreeSet<_> =
             snapshot.middlewares.iter().map(|entry| fold(&entry.plugin)).collect();
@@ -292,6 +309,7 @@ impl Controller {
     fn tell(&self) {
         let mut problems = self.config_problems.clone();
         problems.extend(self.listener_problems.iter().cloned());
+        problems.extend(self.certificate_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(self.sources.problems());
         self.board.store(Arc::new(Board {
@@ -310,7 +328,7 @@ impl Controller {
     /// At the start, what is wrong with `[http]` is left out and said.
     fn report_config(&self, loaded: &config::Loaded, snapshot: &Snapshot) {
         let mut report = loaded.report.clone();
-        blame(&mut report, &snapshot.problems);
+        blame(&mut report, snapshot.problems.iter());
         if !report.is_empty() {
             tracing::warn!("what is wrong is left out\n{}", report.render(config::Colour::Never));
         }
@@ -329,6 +347,7 @@ fn inputs(config: &Config, sources: Vec<Arc<Source>>, plugins: &Plugins) -> Inpu
     });
     Inputs {
         entrypoints: entrypoints.collect(),
+        rule_priority: config.rule_priority,
         dns: dns.unwrap_or_default(),
         sources,
         matchers: plugins.matchers(),
@@ -362,8 +381,8 @@ fn candidate(provider: &model::Provider, config: &Config, plugins: &Plugins) -> 
 }
 
 /// Adds what the catalog found in `config.toml` to the report of the file.
-pub(crate) fn blame(report: &mut Report, problems: &[Problem]) {
-    for problem in problems.iter().filter(|problem| problem.source == CONFIG) {
+pub(crate) fn blame<'a>(report: &mut Report, problems: impl Iterator<Item = &'a Problem>) {
+    for problem in problems.filter(|problem| problem.source == CONFIG) {
         let pointer = problem.path.clone();
         report.add(Place::Pointer(&pointer), problem.clone());
     }

@@ -124,6 +124,11 @@ impl Plugins {
         self.put(false, outcome)
     }
 
+    /// Whether the file of a plugin that is not in the binary is gone.
+    pub(super) fn is_any_gone(&self) -> bool {
+        self.slots.values().any(|slot| slot.gone && slot.embedded.is_none())
+    }
+
     /// Forgets files that are gone and that nothing uses. Answers whether there were any.
     pub(super) fn sweep(&mut self, used: impl Fn(&str) -> bool) -> bool {
         let before = self.slots.len();

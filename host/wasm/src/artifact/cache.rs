@@ -51,6 +51,9 @@ pub(crate) struct Said {
     pub(crate) schema: Option<String>,
     pub(crate) wants: Vec<WantCard>,
     pub(crate) matchers: Vec<SignatureCard>,
+    /// How long its hooks may take, in milliseconds, if longer than others.
+    #[serde(default)]
+    pub(crate) hook_limit: Option<u64>,
 }
 
 /// A capability that it would like.

@@ -35,6 +35,7 @@ pub(super) fn interest(
         on_request: hook(interest.phases, Phases::REQUEST_HEAD, places.request.is_some())?,
         on_response: hook(interest.phases, Phases::RESPONSE_HEAD, places.response.is_some())?,
         when: when(interest.when)?,
+        aside: None,
     };
     converted.check().map_err(|error| error.to_string())?;
     Ok((converted, slots))

@@ -3,7 +3,10 @@
 //! **Invariant:** an exchange that is handed over comes back, changed only if the hook returned
 //! normally and its answer made sense.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use portolan_core::{
     exchange::Exchange,
@@ -22,7 +25,7 @@ use crate::{
     breaker::{Admission, Breaker},
     facets::Place,
     guest::Binding,
-    runtime::{Runtime, Warm},
+    runtime::{Lane, Runtime, Warm},
     schema::Schema,
 };
 
@@ -64,11 +67,18 @@ impl MiddlewarePlugin for Middlewares {
         &self.runtime.hash
     }
 
-    fn bind(&self, label: &str, config: &Value) -> Result<Interest, BindError> {
+    fn bind(
+        &self,
+        label: &str,
+        config: &Value,
+        limit: Option<Duration>,
+    ) -> Result<Interest, BindError> {
         let runtime = &self.runtime;
+        let limit = limit.unwrap_or(runtime.limits.hook);
+        let lane = if limit > runtime.limits.call { Lane::Aside } else { Lane::Serving };
         let config = canonical(self.schema.as_deref(), config)?;
         let id = runtime.next_binding();
-        let mut warm = runtime.take().map_err(BindError::Call)?;
+        let mut warm = runtime.take(lane).map_err(BindError::Call)?;
         let declared = self.declare(&mut warm, id, &config)?;
         let (mut found, slots) = interest(declared, &runtime.places)
             .map_err(|error| BindError::Call(runtime.failed(CallError::Nonsense(error))))?;
@@ -76,13 +86,16 @@ impl MiddlewarePlugin for Middlewares {
         Runtime::note(&mut warm, &binding);
         let bound = Bound {
             binding,
+            limit,
+            lane,
             breaker: Breaker::new(Instant::now()),
             runtime: Releasing(runtime.clone()),
         };
         if found.on_request || found.on_response {
             found.hooks = Some(Arc::new(bound));
+            found.aside = (lane == Lane::Aside).then_some(limit);
         }
-        runtime.give_back(warm);
+        runtime.give_back(lane, warm);
         Ok(found)
     }
 }
@@ -102,6 +115,9 @@ pub(super) fn canonical(schema: Option<&Schema>, config: &Value) -> Result<Strin
 #[derive(Debug)]
 struct Bound {
     binding: Arc<Binding>,
+    /// How long one hook may take.
+    limit: Duration,
+    lane: Lane,
     breaker: Breaker,
     runtime: Releasing,
 }
@@ -174,7 +190,7 @@ impl Bound {
         if admission == Admission::Refused {
             return (exchange, Err(runtime.failed(CallError::Suspended)));
         }
-        let ready = runtime.take().and_then(|mut warm| {
+        let ready = runtime.take(self.lane).and_then(|mut warm| {
             let place = runtime.place(&mut warm, &self.binding)?;
             Ok((warm, place))
         });
@@ -183,13 +199,13 @@ impl Bound {
             Err(error) => return (exchange, Err(self.broke(admission, error))),
         };
         warm.store.data_mut().enter(exchange, place);
-        let result = runtime.run(&mut warm, runtime.limits.call, hook);
+        let result = runtime.run(&mut warm, self.limit, hook);
         let is_good = matches!(result, Ok(Ok(_)));
         let exchange = warm.store.data_mut().leave(is_good);
         let exchange = exchange.expect("it was handed over above, and only `leave` takes it");
         let decided = match result {
             Ok(decided) => {
-                runtime.give_back(warm);
+                runtime.give_back(self.lane, warm);
                 decided.map_err(|error| runtime.failed(error))
             }
             Err(error) => Err(self.broke(admission, error)),

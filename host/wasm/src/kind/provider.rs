@@ -28,7 +28,7 @@ use crate::{
     facets::{Functions, Place, PollArgs, Polled},
     guest::{self, Budget, Guest},
     outbound::{Client, Folders, Waits},
-    runtime::{Runtime, instance_error},
+    runtime::{Lane, Runtime, instance_error},
     schema::Schema,
 };
 
@@ -74,7 +74,7 @@ impl BoundProvider {
         let config = canonical(schema, config)?;
         // In an instance that can reach nothing, and is not kept: reading needs nothing.
         let args = (BINDING, config.clone());
-        let mut warm = runtime.take().map_err(BindError::Call)?;
+        let mut warm = runtime.take(Lane::Serving).map_err(BindError::Call)?;
         let (answer,) = runtime
             .run(&mut warm, runtime.limits.configure, |warm| {
                 warm.functions.configure.call(&mut warm.store, args)

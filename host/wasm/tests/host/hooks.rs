@@ -10,12 +10,16 @@ use portolan_core::{
 use portolan_wasm::{Host, HostConfig, Plugin};
 use serde_json::json;
 
-use crate::{exchange, guest::MIDDLEWARE, host, load};
+use crate::{
+    exchange,
+    guest::{Guest, MIDDLEWARE},
+    host, load,
+};
 
 /// The hooks of a middleware that does what the letter says.
 fn hooks(plugin: &Plugin, letter: &str) -> Arc<dyn Hooks> {
     let middleware = plugin.middleware().expect("a middleware");
-    let interest = middleware.bind("test", &json!({ "do": letter })).expect("a good binding");
+    let interest = middleware.bind("test", &json!({ "do": letter }), None).expect("a good binding");
     assert!(interest.on_request && interest.on_response && interest.plan.is_empty());
     interest.hooks.expect("hooks")
 }
@@ -89,6 +93,78 @@ fn an_endless_loop_ends_at_the_limit() {
     assert_eq!(plugin.figures().deadlines.value(), 1);
 }
 
+/// How long a hook that never ends may run, and for how long it is called aside.
+fn limits(plugin: &Plugin, limit: Option<Duration>) -> (Duration, Option<Duration>) {
+    let middleware = plugin.middleware().expect("a middleware");
+    let interest = middleware.bind("test", &json!({ "do": "l" }), limit).expect("a good binding");
+    match interest.hooks.expect("hooks").on_request(exchange()).1 {
+        Err(CallError::Deadline { limit }) => (limit, interest.aside),
+        other => panic!("must run too long: {other:?}"),
+    }
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_binding_may_have_a_time_limit_of_its_own() {
+    let config = HostConfig { call_limit: 5 * MS, ..HostConfig::default() };
+    let plugin = load(&Host::new(config).expect("a host"), &MIDDLEWARE);
+    assert_eq!(limits(&plugin, None), (5 * MS, None));
+    assert_eq!(limits(&plugin, Some(2 * MS)), (2 * MS, None));
+    assert_eq!(limits(&plugin, Some(20 * MS)), (20 * MS, Some(20 * MS)));
+}
+
+/// `extra` says `hook-time-limit-ms`, with a value of four letters.
+fn with_limit(value: &str) -> Guest {
+    let value = u32::from_le_bytes(value.as_bytes().try_into().expect("four letters"));
+    let describe = format!(
+        r#"(i64.store (i32.const 1600) (i64.const 0x6d69742d6b6f6f68))
+        (i64.store (i32.const 1608) (i64.const 0x2d74696d696c2d65))
+        (i32.store16 (i32.const 1616) (i32.const 0x736d))
+        (i32.store (i32.const 1640) (i32.const {value}))
+        (i32.store (i32.const 1660) (i32.const 1600))
+        (i32.store (i32.const 1664) (i32.const 18))
+        (i32.store (i32.const 1668) (i32.const 1640))
+        (i32.store (i32.const 1672) (i32.const 4))
+        (i32.store (i32.const 44) (i32.const 1660))
+        (i32.store (i32.const 48) (i32.const 1))"#
+    );
+    Guest { describe: describe.leak(), ..MIDDLEWARE }
+}
+
+#[test]
+fn a_plugin_may_say_that_its_hooks_take_long() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    for cached in [false, true] {
+        let config = HostConfig {
+            call_limit: 5 * MS,
+            cache_dir: Some(home.path().join("plugins")),
+            ..HostConfig::default()
+        };
+        let plugin = load(&Host::new(config).expect("a host"), &with_limit("0030"));
+        assert_eq!(plugin.loading().cached, cached);
+        assert_eq!(limits(&plugin, None), (30 * MS, Some(30 * MS)));
+        assert_eq!(limits(&plugin, Some(4 * MS)), (4 * MS, None), "the binding has the last word");
+    }
+    let error = host().load("letter", &with_limit("long").component(), None);
+    let error = error.expect_err("must be refused").to_string();
+    assert!(error.contains("its `hook-time-limit-ms` is `long`"), "{error}");
+}
+
+#[test]
+fn hooks_that_take_long_share_instances_among_all_threads() {
+    let plugin = load(&host(), &MIDDLEWARE);
+    let middleware = plugin.middleware().expect("a middleware");
+    let limit = Some(Duration::from_secs(60));
+    let interest = middleware.bind("test", &json!({ "do": "o" }), limit).expect("a good binding");
+    let hooks = interest.hooks.expect("hooks");
+    for _ in 0..4 {
+        let hooks = hooks.clone();
+        std::thread::spawn(move || context(&hooks)).join().expect("a good call");
+    }
+    assert_eq!(plugin.figures().instantiations.value(), 1);
+}
+
 #[test]
 fn memory_ends_at_the_limit_and_is_given_back() {
     let config = HostConfig { instance_memory: 16 << 20, ..HostConfig::default() };
@@ -159,7 +235,8 @@ fn a_plugin_that_fails_again_and_again_is_left_alone() {
 fn a_configuration_may_be_refused_by_the_plugin() {
     let plugin = load(&host(), &MIDDLEWARE);
     let middleware = plugin.middleware().expect("a middleware");
-    let error = middleware.bind("test", &json!({ "do": "xyz" })).expect_err("must be refused");
+    let error =
+        middleware.bind("test", &json!({ "do": "xyz" }), None).expect_err("must be refused");
     let BindError::Config(errors) = error else { panic!("not of the configuration: {error:?}") };
     assert_eq!(errors[0].message, "is not a letter");
 }

@@ -1,13 +1,20 @@
 //! Loading: what is accepted, what is refused and in which words, and the cache.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 
 use portolan_core::{
     exchange::Exchange,
     problem::Chain,
     rule::{Field, Op, Predicate},
 };
-use portolan_wasm::{Host, HostConfig};
+use portolan_wasm::{Cause, Compiler, Host, HostConfig, MachineCode, compile};
 
 use crate::{
     guest::{Guest, LIFECYCLE, MATCHER, MIDDLEWARE, PROVIDER},
@@ -156,7 +163,7 @@ fn a_matcher_is_compiled_to_a_checked_predicate() {
     assert_eq!(error.message, "the plugin `tea` ran for longer than 1000 ms");
 }
 
-fn files(directory: &std::path::Path, kind: &str) -> Vec<PathBuf> {
+fn files(directory: &Path, kind: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory.join("plugins")).expect("the cache");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths.filter(|path| path.extension().is_some_and(|it| it == kind)).collect()
@@ -174,6 +181,44 @@ fn code_is_compiled_once() {
     assert_eq!(second.figures().instantiations.value(), 0, "it need not be asked again");
     let matchers = second.matchers().expect("matchers");
     assert!(matchers.compile("Teapot", &[]).is_ok());
+}
+
+/// Compiles as the host does, counts how often, and refuses after so many times.
+#[derive(Debug)]
+struct Counting {
+    count: AtomicUsize,
+    refuses_after: usize,
+}
+
+impl Compiler for Counting {
+    fn compile(&self, component: &[u8]) -> Result<MachineCode, Cause> {
+        match self.count.fetch_add(1, SeqCst) {
+            count if count < self.refuses_after => compile(component),
+            _ => Err("is one too many".to_owned().into()),
+        }
+    }
+}
+
+#[test]
+fn where_code_is_compiled_is_up_to_the_embedder() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let host = |cache_dir: Option<&Path>| {
+        let compiler = Arc::new(Counting { count: AtomicUsize::new(0), refuses_after: 1 });
+        let cache_dir = cache_dir.map(|path| path.join("plugins"));
+        let config = HostConfig { cache_dir, compiler: compiler.clone(), ..HostConfig::default() };
+        (Host::new(config).expect("a host"), compiler)
+    };
+    let (cached, compiler) = host(Some(home.path()));
+    assert!(!load(&cached, &MATCHER).loading().cached);
+    assert!(load(&cached, &MATCHER).loading().cached);
+    assert_eq!(compiler.count.load(SeqCst), 1);
+    let (uncached, compiler) = host(None);
+    load(&uncached, &MATCHER);
+    // What is no plugin never comes to it.
+    assert!(refused(&uncached, b"hello").contains("is not WebAssembly"));
+    assert_eq!(compiler.count.load(SeqCst), 1);
+    let text = refused(&uncached, &MIDDLEWARE.component());
+    assert_eq!(text, "cannot be compiled: is one too many");
 }
 
 #[test]
@@ -251,7 +296,7 @@ fn figures_are_kept_over_a_reload() {
     let first = load(&host, &MIDDLEWARE);
     let bind = |plugin: &portolan_wasm::Plugin| {
         let middleware = plugin.middleware().expect("a middleware");
-        let bound = middleware.bind("test", &serde_json::json!({ "do": "o" }));
+        let bound = middleware.bind("test", &serde_json::json!({ "do": "o" }), None);
         bound.expect("a good binding").hooks.expect("hooks")
     };
     let old = bind(&first);
@@ -261,7 +306,7 @@ fn figures_are_kept_over_a_reload() {
     assert_eq!(second.figures().calls.value(), calls);
     drop(first);
     let new = bind(&second);
-    let run = |hooks: &std::sync::Arc<dyn portolan_core::port::Hooks>| {
+    let run = |hooks: &Arc<dyn portolan_core::port::Hooks>| {
         let (_, verdict): (Box<Exchange>, _) = hooks.on_request(crate::exchange());
         assert!(verdict.is_ok());
     };

@@ -6,7 +6,7 @@ mod hooks;
 mod loading;
 mod providers;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Version};
 use portolan_core::exchange::{Exchange, Peer, RequestHead};
@@ -22,7 +22,9 @@ fn host_in(directory: &Path) -> Host {
 
 /// A host that keeps nothing.
 fn host() -> Host {
-    Host::new(HostConfig::default()).expect("a host")
+    // Machines are slow: only tests of the limit itself run into one.
+    let call_limit = Duration::from_secs(20);
+    Host::new(HostConfig { call_limit, ..HostConfig::default() }).expect("a host")
 }
 
 fn load(host: &Host, guest: &Guest) -> Plugin {

@@ -113,12 +113,16 @@ async fn a_change_in_a_folder_ends_the_wait() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let granted = grants("http://127.0.0.1:1", home.path());
     let waiting = said("w", "granted", &granted);
+    // It changes again and again, so that one of the changes comes after the first look.
     let changing = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
         fs::create_dir(home.path().join("granted")).expect("a folder");
-        fs::write(home.path().join("granted/a"), "content").expect("a file");
+        for length in 0.. {
+            let (file, content) = (home.path().join("granted/a"), "x".repeat(length % 1000));
+            let written = tokio::task::spawn_blocking(|| fs::write(file, content));
+            written.await.expect("to write").expect("a file");
+        }
     };
-    let (text, ()) = tokio::join!(waiting, changing);
+    let text = tokio::select! { text = waiting => text, () = changing => unreachable!() };
     assert_eq!(text, "GET", "it has seen another version");
 }
 

@@ -10,9 +10,7 @@ mod close;
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, request::Parts};
-use hyper::body::Frame;
 use portolan_core::{
     exchange::{Exchange, ResponseHead},
     figure::{Encryption, MethodLabel, ProtocolLabel, TrafficShard},
@@ -240,21 +238,15 @@ impl Account {
         self.request_bytes.get_or_insert_default().clone()
     }
 
-    /// Notes what is handed to the client: `None` is the end.
-    pub(crate) fn sent(&mut self, frame: Option<&hyper::Result<Frame<Bytes>>>, is_last: bool) {
-        match frame {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.response_bytes += length as u64;
-                if let Some(trailers) = frame.trailers_ref() {
-                    self.is_complete = true;
-                    self.grpc = grpc_status(trailers).or(self.grpc);
-                }
-                self.is_complete |= is_last;
-            }
-            Some(Err(_)) => self.failed(Reason::ResponseBroken),
-            None => self.is_complete = true,
-        }
+    /// Notes that so many bytes of content are handed to the client.
+    pub(crate) fn sent(&mut self, length: u64) {
+        self.response_bytes += length;
+    }
+
+    /// Notes that all of the response was handed to the client.
+    pub(crate) fn ended(&mut self, trailers: Option<&HeaderMap>) {
+        self.is_complete = true;
+        self.grpc = trailers.and_then(grpc_status).or(self.grpc);
     }
 
     /// Nothing is to be sent any more.

@@ -49,6 +49,68 @@ const CASES: &[(&str, u16)] = &[
     ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 400),
     ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n", 400),
     ("POST / HTTP/1.0\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 3, 3\r\n\r\nabc", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length:\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 1 \t2\r\n\r\nab", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 18446744073709551616\r\n\r\n", 400),
+    (
+        "POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: identity\r\n\r\n", 400),
+    (
+        "POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400),
+    ("POST / HTTP/1.1\r\nHost: a.local\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    // Line ends.
+    ("GET / HTTP/1.1\nHost: a.local\n\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\n\n", 400),
+    ("\nGET / HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1\rHost: a.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\n Host: a.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\n\tX: 1\r\n\r\n", 400),
+    // More targets and first lines.
+    ("GET a.local HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET a.local:80 HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET * HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET /#x HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET /\u{7f} HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET /\u{1} HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET http://me@a.local/ HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET http:/// HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET\t/\tHTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    (" GET / HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET /  HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET / http/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET / HTTP/01.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nX\u{0}: 1\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local\r\nX(: 1\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local, b.local\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\nHost: a.local%00\r\n\r\n", 400),
 ];
 
 #[tokio::test]
@@ -68,22 +130,68 @@ async fn what_makes_no_sense_is_refused_and_reaches_no_backend() {
     assert_eq!(portolan.get("a.local", "/").await.status, 200);
 }
 
+/// Bodies that can be read in two ways, and what is behind them: another request for some.
+const BODIES: &[&str] = &[
+    "0\n\r\nGET /smuggled",
+    "5\r\nhello0\r\n\r\n",
+    "5 \r\nhello\r\n0\r\n\r\n",
+    "5;x=y\r\nhello\r\n0\r\n\r\n",
+    "5\nhello\r\n0\r\n\r\n",
+    "5\r\nhello\n0\r\n\r\n",
+    "0x5\r\nhello\r\n0\r\n\r\n",
+    "-5\r\nhello\r\n0\r\n\r\n",
+    "10000000000000005\r\nhello\r\n0\r\n\r\n",
+    "0\r\nX: 1\n\r\nGET /smuggled",
+    "0\r\nX Y: 1\r\n\r\n",
+];
+
 #[tokio::test]
-async fn of_two_framings_the_backend_sees_one() {
-    let backend = Script::echo().await;
+async fn a_chunk_that_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_a_request() {
+    let backend = Script::start(|mut client| async move {
+        while client.until("\r\n").await.is_some_and(|line| !line.contains("smuggled")) {}
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled").await;
+    })
+    .await;
     let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
-    for framing in [
-        "Content-Length: 3\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\r\nContent-Length: 3",
+    for body in BODIES {
+        let mut client = portolan.connect().await;
+        let head = "POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send(&format!("{head}{body} / HTTP/1.1\r\nHost: a.local\r\n\r\n")).await;
+        let response = client.response().await;
+        assert_eq!(response.status, 400, "{body:?}");
+        assert_eq!(header(&response.head, "connection"), Some("close"), "{body:?}");
+        assert!(client.ends().await, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_is_the_last_word() {
+    let config = HttpConfig {
+        reason_header: Some(http::HeaderName::from_static("x-portolan-reason")),
+        ..HttpConfig::default()
+    };
+    let portolan = Portolan::start_with(config, None, Vec::new());
+    for (request, reason) in [
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "bad-length",
+        ),
+        ("GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n", "bare-lf"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "two-framings",
+        ),
     ] {
         let mut client = portolan.connect().await;
-        client
-            .send(&format!("POST / HTTP/1.1\r\nHost: a.local\r\n{framing}\r\n\r\n0\r\n\r\n"))
-            .await;
-        let seen = client.response().await.body;
-        assert_eq!(header(&seen, "content-length"), None);
-        assert_eq!(header(&seen, "transfer-encoding"), Some("chunked"));
+        client.send(&format!("{request}GET / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let response = client.response().await;
+        let said = header(&response.head, "x-portolan-reason");
+        assert_eq!((response.status, said), (400, Some(reason)));
+        assert_eq!(header(&response.head, "connection"), Some("close"));
+        assert!(client.ends().await);
     }
+    let figures = &portolan.server.figures()[0].1.traffic;
+    assert_eq!(figures.classes()[3], 3, "what is refused is counted");
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! Middlewares: the order in which they are met, and what happens when one fails.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, ThreadId},
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use portolan_core::{
@@ -10,7 +14,7 @@ use portolan_core::{
     router::Router,
 };
 
-use super::support::{Portolan, Script, header, middleware, nobody, plan, router};
+use super::support::{Portolan, Script, header, middleware, nobody, plan, router, soon};
 
 type Journal = Arc<Mutex<Vec<String>>>;
 
@@ -133,6 +137,82 @@ async fn a_failure_closes_or_is_passed_over() {
     assert_eq!((status, journal.last().unwrap().as_str()), (503, "out a 7 503 true"));
     let (status, _, _) = met(Deed::FailOutward, OnFailure::Open).await;
     assert_eq!(status, 200);
+}
+
+/// Keeps its thread until it is let go, and says on which threads it was.
+#[derive(Debug)]
+struct Slow {
+    gate: Mutex<mpsc::Receiver<()>>,
+    entered: tokio::sync::mpsc::UnboundedSender<ThreadId>,
+    journal: Journal,
+}
+
+impl Hooks for Slow {
+    fn on_request(
+        &self,
+        exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<RequestVerdict, CallError>) {
+        self.journal.lock().unwrap().push("in slow".to_owned());
+        self.entered.send(thread::current().id()).unwrap();
+        self.gate.lock().unwrap().recv().unwrap();
+        (exchange, Ok(RequestVerdict::Continue { context: 3, response: true }))
+    }
+
+    fn on_response(
+        &self,
+        context: u64,
+        exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
+        self.journal.lock().unwrap().push(format!("out slow {context}"));
+        self.entered.send(thread::current().id()).unwrap();
+        (exchange, Ok(ResponseVerdict::Replace(reply("slow"))))
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_may_take_long_keeps_no_worker_and_its_place_in_the_order() {
+    let backend = Script::echo().await;
+    let journal = Journal::default();
+    let (open, gate) = mpsc::channel();
+    let (entered, mut enters) = tokio::sync::mpsc::unbounded_channel();
+    let slow = Slow { gate: gate.into(), entered, journal: journal.clone() };
+    let slow = Interest {
+        hooks: Some(Arc::new(slow)),
+        on_request: true,
+        on_response: true,
+        aside: Some(Duration::from_secs(60)),
+        ..Interest::default()
+    };
+    let middlewares = vec![
+        recorder("a", Deed::Pass, &journal),
+        middleware("slow", slow),
+        recorder("c", Deed::Pass, &journal),
+    ];
+    let guarded = Router { middlewares, ..router("a.local", &[backend.address]) };
+    let portolan = Portolan::start(vec![guarded, router("b.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    soon(enters.recv()).await.unwrap();
+    // Enough for every worker to meet some of them.
+    for _ in 0..32 {
+        assert_eq!(portolan.get("b.local", "/").await.status, 200);
+    }
+    open.send(()).unwrap();
+    let response = client.response().await;
+    assert_eq!((response.status, response.body.as_str()), (418, "slow"));
+    soon(enters.recv()).await.unwrap();
+    let journal = journal.lock().unwrap().clone();
+    assert_eq!(
+        journal,
+        [
+            "in a r@test",
+            "in slow",
+            "in c r@test",
+            "out c 7 200 true",
+            "out slow 3",
+            "out a 7 418 true"
+        ]
+    );
 }
 
 #[tokio::test]

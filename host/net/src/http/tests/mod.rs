@@ -2,6 +2,7 @@
 
 mod support;
 mod drain;
+mod hygiene;
 mod forwarding;
 mod malformed;
 mod middlewares;

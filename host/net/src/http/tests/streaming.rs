@@ -168,6 +168,9 @@ async fn responses_without_a_body_leave_the_connection_in_step() {
     assert_eq!(header(&head, "content-length"), Some("100"));
     for (path, status) in [("/204", 204), ("/304", 304), ("/103", 200)] {
         client.send(&format!("GET {path} HTTP/1.1\r\nHost: a.local\r\n\r\n")).await;
+        if path == "/103" {
+            assert_eq!(client.response().await.status, 103, "what comes before is handed on");
+        }
         assert_eq!(client.response().await.status, status, "{path}");
     }
     client.send("GET /end HTTP/1.1\r\nHost: a.local\r\n\r\n").await;

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    http::{EntrypointConfig, HttpConfig, Server},
+    http::{EntrypointConfig, HttpConfig, Server, Trust},
     tls::TlsConfig,
 };
 
@@ -76,7 +76,13 @@ impl Portolan {
 }
 
 pub(super) fn entrypoint(name: &str, tls: Option<TlsConfig>) -> EntrypointConfig {
-    EntrypointConfig { name: name.into(), address: ([127, 0, 0, 1], 0).into(), tls }
+    EntrypointConfig {
+        name: name.into(),
+        address: ([127, 0, 0, 1], 0).into(),
+        tls,
+        trust: Trust::default(),
+        redirect: None,
+    }
 }
 
 pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
@@ -87,14 +93,14 @@ pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
             origin: "test".into(),
             status: Status::Enabled,
             errors: Vec::new(),
-            used_by: Vec::new(),
+            used_by: Default::default(),
         },
         rule: router.rule.clone(),
         priority: router.priority,
         entrypoints: router.entrypoints.clone(),
         middlewares: Vec::new(),
         service: None,
-        tls: false,
+        tls: None,
         hosts: router.rule.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
         live: Some(router.clone()),
     });

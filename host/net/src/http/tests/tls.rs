@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, HandshakeKind, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
@@ -15,7 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::support::{Client, Portolan, Script, entrypoint, header, router, soon};
 use crate::{
     http::HttpConfig,
-    tls::{CertificateFile, TlsConfig, TlsError},
+    tls::{CertificateFile, Suite, TlsConfig, TlsError, TlsOptions, TlsSettings, TlsVersion},
 };
 
 fn trusting(root: &str, alpn: &[&str]) -> TlsConnector {
@@ -41,7 +41,7 @@ async fn handshake(
 
 fn encrypted(tls: TlsConfig, routers: Vec<portolan_core::router::Router>) -> (Portolan, String) {
     let portolan = Portolan::start_with(HttpConfig::default(), Some(tls), routers);
-    let root = portolan.server.authority().unwrap().root_pem().to_owned();
+    let root = portolan.server.keyring().authority().unwrap().root_pem().to_owned();
     (portolan, root)
 }
 
@@ -137,7 +137,7 @@ fn files(folder: &Path, stem: &str, names: &[&str]) -> (CertificateFile, String)
 async fn certificates_from_files_come_first_and_are_read_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (file, pem) = files(folder.path(), "a", &["a.local", "*.b.local"]);
-    let tls = TlsConfig { certificates: vec![file.clone()] };
+    let tls = TlsConfig { certificates: vec![file.clone()], ..TlsConfig::default() };
     let (portolan, root) = encrypted(tls.clone(), vec![router("c.local", &[])]);
     let connector = trusting(&pem, &[]);
     for name in ["a.local", "x.b.local"] {
@@ -148,7 +148,8 @@ async fn certificates_from_files_come_first_and_are_read_anew() {
 
     let (_, renewed) = files(folder.path(), "a", &["a.local"]);
     let bound = portolan.server.apply(vec![entrypoint("web", Some(tls))]).unwrap();
-    assert_eq!((bound[0].address, bound[0].certificate_errors.len()), (portolan.address, 0));
+    assert_eq!(bound[0].address, portolan.address);
+    assert_eq!(portolan.server.keyring().problems(), []);
     assert!(handshake(&portolan, &trusting(&renewed, &[]), "a.local").await.is_ok());
     assert!(handshake(&portolan, &connector, "a.local").await.is_err());
 }
@@ -169,14 +170,74 @@ async fn a_broken_file_costs_that_file_and_says_where() {
         good,
     ];
     let (portolan, root) = encrypted(TlsConfig::default(), vec![router("a.local", &[])]);
-    let web = entrypoint("web", Some(TlsConfig { certificates }));
-    let bound = portolan.server.apply(vec![web]).unwrap();
-    let errors = &bound[0].certificate_errors;
-    assert!(matches!(&errors[0], TlsError::Read { path, .. } if *path == nowhere), "{errors:?}");
-    assert!(matches!(&errors[1], TlsError::Pem { path, .. } if *path == garbage), "{errors:?}");
-    assert!(matches!(&errors[2], TlsError::Pem { wanted: "private key", .. }), "{errors:?}");
-    assert!(matches!(&errors[3], TlsError::Pair { .. }), "{errors:?}");
-    assert_eq!(errors.len(), 4);
+    let web = entrypoint("web", Some(TlsConfig { certificates, ..TlsConfig::default() }));
+    portolan.server.apply(vec![web]).unwrap();
+    portolan.server.keyring().with_broken(|broken| {
+        let errors: Vec<_> = broken.iter().map(|one| &one.error).collect();
+        assert!(
+            matches!(&errors[0], TlsError::Read { path, .. } if *path == nowhere),
+            "{errors:?}"
+        );
+        assert!(matches!(&errors[1], TlsError::Pem { path, .. } if *path == garbage), "{errors:?}");
+        assert!(matches!(&errors[2], TlsError::Pem { wanted: "private key", .. }), "{errors:?}");
+        assert!(matches!(&errors[3], TlsError::Pair { .. }), "{errors:?}");
+        assert_eq!(errors.len(), 4);
+    });
     assert!(handshake(&portolan, &trusting(&pem, &[]), "good.local").await.is_ok());
     assert!(handshake(&portolan, &trusting(&root, &[]), "a.local").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_by_whatever_worker_and_after_a_reload() {
+    let (portolan, root) = encrypted(TlsConfig::default(), vec![router("a.local", &[])]);
+    let connector = trusting(&root, &[]);
+    let kind = async || {
+        let stream = handshake(&portolan, &connector, "a.local").await.unwrap();
+        let mut client = Client::new(stream);
+        // Tickets come with the first bytes behind the handshake.
+        client.send("GET / HTTP/1.1\r\nHost: b.local\r\n\r\n").await;
+        assert_eq!(client.response().await.status, 404);
+        client.stream.get_ref().1.handshake_kind()
+    };
+    assert_eq!(kind().await, Some(HandshakeKind::Full));
+    for _ in 0..8 {
+        assert_eq!(kind().await, Some(HandshakeKind::Resumed));
+    }
+    let tls = TlsConfig { certificates: Vec::new(), ..TlsConfig::default() };
+    portolan.server.apply(vec![entrypoint("web", Some(tls))]).unwrap();
+    assert_eq!(kind().await, Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test]
+async fn options_say_which_versions_and_protocols_are_spoken() {
+    let tls = TlsConfig { options: Some("modern".into()), ..TlsConfig::default() };
+    let (portolan, root) = encrypted(tls, vec![router("a.local", &[])]);
+    let connector = trusting(&root, &["h2", "http/1.1"]);
+    // Options that are not there are not taken for others.
+    let refused = handshake(&portolan, &connector, "a.local").await.unwrap_err();
+    assert!(refused.to_string().contains("AccessDenied"), "{refused}");
+
+    let modern = TlsOptions {
+        min_version: TlsVersion::V13,
+        alpn_protocols: vec!["http/1.1".to_owned()],
+        cipher_suites: vec![Suite::parse("TLS_CHACHA20_POLY1305_SHA256").unwrap()],
+        ..TlsOptions::default()
+    };
+    let options = vec![("modern".into(), modern)];
+    portolan.server.keyring().configure(TlsSettings { options, ..TlsSettings::default() });
+    let stream = handshake(&portolan, &connector, "a.local").await.unwrap();
+    let session = stream.get_ref().1;
+    assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let suite = session.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+    let old = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let refused = handshake(&portolan, &Arc::new(old).into(), "a.local").await.unwrap_err();
+    assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
 }

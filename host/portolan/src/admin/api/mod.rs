@@ -36,6 +36,7 @@ use crate::telemetry::{
     process::Process,
 };
 
+mod certificates;
 mod objects;
 
 type Shared = Extract<Arc<State>>;
@@ -46,6 +47,7 @@ pub(super) fn routes(state: Arc<State>) -> Router {
     Router::new()
         .route("/api/overview", get(overview))
         .merge(objects::routes())
+        .merge(certificates::routes())
         .route("/api/entrypoints", get(entrypoints))
         .route("/api/entrypoints/{name}", get(entrypoint))
         .route("/api/version", get(version))
@@ -273,6 +275,7 @@ fn readings(state: &State) -> Readings {
         entrypoints: state.admin.insight.entrypoints(),
         http: state.admin.insight.http(),
         dns: state.admin.insight.dns(),
+        certificates: state.admin.insight.certificates(),
         process: Process::read(),
         snapshot,
     }

@@ -13,7 +13,7 @@ use axum::{
 };
 use portolan_core::{
     name::fold,
-    snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
+    snapshot::{Entries, Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ trait Object: Sized + 'static {
     /// The word for it.
     const KIND: &'static str;
 
-    fn all(snapshot: &Snapshot) -> &[Self];
+    fn all(snapshot: &Snapshot) -> &Entries<Self>;
     fn entry(&self) -> &Entry;
     fn view(&self) -> Named<Self::View>;
     /// Whether the parameters beside `status` let it through.
@@ -64,7 +64,7 @@ impl Object for RouterEntry {
     type View = RouterView;
     const KIND: &'static str = "router";
 
-    fn all(snapshot: &Snapshot) -> &[Self] {
+    fn all(snapshot: &Snapshot) -> &Entries<Self> {
         &snapshot.routers
     }
 
@@ -102,7 +102,7 @@ impl Object for ServiceEntry {
     type View = ServiceView;
     const KIND: &'static str = "service";
 
-    fn all(snapshot: &Snapshot) -> &[Self] {
+    fn all(snapshot: &Snapshot) -> &Entries<Self> {
         &snapshot.services
     }
 
@@ -132,7 +132,7 @@ impl Object for MiddlewareEntry {
     type View = MiddlewareView;
     const KIND: &'static str = "middleware";
 
-    fn all(snapshot: &Snapshot) -> &[Self] {
+    fn all(snapshot: &Snapshot) -> &Entries<Self> {
         &snapshot.middlewares
     }
 
@@ -214,7 +214,7 @@ async fn rawdata(Extract(state): Shared) -> Json<Value> {
     Json(kinds.map(|(kind, all)| (kind.to_owned(), all)).collect())
 }
 
-fn keyed<T: Object, V: Serialize>(all: &[T], view: impl Fn(&T) -> V) -> Value {
+fn keyed<T: Object, V: Serialize>(all: &Entries<T>, view: impl Fn(&T) -> V) -> Value {
     let map: BTreeMap<String, V> =
         all.iter().map(|it| (it.entry().name.to_string(), view(it))).collect();
     json!(map)

@@ -231,7 +231,7 @@ function showOverview(overview) {
   byId("reasons").replaceChildren(...reasons(ours.failures, ours.lost).flat());
   const { routers, services, middlewares } = overview.http;
   const [errors, warnings] = ours.problems;
-  const totals = { routers, services, middlewares, plugins: ours.plugins, problems: { total: errors + warnings, errors, warnings } };
+  const totals = { certificates: overview.certificates, routers, services, middlewares, plugins: ours.plugins, problems: { total: errors + warnings, errors, warnings } };
   for (const [id, its] of Object.entries(totals)) {
     const badge = byId(`count-${id}`);
     badge.textContent = count(its.total);

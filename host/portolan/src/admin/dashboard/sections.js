@@ -82,6 +82,29 @@ const entrypoints = {
   }),
 };
 
+/** What clients are shown. */
+const certificates = {
+  id: "certificates", path: "/api/certificates", search: "a name or an issuer", per: 25, statuses: true,
+  empty: "No certificate: nothing is encrypted, or no client has come yet.",
+  columns: [{ title: "Names", sort: "name" }, { title: "From", sort: "source" }, { title: "Issued by", sort: "issuer" },
+    { title: "Good until", sort: "notAfter" }, { title: "State", sort: "trouble" }],
+  row: (it) => ({
+    key: it.name,
+    mark: MOODS[it.status],
+    cells: [
+      cell([it.sans, it.keyType, it.keySize, it.serialNumber, it.certFingerprint], ([sans, kind, size, serial, fingerprint]) => [
+        sans.slice(0, 6).map((name) => h("p", null, h("b", null, name))), sans.length > 6 && h("p", { class: "why" }, `and ${sans.length - 6} more`),
+        h("details", null, h("summary", null, "more"), h("dl", { class: "facts" },
+          [["Key", `${kind} ${size ?? ""}`], ["Serial", serial], ["SHA-256", `\`${fingerprint}\``]].map(([term, text]) =>
+            h("div", null, h("dt", null, term), h("dd", null, prose(text))))))]),
+      cell([it.portolan.source, it.portolan.origin], ([source, origin]) => [source, source !== "local" && h("p", { class: "why" }, prose(origin))]),
+      cell([it.issuerCN, it.issuerOrg], ([name, org]) => [name || org || "", name && org && h("p", { class: "why" }, org)]),
+      cell(it.notAfter, (moment) => h("time", { datetime: moment }, moment.slice(0, 10))),
+      cell([it.status, it.portolan.state], ([status, text]) => state(text, MOODS[status])),
+    ],
+  }),
+};
+
 /** Who takes which request. */
 const routers = {
   id: "routers", path: "/api/http/routers", search: "a name or a part of a rule", per: 25, statuses: true,
@@ -219,4 +242,4 @@ function facts(it) {
   ];
 }
 
-export const SECTIONS = [problems, providers, entrypoints, routers, services, middlewares, dns, plugins];
+export const SECTIONS = [problems, providers, entrypoints, certificates, routers, services, middlewares, dns, plugins];

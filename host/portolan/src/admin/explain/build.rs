@@ -29,10 +29,15 @@ pub(crate) fn explain(
     let uri = parse_url(&question.url)?;
     let exchange = exchange(question, &uri, board)?;
     let host = exchange.request.host();
-    let (router, candidates) = route(&exchange, snapshot);
+    let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
+    let redirect = place.and_then(|place| place.redirect.as_deref());
+    let (router, candidates) = match redirect {
+        None => route(&exchange, snapshot),
+        // It comes before every router.
+        Some(_) => (None, Vec::new()),
+    };
     let router = router.as_deref();
     let service = router.and_then(|router| router.service.as_deref()).map(share);
-    let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
     Ok(Explanation {
         request: Question {
             method: exchange.request.method.to_string(),
@@ -44,7 +49,10 @@ pub(crate) fn explain(
         dns: host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot)),
         entrypoint: place
             .map(|it| Place { name: (*it.name).to_owned(), address: it.address.to_string() }),
-        verdict: verdict(router, service.as_ref()),
+        verdict: match redirect {
+            Some(target) => format!("the entrypoint redirects it to {target}"),
+            None => verdict(router, service.as_ref()),
+        },
         reason: reason(router, service.as_ref()).map(|reason| reason.as_str().to_owned()),
         candidates,
         router: router.map(|router| router.name.to_string()),

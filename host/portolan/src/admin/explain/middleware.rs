@@ -31,7 +31,9 @@ fn hooks(middleware: &Middleware) -> Option<String> {
         OnFailure::Closed => "503 if that fails",
         OnFailure::Open => "goes on if that fails",
     };
-    Some(format!("{when}runs `{}` on {of} ({failure})", middleware.plugin))
+    let aside = |limit| format!(", for up to {limit:?} beside the threads that serve");
+    let aside = interest.aside.map(aside).unwrap_or_default();
+    Some(format!("{when}runs `{}` on {of}{aside} ({failure})", middleware.plugin))
 }
 
 fn planned(step: &PlanStep) -> impl Iterator<Item = String> {

@@ -57,7 +57,7 @@ fn skip(router: &RouterEntry, exchange: &Exchange) -> Candidate {
         format!("it is disabled: {cause}")
     } else if !router.entrypoints.contains(entrypoint) {
         format!("it does not serve the entrypoint `{entrypoint}`")
-    } else if router.tls && !exchange.peer.tls {
+    } else if router.tls.is_some() && !exchange.peer.tls {
         "it answers on encrypted connections only".to_owned()
     } else {
         String::new()

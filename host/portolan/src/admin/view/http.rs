@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use portolan_core::{
+    declare::TlsSpec,
     name::{ObjectName, fold},
     service::Backend,
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry},
@@ -81,7 +82,7 @@ impl RouterView {
             service: router.service.clone().unwrap_or_default(),
             rule: (*router.rule).to_owned(),
             priority: router.priority,
-            tls: router.tls.then(|| json!({})),
+            tls: router.tls.as_deref().map(tls),
             status: router.entry.status.as_str(),
             error: router.entry.errors.clone(),
             portolan: ours(&router.entry, RouterExtra { hosts: router.hosts.clone(), traffic }),
@@ -168,7 +169,7 @@ impl ServiceView {
                 strategy: "wrr",
             }),
             status: service.entry.status.as_str(),
-            used_by: service.entry.used_by.clone(),
+            used_by: users(&service.entry),
             error: service.entry.errors.clone(),
             server_status,
             portolan: ours(&service.entry, extra),
@@ -234,7 +235,7 @@ impl MiddlewareView {
         Self {
             config: Map::from_iter([((*middleware.plugin).to_owned(), config)]),
             status: middleware.entry.status.as_str(),
-            used_by: middleware.entry.used_by.clone(),
+            used_by: users(&middleware.entry),
             error: middleware.entry.errors.clone(),
             portolan: ours(&middleware.entry, extra),
         }
@@ -245,6 +246,21 @@ impl MiddlewareView {
         let kind = Some(fold(&middleware.plugin));
         Named::new(&middleware.entry.name, Self::of(middleware), kind)
     }
+}
+
+/// As Traefik shows it: what is not said is left away.
+fn tls(spec: &TlsSpec) -> Value {
+    let mut shown = Map::new();
+    let texts = [("options", &spec.options), ("certResolver", &spec.resolver)];
+    for (key, text) in texts {
+        shown.extend(text.as_ref().map(|text| (key.to_owned(), json!(text))));
+    }
+    if !spec.domains.is_empty() {
+        let domains = spec.domains.iter();
+        let domains = domains.map(|domain| json!({ "main": domain.main, "sans": domain.sans }));
+        shown.insert("domains".to_owned(), domains.collect());
+    }
+    Value::Object(shown)
 }
 
 fn ours<T>(entry: &Entry, more: T) -> Ours<T> {
@@ -269,6 +285,11 @@ fn secrets_hidden(config: &Value) -> Value {
         Value::Array(list) => Value::Array(list.iter().map(secrets_hidden).collect()),
         other => other.clone(),
     }
+}
+
+/// As the API writes them.
+fn users(entry: &Entry) -> Vec<String> {
+    entry.used_by.keys().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

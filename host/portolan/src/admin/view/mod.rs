@@ -4,6 +4,8 @@
 //! **Invariant:** where Traefik's API has the thing, the keys are Traefik's, and what we add to it
 //! stands under one more key, `portolan`.
 
+pub(super) mod certificate;
+
 pub(super) mod figures;
 
 pub(super) mod http;

@@ -7,11 +7,11 @@ use portolan_core::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{age, figures::Traffic, problem::all_problems, stamp};
+use super::{age, certificate::CertificateView, figures::Traffic, problem::all_problems, stamp};
 use crate::{
     admin::insight::Insight,
     control::board::Board,
-    telemetry::metrics::{DnsReading, EntrypointReading},
+    telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading},
 };
 
 /// `/api/overview`.
@@ -20,6 +20,7 @@ pub(crate) struct Overview {
     http: Protocol,
     tcp: Value,
     udp: Value,
+    certificates: Totals,
     features: Value,
     providers: Vec<String>,
     portolan: Ours,
@@ -38,6 +39,14 @@ struct Totals {
     total: usize,
     warnings: usize,
     errors: usize,
+}
+
+impl Totals {
+    fn of(certificates: &[CertificateReading]) -> Self {
+        let all = CertificateView::all(certificates);
+        let count = |status| all.iter().filter(|it| it.status == status).count();
+        Self { total: all.len(), warnings: count("warning"), errors: count("disabled") }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -132,6 +141,7 @@ impl Overview {
     /// Counts everything.
     pub(crate) fn of(snapshot: &Snapshot, board: &Board, insight: &dyn Insight) -> Self {
         let (entrypoints, http, dns) = (insight.entrypoints(), insight.http(), insight.dns());
+        let certificates = insight.certificates();
         let problems = all_problems(snapshot, board);
         let count = |severity| problems.iter().filter(|it| it.severity == severity).count();
         let plugins = Totals {
@@ -149,6 +159,7 @@ impl Overview {
             // Traefik has these sections; its dashboard and exporters read them.
             tcp: json!({ "routers": none(), "services": none(), "middlewares": none() }),
             udp: json!({ "routers": none(), "services": none() }),
+            certificates: Totals::of(&certificates),
             features: json!({
                 "tracing": if http.spans_dropped.is_some() { "OpenTelemetry" } else { "" },
                 "metrics": "Prometheus",

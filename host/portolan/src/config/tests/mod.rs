@@ -10,9 +10,18 @@ use std::{
 };
 
 use expect_test::expect_file;
+use http::uri::Scheme;
 use portolan_core::{
+    assemble::RulePriority,
     problem::Problem,
     zone::{Names, StaticRecord},
+};
+use portolan_net::{
+    http::{RedirectConfig, RedirectTarget},
+    tls::{
+        TlsVersion,
+        acme::{KeyType, LETS_ENCRYPT, StorageConfig},
+    },
 };
 use serde_json::json;
 
@@ -102,6 +111,12 @@ fn the_annotated_default_names_every_key() {
         schema::Entrypoint::FIELDS,
         schema::Tls::FIELDS,
         schema::Certificate::FIELDS,
+        schema::Redirect::FIELDS,
+        schema::CommonTls::FIELDS,
+        schema::Options::FIELDS,
+        schema::ClientAuth::FIELDS,
+        schema::Acme::FIELDS,
+        schema::ExternalAccount::FIELDS,
         schema::Admin::FIELDS,
         schema::Dns::FIELDS,
         schema::Zone::FIELDS,
@@ -219,6 +234,58 @@ fn an_entrypoint_encrypts_with_what_it_is_given() {
 }
 
 #[test]
+fn options_and_resolvers_are_read_and_have_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let text = "data-dir = 'd'
+        [entrypoints]
+        web = { address = '127.0.0.1:0', redirect = { to = 'secure' } }
+        other = { address = '127.0.0.1:0', redirect = { to = ':8443', permanent = false } }
+        secure = { address = '127.0.0.1:0', tls = { options = 'strict', resolver = 'le' } }
+        [tls.options.strict]
+        min-version = '1.3'
+        cipher-suites = ['TLS_AES_256_GCM_SHA384']
+        alpn-protocols = ['http/1.1', 'acme-tls/1']
+        client-auth = { ca-files = ['ca.pem'], mode = 'verify-if-given' }
+        sni-strict = true
+        [acme.le]
+        [acme.shared]
+        directory = 'https://ca.internal/acme'
+        email = 'a@b.example'
+        challenge = 'tls-alpn-01'
+        key-type = 'rsa2048'
+        storage = 'consul'
+        [providers.consul]
+        config = { address = 'consul:8500', token = 't' }";
+    for (name, content) in [("config.toml", text), ("ca.pem", "")] {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let config = load_file(&file).unwrap().config;
+    let redirects: Vec<_> = config.entrypoints.iter().map(|it| it.redirect.clone()).collect();
+    let redirect = |to, permanent| RedirectConfig { to, scheme: Scheme::HTTPS, permanent };
+    let expected = [
+        Some(redirect(RedirectTarget::Entrypoint("secure".into()), true)),
+        Some(redirect(RedirectTarget::Port(8443), false)),
+        None,
+    ];
+    assert_eq!(redirects, expected);
+    let (name, options) = &config.tls.options[0];
+    assert_eq!(&**name, "strict");
+    assert_eq!((options.min_version, options.max_version), (TlsVersion::V13, TlsVersion::V13));
+    assert_eq!(options.alpn_protocols, ["http/1.1"]);
+    assert!(options.sni_strict && options.client_auth.as_ref().unwrap().optional);
+    let [le, shared] = config.tls.resolvers.as_slice() else { panic!("two resolvers") };
+    assert_eq!(le.directory, LETS_ENCRYPT);
+    assert_eq!(le.storage, StorageConfig::File(folder.path().join("d/acme")));
+    let consul = StorageConfig::Consul {
+        address: "http://consul:8500".to_owned(),
+        token: Some("t".to_owned()),
+        folder: folder.path().join("d/acme"),
+    };
+    assert_eq!((&shared.storage, shared.key_type), (&consul, KeyType::Rsa2048));
+}
+
+#[test]
 fn dns_addresses_upstreams_and_times() {
     let dns = config(
         "data-dir = 'd'
@@ -289,6 +356,13 @@ fn http_is_handed_on_as_it_is_written() {
         "services": { "s": { "load-balancer": { "servers": [{ "url": "http://a" }] } } },
     });
     assert_eq!(http, expected);
+}
+
+#[test]
+fn what_holds_for_all_routers_is_not_handed_on() {
+    let config = config("data-dir = 'd'\n[http]\nrulePriority = 'specificity'\nrouters = {}\n");
+    assert_eq!(config.rule_priority, RulePriority::Specificity);
+    assert_eq!(config.http, json!({ "routers": {} }));
 }
 
 #[test]

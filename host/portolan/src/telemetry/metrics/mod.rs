@@ -24,6 +24,7 @@ use portolan_core::{
     service::{Backend, Service},
     snapshot::{Entry, Snapshot, Status},
 };
+use portolan_net::tls::{Facts, Validity};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, text},
@@ -61,6 +62,8 @@ pub(crate) struct Readings {
     pub(crate) http: HttpReading,
     /// DNS.
     pub(crate) dns: DnsReading,
+    /// Certificates, those of the local authority included.
+    pub(crate) certificates: Vec<CertificateReading>,
     /// The process; `None` where the system does not say.
     pub(crate) process: Option<Process>,
 }
@@ -137,6 +140,19 @@ pub(crate) struct DnsReading {
     pub(crate) cached: u64,
 }
 
+/// A certificate that clients are shown.
+#[derive(Clone, Debug)]
+pub(crate) struct CertificateReading {
+    /// What stands in it.
+    pub(crate) facts: Facts,
+    /// `file`, `acme` or `local`.
+    pub(crate) source: &'static str,
+    /// The file, or the resolver.
+    pub(crate) origin: String,
+    /// How it is now.
+    pub(crate) validity: Validity,
+}
+
 /// The text that Prometheus reads.
 pub(crate) fn render(readings: Readings) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
@@ -153,6 +169,7 @@ impl Collector for Readings {
         self.encode_control(&mut page)?;
         self.encode_providers(&mut page)?;
         self.encode_plugins(&mut page)?;
+        self.encode_certificates(&mut page)?;
         self.encode_traffic(&mut page)?;
         self.encode_backends(&mut page)?;
         self.encode_dns(&mut page)
@@ -244,6 +261,26 @@ impl Readings {
         let alive = each().map(|(of, it)| (of, it.instances.value() as f64));
         page.gauges(&metric::PLUGIN_INSTANCES, alive)?;
         page.gauges(&metric::PLUGIN_MEMORY, each().map(|(of, it)| (of, it.memory.value() as f64)))
+    }
+
+    fn encode_certificates(&self, page: &mut Page<'_>) -> fmt::Result {
+        // Those of the local authority come and go, and look after themselves.
+        let lasting = self.certificates.iter().filter(|it| it.source != "local");
+        let mut rows: Vec<_> = lasting
+            .map(|CertificateReading { facts, .. }| {
+                let sans = Cow::from(facts.sans.join(","));
+                let of = vec![
+                    ("cn", Cow::from(&*facts.common_name)),
+                    ("serial", Cow::from(&*facts.serial)),
+                    ("sans", sans),
+                ];
+                (of, unix(facts.not_after))
+            })
+            .collect();
+        // Two files may hold one certificate; two series of one name spoil a whole scrape.
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        rows.dedup_by(|(one, _), (other, _)| one == other);
+        page.gauges(&metric::CERTIFICATE_NOT_AFTER, rows)
     }
 
     fn encode_backends(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -3,13 +3,19 @@
 //! **Invariant:** a source changes only by [`Source::apply`], which checks an update before it
 //! touches anything: a delta that does not fit leaves the source as it was.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod register;
+
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    declare::{Declared, Flaw, read, tree},
+    declare::Declared,
     item::{Change, Fragment, Instance, Item, Key, Node, Notice, Update},
-    problem::{Problem, Severity},
+    problem::Problem,
+    roll::Roll,
 };
+
+pub use register::problem;
+use register::{parse, register};
 
 /// The most items that one provider may report: a bound on what a broken guest can cost.
 pub const MAX_ITEMS: usize = 200_000;
@@ -19,7 +25,7 @@ pub const MAX_ITEMS: usize = 200_000;
 pub struct Registered {
     /// The facts.
     pub instance: Arc<Instance>,
-    /// What its tags declare.
+    /// What its tags declare; its only service, which is named after it, when they declare none.
     pub declared: Arc<Declared>,
     /// What was wrong with its tags.
     pub problems: Arc<[Problem]>,
@@ -48,7 +54,7 @@ pub enum UpdateError {
     TooMany(usize),
 }
 
-/// What one provider has reported.
+/// What one provider has reported. A copy shares all that is the same.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The provider.
@@ -56,11 +62,11 @@ pub struct Source {
     /// The plugin that the provider is a use of.
     pub plugin: Arc<str>,
     /// Nodes by `datacenter/name`.
-    pub nodes: BTreeMap<String, Arc<Node>>,
+    pub nodes: Roll<String, Arc<Node>>,
     /// Instances by id.
-    pub instances: BTreeMap<String, Registered>,
+    pub instances: Roll<String, Registered>,
     /// Fragments by origin.
-    pub fragments: BTreeMap<String, Parsed>,
+    pub fragments: Roll<String, Parsed>,
     /// What the provider left out.
     pub notices: Vec<Notice>,
     /// Whether this is a full state: reported, or kept on disk.
@@ -73,9 +79,9 @@ impl Source {
         Self {
             provider: provider.into(),
             plugin: plugin.into(),
-            nodes: BTreeMap::new(),
-            instances: BTreeMap::new(),
-            fragments: BTreeMap::new(),
+            nodes: Roll::default(),
+            instances: Roll::default(),
+            fragments: Roll::default(),
             notices: Vec::new(),
             synced: false,
         }
@@ -101,24 +107,31 @@ impl Source {
         nodes.chain(instances).chain(fragments).collect()
     }
 
+    /// What is the same stays: it is read once and keeps its identity.
     fn replace(&mut self, items: Vec<Item>) -> Result<bool, UpdateError> {
         check_size(items.len())?;
-        let first = !self.synced;
-        let mut fresh = Self::new(self.provider.clone(), self.plugin.clone());
-        let mut changed = items.len() != self.len();
+        let keys: Vec<_> = items.iter().map(Item::key).collect();
+        let mut named = HashSet::with_capacity(keys.len());
+        if let Some(twice) = keys.iter().find(|key| !named.insert(*key)) {
+            return Err(UpdateError::Twice(twice.clone()));
+        }
+        let mut fresh = Fresh::default();
+        let gone = |key: Key| (!named.contains(&key)).then_some(key);
+        let nodes = self.nodes.keys().cloned().map(Key::Node).filter_map(gone);
+        let instances = self.instances.keys().cloned().map(Key::Instance).filter_map(gone);
+        let fragments = self.fragments.keys().cloned().map(Key::Fragment).filter_map(gone);
+        nodes.chain(instances).chain(fragments).for_each(|key| fresh.remove(key));
         for item in items {
-            let key = item.key();
-            // What is the same is carried over: it is read once and keeps its identity.
-            let same = self.same(&item);
-            changed |= !same;
-            let put = if same { fresh.carry(self, &key) } else { fresh.put(item) };
-            if put {
-                return Err(UpdateError::Twice(key));
+            if !self.same(&item) {
+                fresh.put(&self.provider, item);
             }
         }
-        fresh.synced = true;
-        *self = Self { notices: std::mem::take(&mut self.notices), ..fresh };
-        Ok(changed || first)
+        let first = !std::mem::replace(&mut self.synced, true);
+        let changed = first || !fresh.is_empty();
+        self.nodes.update(fresh.nodes);
+        self.instances.update(fresh.instances);
+        self.fragments.update(fresh.fragments);
+        Ok(changed)
     }
 
     fn change(&mut self, changes: Vec<Change>) -> Result<bool, UpdateError> {
@@ -169,92 +182,63 @@ impl Source {
         }
     }
 
-    /// Takes an item over from another state of this source. Answers whether it stood there.
-    fn carry(&mut self, from: &Self, key: &Key) -> bool {
-        match key {
-            Key::Node(key) => copy(&from.nodes, &mut self.nodes, key),
-            Key::Instance(key) => copy(&from.instances, &mut self.instances, key),
-            Key::Fragment(key) => copy(&from.fragments, &mut self.fragments, key),
-        }
-    }
-
-    /// Puts an item in. Answers whether one of that name stood there.
-    fn put(&mut self, item: Item) -> bool {
+    fn put(&mut self, item: Item) {
         match (item.key(), item) {
-            (Key::Node(key), Item::Node(node)) => self.nodes.insert(key, node).is_some(),
+            (Key::Node(key), Item::Node(node)) => drop(self.nodes.insert(key, node)),
             (Key::Instance(key), Item::Instance(instance)) => {
-                let registered = register(&self.provider, instance);
-                self.instances.insert(key, registered).is_some()
+                self.instances.insert(key, register(&self.provider, instance));
             }
             (Key::Fragment(key), Item::Fragment(fragment)) => {
-                self.fragments.insert(key, parse(fragment)).is_some()
+                self.fragments.insert(key, parse(fragment));
             }
-            _ => false,
+            _ => (),
         }
     }
 
     fn remove(&mut self, key: &Key) -> bool {
         match key {
-            Key::Node(key) => self.nodes.remove(key).is_some(),
-            Key::Instance(key) => self.instances.remove(key).is_some(),
-            Key::Fragment(key) => self.fragments.remove(key).is_some(),
+            Key::Node(key) => self.nodes.remove(key),
+            Key::Instance(key) => self.instances.remove(key),
+            Key::Fragment(key) => self.fragments.remove(key),
         }
+    }
+}
+
+/// What a full state changes.
+#[derive(Default)]
+struct Fresh {
+    nodes: Vec<(String, Option<Arc<Node>>)>,
+    instances: Vec<(String, Option<Registered>)>,
+    fragments: Vec<(String, Option<Parsed>)>,
+}
+
+impl Fresh {
+    fn put(&mut self, provider: &str, item: Item) {
+        match (item.key(), item) {
+            (Key::Node(key), Item::Node(node)) => self.nodes.push((key, Some(node))),
+            (Key::Instance(key), Item::Instance(instance)) => {
+                self.instances.push((key, Some(register(provider, instance))));
+            }
+            (Key::Fragment(key), Item::Fragment(fragment)) => {
+                self.fragments.push((key, Some(parse(fragment))));
+            }
+            _ => (),
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        match key {
+            Key::Node(key) => self.nodes.push((key, None)),
+            Key::Instance(key) => self.instances.push((key, None)),
+            Key::Fragment(key) => self.fragments.push((key, None)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.instances.is_empty() && self.fragments.is_empty()
     }
 }
 
 fn check_size(items: usize) -> Result<(), UpdateError> {
     if items > MAX_ITEMS { Err(UpdateError::TooMany(items)) } else { Ok(()) }
-}
-
-fn copy<T: Clone>(from: &BTreeMap<String, T>, to: &mut BTreeMap<String, T>, key: &str) -> bool {
-    match from.get(key) {
-        Some(item) => to.insert(key.to_owned(), item.clone()).is_some(),
-        None => false,
-    }
-}
-
-/// Reads the tags of an instance; each problem is placed at the tag that it comes from.
-fn register(provider: &str, instance: Arc<Instance>) -> Registered {
-    let tree = tree(&instance.declares);
-    let declared = read(&tree.http, "");
-    let place = |tag: Option<&str>| match tag {
-        Some(tag) => format!("{} tag {tag}", instance.id),
-        None => instance.id.clone(),
-    };
-    let loose = tree.flaws.iter().map(|(tag, flaw)| (Some(tag.as_str()), flaw));
-    let placed = declared.flaws.iter().map(|flaw| (tree.origin(&flaw.pointer), flaw));
-    let problems =
-        loose.chain(placed).map(|(tag, flaw)| problem(provider, place(tag), flaw, "")).collect();
-    Registered { instance, declared: Arc::new(declared), problems }
-}
-
-fn parse(fragment: Arc<Fragment>) -> Parsed {
-    const EXPECTED: &str = "a file of dynamic configuration holds `http`";
-    let mut declared = match fragment.config.get("http") {
-        Some(http) => read(http, "/http"),
-        None => Declared::default(),
-    };
-    for key in fragment.config.as_object().into_iter().flat_map(|map| map.keys()) {
-        if key != "http" {
-            declared.flaws.push(Flaw {
-                severity: Severity::Warning,
-                pointer: format!("/{key}"),
-                message: format!("`{key}` is not supported and has no effect"),
-                hint: Some(EXPECTED.to_owned()),
-            });
-        }
-    }
-    Parsed { fragment, declared: Arc::new(declared) }
-}
-
-/// A flaw as a problem of a provider.
-pub fn problem(provider: &str, origin: String, flaw: &Flaw, path: &str) -> Problem {
-    Problem {
-        severity: flaw.severity,
-        source: provider.to_owned(),
-        origin,
-        path: path.to_owned(),
-        message: flaw.message.clone(),
-        hint: flaw.hint.clone(),
-    }
 }

@@ -1,0 +1,411 @@
+//! A snapshot that came about change by change is the one that is made from nothing, and what did
+//! not change is the very same.
+
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Assembler, Entrypoint, Inputs, RulePriority,
+    tests::{Hello, show},
+};
+use crate::{
+    catalog::Source,
+    item::{Change, Declaration, Fragment, Health, Instance, Item, Key, Node, Notice, Update},
+    snapshot::Snapshot,
+    test_util::{Dice, TestMatchers, exchange},
+    zone::{DnsConfig, Name, Names, RecordType, StaticRecord, ZoneConfig},
+};
+
+const RULES: &[&str] = &[
+    "Host(`a.local`)",
+    "Host(`b.local`) || Host(`c.local`)",
+    "Host(`a.local`) && PathPrefix(`/api`)",
+    "Host(`x.infra.local`)",
+    "Host(`*.local`)",
+    "Host(`10.0.0.9`)",
+    "HostRegexp(`^[a-z]+[.]local$`)",
+    "PathPrefix(`/api`)",
+    "PathPrefix(`/`)",
+    "Method(`GET`)",
+    "Hots(`a`)",
+    "Host(`deep.web.service.consul`)",
+];
+const NAMES: &[&str] = &["web", "Shop", "shop", "db", "api", "v1", "my-shop"];
+const REFERENCES: &[&str] = &[
+    "web",
+    "shop@consul",
+    "SHOP@consulcatalog",
+    "db@files",
+    "ap",
+    "auth",
+    "auth@file",
+    "hello@config",
+    "x@nowhere",
+    "api@internal",
+    "my-shop",
+];
+const SERVICES: &[&str] = &["web", "Web", "my_shop", "my-shop", "a.b", "--", "db", "v1", "node"];
+const TAGS: &[&str] = &["v1", "Blue", "primary", "a.b", "traefik.enable=true", "dc1", "web"];
+const LINES: &[&str] = &[
+    "GET http://a.local/",
+    "GET http://b.local/api/x",
+    "GET http://z.local/",
+    "POST http://x.infra.local/",
+    "GET http://none/",
+    "GET /",
+];
+
+/// What the control loop holds, and a generator of events.
+struct World {
+    dice: Dice,
+    inputs: Inputs,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let source = |name: &str, plugin: &str| Arc::new(Source::new(name, plugin));
+        let zone = |origin: &str, names| ZoneConfig { origin: origin.to_owned(), names, ttl: 5 };
+        let record = |name: &str, rtype: &str, data: &str| StaticRecord {
+            name: name.to_owned(),
+            rtype: rtype.to_owned(),
+            data: data.to_owned(),
+            ttl: 9,
+        };
+        let records = vec![
+            record("box", "A", "10.0.0.1"),
+            record("x.y.box", "TXT", "hello"),
+            record("*", "A", "10.0.0.2"),
+            record("alias", "CNAME", "box"),
+            record("web", "A", "fd00::1"),
+        ];
+        let inputs = Inputs {
+            entrypoints: vec![
+                Entrypoint { name: "web".into(), tls: false },
+                Entrypoint { name: "websecure".into(), tls: true },
+            ],
+            dns: DnsConfig {
+                edge_addresses: vec![[127, 0, 0, 1].into()],
+                zones: vec![
+                    zone("infra.local", Names::Services),
+                    zone("consul", Names::Consul),
+                    zone("web.service.consul", Names::Static(records.clone())),
+                    zone("home.arpa", Names::Static(records)),
+                    zone("edge", Names::Routers),
+                ],
+            },
+            sources: vec![
+                source("config", "config"),
+                source("consul", "consul"),
+                source("files", "file"),
+                source("other", "consul"),
+            ],
+            matchers: vec![Arc::new(TestMatchers::default())],
+            middlewares: vec![Arc::new(Hello)],
+            ..Inputs::default()
+        };
+        Self { dice: Dice::new(seed), inputs }
+    }
+
+    fn is(&mut self, one_in: usize) -> bool {
+        self.dice.throw(one_in) == 0
+    }
+
+    fn text(&mut self, all: &[&'static str]) -> String {
+        self.dice.pick(all).to_owned()
+    }
+
+    fn declarations(&mut self) -> Vec<Declaration> {
+        let mut declared = Vec::new();
+        for _ in 0..self.dice.throw(4) {
+            let name = self.dice.pick(NAMES);
+            let (path, value) = match self.dice.throw(9) {
+                0..3 => (format!("http.routers.{name}.rule"), self.text(RULES)),
+                3 => (format!("http.routers.{name}.service"), self.text(REFERENCES)),
+                4 => (format!("http.routers.{name}.middlewares"), self.text(REFERENCES)),
+                5 => {
+                    let priority = self.dice.pick(&["5", "20", "0", "x"]);
+                    (format!("http.routers.{name}.priority"), priority.to_owned())
+                }
+                6 => {
+                    let port = self.dice.pick(&["81", "82"]);
+                    (format!("http.services.{name}.loadbalancer.server.port"), port.to_owned())
+                }
+                7 => {
+                    let path = format!("http.services.{name}.loadbalancer.passhostheader");
+                    (path, self.text(&["true", "false"]))
+                }
+                _ => (format!("http.middlewares.{name}.hello.a"), self.text(&["1", "2"])),
+            };
+            declared.push(Declaration { origin: format!("traefik.{path}"), path, value });
+        }
+        declared
+    }
+
+    fn instance(&mut self) -> Instance {
+        let (address, node) = match self.dice.throw(4) {
+            0 => (String::new(), self.text(&["n1", "n2", "n3"])),
+            1 => (self.text(&["host.example.com", "fd00::7"]), String::new()),
+            _ => (format!("10.0.0.{}", self.dice.throw(6)), self.text(&["n1", ""])),
+        };
+        let health = [Health::Passing, Health::Passing, Health::Warning, Health::Critical];
+        Instance {
+            id: format!("i{}", self.dice.throw(14)),
+            service: self.text(SERVICES),
+            node,
+            datacenter: self.text(&["dc1", "dc1", "dc1", "dc1", "DC1", "", "dc2"]),
+            address,
+            port: [0, 80, 8080][self.dice.throw(3)],
+            weight_passing: 1 + self.dice.throw(2) as u32,
+            weight_warning: 1,
+            health: health[self.dice.throw(4)],
+            tags: (0..self.dice.throw(3)).map(|_| self.text(TAGS)).collect(),
+            version: self.dice.throw(4) as u64,
+            declares: self.declarations(),
+            ..Instance::default()
+        }
+    }
+
+    fn fragment(&mut self) -> Value {
+        let (mut routers, mut services, mut middlewares) = (Map::new(), Map::new(), Map::new());
+        for _ in 0..self.dice.throw(5) {
+            let name = self.text(NAMES);
+            let mut router = json!({ "rule": self.dice.pick(RULES) });
+            if !self.is(4) {
+                router["service"] = self.dice.pick(REFERENCES).into();
+            }
+            if self.is(3) {
+                router["middlewares"] = json!([self.dice.pick(REFERENCES)]);
+            }
+            if self.is(4) {
+                router["entrypoints"] = json!([self.dice.pick(&["web", "websecure", "wbe"])]);
+            }
+            if self.is(6) {
+                router["tls"] = true.into();
+            }
+            if self.is(5) {
+                router["priority"] = (self.dice.throw(30) as i64 - 5).into();
+            }
+            routers.insert(name, router);
+        }
+        for _ in 0..self.dice.throw(3) {
+            let url = format!("http://10.1.0.{}", self.dice.throw(4));
+            let service = json!({ "load-balancer": { "servers": [{ "url": url }] } });
+            services.insert(self.text(NAMES), service);
+        }
+        for _ in 0..self.dice.throw(3) {
+            let plugin = self.dice.pick(&["hello", "hello", "nonesuch"]);
+            let key = self.dice.pick(&["a", "b", "wrong"]);
+            let name = self.text(&["auth", "hello", "shop"]);
+            middlewares.insert(name, json!({ plugin: { key: self.dice.throw(2) } }));
+        }
+        json!({ "http": { "routers": routers, "services": services, "middlewares": middlewares } })
+    }
+
+    fn item(&mut self, place: usize) -> Item {
+        match (place, self.dice.throw(8)) {
+            (1 | 3, 0) => Item::Node(Arc::new(Node {
+                name: self.text(&["n1", "n2", "n3"]),
+                address: self.text(&["10.0.0.1", "10.0.0.2", "fd00::2", "n.example.com", ""]),
+                datacenter: self.text(&["dc1", "dc1", "dc1", "dc2"]),
+                meta: vec![("os".to_owned(), "linux".to_owned())],
+            })),
+            (1 | 3, 2..) => Item::Instance(self.instance().into()),
+            _ => {
+                let origin = self.text(if place == 0 { &["config.toml"] } else { &["a", "b"] });
+                Item::Fragment(Fragment { origin, config: self.fragment() }.into())
+            }
+        }
+    }
+
+    /// Something happens.
+    fn step(&mut self) {
+        let place = self.dice.throw(4);
+        let count = 1 + if self.is(4) { self.dice.throw(8) } else { 0 };
+        let items: Vec<_> = (0..count).map(|_| self.item(place)).collect();
+        let source = self.inputs.sources[place].clone();
+        let keys: Vec<Key> = source.items().iter().map(Item::key).collect();
+        let update = match self.dice.throw(12) {
+            0..7 => Update::Delta(items.into_iter().map(Change::Put).collect()),
+            7..11 if !keys.is_empty() => {
+                let key = keys[self.dice.throw(keys.len())].clone();
+                let put = items.into_iter().filter(|item| item.key() != key).map(Change::Put);
+                let mut changes: Vec<_> = put.take(self.dice.throw(2)).collect();
+                changes.push(Change::Remove(key));
+                Update::Delta(changes)
+            }
+            // The whole truth: some of what was there, and something new.
+            _ => {
+                let named: BTreeSet<_> = items.iter().map(Item::key).collect();
+                let mut all: Vec<_> = items;
+                all.sort_by_key(Item::key);
+                all.dedup_by_key(|item| item.key());
+                let kept = source.items().into_iter();
+                let kept = kept.filter(|item| !named.contains(&item.key()));
+                all.extend(kept.filter(|_| !self.is(5)).collect::<Vec<_>>());
+                Update::Snapshot(all)
+            }
+        };
+        let notice = |_| Notice { origin: "x".to_owned(), message: "left out".to_owned() };
+        let notices = (0..usize::from(self.is(10))).map(notice).collect();
+        Arc::make_mut(&mut self.inputs.sources[place]).apply(update, notices).unwrap();
+        if self.is(60) {
+            self.reconfigure();
+        }
+    }
+
+    fn reconfigure(&mut self) {
+        let inputs = &mut self.inputs;
+        match self.dice.throw(6) {
+            0 => inputs.entrypoints.rotate_left(1),
+            1 => {
+                inputs.rule_priority = match inputs.rule_priority {
+                    RulePriority::Length => RulePriority::Specificity,
+                    RulePriority::Specificity => RulePriority::Length,
+                }
+            }
+            2 => inputs.dns.zones.rotate_left(1),
+            3 => inputs.dns.edge_addresses.push([127, 0, 0, 2].into()),
+            4 => inputs.dns.edge_addresses.clear(),
+            _ => {
+                inputs.middlewares = match inputs.middlewares.is_empty() {
+                    true => vec![Arc::new(Hello)],
+                    false => Vec::new(),
+                }
+            }
+        }
+    }
+}
+
+/// Everything that a snapshot says.
+fn render(snapshot: &Snapshot) -> String {
+    let mut text = show(snapshot);
+    for router in snapshot.routers.iter() {
+        let live = router.live.as_ref();
+        let live = live.map(|it| (it.priority, &it.predicate, it.tls, it.entrypoints.clone()));
+        writeln!(text, "\n{} {:?} {live:?}", router.priority, router.entry.errors).unwrap();
+    }
+    for service in snapshot.services.iter() {
+        let backends = service.live.iter().flat_map(|it| &it.backends);
+        let backends: Vec<_> = backends.map(|it| (it.url(), it.weight, it.health)).collect();
+        writeln!(text, "{:?} {backends:?}", service.entry.errors).unwrap();
+    }
+    for middleware in snapshot.middlewares.iter() {
+        let (entry, live) = (&middleware.entry, middleware.live.is_some());
+        writeln!(text, "{} {:?} {live} {}", entry.origin, entry.errors, middleware.config).unwrap();
+    }
+    for (entrypoint, table) in &snapshot.tables {
+        let order: Vec<_> = table.routers().map(|router| router.name.to_string()).collect();
+        let taken = |line: &&str| table.select(&exchange(line)).map(|it| it.name.to_string());
+        let takes: Vec<_> = LINES.iter().map(taken).collect();
+        writeln!(text, "{entrypoint} {} {order:?} {takes:?}", table.len()).unwrap();
+    }
+    names(snapshot, &mut text);
+    text
+}
+
+/// Which of them has what is among the views; these tell the ways in which there is nothing.
+const TYPES: [RecordType; 2] = [RecordType::SOA, RecordType::ANY];
+
+fn names(snapshot: &Snapshot, text: &mut String) {
+    let mut views: Vec<_> = snapshot.zones.names().map(|view| format!("{view:?}")).collect();
+    views.sort();
+    writeln!(text, "{} names\n{}", snapshot.zones.len(), views.join("\n")).unwrap();
+    let mut asked: BTreeSet<String> = ["local", "localhost", "service.consul", "dc1.consul"]
+        .into_iter()
+        .chain(["service.dc1.consul", "box.home.arpa", "y.box.home.arpa", "q.home.arpa"])
+        .map(str::to_owned)
+        .collect();
+    for service in SERVICES.iter().chain(TAGS).chain(&["deep.web", "n1"]) {
+        for behind in ["service.consul", "service.dc1.consul", "infra.local", "node.consul"] {
+            asked.insert(format!("{service}.{behind}"));
+        }
+        asked.insert(format!("v1.{service}.service.consul"));
+    }
+    for name in asked {
+        let Ok(wire) = Name::parse(&name) else { continue };
+        for rtype in TYPES {
+            let answer = snapshot.zones.answer(wire.to_lower().as_bytes(), rtype);
+            writeln!(text, "{name} {rtype} {answer:?}").unwrap();
+        }
+    }
+}
+
+/// What says the same is the same.
+fn check_identity(before: &Snapshot, after: &Snapshot) -> usize {
+    let mut kept = 0;
+    for entry in after.services.iter() {
+        let (Some(one), Some(old)) = (&entry.live, before.services.get(&entry.entry.name)) else {
+            continue;
+        };
+        let Some(two) = &old.live else { continue };
+        let say = |it: &crate::service::Service| {
+            let backends = it.backends.iter();
+            let backends = backends.map(|it| (it.url(), it.weight, it.health, it.origin.clone()));
+            (it.load_balancer.clone(), backends.collect::<Vec<_>>())
+        };
+        assert_eq!(say(one) == say(two), Arc::ptr_eq(one, two), "{}", one.name);
+        assert!(Arc::ptr_eq(&one.figures, &two.figures));
+        kept += 1;
+    }
+    for entry in after.routers.iter() {
+        let (Some(one), Some(old)) = (&entry.live, before.routers.get(&entry.entry.name)) else {
+            continue;
+        };
+        let Some(two) = &old.live else { continue };
+        assert!(Arc::ptr_eq(&one.figures, &two.figures));
+        let same_service =
+            one.service.as_ref().map(Arc::as_ptr) == two.service.as_ref().map(Arc::as_ptr);
+        let is_closed =
+            |it: &crate::router::Router| it.middlewares.iter().any(|m| m.plugin.is_empty());
+        let ptrs = |it: &crate::router::Router| -> Vec<_> {
+            it.middlewares.iter().map(Arc::as_ptr).collect()
+        };
+        if same_service
+            && (is_closed(one) || ptrs(one) == ptrs(two))
+            && format!("{:?}", entry.middlewares) == format!("{:?}", old.middlewares)
+            && (&one.rule, one.priority, &one.entrypoints, one.tls, &entry.entry.status)
+                == (&two.rule, two.priority, &two.entrypoints, two.tls, &old.entry.status)
+            && !is_closed(one)
+        {
+            assert!(Arc::ptr_eq(one, two), "{}", one.name);
+            kept += 1;
+        }
+    }
+    for entry in after.middlewares.iter() {
+        let old = before.middlewares.get(&entry.entry.name);
+        if let (Some(one), Some(two)) = (&entry.live, old.and_then(|old| old.live.as_ref())) {
+            let is_same = old.is_some_and(|old| old.config == entry.config);
+            assert_eq!(is_same, Arc::ptr_eq(one, two), "{}", one.name);
+            kept += 1;
+        }
+    }
+    kept
+}
+
+#[test]
+fn change_by_change_is_as_good_as_from_nothing() {
+    let mut kept = 0;
+    for seed in 1..=5 {
+        let mut world = World::new(seed);
+        let mut assembler = Assembler::default();
+        let mut before = assembler.assemble(&world.inputs);
+        for step in 0..400 {
+            world.step();
+            let after = assembler.assemble(&world.inputs);
+            let mut scratch =
+                Assembler { generation: after.generation - 1, ..Assembler::default() };
+            let anew = render(&scratch.assemble(&world.inputs));
+            let text = render(&after);
+            if text != anew {
+                let differs = |(one, two): &(&str, &str)| one != two;
+                let place = text.lines().zip(anew.lines()).find(differs);
+                panic!("seed {seed}, step {step}: changed, anew: {place:#?}");
+            }
+            kept += check_identity(&before, &after);
+            before = after;
+        }
+    }
+    // The test would say nothing of identity if nothing were comparable.
+    assert!(kept > 10_000, "{kept}");
+}

@@ -1,0 +1,153 @@
+//! Routers in each other's way: which are told, which are not, and who takes the request.
+
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::{
+    Assembler, Inputs, RulePriority,
+    tests::{consul, file, inputs, instance},
+};
+use crate::{snapshot::Snapshot, test_util::exchange};
+
+/// `[http]` with these routers, all of them in working order.
+fn routers(routers: Value) -> Inputs {
+    let mut routers = routers;
+    for router in routers.as_object_mut().unwrap().values_mut() {
+        router["service"] = "s".into();
+    }
+    let servers = json!([{ "url": "http://10.0.0.1" }]);
+    let services = json!({ "s": { "load-balancer": { "servers": servers } } });
+    inputs(vec![file(json!({ "routers": routers, "services": services }))])
+}
+
+fn told(snapshot: &Snapshot) -> String {
+    let line = |it: &crate::problem::Problem| {
+        let hint = it.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{} {}: {}{hint}", it.origin, it.path, it.message)
+    };
+    snapshot.problems.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn check(inputs: &Inputs, expected: Expect) {
+    expected.assert_eq(&told(&Assembler::default().assemble(inputs)));
+}
+
+fn takes(inputs: &Inputs, line: &str) -> String {
+    let snapshot = Assembler::default().assemble(inputs);
+    let router = snapshot.table("web").unwrap().select(&exchange(line)).cloned();
+    router.map_or_else(|| "none".to_owned(), |router| router.name.name.to_string())
+}
+
+fn wide() -> Inputs {
+    routers(json!({
+        "exact": { "rule": "Host(`a.example.com`)" },
+        "other": { "rule": "Host(`b.example.org`)" },
+        "wide": { "rule": "HostRegexp(`^[a-z]+[.]example[.]com$`)" },
+    }))
+}
+
+#[test]
+fn a_host_behind_a_longer_regular_expression_is_told() {
+    assert_eq!(takes(&wide(), "GET http://a.example.com/"), "wide");
+    check(
+        &wide(),
+        expect![[
+            r#"config.toml /http/routers/exact/rule: router `exact`: its requests for `a.example.com` go to `wide@config`, whose rule is longer: `HostRegexp(`^[a-z]+[.]example[.]com$`)` (set `rule-priority = "specificity"` in `[http]`, or give this router a `priority` above 38)"#
+        ]],
+    );
+}
+
+#[test]
+fn by_specificity_the_host_that_is_written_out_wins() {
+    let inputs = Inputs { rule_priority: RulePriority::Specificity, ..wide() };
+    assert_eq!(takes(&inputs, "GET http://a.example.com/"), "exact");
+    assert_eq!(takes(&inputs, "GET http://c.example.com/"), "wide");
+    check(&inputs, expect![""]);
+    let mut inputs = routers(json!({
+        "host": { "rule": "Host(`a`)" },
+        "path": { "rule": "Host(`a`) && PathPrefix(`/api`)" },
+        "longer": { "rule": "Host(`a`) && PathPrefix(`/api/v1`)" },
+        "first": { "rule": "Path(`/first`)", "priority": 1 },
+        "last": { "rule": "Host(`a`) && Path(`/last/of/all`)", "priority": -1 },
+        "rest": { "rule": "PathPrefix(`/`)" },
+    }));
+    inputs.rule_priority = RulePriority::Specificity;
+    for (path, router) in [
+        ("/", "host"),
+        ("/api/v2", "path"),
+        ("/api/v1/x", "longer"),
+        ("/first", "first"),
+        ("/last/of/all", "host"),
+    ] {
+        assert_eq!(takes(&inputs, &format!("GET http://a{path}")), router, "{path}");
+    }
+    assert_eq!(takes(&inputs, "GET http://b/"), "rest");
+}
+
+#[test]
+fn a_catch_all_that_is_longer_hides_a_host_too() {
+    check(
+        &routers(json!({
+            "a": { "rule": "Host(`a`)" },
+            "path": { "rule": "Host(`a`) && PathPrefix(`/path`)" },
+            "all": { "rule": "PathPrefix(`/`) || Path(`/`)" },
+        })),
+        expect![[
+            r#"config.toml /http/routers/a/rule: router `a`: its requests for `a` go to `all@config`, whose rule is longer: `PathPrefix(`/`) || Path(`/`)` (set `rule-priority = "specificity"` in `[http]`, or give this router a `priority` above 28)"#
+        ]],
+    );
+}
+
+#[test]
+fn what_hides_nothing_or_is_meant_to_is_not_told() {
+    let wide = "HostRegexp(`^[a-z]+[.]example[.]com$`)";
+    for other in [
+        json!({ "rule": wide, "priority": 100 }),
+        json!({ "rule": wide, "priority": 5 }),
+        json!({ "rule": format!("{wide} && Method(`POST`)") }),
+        json!({ "rule": format!("{wide} && PathPrefix(`/api`)") }),
+        json!({ "rule": wide, "entrypoints": ["websecure"] }),
+        json!({ "rule": "HostRegexp(`^[a-z]+[.]example[.]organisation$`)" }),
+        json!({ "rule": "PathPrefix(`/.well-known/acme-challenge/`)" }),
+    ] {
+        check(
+            &routers(json!({
+                "exact": { "rule": "Host(`a.example.com`)", "entrypoints": ["web"] },
+                "other": other,
+            })),
+            expect![""],
+        );
+    }
+}
+
+#[test]
+fn a_router_that_never_gets_a_request_is_told() {
+    check(
+        &routers(json!({
+            "dead": { "rule": "(Host(`a`))", "priority": 5 },
+            "winner": { "rule": "Host(`a`)", "priority": 50 },
+            "partly": { "rule": "Host(`b`)", "priority": 5 },
+            "on-web": { "rule": "Host(`b`)", "priority": 50, "entrypoints": ["web"] },
+        })),
+        expect![
+            "config.toml /http/routers/dead/rule: router `dead`: it never gets a request: `winner@config` wants the same and has precedence (remove one of them, or give this one a higher `priority`)"
+        ],
+    );
+}
+
+#[test]
+fn of_two_routers_that_are_the_same_the_one_that_loses_is_told() {
+    let mut inputs = routers(json!({ "shop": { "rule": "Host(`shop.local`)" } }));
+    let tags = [("http.routers.shop.rule", "Host(`shop.local`)")];
+    inputs.sources.push(Arc::new(consul(vec![instance("a", 1, &tags)])));
+    let mut assembler = Assembler::default();
+    let expected = expect![
+        "a : router `shop`: it has the rule and the priority of `shop@config`, which wins (give one of them another rule, or a `priority`)"
+    ];
+    expected.assert_eq(&told(&assembler.assemble(&inputs)));
+    // As soon as the other is gone, there is nothing wrong with it.
+    inputs.sources[0] = Arc::new(file(json!({})));
+    assert_eq!(told(&assembler.assemble(&inputs)), "");
+}

@@ -1,0 +1,406 @@
+//! The stages of one turn: from what is different in the sources to the next snapshot.
+
+use std::{mem, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{
+    Inputs,
+    bind::Bindings,
+    complaints::{Complaints, Plaintiff},
+    likeness::Likeness,
+    merge::{Objects, Touched},
+    overlap::{Grievance, Grievances, Overlaps, Standing},
+    resolve::{Directory, End, Link, Provider},
+    routers::{self, Directories, Links, Rules, Surroundings},
+    services,
+};
+use crate::{
+    catalog::Source,
+    matcher::MatcherSet,
+    name::ObjectName,
+    problem::Problem,
+    roll::Difference,
+    route::{Precedence, RouteTable},
+    snapshot::{Entries, HasEntry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
+    zone::{DnsConfig, Registry, Zones},
+};
+
+/// Everything as it stands, stage by stage.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    sources: Vec<Arc<Source>>,
+    objects: Objects,
+    directories: Directories,
+    middlewares: Entries<MiddlewareEntry>,
+    services: Entries<ServiceEntry>,
+    routers: Entries<RouterEntry>,
+    links: HashMap<ObjectName, Links>,
+    tables: Vec<(Arc<str>, RouteTable)>,
+    /// What names were made for.
+    dns: Option<DnsConfig>,
+    registry: Registry,
+    overlaps: Overlaps,
+    complaints: Complaints,
+}
+
+impl Board {
+    /// Nothing but a frame.
+    pub(super) fn new(inputs: &Inputs) -> Self {
+        let sources = inputs.sources.iter();
+        let empty = |source: &Arc<Source>| {
+            Arc::new(Source::new(source.provider.clone(), source.plugin.clone()))
+        };
+        let tables = inputs.entrypoints.iter();
+        Self {
+            sources: sources.map(empty).collect(),
+            tables: tables.map(|it| (it.name.clone(), RouteTable::default())).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// One turn.
+pub(super) struct Turn<'a> {
+    pub(super) inputs: &'a Inputs,
+    pub(super) providers: &'a [Provider],
+    /// Has what is to keep its identity.
+    pub(super) previous: &'a Snapshot,
+    pub(super) board: &'a mut Board,
+    pub(super) bindings: &'a mut Bindings,
+    pub(super) rules: &'a mut Rules,
+    /// Gathers the matchers of all plugins, if a rule is to be compiled.
+    pub(super) matchers: &'a mut dyn FnMut() -> (MatcherSet, Vec<Problem>),
+    pub(super) set: Option<MatcherSet>,
+}
+
+/// A router that is different now.
+struct Moved {
+    /// The hosts that lead to it, before and after.
+    hosts: [Vec<String>; 2],
+    before: Option<Standing>,
+    after: Option<Standing>,
+}
+
+/// Who uses what, as far as it is different now.
+type Uses = HashMap<ObjectName, Vec<(ObjectName, Option<()>)>>;
+
+impl Turn<'_> {
+    /// Two plugins may have matchers of one name.
+    pub(super) fn complain_of_matchers(&mut self) {
+        let (set, duplicates) = (self.matchers)();
+        self.set = Some(set);
+        self.board.complaints.set(|| Plaintiff::Matchers, duplicates);
+    }
+
+    /// Takes in the inputs, and makes the next snapshot.
+    pub(super) fn take(mut self, generation: u64) -> Snapshot {
+        let before = self.board.sources.clone();
+        let mut touched = self.take_sources();
+        let mut dirty = mem::take(&mut touched.routers);
+        self.make_middlewares(touched.middlewares, &mut dirty);
+        self.make_services(touched.services, &mut dirty);
+        let moved = self.make_routers(dirty);
+        self.move_in_tables(&moved);
+        self.compare(&moved);
+        let zones = self.name_all(&before, &moved, generation);
+        let board = self.board;
+        Snapshot {
+            generation,
+            tables: board.tables.clone(),
+            zones,
+            routers: board.routers.clone(),
+            services: board.services.clone(),
+            middlewares: board.middlewares.clone(),
+            sources: board.sources.clone(),
+            problems: board.complaints.all(),
+        }
+    }
+
+    fn take_sources(&mut self) -> Touched {
+        let Board { sources, objects, complaints, .. } = &mut *self.board;
+        let mut touched = Touched::default();
+        for (place, (before, after)) in (0..).zip(sources.iter_mut().zip(&self.inputs.sources)) {
+            if !Arc::ptr_eq(before, after) {
+                objects.take(place, before, after, &mut touched, complaints);
+                *before = after.clone();
+            }
+        }
+        touched
+    }
+
+    fn make_middlewares(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
+        let board = &mut *self.board;
+        let mut changes = Vec::new();
+        for name in names {
+            let (object, problems) = board.objects.middleware(&name);
+            board.complaints.set(|| Plaintiff::DeclaredMiddleware(name.clone()), problems);
+            let made =
+                object.map(|object| self.bindings.bind(&name, &object, &self.inputs.middlewares));
+            let (entry, problems) = made.unzip();
+            let problems = problems.unwrap_or_default();
+            board.complaints.set(|| Plaintiff::Middleware(name.clone()), problems);
+            if entry.is_none() {
+                self.bindings.forget(&name);
+            }
+            changes.push((name, entry));
+        }
+        let directory = &mut board.directories.middlewares;
+        replace(&mut board.middlewares, changes, directory, self.providers, dirty);
+    }
+
+    fn make_services(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
+        let board = &mut *self.board;
+        let mut changes = Vec::new();
+        for name in names {
+            let (object, problems) = board.objects.service(&name, &board.sources);
+            board.complaints.set(|| Plaintiff::DeclaredService(name.clone()), problems);
+            let before = self.previous.services.get(&name).and_then(|entry| entry.live.as_ref());
+            let entry = object.map(|object| services::make(&name, &object, before));
+            changes.push((name, entry));
+        }
+        let directory = &mut board.directories.services;
+        replace(&mut board.services, changes, directory, self.providers, dirty);
+    }
+
+    fn make_routers(&mut self, names: HashSet<ObjectName>) -> Vec<Moved> {
+        let (mut changes, mut moved) = (Vec::new(), Vec::new());
+        let providers: Vec<_> = self.providers.iter().map(|(name, _)| name.clone()).collect();
+        let placed = |entry: &RouterEntry| {
+            let router = entry.live.clone()?;
+            let place = Arc::new(Precedence::of(&router, &providers));
+            Some(Standing { place, router, origin: entry.entry.origin.clone() })
+        };
+        let (mut of_services, mut of_middlewares) = (Uses::default(), Uses::default());
+        for name in names {
+            let made = self.make_router(&name);
+            let board = &mut *self.board;
+            let after = made.as_ref().map(|(_, links)| links.clone()).unwrap_or_default();
+            let before = match after == Links::default() {
+                true => board.links.remove(&name),
+                false => board.links.insert(name.clone(), after.clone()),
+            };
+            let before = before.unwrap_or_default();
+            if before != after {
+                let Directories { services, middlewares } = &mut board.directories;
+                services.relink(&name, &before.service, &after.service);
+                middlewares.relink(&name, &before.middlewares, &after.middlewares);
+                note_uses(&mut of_services, &name, &before.service, &after.service);
+                note_uses(&mut of_middlewares, &name, &before.middlewares, &after.middlewares);
+            }
+            let known = board.routers.get(&name);
+            let entry = made.map(|(entry, _)| entry);
+            if known.is_none() && entry.is_none()
+                || known.zip(entry.as_ref()).is_some_and(|(one, two)| one.is_like(two))
+            {
+                continue;
+            }
+            let hosts = |entry: Option<&RouterEntry>| {
+                let live = entry.filter(|entry| entry.live.is_some());
+                live.map(|entry| entry.hosts.clone()).unwrap_or_default()
+            };
+            moved.push(Moved {
+                hosts: [hosts(known), hosts(entry.as_ref())],
+                before: known.and_then(&placed),
+                after: entry.as_ref().and_then(&placed),
+            });
+            changes.push((name, entry));
+        }
+        let board = &mut *self.board;
+        board.routers.update(changes);
+        tell_users(&mut board.services, of_services);
+        tell_users(&mut board.middlewares, of_middlewares);
+        moved
+    }
+
+    /// The router of this name, if there is one.
+    fn make_router(&mut self, name: &ObjectName) -> Option<(RouterEntry, Links)> {
+        let board = &mut *self.board;
+        let (object, problems) = board.objects.router(name);
+        board.complaints.set(|| Plaintiff::DeclaredRouter(name.clone()), problems);
+        let known = board.routers.get(name).map(|entry| entry.rule.clone());
+        let made = object.map(|object| {
+            let text = object.spec.rule.as_deref().unwrap_or_default();
+            let rule = known.clone().filter(|known| **known == *text);
+            let rule = rule.unwrap_or_else(|| text.into());
+            let (set, matchers) = (&mut self.set, &mut self.matchers);
+            let meaning = self.rules.use_one(&rule, || set.get_or_insert_with(|| (matchers)().0));
+            let surroundings = Surroundings {
+                entrypoints: &self.inputs.entrypoints,
+                providers: self.providers,
+                rule_priority: self.inputs.rule_priority,
+                services: &board.services,
+                middlewares: &board.middlewares,
+            };
+            let before = self.previous.routers.get(name).and_then(|entry| entry.live.as_ref());
+            let directories = &mut board.directories;
+            routers::make(name, &object, (rule, meaning), &surroundings, directories, before)
+        });
+        if let Some(rule) = known {
+            self.rules.drop_one(&rule);
+        }
+        let (entry, problems) = match made {
+            Some(made) => (Some((made.entry, made.links)), made.problems),
+            None => (None, Vec::new()),
+        };
+        board.complaints.set(|| Plaintiff::Router(name.clone()), problems);
+        entry
+    }
+
+    fn move_in_tables(&mut self, moved: &[Moved]) {
+        let mut changes = vec![Vec::new(); self.board.tables.len()];
+        for Moved { before, after, .. } in moved {
+            for ((entrypoint, _), changes) in self.board.tables.iter().zip(&mut changes) {
+                let is_here = |it: &&Standing| it.router.entrypoints.contains(entrypoint);
+                let before = before.as_ref().filter(is_here);
+                let after = after.as_ref().filter(is_here);
+                if let Some(Standing { place, .. }) = before
+                    && after.is_none_or(|after| after.place != *place)
+                {
+                    changes.push((place.clone(), None));
+                }
+                if let Some(Standing { place, router, .. }) = after {
+                    changes.push((place.clone(), Some(router.clone())));
+                }
+            }
+        }
+        for ((_, table), changes) in self.board.tables.iter_mut().zip(changes) {
+            table.update(changes);
+        }
+    }
+
+    /// Notes routers that stand in each other's way.
+    fn compare(&mut self, moved: &[Moved]) {
+        let mut grievances = Grievances::default();
+        let overlaps = &mut self.board.overlaps;
+        for Moved { before, after, .. } in moved {
+            let (before, after) = (before.as_ref(), after.as_ref());
+            overlaps.replace(self.inputs.rule_priority, before, after, &mut grievances);
+        }
+        overlaps.check(&mut grievances);
+        for (name, grievance) in grievances.alike {
+            let problems = self.grieve(&name, grievance);
+            self.board.complaints.set(|| Plaintiff::Alike(name), problems);
+        }
+        for (name, grievance) in grievances.hidden {
+            let problems = self.grieve(&name, grievance);
+            self.board.complaints.set(|| Plaintiff::Hidden(name), problems);
+        }
+    }
+
+    fn grieve(&self, name: &ObjectName, grievance: Grievance) -> Vec<Problem> {
+        let Some((message, hint)) = grievance else { return Vec::new() };
+        let (Some(object), _) = self.board.objects.router(name) else { return Vec::new() };
+        let message = format!("router `{}`: {message}", name.name);
+        let problem = Problem::warning(&*name.provider, &*object.origin, message).hint(hint);
+        vec![match object.pointer.as_str() {
+            "" => problem,
+            pointer => problem.at(format!("{pointer}/rule")),
+        }]
+    }
+
+    /// Without DNS nobody asks for the hosts of routers, and it is no problem that they lead nowhere.
+    fn name_all(&mut self, before: &[Arc<Source>], moved: &[Moved], generation: u64) -> Zones {
+        let dns = &self.inputs.dns;
+        let is_served = *dns != DnsConfig::default();
+        let nothing = Board::new(self.inputs).sources;
+        let board = &mut *self.board;
+        let is_new = board.dns.as_ref() != Some(dns);
+        if is_new {
+            board.dns = Some(dns.clone());
+            board.registry = Registry::new(dns);
+        }
+        let registry = &mut board.registry;
+        tell_sources(registry, if is_new { &nothing } else { before }, &board.sources);
+        if is_new {
+            let live = board.routers.iter().filter(|entry| is_served && entry.live.is_some());
+            live.flat_map(|entry| &entry.hosts).for_each(|host| registry.host(host, true));
+        } else {
+            for Moved { hosts: [before, after], .. } in moved.iter().filter(|_| is_served) {
+                if before != after {
+                    after.iter().for_each(|host| registry.host(host, true));
+                    before.iter().for_each(|host| registry.host(host, false));
+                }
+            }
+        }
+        let synced = board.sources.iter().all(|source| source.synced);
+        // Serials compare modulo 2^32 (RFC 1982), so the generation may be cut.
+        let zones = board.registry.zones(synced, generation as u32);
+        board.complaints.set(|| Plaintiff::Zone, board.registry.problems());
+        zones
+    }
+}
+
+/// Tells the registry of names what is different in the sources.
+fn tell_sources(registry: &mut Registry, before: &[Arc<Source>], after: &[Arc<Source>]) {
+    for (order, (before, after)) in (0..).zip(before.iter().zip(after)) {
+        if Arc::ptr_eq(before, after) {
+            continue;
+        }
+        for Difference { before: was, after: is } in before.nodes.differences(&after.nodes) {
+            if let Some((id, _)) = was.or(is) {
+                registry.node(order, id, was.map(|(_, it)| it), is.map(|(_, it)| it));
+            }
+        }
+        for Difference { before: was, after: is } in before.instances.differences(&after.instances)
+        {
+            if let Some((id, _)) = was.or(is) {
+                let [was, is] = [was, is].map(|it| it.map(|(_, it)| &it.instance));
+                registry.instance(order, id, was, is);
+            }
+        }
+    }
+}
+
+/// Puts in what was made anew. Routers that have to do with what is now different are dirty.
+fn replace<T: HasEntry + Likeness>(
+    entries: &mut Entries<T>,
+    made: Vec<(ObjectName, Option<T>)>,
+    directory: &mut Directory,
+    providers: &[Provider],
+    dirty: &mut HashSet<ObjectName>,
+) {
+    let mut changes = Vec::with_capacity(made.len());
+    for (name, entry) in made {
+        let known = entries.get(&name);
+        match (known, &entry) {
+            (None, None) => continue,
+            (None, Some(_)) => dirty.extend(directory.add(&name, providers)),
+            (Some(_), None) => dirty.extend(directory.remove(&name, providers)),
+            (Some(one), Some(two)) if one.is_like(two) => continue,
+            (Some(one), Some(two)) => {
+                if !one.does_the_same(two) {
+                    dirty.extend(one.entry().used_by.keys().cloned());
+                }
+            }
+        }
+        let used_by = known.map(|known| known.entry().used_by.clone());
+        let entry = entry.map(|mut entry| {
+            entry.entry_mut().used_by = used_by.unwrap_or_default();
+            entry
+        });
+        changes.push((name, entry));
+    }
+    entries.update(changes);
+}
+
+fn note_uses(uses: &mut Uses, user: &ObjectName, before: &[Link], after: &[Link]) {
+    for (links, used) in [(before, None), (after, Some(()))] {
+        for link in links {
+            if let End::There(name) = &link.end {
+                uses.entry(name.clone()).or_default().push((user.clone(), used));
+            }
+        }
+    }
+}
+
+/// Tells services or middlewares which routers use them.
+fn tell_users<T: HasEntry + Likeness>(entries: &mut Entries<T>, uses: Uses) {
+    let mut changes = Vec::with_capacity(uses.len());
+    for (name, users) in uses {
+        let Some(mut entry) = entries.get(&name).map(Likeness::copy) else { continue };
+        entry.entry_mut().used_by.update(users);
+        changes.push((name, Some(entry)));
+    }
+    entries.update(changes);
+}

@@ -1,0 +1,89 @@
+//! What an instance or a fragment declares, read once, when it comes.
+
+use std::sync::Arc;
+
+use super::{Parsed, Registered};
+use crate::{
+    declare::{Declared, Flaw, RouterSpec, ServiceSpec, read, tree},
+    item::{Fragment, Instance},
+    problem::{Problem, Severity},
+};
+
+/// Reads the tags of an instance; each problem is placed at the tag that it comes from.
+pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
+    let tree = tree(&instance.declares);
+    let mut declared = read(&tree.http, "");
+    let place = |tag: Option<&str>| match tag {
+        Some(tag) => format!("{} tag {tag}", instance.id),
+        None => instance.id.clone(),
+    };
+    let loose = tree.flaws.iter().map(|(tag, flaw)| (Some(tag.as_str()), flaw));
+    let placed = declared.flaws.iter().map(|flaw| (tree.origin(&flaw.pointer), flaw));
+    let mut problems: Vec<_> =
+        loose.chain(placed).map(|(tag, flaw)| problem(provider, place(tag), flaw, "")).collect();
+    if declared.services.is_empty() {
+        let own = normalize(&instance.service).into();
+        declared.services.push((own, ServiceSpec::default()));
+    }
+    for (_, router) in &mut declared.routers {
+        if let Some(message) = link(router, &declared.services) {
+            problems.push(Problem::error(provider, &*instance.id, message));
+        }
+    }
+    Registered { instance, declared: Arc::new(declared), problems: problems.into() }
+}
+
+/// Reads a fragment.
+pub(super) fn parse(fragment: Arc<Fragment>) -> Parsed {
+    const EXPECTED: &str = "a file of dynamic configuration holds `http`";
+    let mut declared = match fragment.config.get("http") {
+        Some(http) => read(http, "/http"),
+        None => Declared::default(),
+    };
+    for key in fragment.config.as_object().into_iter().flat_map(|map| map.keys()) {
+        if key != "http" {
+            declared.flaws.push(Flaw {
+                severity: Severity::Warning,
+                pointer: format!("/{key}"),
+                message: format!("`{key}` is not supported and has no effect"),
+                hint: Some(EXPECTED.to_owned()),
+            });
+        }
+    }
+    Parsed { fragment, declared: Arc::new(declared) }
+}
+
+/// A flaw as a problem of a provider.
+pub fn problem(provider: &str, origin: String, flaw: &Flaw, path: &str) -> Problem {
+    Problem {
+        severity: flaw.severity,
+        source: provider.to_owned(),
+        origin,
+        path: path.to_owned(),
+        message: flaw.message.clone(),
+        hint: flaw.hint.clone(),
+    }
+}
+
+/// Traefik's name for a service of the catalog: runs of anything but letters and digits become
+/// one hyphen.
+fn normalize(name: &str) -> String {
+    let parts = name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("-")
+}
+
+/// A router of an instance goes to the instance's only service unless it names one. Answers what
+/// is wrong with that.
+fn link(router: &mut RouterSpec, served: &[(Arc<str>, ServiceSpec)]) -> Option<String> {
+    match (&router.service, served) {
+        (Some(_), _) => None,
+        (None, [(only, _)]) => {
+            router.service = Some(only.to_string());
+            None
+        }
+        (None, _) => {
+            let names: Vec<_> = served.iter().map(|(name, _)| format!("`{name}`")).collect();
+            Some(format!("the router names no service, and there are {}", names.join(", ")))
+        }
+    }
+}

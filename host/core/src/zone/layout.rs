@@ -1,0 +1,401 @@
+//! What names are made of: what the configuration alone makes of them, and how those who claim a
+//! name are asked.
+//!
+//! **Who owns a name** that several claim: an explicit static record, then a router host, then the
+//! catalog, then what is built in. The owner has the whole name, with all types: half a name from
+//! each would be a riddle to whoever debugs it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hashbrown::HashMap;
+
+use super::{
+    DnsConfig, Names, StaticRecord,
+    catalog::{self, CatalogZone},
+    draft::{Draft, Drafts},
+    lookup::Soa,
+    name::Name,
+    presentation,
+    record::{self, QUESTION_POINTER, RecordType},
+    table::{Kind, LONE},
+};
+use crate::problem::Problem;
+
+/// How long others may remember that something does not exist, in seconds. Short, because a
+/// service that is registered now is asked for now.
+const NEGATIVE_TTL: u32 = 5;
+/// The life of what never changes, in seconds.
+const BUILT_IN_TTL: u32 = 86_400;
+/// The life of the answers of router hosts outside every zone, in seconds.
+const HOST_TTL: u32 = 10;
+
+/// Names that must never leave this resolver (RFC 6761, 7686, 9462), and the reverse names of
+/// private addresses (RFC 6303), which nobody outside can know.
+const NEVER_FORWARDED: [&str; 12] = [
+    "localhost",
+    "invalid",
+    "onion",
+    "resolver.arpa",
+    "10.in-addr.arpa",
+    "127.in-addr.arpa",
+    "168.192.in-addr.arpa",
+    "254.169.in-addr.arpa",
+    "c.f.ip6.arpa",
+    "d.f.ip6.arpa",
+    "8.e.f.ip6.arpa",
+    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
+];
+
+/// What the configuration makes of names.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Those of the configuration first, then those that are never forwarded.
+    pub(super) zones: Vec<Plot>,
+    /// How many zones are of the configuration.
+    pub(super) configured: usize,
+    origins: HashMap<Name, u16>,
+    /// The names of our name server, and the zones that it is the server of.
+    servers: HashMap<Name, Vec<u16>>,
+    /// The zones that have names of the catalog.
+    pub(super) catalog: Vec<CatalogZone>,
+    /// The one that reverse names point into: Consul's own where there is one.
+    pub(super) primary: Option<usize>,
+    statics: HashMap<Name, Draft>,
+    pub(super) edges: Vec<IpAddr>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) local: Option<Name>,
+    localhost: Vec<Name>,
+}
+
+/// A zone, as far as it does not change.
+#[derive(Debug)]
+pub(super) struct Plot {
+    pub(super) origin: Name,
+    pub(super) ttl: u32,
+    pub(super) soa: Soa,
+    /// Whether its names are of the catalog, in Consul's grammar or in ours.
+    pub(super) is_consul: Option<bool>,
+}
+
+/// The layout while it is read.
+#[derive(Default)]
+struct Builder {
+    zones: Vec<Plot>,
+    drafts: Drafts,
+    problems: Vec<Problem>,
+}
+
+impl Layout {
+    pub(super) fn new(config: &DnsConfig) -> Self {
+        let mut builder = Builder::default();
+        let origins = builder.add_zones(config);
+        let configured = builder.zones.len();
+        builder.add_private_zones();
+        let mut catalog: Vec<CatalogZone> = Vec::new();
+        let mut primary = None;
+        for (config, origin) in &origins {
+            let is_consul = match &config.names {
+                Names::Consul => true,
+                Names::Services => false,
+                Names::Static(records) => {
+                    builder.add_records(records, origin);
+                    continue;
+                }
+                Names::Routers => continue,
+            };
+            let is_first_consul = |place: usize| !catalog.get(place).is_some_and(|it| it.is_consul);
+            if primary.is_none_or(|place| is_consul && is_first_consul(place)) {
+                primary = Some(catalog.len());
+            }
+            catalog.push(CatalogZone { origin: origin.clone(), is_consul, ttl: config.ttl });
+        }
+        let Builder { zones, drafts, problems } = builder;
+        let numbered = || (0..).zip(&zones);
+        let mut servers: HashMap<Name, Vec<u16>> = HashMap::new();
+        for (place, zone) in numbered().take(configured) {
+            if let Ok(server) = Name::below(&zone.origin, [b"ns".as_slice()]) {
+                servers.entry(server).or_default().push(place);
+            }
+        }
+        let parsed = |text| Name::parse(text).ok();
+        Self {
+            origins: numbered().map(|(place, zone)| (zone.origin.clone(), place)).collect(),
+            servers,
+            catalog,
+            primary,
+            statics: drafts.into_drafts().map(|draft| (draft.name().clone(), draft)).collect(),
+            edges: config.edge_addresses.clone(),
+            local: parsed("local"),
+            localhost: ["localhost", "*.localhost"].into_iter().filter_map(parsed).collect(),
+            zones,
+            configured,
+            problems,
+        }
+    }
+
+    /// The names that exist whatever the catalog says.
+    pub(super) fn fixed(&self) -> impl Iterator<Item = &Name> {
+        let named = self.statics.keys().chain(self.origins.keys()).chain(self.servers.keys());
+        named.chain(&self.localhost)
+    }
+
+    /// Whether a zone begins here.
+    pub(super) fn is_origin(&self, name: &[u8]) -> bool {
+        self.origins.contains_key(name)
+    }
+
+    /// The zone with the longest origin that a name lies in, or [`LONE`].
+    pub(super) fn zone_of(&self, name: &Name) -> u16 {
+        let mut suffixes = std::iter::once(name.as_bytes()).chain(name.ancestors());
+        suffixes.find_map(|suffix| self.origins.get(suffix).copied()).unwrap_or(LONE)
+    }
+
+    /// A name as the static records make it.
+    pub(super) fn begin(&self, name: &Name) -> Maker<'_> {
+        Maker {
+            layout: self,
+            zone: self.zone_of(name),
+            name: name.clone(),
+            draft: self.statics.get(name).cloned(),
+        }
+    }
+}
+
+/// A name that is being made: those who claim it are asked one after the other.
+pub(super) struct Maker<'a> {
+    layout: &'a Layout,
+    name: Name,
+    zone: u16,
+    draft: Option<Draft>,
+}
+
+impl Maker<'_> {
+    /// Claims the name: to go on with it when its owner is of the same kind, else only when nobody
+    /// owns it.
+    pub(super) fn claim(&mut self, kind: Kind) -> Option<&mut Draft> {
+        let fresh = || Draft::new(self.name.clone(), self.zone, kind);
+        self.draft.get_or_insert_with(fresh).claim(kind)
+    }
+
+    /// Whether it has a record.
+    pub(super) fn has_records(&self) -> bool {
+        self.draft.as_ref().is_some_and(|draft| !draft.is_empty())
+    }
+
+    /// Every host of a live router leads to the edge, whether a zone is configured for it or not.
+    pub(super) fn add_router(&mut self) {
+        let (layout, zone) = (self.layout, usize::from(self.zone));
+        let ttl = layout.zones.get(zone).map_or(HOST_TTL, |zone| zone.ttl);
+        if !layout.edges.is_empty()
+            && let Some(draft) = self.claim(Kind::Router)
+        {
+            layout.edges.iter().for_each(|edge| draft.push(&record::address(*edge, ttl)));
+        }
+    }
+
+    /// Adds what is built in, and makes sure that a name exists below which there are names
+    /// (RFC 8020). `None`: there is no such name.
+    pub(super) fn finish(
+        mut self,
+        is_implied: bool,
+        has_below: bool,
+        is_local_used: bool,
+    ) -> Option<Draft> {
+        let layout = self.layout;
+        let zone = layout.origins.get(&self.name).copied();
+        let servers = layout.servers.get(&self.name).map(Vec::as_slice).unwrap_or_default();
+        let (before, after) = servers.split_at(servers.partition_point(|it| Some(*it) < zone));
+        before.iter().for_each(|of| self.add_server(*of));
+        if let Some(zone) = zone.and_then(|place| layout.zones.get(usize::from(place))) {
+            self.add_apex(zone);
+        }
+        after.iter().for_each(|of| self.add_server(*of));
+        self.add_local_names(is_local_used);
+        if is_implied {
+            let (name, zone) = (&self.name, self.zone);
+            self.draft.get_or_insert_with(|| Draft::new(name.clone(), zone, Kind::Implied));
+        }
+        if let Some(draft) = &mut self.draft
+            && has_below
+            && draft.about.is_absent()
+        {
+            draft.about.kind = Kind::Implied;
+        }
+        self.draft
+    }
+
+    /// SOA and NS where a zone begins.
+    fn add_apex(&mut self, zone: &Plot) {
+        let (name, place) = (&self.name, self.zone);
+        let implied = || Draft::new(name.clone(), place, Kind::Implied);
+        let draft = self.draft.get_or_insert_with(implied);
+        if draft.about.is_absent() {
+            draft.about.kind = Kind::Implied;
+        }
+        let Ok(server) = Name::below(&zone.origin, [b"ns".as_slice()]) else { return };
+        if draft.set(RecordType::CNAME).is_some() {
+            return;
+        }
+        if draft.about.kind == Kind::Implied {
+            draft.about.kind = Kind::Zone;
+        }
+        draft.push_soa();
+        if draft.set(RecordType::NS).is_none() {
+            draft.push(&record::pointer(RecordType::NS, &server, zone.ttl));
+        }
+    }
+
+    /// The address of the name server of a zone: ours.
+    fn add_server(&mut self, zone: u16) {
+        let layout = self.layout;
+        let Some(zone) = layout.zones.get(usize::from(zone)) else { return };
+        if let Some(draft) = self.claim(Kind::Zone) {
+            layout.edges.iter().for_each(|edge| draft.push(&record::address(*edge, zone.ttl)));
+        }
+    }
+
+    /// `localhost` and everything below it is this machine (RFC 6761, 6.3). `local.` gets a SOA
+    /// when we have a name in it: that tells nss-mdns that names there are also asked by unicast.
+    /// The other names there are not claimed.
+    fn add_local_names(&mut self, is_local_used: bool) {
+        if self.layout.localhost.contains(&self.name) {
+            let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+            // The zone itself is there already.
+            let is_zone = self.layout.is_origin(self.name.as_bytes());
+            let draft = if is_zone { self.draft.as_mut() } else { self.claim(Kind::BuiltIn) };
+            if let Some(draft) = draft
+                && draft.set(RecordType::A).is_none()
+                && draft.set(RecordType::AAAA).is_none()
+            {
+                draft.about.kind = Kind::BuiltIn;
+                loopback.iter().for_each(|ip| draft.push(&record::address(*ip, BUILT_IN_TTL)));
+            }
+        }
+        if is_local_used
+            && self.layout.local.as_ref() == Some(&self.name)
+            && let Some(draft) = self.claim(Kind::BuiltIn)
+        {
+            draft.push_soa();
+        }
+    }
+}
+
+impl Builder {
+    fn add_zones<'a>(&mut self, config: &'a DnsConfig) -> Vec<(&'a super::ZoneConfig, Name)> {
+        let mut origins = Vec::new();
+        for config in &config.zones {
+            let origin = match Name::parse(&config.origin) {
+                Ok(origin) => origin.to_lower(),
+                Err(error) => {
+                    let message = format!("`{}` is not a name: {error}", config.origin);
+                    self.problems.push(zone_problem(&config.origin, message));
+                    continue;
+                }
+            };
+            let is_consul = match config.names {
+                Names::Consul => Some(true),
+                Names::Services => Some(false),
+                Names::Routers | Names::Static(_) => None,
+            };
+            if self.add_zone(&origin, is_consul, config.ttl) {
+                origins.push((config, origin));
+            } else {
+                let message = format!("the zone `{}` is there twice", config.origin);
+                self.problems.push(zone_problem(&config.origin, message));
+            }
+        }
+        origins
+    }
+
+    fn add_zone(&mut self, origin: &Name, is_consul: Option<bool>, ttl: u32) -> bool {
+        let Ok(place) = u16::try_from(self.zones.len()) else { return false };
+        if place == LONE || !self.drafts.add_zone(origin, place) {
+            return false;
+        }
+        self.zones.push(Plot { origin: origin.clone(), ttl, soa: soa(origin), is_consul });
+        true
+    }
+
+    /// Zones that exist so that nobody else is asked. One that is configured takes their place.
+    fn add_private_zones(&mut self) {
+        let sixteen = (16..32).map(|octet| format!("{octet}.172.in-addr.arpa"));
+        for text in NEVER_FORWARDED.map(str::to_owned).into_iter().chain(sixteen) {
+            let Ok(origin) = Name::parse(&text) else { continue };
+            self.add_zone(&origin, None, BUILT_IN_TTL);
+            self.drafts.imply(&origin);
+        }
+    }
+
+    /// A bad record costs itself only.
+    fn add_records(&mut self, records: &[StaticRecord], origin: &Name) {
+        for (number, record) in records.iter().enumerate() {
+            let (owner, rtype, body) = match presentation::parse(record, origin) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    let mut problem = record_problem(origin, number, error.to_string());
+                    problem.hint = error.hint();
+                    self.problems.push(problem);
+                    continue;
+                }
+            };
+            let Some(draft) = self.drafts.claim(&owner, Kind::Static) else { continue };
+            let is_alias = draft.set(RecordType::CNAME).is_some();
+            let clashes = match rtype {
+                RecordType::CNAME => is_alias || draft.has_other_than(RecordType::CNAME),
+                _ => is_alias,
+            };
+            if clashes {
+                let message = format!("nothing can stand beside the CNAME of `{owner}`");
+                self.problems.push(record_problem(origin, number, message));
+                continue;
+            }
+            draft.push(&body);
+            if let Some(address) = address_of(rtype, &body)
+                && !owner.as_bytes().starts_with(b"\x01*")
+            {
+                catalog::draft_pointer(address, &owner, record.ttl, &mut self.drafts);
+            }
+        }
+    }
+}
+
+/// The SOA of a zone, of no serial yet.
+fn soa(origin: &Name) -> Soa {
+    let below = |label: &[u8]| Name::below(origin, [label]).unwrap_or_else(|_| origin.clone());
+    let (server, person) = (below(b"ns"), below(b"hostmaster"));
+    Soa::new(&record::soa(server.as_bytes(), person.as_bytes(), 0, NEGATIVE_TTL))
+}
+
+/// The SOA of `local`.
+pub(super) fn local_soa(local: Option<&Name>) -> Soa {
+    local.map(soa).unwrap_or_default()
+}
+
+/// The SOA of a name that is a zone by itself: its names are pointers to the question.
+pub(super) fn lone_soa() -> Soa {
+    let mut hostmaster = b"\x0ahostmaster".to_vec();
+    hostmaster.extend_from_slice(&QUESTION_POINTER);
+    Soa::new(&record::soa(&QUESTION_POINTER, &hostmaster, 0, NEGATIVE_TTL))
+}
+
+fn address_of(rtype: RecordType, body: &[u8]) -> Option<IpAddr> {
+    let data = record::body_data(body);
+    match rtype {
+        RecordType::A => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
+        RecordType::AAAA => <[u8; 16]>::try_from(data).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+fn record_problem(origin: &Name, number: usize, message: String) -> Problem {
+    let mut problem = zone_problem(&origin.to_string(), message);
+    problem.path.push_str(&format!("/records/{number}"));
+    problem
+}
+
+/// The path is a JSON Pointer: `~` and `/` are escaped (RFC 6901).
+fn zone_problem(origin: &str, message: String) -> Problem {
+    let escaped = origin.replace('~', "~0").replace('/', "~1");
+    Problem::error("dns", format!("dns.zones.{origin}"), message)
+        .at(format!("/dns/zones/{escaped}"))
+}

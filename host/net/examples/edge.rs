@@ -1,0 +1,72 @@
+//! The HTTP data plane alone, without configuration, plugins or DNS: what a load generator, a
+//! profiler or a tracer of system calls is pointed at.
+//!
+//!     edge LISTEN BACKEND [HOSTS]
+//!
+//! Routes `svc0.local`, `svc1.local`, … (as many as `HOSTS` says, else one) from `LISTEN`, with
+//! one worker, to `BACKEND`.
+
+use std::{env, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc};
+
+use portolan_core::{
+    balance::Balancer,
+    item::Health,
+    live::live,
+    name::ObjectName,
+    route::RouteTable,
+    router::Router,
+    service::{Backend, LoadBalancer, Scheme, Service},
+    snapshot::Snapshot,
+    test_util,
+};
+use portolan_net::http::{EntrypointConfig, HttpConfig, Server, Trust};
+
+/// Exits with 2 when its arguments make no sense.
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let (listen, backend) = (args.next(), args.next());
+    let listen = listen.and_then(|text| text.parse::<SocketAddr>().ok());
+    let hosts = args.next().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (Some(listen), Some(backend)) = (listen, backend) else {
+        return ExitCode::from(2);
+    };
+    let (_publisher, live) = live(snapshot(&backend, hosts));
+    let server = Server::start(HttpConfig::default(), live, NonZeroUsize::MIN)
+        .expect("a thread and an event queue");
+    let trust = Trust::default();
+    let web =
+        EntrypointConfig { name: "web".into(), address: listen, tls: None, trust, redirect: None };
+    server.apply(vec![web]).expect("an address that is free");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn snapshot(backend: &str, hosts: usize) -> Snapshot {
+    let service = Arc::new(service(backend));
+    let router = |number: usize| {
+        let rule = format!("Host(`svc{number}.local`)");
+        let router = test_util::router(&format!("svc{number}"), &rule);
+        Arc::new(Router { service: Some(service.clone()), ..router })
+    };
+    let table = RouteTable::build((0..hosts).map(router).collect());
+    Snapshot { generation: 1, tables: vec![("web".into(), table)], ..Snapshot::default() }
+}
+
+fn service(backend: &str) -> Service {
+    let backends = vec![Backend {
+        scheme: Scheme::Http,
+        authority: backend.into(),
+        weight: 1,
+        health: Health::Passing,
+        origin: "example".into(),
+        figures: Arc::default(),
+    }];
+    Service {
+        name: ObjectName::new("all", "example"),
+        load_balancer: LoadBalancer::default(),
+        balancer: Balancer::new(&backends),
+        backends,
+        figures: Arc::default(),
+    }
+}

@@ -1,0 +1,151 @@
+//! Writes heads.
+//!
+//! **Invariant:** the framing that is written is the one that the body is sent with, whatever
+//! headers say.
+
+use std::io::Write as _;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, TRANSFER_ENCODING},
+};
+
+use super::framing::{Framing, is_bodiless};
+
+/// What a client is told about the connection, besides the response itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ending {
+    /// It may send another request, as it may expect to.
+    Keep,
+    /// The same to one who does not expect it (HTTP/1.0).
+    KeepOld,
+    /// This was the last one.
+    Close,
+    /// HTTP ends here.
+    Upgrade,
+}
+
+/// The first line of a response, and what its framing depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status<'a> {
+    pub(crate) code: StatusCode,
+    /// The method of the request.
+    pub(crate) asked: &'a Method,
+    pub(crate) framing: Framing,
+    pub(crate) ending: Ending,
+}
+
+/// The head of a request to a backend.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) target: &'a str,
+    /// Stands in for the header of that name.
+    pub(crate) host: Option<&'a HeaderValue>,
+    pub(crate) headers: &'a HeaderMap,
+    /// What is said of this connection.
+    pub(crate) hop: &'a HeaderMap,
+}
+
+/// Writes the head of a request.
+pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
+    let Outgoing { method, target, host, headers, hop } = head;
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(host) = host {
+        line(out, &HOST, host);
+    }
+    let is_ours = |name: &HeaderName| is_framing(name) || (host.is_some() && *name == HOST);
+    lines(out, headers, is_ours);
+    lines(out, hop, is_framing);
+    match framing {
+        // A method that usually has a body says that it has none (RFC 9110, 8.6).
+        Framing::Empty if headers.contains_key(CONTENT_LENGTH) => length(out, 0),
+        framing => end_of(out, framing),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the head of a response; with a date, if it has none and one is given.
+pub(crate) fn response(
+    out: &mut Vec<u8>,
+    status: Status<'_>,
+    headers: &HeaderMap,
+    date: Option<&HeaderValue>,
+) {
+    let Status { code, asked, framing, ending } = status;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(code.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(code.canonical_reason().unwrap_or("Status").as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let is_ours =
+        |name: &HeaderName| is_framing(name) || (*name == CONNECTION && ending != Ending::Upgrade);
+    lines(out, headers, is_ours);
+    if is_bodiless(code) || *asked == Method::HEAD {
+        if !code.is_informational() && code != StatusCode::NO_CONTENT {
+            would_be(out, headers, framing);
+        }
+    } else if framing == Framing::Empty {
+        length(out, 0);
+    } else {
+        end_of(out, framing);
+    }
+    match ending {
+        Ending::Keep | Ending::Upgrade => {}
+        Ending::KeepOld => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        Ending::Close => out.extend_from_slice(b"connection: close\r\n"),
+    }
+    if let Some(date) = date.filter(|_| !headers.contains_key(DATE)) {
+        line(out, &DATE, date);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The length of a body that is not sent: it is for the backend to say, or that of our own.
+fn would_be(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing) {
+    match (headers.get(CONTENT_LENGTH), framing) {
+        (Some(told), _) => line(out, &CONTENT_LENGTH, told),
+        (None, Framing::Length(bytes)) => length(out, bytes),
+        (None, _) => {}
+    }
+}
+
+/// Writes the trailers of a chunked body, behind its last chunk.
+pub(super) fn trailers(out: &mut Vec<u8>, trailers: &HeaderMap) {
+    lines(out, trailers, |name| !super::body::may_trail(name));
+}
+
+fn is_framing(name: &HeaderName) -> bool {
+    *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING
+}
+
+fn lines(out: &mut Vec<u8>, headers: &HeaderMap, is_left_out: impl Fn(&HeaderName) -> bool) {
+    for (name, value) in headers {
+        if !is_left_out(name) {
+            line(out, name, value);
+        }
+    }
+}
+
+fn line(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn end_of(out: &mut Vec<u8>, framing: Framing) {
+    match framing {
+        Framing::Empty | Framing::Close => {}
+        Framing::Length(bytes) => length(out, bytes),
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+}
+
+fn length(out: &mut Vec<u8>, bytes: u64) {
+    // Writing into a vector cannot fail.
+    _ = write!(out, "content-length: {bytes}\r\n");
+}

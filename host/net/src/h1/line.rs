@@ -1,0 +1,395 @@
+//! One end of an HTTP/1 connection: reads heads, and pours bodies to where they go.
+//!
+//! **Invariant:** what is kept between two polls is what has arrived and cannot be used yet, or
+//! what could not be written yet; a line that waits for a message keeps nothing.
+
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method};
+
+use super::{
+    body::{Decoder, Step},
+    error::{HeadError, WireError},
+    framing::Framing,
+    head::{RequestHead, ResponseHead},
+    outlet::Outlet,
+    socket::Socket,
+    stream::Stream,
+};
+
+/// How much is read at once: of a body, and where a head is expected.
+const INPUT: usize = 64 * 1024;
+const HEAD_INPUT: usize = 16 * 1024;
+/// How often is read what nobody wants, before the connection is given up instead.
+const SKIPPED_READS: usize = 4;
+/// Where writing begins: a head and a small body.
+const OUTPUT: usize = 16 * 1024;
+
+/// What a worker reads into and writes from. One of each will do: nothing stays in them from one
+/// poll to the next.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    input: RefCell<Box<[u8]>>,
+    output: RefCell<Vec<u8>>,
+}
+
+/// One end of an HTTP/1 connection.
+#[derive(Debug)]
+pub(crate) struct Line {
+    socket: Socket,
+    decoder: Decoder,
+    buffers: Rc<Buffers>,
+    /// The other end waits for leave to send its body.
+    pub(crate) awaits_continue: bool,
+    /// Whether anything was read since this was last reset.
+    pub(crate) has_heard: bool,
+    /// Whether anything of the body was used.
+    is_touched: bool,
+    /// How much of an incomplete head was looked at: without another line end it stays that.
+    looked_at: usize,
+    /// Whether the body was asked for more than has arrived.
+    is_wanted: bool,
+    /// Trailers that arrived together with the last of the content.
+    late: Option<HeaderMap>,
+}
+
+/// How far a body was poured.
+#[derive(Debug)]
+pub(crate) enum Poured {
+    /// As far as it has arrived.
+    More,
+    /// To the end.
+    End(Option<HeaderMap>),
+}
+
+/// Why a body was not poured to its end.
+#[derive(Debug)]
+pub(crate) enum PourError<E> {
+    /// It did not arrive.
+    Source(E),
+    /// It could not be written.
+    Sink(io::Error),
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            input: RefCell::new(vec![0; INPUT].into()),
+            output: RefCell::new(Vec::with_capacity(OUTPUT)),
+        }
+    }
+}
+
+impl Buffers {
+    /// Lends the buffer that is written from, empty.
+    pub(crate) fn with_output<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut output = self.output.borrow_mut();
+        output.clear();
+        let done = write(&mut output);
+        // What one large head needed is not kept for ever.
+        output.shrink_to(4 * OUTPUT);
+        done
+    }
+}
+
+impl Line {
+    /// A connection of which `ahead` was read already.
+    pub(crate) fn new(stream: Stream, ahead: Bytes, buffers: Rc<Buffers>) -> Self {
+        Self {
+            socket: Socket::new(stream, ahead),
+            decoder: Decoder::Done,
+            buffers,
+            awaits_continue: false,
+            has_heard: false,
+            is_touched: false,
+            looked_at: 0,
+            is_wanted: false,
+            late: None,
+        }
+    }
+
+    pub(crate) fn buffers(&self) -> Rc<Buffers> {
+        self.buffers.clone()
+    }
+
+    /// Reads the head of the next request; `None`: there will be none.
+    pub(crate) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: usize,
+    ) -> Poll<Result<Option<RequestHead>, WireError>> {
+        loop {
+            if let Some((head, length)) = self.head(limit, RequestHead::read)? {
+                self.begin(head.framing, length, false);
+                self.awaits_continue = head.expects_continue;
+                return Poll::Ready(Ok(Some(head)));
+            }
+            let before = self.socket.ahead.len();
+            if !ready!(self.poll_more(cx))? {
+                let cut = if before == 0 { Ok(None) } else { Err(WireError::Cut) };
+                return Poll::Ready(cut);
+            }
+        }
+    }
+
+    /// Reads the head of the response to a request with this method.
+    pub(crate) fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: &Method,
+        limit: usize,
+    ) -> Poll<Result<ResponseHead, WireError>> {
+        loop {
+            if let Some((head, length)) =
+                self.head(limit, |arrived| ResponseHead::read(asked, arrived))?
+            {
+                self.begin(head.framing, length, true);
+                return Poll::Ready(Ok(head));
+            }
+            if !ready!(self.poll_more(cx))? {
+                return Poll::Ready(Err(WireError::Cut));
+            }
+        }
+    }
+
+    /// Whether part of a head has arrived.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.socket.ahead.is_empty()
+    }
+
+    /// Whether the body was read to its end.
+    pub(crate) fn is_read(&self) -> bool {
+        self.decoder.is_done() && self.late.is_none()
+    }
+
+    /// Whether none of the body was used yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        !self.is_touched
+    }
+
+    /// Pours what has arrived of the body.
+    pub(crate) fn poll_pour(
+        &mut self,
+        cx: &mut Context<'_>,
+        outlet: &mut Outlet<'_>,
+    ) -> Poll<Result<Poured, PourError<WireError>>> {
+        self.poll_body(cx, |cx, data| outlet.push(cx, data))
+    }
+
+    /// What has arrived of the body, as bytes of its own.
+    pub(crate) fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Bytes, Poured), WireError>> {
+        let mut bytes = BytesMut::new();
+        let poured = ready!(self.poll_body(cx, |_, data| {
+            bytes.extend_from_slice(data);
+            Ok(())
+        }));
+        Poll::Ready(match poured {
+            Ok(Poured::End(trailers)) if !bytes.is_empty() && trailers.is_some() => {
+                self.late = trailers;
+                Ok((bytes.freeze(), Poured::More))
+            }
+            Ok(poured) => Ok((bytes.freeze(), poured)),
+            Err(PourError::Source(error)) => Err(error),
+            Err(PourError::Sink(error)) => Err(WireError::Io(error)),
+        })
+    }
+
+    /// Whether the other end has gone, while nothing is expected of it. What it sends meanwhile
+    /// is kept, up to the size of a head.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.decoder.is_done() || !self.socket.ahead.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_more(cx)) {
+            Ok(true) => Poll::Pending,
+            Ok(false) | Err(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Forgets what has arrived of a body that nobody wants, so that the next request is found
+    /// behind it. Waits for nothing, and not for a client that waits itself.
+    pub(crate) fn skip_arrived(&mut self) {
+        if self.awaits_continue {
+            return;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..SKIPPED_READS {
+            match self.poll_body(&mut cx, |_, _| Ok(())) {
+                Poll::Ready(Ok(Poured::More)) => {}
+                Poll::Ready(Ok(Poured::End(_)) | Err(_)) | Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Whether something is expected of the other end, more of its body or that it reads, and
+    /// whether it has done anything of that since this was last asked.
+    pub(crate) fn waits(&mut self) -> (bool, bool) {
+        let waits = !self.socket.is_flushed() || (self.is_wanted && !self.decoder.is_done());
+        (waits, std::mem::take(&mut self.socket.has_moved))
+    }
+
+    /// Where a body is poured that leaves by this connection.
+    pub(crate) fn outlet<'a>(
+        &'a mut self,
+        gathered: &'a mut Vec<u8>,
+        framing: Framing,
+    ) -> Outlet<'a> {
+        Outlet { socket: &mut self.socket, gathered, framing, content: 0 }
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write(cx, bytes, &[])
+    }
+
+    /// Hands what is left to be written to the system.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.socket.is_flushed() { Poll::Ready(Ok(())) } else { self.socket.poll_flush(cx) }
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_shutdown(cx)
+    }
+
+    /// Reads and forgets; answers how much that was. Nothing is the end.
+    pub(crate) fn poll_forget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let buffers = self.buffers.clone();
+        let mut input = buffers.input.borrow_mut();
+        self.socket.poll_read(cx, &mut input)
+    }
+
+    /// The stream below, and what was read of it already.
+    pub(crate) fn into_parts(self) -> (Stream, Bytes) {
+        self.socket.into_parts()
+    }
+
+    /// A head, if it has arrived and `read` accepts it.
+    fn head<T>(
+        &mut self,
+        limit: usize,
+        read: impl FnOnce(&Bytes) -> Result<Option<(T, usize)>, HeadError>,
+    ) -> Result<Option<(T, usize)>, HeadError> {
+        let arrived = &self.socket.ahead;
+        let fresh = arrived.get(self.looked_at..).unwrap_or_default();
+        // Else a head that comes byte by byte would be read as often.
+        let is_worth_it = self.looked_at == 0 || memchr::memchr(b'\n', fresh).is_some();
+        if fresh.is_empty() || !is_worth_it {
+            let is_too_large = arrived.len() > limit;
+            return if is_too_large { Err(HeadError::TooLarge) } else { Ok(None) };
+        }
+        let found = read(arrived)?;
+        let length = found.as_ref().map_or(arrived.len(), |(_, length)| *length);
+        self.looked_at = if found.is_some() { 0 } else { arrived.len() };
+        if length > limit { Err(HeadError::TooLarge) } else { Ok(found) }
+    }
+
+    /// What stands behind a head of that length is its body.
+    fn begin(&mut self, framing: Framing, length: usize, is_tolerant: bool) {
+        self.skip(length);
+        self.decoder = Decoder::new(framing, is_tolerant);
+        self.is_wanted = false;
+        self.is_touched = false;
+    }
+
+    fn skip(&mut self, length: usize) {
+        let rest = self.socket.ahead.split_off(length.min(self.socket.ahead.len()));
+        // An empty slice would hold on to what it was cut from.
+        self.socket.ahead = if rest.is_empty() { Bytes::new() } else { rest };
+    }
+
+    /// Reads more of a head. False: there will be no more.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, WireError>> {
+        let buffers = self.buffers.clone();
+        let mut input = buffers.input.borrow_mut();
+        let head_input = input.get_mut(..HEAD_INPUT).unwrap_or_default();
+        let length = ready!(self.socket.poll_read(cx, head_input)).map_err(WireError::Io)?;
+        let arrived = head_input.get(..length).unwrap_or_default();
+        self.has_heard |= length > 0;
+        let ahead = std::mem::take(&mut self.socket.ahead);
+        self.socket.ahead = match ahead.is_empty() {
+            true => Bytes::copy_from_slice(arrived),
+            // Nobody else holds what was not used yet, so this grows it where it is.
+            false => {
+                let mut grown = BytesMut::from(ahead);
+                grown.extend_from_slice(arrived);
+                grown.freeze()
+            }
+        };
+        Poll::Ready(Ok(length > 0))
+    }
+
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut sink: impl FnMut(&mut Context<'_>, &[u8]) -> io::Result<()>,
+    ) -> Poll<Result<Poured, PourError<WireError>>> {
+        if self.decoder.is_done() {
+            return Poll::Ready(Ok(Poured::End(self.late.take())));
+        }
+        if !self.socket.ahead.is_empty() {
+            let arrived = std::mem::take(&mut self.socket.ahead);
+            let (used, poured) = self.decode(cx, &arrived, &mut sink)?;
+            self.socket.ahead = arrived;
+            self.skip(used);
+            return Poll::Ready(Ok(poured));
+        }
+        let buffers = self.buffers.clone();
+        let mut input = buffers.input.borrow_mut();
+        let polled = self.socket.poll_read(cx, &mut input);
+        self.is_wanted = polled.is_pending();
+        let length = ready!(polled).map_err(|error| PourError::Source(WireError::Io(error)))?;
+        if length == 0 {
+            return Poll::Ready(match self.decoder {
+                Decoder::Close => {
+                    self.decoder = Decoder::Done;
+                    Ok(Poured::End(None))
+                }
+                _ => Err(PourError::Source(WireError::Cut)),
+            });
+        }
+        self.has_heard = true;
+        let arrived = input.get(..length).unwrap_or_default();
+        let (used, poured) = self.decode(cx, arrived, &mut sink)?;
+        if let Some(rest) = arrived.get(used..).filter(|rest| !rest.is_empty()) {
+            self.socket.ahead = Bytes::copy_from_slice(rest);
+        }
+        Poll::Ready(Ok(poured))
+    }
+
+    /// Takes the content out of what has arrived; answers how much of that was used.
+    fn decode(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrived: &[u8],
+        sink: &mut impl FnMut(&mut Context<'_>, &[u8]) -> io::Result<()>,
+    ) -> Result<(usize, Poured), PourError<WireError>> {
+        self.is_touched = true;
+        let mut used = 0;
+        while let Some(rest) = arrived.get(used..).filter(|rest| !rest.is_empty()) {
+            let step = self.decoder.step(rest);
+            match step.map_err(|error| PourError::Source(WireError::Body(error)))? {
+                Step::Data(length) => {
+                    let data = rest.get(..length).unwrap_or_default();
+                    sink(cx, data).map_err(PourError::Sink)?;
+                    used += length;
+                    if self.decoder.is_done() {
+                        return Ok((used, Poured::End(None)));
+                    }
+                }
+                Step::Skip(length) | Step::More(length) => used += length,
+                Step::End(length, trailers) => return Ok((used + length, Poured::End(trailers))),
+            }
+        }
+        Ok((used, Poured::More))
+    }
+}

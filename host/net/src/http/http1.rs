@@ -1,0 +1,304 @@
+//! A client that speaks HTTP/1: one request after the other, until somebody has had enough.
+//!
+//! **Invariant:** a request that was read is answered, and the connection is used again only when
+//! it is certain where the next request begins.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Version};
+use portolan_core::exchange::ResponseHead;
+use tokio::time::timeout;
+
+use super::{
+    body::{Body, Content},
+    connection::Client,
+    rescue::HttpError,
+    roster::Notice,
+    service,
+};
+use crate::h1::{
+    Ending, Framing, Line, PourError, Poured, RequestHead, Status, Stream, WireError,
+    encode_response,
+};
+
+/// How long a client may take to notice that it is not listened to any more, and how much it may
+/// send meanwhile: closing at once would reset the connection under the response.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// What of a request matters for its response.
+struct Asked {
+    method: Method,
+    version: Version,
+    keep_alive: bool,
+}
+
+/// Why a request got no answer.
+enum Unanswered {
+    /// The client did not wait for it.
+    Left,
+    /// The client was waited for in vain.
+    Stalled,
+}
+
+/// A response, on its way.
+struct Sending<'a> {
+    line: &'a RefCell<Line>,
+    body: Body,
+    framing: Framing,
+}
+
+/// Serves requests until there are no more.
+pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
+    let line = Line::new(stream, ahead, client.edge.buffers.clone());
+    let line = Rc::new(RefCell::new(line));
+    client.line.replace(Some(line.clone()));
+    let ended = requests(&client, &line).await;
+    client.line.take();
+    let tunnel = client.tunnel.take();
+    match ended {
+        Ok(true) => {
+            if let (Some(tunnel), Some(line)) = (tunnel, Rc::into_inner(line)) {
+                let (stream, said) = line.into_inner().into_parts();
+                tunnel.run(stream, said).await;
+            }
+        }
+        Ok(false) => linger(&line).await,
+        Err(error) => {
+            tracing::debug!(client.address = %client.peer.address, %error, "connection ended");
+        }
+    }
+}
+
+/// Answers requests. True: HTTP is over, and something else begins.
+async fn requests(client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<bool> {
+    loop {
+        let (asked, answering) = match next(client, line).await {
+            Some(Ok(head)) => begin(client, line, head),
+            Some(Err(WireError::Head(error))) => {
+                return refuse(client, line, HttpError::Malformed(error)).await;
+            }
+            Some(Err(WireError::Io(error))) => return Err(error),
+            Some(Err(error)) => return Err(io::Error::other(error)),
+            None => return Ok(false),
+        };
+        let (head, body) = match answered(client, line, answering).await {
+            Ok(answer) => answer,
+            Err(Unanswered::Left) => {
+                return Err(io::Error::other("the client left before it was answered"));
+            }
+            Err(Unanswered::Stalled) => return refuse(client, line, HttpError::Stalled).await,
+        };
+        let is_upgrade = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let keep = send(client, line, &asked, head, body).await?;
+        if is_upgrade || !keep {
+            return Ok(is_upgrade);
+        }
+    }
+}
+
+/// Answers what is not, or not completely, a request. It was the last.
+async fn refuse(client: &Client, line: &RefCell<Line>, error: HttpError) -> io::Result<bool> {
+    let (head, body) = service::refuse(client, &error);
+    send(client, line, &Asked::nothing(), head, body).await?;
+    Ok(false)
+}
+
+/// The head of the next request; `None`: there will be none.
+async fn next(client: &Client, line: &RefCell<Line>) -> Option<Result<RequestHead, WireError>> {
+    let limit = client.edge.config.max_header_bytes;
+    poll_fn(|cx| {
+        // First whatever has arrived already: a request that was sent is answered.
+        if let Poll::Ready(read) = line.borrow_mut().poll_request(cx, limit) {
+            return Poll::Ready(read.transpose());
+        }
+        if line.borrow().has_begun() {
+            client.seat.note_reading();
+        }
+        loop {
+            match ready!(client.seat.poll_notice(cx)) {
+                // Its next request may be on its way; the roster will not wait for it long.
+                Notice::Drain => {}
+                Notice::Expired => return Poll::Ready(None),
+            }
+        }
+    })
+    .await
+}
+
+/// Begins to answer. In a box: a connection that waits should be small.
+fn begin(
+    client: &Rc<Client>,
+    line: &Rc<RefCell<Line>>,
+    head: RequestHead,
+) -> (Asked, Pin<Box<impl Future<Output = (ResponseHead, Body)> + use<>>>) {
+    let RequestHead { method, uri, version, headers, framing, keep_alive, .. } = head;
+    let asked = Asked { method: method.clone(), version, keep_alive };
+    let body = match framing {
+        Framing::Empty => Content::Empty,
+        framing => Content::Line(line.clone(), framing),
+    };
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = method;
+    parts.uri = uri;
+    parts.version = version;
+    parts.headers = headers;
+    (asked, Box::pin(service::answer(client.clone(), parts, body)))
+}
+
+/// Waits for the answer, for as long as the client does.
+async fn answered(
+    client: &Client,
+    line: &RefCell<Line>,
+    mut answering: Pin<Box<impl Future<Output = (ResponseHead, Body)>>>,
+) -> Result<(ResponseHead, Body), Unanswered> {
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        if line.borrow_mut().poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Unanswered::Left));
+        }
+        poll_stalled(client, line, cx).map(|()| Err(Unanswered::Stalled))
+    })
+    .await
+}
+
+/// Whether the client has kept a request waiting for too long.
+fn poll_stalled(client: &Client, line: &RefCell<Line>, cx: &Context<'_>) -> Poll<()> {
+    let (waits, has_moved) = line.borrow_mut().waits();
+    client.seat.note_wait(waits, has_moved);
+    loop {
+        match ready!(client.seat.poll_notice(cx)) {
+            // What is under way is finished.
+            Notice::Drain => {}
+            Notice::Expired => return Poll::Ready(()),
+        }
+    }
+}
+
+/// Sends a response. Answers whether the connection can be used again.
+async fn send(
+    client: &Client,
+    line: &RefCell<Line>,
+    asked: &Asked,
+    head: ResponseHead,
+    body: Body,
+) -> io::Result<bool> {
+    if !body.is_uploading() {
+        // A body that nobody wanted: if it is there already, the next request can be found.
+        line.borrow_mut().skip_arrived();
+    }
+    let ending = asked.ending(client, line, &head, body.is_uploading());
+    let framing = asked.framing(&head, &body);
+    let ending = if framing == Framing::Close { Ending::Close } else { ending };
+    let told = if asked.method == Method::HEAD { body.framing() } else { framing };
+    let status = Status { code: head.status, asked: &asked.method, framing: told, ending };
+    let date = client.edge.date();
+    let mut sending = Sending { line, body, framing };
+    let mut head = Some(head);
+    poll_fn(|cx| {
+        sending.body.poll_upload(cx);
+        let polled = client.edge.buffers.with_output(|output| {
+            if let Some(head) = head.take() {
+                encode_response(output, status, &head.headers, Some(&date));
+            }
+            sending.poll(cx, output)
+        });
+        if polled.is_ready() {
+            return polled;
+        }
+        let stalled = || Err(io::Error::other("the client does not read its response"));
+        poll_stalled(client, line, cx).map(|()| stalled())
+    })
+    .await?;
+    drop(sending);
+    Ok(matches!(ending, Ending::Keep | Ending::KeepOld) && line.borrow().is_read())
+}
+
+impl Sending<'_> {
+    /// Sends on what has arrived, behind what `output` holds already.
+    fn poll(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        loop {
+            let mut line = self.line.borrow_mut();
+            if output.is_empty() {
+                ready!(line.poll_flush(cx))?;
+            }
+            let mut outlet = line.outlet(output, self.framing);
+            let poured = self.body.poll_pour(cx, &mut outlet);
+            if let Poll::Ready(Ok(Poured::End(trailers))) = &poured {
+                outlet.end(trailers.as_ref());
+            }
+            outlet.flush(cx)?;
+            match ready!(poured) {
+                Ok(Poured::More) => {}
+                Ok(Poured::End(_)) => return line.poll_flush(cx),
+                Err(PourError::Sink(error)) => return Poll::Ready(Err(error)),
+                // The client sees that there is something missing.
+                Err(PourError::Source(error)) => return Poll::Ready(Err(io::Error::other(error))),
+            }
+        }
+    }
+}
+
+impl Asked {
+    /// For a response to something that was not understood.
+    fn nothing() -> Self {
+        Self { method: Method::GET, version: Version::HTTP_11, keep_alive: false }
+    }
+
+    /// What becomes of the connection after the response.
+    fn ending(
+        &self,
+        client: &Client,
+        line: &RefCell<Line>,
+        head: &ResponseHead,
+        is_uploading: bool,
+    ) -> Ending {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ending::Upgrade;
+        }
+        let is_certain = is_uploading || line.borrow().is_read();
+        if !self.keep_alive || client.seat.is_draining() || !is_certain {
+            return Ending::Close;
+        }
+        if self.version == Version::HTTP_11 { Ending::Keep } else { Ending::KeepOld }
+    }
+
+    fn framing(&self, head: &ResponseHead, body: &Body) -> Framing {
+        if self.method == Method::HEAD || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Framing::Empty;
+        }
+        match body.framing() {
+            // HTTP/1.0 knows no chunks.
+            Framing::Chunked if self.version != Version::HTTP_11 => Framing::Close,
+            framing => framing,
+        }
+    }
+}
+
+/// Closes, after the client had time to read what it was sent.
+async fn linger(line: &RefCell<Line>) {
+    let leaving = pin!(async {
+        poll_fn(|cx| line.borrow_mut().poll_shutdown(cx)).await?;
+        let mut forgotten = 0;
+        while forgotten < LINGER_BYTES {
+            match poll_fn(|cx| line.borrow_mut().poll_forget(cx)).await? {
+                0 => break,
+                length => forgotten += length,
+            }
+        }
+        io::Result::Ok(())
+    });
+    // However it ends, it ends.
+    drop(timeout(LINGER, leaving).await);
+}

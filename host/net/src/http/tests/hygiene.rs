@@ -1,0 +1,203 @@
+//! Whose word is taken, and who is not waited for.
+
+use std::time::Duration;
+
+use super::support::{Client, Portolan, Script, entrypoint, header, router, soon};
+use crate::http::{EntrypointConfig, HttpConfig, Trust};
+
+/// A server behind proxies on this machine.
+async fn behind(trust: Trust) -> (Portolan, Script) {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let web = EntrypointConfig { trust, ..entrypoint("web", None) };
+    portolan.server.apply(vec![web]).unwrap();
+    (portolan, backend)
+}
+
+fn loopback() -> Vec<ipnet::IpNet> {
+    vec!["127.0.0.0/8".parse().unwrap()]
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_is_added_to_and_a_change_of_trust_holds_for_the_next_connection() {
+    let trust = Trust { forwarded_headers: loopback(), ..Trust::default() };
+    let (portolan, _backend) = behind(trust).await;
+    let ask = async || {
+        let mut client = portolan.connect().await;
+        let said = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Real-Ip: 192.0.2.7";
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\n{said}\r\n\r\n")).await;
+        let seen = client.response().await.body;
+        ["x-forwarded-for", "x-forwarded-proto", "x-real-ip"]
+            .map(|name| header(&seen, name).unwrap().to_owned())
+    };
+    assert_eq!(ask().await, ["192.0.2.7, 127.0.0.1", "https", "192.0.2.7"]);
+    portolan.server.apply(vec![entrypoint("web", None)]).unwrap();
+    assert_eq!(ask().await, ["127.0.0.1", "http", "127.0.0.1"]);
+}
+
+/// A PROXY header of version 2 with these addresses.
+fn binary(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+    header.extend([0x20 | command, family, 0, u8::try_from(addresses.len()).unwrap()]);
+    header.extend_from_slice(addresses);
+    header
+}
+
+#[tokio::test]
+async fn the_proxy_protocol_says_who_the_client_is() {
+    let trust = Trust { proxy_protocol: loopback(), ..Trust::default() };
+    let (portolan, _backend) = behind(trust).await;
+    let v4 = [192, 0, 2, 7, 10, 0, 0, 1, 0x1f, 0x90, 0, 80];
+    let mut with_extension = v4.to_vec();
+    with_extension.extend([0x04, 0, 1, 0]);
+    for (sent, client) in [
+        (b"PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\r\n".to_vec(), "192.0.2.7"),
+        (b"PROXY TCP6 2001:db8::7 2001:db8::1 8080 80\r\n".to_vec(), "2001:db8::7"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+        (binary(1, 0x11, &v4), "192.0.2.7"),
+        (binary(1, 0x11, &with_extension), "192.0.2.7"),
+        (binary(0, 0x00, &[]), "127.0.0.1"),
+    ] {
+        let mut stream = Client::connect(portolan.address).await;
+        tokio::io::AsyncWriteExt::write_all(&mut stream.stream, &sent).await.unwrap();
+        stream.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        let seen = stream.response().await.body;
+        assert_eq!(header(&seen, "x-forwarded-for"), Some(client));
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_header_is_demanded_of_those_who_send_it_and_of_nobody_else() {
+    let trust = Trust { proxy_protocol: loopback(), ..Trust::default() };
+    let (portolan, _backend) = behind(trust).await;
+    for wrong in [
+        "GET / HTTP/1.1\r\nHost: a.local\r\n\r\n",
+        "PROXY TCP4 192.0.2.7 10.0.0.1 8080\r\n\r\n\r\n",
+        "PROXY TCP4 999.0.2.7 10.0.0.1 8080 80\r\nGET / HTTP/1.1\r\n\r\n",
+        "PROXY TCP4 192.0.2.7 10.0.0.1 8080 80                                                                      \r\n",
+    ] {
+        let mut client = portolan.connect().await;
+        client.send(wrong).await;
+        assert!(client.ends().await, "{wrong}");
+    }
+    portolan.server.apply(vec![entrypoint("web", None)]).unwrap();
+    let mut client = portolan.connect().await;
+    client.send("PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 400);
+}
+
+fn impatient() -> HttpConfig {
+    HttpConfig { stall_timeout: Duration::from_secs(1), ..HttpConfig::default() }
+}
+
+#[tokio::test]
+async fn a_request_whose_body_does_not_come_is_given_up() {
+    let backend = Script::echo().await;
+    let routers = vec![router("a.local", &[backend.address])];
+    let portolan = Portolan::start_with(impatient(), None, routers);
+    let mut client = portolan.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 9\r\n\r\nabc").await;
+    let response = client.response().await;
+    assert_eq!((response.status, header(&response.head, "connection")), (408, Some("close")));
+    assert!(client.ends().await);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up_and_so_is_its_backend() {
+    let (gone, mut is_gone) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Script::start(move |mut client| {
+        let gone = gone.clone();
+        async move {
+            client.request().await;
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+            let chunk = vec![b'x'; 64 * 1024];
+            while tokio::io::AsyncWriteExt::write_all(&mut client.stream, &chunk).await.is_ok() {}
+            gone.send(()).ok();
+        }
+    })
+    .await;
+    let routers = vec![router("a.local", &[backend.address])];
+    let portolan = Portolan::start_with(impatient(), None, routers);
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    soon(is_gone.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_backend_is_waited_for() {
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let wait = std::sync::Mutex::new(Some(wait));
+    let backend = Script::start(move |mut client| {
+        let wait = wait.lock().unwrap().take();
+        async move {
+            client.request().await;
+            wait.unwrap().await.unwrap();
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let other = Script::echo().await;
+    let routers = vec![router("a.local", &[backend.address]), router("b.local", &[other.address])];
+    let portolan = Portolan::start_with(impatient(), None, routers);
+    let mut stalled = portolan.connect().await;
+    let mut patient = portolan.connect().await;
+    patient.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    stalled.send("POST / HTTP/1.1\r\nHost: b.local\r\nContent-Length: 9\r\n\r\n").await;
+    // By then the patience for clients is over.
+    assert_eq!(stalled.response().await.status, 408);
+    go.send(()).unwrap();
+    assert_eq!(patient.response().await.body, "ok");
+}
+
+#[tokio::test]
+async fn interim_responses_reach_those_who_can_have_them() {
+    let backend = Script::start(|mut client| async move {
+        while client.request().await.is_some() {
+            client.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+            client
+                .send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\n\r\n")
+                .await;
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    let hints = client.response().await;
+    assert_eq!((hints.status, header(&hints.head, "link")), (103, Some("</a.css>")));
+    assert_eq!(header(&hints.head, "connection"), None);
+    assert_eq!(client.response().await.body, "ok");
+    let mut old = portolan.connect().await;
+    old.send("GET / HTTP/1.0\r\nHost: a.local\r\n\r\n").await;
+    assert_eq!(old.response().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_next_request_is_found_behind_a_body_that_nobody_wanted() {
+    let portolan = Portolan::start(Vec::new());
+    let mut client = portolan.connect().await;
+    let body = "Content-Length: 3\r\n\r\nabc";
+    let request = format!("POST / HTTP/1.1\r\nHost: a.local\r\n{body}");
+    client.send(&format!("{request}{request}")).await;
+    assert_eq!([client.response().await.status, client.response().await.status], [404, 404]);
+    // One that waits for leave, which it does not get, may send its body or not.
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        .await;
+    let response = client.response().await;
+    assert_eq!((response.status, header(&response.head, "connection")), (404, Some("close")));
+}
+
+#[tokio::test]
+async fn leave_to_send_is_given_when_somebody_wants_the_body() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    let head =
+        "POST / HTTP/1.1\r\nHost: a.local\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    client.send(head).await;
+    assert_eq!(client.until("\r\n\r\n").await.unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("abc").await;
+    assert_eq!(client.response().await.status, 200);
+}

@@ -1,0 +1,170 @@
+//! Consul's key-value store as a storage: what nodes share, and the locks between them.
+//!
+//! **Invariant:** a lock that its node does not renew ends by itself, within Consul's twice the
+//! time to live of its session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use tokio::{task::JoinHandle, time::interval};
+
+use super::{
+    fetch::{Fetch, FetchError},
+    storage::StorageError,
+};
+
+/// Where our keys are.
+const PREFIX: &str = "portolan/acme";
+/// How long a lock outlives its node; Consul's least is ten seconds.
+const TTL: Duration = Duration::from_secs(15);
+/// How long Consul holds a question back when nothing changes.
+const WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// A Consul agent.
+#[derive(Clone, Debug)]
+pub(super) struct Consul {
+    fetch: Fetch,
+    address: String,
+    token: Option<String>,
+}
+
+/// A lock that is held. It is given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Lease {
+    consul: Consul,
+    session: String,
+    renewing: JoinHandle<()>,
+}
+
+impl Consul {
+    pub(super) fn new(address: &str, token: Option<&str>) -> Result<Self, StorageError> {
+        let address = address.trim_end_matches('/').to_owned();
+        match Fetch::new(None) {
+            Ok(fetch) => Ok(Self { fetch, address, token: token.map(str::to_owned) }),
+            Err(source) => Err(StorageError::Consul { address, source }),
+        }
+    }
+
+    pub(super) async fn read(&self, key: &str) -> Result<Option<String>, StorageError> {
+        let path = format!("kv/{PREFIX}/{key}?raw&consistent");
+        match self.ask(Method::GET, &path, "", None).await? {
+            Reply { status: StatusCode::NOT_FOUND, .. } => Ok(None),
+            reply => self.good(reply).map(|reply| Some(reply.text)),
+        }
+    }
+
+    pub(super) async fn write(&self, key: &str, text: &str) -> Result<(), StorageError> {
+        let path = format!("kv/{PREFIX}/{key}");
+        self.good(self.ask(Method::PUT, &path, text, None).await?).map(drop)
+    }
+
+    pub(super) async fn remove(&self, key: &str) -> Result<(), StorageError> {
+        let path = format!("kv/{PREFIX}/{key}");
+        self.good(self.ask(Method::DELETE, &path, "", None).await?).map(drop)
+    }
+
+    /// Waits until something below a key changed; answers the index of the change.
+    pub(super) async fn changed(&self, key: &str, index: u64) -> Result<u64, StorageError> {
+        let wait = WAIT.as_secs();
+        let path = format!("kv/{PREFIX}/{key}?keys&index={index}&wait={wait}s");
+        // Consul adds a sixteenth at the most.
+        let reply = self.ask(Method::GET, &path, "", Some(WAIT + WAIT / 8)).await?;
+        let reply = match reply.status {
+            StatusCode::NOT_FOUND => reply,
+            _ => self.good(reply)?,
+        };
+        // One that goes back means that Consul began anew.
+        Ok(reply.index.filter(|new| *new >= index).unwrap_or(0))
+    }
+
+    /// Takes a lock; `None`: somebody else has it.
+    pub(super) async fn lock(&self, key: &str) -> Result<Option<Lease>, StorageError> {
+        let wish = serde_json::json!({
+            "Name": "portolan acme", "TTL": format!("{}s", TTL.as_secs()), "Behavior": "delete",
+            // Without: who waited for the lock may have it at once.
+            "LockDelay": "0s",
+        });
+        let reply = self.ask(Method::PUT, "session/create", &wish.to_string(), None).await?;
+        let reply = self.good(reply)?;
+        let answer: serde_json::Value = serde_json::from_str(&reply.text).unwrap_or_default();
+        let Some(session) = answer["ID"].as_str() else { return Err(self.refuse(reply)) };
+        // Made first, so that the session ends whatever happens next.
+        let lease = Lease::new(self.clone(), session.to_owned());
+        let path = format!("kv/{PREFIX}/{key}?acquire={session}");
+        let reply = self.good(self.ask(Method::PUT, &path, "", None).await?)?;
+        Ok((reply.text.trim() == "true").then_some(lease))
+    }
+
+    fn good(&self, reply: Reply) -> Result<Reply, StorageError> {
+        if reply.status.is_success() { Ok(reply) } else { Err(self.refuse(reply)) }
+    }
+
+    fn refuse(&self, reply: Reply) -> StorageError {
+        let text = reply.text.trim().chars().take(200).collect();
+        StorageError::Refused { address: self.address.clone(), status: reply.status, text }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: &str,
+        patience: Option<Duration>,
+    ) -> Result<Reply, StorageError> {
+        let refuse = |source| StorageError::Consul { address: self.address.clone(), source };
+        let mut request =
+            Request::builder().method(method).uri(format!("{}/v1/{path}", self.address));
+        if let Some(token) = &self.token {
+            request = request.header("x-consul-token", token);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned())));
+        let request = request.map_err(|error| refuse(FetchError::from(error)))?;
+        let (status, headers, body) = self.fetch.ask(request, patience).await.map_err(refuse)?;
+        let index = headers.get("x-consul-index").and_then(|index| index.to_str().ok());
+        Ok(Reply {
+            status,
+            index: index.and_then(|index| index.parse().ok()),
+            text: String::from_utf8_lossy(&body).into_owned(),
+        })
+    }
+}
+
+/// What Consul answers.
+#[derive(Debug)]
+struct Reply {
+    status: StatusCode,
+    index: Option<u64>,
+    text: String,
+}
+
+impl Lease {
+    fn new(consul: Consul, session: String) -> Self {
+        let renewing = tokio::spawn(renew(consul.clone(), session.clone()));
+        Self { consul, session, renewing }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        let (consul, session) = (self.consul.clone(), std::mem::take(&mut self.session));
+        tokio::spawn(async move {
+            let path = format!("session/destroy/{session}");
+            // It ends by itself if this does not arrive.
+            drop(consul.ask(Method::PUT, &path, "", None).await);
+        });
+    }
+}
+
+async fn renew(consul: Consul, session: String) {
+    let mut ticks = interval(TTL / 3);
+    loop {
+        ticks.tick().await;
+        let path = format!("session/renew/{session}");
+        if let Err(error) = consul.ask(Method::PUT, &path, "", None).await {
+            tracing::debug!(%error, "lock not renewed");
+        }
+    }
+}

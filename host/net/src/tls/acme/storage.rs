@@ -1,0 +1,172 @@
+//! Where accounts and certificates are kept: in a folder, or in Consul and a folder.
+//!
+//! **Invariant:** what is written is there whole or not at all, and nobody but us may read it.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    StorageConfig,
+    consul::{Consul, Lease},
+    fetch::FetchError,
+};
+use crate::tls::{TlsError, authority, challenge::Question};
+
+/// Why something could not be kept, or is not there.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::tls) enum StorageError {
+    /// A file cannot be read.
+    #[error("read `{}`", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// A folder cannot be made.
+    #[error("make `{}`", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] TlsError),
+    /// Consul does not answer.
+    #[error("Consul at {address}")]
+    Consul { address: String, source: FetchError },
+    /// Consul refuses.
+    #[error("Consul at {address} says {status}: {text}")]
+    Refused { address: String, status: http::StatusCode, text: String },
+}
+
+/// Where accounts and certificates are kept.
+#[derive(Clone, Debug)]
+pub(in crate::tls) struct Storage {
+    folder: PathBuf,
+    consul: Option<Consul>,
+}
+
+/// The right to do something that others must not do at the same time. It ends when dropped.
+#[derive(Debug)]
+pub(in crate::tls) struct Lock(#[expect(dead_code, reason = "held, not looked at")] Option<Lease>);
+
+impl Storage {
+    pub(in crate::tls) fn open(config: &StorageConfig) -> Result<Self, StorageError> {
+        match config {
+            StorageConfig::File(folder) => Ok(Self { folder: folder.clone(), consul: None }),
+            StorageConfig::Consul { address, token, folder } => {
+                let consul = Consul::new(address, token.as_deref())?;
+                Ok(Self { folder: folder.clone(), consul: Some(consul) })
+            }
+        }
+    }
+
+    /// Whether other nodes see what is kept.
+    pub(in crate::tls) fn is_shared(&self) -> bool {
+        self.consul.is_some()
+    }
+
+    /// What is kept under a key.
+    pub(super) async fn read(&self, key: &str) -> Result<Option<String>, StorageError> {
+        match &self.consul {
+            Some(consul) => consul.read(key).await,
+            None => self.kept(key),
+        }
+    }
+
+    /// What this node remembers of a key, whatever Consul may know since.
+    pub(super) fn kept(&self, key: &str) -> Result<Option<String>, StorageError> {
+        let path = self.folder.join(key);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StorageError::Read { path, source }),
+        }
+    }
+
+    /// Keeps this under a key from now on.
+    pub(super) async fn write(&self, key: &str, text: &str) -> Result<(), StorageError> {
+        if let Some(consul) = &self.consul {
+            consul.write(key, text).await?;
+        }
+        self.keep(key, text)
+    }
+
+    /// Remembers on this node what another has written.
+    pub(super) fn keep(&self, key: &str, text: &str) -> Result<(), StorageError> {
+        let path = self.folder.join(key);
+        let folder = path.parent().unwrap_or(&self.folder);
+        make(folder)?;
+        Ok(authority::write(&path, text, 0o600)?)
+    }
+
+    /// Forgets what is kept under a key.
+    pub(super) async fn remove(&self, key: &str) -> Result<(), StorageError> {
+        if let Some(consul) = &self.consul {
+            consul.remove(key).await?;
+        }
+        let path = self.folder.join(key);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::Read { path, source })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The right to a key's subject; `None`: another node has it.
+    pub(super) async fn lock(&self, key: &str) -> Result<Option<Lock>, StorageError> {
+        match &self.consul {
+            Some(consul) => Ok(consul.lock(key).await?.map(|lease| Lock(Some(lease)))),
+            None => Ok(Some(Lock(None))),
+        }
+    }
+
+    /// Lets other nodes answer a question of an authority.
+    pub(super) async fn share(
+        &self,
+        question: &Question,
+        answer: &str,
+    ) -> Result<(), StorageError> {
+        match &self.consul {
+            Some(consul) => consul.write(&key_of(question), answer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The answer to a question, if another node has shared it.
+    pub(in crate::tls) async fn shared(
+        &self,
+        question: &Question,
+    ) -> Result<Option<String>, StorageError> {
+        match &self.consul {
+            Some(consul) => consul.read(&key_of(question)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Takes an answer back.
+    pub(super) async fn unshare(&self, question: &Question) -> Result<(), StorageError> {
+        match &self.consul {
+            Some(consul) => consul.remove(&key_of(question)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until something below a key is other than at an index; answers the new index. Never
+    /// without other nodes.
+    pub(in crate::tls) async fn changed(&self, key: &str, index: u64) -> Result<u64, StorageError> {
+        match &self.consul {
+            Some(consul) => consul.changed(key, index).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn key_of(question: &Question) -> String {
+    match question {
+        Question::Token(token) => format!("answers/http/{token}"),
+        Question::Name(name) => format!("answers/tls/{name}"),
+    }
+}
+
+fn make(folder: &Path) -> Result<(), StorageError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| StorageError::Folder { path: folder.to_owned(), source })
+}

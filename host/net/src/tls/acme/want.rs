@@ -1,0 +1,235 @@
+//! Which certificates are wanted of which resolver: for the hosts of routers with `tls`, or the
+//! domains that they name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use portolan_core::{
+    problem::Problem,
+    snapshot::{RouterEntry, Snapshot},
+};
+
+use crate::tls::{TlsConfig, TlsSettings, shelf::Shelf, trouble::SOURCE, trouble::router_origin};
+
+/// A certificate that is wanted.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(in crate::tls) struct Want {
+    /// Of whom.
+    pub(in crate::tls) resolver: Arc<str>,
+    /// For which names, in lower case; the first is the main one. Not empty.
+    pub(in crate::tls) names: Vec<String>,
+}
+
+/// The certificates that the routers of a snapshot want, each once, and what is wrong with their
+/// wishes. A name for which there is a good certificate from a file wants none.
+pub(in crate::tls) fn wants(
+    snapshot: &Snapshot,
+    settings: &TlsSettings,
+    entrypoints: &[(Arc<str>, TlsConfig)],
+    files: &Shelf,
+) -> (Vec<Want>, Vec<Problem>) {
+    let mut gathering = Gathering {
+        settings,
+        files,
+        now: SystemTime::now(),
+        wants: BTreeMap::new(),
+        problems: BTreeSet::new(),
+    };
+    for (name, tls) in entrypoints {
+        if let Some(resolver) = &tls.resolver {
+            gathering.known(resolver, &format!("entrypoint `{name}`"));
+        }
+    }
+    for router in snapshot.routers.iter().filter(|router| router.live.is_some()) {
+        if let Some(resolver) = resolver(router, entrypoints) {
+            gathering.router(router, &resolver);
+        }
+    }
+    let wants = gathering.wants.into_iter();
+    let wants = wants.map(|((resolver, _), names)| Want { resolver, names });
+    (wants.collect(), gathering.problems.into_iter().collect())
+}
+
+/// The resolver of a router: its own, else that of its first encrypted entrypoint that has one.
+fn resolver(router: &RouterEntry, entrypoints: &[(Arc<str>, TlsConfig)]) -> Option<Arc<str>> {
+    let mut encrypted = entrypoints.iter().filter(|(name, _)| router.entrypoints.contains(name));
+    let own = router.tls.as_ref().and_then(|tls| tls.resolver.as_deref());
+    match own {
+        // Without an encrypted entrypoint nobody would show the certificate.
+        Some(own) => encrypted.next().map(|_| own.into()),
+        None => encrypted.find_map(|(_, tls)| tls.resolver.clone()),
+    }
+}
+
+struct Gathering<'a> {
+    settings: &'a TlsSettings,
+    files: &'a Shelf,
+    now: SystemTime,
+    /// By resolver and main name, so that each is ordered once.
+    wants: BTreeMap<(Arc<str>, Vec<String>), Vec<String>>,
+    problems: BTreeSet<Problem>,
+}
+
+impl Gathering<'_> {
+    fn router(&mut self, router: &RouterEntry, resolver: &Arc<str>) {
+        let origin = router_origin(&router.entry.name.to_string());
+        if !self.known(resolver, &origin) {
+            return;
+        }
+        let domains = router.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
+        if domains.is_empty() {
+            for host in &router.hosts {
+                self.want(resolver, vec![host.clone()], &origin);
+            }
+        }
+        for domain in domains {
+            let mut names = vec![domain.main.clone()];
+            names.extend(domain.sans.iter().filter(|san| **san != domain.main).cloned());
+            self.want(resolver, names, &origin);
+        }
+    }
+
+    fn want(&mut self, resolver: &Arc<str>, mut names: Vec<String>, origin: &str) {
+        // Public authorities certify addresses by other means, or not at all.
+        names.retain(|name| name.parse::<IpAddr>().is_err());
+        let all = names.len();
+        names.retain(|name| !name.contains('*'));
+        if names.len() < all {
+            let message = format!(
+                "resolver `{resolver}` cannot certify a wildcard: that takes a record in DNS"
+            );
+            let hint = "name the hosts, bring a certificate file, or rely on the local authority";
+            self.problems.insert(Problem::warning(SOURCE, origin, message).hint(hint));
+        }
+        if !names.is_empty() && !names.iter().all(|name| self.files.covers(name, self.now)) {
+            let mut sorted = names.clone();
+            sorted.sort();
+            self.wants.entry((resolver.clone(), sorted)).or_insert(names);
+        }
+    }
+
+    fn known(&mut self, resolver: &str, origin: &str) -> bool {
+        let known = self.settings.resolvers.iter().any(|config| &*config.name == resolver);
+        if !known {
+            let message = format!("there is no resolver `[acme.{resolver}]`");
+            let hint = "the local authority's certificate is shown";
+            self.problems.insert(Problem::error(SOURCE, origin, message).hint(hint));
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portolan_core::{
+        declare::{DomainSpec, TlsSpec},
+        name::ObjectName,
+        snapshot::{Entry, Status},
+        test_util,
+    };
+
+    use super::*;
+    use crate::tls::{
+        acme::{Challenge, KeyType, LETS_ENCRYPT, ResolverConfig, StorageConfig},
+        tests::living,
+    };
+
+    fn router(name: &str, hosts: &[&str], entrypoint: &str, tls: Option<TlsSpec>) -> RouterEntry {
+        let live = test_util::router(name, "Host(`a`)");
+        RouterEntry {
+            entry: Entry {
+                name: ObjectName::new(name, "test"),
+                origin: "test".into(),
+                status: Status::Enabled,
+                errors: Vec::new(),
+                used_by: Default::default(),
+            },
+            rule: live.rule.clone(),
+            priority: 1,
+            entrypoints: vec![entrypoint.into()],
+            middlewares: Vec::new(),
+            service: None,
+            tls: tls.map(Arc::new),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            live: Some(Arc::new(live)),
+        }
+    }
+
+    fn of(resolver: &str) -> Option<TlsSpec> {
+        Some(TlsSpec { resolver: Some(resolver.to_owned()), ..TlsSpec::default() })
+    }
+
+    fn look(routers: Vec<RouterEntry>) -> (Vec<(String, String)>, Vec<String>) {
+        let resolver = |name: &str| ResolverConfig {
+            name: name.into(),
+            email: None,
+            directory: LETS_ENCRYPT.to_owned(),
+            challenge: Challenge::Http01,
+            root_certificates: None,
+            key_type: KeyType::Ec256,
+            external_account: None,
+            storage: StorageConfig::File("acme".into()),
+        };
+        let resolvers = vec![resolver("le"), resolver("own")];
+        let settings = TlsSettings { resolvers, ..TlsSettings::default() };
+        let own = TlsConfig { resolver: Some("own".into()), ..TlsConfig::default() };
+        let entrypoints = [("plain-tls".into(), TlsConfig::default()), ("with-own".into(), own)];
+        let filed = living(SystemTime::now(), Duration::from_secs(9_999));
+        let files = Shelf::build([&Arc::new(filed)]);
+        let snapshot = Snapshot { routers: routers.into_iter().collect(), ..Snapshot::default() };
+        let (wants, problems) = wants(&snapshot, &settings, &entrypoints, &files);
+        let wants = wants.iter().map(|it| (it.resolver.to_string(), it.names.join(" ")));
+        let problems = problems.iter().map(|it| format!("{}: {}", it.origin, it.message));
+        (wants.collect(), problems.collect())
+    }
+
+    fn pair(resolver: &str, names: &str) -> (String, String) {
+        (resolver.to_owned(), names.to_owned())
+    }
+
+    #[test]
+    fn hosts_are_wanted_of_the_routers_resolver_or_else_the_entrypoints() {
+        let (wants, problems) = look(vec![
+            router("a", &["b.test", "c.test"], "plain-tls", of("le")),
+            router("again", &["b.test"], "plain-tls", of("le")),
+            router("own", &["d.test"], "with-own", None),
+            router("mine", &["e.test"], "with-own", of("le")),
+            router("none", &["f.test"], "plain-tls", Some(TlsSpec::default())),
+            router("clear", &["g.test"], "web", of("le")),
+            // There is a file for it; the others are no names that can be certified.
+            router("filed", &["a.test", "10.0.0.1"], "plain-tls", of("le")),
+        ]);
+        let le = ["b.test", "c.test", "e.test"].map(|name| pair("le", name));
+        assert_eq!(wants, [le.as_slice(), &[pair("own", "d.test")]].concat());
+        assert_eq!(problems, [""; 0]);
+    }
+
+    #[test]
+    fn domains_take_the_place_of_hosts_and_wishes_that_cannot_be_met_are_told() {
+        let domain = |main: &str, sans: &[&str]| DomainSpec {
+            main: main.to_owned(),
+            sans: sans.iter().map(|san| (*san).to_owned()).collect(),
+        };
+        let domains = vec![
+            domain("z.test", &["y.test", "z.test"]),
+            domain("*.w.test", &[]),
+            domain("y.test", &["z.test"]),
+        ];
+        let spec = TlsSpec { domains, resolver: Some("le".to_owned()), options: None };
+        let (wants, problems) = look(vec![
+            router("a", &["b.test"], "plain-tls", Some(spec)),
+            router("lost", &["c.test"], "plain-tls", of("el")),
+        ]);
+        // The same names in another order are the same certificate.
+        assert_eq!(wants, [pair("le", "z.test y.test")]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("lost@test`: there is no resolver `[acme.el]`"));
+        assert!(problems[1].contains("a@test`: resolver `le` cannot certify a wildcard"));
+    }
+}

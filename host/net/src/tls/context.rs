@@ -1,0 +1,155 @@
+//! Handshakes of one entrypoint: its options are chosen by the name that the client asks for, then
+//! its certificate.
+//!
+//! **Invariant:** a name whose options are missing or broken is refused, not served with others:
+//! they might be the ones that ask clients who they are.
+
+use std::{io, sync::Arc};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use portolan_core::live::Live;
+use rustls::{ServerConfig, server::Acceptor};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use super::{
+    Authority, TlsError,
+    challenge::{Challenges, PROTOCOL},
+    choose::Chooser,
+    options::Options,
+};
+
+/// What an entrypoint needs to answer handshakes. It outlives changes of configuration, so that
+/// sessions can be resumed over them.
+#[derive(Debug)]
+pub(crate) struct TlsContext {
+    pub(super) chooser: Arc<Chooser>,
+    challenges: Arc<Challenges>,
+    desk: ArcSwap<Desk>,
+}
+
+/// The options that there are, ready for this entrypoint.
+#[derive(Debug, Default)]
+struct Desk {
+    /// Those of names that want no others.
+    default: Arc<str>,
+    ready: HashMap<Arc<str>, Ready>,
+}
+
+/// Options, ready for this entrypoint.
+#[derive(Clone, Debug)]
+struct Ready {
+    options: Arc<Options>,
+    server: Arc<ServerConfig>,
+}
+
+/// Why a handshake is refused, as the protocol has it (RFC 8446, 6.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Alert {
+    AccessDenied = 49,
+    UnrecognizedName = 112,
+}
+
+impl TlsContext {
+    /// Answers handshakes of an entrypoint, once it has [options](Self::equip).
+    pub(super) fn new(
+        entrypoint: Arc<str>,
+        authority: Arc<Authority>,
+        challenges: Arc<Challenges>,
+        live: Live,
+    ) -> Self {
+        let chooser = Arc::new(Chooser::new(entrypoint, authority, live));
+        Self { chooser, challenges, desk: ArcSwap::default() }
+    }
+
+    /// From now on there are these options; `default` is the name of those that a name gets if it
+    /// wants no others. What did not change goes on as it is.
+    pub(super) fn equip(
+        &self,
+        default: &Arc<str>,
+        all: &HashMap<Arc<str>, Arc<Options>>,
+    ) -> Result<(), TlsError> {
+        let before = self.desk.load();
+        let mut ready = HashMap::with_capacity(all.len());
+        for (name, options) in all {
+            let known = before.ready.get(name).filter(|it| Arc::ptr_eq(&it.options, options));
+            let one = match known {
+                Some(known) => known.clone(),
+                None => Ready {
+                    options: options.clone(),
+                    server: Arc::new(options.server(self.chooser.clone())?),
+                },
+            };
+            ready.insert(name.clone(), one);
+        }
+        self.desk.store(Arc::new(Desk { default: default.clone(), ready }));
+        Ok(())
+    }
+
+    /// Sees a handshake through. `None`: a certificate authority looked at its challenge, and that
+    /// was all.
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<Option<TlsStream<TcpStream>>> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let hello = start.client_hello();
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let is_challenge = hello.alpn().is_some_and(|mut all| all.any(|one| one == PROTOCOL));
+        if is_challenge
+            && let Some(name) = &name
+            && let Some(server) = self.challenges.of_name(name).await
+        {
+            // The authority has seen the certificate: nothing is spoken behind it (RFC 8737, 3).
+            start.into_stream(server).await?.shutdown().await?;
+            return Ok(None);
+        }
+        match self.find(name.as_deref()) {
+            Ok(server) => start.into_stream(server).await.map(Some),
+            Err(alert) => Err(refuse(start.io, alert).await),
+        }
+    }
+
+    /// Whether a request for `host` came over a handshake for a name whose options are others: then
+    /// the client must begin anew (RFC 9110, 15.5.20), since it may have shown no certificate.
+    pub(crate) fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
+        if sni == Some(host) {
+            return false;
+        }
+        let hosts = self.chooser.hosts();
+        if !hosts.differ() {
+            return false;
+        }
+        let desk = self.desk.load();
+        let options = |name: &str| hosts.options(name).unwrap_or(&desk.default).clone();
+        options(sni.unwrap_or_default()) != options(host)
+    }
+
+    fn find(&self, name: Option<&str>) -> Result<Arc<ServerConfig>, Alert> {
+        let name = name.unwrap_or_default();
+        let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
+        let options = hosts.options(name).unwrap_or(&desk.default);
+        let ready = desk.ready.get(options).ok_or(Alert::AccessDenied)?;
+        if ready.options.is_strict() && !self.chooser.knows(name) {
+            return Err(Alert::UnrecognizedName);
+        }
+        Ok(ready.server.clone())
+    }
+}
+
+/// Tells the client why, and lets it go.
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, alert: Alert) -> io::Error {
+    // An alert in clear (RFC 8446, 5.1 and 6): content type, version, length, fatal, which.
+    let record = [21, 3, 3, 0, 2, 2, alert as u8];
+    // It may be gone already, which is the same to us.
+    drop(stream.write_all(&record).await);
+    drop(stream.shutdown().await);
+    io::Error::other(match alert {
+        Alert::AccessDenied => "the options of the name are not in working order",
+        Alert::UnrecognizedName => "the client asks for a name that is not served",
+    })
+}

@@ -1,0 +1,200 @@
+//! `[tls.options]`: how handshakes are done, under names that routers and entrypoints refer to.
+//!
+//! **Invariant:** tickets of one set of options are worth nothing under another, nor under the same
+//! one after it changed: a session that began without a client's certificate is not resumed where
+//! one is wanted.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use rustls::{
+    RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{
+        ProducesTickets, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
+    version::{TLS12, TLS13},
+};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+
+use super::{TlsError, file};
+
+/// How handshakes are done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsOptions {
+    /// The lowest version of TLS.
+    pub min_version: TlsVersion,
+    /// The highest version of TLS, not below the lowest.
+    pub max_version: TlsVersion,
+    /// The cipher suites of each version that one of them belongs to, the best first; a version
+    /// of which none is here keeps all of its own.
+    pub cipher_suites: Vec<Suite>,
+    /// What is spoken behind the handshake, the best first. Not empty.
+    pub alpn_protocols: Vec<String>,
+    /// Whether clients show certificates too; `None`: they are not asked.
+    pub client_auth: Option<ClientAuth>,
+    /// Whether a client that asks for no name, or one that is not served, is refused.
+    pub sni_strict: bool,
+}
+
+/// How clients show who they are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientAuth {
+    /// PEM files of the authorities whose certificates are accepted. Not empty.
+    pub ca_files: Vec<PathBuf>,
+    /// Whether a client without a certificate is accepted as well.
+    pub optional: bool,
+}
+
+/// A version of TLS. There are no others that are worth the name (RFC 8996).
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum TlsVersion {
+    /// 1.2
+    V12,
+    /// 1.3
+    V13,
+}
+
+/// A cipher suite that we have.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Suite(SupportedCipherSuite);
+
+impl Eq for Suite {}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            min_version: TlsVersion::V12,
+            max_version: TlsVersion::V13,
+            cipher_suites: Vec::new(),
+            alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            client_auth: None,
+            sni_strict: false,
+        }
+    }
+}
+
+impl Suite {
+    /// Finds one by its name at IANA, which is Go's and so Traefik's as well.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::all().find(|suite| suite.name() == name)
+    }
+
+    /// Its name at IANA.
+    pub fn name(&self) -> String {
+        let name = format!("{:?}", self.0.suite());
+        // The library marks those of TLS 1.3; IANA does not.
+        name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name)
+    }
+
+    /// All that there are, the best first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        aws_lc_rs::ALL_CIPHER_SUITES.iter().copied().map(Self)
+    }
+}
+
+impl fmt::Debug for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+/// Options, ready to be used.
+#[derive(Debug)]
+pub(super) struct Options {
+    spec: TlsOptions,
+    /// What the files of authorities held.
+    trusted: Vec<Vec<u8>>,
+    provider: Arc<CryptoProvider>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    ticketer: Arc<dyn ProducesTickets>,
+}
+
+impl Options {
+    /// Makes options ready. Where nothing changed, those before go on, tickets and all.
+    pub(super) fn build(
+        spec: &TlsOptions,
+        before: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, TlsError> {
+        let files = spec.client_auth.iter().flat_map(|auth| &auth.ca_files);
+        let trusted = files.map(|path| file::read(path)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(before) = before
+            && before.spec == *spec
+            && before.trusted == trusted
+        {
+            return Ok(before.clone());
+        }
+        let provider = Arc::new(provider(&spec.cipher_suites));
+        let verifier = spec.client_auth.as_ref();
+        let verifier =
+            verifier.map(|auth| self::verifier(auth, &trusted, &provider)).transpose()?;
+        Ok(Arc::new(Self {
+            spec: spec.clone(),
+            trusted,
+            provider,
+            verifier,
+            ticketer: aws_lc_rs::Ticketer::new().map_err(TlsError::Provider)?,
+        }))
+    }
+
+    /// The configuration of the TLS library for one entrypoint.
+    pub(super) fn server(
+        &self,
+        resolver: Arc<dyn ResolvesServerCert>,
+    ) -> Result<ServerConfig, TlsError> {
+        let builder = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&self.versions())
+            .map_err(TlsError::Provider)?;
+        let builder = match &self.verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut server = builder.with_cert_resolver(resolver);
+        let alpn = self.spec.alpn_protocols.iter();
+        server.alpn_protocols = alpn.map(|protocol| protocol.as_bytes().to_vec()).collect();
+        server.ticketer = self.ticketer.clone();
+        Ok(server)
+    }
+
+    /// Whether a client that asks for no name, or one that is not served, is refused.
+    pub(super) fn is_strict(&self) -> bool {
+        self.spec.sni_strict
+    }
+
+    fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
+        let range = self.spec.min_version..=self.spec.max_version;
+        let all = [(TlsVersion::V13, &TLS13), (TlsVersion::V12, &TLS12)];
+        all.into_iter().filter(|(version, _)| range.contains(version)).map(|(_, it)| it).collect()
+    }
+}
+
+/// The library with the suites that are wanted, in their order.
+fn provider(wanted: &[Suite]) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    let is_named = |suite: &SupportedCipherSuite| {
+        wanted.iter().any(|one| one.0.version().version == suite.version().version)
+    };
+    let rest = provider.cipher_suites.iter().copied().filter(|suite| !is_named(suite));
+    provider.cipher_suites = wanted.iter().map(|suite| suite.0).chain(rest).collect();
+    provider
+}
+
+fn verifier(
+    auth: &ClientAuth,
+    trusted: &[Vec<u8>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for (path, text) in auth.ca_files.iter().zip(trusted) {
+        let wanted = "certificate";
+        for cert in CertificateDer::pem_slice_iter(text) {
+            let cert =
+                cert.map_err(|source| TlsError::Pem { wanted, path: path.clone(), source })?;
+            let pair = |source| TlsError::Authorities { path: path.clone(), source };
+            roots.add(cert).map_err(pair)?;
+        }
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let builder = if auth.optional { builder.allow_unauthenticated() } else { builder };
+    let path = auth.ca_files.first().cloned().unwrap_or_default();
+    builder.build().map_err(|source| TlsError::Roots { path, source })
+}

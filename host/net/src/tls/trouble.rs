@@ -1,0 +1,158 @@
+//! What is wrong with certificates and options, for people.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use portolan_core::problem::{Chain, Problem};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    Broken, Certificate, DEFAULT_OPTIONS, TlsConfig, TlsContext, TlsError, TlsSettings, Validity,
+    keyring::Refused,
+};
+
+/// Where these problems come from.
+pub(super) const SOURCE: &str = "tls";
+
+/// Everything that can be wrong.
+pub(super) struct Situation<'a> {
+    pub(super) now: SystemTime,
+    pub(super) settings: &'a TlsSettings,
+    pub(super) entrypoints: &'a [(Arc<str>, TlsConfig)],
+    pub(super) contexts: &'a [Arc<TlsContext>],
+    pub(super) authority_error: Option<&'a TlsError>,
+    /// Where the local authority is kept, if it is.
+    pub(super) directory: Option<&'a Path>,
+    pub(super) broken: &'a [Broken],
+    pub(super) refused: &'a [Refused],
+    pub(super) certificates: Vec<Arc<Certificate>>,
+}
+
+/// What is wrong, in a steady order.
+pub(super) fn problems(situation: &Situation<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(situation.authority_error.map(authority));
+    problems.extend(situation.directory.and_then(open_key));
+    problems.extend(situation.broken.iter().map(broken));
+    problems.extend(situation.refused.iter().map(refused));
+    let expiring = situation.certificates.iter();
+    problems.extend(expiring.filter_map(|certificate| expiry(certificate, situation.now)));
+    problems.extend(unknown_options(situation));
+    problems.extend(torn_hosts(situation));
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+fn authority(error: &TlsError) -> Problem {
+    Problem::error(SOURCE, "local authority", Chain(error).to_string())
+        .hint("one that will be forgotten at the end takes its place: no device trusts it")
+}
+
+/// The key of the local authority is for us alone: with it, anybody can be anybody.
+fn open_key(directory: &Path) -> Option<Problem> {
+    let key = directory.join("ca.key");
+    let mode = fs::metadata(&key).ok()?.mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        let message = format!("others may read `{}`: its mode is {mode:o}", key.display());
+        Problem::warning(SOURCE, "local authority", message)
+            .hint("chmod 600; whoever has it can make certificates that your devices trust")
+    })
+}
+
+fn broken(broken: &Broken) -> Problem {
+    let origin = format!("certificate `{}`", broken.file.cert.display());
+    Problem::error(SOURCE, origin, Chain(&broken.error).to_string()).hint(match broken.kept {
+        true => "the certificate that was there before goes on being shown",
+        false => "its names get a certificate of the local authority, if a router answers to them",
+    })
+}
+
+fn refused(refused: &Refused) -> Problem {
+    let origin = format!("tls.options.{}", refused.name);
+    Problem::error(SOURCE, origin, Chain(&refused.error).to_string()).hint(match refused.kept {
+        true => "the options that were there before go on",
+        false => "handshakes of hosts that want these options are refused",
+    })
+}
+
+fn expiry(certificate: &Certificate, now: SystemTime) -> Option<Problem> {
+    let facts = &certificate.facts;
+    let names = certificate.names.join("`, `");
+    let origin = certificate.source.to_string();
+    let problem = match certificate.validity(now) {
+        Validity::Valid => return None,
+        Validity::Expired => {
+            let message =
+                format!("the certificate for `{names}` expired at {}", stamp(facts.not_after));
+            Problem::error(SOURCE, origin, message)
+        }
+        Validity::EndsSoon => {
+            let message =
+                format!("the certificate for `{names}` expires at {}", stamp(facts.not_after));
+            Problem::warning(SOURCE, origin, message)
+        }
+        Validity::NotYet => {
+            let message = format!(
+                "the certificate for `{names}` is good from {} on",
+                stamp(facts.not_before)
+            );
+            Problem::error(SOURCE, origin, message)
+        }
+    };
+    Some(problem)
+}
+
+fn unknown_options(situation: &Situation<'_>) -> Vec<Problem> {
+    let known = |name: &str| {
+        name == DEFAULT_OPTIONS
+            || situation.settings.options.iter().any(|(known, _)| &**known == name)
+    };
+    let mut problems = Vec::new();
+    for context in situation.contexts {
+        let hosts = context.chooser.hosts();
+        for (options, host, router) in hosts.wanted().filter(|(options, ..)| !known(options)) {
+            let message = format!("there is no `[tls.options.{options}]`");
+            let hint = format!("handshakes for `{host}` are refused until there is");
+            problems.push(Problem::error(SOURCE, router_origin(router), message).hint(hint));
+        }
+    }
+    problems
+}
+
+fn torn_hosts(situation: &Situation<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for context in situation.contexts {
+        let entrypoint = context.chooser.entrypoint();
+        let default = situation.entrypoints.iter().find(|(name, _)| name == entrypoint);
+        let default = default.and_then(|(_, tls)| tls.options.as_deref());
+        let default = default.unwrap_or(DEFAULT_OPTIONS);
+        for (host, one, other) in context.chooser.hosts().torn() {
+            let message = format!(
+                "`{host}` on entrypoint `{entrypoint}` has other TLS options than by router `{one}`"
+            );
+            let hint = format!(
+                "a handshake knows the host and nothing else: `{default}` is used for both"
+            );
+            problems.push(Problem::error(SOURCE, router_origin(other), message).hint(hint));
+        }
+    }
+    problems
+}
+
+/// Where a router's own problems are.
+pub(super) fn router_origin(router: &str) -> String {
+    format!("router `{router}`")
+}
+
+/// A moment, to the second, in UTC (RFC 3339).
+pub(super) fn stamp(moment: SystemTime) -> String {
+    let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    OffsetDateTime::from(whole).format(&Rfc3339).unwrap_or_default()
+}
