@@ -16,7 +16,7 @@ const LISTS: [&str; 2] = ["host/core/src", "host/wasm/src"];
 
 /// Lower floors first. A module may name only modules on floors below its own.
 const FLOORS: [(&str, &[&[&str]]); 2] = [
-    ("host/net/src", &[&["drain"], &["worker", "tls"], &["http", "dns"]]),
+    ("host/net/src", &[&["drain"], &["worker", "tls", "transport"], &["health", "http", "dns"]]),
     (
         "host/portolan/src",
         &[

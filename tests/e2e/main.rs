@@ -17,4 +17,5 @@ mod file_catalog;
 mod first_start;
 mod middlewares;
 mod plugin_reload;
+mod services;
 mod tls;

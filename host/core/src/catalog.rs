@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    declare::{Declared, Flaw, read, tree},
+    declare::{Canary, Declared, Flaw, canary, read, tree},
     item::{Change, Fragment, Instance, Item, Key, Node, Notice, Update},
     problem::{Problem, Severity},
 };
@@ -21,6 +21,8 @@ pub struct Registered {
     pub instance: Arc<Instance>,
     /// What its tags declare.
     pub declared: Arc<Declared>,
+    /// Whether it is to be tried before it is trusted.
+    pub canary: Option<Canary>,
     /// What was wrong with its tags.
     pub problems: Arc<[Problem]>,
 }
@@ -217,15 +219,16 @@ fn copy<T: Clone>(from: &BTreeMap<String, T>, to: &mut BTreeMap<String, T>, key:
 fn register(provider: &str, instance: Arc<Instance>) -> Registered {
     let tree = tree(&instance.declares);
     let declared = read(&tree.http, "");
+    let (canary, misread) = canary(&instance.tags);
     let place = |tag: Option<&str>| match tag {
         Some(tag) => format!("{} tag {tag}", instance.id),
         None => instance.id.clone(),
     };
-    let loose = tree.flaws.iter().map(|(tag, flaw)| (Some(tag.as_str()), flaw));
+    let loose = tree.flaws.iter().chain(&misread).map(|(tag, flaw)| (Some(tag.as_str()), flaw));
     let placed = declared.flaws.iter().map(|flaw| (tree.origin(&flaw.pointer), flaw));
     let problems =
         loose.chain(placed).map(|(tag, flaw)| problem(provider, place(tag), flaw, "")).collect();
-    Registered { instance, declared: Arc::new(declared), problems }
+    Registered { instance, declared: Arc::new(declared), canary, problems }
 }
 
 fn parse(fragment: Arc<Fragment>) -> Parsed {

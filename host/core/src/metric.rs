@@ -115,6 +115,8 @@ metrics! {
         "Requests for a service that Portolan itself answered with 502, 503 or 504."
     SERVICE_DURATION: Histogram "portolan_service_request_duration_seconds" ["service"]
         "From the first byte of a request to the head of its response, by service."
+    SERVICE_RETRIES: Counter "traefik_service_retries_total" ["service"]
+        "Requests that were sent to another backend because one failed."
 
     SERVER_UP: Gauge "traefik_service_server_up" ["service", "url"]
         "1 when requests may go to a backend, else 0."

@@ -9,5 +9,7 @@
 pub mod drain;
 pub mod worker;
 pub mod tls;
+pub mod transport;
+pub mod health;
 pub mod http;
 pub mod dns;

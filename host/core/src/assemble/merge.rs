@@ -8,11 +8,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     backend::Scheme,
     catalog::{Parsed, Registered, Source, problem},
-    declare::{MiddlewareSpec, RouterSpec, ServiceSpec},
+    declare::{KindSpec, MiddlewareSpec, RouterSpec, ServiceSpec, pool},
     item::{Health, Instance},
     name::ObjectName,
+    policy::{LoadBalancer, Transport},
     problem::Problem,
-    service::LoadBalancer,
 };
 
 /// An object and where it comes from.
@@ -42,6 +42,7 @@ pub(super) struct BackendSpec {
 pub(super) struct ServiceObject {
     pub(super) load_balancer: LoadBalancer,
     pub(super) backends: Vec<BackendSpec>,
+    pub(super) kind: KindSpec,
 }
 
 /// Every object of every provider.
@@ -50,6 +51,7 @@ pub(super) struct Objects {
     pub(super) routers: BTreeMap<ObjectName, Object<RouterSpec>>,
     pub(super) services: BTreeMap<ObjectName, Object<ServiceObject>>,
     pub(super) middlewares: BTreeMap<ObjectName, Object<MiddlewareSpec>>,
+    pub(super) transports: BTreeMap<ObjectName, Object<Transport>>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -88,15 +90,21 @@ impl Objects {
             let object = object(spec.clone(), &origin, format!("/http/middlewares/{name}"));
             put(&mut self.middlewares, &mut self.problems, source, name, object);
         }
+        for (name, spec) in &declared.transports {
+            let pointer = format!("/http/servers-transports/{name}");
+            let object = object(spec.clone(), &origin, pointer);
+            put(&mut self.transports, &mut self.problems, source, name, object);
+        }
     }
 
     fn add_instances(&mut self, source: &Source) {
         let mut routers = Candidates::default();
         let mut services = Candidates::default();
         let mut middlewares = Candidates::default();
+        let mut transports = Candidates::default();
         for registered in source.instances.values() {
             self.problems.extend(registered.problems.iter().cloned());
-            let rank = Rank::of(&registered.instance);
+            let rank = Rank::of(registered);
             let served = served(registered);
             for (name, spec) in &registered.declared.routers {
                 let mut spec = spec.clone();
@@ -104,11 +112,23 @@ impl Objects {
                 routers.add(name, rank, spec);
             }
             for (name, spec) in &served {
-                services.add(name, rank, (spec.clone(), backends(source, registered, spec)));
+                let part = Part {
+                    spec: spec.clone(),
+                    backends: backends(source, registered, spec),
+                    percent: registered.canary.and_then(|canary| canary.percent),
+                };
+                services.add(name, rank, part);
             }
             for (name, spec) in &registered.declared.middlewares {
                 middlewares.add(name, rank, spec.clone());
             }
+            for (name, spec) in &registered.declared.transports {
+                transports.add(name, rank, spec.clone());
+            }
+        }
+        for (name, candidates) in transports.0 {
+            let object = newest(candidates, |one, other| one == other);
+            put(&mut self.transports, &mut self.problems, source, &name, object);
         }
         for (name, candidates) in routers.0 {
             let object = newest(candidates, |one, other| one == other);
@@ -125,18 +145,21 @@ impl Objects {
     }
 }
 
-/// How much an instance's word counts: one in use before one that is not, then the newest.
+/// How much an instance's word counts: one in use before one that is not, one that is trusted before
+/// one that is being tried, then the newest.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Rank<'a> {
     usable: bool,
+    trusted: bool,
     version: u64,
     id: &'a str,
 }
 
 impl<'a> Rank<'a> {
-    fn of(instance: &'a Instance) -> Self {
-        let Instance { health, version, id, .. } = instance;
-        Self { usable: health.is_usable(), version: *version, id }
+    fn of(registered: &'a Registered) -> Self {
+        let Instance { health, version, id, .. } = &*registered.instance;
+        let trusted = registered.canary.is_none();
+        Self { usable: health.is_usable(), trusted, version: *version, id }
     }
 }
 
@@ -179,21 +202,72 @@ fn newest<T>(mut candidates: Vec<(Rank<'_>, T)>, same: impl Fn(&T, &T) -> bool) 
     object
 }
 
+/// What an instance is for one of its services.
+struct Part {
+    spec: ServiceSpec,
+    backends: Vec<BackendSpec>,
+    /// For a canary: of a hundred requests, how many all canaries get.
+    percent: Option<u8>,
+}
+
 /// One service of all the instances that declare it: everybody's backends, the newest's options.
-fn union(candidates: Vec<(Rank<'_>, (ServiceSpec, Vec<BackendSpec>))>) -> Object<ServiceObject> {
-    let mut backends: Vec<_> =
-        candidates.iter().flat_map(|(_, (_, backends))| backends.iter().cloned()).collect();
+fn union(candidates: Vec<(Rank<'_>, Part)>) -> Object<ServiceObject> {
+    let mut backends = shared(&candidates);
     backends.sort();
     backends.dedup_by(|one, other| one.scheme == other.scheme && one.authority == other.authority);
-    let options =
-        newest(candidates, |(one, _), (other, _)| one.pass_host_header == other.pass_host_header);
-    let load_balancer = load_balancer(&options.spec.0);
-    Object {
-        spec: ServiceObject { load_balancer, backends },
-        origin: options.origin,
-        pointer: String::new(),
-        warnings: options.warnings,
+    let word = newest(candidates, |one, other| {
+        (&one.spec.options, &one.spec.kind) == (&other.spec.options, &other.spec.kind)
+    });
+    let ServiceSpec { options: load_balancer, kind, .. } = word.spec.spec;
+    if kind != KindSpec::Backends {
+        // An instance that declares it is not a part of it.
+        backends.clear();
     }
+    Object {
+        spec: ServiceObject { load_balancer, backends, kind },
+        origin: word.origin,
+        pointer: String::new(),
+        warnings: word.warnings,
+    }
+}
+
+/// Everybody's backends. Where some are canaries, weights are such that those get their part of the
+/// traffic, however many there are.
+fn shared(candidates: &[(Rank<'_>, Part)]) -> Vec<BackendSpec> {
+    let all = || candidates.iter().map(|(_, part)| part);
+    let sum = |canaries: bool| {
+        let parts = all().filter(|part| part.percent.is_some() == canaries);
+        parts.flat_map(|part| &part.backends).map(|backend| u64::from(backend.weight)).sum::<u64>()
+    };
+    let (trusted, tried) = (sum(false), sum(true));
+    let Some(percent) = all().filter_map(|part| part.percent).max().map(u64::from) else {
+        return all().flat_map(|part| part.backends.clone()).collect();
+    };
+    // How much more a weight counts, so that the sums are as the part says.
+    let (own, others) = match (trusted, tried) {
+        (0, _) | (_, 0) => (1, 1),
+        _ => reduced(trusted * percent, tried * (100 - percent.min(100))),
+    };
+    let backends = || all().flat_map(|part| part.backends.iter().map(move |one| (part, one)));
+    let factor = |part: &Part| u128::from(if part.percent.is_some() { own } else { others });
+    let weight = |(part, one): (&Part, &BackendSpec)| u128::from(one.weight) * factor(part);
+    let scale = backends().map(weight).max().unwrap_or(0).div_ceil(u128::from(u32::MAX)).max(1);
+    let scaled = |(part, one): (&Part, &BackendSpec)| {
+        let weight = weight((part, one));
+        // Rounded, but not to nothing.
+        let weight = (weight / scale).max(u128::from(weight > 0));
+        BackendSpec { weight: u32::try_from(weight).unwrap_or(u32::MAX), ..one.clone() }
+    };
+    backends().map(scaled).collect()
+}
+
+/// A ratio in smallest numbers.
+fn reduced(one: u64, other: u64) -> (u64, u64) {
+    let (mut divisor, mut rest) = (one, other);
+    while rest != 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    (one / divisor.max(1), other / divisor.max(1))
 }
 
 fn object<T>(spec: T, origin: &Arc<str>, pointer: String) -> Object<T> {
@@ -223,11 +297,6 @@ fn put<T>(
     objects.insert(name, object);
 }
 
-fn load_balancer(spec: &ServiceSpec) -> LoadBalancer {
-    let default = LoadBalancer::default();
-    LoadBalancer { pass_host_header: spec.pass_host_header.unwrap_or(default.pass_host_header) }
-}
-
 fn static_service(spec: &ServiceSpec, origin: &Arc<str>) -> ServiceObject {
     let backends = spec.servers.iter().map(|server| BackendSpec {
         scheme: server.scheme,
@@ -236,15 +305,29 @@ fn static_service(spec: &ServiceSpec, origin: &Arc<str>) -> ServiceObject {
         health: Health::Passing,
         origin: origin.clone(),
     });
-    ServiceObject { load_balancer: load_balancer(spec), backends: backends.collect() }
+    let (load_balancer, kind) = (spec.options.clone(), spec.kind.clone());
+    ServiceObject { load_balancer, backends: backends.collect(), kind }
 }
 
-/// The services that an instance is a backend of: those it declares, else one of its own name.
+/// The services that an instance is a backend of: those it declares, else one of its own name. A
+/// canary is in a pool of its own, and in the service itself when it gets a part of that's traffic.
 fn served(registered: &Registered) -> Vec<(Arc<str>, ServiceSpec)> {
-    if !registered.declared.services.is_empty() {
-        return registered.declared.services.clone();
+    let declared = &registered.declared.services;
+    if declared.iter().any(|(_, spec)| spec.kind == KindSpec::Backends) {
+        return declared.clone();
     }
-    vec![(normalize(&registered.instance.service).into(), ServiceSpec::default())]
+    let instance = &registered.instance;
+    let name = normalize(&instance.service);
+    let mut names = Vec::new();
+    if registered.canary.is_none_or(|canary| canary.percent.is_some()) {
+        names.push(name.clone());
+    }
+    if registered.canary.is_some() {
+        names.push(pool(&name, &instance.tags));
+    }
+    // Services that are made of others are not what the instance is a backend of.
+    let own = names.into_iter().map(|name| (name.into(), ServiceSpec::default()));
+    own.chain(declared.iter().cloned()).collect()
 }
 
 /// Traefik's name for a service of the catalog: runs of anything but letters and digits become
@@ -262,8 +345,13 @@ fn link(
     provider: &str,
     problems: &mut Vec<Problem>,
 ) {
-    match (&router.service, served) {
+    let own: Vec<_> = served.iter().filter(|(_, spec)| spec.kind == KindSpec::Backends).collect();
+    match (&router.service, own.as_slice()) {
         (Some(_), _) => (),
+        // Of a canary the first is the service that it is a canary of.
+        (None, [(first, _), ..]) if registered.canary.is_some() => {
+            router.service = Some(first.to_string());
+        }
         (None, [(only, _)]) => router.service = Some(only.to_string()),
         (None, _) => {
             let names: Vec<_> = served.iter().map(|(name, _)| format!("`{name}`")).collect();

@@ -4,10 +4,13 @@
 //! (and so warm guests), balancers, figures. What is wrong becomes a problem and costs itself.
 
 mod bind;
+mod compound;
 mod merge;
 mod resolve;
 mod routers;
 mod services;
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;
 
@@ -64,13 +67,14 @@ impl Assembler {
         let mut objects = Objects::merge(inputs.sources.iter().map(|source| &**source));
         let mut problems = std::mem::take(&mut objects.problems);
         let mut middlewares = self.bindings.bind(&objects, &inputs.middlewares, &mut problems);
-        let mut services = services::services(&objects, &self.previous);
         let matchers = self.matchers(inputs, &mut problems);
         let catalogued = Catalogued {
             services: names(objects.services.keys()),
             middlewares: names(objects.middlewares.keys()),
+            transports: names(objects.transports.keys()),
             providers: providers(inputs.sources.iter().map(|source| &**source)),
         };
+        let mut services = services::services(&objects, &catalogued, &self.previous, &mut problems);
         let routers = self.rules.routers(
             &objects,
             &matchers,

@@ -20,6 +20,7 @@ pub(super) type Names<'a> = HashMap<(&'a str, String), usize>;
 pub(super) struct Catalogued<'a> {
     pub(super) services: Names<'a>,
     pub(super) middlewares: Names<'a>,
+    pub(super) transports: Names<'a>,
     /// Providers, and the plugin that each is a use of.
     pub(super) providers: Vec<(&'a str, &'a str)>,
 }

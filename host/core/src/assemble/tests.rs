@@ -40,7 +40,7 @@ impl MiddlewarePlugin for Hello {
     }
 }
 
-fn file(http: Value) -> Source {
+pub(super) fn file(http: Value) -> Source {
     let mut source = Source::new("config", "config");
     let origin = "config.toml".to_owned();
     let fragment = Fragment { origin, config: json!({ "http": http }) };
@@ -48,7 +48,7 @@ fn file(http: Value) -> Source {
     source
 }
 
-fn instance(id: &str, version: u64, tags: &[(&str, &str)]) -> Instance {
+pub(super) fn instance(id: &str, version: u64, tags: &[(&str, &str)]) -> Instance {
     let declares = tags.iter().map(|(path, value)| Declaration {
         path: (*path).to_owned(),
         value: (*value).to_owned(),
@@ -67,14 +67,14 @@ fn instance(id: &str, version: u64, tags: &[(&str, &str)]) -> Instance {
     }
 }
 
-fn consul(instances: Vec<Instance>) -> Source {
+pub(super) fn consul(instances: Vec<Instance>) -> Source {
     let mut source = Source::new("consul", "consul");
     let items = instances.into_iter().map(|instance| Item::Instance(instance.into()));
     source.apply(Update::Snapshot(items.collect()), vec![]).unwrap();
     source
 }
 
-fn inputs(sources: Vec<Source>) -> Inputs {
+pub(super) fn inputs(sources: Vec<Source>) -> Inputs {
     let entrypoint = |name: &str, tls| Entrypoint { name: name.into(), tls };
     Inputs {
         entrypoints: vec![entrypoint("web", false), entrypoint("websecure", true)],
@@ -121,7 +121,7 @@ fn show(snapshot: &Snapshot) -> String {
     lines.join("\n")
 }
 
-fn check(sources: Vec<Source>, expected: Expect) {
+pub(super) fn check(sources: Vec<Source>, expected: Expect) {
     expected.assert_eq(&show(&Assembler::default().assemble(&inputs(sources))));
 }
 

@@ -163,7 +163,12 @@ impl<'a> Reader<'a> {
         flaws.push(Flaw { severity, pointer, message, hint: None });
     }
 
-    fn wrong<T>(&self, flaws: &mut Vec<Flaw>, expected: &str, found: &Value) -> Option<T> {
+    pub(super) fn wrong<T>(
+        &self,
+        flaws: &mut Vec<Flaw>,
+        expected: &str,
+        found: &Value,
+    ) -> Option<T> {
         self.flaw(flaws, format!("expected {expected}, found {}", kind(found)));
         None
     }

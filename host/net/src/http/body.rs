@@ -5,15 +5,19 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use portolan_core::service::BackendFigures;
 
-use super::{pool::Link, roster::Busy};
+use super::{
+    claim::InFlight,
+    pool::Link,
+    replay::Replay,
+    roster::Busy,
+    stall::{BodyError, Piece, Stall},
+};
 
 /// What is sent to a backend.
 #[derive(Debug)]
@@ -22,12 +26,18 @@ pub(crate) enum RequestBody {
     Empty,
     /// What the client sends.
     Client(Incoming),
+    /// What the client sent, or some of it.
+    Replay(Box<Replay>),
+    /// What the client sends, with a limit to how long it may pause.
+    Watched(Incoming, Box<Stall>),
 }
 
 /// What is sent to a client.
 #[derive(Debug)]
 pub(crate) struct Body {
     source: Source,
+    /// How long the backend may pause.
+    stall: Option<Box<Stall>>,
     /// The request is under way until the last byte was handed on.
     busy: Option<Busy>,
 }
@@ -47,10 +57,6 @@ pub(crate) struct BackendBody {
     in_flight: Option<InFlight>,
 }
 
-/// A request that a backend works on.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<BackendFigures>);
-
 impl RequestBody {
     /// The body of a request, known to be empty where it is.
     pub(crate) fn of(incoming: Incoming) -> Self {
@@ -60,29 +66,33 @@ impl RequestBody {
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Piece<BodyError> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Client(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Client(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
+            Self::Replay(kept) => kept.poll(cx).map_err(BodyError::from),
+            Self::Watched(incoming, stall) => {
+                let piece = Pin::new(incoming).poll_frame(cx);
+                stall.judge(cx, piece)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Client(incoming) => incoming.is_end_stream(),
+            Self::Client(incoming) | Self::Watched(incoming, _) => incoming.is_end_stream(),
+            Self::Replay(kept) => kept.has_ended(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Client(incoming) => incoming.size_hint(),
+            Self::Client(incoming) | Self::Watched(incoming, _) => incoming.size_hint(),
+            Self::Replay(kept) => kept.size(),
         }
     }
 }
@@ -90,7 +100,7 @@ impl HttpBody for RequestBody {
 impl Body {
     /// Bytes that are there already.
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self { source: Source::Full(bytes), busy: None }
+        Self { source: Source::Full(bytes), stall: None, busy: None }
     }
 
     /// What a backend sends.
@@ -99,7 +109,13 @@ impl Body {
             // Dropping it gave the connection back.
             return Self::full(Bytes::new());
         }
-        Self { source: Source::Backend(body), busy: None }
+        Self { source: Source::Backend(body), stall: None, busy: None }
+    }
+
+    /// The same, with a limit to how long its source may pause.
+    pub(crate) fn watched(mut self, stall: Option<Box<Stall>>) -> Self {
+        self.stall = stall;
+        self
     }
 
     /// The same, with the request under way until the body ends.
@@ -111,16 +127,20 @@ impl Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.source {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Piece<BodyError> {
+        let Self { source, stall, .. } = &mut *self;
+        match source {
             Source::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Backend(body) => body.poll(cx),
+            Source::Backend(body) => {
+                let piece = body.poll(cx);
+                match stall {
+                    None => piece.map_err(BodyError::from),
+                    Some(stall) => stall.judge(cx, piece),
+                }
+            }
         }
     }
 
@@ -173,18 +193,5 @@ impl BackendBody {
         if let Some(link) = self.link.take() {
             link.release();
         }
-    }
-}
-
-impl InFlight {
-    pub(crate) fn new(figures: &Arc<BackendFigures>) -> Self {
-        figures.in_flight.increment();
-        Self(figures.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.decrement();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::tls::TlsConfig;
+use crate::{tls::TlsConfig, transport::Trust};
 
 /// An entrypoint: an address where HTTP is spoken.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,6 +43,8 @@ pub struct HttpConfig {
     pub backend_idle_timeout: Duration,
     /// The most idle connections that a worker keeps to one backend.
     pub max_idle_backends: usize,
+    /// How encrypted backends are trusted.
+    pub trust: Arc<Trust>,
     /// Whether answers that Portolan makes itself say why, in `x-portolan-reason`.
     pub reason_header: bool,
 }
@@ -63,6 +65,7 @@ impl Default for HttpConfig {
             // Under the 75 s of nginx and the like, so that we are the ones who close.
             backend_idle_timeout: Duration::from_secs(70),
             max_idle_backends: 512,
+            trust: Arc::default(),
             reason_header: false,
         }
     }

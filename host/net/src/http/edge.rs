@@ -42,6 +42,8 @@ pub(crate) struct Edge {
     pub(crate) server: HeaderValue,
     reader: RefCell<Reader>,
     serving: RefCell<Rc<Serving>>,
+    /// The snapshot that the pool was last compared with.
+    swept: Cell<u64>,
     /// When something was last complained about, and how often in silence since.
     complained: Cell<Option<Tick>>,
     silent: Cell<u32>,
@@ -57,11 +59,12 @@ impl Edge {
         let patience = ticks(config.backend_idle_timeout);
         Rc::new(Self {
             pool: Pool::new(clock.clone(), patience, config.max_idle_backends),
-            dialer: Dialer::default(),
+            dialer: Dialer { trust: config.trust.clone() },
             permits: Arc::new(Semaphore::new(config.max_connections)),
             server: host_name(),
             reader: RefCell::new(live.reader()),
             serving: RefCell::new(Rc::new(Serving(live.load()))),
+            swept: Cell::default(),
             complained: Cell::default(),
             silent: Cell::default(),
             clock,
@@ -85,7 +88,10 @@ impl Edge {
         self.clock.advance();
         self.pool.sweep();
         // A worker without requests must let go of old snapshots too.
-        drop(self.serving());
+        let serving = self.serving();
+        if self.swept.replace(serving.generation) != serving.generation {
+            self.pool.retain(&serving);
+        }
     }
 
     /// How long connections of clients may be quiet.

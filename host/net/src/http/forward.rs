@@ -1,13 +1,17 @@
-//! Sends a request to a backend and brings back the head of its response.
+//! Sends a request to one backend and brings back the head of its response.
 //!
-//! A backend that does not accept costs the request nothing but time: another one is tried, up to
-//! three. A connection that was kept open may turn out to be closed: then a new one is made, once,
-//! if the request was not written, or can be sent twice.
+//! A connection that was kept open may turn out to be closed: then a new one is made, once, if the
+//! request was not written, or can be sent twice.
 //!
 //! **Invariant:** a request that a backend may have acted upon is sent again only if that changes
 //! nothing (RFC 9110, 9.2.2), and never once its body was touched.
 
-use std::{future::Future, rc::Rc, time::Instant};
+use std::{
+    error::Error as _,
+    future::Future,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{
@@ -20,25 +24,24 @@ use hyper::{
     client::conn::{TrySendError, http2},
 };
 use portolan_core::{
-    balance::Tried,
     exchange::{Exchange, ResponseHead},
     service::{Backend, Scheme, Service},
 };
 use tokio::time::timeout;
 
 use super::{
-    body::{BackendBody, Body, InFlight, RequestBody},
+    body::{BackendBody, Body, RequestBody},
+    claim::InFlight,
     dial::{Connected, DialError},
     edge::Edge,
     headers::{self, Hop},
     origin::Origin,
     pool::Link,
     rescue::ForwardError,
+    send::{Asker, Errand, send},
+    stall::{BodyError, Stall},
     tunnel::Tunnel,
 };
-
-/// How many backends are tried for one request.
-const BACKENDS: usize = 3;
 
 /// What a backend answered.
 #[derive(Debug)]
@@ -49,92 +52,110 @@ pub(crate) struct Answer {
     pub(crate) tunnel: Option<Tunnel>,
 }
 
-/// A request on its way, and what is needed to send it.
-struct Dispatch<'a> {
+impl Answer {
+    /// Limits how long its body may pause, and when it must be over.
+    pub(crate) fn watch(&mut self, idle: Option<Duration>, deadline: Option<tokio::time::Instant>) {
+        if let Some(stall) = Stall::new(idle, deadline) {
+            let body = std::mem::replace(&mut self.body, Body::full(Bytes::new()));
+            self.body = body.watched(Some(stall));
+        }
+    }
+}
+
+/// A request on its way to one backend after the other, and what is needed to send it.
+pub(crate) struct Dispatch<'a> {
     edge: &'a Edge,
     service: &'a Service,
-    request: Request<RequestBody>,
+    pub(crate) request: Request<RequestBody>,
     /// The client wants to change the protocol.
     upgrade: bool,
+    /// The claim on the backend; it goes with the answer.
+    pub(crate) in_flight: Option<InFlight>,
+    /// Nanoseconds that the answer took.
+    pub(crate) took: u64,
 }
 
 /// Why an attempt gave no answer.
-enum Failed {
+pub(crate) enum Failed {
     /// There is no connection; the request was not touched.
     Dial(DialError),
-    /// It is lost.
-    Lost(ForwardError),
+    /// It was sent in vain.
+    Lost(Box<Lost>),
 }
 
 /// A request that was sent in vain.
-struct Lost {
-    error: ForwardError,
+pub(crate) struct Lost {
+    pub(crate) error: ForwardError,
     /// The request, if not a byte of it was written.
-    unsent: Option<Request<RequestBody>>,
+    pub(crate) unsent: Option<Request<RequestBody>>,
     /// Whether the connection broke without a word from the backend.
-    may_repeat: bool,
+    pub(crate) may_repeat: bool,
 }
 
 /// Sends a request on. `keep` leaves its headers in the exchange for those who look back.
 pub(crate) async fn forward(
-    edge: &Edge,
+    edge: &Rc<Edge>,
     service: &Service,
     exchange: &mut Exchange,
     hop: Hop,
     body: RequestBody,
     keep: bool,
 ) -> Result<Answer, ForwardError> {
+    let asker = Asker { ip: exchange.peer.address.ip(), begin: Instant::now() };
     let upgrade = hop.upgrade.is_some();
     let request = compose(exchange, hop, body, keep);
-    let mut dispatch = Dispatch { edge, service, request, upgrade };
-    let mut tried = Tried::default();
-    let mut failure = ForwardError::NoBackend;
-    for _ in 0..BACKENDS {
-        let Some(place) = service.balancer.next(&tried) else { break };
-        let Some(backend) = service.backends.get(place) else { break };
-        tried.insert(place);
-        let Some(origin) = edge.pool.origin(backend) else {
-            failure = ForwardError::Address(backend.url());
-            continue;
-        };
-        match dispatch.attempt(backend, &origin).await {
-            Ok(answer) => return Ok(answer),
-            Err(Failed::Lost(error)) => return Err(error),
-            Err(Failed::Dial(source)) => {
-                backend.figures.connect_failures.increment();
-                failure = ForwardError::Dial { backend: backend.url(), source };
-            }
+    send(edge, service, Errand { request, asker, upgrade }).await
+}
+
+impl<'a> Dispatch<'a> {
+    pub(crate) fn new(edge: &'a Edge, service: &'a Service, errand: Errand) -> Self {
+        let Errand { mut request, upgrade, .. } = errand;
+        if let Some(idle) = service.load_balancer.timeouts.request_idle {
+            let body = std::mem::replace(request.body_mut(), RequestBody::Empty);
+            *request.body_mut() = match (body, Stall::new(Some(idle), None)) {
+                (RequestBody::Client(incoming), Some(stall)) => {
+                    RequestBody::Watched(incoming, stall)
+                }
+                (body, _) => body,
+            };
         }
+        Self { edge, service, request, upgrade, in_flight: None, took: 0 }
     }
-    Err(failure)
 }
 
 impl Dispatch<'_> {
     /// Sends the request to one backend: over a connection that is there already, and if that
     /// turns out to be dead, over a new one.
-    async fn attempt(&mut self, backend: &Backend, origin: &Rc<Origin>) -> Result<Answer, Failed> {
+    pub(crate) async fn attempt(
+        &mut self,
+        backend: &Backend,
+        origin: &Rc<Origin>,
+    ) -> Result<Answer, Failed> {
         if let Some(link) = origin.take() {
             let spare = self.spare();
             match self.over(link, backend, origin).await {
                 Ok(answer) => return Ok(answer),
-                Err(lost) => self.request = lost.recover(spare).map_err(Failed::Lost)?,
+                Err(lost) => self.request = lost.recover(spare)?,
             }
         } else if let Some(sender) = origin.shared() {
             match self.over_shared(sender, backend, origin).await {
                 Ok(answer) => return Ok(answer),
-                Err(lost) => self.request = lost.recover(None).map_err(Failed::Lost)?,
+                Err(lost) => self.request = lost.recover(None)?,
             }
         }
         let answer = match self.connect(origin).await.map_err(Failed::Dial)? {
             Connected::Alone(link) => self.over(link, backend, origin).await,
             Connected::Shared(sender) => self.over_shared(sender, backend, origin).await,
         };
-        answer.map_err(|lost| Failed::Lost(lost.error))
+        answer.map_err(|lost| Failed::Lost(Box::new(lost)))
     }
 
     /// A new connection, within the time that is allowed for one.
     async fn connect(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
-        let limit = self.edge.config.connect_timeout;
+        let transport = self.service.transport.as_ref();
+        let of_transport = || transport.and_then(|(_, transport)| transport.dial_timeout);
+        let own = self.service.load_balancer.timeouts.connect.or_else(of_transport);
+        let limit = own.unwrap_or(self.edge.config.connect_timeout);
         let connecting = async {
             if origin.scheme != Scheme::H2c {
                 return self.dial(origin).await;
@@ -199,15 +220,14 @@ impl Dispatch<'_> {
 
     /// Waits for the head of the response, and notes how that went.
     async fn timed(
-        &self,
+        &mut self,
         backend: &Backend,
         sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
     ) -> Result<(Response<Incoming>, InFlight), Lost> {
         let figures = &backend.figures;
         let begin = Instant::now();
         figures.requests.increment();
-        let in_flight = InFlight::new(figures);
-        let sent = match self.edge.config.response_timeout {
+        let sent = match self.response_limit() {
             None => sending.await,
             Some(limit) => match timeout(limit, sending).await {
                 Ok(sent) => sent,
@@ -219,20 +239,36 @@ impl Dispatch<'_> {
         };
         match sent {
             Ok(response) => {
-                figures.duration.record(nanos(begin));
-                Ok((response, in_flight))
+                self.took = nanos(begin);
+                figures.duration.record(self.took);
+                // There is one for every attempt.
+                let claim = self.in_flight.take().or_else(|| InFlight::claim(figures, None, &None));
+                claim.map(|claim| (response, claim)).ok_or(ForwardError::NoBackend.into())
             }
             Err(mut error) => {
                 let unsent = error.take_message();
                 let source = error.into_error();
                 if source.is_user() {
-                    return Err(ForwardError::Client(source).into());
+                    let cause = source.source().and_then(|cause| cause.downcast_ref());
+                    let is_slow = matches!(cause, Some(BodyError::Stalled(_)));
+                    let error =
+                        if is_slow { ForwardError::Slow } else { ForwardError::Client(source) };
+                    return Err(error.into());
                 }
                 figures.failures.increment();
                 let error = ForwardError::Exchange { backend: backend.url(), source };
                 Err(Lost { error, unsent, may_repeat: true })
             }
         }
+    }
+
+    /// How long the head of the response may take.
+    fn response_limit(&self) -> Option<Duration> {
+        let transport = self.service.transport.as_ref();
+        let of_transport =
+            || transport.and_then(|(_, transport)| transport.response_header_timeout);
+        let own = self.service.load_balancer.timeouts.response_header.or_else(of_transport);
+        own.or(self.edge.config.response_timeout)
     }
 
     /// Takes the request, aimed at an origin.
@@ -253,16 +289,23 @@ impl Dispatch<'_> {
 
     /// The same request again, where sending it twice does no harm.
     fn spare(&self) -> Option<Request<RequestBody>> {
-        let is_empty = matches!(self.request.body(), RequestBody::Empty);
-        if !is_empty || !self.request.method().is_idempotent() || self.upgrade {
-            return None;
-        }
-        let mut spare = Request::new(RequestBody::Empty);
-        *spare.method_mut() = self.request.method().clone();
-        *spare.uri_mut() = self.request.uri().clone();
-        *spare.headers_mut() = self.request.headers().clone();
-        Some(spare)
+        let may = self.request.method().is_idempotent() && !self.upgrade;
+        if may { copy(&self.request) } else { None }
     }
+}
+
+/// The same request again; `None` where its body can be read only once.
+pub(crate) fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let body = match request.body() {
+        RequestBody::Empty => RequestBody::Empty,
+        RequestBody::Client(_) | RequestBody::Watched(..) => return None,
+        RequestBody::Replay(kept) => RequestBody::Replay(Box::new(kept.copy()?)),
+    };
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 impl Lost {
@@ -274,11 +317,11 @@ impl Lost {
 
     /// The request, if it can be sent again.
     fn recover(
-        self,
+        mut self,
         spare: Option<Request<RequestBody>>,
-    ) -> Result<Request<RequestBody>, ForwardError> {
+    ) -> Result<Request<RequestBody>, Failed> {
         let spare = spare.filter(|_| self.may_repeat);
-        self.unsent.or(spare).ok_or(self.error)
+        self.unsent.take().or(spare).ok_or_else(|| Failed::Lost(Box::new(self)))
     }
 }
 

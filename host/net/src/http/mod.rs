@@ -1,8 +1,9 @@
 //! HTTP: from a client's connection to a backend's and back.
 //!
 //! Reading order: `server` holds the entrypoints, `entrypoint` accepts, `connection` speaks the
-//! protocol, `service` sees one request through, `pipeline` runs its middlewares, `forward` takes
-//! it to a backend over a connection of `pool`, `rescue` turns every error into a response.
+//! protocol, `service` sees one request through, `pipeline` runs its middlewares, `send` chooses a
+//! backend and `forward` takes the request there over a connection of `pool`, `rescue` turns every
+//! error into a response.
 //!
 //! **Invariant:** everything but `server` lives on one worker and is never shared.
 
@@ -12,6 +13,9 @@ mod wire;
 mod pool;
 mod origin;
 mod dial;
+mod stall;
+mod claim;
+mod replay;
 mod body;
 mod headers;
 mod rescue;
@@ -19,6 +23,9 @@ mod edge;
 mod pipeline;
 mod tunnel;
 mod forward;
+mod outcome;
+mod mirror;
+mod send;
 mod service;
 mod connection;
 mod entrypoint;

@@ -61,6 +61,15 @@ pub(crate) enum ForwardError {
     /// None of the backends is usable.
     #[error("no usable backend")]
     NoBackend,
+    /// So much is under way that nothing more is taken.
+    #[error("too many requests under way")]
+    Full,
+    /// Too much of it failed, so it is left alone.
+    #[error("circuit breaker open")]
+    Resting {
+        /// For so many milliseconds yet.
+        millis: u64,
+    },
     /// The address of a backend is none.
     #[error("`{0}` is not an address")]
     Address(String),
@@ -89,6 +98,9 @@ pub(crate) enum ForwardError {
     /// The client did not send its request to the end.
     #[error("the client's request body broke off")]
     Client(#[source] hyper::Error),
+    /// The client paused for too long.
+    #[error("the client's request body stalled")]
+    Slow,
     /// It took too long.
     #[error("backend `{backend}` gave no response within {} ms", limit.as_millis())]
     Timeout {
@@ -126,8 +138,10 @@ impl HttpError {
             Self::Target(_) | Self::NoHost | Self::Connect | Self::NoRouter => false,
             Self::NoService(_) | Self::Middleware { .. } => true,
             Self::Forward { source, .. } => match source {
-                ForwardError::Client(_) => false,
+                ForwardError::Client(_) | ForwardError::Slow => false,
                 ForwardError::NoBackend
+                | ForwardError::Full
+                | ForwardError::Resting { .. }
                 | ForwardError::Address(_)
                 | ForwardError::Dial { .. }
                 | ForwardError::Exchange { .. }
@@ -159,6 +173,22 @@ impl HttpError {
         Verdict { status, reason, sentence }
     }
 
+    /// After how many seconds it may be worth another try.
+    fn retry_after(&self) -> u64 {
+        match self {
+            Self::Forward { source: ForwardError::Resting { millis }, .. } => {
+                millis.div_ceil(1000).max(1)
+            }
+            Self::Target(_)
+            | Self::NoHost
+            | Self::Connect
+            | Self::NoRouter
+            | Self::NoService(_)
+            | Self::Middleware { .. }
+            | Self::Forward { .. } => 1,
+        }
+    }
+
     /// The response to a client that reads such a page.
     pub(crate) fn rescue(&self, page: Page, say_why: bool) -> (ResponseHead, Body) {
         let Verdict { status, reason, sentence } = self.verdict();
@@ -179,7 +209,7 @@ impl HttpError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after()));
         }
         if say_why {
             headers.insert(X_PORTOLAN_REASON, HeaderValue::from_static(reason));
@@ -194,6 +224,14 @@ impl ForwardError {
         match self {
             Self::NoBackend => {
                 (S::SERVICE_UNAVAILABLE, "no-backend", "no backend of this service is usable")
+            }
+            Self::Full => (
+                S::SERVICE_UNAVAILABLE,
+                "too-busy",
+                "this service has as many requests under way as it may",
+            ),
+            Self::Resting { .. } => {
+                (S::SERVICE_UNAVAILABLE, "circuit-open", "this service is given a rest")
             }
             Self::Address(_) => {
                 (S::BAD_GATEWAY, "bad-backend", "the address of the backend is malformed")
@@ -220,6 +258,9 @@ impl ForwardError {
                 (S::BAD_GATEWAY, "protocol", "the backend does not speak this protocol")
             }
             Self::Client(_) => (S::BAD_REQUEST, "body-broken", "this request's body broke off"),
+            Self::Slow => {
+                (S::REQUEST_TIMEOUT, "body-stalled", "this request's body did not come on")
+            }
             Self::Timeout { .. } => {
                 (S::GATEWAY_TIMEOUT, "response-timeout", "the backend did not answer in time")
             }

@@ -86,7 +86,7 @@ async fn through(
     incoming: Incoming,
     page: Page,
 ) -> (ResponseHead, Body) {
-    let edge = &*client.edge;
+    let edge = &client.edge;
     let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange);
     let answered = match (inward, &router.service) {
         (Inward::Reply(reply), _) => Ok(pipeline::respond(reply)),

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 
-use super::{body::InFlight, wire::Stream};
+use super::{claim::InFlight, wire::Stream};
 
 /// The backend's side of an upgraded connection.
 #[derive(Debug)]

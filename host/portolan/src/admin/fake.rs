@@ -10,7 +10,6 @@ use std::{
 use arc_swap::ArcSwap;
 use http::StatusCode;
 use portolan_core::{
-    balance::Balancer,
     figure::{Histogram, TrafficFigures},
     item::{Health, Instance},
     live::{Publisher, live},
@@ -310,13 +309,10 @@ fn service(name: &str, provider: &str, backends: &[(&str, Health)]) -> Arc<Servi
             figures: Arc::new(figures),
         }
     });
-    Arc::new(Service {
-        name: ObjectName::new(name, provider),
-        load_balancer: LoadBalancer::default(),
-        backends: backends.collect(),
-        balancer: Balancer::default(),
-        figures: traffic(4_000, 3),
-    })
+    let name = ObjectName::new(name, provider);
+    let mut service = Service::new(name, LoadBalancer::default(), backends.collect());
+    service.figures = traffic(4_000, 3);
+    Arc::new(service)
 }
 
 fn traffic(requests: u64, failures: u64) -> Arc<TrafficFigures> {

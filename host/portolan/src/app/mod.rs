@@ -22,7 +22,9 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::DnsFigures,
+    health::Prober,
     http::{HttpConfig, Server},
+    transport::Trust,
 };
 use portolan_wasm::{Host, HostConfig};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -65,7 +67,8 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     create_folders(&config)?;
     let watched = watch_config(&loaded);
     let (publisher, reader) = live(Snapshot::default());
-    let server = Arc::new(start_server(&config, &reader)?);
+    let trust = Arc::new(Trust::new(&config.base));
+    let server = Arc::new(start_server(&config, &reader, trust.clone())?);
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
     let listeners = open(&config, &server, &reader, &board, draining);
@@ -77,6 +80,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         listeners: Box::new(listeners),
         board,
         telemetry,
+        prober: Prober::start(trust),
     };
     let (mut controller, events) = Controller::start(start).await;
     let (bound, refused) = controller.listen().await;
@@ -139,9 +143,10 @@ fn create_folders(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_server(config: &Config, reader: &Live) -> anyhow::Result<Server> {
+fn start_server(config: &Config, reader: &Live, trust: Arc<Trust>) -> anyhow::Result<Server> {
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let http = HttpConfig { authority: Some(config.data_dir.join("ca")), ..HttpConfig::default() };
+    let authority = Some(config.data_dir.join("ca"));
+    let http = HttpConfig { authority, trust, ..HttpConfig::default() };
     let server = Server::start(http, reader.clone(), config.threads.unwrap_or_else(cores));
     let server = server.context("cannot start the workers")?;
     server.workers().run(|_| {

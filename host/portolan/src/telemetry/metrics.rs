@@ -8,13 +8,14 @@ use std::{
     borrow::Cow,
     fmt,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use portolan_core::{
     figure::Histogram,
     figure::TrafficFigures,
     metric::{self, Kind, Metric},
+    moment::Moment,
     plugin::PluginFigures,
     service::{Backend, Service},
     snapshot::{Entry, Snapshot, Status},
@@ -242,7 +243,11 @@ impl Readings {
             "service",
             [&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES, &metric::SERVICE_DURATION],
             &services,
-        )
+        )?;
+        let retries = self.services().map(|it| {
+            (vec![("service", Cow::from(it.name.to_string()))], it.state.retries.value())
+        });
+        page.counters(&metric::SERVICE_RETRIES, retries.filter(|(_, count)| *count > 0))
     }
 
     fn encode_backends(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -261,7 +266,8 @@ impl Readings {
         }
         let all = || backends.iter().map(|(of, backend)| (of.clone(), &backend.figures, backend));
         let used = || all().filter(|(_, it, _)| it.requests.value() > 0);
-        let up = all().map(|(of, _, backend)| (of, flag(backend.is_usable())));
+        let now = Moment::of(Instant::now());
+        let up = all().map(|(of, _, backend)| (of, flag(backend.out(now).is_none())));
         page.gauges(&metric::SERVER_UP, up)?;
         let requests = used().map(|(of, it, _)| (of, it.requests.value()));
         page.counters(&metric::BACKEND_REQUESTS, requests)?;

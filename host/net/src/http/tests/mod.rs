@@ -3,7 +3,9 @@
 mod support;
 mod drain;
 mod forwarding;
+mod grpc;
 mod malformed;
 mod middlewares;
+mod services;
 mod streaming;
 mod tls;

@@ -1,0 +1,355 @@
+//! From a service to an answer: which service of a service, which backend of those, and what when
+//! that one fails.
+//!
+//! **Invariant:** a request is sent again only if nobody can have acted upon it, or doing so twice
+//! changes nothing (RFC 9110, 9.2.2) and was asked for, within the service's budget.
+
+use std::{future::Future, net::IpAddr, pin::Pin, rc::Rc, time::Instant};
+
+use http::{Request, StatusCode, header::SET_COOKIE};
+use portolan_core::{
+    balance::{Ask, Tried, cookie, key},
+    moment::Moment,
+    policy::{HashOn, LoadBalancer, Strategy},
+    service::{Failover, Gate, Kind, Service},
+};
+use tokio::time::timeout;
+
+use super::{
+    body::RequestBody,
+    claim::{InFlight, Seat, in_line},
+    edge::Edge,
+    forward::{Answer, Dispatch, Failed, copy, nanos},
+    mirror::{self, discard},
+    outcome,
+    replay::keep,
+    rescue::ForwardError,
+};
+
+/// Who asks, and since when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) ip: IpAddr,
+    pub(crate) begin: Instant,
+}
+
+/// A request on its way to a service.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    pub(crate) request: Request<RequestBody>,
+    pub(crate) asker: Asker,
+    /// The client wants to change the protocol.
+    pub(crate) upgrade: bool,
+}
+
+/// Sends a request to a service, whatever that is made of.
+pub(crate) async fn send(
+    edge: &Rc<Edge>,
+    service: &Service,
+    errand: Errand,
+) -> Result<Answer, ForwardError> {
+    match &service.kind {
+        Kind::Backends => deliver(edge, service, errand).await,
+        kind => compound(edge, kind, errand).await,
+    }
+}
+
+/// Sends a request to a service that is made of others. Boxed, since those may be, too.
+fn compound<'a>(
+    edge: &'a Rc<Edge>,
+    kind: &'a Kind,
+    mut errand: Errand,
+) -> Pin<Box<dyn Future<Output = Result<Answer, ForwardError>> + 'a>> {
+    Box::pin(async move {
+        match kind {
+            Kind::Backends => Err(ForwardError::NoBackend),
+            Kind::Weighted(weighted) => {
+                let (headers, client) = (errand.request.headers(), errand.asker.key());
+                let place = weighted.choose(headers, client);
+                let kept = weighted.cookie.as_ref().map(|cookie| (cookie, cookie.place(headers)));
+                let member = place.and_then(|place| weighted.members.get(place));
+                let service = member.and_then(|member| member.service.as_deref());
+                let mut answer =
+                    part(edge, service.ok_or(ForwardError::NoBackend)?, errand).await?;
+                if let (Some((cookie, kept)), Some(place)) = (kept, place)
+                    && kept != Some(place)
+                {
+                    answer.head.headers.extend(cookie.header(place).map(|it| (SET_COOKIE, it)));
+                }
+                Ok(answer)
+            }
+            Kind::Mirroring(mirroring) => {
+                errand = mirror::copies(edge, mirroring, errand).await?;
+                part(edge, &mirroring.main, errand).await
+            }
+            Kind::Failover(failover) => fail_over(edge, failover, errand).await,
+        }
+    })
+}
+
+/// Sends a request to a service that another is made of, which notes what became of it.
+async fn part(edge: &Rc<Edge>, service: &Service, errand: Errand) -> Result<Answer, ForwardError> {
+    let begin = errand.asker.begin;
+    let result = send(edge, service, errand).await;
+    match &result {
+        Ok(answer) => service.figures.record(answer.head.status, nanos(begin)),
+        Err(_) => {
+            service.figures.record(StatusCode::BAD_GATEWAY, nanos(begin));
+            service.figures.failures.increment();
+        }
+    }
+    result
+}
+
+async fn fail_over(
+    edge: &Rc<Edge>,
+    failover: &Failover,
+    mut errand: Errand,
+) -> Result<Answer, ForwardError> {
+    let fallback = failover.fallback.as_deref();
+    let main = failover.main.as_deref().filter(|main| main.is_well() || fallback.is_none());
+    let (main, fallback) = match (main, fallback) {
+        (None, None) => return Err(ForwardError::NoBackend),
+        (None, Some(only)) | (Some(only), None) => return part(edge, only, errand).await,
+        (Some(main), Some(fallback)) => (main, fallback),
+    };
+    if failover.statuses.is_empty() || errand.upgrade {
+        return part(edge, main, errand).await;
+    }
+    errand.keep_body(failover.max_body).await?;
+    let Some(spare) = errand.copy() else { return part(edge, main, errand).await };
+    let fails = |answer: &Answer| failover.statuses.contains(answer.head.status);
+    match part(edge, main, errand).await {
+        Ok(answer) if !fails(&answer) => Ok(answer),
+        // It is the client's own fault.
+        Err(error @ (ForwardError::Client(_) | ForwardError::Slow)) => Err(error),
+        failed => {
+            discard(failed.ok());
+            part(edge, fallback, spare).await
+        }
+    }
+}
+
+/// Sends a request to one of the backends of a service, within its limits.
+async fn deliver(
+    edge: &Rc<Edge>,
+    service: &Service,
+    errand: Errand,
+) -> Result<Answer, ForwardError> {
+    let (options, asker) = (&service.load_balancer, errand.asker);
+    let circuit = &service.state.circuit;
+    let gate = options.breaker.as_ref().map(|breaker| circuit.gate(asker.now(), breaker));
+    if let Some(Gate::Open(millis)) = gate {
+        return Err(ForwardError::Resting { millis });
+    }
+    let attempts = attempts(edge, service, errand);
+    let total = options.timeouts.total;
+    let mut result = match total {
+        None => attempts.await,
+        Some(limit) => match timeout(limit, attempts).await {
+            Ok(result) => result,
+            Err(_elapsed) => {
+                let backend = service.name.to_string();
+                Err(ForwardError::Timeout { backend, limit })
+            }
+        },
+    };
+    if let Ok(answer) = &mut result {
+        let deadline = total.map(|total| tokio::time::Instant::from_std(asker.begin) + total);
+        answer.watch(options.timeouts.response_idle, deadline);
+    }
+    if let (Some(gate), Some(breaker)) = (gate, &options.breaker) {
+        let failed = match &result {
+            Ok(answer) => answer.head.status.is_server_error(),
+            Err(ForwardError::Client(_) | ForwardError::Slow | ForwardError::Full) => false,
+            Err(_) => true,
+        };
+        let now = Moment::of(Instant::now());
+        if circuit.note(now, breaker, gate, failed) {
+            tracing::warn!(service = %service.name, open = circuit.is_open(), "circuit breaker");
+        }
+    }
+    result
+}
+
+/// Tries backends, one after the other, until one answers.
+async fn attempts(
+    edge: &Rc<Edge>,
+    service: &Service,
+    mut errand: Errand,
+) -> Result<Answer, ForwardError> {
+    let retry = &service.load_balancer.retry;
+    let mut choice = Choice::of(service, &errand).await?;
+    let repeats = retry.repeats() && errand.request.method().is_idempotent() && !errand.upgrade;
+    if repeats {
+        errand.keep_body(retry.max_body).await?;
+    }
+    let mut dispatch = Dispatch::new(edge, service, errand);
+    // An answer, perhaps a poor one, which is better than none.
+    let mut best = None;
+    let mut failure = ForwardError::NoBackend;
+    for attempt in 1..=retry.attempts {
+        let Some((place, claim)) = choice.claim(attempt).await? else { break };
+        let Some(backend) = service.backends.get(place) else { break };
+        choice.tried.insert(place);
+        let Some(origin) = edge.pool.origin(backend, &service.transport) else {
+            failure = ForwardError::Address(backend.url());
+            continue;
+        };
+        if attempt > 1 {
+            service.state.retries.increment();
+        }
+        dispatch.in_flight = Some(claim);
+        let spare = if repeats { copy(&dispatch.request) } else { None };
+        let may_repeat = || attempt < retry.attempts && choice.may_repeat();
+        match dispatch.attempt(backend, &origin).await {
+            Ok(answer) => {
+                outcome::answered(service, backend, answer.head.status, dispatch.took);
+                let is_poor = retry.statuses.contains(answer.head.status);
+                let spare = spare.filter(|_| is_poor && may_repeat());
+                // What came before is no better.
+                discard(best.replace((place, answer)).map(|(_, answer)| answer));
+                match spare {
+                    Some(spare) => dispatch.request = spare,
+                    None => break,
+                }
+            }
+            Err(Failed::Dial(source)) => {
+                outcome::not_connected(service, backend);
+                failure = ForwardError::Dial { backend: backend.url(), source };
+            }
+            Err(Failed::Lost(lost)) => {
+                let lost = *lost;
+                outcome::lost(service, backend, &lost.error);
+                let may =
+                    |_: &Request<RequestBody>| lost.may_repeat && retry.on_reset && may_repeat();
+                let request = lost.unsent.or_else(|| spare.filter(may));
+                failure = lost.error;
+                match request {
+                    Some(request) => dispatch.request = request,
+                    None => break,
+                }
+            }
+        }
+        dispatch.in_flight = None;
+    }
+    match best {
+        Some((place, answer)) => Ok(choice.settled(place, answer)),
+        None => Err(failure),
+    }
+}
+
+/// The choice among the backends of a service, for one request.
+struct Choice<'a> {
+    service: &'a Service,
+    asker: Asker,
+    /// Who asks, as a number; where clients are told apart.
+    key: u64,
+    /// The backend that the client was sent to before.
+    kept: Option<usize>,
+    tried: Tried,
+    seat: Option<Rc<Seat>>,
+}
+
+impl<'a> Choice<'a> {
+    /// Takes a place in the service.
+    async fn of(service: &'a Service, errand: &Errand) -> Result<Self, ForwardError> {
+        let seat = Seat::take(service).await.map_err(|_full| ForwardError::Full)?;
+        let headers = errand.request.headers();
+        Ok(Self {
+            service,
+            asker: errand.asker,
+            key: told_apart(&service.load_balancer, errand),
+            kept: service.cookie.as_ref().and_then(|cookie| cookie.place(headers)),
+            tried: Tried::default(),
+            seat: seat.map(Rc::new),
+        })
+    }
+
+    /// The next backend, with a claim on it. Where all are full one is waited for.
+    async fn claim(&self, attempt: u32) -> Result<Option<(usize, InFlight)>, ForwardError> {
+        let now = match attempt {
+            1 => self.asker.now(),
+            _ => Moment::of(Instant::now()),
+        };
+        let claimed = self.try_claim(now);
+        let limits = &self.service.load_balancer.limits;
+        let may_wait = limits.max_requests_per_backend.is_some() && self.tried.is_empty();
+        if claimed.is_some() || !may_wait || !self.service.is_well() {
+            return Ok(claimed);
+        }
+        let take = || self.try_claim(Moment::of(Instant::now()));
+        let claimed = in_line(&self.service.state, limits, take).await;
+        claimed.map(Some).map_err(|_full| ForwardError::Full)
+    }
+
+    fn try_claim(&self, now: Moment) -> Option<(usize, InFlight)> {
+        let Service { balancer, backends, load_balancer, .. } = self.service;
+        let ask = Ask { tried: &self.tried, now, key: self.key };
+        let kept = self.kept.filter(|place| balancer.may_stay(backends, *place, &ask));
+        let place = kept.or_else(|| balancer.next(backends, &ask))?;
+        let limit = load_balancer.limits.max_requests_per_backend;
+        let claim = InFlight::claim(&backends.get(place)?.figures, limit, &self.seat)?;
+        Some((place, claim))
+    }
+
+    /// Whether a request that was sent may be sent once more. Takes that from the budget.
+    fn may_repeat(&self) -> bool {
+        let requests = self.service.backends.iter().map(|it| it.figures.requests.value()).sum();
+        let retry = &self.service.load_balancer.retry;
+        self.service.state.budget.take(Moment::of(Instant::now()), requests, retry)
+    }
+
+    /// The answer, which tells the client where to come back to.
+    fn settled(&self, place: usize, mut answer: Answer) -> Answer {
+        if let Some(cookie) = &self.service.cookie
+            && self.kept != Some(place)
+        {
+            answer.head.headers.extend(cookie.header(place).map(|line| (SET_COOKIE, line)));
+        }
+        answer
+    }
+}
+
+/// Who asks, as a number; 0 where nobody is told apart.
+fn told_apart(options: &LoadBalancer, errand: &Errand) -> u64 {
+    if options.strategy != Strategy::Hashed {
+        return 0;
+    }
+    let headers = errand.request.headers();
+    let told = match &options.hash_on {
+        HashOn::ClientIp => None,
+        HashOn::Header(name) => headers.get(name).map(|value| key(value.as_bytes())),
+        HashOn::Cookie(name) => cookie(headers, name).map(|value| key(value.as_bytes())),
+    };
+    told.unwrap_or_else(|| errand.asker.key())
+}
+
+impl Asker {
+    /// The client as a number.
+    fn key(self) -> u64 {
+        match self.ip {
+            IpAddr::V4(ip) => key(&ip.octets()),
+            IpAddr::V6(ip) => key(&ip.octets()),
+        }
+    }
+
+    fn now(self) -> Moment {
+        Moment::of(self.begin)
+    }
+}
+
+impl Errand {
+    /// Reads the body, if it is short enough to be kept.
+    pub(crate) async fn keep_body(&mut self, limit: u64) -> Result<(), ForwardError> {
+        let body = std::mem::replace(self.request.body_mut(), RequestBody::Empty);
+        *self.request.body_mut() = keep(body, limit).await.map_err(ForwardError::Client)?;
+        Ok(())
+    }
+
+    /// The same again; `None` where the body can be read only once.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        let Self { asker, upgrade, .. } = *self;
+        Some(Self { request: copy(&self.request)?, asker, upgrade })
+    }
+}
