@@ -63,25 +63,21 @@ fn what_is_made_of_itself_is_an_error_at_its_place() {
     check(
         vec![file(json!({ "services": services }))],
         expect![[r#"
-        service a@config disabled [] used by []
-        service b@config disabled [] used by []
-        service broken@config disabled [] used by []
-        service c@config disabled [] used by []
-        service good@config enabled ["http://10.0.0.9:80 passing"] used by []
-        service mirror@config warning [] used by []
-        service outside@config warning [] used by []
-        service self@config disabled [] used by []
-        Error config config.toml /http/services/a/weighted: service `a`: it is made of itself: `a` → `b` → `c` → `a`
-        Error config config.toml /http/services/b/weighted: service `b`: it is made of itself: `a` → `b` → `c` → `a`
-        Error config config.toml /http/services/broken/mirroring/service: service `broken`: there is no service `nowhere@config`
-        Error config config.toml /http/services/c/weighted: service `c`: it is made of itself: `a` → `b` → `c` → `a`
-        Error config config.toml /http/services/self/weighted: service `self`: it is made of itself: `self` → `self`
-        Warning config config.toml /http/services/a/weighted/services/0: service `a`: service `b@config` is broken and gets nothing
-        Warning config config.toml /http/services/b/weighted/services/0: service `b`: service `c@config` is broken and gets nothing
-        Warning config config.toml /http/services/c/weighted/services/0: service `c`: service `a@config` is broken and gets nothing
-        Warning config config.toml /http/services/mirror/mirroring/mirrors/0: service `mirror`: service `a@config` is broken and gets nothing
-        Warning config config.toml /http/services/outside/failover/service: service `outside`: service `a@config` is broken and gets nothing
-        Warning config config.toml /http/services/self/weighted/services/0: service `self`: service `self@config` is broken and gets nothing"#]],
+            service a@config disabled [] used by []
+            service b@config disabled [] used by []
+            service broken@config disabled [] used by []
+            service c@config disabled [] used by []
+            service good@config enabled ["http://10.0.0.9:80 passing"] used by []
+            service mirror@config warning [] used by []
+            service outside@config warning [] used by []
+            service self@config disabled [] used by []
+            Error config config.toml /http/services/a/weighted: service `a`: it is made of itself: `a` → `b` → `c` → `a`
+            Error config config.toml /http/services/b/weighted: service `b`: it is made of itself: `a` → `b` → `c` → `a`
+            Error config config.toml /http/services/broken/mirroring/service: service `broken`: there is no service `nowhere@config`
+            Error config config.toml /http/services/c/weighted: service `c`: it is made of itself: `a` → `b` → `c` → `a`
+            Error config config.toml /http/services/self/weighted: service `self`: it is made of itself: `self` → `self`
+            Warning config config.toml /http/services/mirror/mirroring/mirrors/0: service `mirror`: service `a@config` is broken and gets nothing
+            Warning config config.toml /http/services/outside/failover/service: service `outside`: service `a@config` is broken and gets nothing"#]],
     );
 }
 

@@ -189,14 +189,21 @@ impl Choice<'_> {
     fn of_two(&self) -> Option<usize> {
         let turns = &self.balancer.turns;
         let (number, _) = turns.next()?;
-        let random = mix(number);
-        let may = |place: &usize| self.may(*place);
-        let first = turns.starting(random as usize).find(may)?;
-        let other = |place: &usize| *place != first && self.may(*place);
-        match turns.starting((random >> 32) as usize).find(other) {
+        let first = self.drawn(number, |place| self.may(place))?;
+        let other = |place| place != first && self.may(place);
+        match self.drawn(!number, other) {
             Some(second) if self.load(second, 0) < self.load(first, 0) => Some(second),
             _ => Some(first),
         }
+    }
+
+    /// A place that is drawn by weight from those that may be: who may not is drawn again, so that
+    /// its turns do not all go to its neighbour.
+    fn drawn(&self, seed: u64, may: impl Fn(usize) -> bool) -> Option<usize> {
+        let turns = &self.balancer.turns;
+        let draws = (0..PASSES as u64).map(|draw| mix(mix(seed) ^ draw) as usize);
+        let drawn = draws.filter_map(|random| turns.starting(random).next());
+        drawn.into_iter().find(|place| may(*place)).or_else(|| turns.ahead().find(|it| may(*it)))
     }
 
     /// The time that a request would take there: what answers take, for all that are under way.

@@ -15,15 +15,16 @@ const SERVER: Keys = Keys { known: &["url", "weight"], foreign: &["preserve-path
 /// Of an instance: what a tag may say of the server that the instance is.
 const OWN_SERVER: Keys =
     Keys { known: &["url", "port", "scheme", "weight"], foreign: &["preserve-path"] };
-const WEIGHTED: Keys = Keys { known: &["services", "sticky"], foreign: &["health-check"] };
+// `health-check` makes Traefik heed the health of the parts, which we always do.
+const WEIGHTED: Keys = Keys { known: &["services", "sticky", "health-check"], foreign: &[] };
 const MEMBER: Keys = Keys { known: &["name", "weight"], foreign: &[] };
 const MIRRORING: Keys = Keys {
-    known: &["service", "mirrors", "mirror-body", "max-body-size"],
-    foreign: &["health-check"],
+    known: &["service", "mirrors", "mirror-body", "max-body-size", "health-check"],
+    foreign: &[],
 };
 const MIRROR: Keys = Keys { known: &["name", "percent"], foreign: &[] };
 const FAILOVER: Keys =
-    Keys { known: &["service", "fallback", "errors"], foreign: &["health-check"] };
+    Keys { known: &["service", "fallback", "errors", "health-check"], foreign: &[] };
 const ERRORS: Keys = Keys { known: &["status", "max-request-body-bytes"], foreign: &[] };
 
 /// The most bytes of a body that are kept for a mirror or a fallback, unless it is said otherwise.
@@ -136,6 +137,7 @@ fn weighted(reader: &Reader<'_>, by_client: bool, flaws: &mut Vec<Flaw>) -> Kind
     for (key, value) in reader.fields(&WEIGHTED, flaws) {
         match key {
             "services" => members = self::members(&value, flaws),
+            "health-check" => (),
             _ if by_client => value.flaw(flaws, "there each client stays anyway".to_owned()),
             _ => cookie = sticky(&value, flaws),
         }
@@ -172,6 +174,7 @@ fn mirroring(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<KindSpec> {
             "service" => service = value.text(flaws),
             "mirrors" => mirrors = self::mirrors(&value, flaws),
             "mirror-body" => mirror_body = value.boolean(flaws).unwrap_or(true),
+            "health-check" => (),
             _ => max_body = value.bytes(flaws).unwrap_or(MAX_BODY),
         }
     }
@@ -206,6 +209,7 @@ fn failover(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<KindSpec> {
         match key {
             "service" => service = value.text(flaws),
             "fallback" => fallback = value.text(flaws),
+            "health-check" => (),
             _ => {
                 for (key, value) in value.fields(&ERRORS, flaws) {
                     match key {

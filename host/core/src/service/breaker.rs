@@ -87,6 +87,13 @@ impl Circuit {
         }
     }
 
+    /// A request that passed was given up before it could show anything.
+    pub fn give_up(&self, gate: Gate) {
+        if gate == Gate::Trial {
+            self.trial.store(0, Relaxed);
+        }
+    }
+
     /// Counts a request. Answers whether too many failed.
     fn count(&self, now: Moment, breaker: &Breaker, failed: bool) -> bool {
         let number = (now.as_millis() / millis(breaker.window).max(1)) & 0xff_ffff;

@@ -12,7 +12,10 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use portolan_core::{
     name::ObjectName,
@@ -109,15 +112,22 @@ impl Ward {
                 self.beds.insert(key, bed);
             }
         }
-        for bed in before.into_values() {
+        self.discharge(before);
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Probes these no more, and forgets what was found out: nobody would ever correct it.
+    fn discharge(&self, gone: HashMap<Key, Bed>) {
+        if gone.is_empty() {
+            return;
+        }
+        let stays: HashSet<_> = self.beds.values().map(|bed| Arc::as_ptr(&bed.figures)).collect();
+        for bed in gone.into_values() {
             bed.task.abort();
-            let goes_on = self.beds.values().any(|it| Arc::ptr_eq(&it.figures, &bed.figures));
-            if !goes_on {
-                // Nobody would ever correct it.
+            if !stays.contains(&Arc::as_ptr(&bed.figures)) {
                 bed.figures.standing.probe(Probed::Unknown, None);
             }
         }
-        while self.tasks.try_join_next().is_some() {}
     }
 
     fn bed(&mut self, service: &Service, check: &HealthCheck, backend: &Backend) -> Bed {

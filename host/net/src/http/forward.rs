@@ -97,11 +97,11 @@ pub(crate) async fn forward(
     edge: &Rc<Edge>,
     service: &Service,
     exchange: &mut Exchange,
+    asker: Asker,
     hop: Hop,
     body: RequestBody,
     keep: bool,
 ) -> Result<Answer, ForwardError> {
-    let asker = Asker { ip: exchange.peer.address.ip(), begin: Instant::now() };
     let upgrade = hop.upgrade.is_some();
     let request = compose(exchange, hop, body, keep);
     send(edge, service, Errand { request, asker, upgrade }).await

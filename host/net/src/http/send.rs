@@ -10,7 +10,7 @@ use http::{Request, StatusCode, header::SET_COOKIE};
 use portolan_core::{
     balance::{Ask, Tried, cookie, key},
     moment::Moment,
-    policy::{HashOn, LoadBalancer, Strategy},
+    policy::{Breaker, HashOn, LoadBalancer, Strategy},
     service::{Failover, Gate, Kind, Service},
 };
 use tokio::time::timeout;
@@ -159,17 +159,24 @@ async fn deliver(
         answer.watch(options.timeouts.response_idle, deadline);
     }
     if let (Some(gate), Some(breaker)) = (gate, &options.breaker) {
-        let failed = match &result {
-            Ok(answer) => answer.head.status.is_server_error(),
-            Err(ForwardError::Client(_) | ForwardError::Slow | ForwardError::Full) => false,
-            Err(_) => true,
-        };
-        let now = Moment::of(Instant::now());
-        if circuit.note(now, breaker, gate, failed) {
-            tracing::warn!(service = %service.name, open = circuit.is_open(), "circuit breaker");
-        }
+        note(service, breaker, gate, &result);
     }
     result
+}
+
+/// Tells a circuit breaker what became of a request.
+fn note(service: &Service, breaker: &Breaker, gate: Gate, result: &Result<Answer, ForwardError>) {
+    let circuit = &service.state.circuit;
+    let failed = match result {
+        Ok(answer) => answer.head.status.is_server_error(),
+        Err(ForwardError::Client(_) | ForwardError::Slow | ForwardError::Full) => {
+            return circuit.give_up(gate);
+        }
+        Err(_) => true,
+    };
+    if circuit.note(Moment::of(Instant::now()), breaker, gate, failed) {
+        tracing::warn!(service = %service.name, open = circuit.is_open(), "circuit breaker");
+    }
 }
 
 /// Tries backends, one after the other, until one answers.

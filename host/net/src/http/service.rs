@@ -20,6 +20,7 @@ use super::{
     headers::{self, Hop},
     pipeline::{self, Inward},
     rescue::{HttpError, Page},
+    send::Asker,
 };
 
 /// Answers a request.
@@ -36,7 +37,7 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
             match table.and_then(|table| table.select(&exchange)) {
                 Some(router) => {
                     noted.router = Some(router);
-                    through(&client, router, exchange, hop, incoming, page).await
+                    through(&client, router, exchange, hop, incoming, begin, page).await
                 }
                 None => client.edge.rescue(&HttpError::NoRouter, page),
             }
@@ -84,6 +85,7 @@ async fn through(
     exchange: Box<Exchange>,
     hop: Hop,
     incoming: Incoming,
+    begin: Instant,
     page: Page,
 ) -> (ResponseHead, Body) {
     let edge = &client.edge;
@@ -94,7 +96,8 @@ async fn through(
         (Inward::Continue, None) => Err(HttpError::NoService(router.name.clone())),
         (Inward::Continue, Some(service)) => {
             let (body, keep) = (RequestBody::of(incoming), entered.looks_back());
-            match forward(edge, service, &mut exchange, hop, body, keep).await {
+            let asker = Asker { ip: exchange.peer.address.ip(), begin };
+            match forward(edge, service, &mut exchange, asker, hop, body, keep).await {
                 Ok(answer) => {
                     client.tunnel.replace(answer.tunnel);
                     Ok((answer.head, answer.body))
