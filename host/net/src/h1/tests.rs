@@ -184,6 +184,72 @@ fn a_chunk_that_can_be_read_in_two_ways_is_refused() {
     assert_eq!(decoded(large.as_bytes(), 100, false).unwrap_err(), BodyError::Trailers);
 }
 
+/// A generator that gives the same every time (xorshift, after Marsaglia).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+
+    /// The same with a few changes: bytes replaced, removed, doubled, put in.
+    fn mutated(&mut self, text: &[u8]) -> Vec<u8> {
+        const TELLING: &[u8] = b"\r\n\0 \t:;,#%0123456789abcdefxchunked\x7f\xff";
+        let mut text = text.to_vec();
+        for _ in 0..=self.below(4) {
+            let (place, telling) = (self.below(text.len()), TELLING[self.below(TELLING.len())]);
+            match self.below(4) {
+                0 => text[place] = telling,
+                1 => drop(text.remove(place)),
+                2 => text.insert(place, text[place]),
+                _ => text.insert(place, telling),
+            }
+            if text.is_empty() {
+                text.push(telling);
+            }
+        }
+        text
+    }
+}
+
+#[test]
+fn whatever_arrives_is_read_or_refused_and_a_head_ends_where_it_ends() {
+    const HEADS: [&[u8]; 3] = [
+        b"GET / HTTP/1.1\r\nHost: a.local\r\nAccept: */*\r\n\r\n",
+        b"POST /a?b=c HTTP/1.1\r\nHost: a.local:80\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+        b"PUT http://a/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive, x\r\n\r\n",
+    ];
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for round in 0..20_000 {
+        let text = Bytes::from(random.mutated(HEADS[round % HEADS.len()]));
+        let asked = if round % 2 == 0 { Method::GET } else { Method::HEAD };
+        drop(ResponseHead::read(&asked, &text));
+        let Ok(Some((head, length))) = RequestHead::read(&text) else { continue };
+        // What is behind a head does not change it, and nothing less is one.
+        assert!(text[..length].ends_with(b"\r\n\r\n"), "{text:?}");
+        let mut longer = text[..length].to_vec();
+        longer.extend_from_slice(b"GET /smuggled HTTP/1.1\r\n\r\n");
+        let (again, end) = RequestHead::read(&Bytes::from(longer)).unwrap().unwrap();
+        assert_eq!((end, again.framing, again.headers), (length, head.framing, head.headers));
+        assert!(RequestHead::read(&text.slice(..length - 1)).is_ok_and(|head| head.is_none()));
+    }
+}
+
+#[test]
+fn whatever_body_arrives_means_the_same_in_whatever_pieces() {
+    const BODY: &[u8] = b"5\r\nhello\r\n0a\r\n0123456789\r\n0\r\nX: 1\r\n\r\nrest";
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for round in 0..20_000 {
+        let text = random.mutated(BODY);
+        let whole = decoded(&text, text.len(), round % 2 == 0);
+        let pieces = decoded(&text, 1 + random.below(7), round % 2 == 0);
+        assert_eq!(pieces, whole, "{:?}", String::from_utf8_lossy(&text));
+    }
+}
+
 #[test]
 fn a_backends_extensions_are_skipped_within_reason() {
     let (content, _, _) = decoded(b"1;a=\"b\"\r\nx\r\n0 ;c\r\n\r\n", 1, true).unwrap();

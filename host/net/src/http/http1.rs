@@ -217,6 +217,9 @@ async fn send(
         if polled.is_ready() {
             return polled;
         }
+        if line.borrow_mut().poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::other("the client left within its response")));
+        }
         let stalled = || Err(io::Error::other("the client does not read its response"));
         poll_stalled(client, line, cx).map(|()| stalled())
     })
