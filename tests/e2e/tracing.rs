@@ -131,12 +131,16 @@ async fn take(
 }
 
 fn config(backend: &Backend, collector: SocketAddr) -> Config {
+    config_with(backend, &format!("http://{collector}/v1/traces"))
+}
+
+fn config_with(backend: &Backend, endpoint: &str) -> Config {
     Config::new(&format!(
         "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\nmiddlewares = [\"id\"]\n\
          [http.middlewares.id.request-id]\n\
          [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
          [access-log]\nfile = \"access.log\"\nformat = \"json\"\n\
-         [tracing]\nendpoint = \"http://{collector}/v1/traces\"\nservice-name = \"edge\"\n\
+         [tracing]\nendpoint = \"{endpoint}\"\nservice-name = \"edge\"\n\
          headers = {{ x-key = \"k\" }}\nresource-attributes = {{ region = \"north\" }}\n",
         backend.url()
     ))
@@ -210,4 +214,28 @@ async fn a_collector_that_is_away_disturbs_no_request_and_its_spans_are_counted(
     )
     .await;
     assert!(portolan.log().contains("spans are lost"), "{}", portolan.log());
+}
+
+/// Another Portolan stands before the collector and encrypts.
+#[tokio::test]
+async fn a_collector_is_spoken_to_encrypted_if_it_can_be_trusted() {
+    let (backend, collector) = (Backend::start("b").await, Collector::start().await);
+    let before = Config::new(&format!(
+        "[http.routers.otel]\nrule = \"Host(`localhost`)\"\nservice = \"otel\"\n\
+         [http.services.otel.load-balancer]\nservers = [{{ url = \"http://{}\" }}]\n",
+        collector.address
+    ));
+    let before_it = Portolan::start(&before);
+    let port = before_it.address("websecure").port();
+    let config = config_with(&backend, &format!("https://localhost:{port}"));
+    let portolan =
+        Portolan::start_with(&config, &[("SSL_CERT_FILE", &before.path("data/ca/ca.pem"))]);
+    assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    eventually(|| async { collector.spans().len() }, |count| *count > 0).await;
+    drop(portolan);
+
+    // The authorities of this system do not know it.
+    let portolan = Portolan::start(&config);
+    assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    eventually(|| async { portolan.log() }, |log| log.contains("spans are lost")).await;
 }

@@ -3,11 +3,12 @@
 //!
 //! **Invariant:** both end after the workers, so nothing that these still say is lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use portolan_core::reason::ReasonFigures;
 use portolan_net::http::{AccessLog, Ledger, Server, Tracing};
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     config::Config,
@@ -16,6 +17,9 @@ use crate::{
 
 /// How long the last spans may take.
 const LAST_SPANS: Duration = Duration::from_secs(3);
+
+/// How long the last lines may take.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Everything that the configuration wants to be kept. Within a runtime.
 pub(super) fn ledger(config: &Config) -> anyhow::Result<(Ledger, Option<Exporter>)> {
@@ -43,8 +47,16 @@ pub(super) async fn finish(server: &Server, exporter: Option<Exporter>) {
     if let Some(exporter) = exporter {
         exporter.finish(LAST_SPANS).await;
     }
-    if let Some(log) = server.ledger().access_log.clone() {
-        // It waits for the disk.
-        drop(tokio::task::spawn_blocking(move || log.close()).await);
+    let Some(log) = server.ledger().access_log.clone() else { return };
+    // It waits for the disk, or for whoever reads our output: on a thread that the end of the process
+    // need not wait for.
+    let (done, closed) = oneshot::channel();
+    let closing = move || {
+        log.close();
+        done.send(()).unwrap_or_default();
+    };
+    let spawned = thread::Builder::new().name("access-log-end".to_owned()).spawn(closing);
+    if spawned.is_err() || timeout(LAST_LINES, closed).await.is_err() {
+        tracing::warn!("the end of the access log was not written");
     }
 }

@@ -11,7 +11,7 @@ use portolan_core::{
     router::Router,
 };
 use serde_json::Value as Json;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::support::{Portolan, Script, middleware, nobody, router, soon};
 use crate::http::{
@@ -363,4 +363,119 @@ async fn an_exporter_that_does_not_keep_up_costs_spans_and_no_request() {
     }
     traced.portolan.server.drain(Duration::from_secs(20)).await;
     assert_eq!(traced.tracing.dropped(), 3 * 5);
+}
+
+#[tokio::test]
+async fn a_tunnel_is_noted_when_it_ends_with_what_went_through_it() {
+    let backend = Script::start(|mut client| async move {
+        client.request().await;
+        client
+            .send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                 Upgrade: websocket\r\n\r\n",
+            )
+            .await;
+        let ping = client.exactly(4).await;
+        client.send(&format!("{ping}{ping}")).await;
+        client.ends().await;
+    })
+    .await;
+    let log = Log::json();
+    let portolan =
+        Portolan::start_with(log.config(), None, vec![router("a.local", &[backend.address])]);
+    let figures = portolan.server.figures()[0].1.traffic.clone();
+    let mut client = portolan.connect().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.local\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.response().await.status, 101);
+    client.send("ping").await;
+    assert_eq!(client.exactly(8).await, "pingping");
+    assert!(!figures.is_used(), "it goes on");
+    drop(client);
+    let answers = answers(&figures, 1).await;
+    let reading = &answers[&key(101, MethodLabel::Get, ProtocolLabel::Websocket)];
+    assert_eq!((reading.request_bytes, reading.response_bytes), (4, 8));
+    let lines = log.lines(portolan).await;
+    assert_eq!((lines.len(), &lines[0]["DownstreamStatus"]), (1, &101.into()));
+    assert!(lines[0].get("Reason").is_none(), "{lines:?}");
+}
+
+#[tokio::test]
+async fn who_broke_off_within_a_response_is_told() {
+    let arrived = Arc::new(Notify::new());
+    let seen = arrived.clone();
+    let broken = Script::start(move |mut client| {
+        let seen = seen.clone();
+        async move {
+            client.request().await;
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await;
+            seen.notified().await;
+        }
+    })
+    .await;
+    let endless = Script::start(|mut client| async move {
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await;
+        client.ends().await;
+    })
+    .await;
+    let log = Log::json();
+    let portolan = Portolan::start_with(
+        log.config(),
+        None,
+        vec![
+            router("broken.local", &[broken.address]),
+            router("endless.local", &[endless.address]),
+        ],
+    );
+    for host in ["broken.local", "endless.local"] {
+        let mut client = portolan.connect().await;
+        client.send(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        client.until("half").await.unwrap();
+        // Of one it is the backend that breaks off, of the other the client who leaves.
+        if host == "broken.local" {
+            arrived.notify_one();
+            assert!(client.ends().await);
+        }
+    }
+    let reasons = portolan.server.ledger().reasons.clone();
+    until(|| reasons.iter().map(|(_, count)| count).sum::<u64>() == 2).await;
+    let lines = log.lines(portolan).await;
+    let mut told: Vec<_> = lines
+        .iter()
+        .map(|line| (line["RequestHost"].as_str().unwrap(), line["Reason"].as_str().unwrap()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, [("broken.local", "response-broken"), ("endless.local", "client-gone")]);
+    // What was sent was sent: the status stays what the client saw.
+    assert!(lines.iter().all(|line| line["DownstreamStatus"] == 200));
+    assert!(lines.iter().all(|line| line["DownstreamContentSize"] == 4));
+}
+
+#[tokio::test]
+async fn calls_of_grpc_are_counted_by_their_own_code() {
+    let backend = Script::start(|mut client| async move {
+        client.request().await;
+        client
+            .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n")
+            .await;
+        client.send("2\r\nok\r\n0\r\ngrpc-status: 5\r\n\r\n").await;
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let figures = portolan.server.figures()[0].1.traffic.clone();
+    let mut client = portolan.connect().await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: a.local\r\nTE: trailers\r\n\
+             Content-Type: application/grpc\r\nContent-Length: 0\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.response().await.status, 200);
+    let answers = answers(&figures, 1).await;
+    let keys: Vec<_> = answers.keys().copied().collect();
+    assert_eq!(keys, [key(5, MethodLabel::Post, ProtocolLabel::Grpc)]);
 }

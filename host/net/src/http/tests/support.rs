@@ -86,9 +86,10 @@ pub(super) fn entrypoint(name: &str, tls: Option<TlsConfig>) -> EntrypointConfig
 
 pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
     let routers: Vec<_> = routers.into_iter().map(Arc::new).collect();
-    let entries = routers.iter().map(|router| RouterEntry {
+    // Most are called alike, but an entry stands under its name.
+    let entries = routers.iter().enumerate().map(|(number, router)| RouterEntry {
         entry: Entry {
-            name: router.name.clone(),
+            name: ObjectName::new(format!("{}-{number}", router.name.name), "test"),
             origin: "test".into(),
             status: Status::Enabled,
             errors: Vec::new(),

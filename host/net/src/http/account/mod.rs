@@ -6,12 +6,14 @@
 //! **Invariant:** it is closed exactly once, when it is dropped, so that nothing is forgotten, whatever
 //! becomes of the connection. Without access log and tracing it allocates nothing.
 
+mod close;
+
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use http::{HeaderMap, Method, StatusCode, request::Parts};
 use portolan_core::{
     exchange::{Exchange, ResponseHead},
-    figure::{Answer, AnswerKey, Encryption, MethodLabel, ProtocolLabel, TrafficShard},
+    figure::{Encryption, MethodLabel, ProtocolLabel, TrafficShard},
     hook::CallError,
     middleware::Middleware,
     reason::Reason,
@@ -20,11 +22,10 @@ use portolan_core::{
 };
 
 use super::{
-    access::{Ending, Entry, OriginEnding, Side},
-    config::Ledger,
+    access::{Entry, Side},
     connection::Client,
     entrypoint::Door,
-    trace::{Outcome, Recording, Step, TraceContext},
+    trace::{Recording, Step, TraceContext},
 };
 
 /// The status of a request whose client went away, after nginx. It is never sent.
@@ -268,100 +269,6 @@ impl Account {
     fn headers(&mut self, side: Side, head: &ResponseHead) {
         if let (Some(entry), Some(pen)) = (&mut self.entry, &self.door.edge.pen) {
             entry.headers(side, &head.headers, &pen.config().headers);
-        }
-    }
-
-    fn key(&self, status: u16) -> AnswerKey {
-        let code = match self.grpc {
-            Some(code) => code,
-            // Without a word from the backend nobody knows (gRPC calls that 2).
-            None if self.protocol.is_grpc() => 2,
-            None => status,
-        };
-        AnswerKey { code, method: self.method, protocol: self.protocol }
-    }
-
-    fn close(&mut self) {
-        if !self.is_complete {
-            // Dropped before its end, and not because the backend broke off.
-            self.failed(Reason::ClientGone);
-        }
-        let (edge, now) = (&*self.door.edge, Instant::now());
-        let ledger = &edge.config.ledger;
-        let status = self.head.map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
-        let answer = Answer {
-            key: self.key(status),
-            head_nanos: self.head.map(|head| head.nanos),
-            nanos: between(self.begin, now),
-            request_bytes: self.request_bytes.as_ref().map_or(0, |counter| counter.get()),
-            response_bytes: self.response_bytes,
-            is_failure: self.head.is_some_and(|head| head.is_failure),
-            encryption: self.encryption,
-        };
-        self.door.shard.record(&answer, &ledger.buckets);
-        if let Some(router) = &self.router {
-            router.record(&answer, &ledger.buckets);
-        }
-        if let Some(origin) = &self.origin {
-            let status = match self.head {
-                Some(_) => origin.status.as_u16(),
-                None => CLIENT_CLOSED_REQUEST,
-            };
-            let (head_nanos, nanos) = (origin.head_nanos, between(origin.begin, now));
-            let key = self.key(status);
-            let part = Answer { key, head_nanos, nanos, ..answer };
-            origin.figures.record(&part, &ledger.buckets);
-        }
-        if let Some(reason) = self.reason {
-            ledger.reasons.count(reason);
-        }
-        if self.entry.is_some() || self.recording.is_some() {
-            self.tell(status, &answer, now);
-        }
-    }
-
-    /// Writes the line and hands over the spans.
-    fn tell(&mut self, status: u16, answer: &Answer, now: Instant) {
-        let edge = &*self.door.edge;
-        let Answer { nanos, request_bytes, response_bytes, .. } = *answer;
-        let (entrypoint, reason, retries) = (&*self.door.name, self.reason, self.retries);
-        let origin = self.origin.as_ref().filter(|origin| origin.attempts > 0);
-        let origin = origin.map(|origin| OriginEnding {
-            status: origin.answered.map(|status| status.as_u16()),
-            nanos: between(origin.begin, now),
-        });
-        if let (Some(entry), Some(pen)) = (self.entry.take(), &edge.pen) {
-            let ending = Ending {
-                client: self.peer,
-                entrypoint,
-                encryption: self.encryption.map(|(_, encryption)| encryption),
-                status,
-                nanos,
-                request_bytes,
-                response_bytes,
-                retries,
-                reason,
-                origin,
-                trace: self.context.map(|context| context.digits()),
-            };
-            pen.end(entry, &ending);
-        }
-        let Ledger { tracing, .. } = &edge.config.ledger;
-        if let (Some(recording), Some(context), Some(tracing)) =
-            (self.recording.take(), &self.context, tracing)
-        {
-            let origin_status = origin.and_then(|origin| origin.status);
-            let outcome = Outcome {
-                entrypoint,
-                status,
-                reason,
-                request_bytes,
-                response_bytes,
-                retries,
-                origin_status,
-                nanos,
-            };
-            recording.finish(context, tracing, &outcome);
         }
     }
 }
