@@ -1,6 +1,7 @@
 //! What the choice of a backend costs: `cargo bench -p portolan-core --features test-util`.
 //!
-//! The aim: under 50 ns among ten backends whatever the strategy, without a lock or an allocation.
+//! The aim: no lock and no allocation, and turns and two choices that cost the same however many
+//! backends there are. Hashing looks at each backend, least time at up to 32.
 
 use std::{hint::black_box, sync::Arc};
 

@@ -235,8 +235,14 @@ impl Choice<'_> {
         let draws = balancer.places.iter().zip(&balancer.seeds);
         let draws = draws.map(|(place, seed)| (*place as usize, mix(self.ask.key ^ seed)));
         if !balancer.weighted {
-            let draws = draws.filter(|(place, _)| self.may(*place));
-            return draws.max_by_key(|(_, number)| *number).map(|(place, _)| place);
+            let mut best: Option<(u64, usize)> = None;
+            for (place, number) in draws {
+                // Only who would win is looked at more closely: few of many.
+                if best.is_none_or(|(known, _)| number > known) && self.may(place) {
+                    best = Some((number, place));
+                }
+            }
+            return best.map(|(_, place)| place);
         }
         let mut best: Option<(f64, usize)> = None;
         for (place, number) in draws {

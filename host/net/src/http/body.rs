@@ -149,15 +149,6 @@ impl RequestBody {
         }
     }
 
-    /// Whether nothing of it was used: it can still be sent somewhere else.
-    pub(crate) fn is_untouched(&self) -> bool {
-        match &self.content {
-            Content::Empty => true,
-            Content::Line(line, _) => line.borrow().is_untouched(),
-            Content::Stream(_) | Content::Replay(_) => false,
-        }
-    }
-
     /// Pours what has arrived of it.
     pub(crate) fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
         let before = outlet.content;

@@ -255,7 +255,7 @@ async fn attempts(
             }
             Err(Failed::Lost(lost)) => {
                 outcome::lost(service, backend, &lost.error);
-                let is_unsent = lost.ignored == Ignored::Surely && dispatch.body().is_untouched();
+                let is_unsent = lost.ignored == Ignored::Surely;
                 let may = lost.ignored != Ignored::No && retry.on_reset;
                 failure = lost.error;
                 if !is_unsent {

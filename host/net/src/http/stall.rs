@@ -72,14 +72,17 @@ fn next(idle: Option<Duration>, deadline: Option<Instant>) -> Option<Instant> {
 mod tests {
     use std::future::poll_fn;
 
+    use tokio::time::timeout;
+
     use super::*;
 
     /// What comes of a body that gives a piece each so many seconds, of which it has so many.
     async fn read(mut stall: Box<Stall>, every: u64, pieces: usize) -> Result<usize, StreamError> {
         for _ in 0..pieces {
-            let mut pause = Box::pin(tokio::time::sleep(Duration::from_secs(every)));
+            let nothing = std::future::pending::<()>();
+            let mut pause = Box::pin(timeout(Duration::from_secs(every), nothing));
             let piece = poll_fn(|cx| {
-                let piece = pause.as_mut().poll(cx);
+                let piece = pause.as_mut().poll(cx).map(drop);
                 stall.judge(cx, piece)
             });
             piece.await?;

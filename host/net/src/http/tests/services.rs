@@ -388,6 +388,33 @@ async fn each_service_has_time_limits_of_its_own() {
     assert_eq!(portolan.get("all.local", "/").await.status, 504);
 }
 
+#[tokio::test]
+async fn a_body_that_stalls_ends_on_either_side() {
+    let stalling = Script::start(|mut client| async move {
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let reading = named(200, "read").await;
+    let short = Some(Duration::from_millis(20));
+    let down = to(&[stalling.address], |it| it.timeouts.response_idle = short);
+    let up = to(&[reading.address], |it| it.timeouts.request_idle = short);
+    let portolan = Portolan::start(vec![leading("down.local", down), leading("up.local", up)]);
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: down.local\r\n\r\n").await;
+    assert!(client.until("\r\n\r\n").await.unwrap().starts_with("HTTP/1.1 200"));
+    assert_eq!(client.exactly(2).await, "ab");
+    assert!(client.ends().await, "the rest never comes");
+    let mut client = portolan.connect().await;
+    client.send("PUT / HTTP/1.1\r\nHost: up.local\r\nContent-Length: 5\r\n\r\na").await;
+    assert_eq!(client.response().await.status, 408);
+    // One that moves is no stall, however long it takes altogether.
+    let mut client = portolan.connect().await;
+    client.send("PUT / HTTP/1.1\r\nHost: up.local\r\nContent-Length: 5\r\n\r\nhello").await;
+    assert_eq!(client.response().await.body, "read");
+}
+
 fn member(name: &str, weight: u32, service: Service) -> Member {
     let service = Some(Arc::new(service));
     Member { name: ObjectName::new(name, "test"), weight, service }
