@@ -16,7 +16,10 @@ const LISTS: [&str; 2] = ["host/core/src", "host/wasm/src"];
 
 /// Lower floors first. A module may name only modules on floors below its own.
 const FLOORS: [(&str, &[&[&str]]); 2] = [
-    ("host/net/src", &[&["drain", "random"], &["worker", "tls", "h1"], &["http", "dns"]]),
+    (
+        "host/net/src",
+        &[&["drain", "random"], &["worker", "tls", "transport", "h1"], &["health", "http", "dns"]],
+    ),
     (
         "host/portolan/src",
         &[

@@ -20,6 +20,7 @@ mod https_backend;
 mod metrics;
 mod middlewares;
 mod plugin_reload;
+mod services;
 mod tls;
 mod tracing;
 mod tls_acme;

@@ -1,31 +1,37 @@
 //! A backend: one address that answers for a service.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+pub use crate::scheme::Scheme;
 use crate::{
     figure::{Counter, Gauge, Histogram},
     item::Health,
+    moment::Moment,
+    standing::{Probed, Standing},
 };
 
-/// How a backend is spoken to.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Scheme {
-    /// HTTP/1.1 in clear text.
-    #[default]
-    Http,
-    /// HTTP over TLS.
-    Https,
-    /// HTTP/2 in clear text, by prior knowledge.
-    H2c,
+/// Why a backend gets no requests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Out {
+    /// The catalog says so.
+    Catalog(Health),
+    /// Its weight is 0.
+    Weight,
+    /// Probes fail.
+    Probe(Arc<str>),
+    /// Requests failed; for so many milliseconds yet.
+    Ejected(u64),
 }
 
-impl Scheme {
-    /// The scheme of a backend URL.
-    pub fn as_str(self) -> &'static str {
+impl fmt::Display for Out {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::H2c => "h2c",
+            Self::Catalog(health) => write!(f, "{} in the catalog", health.as_str()),
+            Self::Weight => f.write_str("its weight is 0"),
+            Self::Probe(reason) => write!(f, "health check: {reason}"),
+            Self::Ejected(millis) => {
+                write!(f, "requests failed, left alone for {:.1} s", *millis as f64 / 1000.0)
+            }
         }
     }
 }
@@ -43,6 +49,8 @@ pub struct BackendFigures {
     pub failures: Counter,
     /// Time from sending the request to the head of the response.
     pub duration: Histogram,
+    /// How it stands: what probes and requests found out.
+    pub standing: Standing,
 }
 
 impl Default for BackendFigures {
@@ -53,6 +61,7 @@ impl Default for BackendFigures {
             connect_failures: Counter::default(),
             failures: Counter::default(),
             duration: Histogram::starting_at(100_000),
+            standing: Standing::default(),
         }
     }
 }
@@ -75,9 +84,30 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Whether requests may go there now.
+    /// Whether catalog and configuration let requests go there.
     pub fn is_usable(&self) -> bool {
         self.health.is_usable() && self.weight > 0
+    }
+
+    /// The same, and probes do not say otherwise.
+    pub fn is_well(&self) -> bool {
+        self.is_usable() && self.figures.standing.probed() != Probed::Down
+    }
+
+    /// Why no requests go there now; `None` when they do.
+    pub fn out(&self, now: Moment) -> Option<Out> {
+        let standing = &self.figures.standing;
+        if !self.health.is_usable() {
+            return Some(Out::Catalog(self.health));
+        }
+        if self.weight == 0 {
+            return Some(Out::Weight);
+        }
+        if standing.probed() == Probed::Down {
+            let reason = standing.reason().unwrap_or_else(|| "it fails".into());
+            return Some(Out::Probe(reason));
+        }
+        standing.is_ejected(now).then(|| Out::Ejected(standing.ejected_for(now)))
     }
 
     /// As in a configuration: `http://10.0.0.7:8080`.

@@ -84,6 +84,10 @@ reasons! {
     TwoFramings "two-framings"
     /// The rest of the request did not come in time.
     BodyTimeout "body-timeout"
+    /// The service has as many requests under way as it may.
+    TooBusy "too-busy"
+    /// The service is given a rest after failures.
+    CircuitOpen "circuit-open"
     /// The host of the request takes other TLS options than its connection has.
     Misdirected "misdirected"
 }

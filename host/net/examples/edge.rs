@@ -9,7 +9,6 @@
 use std::{env, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc};
 
 use portolan_core::{
-    balance::Balancer,
     item::Health,
     live::live,
     name::ObjectName,
@@ -62,11 +61,5 @@ fn service(backend: &str) -> Service {
         origin: "example".into(),
         figures: Arc::default(),
     }];
-    Service {
-        name: ObjectName::new("all", "example"),
-        load_balancer: LoadBalancer::default(),
-        balancer: Balancer::new(&backends),
-        backends,
-        figures: Arc::default(),
-    }
+    Service::new(ObjectName::new("all", "example"), LoadBalancer::default(), backends)
 }

@@ -11,5 +11,7 @@ mod random;
 pub mod worker;
 pub mod tls;
 mod h1;
+pub mod transport;
+pub mod health;
 pub mod http;
 pub mod dns;

@@ -20,6 +20,9 @@ pub(super) enum Plaintiff {
     DeclaredRouter(ObjectName),
     DeclaredService(ObjectName),
     DeclaredMiddleware(ObjectName),
+    DeclaredTransport(ObjectName),
+    /// A service whose transport, or a part, is not as it should be.
+    Service(ObjectName),
     /// The binding of a middleware.
     Middleware(ObjectName),
     /// The router itself.

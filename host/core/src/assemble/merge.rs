@@ -10,15 +10,17 @@ use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::complaints::{Complaints, Plaintiff};
+use super::{
+    backends::{BackendSpec, Part, servers, shared},
+    complaints::{Complaints, Plaintiff},
+};
 use crate::{
-    backend::Scheme,
     catalog::{Parsed, Registered, Source, problem},
-    declare::{Declared, MiddlewareSpec, RouterSpec, ServiceSpec},
+    declare::{Declared, KindSpec, MiddlewareSpec, RouterSpec},
     item::{Health, Instance, Node},
     name::ObjectName,
+    policy::{LoadBalancer, Transport},
     problem::Problem,
-    service::LoadBalancer,
 };
 
 /// An object and where it comes from.
@@ -33,21 +35,12 @@ pub(super) struct Object<T> {
     pub(super) warnings: Vec<String>,
 }
 
-/// A backend before it is known what it has done.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct BackendSpec {
-    pub(super) scheme: Scheme,
-    pub(super) authority: Arc<str>,
-    pub(super) weight: u32,
-    pub(super) health: Health,
-    pub(super) origin: Arc<str>,
-}
-
 /// A service with all its backends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceObject {
     pub(super) load_balancer: LoadBalancer,
     pub(super) backends: Vec<BackendSpec>,
+    pub(super) kind: KindSpec,
 }
 
 /// The objects that may be different now.
@@ -56,6 +49,7 @@ pub(super) struct Touched {
     pub(super) routers: HashSet<ObjectName>,
     pub(super) services: HashSet<ObjectName>,
     pub(super) middlewares: HashSet<ObjectName>,
+    pub(super) transports: HashSet<ObjectName>,
 }
 
 /// Who declares what.
@@ -64,6 +58,7 @@ pub(super) struct Objects {
     routers: Groups,
     services: Groups,
     middlewares: Groups,
+    transports: Groups,
     /// The instances that have the address of a node: provider, `datacenter/node`, their ids.
     on_node: HashMap<(u16, String), BTreeSet<String>>,
 }
@@ -173,6 +168,7 @@ impl Objects {
         restate(context, &mut self.routers, |it| &it.routers, &mut touched.routers);
         restate(context, &mut self.services, |it| &it.services, &mut touched.services);
         restate(context, &mut self.middlewares, |it| &it.middlewares, &mut touched.middlewares);
+        restate(context, &mut self.transports, |it| &it.transports, &mut touched.transports);
     }
 
     fn note_node(&mut self, place: u16, was: Option<&Registered>, is: Option<&Registered>) {
@@ -225,29 +221,30 @@ impl Objects {
         name: &ObjectName,
         sources: &[Arc<Source>],
     ) -> (Option<Object<ServiceObject>>, Vec<Problem>) {
-        let spec = |statement: &Statement| {
-            let spec = statement.find(|it| &it.services).cloned().unwrap_or_default();
-            Options { pass_host_header: spec.pass_host_header }
-        };
-        let (options, problems) = merge(&self.services, name, "services", spec);
-        let with_backends = |object: Object<Options>| {
-            let default = LoadBalancer::default().pass_host_header;
-            let pass_host_header = object.spec.pass_host_header.unwrap_or(default);
+        let (object, problems) = merge(&self.services, name, "services", |statement| {
+            statement.find(|it| &it.services).map(|spec| (&spec.options, &spec.kind))
+        });
+        let with_backends = |object: Object<Option<(&LoadBalancer, &KindSpec)>>| {
+            let Object { spec, origin, pointer, warnings } = object;
+            let (load_balancer, kind) =
+                spec.map(|(options, kind)| (options.clone(), kind.clone())).unwrap_or_default();
             let statements = self.services.get(name).map(Vec::as_slice).unwrap_or_default();
-            let load_balancer = LoadBalancer { pass_host_header };
-            let backends = backends(statements, sources);
-            let Object { origin, pointer, warnings, .. } = object;
-            let spec = ServiceObject { load_balancer, backends };
+            let backends = match kind {
+                KindSpec::Backends => backends(statements, sources),
+                _ => Vec::new(),
+            };
+            let spec = ServiceObject { load_balancer, backends, kind };
             Object { spec, origin, pointer, warnings }
         };
-        (options.map(with_backends), problems)
+        (object.map(with_backends), problems)
     }
-}
 
-/// What instances of a service may disagree about.
-#[derive(Clone, Debug, PartialEq)]
-struct Options {
-    pass_host_header: Option<bool>,
+    /// A way of connecting to backends, as it is declared now.
+    pub(super) fn transport(&self, name: &ObjectName) -> (Option<Object<Transport>>, Vec<Problem>) {
+        merge(&self.transports, name, "servers-transports", |statement| {
+            statement.find(|it| &it.transports).cloned().unwrap_or_default()
+        })
+    }
 }
 
 /// Names of instances are compared without case, as Traefik matches tags.
@@ -309,18 +306,21 @@ fn restate<T: PartialEq>(
     touched.extend(before.into_keys());
 }
 
-/// How much an instance's word counts: one in use before one that is not, then the newest.
+/// How much an instance's word counts: one in use before one that is not, one that is trusted before
+/// one that is being tried, then the newest.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Rank<'a> {
     usable: bool,
+    trusted: bool,
     version: u64,
     id: &'a str,
 }
 
 impl<'a> Rank<'a> {
-    fn of(instance: &'a Instance) -> Self {
-        let Instance { health, version, id, .. } = instance;
-        Self { usable: health.is_usable(), version: *version, id }
+    fn of(registered: &'a Registered) -> Self {
+        let Instance { health, version, id, .. } = &*registered.instance;
+        let trusted = registered.canary.is_none();
+        Self { usable: health.is_usable(), trusted, version: *version, id }
     }
 }
 
@@ -333,11 +333,11 @@ fn speakers(statements: &[Statement]) -> impl Iterator<Item = &[Statement]> {
 }
 
 /// The object of a name: what the first of those who declare it says.
-fn merge<T: PartialEq>(
-    groups: &Groups,
+fn merge<'a, T: PartialEq>(
+    groups: &'a Groups,
     name: &ObjectName,
     kind: &str,
-    spec: impl Fn(&Statement) -> T,
+    spec: impl Fn(&'a Statement) -> T,
 ) -> (Option<Object<T>>, Vec<Problem>) {
     let statements = groups.get(name).map(Vec::as_slice).unwrap_or_default();
     let mut objects = speakers(statements).map(|statements| heard(statements, name, kind, &spec));
@@ -356,11 +356,11 @@ fn merge<T: PartialEq>(
 }
 
 /// What one speaker says.
-fn heard<T: PartialEq>(
-    statements: &[Statement],
+fn heard<'a, T: PartialEq>(
+    statements: &'a [Statement],
     name: &ObjectName,
     kind: &str,
-    spec: &impl Fn(&Statement) -> T,
+    spec: &impl Fn(&'a Statement) -> T,
 ) -> Object<T> {
     let mut ranked = Vec::with_capacity(statements.len());
     for statement in statements {
@@ -370,7 +370,7 @@ fn heard<T: PartialEq>(
                 return object(spec(statement), origin, pointer);
             }
             By::Instance(registered) => {
-                ranked.push((Rank::of(&registered.instance), spec(statement)));
+                ranked.push((Rank::of(registered), spec(statement)));
             }
         }
     }
@@ -404,71 +404,21 @@ fn object<T>(spec: T, origin: &Arc<str>, pointer: String) -> Object<T> {
 /// The servers that a file lists, or the backends of all instances, each once.
 fn backends(statements: &[Statement], sources: &[Arc<Source>]) -> Vec<BackendSpec> {
     let Some(first) = speakers(statements).next() else { return Vec::new() };
-    let mut backends = Vec::new();
+    let mut parts = Vec::with_capacity(first.len());
     for statement in first {
         let Some(spec) = statement.find(|it| &it.services) else { continue };
         match &statement.by {
             By::Fragment(origin, _) => return servers(spec, origin, Health::Passing),
+            // An instance that declares a service of services is not a part of it.
+            By::Instance(_) if spec.kind != KindSpec::Backends => (),
             By::Instance(registered) => {
                 let source = sources.get(usize::from(statement.source));
-                backends.extend(own_backends(source, &registered.instance, spec));
+                parts.push(Part::of(source, registered, spec));
             }
         }
     }
+    let mut backends = shared(parts);
     backends.sort();
     backends.dedup_by(|one, other| one.scheme == other.scheme && one.authority == other.authority);
     backends
-}
-
-fn servers(spec: &ServiceSpec, origin: &Arc<str>, health: Health) -> Vec<BackendSpec> {
-    let server = |server: &crate::declare::ServerSpec| BackendSpec {
-        scheme: server.scheme,
-        authority: server.authority.as_str().into(),
-        weight: server.weight,
-        health,
-        origin: origin.clone(),
-    };
-    spec.servers.iter().map(server).collect()
-}
-
-/// The backends that an instance is for one of its services.
-fn own_backends(
-    source: Option<&Arc<Source>>,
-    instance: &Instance,
-    spec: &ServiceSpec,
-) -> Vec<BackendSpec> {
-    let origin: Arc<str> = instance.id.as_str().into();
-    if !spec.servers.is_empty() {
-        return servers(spec, &origin, instance.health);
-    }
-    let node = match instance.address.is_empty() {
-        true => source.and_then(|source| node_of(source, instance)),
-        false => None,
-    };
-    let address = node.map_or(instance.address.as_str(), |node| node.address.as_str());
-    let port = spec.port.unwrap_or(instance.port);
-    if port == 0 || address.is_empty() {
-        return Vec::new();
-    }
-    let authority = match address.contains(':') {
-        true => format!("[{address}]:{port}"),
-        false => format!("{address}:{port}"),
-    };
-    // What is out of use keeps the share that it will have when it comes back.
-    let weight = spec.weight.unwrap_or_else(|| match instance.health.is_usable() {
-        true => instance.weight(),
-        false => instance.weight_passing,
-    });
-    let scheme = spec.scheme.unwrap_or_default();
-    vec![BackendSpec {
-        scheme,
-        authority: authority.into(),
-        weight,
-        health: instance.health,
-        origin,
-    }]
-}
-
-fn node_of<'a>(source: &'a Source, instance: &Instance) -> Option<&'a Arc<Node>> {
-    source.nodes.get(format!("{}/{}", instance.datacenter, instance.node).as_str())
 }

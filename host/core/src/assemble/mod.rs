@@ -1,8 +1,9 @@
 //! The next snapshot, from everything that is known now.
 //!
-//! What is different in the sources flows from stage to stage (objects, middlewares, services,
-//! routers, tables, names), and each stage makes anew what it touches and nothing else: the cost of
-//! a snapshot is that of the change. Only another frame (entrypoints, plugins, the list of
+//! What is different in the sources flows from stage to stage (objects, middlewares, transports,
+//! services, routers, tables, names), and each stage makes anew what it touches and nothing else:
+//! the cost of a snapshot is that of the change. Services that are made of others are looked at all
+//! together when any service is different. Only another frame (entrypoints, plugins, the list of
 //! providers) makes everything anew.
 //!
 //! **Invariant:** a snapshot is the same whatever came before it; but what did not change keeps its
@@ -10,7 +11,9 @@
 //! is wrong becomes a problem and costs itself.
 
 mod bind;
+mod backends;
 mod complaints;
+mod compound;
 mod likeness;
 mod merge;
 mod overlap;
@@ -22,6 +25,8 @@ mod stages;
 mod change_tests;
 #[cfg(test)]
 mod overlap_tests;
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;
 

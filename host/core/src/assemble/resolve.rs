@@ -158,6 +158,12 @@ impl Directory {
         concerned
     }
 
+    /// Those who refer to the name, of whatever provider.
+    pub(super) fn users(&self, name: &ObjectName) -> Vec<ObjectName> {
+        let users = self.wanted.get(&lower(&name.name));
+        users.into_iter().flat_map(Users::iter).cloned().collect()
+    }
+
     /// Notes that an object refers to these instead of those.
     pub(super) fn relink(&mut self, user: &ObjectName, before: &[Link], after: &[Link]) {
         for link in before {
@@ -215,7 +221,8 @@ impl Directory {
         hint
     }
 
-    fn work_out(&self, missing: &Missing, providers: &[Provider]) -> Option<String> {
+    /// The same, for those who do not tell that they refer to it.
+    pub(super) fn work_out(&self, missing: &Missing, providers: &[Provider]) -> Option<String> {
         let ObjectName { name, provider } = &missing.looked;
         if missing.explicit && &**provider == "internal" {
             return Some(

@@ -65,11 +65,15 @@ pub(super) struct Surroundings<'a> {
     pub(super) middlewares: &'a Entries<MiddlewareEntry>,
 }
 
-/// Everything that routers may mean, by name.
+/// Everything that references may mean, by name.
 #[derive(Debug, Default)]
 pub(super) struct Directories {
+    /// Knows which routers refer to them.
     pub(super) services: Directory,
+    /// The same.
     pub(super) middlewares: Directory,
+    /// Knows which services refer to them.
+    pub(super) transports: Directory,
 }
 
 /// What a router refers to.

@@ -1,33 +1,78 @@
 //! Services made of what instances and files declare. What did not change keeps its identity, and
 //! with it the balancer's position and the backends' figures.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
-use super::merge::{BackendSpec, Object, ServiceObject};
+use super::{
+    backends::BackendSpec,
+    merge::{Object, ServiceObject},
+};
 use crate::{
     backend::{Backend, BackendFigures, Scheme},
-    balance::Balancer,
     name::ObjectName,
+    policy::Transport,
+    problem::Problem,
     roll::Roll,
-    service::Service,
+    service::{Kind, Service},
     snapshot::{Entry, ServiceEntry, Status},
 };
 
-/// Makes a service, with what stays taken from the one before.
+/// How connections are made, and a number that tells this way from others.
+pub(super) type Way = (u64, Arc<Transport>);
+
+/// A transport that is not there: the name that was looked for, and what to do about it.
+pub(super) type NoWay = (ObjectName, Option<String>);
+
+/// The way that a transport is.
+pub(super) fn way(transport: Transport) -> Way {
+    let mut hasher = DefaultHasher::new();
+    transport.hash(&mut hasher);
+    (hasher.finish(), Arc::new(transport))
+}
+
+/// Makes a service that has backends, with what stays taken from the one before. One without its
+/// transport is in the answer all the same, disabled: the system's trust is not what was asked for,
+/// so no answer is better.
 pub(super) fn make(
     name: &ObjectName,
     object: &Object<ServiceObject>,
+    way: Result<Option<Way>, NoWay>,
     before: Option<&Arc<Service>>,
-) -> ServiceEntry {
-    let live = match before {
-        Some(before) if same(before, &object.spec) => before.clone(),
-        before => Arc::new(service(name, &object.spec, before)),
-    };
-    entry(name, object, live)
+) -> (ServiceEntry, Vec<Problem>) {
+    let mut entry = entry(name, object);
+    let mut problems = Vec::new();
+    match way {
+        Ok(way) => {
+            entry.live = Some(match before {
+                Some(before) if same(before, &object.spec, &way) => before.clone(),
+                before => Arc::new(service(name, &object.spec, way, before)),
+            });
+        }
+        Err((missing, hint)) => {
+            let message =
+                format!("service `{}`: there is no servers-transport `{missing}`", name.name);
+            entry.entry.errors.push(message.clone());
+            let problem = Problem::error(&*name.provider, &*object.origin, message);
+            let mut problem = match object.pointer.is_empty() {
+                true => problem,
+                false => problem.at(format!("{}/load-balancer", object.pointer)),
+            };
+            problem.hint = hint;
+            problems.push(problem);
+        }
+    }
+    judge(&mut entry);
+    (entry, problems)
 }
 
-fn same(service: &Service, object: &ServiceObject) -> bool {
+fn same(service: &Service, object: &ServiceObject, way: &Option<Way>) -> bool {
     service.load_balancer == object.load_balancer
+        && matches!(service.kind, Kind::Backends)
+        && service.transport == *way
         && service.backends.len() == object.backends.len()
         && service.backends.iter().zip(&object.backends).all(|(backend, spec)| {
             backend.scheme == spec.scheme
@@ -38,30 +83,33 @@ fn same(service: &Service, object: &ServiceObject) -> bool {
         })
 }
 
-fn service(name: &ObjectName, object: &ServiceObject, before: Option<&Arc<Service>>) -> Service {
-    let known: HashMap<(Scheme, &str), &Arc<BackendFigures>> = before
+fn service(
+    name: &ObjectName,
+    object: &ServiceObject,
+    way: Option<Way>,
+    before: Option<&Arc<Service>>,
+) -> Service {
+    let known: HashMap<(Scheme, &str), &Backend> = before
         .into_iter()
         .flat_map(|service| &service.backends)
-        .map(|backend| ((backend.scheme, &*backend.authority), &backend.figures))
+        .map(|backend| ((backend.scheme, &*backend.authority), backend))
         .collect();
-    let backends: Vec<_> = object
-        .backends
-        .iter()
-        .map(|spec| {
-            let figures = known.get(&(spec.scheme, &*spec.authority));
-            backend(spec, figures.map(|figures| (*figures).clone()).unwrap_or_default())
-        })
-        .collect();
-    let balancer = Balancer::new(&backends);
-    Service {
-        name: name.clone(),
-        load_balancer: object.load_balancer.clone(),
-        balancer: match before {
-            Some(service) => balancer.after(&service.balancer),
-            None => balancer,
-        },
-        backends,
-        figures: before.map(|service| service.figures.clone()).unwrap_or_default(),
+    let backends = object.backends.iter().map(|spec| {
+        let before = known.get(&(spec.scheme, &*spec.authority));
+        let comes_back = before.is_some_and(|before| !before.is_usable());
+        let figures = before.map(|before| before.figures.clone()).unwrap_or_default();
+        let backend = backend(spec, figures);
+        if comes_back && backend.is_usable() {
+            backend.figures.standing.begin_again();
+        }
+        backend
+    });
+    let backends = backends.collect();
+    let mut service = Service::new(name.clone(), object.load_balancer.clone(), backends);
+    service.transport = way;
+    match before {
+        Some(before) => service.after(before),
+        None => service,
     }
 }
 
@@ -76,22 +124,33 @@ fn backend(spec: &BackendSpec, figures: Arc<BackendFigures>) -> Backend {
     }
 }
 
-fn entry(name: &ObjectName, object: &Object<ServiceObject>, live: Arc<Service>) -> ServiceEntry {
-    let mut errors = object.warnings.clone();
-    if !live.backends.iter().any(Backend::is_usable) {
-        errors.push(match live.backends.len() {
-            0 => "it has no backends".to_owned(),
-            1 => "its backend is not passing".to_owned(),
-            count => format!("none of its {count} backends is passing"),
-        });
-    }
-    let status = if errors.is_empty() { Status::Enabled } else { Status::Warning };
+/// What is to be said of a service before it is made.
+pub(super) fn entry(name: &ObjectName, object: &Object<ServiceObject>) -> ServiceEntry {
     let entry = Entry {
         name: name.clone(),
         origin: object.origin.clone(),
-        status,
-        errors,
+        status: Status::Enabled,
+        errors: object.warnings.clone(),
         used_by: Roll::default(),
     };
-    ServiceEntry { entry, live: Some(live) }
+    ServiceEntry { entry, live: None }
+}
+
+/// What is to be said of a service as it is now.
+pub(super) fn judge(entry: &mut ServiceEntry) {
+    let errors = &mut entry.entry.errors;
+    entry.entry.status = match &entry.live {
+        None => Status::Disabled,
+        Some(live) => {
+            let usable = live.backends.iter().any(Backend::is_usable);
+            if matches!(live.kind, Kind::Backends) && !usable {
+                errors.push(match live.backends.len() {
+                    0 => "it has no backends".to_owned(),
+                    1 => "its backend is not passing".to_owned(),
+                    count => format!("none of its {count} backends is passing"),
+                });
+            }
+            if errors.is_empty() { Status::Enabled } else { Status::Warning }
+        }
+    };
 }

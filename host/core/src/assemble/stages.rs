@@ -8,15 +8,17 @@ use super::{
     Inputs,
     bind::Bindings,
     complaints::{Complaints, Plaintiff},
+    compound::{Compounds, Parts, compose},
     likeness::Likeness,
-    merge::{Objects, Touched},
+    merge::{Object, Objects, ServiceObject, Touched},
     overlap::{Grievance, Grievances, Overlaps, Standing},
     resolve::{Directory, End, Link, Provider},
     routers::{self, Directories, Links, Rules, Surroundings},
-    services,
+    services::{self, NoWay, Way},
 };
 use crate::{
     catalog::Source,
+    declare::KindSpec,
     matcher::MatcherSet,
     name::ObjectName,
     problem::Problem,
@@ -32,6 +34,10 @@ pub(super) struct Board {
     sources: Vec<Arc<Source>>,
     objects: Objects,
     directories: Directories,
+    transports: HashMap<ObjectName, Way>,
+    /// The transports that services name.
+    ways: HashMap<ObjectName, Link>,
+    compounds: Compounds,
     middlewares: Entries<MiddlewareEntry>,
     services: Entries<ServiceEntry>,
     routers: Entries<RouterEntry>,
@@ -99,6 +105,7 @@ impl Turn<'_> {
         let mut touched = self.take_sources();
         let mut dirty = mem::take(&mut touched.routers);
         self.make_middlewares(touched.middlewares, &mut dirty);
+        self.make_transports(touched.transports, &mut touched.services);
         self.make_services(touched.services, &mut dirty);
         let moved = self.make_routers(dirty);
         self.move_in_tables(&moved);
@@ -149,15 +156,107 @@ impl Turn<'_> {
         replace(&mut board.middlewares, changes, directory, self.providers, dirty);
     }
 
-    fn make_services(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
+    /// Services that name one that is different now are to be made anew.
+    fn make_transports(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
         let board = &mut *self.board;
-        let mut changes = Vec::new();
+        let directory = &mut board.directories.transports;
         for name in names {
+            let (object, problems) = board.objects.transport(&name);
+            board.complaints.set(|| Plaintiff::DeclaredTransport(name.clone()), problems);
+            let way = object.map(|object| services::way(object.spec));
+            dirty.extend(match (board.transports.get(&name), &way) {
+                (before, after) if before == after.as_ref() => Vec::new(),
+                (None, _) => directory.add(&name, self.providers),
+                (Some(_), None) => directory.remove(&name, self.providers),
+                (Some(_), Some(_)) => directory.users(&name),
+            });
+            match way {
+                Some(way) => drop(board.transports.insert(name, way)),
+                None => drop(board.transports.remove(&name)),
+            }
+        }
+    }
+
+    fn make_services(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
+        let mut changes = Vec::new();
+        let mut composes = false;
+        for name in names {
+            let board = &mut *self.board;
             let (object, problems) = board.objects.service(&name, &board.sources);
             board.complaints.set(|| Plaintiff::DeclaredService(name.clone()), problems);
+            let way = self.way(&name, object.as_ref());
+            let board = &mut *self.board;
+            if let Some(object) = &object
+                && object.spec.kind != KindSpec::Backends
+            {
+                // It is made of the others when those are made; until then its name is there.
+                if board.services.get(&name).is_none() {
+                    changes.push((name.clone(), Some(services::entry(&name, object))));
+                }
+                board.compounds.insert(name, object.clone());
+                composes = true;
+                continue;
+            }
+            composes |= board.compounds.remove(&name).is_some();
             let before = self.previous.services.get(&name).and_then(|entry| entry.live.as_ref());
-            let entry = object.map(|object| services::make(&name, &object, before));
+            let made = object.map(|object| services::make(&name, &object, way, before));
+            let (entry, problems) = made.unzip();
+            let problems = problems.unwrap_or_default();
+            board.complaints.set(|| Plaintiff::Service(name.clone()), problems);
             changes.push((name, entry));
+        }
+        let board = &mut *self.board;
+        let directory = &mut board.directories.services;
+        composes |= replace(&mut board.services, changes, directory, self.providers, dirty);
+        if composes && !board.compounds.is_empty() {
+            self.compose(dirty);
+        }
+    }
+
+    /// The transport that a service names.
+    fn way(
+        &mut self,
+        name: &ObjectName,
+        object: Option<&Object<ServiceObject>>,
+    ) -> Result<Option<Way>, NoWay> {
+        let Board { directories, transports, ways, .. } = &mut *self.board;
+        let directory = &mut directories.transports;
+        let has_backends = |it: &&Object<ServiceObject>| it.spec.kind == KindSpec::Backends;
+        let reference = object.filter(has_backends).and_then(|object| {
+            let reference = object.spec.load_balancer.transport.as_ref()?;
+            Some(directory.resolve(reference, name, self.providers))
+        });
+        let before = match &reference {
+            Some(link) => ways.insert(name.clone(), link.clone()),
+            None => ways.remove(name),
+        };
+        if before != reference {
+            directory.relink(name, before.as_slice(), reference.as_slice());
+        }
+        match reference.map(|link| link.end) {
+            None => Ok(None),
+            Some(End::There(found)) => Ok(transports.get(&found).cloned()),
+            Some(End::Missing(missing)) => {
+                let hint = directory.hint(&missing, self.providers);
+                Err((missing.looked, hint))
+            }
+        }
+    }
+
+    /// Makes the services that are made of others: any of these may be different.
+    fn compose(&mut self, dirty: &mut HashSet<ObjectName>) {
+        let board = &mut *self.board;
+        let made = compose(&Parts {
+            compounds: &board.compounds,
+            services: &board.services,
+            directory: &board.directories.services,
+            providers: self.providers,
+            previous: self.previous,
+        });
+        let mut changes = Vec::with_capacity(made.len());
+        for (name, (entry, problems)) in made {
+            board.complaints.set(|| Plaintiff::Service(name.clone()), problems);
+            changes.push((name, Some(entry)));
         }
         let directory = &mut board.directories.services;
         replace(&mut board.services, changes, directory, self.providers, dirty);
@@ -182,7 +281,7 @@ impl Turn<'_> {
             };
             let before = before.unwrap_or_default();
             if before != after {
-                let Directories { services, middlewares } = &mut board.directories;
+                let Directories { services, middlewares, .. } = &mut board.directories;
                 services.relink(&name, &before.service, &after.service);
                 middlewares.relink(&name, &before.middlewares, &after.middlewares);
                 note_uses(&mut of_services, &name, &before.service, &after.service);
@@ -353,13 +452,14 @@ fn tell_sources(registry: &mut Registry, before: &[Arc<Source>], after: &[Arc<So
 }
 
 /// Puts in what was made anew. Routers that have to do with what is now different are dirty.
+/// Answers whether anything is different.
 fn replace<T: HasEntry + Likeness>(
     entries: &mut Entries<T>,
     made: Vec<(ObjectName, Option<T>)>,
     directory: &mut Directory,
     providers: &[Provider],
     dirty: &mut HashSet<ObjectName>,
-) {
+) -> bool {
     let mut changes = Vec::with_capacity(made.len());
     for (name, entry) in made {
         let known = entries.get(&name);
@@ -381,7 +481,9 @@ fn replace<T: HasEntry + Likeness>(
         });
         changes.push((name, entry));
     }
+    let is_different = !changes.is_empty();
     entries.update(changes);
+    is_different
 }
 
 fn note_uses(uses: &mut Uses, user: &ObjectName, before: &[Link], after: &[Link]) {

@@ -130,7 +130,7 @@ fn users(entry: &Entry) -> Vec<String> {
     entry.used_by.keys().map(ToString::to_string).collect()
 }
 
-fn check(sources: Vec<Source>, expected: Expect) {
+pub(super) fn check(sources: Vec<Source>, expected: Expect) {
     expected.assert_eq(&show(&Assembler::default().assemble(&inputs(sources))));
 }
 

@@ -1,120 +1,257 @@
-//! Which backend is next: smooth weighted round robin over the usable ones.
+//! Which backend is next.
 //!
-//! **Invariant:** choosing takes no lock: it is one atomic addition and a look into a schedule
-//! that was worked out when the service was built.
+//! Reading order: `turns` shares turns among weights, `hash` tells clients apart, `sticky` reads and
+//! writes the cookie that keeps a client where it is, and [`Balancer`] puts strategies together.
+//!
+//! **Invariant:** choosing takes no lock and allocates nothing: it is an atomic addition and a look
+//! into tables that were worked out when the service was built. What was found out since then
+//! (probes, failures, requests under way) is read from atomics.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+mod hash;
+mod sticky;
+#[cfg(test)]
+mod tests;
+mod tried;
+mod turns;
 
-use crate::backend::Backend;
+pub use hash::{key, mix};
+pub use sticky::{Cookie, cookie};
+pub use tried::Tried;
+pub use turns::Turns;
+pub(crate) use turns::weighted;
 
-/// The longest schedule, unless there are more backends than that. Weights that need a longer
-/// one are rounded, but none to nothing.
-const MAX_TURNS: u64 = 1024;
+use std::cell::Cell;
 
-/// Chooses among the usable backends of a service.
+use crate::{
+    backend::Backend,
+    moment::{Moment, millis},
+    policy::{LoadBalancer, Strategy},
+    standing::{FULL, Probed},
+};
+
+/// How many backends are compared by time: a bound on what one choice costs.
+const COMPARED: usize = 32;
+/// How many turns are passed over before whoever may is taken.
+const PASSES: usize = 64;
+
+/// Chooses among the backends of a service.
 #[derive(Debug, Default)]
 pub struct Balancer {
-    /// Places of backends, each as often as its weight says, spread evenly.
-    schedule: Box<[u32]>,
-    position: AtomicUsize,
+    strategy: Strategy,
+    turns: Turns,
+    /// The places that have turns, each once.
+    places: Box<[u32]>,
+    /// For hashing: what each of `places` is, whatever its place.
+    seeds: Box<[u64]>,
+    /// Whether one of `places` has another weight than the others.
+    weighted: bool,
+    /// Milliseconds.
+    slow_start: Option<u64>,
+    /// The most requests under way at one backend.
+    limit: Option<u64>,
+    /// In percent.
+    panic_threshold: u8,
 }
 
-/// The backends that were tried for one request.
-#[derive(Clone, Debug, Default)]
-pub struct Tried {
-    first: u64,
-    others: Vec<usize>,
+/// For what a backend is chosen.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// Backends that are out of the question.
+    pub tried: &'a Tried,
+    /// Now.
+    pub now: Moment,
+    /// Who asks, as a number; where clients are told apart.
+    pub key: u64,
 }
 
 impl Balancer {
-    /// Works out the turns of the usable backends.
-    pub fn new(backends: &[Backend]) -> Self {
+    /// Works out everything about a choice that does not depend on the moment.
+    pub fn new(backends: &[Backend], options: &LoadBalancer) -> Self {
         let weight = |backend: &Backend| if backend.is_usable() { backend.weight } else { 0 };
-        Self { schedule: schedule(backends.iter().map(weight)), position: AtomicUsize::new(0) }
+        let turning = || (0..).zip(backends).filter(|(_, backend)| weight(backend) > 0);
+        let mut weights = turning().map(|(_, backend)| backend.weight);
+        let first = weights.next();
+        let seed = |backend: &Backend| hash::key_of(&[backend.scheme.as_str(), &backend.authority]);
+        let seeds = match options.strategy {
+            Strategy::Hashed => turning().map(|(_, backend)| seed(backend)).collect(),
+            Strategy::RoundRobin | Strategy::TwoChoices | Strategy::LeastTime => Box::default(),
+        };
+        Self {
+            strategy: options.strategy,
+            weighted: weights.any(|weight| Some(weight) != first),
+            turns: Turns::new(backends.iter().map(weight)),
+            places: turning().map(|(place, _)| place).collect(),
+            seeds,
+            slow_start: options.slow_start.map(millis).filter(|time| *time > 0),
+            limit: options.limits.max_requests_per_backend,
+            panic_threshold: options.passive.panic_threshold,
+        }
     }
 
     /// The same, going on where another stopped: otherwise a service that changes often would
     /// send most requests to its first backend.
     #[must_use]
     pub fn after(self, previous: &Self) -> Self {
-        self.position.store(previous.position.load(Relaxed), Relaxed);
+        self.turns.go_on(&previous.turns);
         self
     }
 
-    /// The place of the next backend that was not tried; `None` if there is none.
-    pub fn next(&self, tried: &Tried) -> Option<usize> {
-        let turns = self.schedule.len();
-        let turn = self.position.fetch_add(1, Relaxed).checked_rem(turns)?;
-        let (before, after) = self.schedule.split_at_checked(turn)?;
-        after
-            .iter()
-            .chain(before)
-            .map(|place| *place as usize)
-            .find(|place| !tried.contains(*place))
-    }
-}
-
-impl Tried {
-    /// Notes a backend.
-    pub fn insert(&mut self, place: usize) {
-        match u32::try_from(place).ok().and_then(|place| 1_u64.checked_shl(place)) {
-            Some(bit) => self.first |= bit,
-            None => self.others.push(place),
+    /// The place of the next backend; `None` if none may be asked.
+    pub fn next(&self, backends: &[Backend], ask: &Ask<'_>) -> Option<usize> {
+        let choice = Choice { balancer: self, backends, ask, panics: Cell::new(None) };
+        match self.strategy {
+            Strategy::RoundRobin => choice.in_turn(),
+            Strategy::TwoChoices => choice.of_two(),
+            Strategy::LeastTime => choice.fastest(),
+            Strategy::Hashed => choice.hashed(),
         }
     }
 
-    /// Whether a backend was tried.
-    pub fn contains(&self, place: usize) -> bool {
-        match u32::try_from(place).ok().and_then(|place| 1_u64.checked_shl(place)) {
-            Some(bit) => self.first & bit != 0,
-            None => self.others.contains(&place),
+    /// Whether a backend that a client wants to stay with may be asked. One whose weight is 0
+    /// takes no new clients but keeps those it has.
+    pub fn may_stay(&self, backends: &[Backend], place: usize, ask: &Ask<'_>) -> bool {
+        let healthy = backends.get(place).is_some_and(|backend| backend.health.is_usable());
+        let choice = Choice { balancer: self, backends, ask, panics: Cell::new(None) };
+        healthy && choice.may(place)
+    }
+}
+
+/// One choice.
+struct Choice<'a> {
+    balancer: &'a Balancer,
+    backends: &'a [Backend],
+    ask: &'a Ask<'a>,
+    /// Whether so many were left alone that nobody is; worked out when it is first asked.
+    panics: Cell<Option<bool>>,
+}
+
+impl Choice<'_> {
+    /// Whether a backend may be asked now.
+    fn may(&self, place: usize) -> bool {
+        let Some(backend) = self.backends.get(place) else { return false };
+        let standing = &backend.figures.standing;
+        if standing.probed() == Probed::Down || self.ask.tried.contains(place) {
+            return false;
+        }
+        if self.balancer.limit.is_some_and(|limit| backend.figures.in_flight.value() >= limit) {
+            return false;
+        }
+        !standing.is_ejected(self.ask.now) || self.panics()
+    }
+
+    /// Whether too few are left: then it is more likely that the failures are not theirs.
+    fn panics(&self) -> bool {
+        if let Some(known) = self.panics.get() {
+            return known;
+        }
+        let (mut well, mut open) = (0_usize, 0_usize);
+        for backend in self.backends.iter().filter(|backend| backend.is_well()) {
+            well += 1;
+            open += usize::from(!backend.figures.standing.is_ejected(self.ask.now));
+        }
+        let panics = open * 100 < well * usize::from(self.balancer.panic_threshold) || open == 0;
+        self.panics.set(Some(panics));
+        panics
+    }
+
+    /// The share of a backend's traffic that it takes while it starts.
+    fn share(&self, place: usize) -> u64 {
+        match (self.balancer.slow_start, self.backends.get(place)) {
+            (Some(time), Some(backend)) => backend.figures.standing.share(self.ask.now, time),
+            _ => FULL,
         }
     }
 
-    /// Whether none was tried.
-    pub fn is_empty(&self) -> bool {
-        self.first == 0 && self.others.is_empty()
+    /// Who may not be asked loses the turn to the next: the others share it as weights say.
+    fn in_turn(&self) -> Option<usize> {
+        let turns = &self.balancer.turns;
+        for _ in 0..turns.len().min(PASSES) {
+            let (number, place) = turns.next()?;
+            // A turn is passed over at random, so that it is not always the same client's.
+            let starts = || mix(number) % FULL >= self.share(place);
+            if self.may(place) && !(self.balancer.slow_start.is_some() && starts()) {
+                return Some(place);
+            }
+        }
+        turns.ahead().find(|place| self.may(*place))
+    }
+
+    /// Requests under way, and `more`, for the share of the traffic.
+    fn load(&self, place: usize, more: u64) -> u64 {
+        let Some(backend) = self.backends.get(place) else { return u64::MAX };
+        let under_way = backend.figures.in_flight.value() + more;
+        let weight = u64::from(backend.weight) * self.share(place);
+        under_way.saturating_mul(FULL << 24) / weight.max(1)
+    }
+
+    /// Two are drawn by weight, and the one with less to do is taken; of two that are idle the
+    /// first, so that weights hold.
+    fn of_two(&self) -> Option<usize> {
+        let turns = &self.balancer.turns;
+        let (number, _) = turns.next()?;
+        let first = self.drawn(number, |place| self.may(place))?;
+        let other = |place| place != first && self.may(place);
+        match self.drawn(!number, other) {
+            Some(second) if self.load(second, 0) < self.load(first, 0) => Some(second),
+            _ => Some(first),
+        }
+    }
+
+    /// A place that is drawn by weight from those that may be: who may not is drawn again, so that
+    /// its turns do not all go to its neighbour.
+    fn drawn(&self, seed: u64, may: impl Fn(usize) -> bool) -> Option<usize> {
+        let turns = &self.balancer.turns;
+        let draws = (0..PASSES as u64).map(|draw| mix(mix(seed) ^ draw) as usize);
+        let drawn = draws.filter_map(|random| turns.starting(random).next());
+        drawn.into_iter().find(|place| may(*place)).or_else(|| turns.ahead().find(|it| may(*it)))
+    }
+
+    /// The time that a request would take there: what answers take, for all that are under way.
+    fn fastest(&self) -> Option<usize> {
+        let places = &self.balancer.places;
+        let (number, _) = self.balancer.turns.next()?;
+        let start = (number as usize).checked_rem(places.len())?;
+        let (before, after) = places.split_at_checked(start)?;
+        let compared = || {
+            let all = after.iter().chain(before).map(|place| *place as usize);
+            all.filter(|place| self.may(*place)).take(COMPARED)
+        };
+        let known = |place: usize| self.backends.get(place)?.figures.standing.latency(self.ask.now);
+        // Of whom nothing is known, it is thought that he is like the others.
+        let (sum, count) =
+            compared().filter_map(known).fold((0_u64, 0), |(sum, n), time| (sum + time, n + 1));
+        let usual = sum.checked_div(count).unwrap_or(1).max(1);
+        // Of equals the first, which `min_by_key` gives; where it begins goes round.
+        compared().min_by_key(|place| {
+            let time = known(*place).unwrap_or(usual);
+            u128::from(time) * u128::from(self.load(*place, 1))
+        })
+    }
+
+    /// Every backend draws a number for this client, and the highest wins: when one goes, only its
+    /// own clients go elsewhere (rendezvous hashing, Thaler and Ravishankar).
+    fn hashed(&self) -> Option<usize> {
+        let balancer = self.balancer;
+        let draws = balancer.places.iter().zip(&balancer.seeds);
+        let draws = draws.map(|(place, seed)| (*place as usize, mix(self.ask.key ^ seed)));
+        if !balancer.weighted {
+            let mut best: Option<(u64, usize)> = None;
+            for (place, number) in draws {
+                // Only who would win is looked at more closely: few of many.
+                if best.is_none_or(|(known, _)| number > known) && self.may(place) {
+                    best = Some((number, place));
+                }
+            }
+            return best.map(|(_, place)| place);
+        }
+        let mut best: Option<(f64, usize)> = None;
+        for (place, number) in draws {
+            let weight = self.backends.get(place).map_or(0, |backend| backend.weight);
+            let score = weighted(number, weight);
+            if best.is_none_or(|(known, _)| score > known) && self.may(place) {
+                best = Some((score, place));
+            }
+        }
+        best.map(|(_, place)| place)
     }
 }
-
-/// Every backend's turns, spread evenly, as nginx does it: each turn, every backend earns its
-/// share, and the richest pays for the turn.
-fn schedule(weights: impl Iterator<Item = u32>) -> Box<[u32]> {
-    let weights: Vec<(u32, u64)> =
-        (0..).zip(weights.map(u64::from)).filter(|(_, weight)| *weight > 0).collect();
-    let shares = reduced(&weights);
-    if shares.iter().all(|(_, share)| *share == 1) {
-        return shares.into_iter().map(|(place, _)| place).collect();
-    }
-    let turns: i64 = shares.iter().map(|(_, share)| share).sum();
-    let mut purses: Vec<(i64, i64, u32)> =
-        shares.into_iter().map(|(place, share)| (0, share, place)).collect();
-    let next_turn = |_| {
-        purses.iter_mut().for_each(|(purse, share, _)| *purse += *share);
-        // Of equals the first, which `max_by_key` gives when it comes last.
-        let (purse, _, place) = purses.iter_mut().rev().max_by_key(|(purse, ..)| *purse)?;
-        *purse -= turns;
-        Some(*place)
-    };
-    (0..turns).filter_map(next_turn).collect()
-}
-
-/// Weights in smallest numbers, and none so large that the schedule grows over its bound.
-fn reduced(weights: &[(u32, u64)]) -> Vec<(u32, i64)> {
-    let divisor = weights.iter().fold(0, |divisor, (_, weight)| gcd(divisor, *weight)).max(1);
-    let total = weights.iter().map(|(_, weight)| weight / divisor).sum::<u64>();
-    let bound = MAX_TURNS.max(weights.len() as u64);
-    let share = |weight: u64| match total <= bound {
-        true => weight / divisor,
-        false => (weight / divisor * bound / total).max(1),
-    };
-    // A share is at most the weight, which is a u32.
-    weights.iter().map(|&(place, weight)| (place, share(weight) as i64)).collect()
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-#[cfg(test)]
-mod tests;

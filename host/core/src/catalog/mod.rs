@@ -8,7 +8,7 @@ mod register;
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    declare::Declared,
+    declare::{Canary, Declared},
     item::{Change, Fragment, Instance, Item, Key, Node, Notice, Update},
     problem::Problem,
     roll::Roll,
@@ -25,8 +25,11 @@ pub const MAX_ITEMS: usize = 200_000;
 pub struct Registered {
     /// The facts.
     pub instance: Arc<Instance>,
-    /// What its tags declare; its only service, which is named after it, when they declare none.
+    /// What its tags declare; when they declare no service that it is a backend of, also those
+    /// that are named after it.
     pub declared: Arc<Declared>,
+    /// Whether it is to be tried before it is trusted.
+    pub canary: Option<Canary>,
     /// What was wrong with its tags.
     pub problems: Arc<[Problem]>,
 }

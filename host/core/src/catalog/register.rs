@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{Parsed, Registered};
 use crate::{
-    declare::{Declared, Flaw, RouterSpec, ServiceSpec, read, tree},
+    declare::{
+        Canary, Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, canary, pool, read, tree,
+    },
     item::{Fragment, Instance},
     problem::{Problem, Severity},
 };
@@ -13,24 +15,22 @@ use crate::{
 pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
     let tree = tree(&instance.declares);
     let mut declared = read(&tree.http, "");
+    let (canary, misread) = canary(&instance.tags);
     let place = |tag: Option<&str>| match tag {
         Some(tag) => format!("{} tag {tag}", instance.id),
         None => instance.id.clone(),
     };
-    let loose = tree.flaws.iter().map(|(tag, flaw)| (Some(tag.as_str()), flaw));
+    let loose = tree.flaws.iter().chain(&misread).map(|(tag, flaw)| (Some(tag.as_str()), flaw));
     let placed = declared.flaws.iter().map(|flaw| (tree.origin(&flaw.pointer), flaw));
     let mut problems: Vec<_> =
         loose.chain(placed).map(|(tag, flaw)| problem(provider, place(tag), flaw, "")).collect();
-    if declared.services.is_empty() {
-        let own = normalize(&instance.service).into();
-        declared.services.push((own, ServiceSpec::default()));
-    }
+    declared.services = served(&instance, canary, declared.services);
     for (_, router) in &mut declared.routers {
-        if let Some(message) = link(router, &declared.services) {
+        if let Some(message) = link(router, &declared.services, canary.is_some()) {
             problems.push(Problem::error(provider, &*instance.id, message));
         }
     }
-    Registered { instance, declared: Arc::new(declared), problems: problems.into() }
+    Registered { instance, declared: Arc::new(declared), canary, problems: problems.into() }
 }
 
 /// Reads a fragment.
@@ -65,6 +65,30 @@ pub fn problem(provider: &str, origin: String, flaw: &Flaw, path: &str) -> Probl
     }
 }
 
+/// The services that an instance declares, and if it is a backend of none of them, one of its own
+/// name. A canary is in a pool of its own, and in the service itself when it gets a part of that's
+/// traffic.
+fn served(
+    instance: &Instance,
+    canary: Option<Canary>,
+    declared: Vec<(Arc<str>, ServiceSpec)>,
+) -> Vec<(Arc<str>, ServiceSpec)> {
+    if declared.iter().any(|(_, spec)| spec.kind == KindSpec::Backends) {
+        return declared;
+    }
+    let name = normalize(&instance.service);
+    let mut names = Vec::new();
+    if canary.is_none_or(|canary| canary.percent.is_some()) {
+        names.push(name.clone());
+    }
+    if canary.is_some() {
+        names.push(pool(&name, &instance.tags));
+    }
+    // Services that are made of others are not what the instance is a backend of.
+    let own = names.into_iter().map(|name| (name.into(), ServiceSpec::default()));
+    own.chain(declared).collect()
+}
+
 /// Traefik's name for a service of the catalog: runs of anything but letters and digits become
 /// one hyphen.
 fn normalize(name: &str) -> String {
@@ -74,11 +98,21 @@ fn normalize(name: &str) -> String {
 
 /// A router of an instance goes to the instance's only service unless it names one. Answers what
 /// is wrong with that.
-fn link(router: &mut RouterSpec, served: &[(Arc<str>, ServiceSpec)]) -> Option<String> {
-    match (&router.service, served) {
+fn link(
+    router: &mut RouterSpec,
+    served: &[(Arc<str>, ServiceSpec)],
+    is_canary: bool,
+) -> Option<String> {
+    let own: Vec<_> = served.iter().filter(|(_, spec)| spec.kind == KindSpec::Backends).collect();
+    match (&router.service, own.as_slice()) {
         (Some(_), _) => None,
         (None, [(only, _)]) => {
             router.service = Some(only.to_string());
+            None
+        }
+        // Of a canary the first is the service that it is a canary of.
+        (None, [(first, _), ..]) if is_canary => {
+            router.service = Some(first.to_string());
             None
         }
         (None, _) => {

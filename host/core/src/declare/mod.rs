@@ -1,17 +1,24 @@
 //! Dynamic configuration: what a file, a table or the tags of an instance declare.
 //!
 //! There is one schema wherever it comes from: `routers.<name>`, `services.<name>.load-balancer`,
-//! `middlewares.<name>.<plugin>`. Keys compare without case and hyphens, values may be text.
+//! `middlewares.<name>.<plugin>`, `servers-transports.<name>`. Keys compare without case and
+//! hyphens, values may be text.
 //!
 //! **Invariant:** one bad value costs that value. Whatever is left out becomes a [`Flaw`] with
 //! its place; the rest goes on.
 
 mod reader;
+mod canary;
+mod value;
+mod options;
+mod service;
+mod transport;
 mod schema;
 mod tags;
 #[cfg(test)]
 mod tests;
 
+pub use canary::{Canary, canary, pool};
 pub use schema::read;
 pub use tags::{Tree, tree};
 
@@ -19,7 +26,12 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use crate::{backend::Scheme, middleware::OnFailure, problem::Severity};
+use crate::{
+    backend::Scheme,
+    middleware::OnFailure,
+    policy::{LoadBalancer, Statuses, Sticky, Transport},
+    problem::Severity,
+};
 
 /// Something in a dynamic configuration that was left out, or is doubtful.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -95,8 +107,68 @@ pub struct ServiceSpec {
     pub scheme: Option<Scheme>,
     /// For an instance: its share of the traffic.
     pub weight: Option<u32>,
-    /// Whether backends see the client's `Host`.
-    pub pass_host_header: Option<bool>,
+    /// How backends are treated.
+    pub options: LoadBalancer,
+    /// Whether it has backends, or is made of other services.
+    pub kind: KindSpec,
+}
+
+/// What a service is made of, as declared. Names of services are as written, perhaps with
+/// `@provider`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum KindSpec {
+    /// Of backends.
+    #[default]
+    Backends,
+    /// Of services that share the traffic.
+    Weighted {
+        /// Which ones.
+        members: Vec<MemberSpec>,
+        /// Whether a client always gets the same one.
+        by_client: bool,
+        /// Whether a cookie keeps it there.
+        sticky: Option<Sticky>,
+    },
+    /// Of a service that answers, and some that get copies.
+    Mirroring {
+        /// Who answers.
+        service: String,
+        /// Who gets copies.
+        mirrors: Vec<MirrorSpec>,
+        /// Whether copies have the body too.
+        mirror_body: bool,
+        /// The most bytes of a body that are kept for copies.
+        max_body: u64,
+    },
+    /// Of a service, and one behind it.
+    Failover {
+        /// Who is asked first.
+        service: String,
+        /// Who is asked when that does not work.
+        fallback: String,
+        /// Answers that are as good as none.
+        statuses: Statuses,
+        /// The most bytes of a body that are kept to ask again.
+        max_body: u64,
+    },
+}
+
+/// A service that shares traffic with others, as declared.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberSpec {
+    /// Its name.
+    pub name: String,
+    /// Its share.
+    pub weight: u32,
+}
+
+/// A service that gets copies, as declared.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MirrorSpec {
+    /// Its name.
+    pub name: String,
+    /// Of how many of a hundred requests.
+    pub percent: u8,
 }
 
 /// A middleware as declared.
@@ -123,6 +195,8 @@ pub struct Declared {
     pub services: Vec<(Arc<str>, ServiceSpec)>,
     /// Middlewares by name.
     pub middlewares: Vec<(Arc<str>, MiddlewareSpec)>,
+    /// Ways of connecting to backends, by name.
+    pub transports: Vec<(Arc<str>, Transport)>,
     /// What was left out.
     pub flaws: Vec<Flaw>,
 }

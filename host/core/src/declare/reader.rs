@@ -2,8 +2,6 @@
 //!
 //! A reader knows its JSON Pointer, so that whatever it complains of has a place.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value};
 
 use super::Flaw;
@@ -115,15 +113,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A duration: `500ms`, `2s`, `1m30s`; in a tag, a bare number is of seconds (Traefik's rule).
-    pub(super) fn duration(&self, flaws: &mut Vec<Flaw>) -> Option<Duration> {
-        let read = match self.value {
-            Value::String(text) => duration(text.trim()),
-            _ => None,
-        };
-        read.or_else(|| self.wrong(flaws, "a duration such as `500ms` or `2s`", self.value))
-    }
-
     /// A list of texts: an array, or text with commas (Traefik's rule for tags).
     pub(super) fn list(&self, flaws: &mut Vec<Flaw>) -> Vec<String> {
         match self.value {
@@ -174,28 +163,15 @@ impl<'a> Reader<'a> {
         flaws.push(Flaw { severity, pointer, message, hint: None });
     }
 
-    fn wrong<T>(&self, flaws: &mut Vec<Flaw>, expected: &str, found: &Value) -> Option<T> {
+    pub(super) fn wrong<T>(
+        &self,
+        flaws: &mut Vec<Flaw>,
+        expected: &str,
+        found: &Value,
+    ) -> Option<T> {
         self.flaw(flaws, format!("expected {expected}, found {}", kind(found)));
         None
     }
-}
-
-/// Whole numbers, each with its unit, the larger unit first.
-fn duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let (mut rest, mut total) = (text, 0_u64);
-    while !rest.is_empty() {
-        let (number, tail) = rest.split_at_checked(rest.find(|c: char| !c.is_ascii_digit())?)?;
-        let end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at_checked(end)?;
-        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(*millis)?)?;
-        rest = tail;
-    }
-    (!text.is_empty()).then(|| Duration::from_millis(total))
 }
 
 /// What a value is, for messages.

@@ -1,18 +1,20 @@
-//! The schema of `[http]`: routers, services, middlewares.
+//! The schema of `[http]`: routers, services, middlewares, transports.
 
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Declared, DomainSpec, Flaw, MiddlewareSpec, RouterSpec, ServerSpec, ServiceSpec, TlsSpec,
+    Declared, DomainSpec, Flaw, MiddlewareSpec, RouterSpec, TlsSpec,
     reader::{Keys, Reader},
+    service::service,
+    transport::transport,
 };
-use crate::{backend::Scheme, middleware::OnFailure, name::fold};
+use crate::{middleware::OnFailure, name::fold};
 
 const ROOT: Keys = Keys {
-    known: &["routers", "services", "middlewares"],
-    foreign: &["servers-transports", "models"],
+    known: &["routers", "services", "middlewares", "servers-transports"],
+    foreign: &["models"],
 };
 const ROUTER: Keys = Keys {
     known: &["rule", "service", "middlewares", "entrypoints", "priority", "tls"],
@@ -20,25 +22,6 @@ const ROUTER: Keys = Keys {
 };
 const TLS: Keys = Keys { known: &["options", "cert-resolver", "domains"], foreign: &[] };
 const DOMAIN: Keys = Keys { known: &["main", "sans"], foreign: &[] };
-const SERVICE: Keys = Keys {
-    known: &["load-balancer"],
-    foreign: &["weighted", "mirroring", "failover", "highest-random-weight", "middlewares"],
-};
-const LOAD_BALANCER: Keys = Keys {
-    known: &["servers", "server", "pass-host-header"],
-    foreign: &[
-        "sticky",
-        "health-check",
-        "passive-health-check",
-        "strategy",
-        "response-forwarding",
-        "servers-transport",
-    ],
-};
-const SERVER: Keys = Keys { known: &["url", "weight"], foreign: &["preserve-path"] };
-/// Of an instance: what a tag may say of the server that the instance is.
-const OWN_SERVER: Keys =
-    Keys { known: &["url", "port", "scheme", "weight"], foreign: &["preserve-path"] };
 
 /// Reads what `[http]` holds. `pointer` is where `http` stands: it begins every pointer.
 pub fn read(http: &Value, pointer: &str) -> Declared {
@@ -50,6 +33,9 @@ pub fn read(http: &Value, pointer: &str) -> Declared {
             match key {
                 "routers" => declared.routers.push((name, router(&reader, &mut flaws))),
                 "services" => declared.services.push((name, service(&reader, &mut flaws))),
+                "servers-transports" => {
+                    declared.transports.push((name, transport(&reader, &mut flaws)));
+                }
                 _ => {
                     let middleware = middleware(&reader, &mut flaws);
                     declared.middlewares.extend(middleware.map(|middleware| (name, middleware)));
@@ -124,105 +110,6 @@ fn domain(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<DomainSpec> {
     Some(DomainSpec { main: lower(main?), sans: sans.into_iter().map(lower).collect() })
 }
 
-fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec {
-    let mut service = ServiceSpec::default();
-    for (_, balancer) in reader.fields(&SERVICE, flaws) {
-        for (key, value) in balancer.fields(&LOAD_BALANCER, flaws) {
-            match key {
-                "servers" => servers(&value, &mut service, flaws),
-                "server" => own_server(&value, &mut service, flaws),
-                _ => service.pass_host_header = value.boolean(flaws),
-            }
-        }
-    }
-    service
-}
-
-fn servers(reader: &Reader<'_>, service: &mut ServiceSpec, flaws: &mut Vec<Flaw>) {
-    for element in reader.elements(flaws) {
-        let (mut url, mut weight) = (None, 1);
-        for (key, value) in element.fields(&SERVER, flaws) {
-            match key {
-                "url" => url = Some(value),
-                _ => weight = value.integer(flaws, "a weight from 0 up").unwrap_or(1),
-            }
-        }
-        match url {
-            Some(url) => service.servers.extend(server(&url, weight, flaws)),
-            None => element.flaw(flaws, "the server has no `url`".to_owned()),
-        }
-    }
-}
-
-/// `load-balancer.server`: Traefik's labels for the instance that carries them.
-fn own_server(reader: &Reader<'_>, service: &mut ServiceSpec, flaws: &mut Vec<Flaw>) {
-    for (key, value) in reader.fields(&OWN_SERVER, flaws) {
-        match key {
-            "url" => {
-                let weight = service.weight.unwrap_or(1);
-                service.servers.extend(server(&value, weight, flaws));
-            }
-            "port" => service.port = value.integer(flaws, "a port from 1 to 65535"),
-            "weight" => service.weight = value.integer(flaws, "a weight from 0 up"),
-            _ => {
-                let text = value.text(flaws);
-                service.scheme = text.and_then(|text| scheme(&text, &value, flaws));
-            }
-        }
-    }
-    if let (Some(weight), Some(server)) = (service.weight, service.servers.last_mut()) {
-        server.weight = weight;
-    }
-}
-
-fn scheme(text: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Scheme> {
-    match text.to_ascii_lowercase().as_str() {
-        "http" => Some(Scheme::Http),
-        "https" => Some(Scheme::Https),
-        "h2c" => Some(Scheme::H2c),
-        _ => {
-            reader.flaw(flaws, format!("expected `http`, `https` or `h2c`, found `{text}`"));
-            None
-        }
-    }
-}
-
-fn server(reader: &Reader<'_>, weight: u32, flaws: &mut Vec<Flaw>) -> Option<ServerSpec> {
-    let url = reader.text(flaws)?;
-    let Some((scheme_text, rest)) = url.split_once("://") else {
-        let hint = format!("write `http://{url}`");
-        reader.flaw_with(flaws, format!("`{url}` is not a URL"), Some(hint));
-        return None;
-    };
-    let scheme = scheme(scheme_text, reader, flaws)?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if !path.is_empty() {
-        reader.doubt(flaws, format!("the path `/{path}` of the URL has no effect"));
-    }
-    match backend_authority(authority, scheme) {
-        Some(authority) => Some(ServerSpec { scheme, authority, weight }),
-        None => {
-            reader.flaw(flaws, format!("`{authority}` is not a host with a port"));
-            None
-        }
-    }
-}
-
-/// Host and port, the scheme's own port filled in; `None` when it is not an authority.
-fn backend_authority(authority: &str, scheme: Scheme) -> Option<String> {
-    let parsed: http::uri::Authority = authority.parse().ok()?;
-    if parsed.host().is_empty() || parsed.as_str().contains('@') {
-        return None;
-    }
-    let written = parsed.as_str().len() > parsed.host().len();
-    let port = match (written, scheme) {
-        (true, _) => parsed.port_u16().filter(|port| *port > 0)?,
-        (false, Scheme::Https) => 443,
-        (false, Scheme::Http | Scheme::H2c) => 80,
-    };
-    Some(format!("{}:{port}", parsed.host()))
-}
-
 /// `middlewares.<name>`: one plugin with its configuration, and what happens when it fails.
 fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSpec> {
     let (mut plugins, mut on_failure) = (Vec::new(), OnFailure::default());
@@ -267,7 +154,7 @@ fn plugin_config(value: &Value) -> Value {
 /// How long one hook may take. Less than a millisecond cannot be measured; for more than a minute
 /// nobody waits.
 fn limit(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Duration> {
-    let limit = reader.duration(flaws)?;
+    let limit = reader.written_duration(flaws)?;
     if (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&limit) {
         return Some(limit);
     }

@@ -3,8 +3,8 @@
 use expect_test::{Expect, expect};
 use serde_json::json;
 
-use super::{Declared, read, tree};
-use crate::item::Declaration;
+use super::{Declared, KindSpec, ServiceSpec, read, tree};
+use crate::{item::Declaration, policy::LoadBalancer};
 
 fn show(declared: &Declared) -> String {
     let mut lines = Vec::new();
@@ -12,18 +12,34 @@ fn show(declared: &Declared) -> String {
         lines.push(format!("router {name}: {router:?}"));
     }
     for (name, service) in &declared.services {
-        lines.push(format!("service {name}: {service:?}"));
+        let ServiceSpec { servers, port, scheme, weight, options, kind } = service;
+        lines.push(format!("service {name}: {servers:?} {port:?} {scheme:?} {weight:?}"));
+        lines.extend(changed(options, &LoadBalancer::default()));
+        if *kind != KindSpec::Backends {
+            lines.push(format!("  {kind:?}"));
+        }
     }
     for (name, middleware) in &declared.middlewares {
         let (plugin, policy) = (&middleware.plugin, middleware.on_failure);
         let limit = middleware.time_limit.map(|limit| format!(" {limit:?}")).unwrap_or_default();
         lines.push(format!("middleware {name}: {plugin} {} {policy:?}{limit}", middleware.config));
     }
+    for (name, transport) in &declared.transports {
+        lines.push(format!("transport {name}: {transport:?}"));
+    }
     for flaw in &declared.flaws {
         let hint = flaw.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
         lines.push(format!("{:?} {}: {}{hint}", flaw.severity, flaw.pointer, flaw.message));
     }
     lines.join("\n")
+}
+
+/// The lines in which a value is not like another.
+fn changed<T: std::fmt::Debug>(value: &T, default: &T) -> Option<String> {
+    let (value, default) = (format!("{value:#?}"), format!("{default:#?}"));
+    let is_new = |line: &&str| !default.lines().any(|known| known == *line);
+    let lines: Vec<_> = value.lines().filter(is_new).map(str::trim).collect();
+    (!lines.is_empty()).then(|| format!("  {}", lines.join(" ")))
 }
 
 fn table(http: serde_json::Value, expected: Expect) {
@@ -67,7 +83,8 @@ fn a_table_declares_routers_services_and_middlewares() {
         }),
         expect![[r#"
             router a: RouterSpec { rule: Some("Host(`a`)"), service: Some("s"), middlewares: ["m", "n@file"], entrypoints: ["web", "websecure"], priority: Some(7), tls: Some(TlsSpec { options: None, resolver: Some("le"), domains: [] }) }
-            service s: ServiceSpec { servers: [ServerSpec { scheme: Http, authority: "10.0.0.1:80", weight: 3 }, ServerSpec { scheme: Https, authority: "[::1]:443", weight: 1 }], port: None, scheme: None, weight: None, pass_host_header: Some(false) }
+            service s: [ServerSpec { scheme: Http, authority: "10.0.0.1:80", weight: 3 }, ServerSpec { scheme: Https, authority: "[::1]:443", weight: 1 }] None None None
+              pass_host_header: false,
             middleware m: stripPrefix {"prefixes":["/a"]} Open"#]],
     );
 }
@@ -116,7 +133,7 @@ fn one_bad_value_costs_that_value() {
         }),
         expect![[r#"
             router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None }
-            service s: ServiceSpec { servers: [ServerSpec { scheme: Http, authority: "ok:81", weight: 1 }], port: None, scheme: None, weight: None, pass_host_header: None }
+            service s: [ServerSpec { scheme: Http, authority: "ok:81", weight: 1 }] None None None
             Error /http/routerz: unknown key `routerz` (did you mean `routers`?)
             Error /http/middlewares/none: the middleware names no plugin
             Error /http/middlewares/text: expected a table, found "x"
@@ -147,7 +164,7 @@ fn tags_declare_what_tables_do() {
         ],
         expect![[r#"
             router Grafana: RouterSpec { rule: Some("Host(`grafana.local`)"), service: None, middlewares: [], entrypoints: ["web"], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }) }
-            service grafana: ServiceSpec { servers: [], port: Some(3000), scheme: Some(H2c), weight: None, pass_host_header: None }
+            service grafana: [] Some(3000) Some(H2c) None
             middleware auth: basicauth {"users":"a:b,c:d"} Closed
             middleware mine: my-own {"KeepCase":"1"} Closed
             middleware whoami: whoami {} Closed"#]],
@@ -193,7 +210,7 @@ fn one_bad_tag_costs_that_tag() {
         ],
         expect![[r#"
             router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None }
-            service s: ServiceSpec { servers: [ServerSpec { scheme: Http, authority: "x:80", weight: 1 }], port: None, scheme: None, weight: None, pass_host_header: None }
+            service s: [ServerSpec { scheme: Http, authority: "x:80", weight: 1 }] None None None
             Error /routers/a/ruel: unknown key `ruel` (did you mean `rule`?)
             Error /services/s/loadbalancer/server/port: expected a port from 1 to 65535, found "many"
               from Some("traefik.http.routers.a.ruel")
@@ -210,4 +227,139 @@ fn a_tag_of_any_depth_is_safe() {
     let path = "a.".repeat(100_000);
     let declaration = Declaration { path, value: String::new(), origin: "long".to_owned() };
     assert_eq!(tree(&[declaration]).flaws.len(), 1);
+}
+
+#[test]
+fn a_load_balancer_has_traefiks_options_and_ours() {
+    table(
+        json!({ "services": { "s": { "loadBalancer": {
+            "servers": [],
+            "strategy": "HRW",
+            "hash": { "header": "X-User" },
+            "sticky": { "cookie": {
+                "name": "lb", "secure": true, "httpOnly": "true", "sameSite": "Strict",
+                "maxAge": 60, "path": "/x", "domain": "a.local"
+            }},
+            "slow-start": "30s",
+            "healthCheck": {
+                "mode": "grpc", "scheme": "https", "port": 81, "hostname": "x", "interval": "10s",
+                "unhealthyInterval": "1s", "timeout": 2, "rise": 2, "fall": 3, "status": 204,
+                "headers": { "X-A": "b" }, "followRedirects": false, "method": "head", "path": "/h"
+            },
+            "passiveHealthCheck": { "failureWindow": "20s", "maxFailedAttempts": 3, "ejection": "5s" },
+            "retry": { "attempts": 2, "statuses": "502-504,429", "on-reset": true, "budget": "10%" },
+            "circuit-breaker": { "error-ratio": 0.3, "window": "1m", "fallback-duration": "5s" },
+            "limits": { "max-requests": 100, "max-requests-per-backend": 10, "queue": 5 },
+            "timeouts": { "connect": "1s", "response-header": "0s", "total": "1m30s" },
+            "serversTransport": "mtls@file"
+        }}}}),
+        expect![[r#"
+            service s: [] None None None
+              strategy: Hashed, hash_on: Header( "x-user", ), sticky: Some( Sticky { name: Some( "lb", ), secure: true, http_only: true, same_site: Some( Strict, ), max_age: 60, path: Some( "/x", ), domain: Some( "a.local", ), }, ), slow_start: Some( 30s, ), health_check: Some( HealthCheck { mode: Grpc, path: "/h", scheme: Some( Https, ), port: Some( 81, ), method: HEAD, status: Some( 204, ), hostname: Some( "x", ), headers: [ ( "x-a", "b", ), ], follow_redirects: false, interval: 10s, unhealthy_interval: 1s, timeout: 2s, rise: 2, fall: 3, }, ), max_failed_attempts: 3, failure_window: 20s, on_status: true, ejection: 5s, attempts: 2, [ StatusRange { from: 502, to: 504, }, StatusRange { from: 429, to: 429, }, ], on_reset: true, budget_percent: 10, breaker: Some( Breaker { error_percent: 30, window: 60s, min_requests: 20, fallback: 5s, }, ), max_requests: Some( 100, max_requests_per_backend: Some( 10, queue: 5, connect: Some( 1s, total: Some( 90s, transport: Some( "mtls@file", ),"#]],
+    );
+}
+
+#[test]
+fn tags_ask_for_the_same() {
+    tags(
+        &[
+            ("http.services.s.loadbalancer.healthcheck.path", "/health"),
+            ("http.services.s.loadbalancer.healthcheck.interval", "10s"),
+            ("http.services.s.loadbalancer.healthcheck.headers.X-Probe", "1"),
+            ("http.services.s.loadbalancer.sticky.cookie", "true"),
+            ("http.services.s.loadbalancer.passivehealthcheck", "false"),
+            ("http.services.s.loadbalancer.retry.statuses", "502, 503"),
+            ("http.services.w.weighted.services[0].name", "a"),
+            ("http.services.w.weighted.services[0].weight", "3"),
+            ("http.services.w.weighted.services[1].name", "b"),
+            ("http.services.w.weighted.sticky", "true"),
+            ("http.services.m.mirroring.service", "a"),
+            ("http.services.m.mirroring.mirrors[0].name", "b"),
+            ("http.services.m.mirroring.mirrors[0].percent", "10"),
+            ("http.services.m.mirroring.maxBodySize", "64KiB"),
+            ("http.services.f.failover.service", "a"),
+            ("http.services.f.failover.fallback", "b"),
+            ("http.services.f.failover.errors.status", "500-599"),
+            ("http.serversTransports.t.serverName", "x"),
+        ],
+        expect![[r#"
+            service f: [] None None None
+              Failover { service: "a", fallback: "b", statuses: Statuses([StatusRange { from: 500, to: 599 }]), max_body: 1048576 }
+            service m: [] None None None
+              Mirroring { service: "a", mirrors: [MirrorSpec { name: "b", percent: 10 }], mirror_body: true, max_body: 65536 }
+            service s: [] None None None
+              sticky: Some( Sticky { name: None, secure: false, http_only: false, same_site: None, max_age: 0, path: None, domain: None, }, ), health_check: Some( HealthCheck { mode: Http, path: "/health", scheme: None, port: None, method: GET, status: None, hostname: None, headers: [ ( "x-probe", "1", ), ], follow_redirects: true, interval: 10s, unhealthy_interval: 10s, timeout: 5s, rise: 1, fall: 1, }, ), enabled: false, [ StatusRange { from: 502, to: 502, }, StatusRange { from: 503, to: 503, }, ],
+            service w: [] None None None
+              Weighted { members: [MemberSpec { name: "a", weight: 3 }, MemberSpec { name: "b", weight: 1 }], by_client: false, sticky: Some(Sticky { name: None, secure: false, http_only: false, same_site: None, max_age: 0, path: None, domain: None }) }
+            transport t: Transport { server_name: Some("x"), insecure_skip_verify: false, root_cas: [], certificates: [], disable_http2: false, dial_timeout: None, response_header_timeout: None }"#]],
+    );
+}
+
+#[test]
+fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
+    table(
+        json!({ "services": {
+            "a": { "load-balancer": {
+                "strategy": "p2p", "hash": { "cookie": "x" }, "slow-start": "soon",
+                "sticky": { "cookie": { "same-site": "none", "name": "a;b" } },
+                "health-check": { "mode": "tcp", "path": "/x", "interval": "0s", "fall": 0,
+                    "timeout": "1m", "intervall": "1s" },
+                "passive-health-check": { "panic-threshold": 150 },
+                "retry": { "statuses": ["600", "5xx", "504-502"], "max-body-size": "1MiB" },
+                "circuit-breaker": { "error-ratio": "150%" },
+                "limits": { "queue": 3 },
+                "timeouts": { "idle": "1s" },
+                "response-forwarding": { "flush-interval": "1s" }
+            }},
+            "b": { "load-balancer": {}, "weighted": { "services": [{ "name": "a" }] } },
+            "c": { "weighted": { "services": [{ "weight": 1 }] } },
+            "d": { "mirroring": { "mirrors": [{ "name": "a", "percent": 101 }] } },
+            "e": { "failover": { "service": "a" } },
+            "f": { "highest-random-weight": { "services": [{ "name": "a" }], "sticky": true } }
+        }, "servers-transports": {
+            "t": { "insecure-skip-verify": true, "root-cas": ["-----BEGIN CERTIFICATE-----"],
+                "certificates": [{ "cert-file": "a.pem" }], "max-version": "VersionTLS13" }
+        }}),
+        expect![[r#"
+            service a: [] None None None
+              hash_on: Cookie( "x", ), sticky: Some( Sticky { name: None, secure: false, http_only: false, same_site: Some( None, ), max_age: 0, path: None, domain: None, }, ), health_check: Some( HealthCheck { mode: Tcp, path: "/x", scheme: None, port: None, method: GET, status: None, hostname: None, headers: [], follow_redirects: true, interval: 30s, unhealthy_interval: 30s, timeout: 60s, rise: 1, fall: 1, }, ), max_failed_attempts: 1, on_status: true, ejection: 10s, max_body: 1048576, breaker: Some( Breaker { error_percent: 50, window: 10s, min_requests: 20, fallback: 10s, }, ), queue: 3,
+            service b: [] None None None
+            service c: [] None None None
+              Weighted { members: [], by_client: false, sticky: None }
+            service d: [] None None None
+            service e: [] None None None
+            service f: [] None None None
+              Weighted { members: [MemberSpec { name: "a", weight: 1 }], by_client: true, sticky: None }
+            transport t: Transport { server_name: None, insecure_skip_verify: true, root_cas: [], certificates: [], disable_http2: false, dial_timeout: None, response_header_timeout: None }
+            Warning /http/servers-transports/t/max-version: `max-version` is not supported and has no effect
+            Error /http/servers-transports/t/certificates/0: a certificate is a `cert-file` and a `key-file`
+            Warning /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do
+            Error /http/servers-transports/t/root-cas: expected the path of a PEM file, found what stands in one
+            Warning /http/services/a/load-balancer/response-forwarding: `response-forwarding` is not supported and has no effect
+            Error /http/services/a/load-balancer/circuit-breaker/error-ratio: expected a ratio from 0.01 to 1, found `150%`
+            Error /http/services/a/load-balancer/health-check/intervall: unknown key `intervall` (did you mean `interval`?)
+            Error /http/services/a/load-balancer/health-check/fall: expected a number from 1 up, found `0`
+            Error /http/services/a/load-balancer/health-check/interval: this takes some time: it may not be 0
+            Warning /http/services/a/load-balancer/health-check/path: a probe in the mode `tcp` sends nothing, so `path` is unused
+            Warning /http/services/a/load-balancer/health-check/timeout: a probe may take longer than it is to the next one
+            Warning /http/services/a/load-balancer/limits: without `max-requests` or `max-requests-per-backend` nothing is limited
+            Error /http/services/a/load-balancer/passive-health-check/panic-threshold: expected percent, from 0 to 100, found `150`
+            Error /http/services/a/load-balancer/retry/statuses: `600` is not a status, nor a range of them
+            Error /http/services/a/load-balancer/retry/statuses: `5xx` is not a status, nor a range of them
+            Error /http/services/a/load-balancer/retry/statuses: `504-502` is not a status, nor a range of them
+            Warning /http/services/a/load-balancer/retry: no body is kept, since no request that was sent is sent again
+            Error /http/services/a/load-balancer/slow-start: expected a duration such as `"10s"`, found "soon"
+            Error /http/services/a/load-balancer/sticky/cookie/name: `a;b` may not stand in a cookie
+            Warning /http/services/a/load-balancer/sticky/cookie: browsers refuse a cookie with `same-site = "none"` that is not `secure`
+            Error /http/services/a/load-balancer/strategy: expected `wrr`, `p2c`, `leasttime`, `hrw`, `consistent-hash`, found `p2p` (did you mean `p2c`?)
+            Error /http/services/a/load-balancer/timeouts/idle: unknown key `idle`
+            Error /http/services/a/load-balancer/hash: with the strategy `wrr` nothing is hashed (add `strategy = "hrw"`)
+            Error /http/services/b/weighted: a service is one kind, here are `load-balancer` and `weighted`
+            Error /http/services/c/weighted/services/0: the service has no `name`
+            Error /http/services/c/weighted: the service is made of no services
+            Error /http/services/d/mirroring/mirrors/0/percent: expected percent, from 0 to 100, found `101`
+            Error /http/services/d/mirroring: the service has no `service` that answers
+            Error /http/services/e/failover: the service has no `fallback`
+            Error /http/services/f/highest-random-weight/sticky: there each client stays anyway"#]],
+    );
 }

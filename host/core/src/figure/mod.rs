@@ -63,6 +63,11 @@ impl Gauge {
         self.0.fetch_sub(by, Relaxed);
     }
 
+    /// One more, if that makes no more than `limit`. Answers whether it does not.
+    pub fn increment_within(&self, limit: u64) -> bool {
+        self.0.fetch_update(Relaxed, Relaxed, |now| (now < limit).then_some(now + 1)).is_ok()
+    }
+
     /// How many now.
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)

@@ -49,8 +49,6 @@ pub(crate) struct Line {
     pub(crate) awaits_continue: bool,
     /// Whether anything was read since this was last reset.
     pub(crate) has_heard: bool,
-    /// Whether anything of the body was used.
-    is_touched: bool,
     /// How much of an incomplete head was looked at: without another line end it stays that.
     looked_at: usize,
     /// Whether the body was asked for more than has arrived.
@@ -107,7 +105,6 @@ impl Line {
             buffers,
             awaits_continue: false,
             has_heard: false,
-            is_touched: false,
             looked_at: 0,
             is_wanted: false,
             late: None,
@@ -166,11 +163,6 @@ impl Line {
     /// Whether the body was read to its end.
     pub(crate) fn is_read(&self) -> bool {
         self.decoder.is_done() && self.late.is_none()
-    }
-
-    /// Whether none of the body was used yet.
-    pub(crate) fn is_untouched(&self) -> bool {
-        !self.is_touched
     }
 
     /// Pours what has arrived of the body.
@@ -298,7 +290,6 @@ impl Line {
         self.skip(length);
         self.decoder = Decoder::new(framing, is_tolerant);
         self.is_wanted = false;
-        self.is_touched = false;
     }
 
     fn skip(&mut self, length: usize) {
@@ -373,7 +364,6 @@ impl Line {
         arrived: &[u8],
         sink: &mut impl FnMut(&mut Context<'_>, &[u8]) -> io::Result<()>,
     ) -> Result<(usize, Poured), PourError<WireError>> {
-        self.is_touched = true;
         let mut used = 0;
         while let Some(rest) = arrived.get(used..).filter(|rest| !rest.is_empty()) {
             let step = self.decoder.step(rest);

@@ -8,15 +8,17 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use portolan_core::{reason::Reason, service::BackendFigures};
+use portolan_core::reason::Reason;
 
-use super::{account::Account, pool::Link, roster::Busy};
+use super::{
+    account::Account, claim::InFlight, pool::Link, replay::Replay, roster::Busy, stall::Stall,
+};
 use crate::h1::{Framing, Line, Outlet, PourError, Poured, WireError};
 
 /// Why a body broke off.
@@ -28,6 +30,12 @@ pub(crate) enum StreamError {
     /// Over HTTP/2.
     #[error(transparent)]
     Http2(#[from] hyper::Error),
+    /// Nothing came for too long.
+    #[error("nothing came for {} ms", .0.as_millis())]
+    Stalled(Duration),
+    /// It is not over in time.
+    #[error("the whole exchange took too long")]
+    Late,
 }
 
 /// What a client sends behind the head of a request.
@@ -39,12 +47,16 @@ pub(crate) enum Content {
     Line(Rc<RefCell<Line>>, Framing),
     /// Over HTTP/2.
     Stream(Incoming),
+    /// What was read of it already, and the rest.
+    Replay(Box<Replay>),
 }
 
 /// What is sent to a backend.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     content: Content,
+    /// How long the client may pause.
+    stall: Option<Box<Stall>>,
     /// How much of it came.
     read: Option<Rc<Cell<u64>>>,
 }
@@ -53,6 +65,8 @@ pub(crate) struct RequestBody {
 #[derive(Debug)]
 pub(crate) struct Body {
     source: Source,
+    /// How long the backend may pause.
+    stall: Option<Box<Stall>>,
     /// The request is under way until the last byte was handed on.
     busy: Option<Busy>,
     /// What is noted of it, complete when the body is dropped.
@@ -75,20 +89,41 @@ struct LinkBody {
     framing: Framing,
 }
 
-/// A request that a backend works on.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<BackendFigures>);
-
 impl RequestBody {
     /// Nothing.
-    pub(crate) const EMPTY: Self = Self { content: Content::Empty, read: None };
+    pub(crate) const EMPTY: Self = Self { content: Content::Empty, stall: None, read: None };
 
     /// The body of a request, known to be empty where it is.
     pub(crate) fn of(content: Content, account: &mut Account) -> Self {
         match content {
             Content::Empty => Self::EMPTY,
             Content::Stream(incoming) if incoming.is_end_stream() => Self::EMPTY,
-            content => Self { content, read: Some(account.request_bytes()) },
+            content => Self { content, stall: None, read: Some(account.request_bytes()) },
+        }
+    }
+
+    /// One of which something was read already.
+    pub(crate) fn replay(kept: Replay) -> Self {
+        Self { content: Content::Replay(Box::new(kept)), stall: None, read: None }
+    }
+
+    /// The same, with a limit to how long the client may pause.
+    pub(crate) fn watched(self, idle: Duration) -> Self {
+        match self.content {
+            // Nothing is waited for.
+            Content::Empty | Content::Replay(_) => self,
+            Content::Line(..) | Content::Stream(_) => {
+                Self { stall: Stall::new(Some(idle), None), ..self }
+            }
+        }
+    }
+
+    /// The same again; `None` where it can be read only once.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        match &self.content {
+            Content::Empty => Some(Self::EMPTY),
+            Content::Replay(kept) => kept.copy().map(Self::replay),
+            Content::Line(..) | Content::Stream(_) => None,
         }
     }
 
@@ -106,24 +141,16 @@ impl RequestBody {
                 Some(length) => Framing::Length(length),
                 None => Framing::Chunked,
             },
-        }
-    }
-
-    /// Whether nothing of it was used: it can still be sent somewhere else.
-    pub(crate) fn is_untouched(&self) -> bool {
-        match &self.content {
-            Content::Empty => true,
-            Content::Line(line, _) => line.borrow().is_untouched(),
-            Content::Stream(_) => false,
+            Content::Replay(kept) => match kept.size().exact() {
+                Some(0) => Framing::Empty,
+                Some(length) if !kept.has_trailers() => Framing::Length(length),
+                Some(_) | None => Framing::Chunked,
+            },
         }
     }
 
     /// Pours what has arrived of it.
-    pub(crate) fn poll_pour(
-        &mut self,
-        cx: &mut Context<'_>,
-        outlet: &mut Outlet<'_>,
-    ) -> Poll<Result<Poured, PourError<StreamError>>> {
+    pub(crate) fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
         let before = outlet.content;
         let poured = match &mut self.content {
             Content::Empty => return Poll::Ready(Ok(Poured::End(None))),
@@ -133,10 +160,20 @@ impl RequestBody {
                     .map_err(|error| PourError::Source(StreamError::Http1(WireError::Io(error))))?;
                 line.poll_pour(cx, outlet).map_err(PourError::widen)
             }
-            Content::Stream(incoming) => pour_frame(incoming, cx, outlet),
+            Content::Stream(incoming) => {
+                let frame = Pin::new(&mut *incoming).poll_frame(cx).map_err(StreamError::Http2);
+                pour_frame(frame, cx, outlet, || incoming.is_end_stream())
+            }
+            Content::Replay(kept) => {
+                let frame = kept.poll(cx);
+                pour_frame(frame, cx, outlet, || kept.has_ended())
+            }
         };
         self.note(outlet.content - before);
-        poured
+        match &mut self.stall {
+            None => poured,
+            Some(stall) => watched(stall, cx, poured),
+        }
     }
 
     fn note(&self, length: u64) {
@@ -154,26 +191,36 @@ fn say_continue(line: &mut Line, cx: &mut Context<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Pours a frame of an HTTP/2 body.
+/// Pours a frame; `is_last`: nothing comes behind it.
 fn pour_frame(
-    incoming: &mut Incoming,
+    frame: Poll<Option<Result<Frame<Bytes>, StreamError>>>,
     cx: &mut Context<'_>,
     outlet: &mut Outlet<'_>,
-) -> Poll<Result<Poured, PourError<StreamError>>> {
-    let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+    is_last: impl FnOnce() -> bool,
+) -> Pouring {
+    let frame = match ready!(frame) {
         None => return Poll::Ready(Ok(Poured::End(None))),
-        Some(Err(error)) => return Poll::Ready(Err(PourError::Source(error.into()))),
+        Some(Err(error)) => return Poll::Ready(Err(PourError::Source(error))),
         Some(Ok(frame)) => frame,
     };
     Poll::Ready(match frame.into_data() {
         Ok(data) => match outlet.push(cx, &data) {
             Err(error) => Err(PourError::Sink(error)),
-            Ok(()) if incoming.is_end_stream() => Ok(Poured::End(None)),
+            Ok(()) if is_last() => Ok(Poured::End(None)),
             Ok(()) => Ok(Poured::More),
         },
         Err(frame) => Ok(Poured::End(frame.into_trailers().ok())),
     })
 }
+
+/// What was poured, or that it was waited for too long.
+fn watched(stall: &mut Stall, cx: &mut Context<'_>, poured: Pouring) -> Pouring {
+    let judged = ready!(stall.judge(cx, poured));
+    Poll::Ready(judged.map_err(PourError::Source).and_then(|poured| poured))
+}
+
+/// What pouring comes to.
+type Pouring = Poll<Result<Poured, PourError<StreamError>>>;
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
@@ -184,7 +231,14 @@ impl HttpBody for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
-        let frame = ready!(this.content.poll_frame(cx));
+        let frame = this.content.poll_frame(cx);
+        let frame = match &mut this.stall {
+            None => ready!(frame),
+            Some(stall) => match ready!(stall.judge(cx, frame)) {
+                Ok(frame) => frame,
+                Err(error) => Some(Err(error)),
+            },
+        };
         if let Some(Ok(frame)) = &frame {
             this.note(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
@@ -196,6 +250,7 @@ impl HttpBody for RequestBody {
             Content::Empty => true,
             Content::Line(line, _) => line.borrow().is_read(),
             Content::Stream(incoming) => incoming.is_end_stream(),
+            Content::Replay(kept) => kept.has_ended(),
         }
     }
 
@@ -204,6 +259,7 @@ impl HttpBody for RequestBody {
             Content::Empty => SizeHint::with_exact(0),
             Content::Line(_, framing) => hint(*framing),
             Content::Stream(incoming) => incoming.size_hint(),
+            Content::Replay(kept) => kept.size(),
         }
     }
 }
@@ -226,6 +282,7 @@ impl Content {
                 Poll::Ready(polled)
             }
             Self::Stream(incoming) => Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2),
+            Self::Replay(kept) => kept.poll(cx),
         }
     }
 }
@@ -260,7 +317,7 @@ fn hint(framing: Framing) -> SizeHint {
 impl Body {
     /// Bytes that are there already.
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self { source: Source::Full(bytes), busy: None, account: None }
+        Self { source: Source::Full(bytes), stall: None, busy: None, account: None }
     }
 
     /// What a backend sends over a connection of its own.
@@ -269,7 +326,7 @@ impl Body {
         if framing == Framing::Empty && body.link.as_ref().is_some_and(|link| link.is_sent()) {
             body.finish();
         }
-        Self { source: Source::Link(body), busy: None, account: None }
+        Self { source: Source::Link(body), stall: None, busy: None, account: None }
     }
 
     /// What a backend sends over a shared connection.
@@ -277,7 +334,13 @@ impl Body {
         if incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
             return Self::full(Bytes::new());
         }
-        Self { source: Source::Stream(incoming, in_flight), busy: None, account: None }
+        Self { source: Source::Stream(incoming, in_flight), stall: None, busy: None, account: None }
+    }
+
+    /// The same, with a limit to how long its source may pause.
+    pub(crate) fn watched(mut self, stall: Option<Box<Stall>>) -> Self {
+        self.stall = stall;
+        self
     }
 
     /// The same, with the request under way until the body ends.
@@ -324,13 +387,12 @@ impl Body {
     }
 
     /// Pours what has arrived of it.
-    pub(crate) fn poll_pour(
-        &mut self,
-        cx: &mut Context<'_>,
-        outlet: &mut Outlet<'_>,
-    ) -> Poll<Result<Poured, PourError<StreamError>>> {
+    pub(crate) fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
         let before = outlet.content;
-        let poured = self.source.poll_pour(cx, outlet);
+        let mut poured = self.source.poll_pour(cx, outlet);
+        if let Some(stall) = &mut self.stall {
+            poured = watched(stall, cx, poured);
+        }
         if let Some(account) = &mut self.account {
             account.sent(outlet.content - before);
             match &poured {
@@ -351,8 +413,15 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let Self { source, account, .. } = &mut *self;
-        let frame = ready!(source.poll_frame(cx));
+        let Self { source, stall, account, .. } = &mut *self;
+        let frame = source.poll_frame(cx);
+        let frame = match stall {
+            None => ready!(frame),
+            Some(stall) => match ready!(stall.judge(cx, frame)) {
+                Ok(frame) => frame,
+                Err(error) => Some(Err(error)),
+            },
+        };
         if let Some(account) = account {
             match &frame {
                 Some(Ok(frame)) => {
@@ -382,11 +451,7 @@ impl HttpBody for Body {
 }
 
 impl Source {
-    fn poll_pour(
-        &mut self,
-        cx: &mut Context<'_>,
-        outlet: &mut Outlet<'_>,
-    ) -> Poll<Result<Poured, PourError<StreamError>>> {
+    fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
         match self {
             Self::Full(bytes) => {
                 let pushed = outlet.push(cx, &std::mem::take(bytes));
@@ -400,7 +465,10 @@ impl Source {
                 body.note(!matches!(poured, Ok(Poured::More)), poured.is_err());
                 Poll::Ready(poured)
             }
-            Self::Stream(incoming, _) => pour_frame(incoming, cx, outlet),
+            Self::Stream(incoming, _) => {
+                let frame = Pin::new(&mut *incoming).poll_frame(cx).map_err(StreamError::Http2);
+                pour_frame(frame, cx, outlet, || incoming.is_end_stream())
+            }
         }
     }
 
@@ -454,19 +522,6 @@ impl LinkBody {
         if let Some(link) = self.link.take() {
             link.release();
         }
-    }
-}
-
-impl InFlight {
-    pub(crate) fn new(figures: &Arc<BackendFigures>) -> Self {
-        figures.in_flight.increment();
-        Self(figures.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.decrement();
     }
 }
 

@@ -14,7 +14,7 @@ use portolan_core::{figure::Buckets, reason::ReasonFigures};
 
 use http::uri::Scheme;
 
-use crate::tls::TlsConfig;
+use crate::{tls::TlsConfig, transport};
 
 use super::{access::AccessLog, trace::Tracing};
 
@@ -124,6 +124,8 @@ pub struct HttpConfig {
     pub backend_idle_timeout: Duration,
     /// The most idle connections that a worker keeps to one backend.
     pub max_idle_backends: usize,
+    /// How encrypted backends are trusted.
+    pub transport: Arc<transport::Trust>,
     /// The header in which answers that Portolan makes itself say why, in a word; `None`: they do not.
     pub reason_header: Option<HeaderName>,
     /// What is kept of requests.
@@ -148,6 +150,7 @@ impl Default for HttpConfig {
             // Under the 75 s of nginx and the like, so that we are the ones who close.
             backend_idle_timeout: Duration::from_secs(70),
             max_idle_backends: 512,
+            transport: Arc::default(),
             reason_header: None,
             ledger: Ledger::default(),
         }

@@ -8,10 +8,8 @@ use std::{future::Future, io, rc::Rc, sync::Arc};
 use bytes::Bytes;
 use hyper::{client::conn::http2, rt::Executor};
 use portolan_core::service::Scheme;
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use tokio::{
     net::{TcpStream, lookup_host},
-    sync::OnceCell,
     task,
 };
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -22,7 +20,10 @@ use super::{
     pool::Link,
     wire::Wire,
 };
-use crate::h1::{Buffers, Stream};
+use crate::{
+    h1::{Buffers, Stream},
+    transport::Trust,
+};
 
 /// Why there is no connection to a backend.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +56,11 @@ pub(crate) enum Connected {
     Shared(http2::SendRequest<RequestBody>),
 }
 
-/// What connections to backends need. The trust store is read when it is first needed: few have
-/// encrypted backends, and it is large.
+/// What connections to backends need.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     buffers: Rc<Buffers>,
-    tls: OnceCell<Arc<ClientConfig>>,
+    trust: Arc<Trust>,
 }
 
 /// Spawns on the worker that asks.
@@ -78,9 +78,9 @@ where
 }
 
 impl Dialer {
-    /// Makes connections that use these buffers.
-    pub(crate) fn new(buffers: Rc<Buffers>) -> Self {
-        Self { buffers, tls: OnceCell::new() }
+    /// Makes connections that use these buffers, and trust like this.
+    pub(crate) fn new(buffers: Rc<Buffers>, trust: Arc<Trust>) -> Self {
+        Self { buffers, trust }
     }
 
     /// A new connection to an origin.
@@ -107,10 +107,10 @@ impl Dialer {
         stream: TcpStream,
         origin: &Origin,
     ) -> Result<TlsStream<TcpStream>, DialError> {
-        let config = self.tls.get_or_try_init(trust).await.map_err(DialError::Setup)?;
+        let config = self.trust.config(&origin.way).await.map_err(DialError::Setup)?;
         let name = origin.server_name().ok_or(io::ErrorKind::InvalidInput);
         let name = name.map_err(|kind| DialError::Setup(kind.into()))?;
-        let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
+        let stream = TlsConnector::from(config).connect(name, stream).await;
         stream.map(TlsStream::Client).map_err(DialError::Tls)
     }
 }
@@ -139,22 +139,4 @@ async fn shared(stream: Stream) -> Result<Connected, DialError> {
         }
     });
     Ok(Connected::Shared(sender))
-}
-
-/// Trusts what the system trusts.
-async fn trust() -> io::Result<Arc<ClientConfig>> {
-    // Reading a few hundred certificates takes long enough to be felt by other requests.
-    let loaded = task::spawn_blocking(rustls_native_certs::load_native_certs).await?;
-    let mut roots = RootCertStore::empty();
-    let (added, _ignored) = roots.add_parsable_certificates(loaded.certs);
-    if added == 0 {
-        tracing::warn!("no trusted certificates on this system: https backends will fail");
-    }
-    let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }

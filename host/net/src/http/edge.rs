@@ -61,6 +61,8 @@ pub(crate) struct Edge {
     pub(crate) pen: Option<Pen>,
     reader: RefCell<Reader>,
     serving: RefCell<Rc<Serving>>,
+    /// The snapshot that the pool was last compared with.
+    swept: Cell<u64>,
     /// When something was last complained about, and how often in silence since.
     complained: Cell<Option<Tick>>,
     silent: Cell<u32>,
@@ -77,7 +79,7 @@ impl Edge {
         let buffers = Rc::<Buffers>::default();
         Rc::new(Self {
             pool: Pool::new(clock.clone(), patience, config.max_idle_backends),
-            dialer: Dialer::new(buffers.clone()),
+            dialer: Dialer::new(buffers.clone(), config.transport.clone()),
             buffers,
             date: RefCell::default(),
             permits: Arc::new(Semaphore::new(config.max_connections)),
@@ -88,6 +90,7 @@ impl Edge {
             pen: config.ledger.access_log.clone().map(Pen::new),
             reader: RefCell::new(live.reader()),
             serving: RefCell::new(Rc::new(Serving(live.load()))),
+            swept: Cell::default(),
             complained: Cell::default(),
             silent: Cell::default(),
             clock,
@@ -111,7 +114,10 @@ impl Edge {
         self.clock.advance();
         self.pool.sweep();
         // A worker without requests must let go of old snapshots too.
-        drop(self.serving());
+        let serving = self.serving();
+        if self.swept.replace(serving.generation) != serving.generation {
+            self.pool.retain(&serving);
+        }
     }
 
     /// The time of day, for responses that do not say it (RFC 9110, 6.6.1).

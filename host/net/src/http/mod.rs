@@ -1,9 +1,10 @@
 //! HTTP: from a client's connection to a backend's and back.
 //!
 //! Reading order: `server` holds the entrypoints, `entrypoint` accepts, `connection` speaks the
-//! protocol, `service` sees one request through, `pipeline` runs its middlewares, `forward` takes
-//! it to a backend over a connection of `pool`, `rescue` turns every error into a response; `account`
-//! notes what became of it, in figures, `access` (the access log) and `trace`.
+//! protocol, `service` sees one request through, `pipeline` runs its middlewares, `send` chooses a
+//! backend and `forward` takes the request there over a connection of `pool`, `rescue` turns every
+//! error into a response; `account` notes what became of it, in figures, `access` (the access log) and
+//! `trace`.
 //!
 //! **Invariant:** everything but `server` lives on one worker and is never shared.
 
@@ -15,6 +16,9 @@ mod wire;
 mod pool;
 mod origin;
 mod dial;
+mod stall;
+mod claim;
+mod replay;
 mod body;
 mod headers;
 mod page;
@@ -26,6 +30,9 @@ mod account;
 mod pipeline;
 mod tunnel;
 mod forward;
+mod outcome;
+mod mirror;
+mod send;
 mod service;
 mod http1;
 mod proxy_protocol;

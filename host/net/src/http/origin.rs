@@ -14,6 +14,8 @@ use hyper::client::conn::http2;
 use portolan_core::service::Scheme;
 use rustls_pki_types::ServerName;
 
+use crate::transport::Way;
+
 use super::{
     body::RequestBody,
     pool::Link,
@@ -25,6 +27,8 @@ use super::{
 pub(crate) struct Origin {
     pub(crate) scheme: Scheme,
     pub(crate) target: Target,
+    /// How it is trusted.
+    pub(crate) way: Way,
     /// As the URI of a request to it has it.
     pub(crate) authority: Authority,
     /// As its own `Host` header has it.
@@ -32,6 +36,8 @@ pub(crate) struct Origin {
     /// The last one back is the first one out: the others may grow old and go.
     idle: RefCell<Vec<Idle>>,
     max_idle: usize,
+    /// Nothing is kept any more: the backend is gone.
+    retired: Cell<bool>,
     /// The connection that all requests share, where HTTP/2 is spoken.
     shared: RefCell<Option<http2::SendRequest<RequestBody>>>,
     /// Held while a connection to share is made, so that one is made and not many.
@@ -58,6 +64,7 @@ impl Origin {
     pub(crate) fn parse(
         scheme: Scheme,
         authority: &str,
+        way: &Way,
         max_idle: usize,
         clock: Clock,
     ) -> Option<Self> {
@@ -75,10 +82,12 @@ impl Origin {
         Some(Self {
             scheme,
             target,
+            way: way.clone(),
             authority: parsed,
             host,
             idle: RefCell::default(),
             max_idle,
+            retired: Cell::new(false),
             shared: RefCell::default(),
             dialing: tokio::sync::Mutex::default(),
             used: Cell::new(clock.now()),
@@ -88,6 +97,10 @@ impl Origin {
 
     /// The name that its certificate must be for.
     pub(crate) fn server_name(&self) -> Option<ServerName<'static>> {
+        let own = self.way.as_ref().and_then(|(_, transport)| transport.server_name.as_ref());
+        if let Some(name) = own {
+            return ServerName::try_from(name.clone()).ok();
+        }
         match &self.target {
             Target::Address(address) => Some(address.ip().into()),
             Target::Name(name, _) => ServerName::try_from(name.clone()).ok(),
@@ -108,7 +121,7 @@ impl Origin {
     /// Keeps a connection for later.
     pub(crate) fn put(&self, link: Box<Link>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.max_idle {
+        if idle.len() < self.max_idle && !self.retired.get() {
             idle.push(Idle { link, since: self.clock.now() });
         }
     }
@@ -129,6 +142,13 @@ impl Origin {
     /// From now on requests share this connection.
     pub(crate) fn share(&self, sender: http2::SendRequest<RequestBody>) {
         *self.shared.borrow_mut() = Some(sender);
+    }
+
+    /// The backend is gone: connections close as they become idle.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        *self.shared.borrow_mut() = None;
+        drop(self.idle.take());
     }
 
     /// Closes what was idle for too long; answers whether the origin is still of use.

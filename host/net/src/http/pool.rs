@@ -14,9 +14,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::{Equivalent, HashMap, HashSet};
 use http::{Method, StatusCode};
-use portolan_core::service::{Backend, Scheme};
+use portolan_core::{
+    service::{Backend, Scheme},
+    snapshot::Snapshot,
+};
 
 use super::{
     body::{RequestBody, StreamError},
@@ -24,9 +27,12 @@ use super::{
     origin::Origin,
     roster::{Clock, Tick},
 };
-use crate::h1::{
-    self, Buffers, Ending, Framing, Line, Outgoing, PourError, Poured, ResponseHead, Status,
-    Stream, WireError,
+use crate::{
+    h1::{
+        self, Buffers, Ending, Framing, Line, Outgoing, PourError, Poured, ResponseHead, Status,
+        Stream, WireError,
+    },
+    transport::Way,
 };
 
 /// A worker's connections to backends.
@@ -38,15 +44,16 @@ pub(crate) struct Pool {
     max_idle: usize,
 }
 
+/// Scheme, address, and the number of the transport.
 #[derive(Debug, Eq, Hash, PartialEq)]
-struct Key(Scheme, Box<str>);
+struct Key(Scheme, Box<str>, u64);
 
-#[derive(Hash)]
-struct Lookup<'a>(Scheme, &'a str);
+#[derive(Eq, Hash, PartialEq)]
+struct Lookup<'a>(Scheme, &'a str, u64);
 
 impl Equivalent<Key> for Lookup<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.0 == key.0 && *self.1 == *key.1
+        self.0 == key.0 && *self.1 == *key.1 && self.2 == key.2
     }
 }
 
@@ -89,22 +96,49 @@ impl Pool {
     }
 
     /// The origin of a backend; `None` when its address is none.
-    pub(crate) fn origin(&self, backend: &Backend) -> Option<Rc<Origin>> {
+    pub(crate) fn origin(&self, backend: &Backend, way: &Way) -> Option<Rc<Origin>> {
         let mut origins = self.origins.borrow_mut();
-        if let Some(origin) = origins.get(&Lookup(backend.scheme, &backend.authority)) {
+        let (scheme, authority, id) = (backend.scheme, &*backend.authority, number(way));
+        if let Some(origin) = origins.get(&Lookup(scheme, authority, id)) {
             return Some(origin.clone());
         }
-        let (scheme, authority) = (backend.scheme, &*backend.authority);
-        let origin = Origin::parse(scheme, authority, self.max_idle, self.clock.clone());
+        let origin = Origin::parse(scheme, authority, way, self.max_idle, self.clock.clone());
         let origin = Rc::new(origin?);
-        origins.insert(Key(scheme, authority.into()), origin.clone());
+        origins.insert(Key(scheme, authority.into(), id), origin.clone());
         Some(origin)
+    }
+
+    /// Closes connections to what is not in the snapshot any more. What is under way there is
+    /// finished first.
+    pub(crate) fn retain(&self, snapshot: &Snapshot) {
+        let mut origins = self.origins.borrow_mut();
+        if origins.is_empty() {
+            return;
+        }
+        let services = snapshot.services.iter().filter_map(|entry| entry.live.as_ref());
+        let known: HashSet<Lookup<'_>> = services
+            .flat_map(|service| {
+                let id = number(&service.transport);
+                service.backends.iter().map(move |it| Lookup(it.scheme, &it.authority, id))
+            })
+            .collect();
+        origins.retain(|Key(scheme, authority, id), origin| {
+            let stays = known.contains(&Lookup(*scheme, authority, *id));
+            if !stays {
+                origin.retire();
+            }
+            stays
+        });
     }
 
     /// Closes what was idle for too long.
     pub(crate) fn sweep(&self) {
         self.origins.borrow_mut().retain(|_, origin| origin.sweep(self.patience));
     }
+}
+
+fn number(way: &Way) -> u64 {
+    way.as_ref().map_or(0, |(id, _)| *id)
 }
 
 /// Hands an interim response on.

@@ -74,6 +74,15 @@ pub(crate) enum ForwardError {
     /// None of the backends is usable.
     #[error("no usable backend")]
     NoBackend,
+    /// So much is under way that nothing more is taken.
+    #[error("too many requests under way")]
+    Full,
+    /// Too much of it failed, so it is left alone.
+    #[error("circuit breaker open")]
+    Resting {
+        /// For so many milliseconds yet.
+        millis: u64,
+    },
     /// The address of a backend is none.
     #[error("`{0}` is not an address")]
     Address(String),
@@ -102,6 +111,9 @@ pub(crate) enum ForwardError {
     /// The client did not send its request to the end.
     #[error("the client's request body broke off")]
     Client(#[source] StreamError),
+    /// The client paused for too long.
+    #[error("the client's request body stalled")]
+    Slow,
     /// It took too long.
     #[error("backend `{backend}` gave no response within {} ms", limit.as_millis())]
     Timeout {
@@ -136,8 +148,10 @@ impl HttpError {
             | Self::NoRouter => false,
             Self::NoService(_) | Self::Middleware { .. } => true,
             Self::Forward { source, .. } => match source {
-                ForwardError::Client(_) => false,
+                ForwardError::Client(_) | ForwardError::Slow => false,
                 ForwardError::NoBackend
+                | ForwardError::Full
+                | ForwardError::Resting { .. }
                 | ForwardError::Address(_)
                 | ForwardError::Dial { .. }
                 | ForwardError::Exchange { .. }
@@ -183,6 +197,25 @@ impl HttpError {
         Verdict { status, reason, sentence }
     }
 
+    /// After how many seconds it may be worth another try.
+    fn retry_after(&self) -> u64 {
+        match self {
+            Self::Forward { source: ForwardError::Resting { millis }, .. } => {
+                millis.div_ceil(1000).max(1)
+            }
+            Self::Malformed(_)
+            | Self::Stalled
+            | Self::Misdirected
+            | Self::Target(_)
+            | Self::NoHost
+            | Self::Connect
+            | Self::NoRouter
+            | Self::NoService(_)
+            | Self::Middleware { .. }
+            | Self::Forward { .. } => 1,
+        }
+    }
+
     /// The reason, in a word.
     pub(crate) fn reason(&self) -> Reason {
         self.verdict().reason
@@ -195,7 +228,7 @@ impl HttpError {
         headers.insert(CONTENT_TYPE, page.media_type());
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after()));
         }
         if let Some(name) = say_why {
             headers.insert(name, HeaderValue::from_static(reason.as_str()));
@@ -232,6 +265,14 @@ impl ForwardError {
             Self::NoBackend => {
                 (S::SERVICE_UNAVAILABLE, R::NoBackend, "no backend of this service is usable")
             }
+            Self::Full => (
+                S::SERVICE_UNAVAILABLE,
+                R::TooBusy,
+                "this service has as many requests under way as it may",
+            ),
+            Self::Resting { .. } => {
+                (S::SERVICE_UNAVAILABLE, R::CircuitOpen, "this service is given a rest")
+            }
             Self::Address(_) => {
                 (S::BAD_GATEWAY, R::BadBackend, "the address of the backend is malformed")
             }
@@ -260,6 +301,11 @@ impl ForwardError {
                 (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
             }
             Self::Client(_) => (S::BAD_REQUEST, R::BodyBroken, "this request's body broke off"),
+            Self::Slow => (
+                S::REQUEST_TIMEOUT,
+                R::BodyTimeout,
+                "the rest of this request did not come in time",
+            ),
             Self::Timeout { .. } => {
                 (S::GATEWAY_TIMEOUT, R::ResponseTimeout, "the backend did not answer in time")
             }

@@ -21,11 +21,11 @@ use super::{
     account::Account,
     body::{Body, Content, RequestBody},
     connection::Client,
-    forward::forward,
     headers::{self, Hop},
     page::Taste,
     pipeline::{self, Inward},
     rescue::HttpError,
+    send::{Asker, Errand, send},
 };
 
 /// Answers a request.
@@ -144,7 +144,7 @@ async fn through(
     taste: &Taste,
     account: &mut Account,
 ) -> (ResponseHead, Body) {
-    let edge = &*client.edge;
+    let edge = &client.edge;
     let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange, account).await;
     account.entered(&exchange);
     let answered = match (inward, &router.service) {
@@ -158,7 +158,9 @@ async fn through(
             // HTTP/1.0 knows no interim responses.
             let is_new = exchange.request.version == Version::HTTP_11;
             let interim = line.as_deref().filter(|_| is_new);
-            match forward(edge, service, &exchange.request, hop, body, interim, account).await {
+            let asker = Asker { ip: exchange.peer.address.ip(), begin: account.begin() };
+            let errand = Errand::of(&exchange.request, asker, hop, body, interim);
+            match send(edge, service, errand, Some(account)).await {
                 Ok(answer) => {
                     account.answered(service, &answer.head);
                     client.tunnel.replace(answer.tunnel);

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 
-use super::{account::Account, body::InFlight};
+use super::{account::Account, claim::InFlight};
 use crate::h1::Stream;
 
 /// The backend's side of an upgraded connection.

@@ -10,7 +10,6 @@ use std::{
 use arc_swap::ArcSwap;
 use http::StatusCode;
 use portolan_core::{
-    balance::Balancer,
     figure::{Answer, Buckets, Encryption, Histogram, TrafficFigures},
     item::{Health, Instance},
     live::{Publisher, live},
@@ -355,13 +354,11 @@ fn service(name: &str, provider: &str, backends: &[(&str, Health)]) -> Arc<Servi
             figures: Arc::new(figures),
         }
     });
-    Arc::new(Service {
-        name: ObjectName::new(name, provider),
-        load_balancer: LoadBalancer::default(),
-        backends: backends.collect(),
-        balancer: Balancer::default(),
-        figures: traffic(4_000, 3),
-    })
+    let name = ObjectName::new(name, provider);
+    let mut service = Service::new(name, LoadBalancer::default(), backends.collect());
+    service.figures = traffic(4_000, 3);
+    service.state.retries.add(2);
+    Arc::new(service)
 }
 
 fn traffic(requests: u64, failures: u64) -> Arc<TrafficFigures> {

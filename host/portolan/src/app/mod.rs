@@ -24,8 +24,10 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::DnsFigures,
+    health::Prober,
     http::{HttpConfig, Ledger, Server},
     tls,
+    transport::Trust,
 };
 use portolan_wasm::{Host, HostConfig};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -70,7 +72,8 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let watched = watch_config(&loaded);
     let (publisher, reader) = live(Snapshot::default());
     let (ledger, exporter) = observe::ledger(&config)?;
-    let server = Arc::new(start_server(&config, &reader, ledger)?);
+    let trust = Arc::new(Trust::new(&config.base));
+    let server = Arc::new(start_server(&config, &reader, ledger, trust.clone())?);
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
     let listeners = open(&config, &server, &reader, &board, draining);
@@ -83,6 +86,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         listeners: Box::new(listeners),
         board,
         telemetry,
+        prober: Prober::start(trust),
     };
     let Some((mut controller, events)) = begun(Controller::start(start), &mut signals).await else {
         compiler.stop();
@@ -168,10 +172,16 @@ fn create_folders(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_server(config: &Config, reader: &Live, ledger: Ledger) -> anyhow::Result<Server> {
+fn start_server(
+    config: &Config,
+    reader: &Live,
+    ledger: Ledger,
+    trust: Arc<Trust>,
+) -> anyhow::Result<Server> {
     let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let http = HttpConfig {
         authority: Some(config.data_dir.join("ca")),
+        transport: trust,
         reason_header: config.reason_header.clone(),
         ledger,
         ..HttpConfig::default()

@@ -26,6 +26,7 @@ use portolan_core::{
     snapshot::Snapshot,
     zone::DnsConfig,
 };
+use portolan_net::health::Prober;
 use portolan_wasm::{Grants, Host, PluginWatch};
 use tokio::sync::{mpsc, oneshot};
 
@@ -71,6 +72,8 @@ pub(crate) struct Start {
     pub(crate) board: SharedBoard,
     /// The log, which follows the configuration.
     pub(crate) telemetry: Telemetry,
+    /// Probes backends.
+    pub(crate) prober: Prober,
 }
 
 /// The control loop.
@@ -95,6 +98,7 @@ pub(crate) struct Controller {
     certificate_problems: Vec<Problem>,
     board: SharedBoard,
     telemetry: Telemetry,
+    prober: Prober,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     plugin_watch: PluginWatch,
@@ -109,7 +113,8 @@ impl Controller {
     /// Loads plugins, begins with what was kept on disk, and publishes the first snapshot.
     /// Nothing listens yet: [`run`](Self::run) binds first.
     pub(crate) async fn start(start: Start) -> (Self, mpsc::Sender<Event>) {
-        let Start { loaded, host, embedded, publisher, listeners, board, telemetry } = start;
+        let Start { loaded, host, embedded, publisher, listeners, board, telemetry, prober } =
+            start;
         let (sender, events) = mpsc::channel(EVENTS);
         let config = loaded.config.clone();
         let (plugin_watch, files) = PluginWatch::open(&config.plugins.directory, MAX_PLUGIN);
@@ -135,6 +140,7 @@ impl Controller {
             certificate_problems: Vec::new(),
             board,
             telemetry,
+            prober,
             sender: sender.clone(),
             events,
             plugin_watch,
@@ -219,6 +225,7 @@ impl Controller {
 
     fn publish(&mut self, snapshot: Arc<Snapshot>) {
         tracing::debug!(generation = snapshot.generation, "published");
+        self.prober.follow(snapshot.clone());
         self.publisher.publish(snapshot);
         self.published = SystemTime::now();
         self.listeners.published();

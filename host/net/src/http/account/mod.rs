@@ -112,6 +112,11 @@ impl Account {
         account
     }
 
+    /// When the request came.
+    pub(crate) fn begin(&self) -> Instant {
+        self.begin
+    }
+
     /// Notes what is spoken.
     pub(crate) fn protocol(&mut self, headers: &HeaderMap, upgrade: Option<&[u8]>) {
         self.protocol = ProtocolLabel::of(headers, upgrade);

@@ -3,7 +3,6 @@
 use std::{future::Future, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use portolan_core::{
-    balance::Balancer,
     item::Health,
     live::{Publisher, live},
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
@@ -11,7 +10,7 @@ use portolan_core::{
     route::RouteTable,
     router::Router,
     service::{Backend, LoadBalancer, Scheme, Service},
-    snapshot::{Entry, RouterEntry, Snapshot, Status},
+    snapshot::{Entries, Entry, RouterEntry, ServiceEntry, Snapshot, Status},
     test_util,
 };
 use tokio::{
@@ -108,14 +107,43 @@ pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
     Snapshot {
         generation,
         routers: entries.collect(),
+        services: apart(routers.iter().filter_map(|it| it.service.as_ref()).flat_map(served)),
         tables: vec![("web".into(), RouteTable::build(routers))],
         ..Snapshot::default()
     }
 }
 
+/// Most services are called alike, but an entry stands under its name.
+fn apart(services: impl Iterator<Item = ServiceEntry>) -> Entries<ServiceEntry> {
+    let renamed = services.enumerate().map(|(number, mut service)| {
+        let name = format!("{}-{number}", service.entry.name.name);
+        service.entry.name = ObjectName::new(name, "test");
+        service
+    });
+    renamed.collect()
+}
+
+/// A service, and those that it is made of.
+fn served(service: &Arc<Service>) -> Vec<ServiceEntry> {
+    let entry = Entry {
+        name: service.name.clone(),
+        origin: "test".into(),
+        status: Status::Enabled,
+        errors: Vec::new(),
+        used_by: Default::default(),
+    };
+    let mut all = vec![ServiceEntry { entry, live: Some(service.clone()) }];
+    all.extend(service.parts().into_iter().flat_map(served));
+    all
+}
+
 /// A router for a host, with these addresses behind it.
 pub(super) fn router(host: &str, backends: &[SocketAddr]) -> Router {
-    let service = service(Scheme::Http, backends);
+    leading(host, service(Scheme::Http, backends))
+}
+
+/// A router for a host that leads to a service.
+pub(super) fn leading(host: &str, service: Service) -> Router {
     Router {
         service: Some(Arc::new(service)),
         ..test_util::router("r", &format!("Host(`{host}`)"))
@@ -123,24 +151,21 @@ pub(super) fn router(host: &str, backends: &[SocketAddr]) -> Router {
 }
 
 pub(super) fn service(scheme: Scheme, backends: &[SocketAddr]) -> Service {
-    let backends: Vec<_> = backends
-        .iter()
-        .map(|address| Backend {
-            scheme,
-            authority: address.to_string().into(),
-            weight: 1,
-            health: Health::Passing,
-            origin: "test".into(),
-            figures: Arc::default(),
-        })
-        .collect();
-    Service {
-        name: ObjectName::new("s", "test"),
-        load_balancer: LoadBalancer::default(),
-        balancer: Balancer::new(&backends),
-        backends,
+    treated(scheme, backends, LoadBalancer::default())
+}
+
+/// A service that treats its backends in a way of its own.
+pub(super) fn treated(scheme: Scheme, backends: &[SocketAddr], options: LoadBalancer) -> Service {
+    let backend = |address: &SocketAddr| Backend {
+        scheme,
+        authority: address.to_string().into(),
+        weight: 1,
+        health: Health::Passing,
+        origin: "test".into(),
         figures: Arc::default(),
-    }
+    };
+    let backends = backends.iter().map(backend).collect();
+    Service::new(ObjectName::new("s", "test"), options, backends)
 }
 
 /// A middleware that does this.

@@ -22,7 +22,8 @@ use super::{Parameters, Refusal, Shared, id};
 use crate::admin::{
     State,
     page::Wanted,
-    view::http::{MiddlewareView, Named, RouterView, ServiceView},
+    view::http::{MiddlewareView, Named, RouterView},
+    view::service::ServiceView,
 };
 
 /// The part of the API that Traefik has too.

@@ -130,15 +130,28 @@ const routers = {
   }),
 };
 
+/** How a backend is, in a word: what the catalog says, unless probes or requests say otherwise. */
+const condition = (it) => it.usable ? it.health : it.probed === "down" ? "down" : ["passing", "warning"].includes(it.health) ? "left alone" : it.health;
+
 /** One backend with its figures. */
 const backend = (it) => h("li", null,
-  state(it.health, it.usable ? (it.health === "warning" ? "warn" : "good") : MOODS[it.health] ?? "bad"), " ", h("code", { title: it.origin }, it.url),
+  state(condition(it), it.usable ? (it.health === "warning" ? "warn" : "good") : MOODS[it.health] === "good" ? "bad" : MOODS[it.health] ?? "bad"), " ", h("code", { title: it.origin }, it.url),
   h("small", null, [
     [it.weight === 1 || `weight ${it.weight}`], `${count(it.traffic.requests)} requests`, `${count(it.traffic.inFlight)} in flight`,
     it.traffic.duration.p99 && `p99 ${nanos(it.traffic.duration.p99)}`,
   ].flat().filter((part) => part && part !== true).join(" · ")),
   it.traffic.connectFailures + it.traffic.failures > 0 && h("small", { class: "alarm" },
-    [it.traffic.connectFailures > 0 && `${count(it.traffic.connectFailures)} not reached`, it.traffic.failures > 0 && `${count(it.traffic.failures)} broke off`].filter(Boolean).join(" · ")));
+    [it.traffic.connectFailures > 0 && `${count(it.traffic.connectFailures)} not reached`, it.traffic.failures > 0 && `${count(it.traffic.failures)} broke off`].filter(Boolean).join(" · ")),
+  it.out && h("small", { class: "alarm" }, it.out));
+
+/** What a service of services is made of, a line for each. */
+const parts = (it) => {
+  const shared = it.weighted ?? it.highestRandomWeight;
+  if (shared) return shared.services.map((member) => `${member.name}, weight ${member.weight}`);
+  if (it.mirroring) return [it.mirroring.service, ...it.mirroring.mirrors.map((mirror) => `copies of ${mirror.percent} % to ${mirror.name}`)];
+  return [it.failover.service ?? "nothing", `else ${it.failover.fallback ?? "nothing"}`];
+};
+const isMade = (it) => it.weighted ?? it.highestRandomWeight ?? it.mirroring ?? it.failover;
 
 /** Sets of backends. */
 const services = {
@@ -149,7 +162,7 @@ const services = {
     mark: MOODS[it.status],
     cells: [
       named(it),
-      cell(it.portolan.backends, (all) => all.length === 0 ? h("span", { class: "why" }, "none")
+      isMade(it) ? cell(parts(it), (all) => all.map((part) => h("p", null, part))) : cell(it.portolan.backends, (all) => all.length === 0 ? h("span", { class: "why" }, "none")
         : [h("ul", { class: "backends" }, all.slice(0, 8).map(backend)), all.length > 8 && h("p", { class: "why" }, `and ${all.length - 8} more`)]),
       cell([it.status, it.error ?? []], ([status, errors]) => [word(status), lines(errors, "fault")]),
       ...traffic(`service ${it.name}`, it.portolan.traffic),

@@ -3,14 +3,17 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use portolan_core::{
+    backend::Out,
     exchange::{Exchange, Peer, RequestHead},
+    moment::Moment,
     reason::Reason,
     router::Router,
-    service::Service,
+    service::{Backend, Kind, Member, Service},
     snapshot::Snapshot,
 };
 
@@ -141,20 +144,58 @@ fn steps(router: &Router) -> Vec<Step> {
 }
 
 fn share(service: &Service) -> ServiceShare {
-    let usable = || service.backends.iter().filter(|backend| backend.is_usable());
-    let sum: u64 = usable().map(|backend| u64::from(backend.weight)).sum();
-    let backends = service.backends.iter().map(|backend| {
-        let weight = if backend.is_usable() { u64::from(backend.weight) } else { 0 };
+    let mut backends = Vec::new();
+    shares(service, 100.0, Moment::of(Instant::now()), &mut backends);
+    ServiceShare { name: service.name.to_string(), backends }
+}
+
+/// Of `percent` of the traffic, what each backend gets; of services that a service is made of,
+/// those that answer.
+fn shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendShare>) {
+    match &service.kind {
+        Kind::Backends => own_shares(service, percent, now, all),
+        Kind::Weighted(weighted) => {
+            let live = |member: &Member| member.service.clone().filter(|it| it.is_well());
+            let weight = |member: &Member| live(member).map_or(0.0, |_| f64::from(member.weight));
+            let sum: f64 = weighted.members.iter().map(weight).sum();
+            for member in &weighted.members {
+                let Some(service) = &member.service else { continue };
+                let part = if sum > 0.0 { weight(member) / sum } else { 0.0 };
+                shares(service, percent * part, now, all);
+            }
+        }
+        Kind::Mirroring(mirroring) => shares(&mirroring.main, percent, now, all),
+        Kind::Failover(failover) => {
+            let main_is_well = failover.main.as_ref().is_some_and(|main| main.is_well());
+            let parts = if main_is_well { [percent, 0.0] } else { [0.0, percent] };
+            for (service, part) in [&failover.main, &failover.fallback].into_iter().zip(parts) {
+                service.iter().for_each(|service| shares(service, part, now, all));
+            }
+        }
+    }
+}
+
+fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendShare>) {
+    let weight = |backend: &Backend| match backend.out(now) {
+        None => f64::from(backend.weight),
+        Some(_) => 0.0,
+    };
+    let sum: f64 = service.backends.iter().map(weight).sum();
+    all.extend(service.backends.iter().map(|backend| {
+        let out = backend.out(now);
+        let part = if sum > 0.0 { weight(backend) / sum } else { 0.0 };
         BackendShare {
             url: backend.url(),
-            health: backend.health.as_str().to_owned(),
-            usable: backend.is_usable(),
+            health: match &out {
+                None | Some(Out::Catalog(_)) => backend.health.as_str().to_owned(),
+                Some(other) => other.to_string(),
+            },
+            usable: out.is_none(),
             // At most 100, so it fits.
-            percent: u32::try_from((weight * 100).checked_div(sum).unwrap_or(0)).unwrap_or(100),
+            percent: (percent * part) as u32,
             origin: (*backend.origin).to_owned(),
         }
-    });
-    ServiceShare { name: service.name.to_string(), backends: backends.collect() }
+    }));
 }
 
 fn verdict(router: Option<&Router>, service: Option<&ServiceShare>) -> String {

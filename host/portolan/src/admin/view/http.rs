@@ -1,17 +1,14 @@
-//! Routers, services and middlewares in the shapes of Traefik's API.
-
-use std::collections::BTreeMap;
+//! Routers and middlewares in the shapes of Traefik's API.
 
 use portolan_core::{
     declare::TlsSpec,
     name::{ObjectName, fold},
-    service::Backend,
-    snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry},
+    snapshot::{Entry, MiddlewareEntry, RouterEntry},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::figures::{BackendTraffic, Traffic};
+use super::figures::Traffic;
 
 /// What every object has in lists, and not in `/api/rawdata`, where the name is the key.
 #[derive(Debug, Serialize)]
@@ -27,7 +24,7 @@ pub(crate) struct Named<T> {
 }
 
 impl<T> Named<T> {
-    fn new(name: &ObjectName, inner: T, kind: Option<String>) -> Self {
+    pub(super) fn new(name: &ObjectName, inner: T, kind: Option<String>) -> Self {
         let provider = (*name.provider).to_owned();
         Self { inner, name: name.to_string(), provider, kind, priority_text: None }
     }
@@ -98,110 +95,6 @@ impl RouterView {
     }
 }
 
-/// A service.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ServiceView {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    load_balancer: Option<LoadBalancerView>,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    used_by: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    error: Vec<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    server_status: BTreeMap<String, &'static str>,
-    portolan: Ours<ServiceExtra>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LoadBalancerView {
-    servers: Vec<ServerView>,
-    pass_host_header: bool,
-    strategy: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct ServerView {
-    url: String,
-    weight: u32,
-}
-
-#[derive(Debug, Serialize)]
-struct ServiceExtra {
-    backends: Vec<BackendView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traffic: Option<Traffic>,
-}
-
-#[derive(Debug, Serialize)]
-struct BackendView {
-    url: String,
-    weight: u32,
-    health: &'static str,
-    usable: bool,
-    origin: String,
-    traffic: BackendTraffic,
-}
-
-impl ServiceView {
-    /// As in `/api/rawdata`.
-    pub(crate) fn of(service: &ServiceEntry) -> Self {
-        let live = service.live.as_ref();
-        let backends = live.map(|live| live.backends.as_slice()).unwrap_or_default();
-        let mut server_status = BTreeMap::new();
-        for backend in backends {
-            let status = server_status.entry(backend.url()).or_insert("DOWN");
-            // Two instances at one address: it is up when one of them is.
-            if backend.is_usable() {
-                *status = "UP";
-            }
-        }
-        let extra = ServiceExtra {
-            backends: backends.iter().map(BackendView::of).collect(),
-            traffic: live.map(|live| Traffic::of(&live.figures)),
-        };
-        Self {
-            load_balancer: live.map(|live| LoadBalancerView {
-                servers: backends.iter().map(ServerView::of).collect(),
-                pass_host_header: live.load_balancer.pass_host_header,
-                strategy: "wrr",
-            }),
-            status: service.entry.status.as_str(),
-            used_by: users(&service.entry),
-            error: service.entry.errors.clone(),
-            server_status,
-            portolan: ours(&service.entry, extra),
-        }
-    }
-
-    /// As in lists.
-    pub(crate) fn named(service: &ServiceEntry) -> Named<Self> {
-        let kind = service.live.as_ref().map(|_| "loadbalancer".to_owned());
-        Named::new(&service.entry.name, Self::of(service), kind)
-    }
-}
-
-impl ServerView {
-    fn of(backend: &Backend) -> Self {
-        Self { url: backend.url(), weight: backend.weight }
-    }
-}
-
-impl BackendView {
-    fn of(backend: &Backend) -> Self {
-        Self {
-            url: backend.url(),
-            weight: backend.weight,
-            health: backend.health.as_str(),
-            usable: backend.is_usable(),
-            origin: (*backend.origin).to_owned(),
-            traffic: BackendTraffic::of(&backend.figures),
-        }
-    }
-}
-
 /// A middleware. Its configuration stands under the name of its plugin.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -263,7 +156,7 @@ fn tls(spec: &TlsSpec) -> Value {
     Value::Object(shown)
 }
 
-fn ours<T>(entry: &Entry, more: T) -> Ours<T> {
+pub(super) fn ours<T>(entry: &Entry, more: T) -> Ours<T> {
     Ours { origin: (*entry.origin).to_owned(), more }
 }
 
@@ -288,7 +181,7 @@ fn secrets_hidden(config: &Value) -> Value {
 }
 
 /// As the API writes them.
-fn users(entry: &Entry) -> Vec<String> {
+pub(super) fn users(entry: &Entry) -> Vec<String> {
     entry.used_by.keys().map(ToString::to_string).collect()
 }
 

@@ -10,6 +10,8 @@ pub(super) mod figures;
 
 pub(super) mod http;
 
+pub(super) mod service;
+
 pub(super) mod overview;
 
 pub(super) mod plugin;

@@ -1,6 +1,9 @@
 //! The overview: how many of everything, and how it is.
 
+use std::time::Instant;
+
 use portolan_core::{
+    moment::Moment,
     problem::Severity,
     snapshot::{Entry, Snapshot, Status},
 };
@@ -219,9 +222,10 @@ fn none() -> Value {
 fn backends(snapshot: &Snapshot) -> Backends {
     let services = snapshot.services.iter().filter_map(|entry| entry.live.as_ref());
     let mut sum = Backends::default();
+    let now = Moment::of(Instant::now());
     for backend in services.flat_map(|service| &service.backends) {
         sum.total += 1;
-        sum.usable += usize::from(backend.is_usable());
+        sum.usable += usize::from(backend.out(now).is_none());
         sum.in_flight += backend.figures.in_flight.value();
     }
     sum

@@ -14,12 +14,13 @@ use std::{
     borrow::Cow,
     fmt,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use portolan_core::{
     figure::{Buckets, Histogram, TrafficFigures},
     metric,
+    moment::Moment,
     plugin::PluginFigures,
     service::{Backend, Service},
     snapshot::{Entry, Snapshot, Status},
@@ -299,7 +300,8 @@ impl Readings {
         }
         let all = || backends.iter().map(|(of, backend)| (of.clone(), &backend.figures, backend));
         let used = || all().filter(|(_, it, _)| it.requests.value() > 0);
-        let up = all().map(|(of, _, backend)| (of, flag(backend.is_usable())));
+        let now = Moment::of(Instant::now());
+        let up = all().map(|(of, _, backend)| (of, flag(backend.out(now).is_none())));
         page.gauges(&metric::SERVER_UP, up)?;
         let requests = used().map(|(of, it, _)| (of, it.requests.value()));
         page.counters(&metric::BACKEND_REQUESTS, requests)?;

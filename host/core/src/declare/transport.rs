@@ -1,0 +1,98 @@
+//! `servers-transports.<name>`: how connections to backends are made.
+
+use std::path::PathBuf;
+
+use super::{
+    Flaw,
+    reader::{Keys, Reader},
+};
+use crate::policy::{ClientCertificate, Transport};
+
+const TRANSPORT: Keys = Keys {
+    known: &[
+        "server-name",
+        "insecure-skip-verify",
+        "root-cas",
+        "certificates",
+        "disable-http2",
+        "forwarding-timeouts",
+    ],
+    foreign: &[
+        "cipher-suites",
+        "min-version",
+        "max-version",
+        "max-idle-conns-per-host",
+        "peer-cert-uri",
+        "peer-cert-sans",
+        "spiffe",
+    ],
+};
+const CERTIFICATE: Keys = Keys { known: &["cert-file", "key-file"], foreign: &[] };
+const TIMEOUTS: Keys = Keys {
+    known: &["dial-timeout", "response-header-timeout"],
+    foreign: &["idle-conn-timeout", "read-idle-timeout", "ping-timeout"],
+};
+
+pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Transport {
+    let mut transport = Transport::default();
+    for (key, value) in reader.fields(&TRANSPORT, flaws) {
+        match key {
+            "server-name" => {
+                transport.server_name = value.text(flaws).filter(|name| !name.is_empty());
+            }
+            "insecure-skip-verify" => {
+                transport.insecure_skip_verify = value.boolean(flaws).unwrap_or_default();
+                if transport.insecure_skip_verify {
+                    let message = "whoever stands between us and the backends can read and \
+                                   change everything: any certificate will do";
+                    value.doubt(flaws, message.to_owned());
+                }
+            }
+            "root-cas" => {
+                let files = value.list(flaws).into_iter();
+                transport.root_cas = files.filter_map(|it| file(it, &value, flaws)).collect();
+            }
+            "certificates" => transport.certificates = certificates(&value, flaws),
+            "disable-http2" => transport.disable_http2 = value.boolean(flaws).unwrap_or_default(),
+            _ => {
+                for (key, value) in value.fields(&TIMEOUTS, flaws) {
+                    match key {
+                        "dial-timeout" => transport.dial_timeout = value.limit(flaws),
+                        _ => transport.response_header_timeout = value.limit(flaws),
+                    }
+                }
+            }
+        }
+    }
+    if transport.insecure_skip_verify && !transport.root_cas.is_empty() {
+        reader.flaw(flaws, "`root-cas` are not asked with `insecure-skip-verify`".to_owned());
+    }
+    transport
+}
+
+fn certificates(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Vec<ClientCertificate> {
+    let mut certificates = Vec::new();
+    for element in reader.elements(flaws) {
+        let (mut cert, mut key) = (None, None);
+        for (field, value) in element.fields(&CERTIFICATE, flaws) {
+            let path = value.text(flaws).and_then(|text| file(text, &value, flaws));
+            match field {
+                "cert-file" => cert = path,
+                _ => key = path,
+            }
+        }
+        match (cert, key) {
+            (Some(cert), Some(key)) => certificates.push(ClientCertificate { cert, key }),
+            _ => element.flaw(flaws, "a certificate is a `cert-file` and a `key-file`".to_owned()),
+        }
+    }
+    certificates
+}
+
+fn file(text: String, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<PathBuf> {
+    if text.trim_start().starts_with("-----BEGIN") {
+        reader.flaw(flaws, "expected the path of a PEM file, found what stands in one".to_owned());
+        return None;
+    }
+    Some(text.into())
+}

@@ -1,0 +1,126 @@
+//! A service: a named set of backends, or of other services, and how traffic is shared among them.
+
+mod breaker;
+mod budget;
+mod compound;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use breaker::{Circuit, Gate};
+pub use budget::Budget;
+pub use compound::{Failover, Kind, Member, Mirror, Mirroring, Weighted};
+pub use queue::{Queue, Waiting};
+
+use std::sync::Arc;
+
+pub use crate::{
+    backend::{Backend, BackendFigures, Scheme},
+    policy::{LoadBalancer, Transport},
+};
+use crate::{
+    balance::{Balancer, Cookie},
+    figure::{Counter, Gauge, TrafficFigures},
+    name::ObjectName,
+};
+
+/// A named set of backends.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: ObjectName,
+    /// How traffic is shared.
+    pub load_balancer: LoadBalancer,
+    /// All of them, the unusable ones too; none where it is made of other services.
+    pub backends: Vec<Backend>,
+    /// Chooses among the usable ones.
+    pub balancer: Balancer,
+    /// What keeps a client with its backend.
+    pub cookie: Option<Cookie>,
+    /// How connections are made, and a number that tells this way from others.
+    pub transport: Option<(u64, Arc<Transport>)>,
+    /// Whether it has backends or is made of other services.
+    pub kind: Kind,
+    /// What it has under way, and how it has been.
+    pub state: Arc<ServiceState>,
+    /// Requests and their outcomes.
+    pub figures: Arc<TrafficFigures>,
+}
+
+/// How a service has been. Kept when the snapshot changes and the service stays.
+#[derive(Debug, Default)]
+pub struct ServiceState {
+    /// Requests under way; counted only where they are limited.
+    pub in_flight: Gauge,
+    /// Who waits until there are fewer.
+    pub queue: Queue,
+    /// How often requests may be sent again.
+    pub budget: Budget,
+    /// Whether it is given a rest.
+    pub circuit: Circuit,
+    /// Requests that were sent to another backend because one failed.
+    pub retries: Counter,
+    /// Copies that were sent to mirrors.
+    pub mirrored: Gauge,
+}
+
+impl Service {
+    /// A service with these backends, of which nothing is known yet.
+    pub fn new(name: ObjectName, load_balancer: LoadBalancer, backends: Vec<Backend>) -> Self {
+        let sticky = load_balancer.sticky.as_ref();
+        let urls = || backends.iter().map(Backend::url);
+        Self {
+            cookie: sticky.map(|sticky| Cookie::new(&name.to_string(), sticky, urls())),
+            balancer: Balancer::new(&backends, &load_balancer),
+            name,
+            load_balancer,
+            backends,
+            transport: None,
+            kind: Kind::Backends,
+            state: Arc::default(),
+            figures: Arc::default(),
+        }
+    }
+
+    /// A service that is made of others.
+    pub fn of(name: ObjectName, kind: Kind) -> Self {
+        Self { kind, ..Self::new(name, LoadBalancer::default(), Vec::new()) }
+    }
+
+    /// The same, going on where another stopped that had its name.
+    #[must_use]
+    pub fn after(mut self, previous: &Self) -> Self {
+        self.balancer = self.balancer.after(&previous.balancer);
+        if let (Kind::Weighted(members), Kind::Weighted(before)) = (&mut self.kind, &previous.kind)
+        {
+            members.go_on(before);
+        }
+        self.state = previous.state.clone();
+        self.figures = previous.figures.clone();
+        self
+    }
+
+    /// Whether any backend may get requests, as far as catalog and probes say.
+    pub fn is_well(&self) -> bool {
+        match &self.kind {
+            Kind::Backends => self.backends.iter().any(Backend::is_well),
+            Kind::Weighted(members) => members.is_well(),
+            Kind::Mirroring(mirroring) => mirroring.main.is_well(),
+            Kind::Failover(failover) => failover.parts().any(|part| part.is_well()),
+        }
+    }
+
+    /// The services that it is made of, those that only get copies included.
+    pub fn parts(&self) -> Vec<&Arc<Self>> {
+        match &self.kind {
+            Kind::Backends => Vec::new(),
+            Kind::Weighted(weighted) => {
+                weighted.members.iter().filter_map(|member| member.service.as_ref()).collect()
+            }
+            Kind::Mirroring(mirroring) => std::iter::once(&mirroring.main)
+                .chain(mirroring.mirrors.iter().map(|mirror| &mirror.service))
+                .collect(),
+            Kind::Failover(failover) => failover.parts().collect(),
+        }
+    }
+}

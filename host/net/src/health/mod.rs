@@ -1,0 +1,151 @@
+//! Health checks: one prober for the process, which tells every worker what it finds.
+//!
+//! Reading order: [`Prober`] follows snapshots and keeps one task for each backend that is to be
+//! probed; `patient` decides what probes mean; `probe` sends one, `grpc` knows the gRPC protocol.
+//!
+//! **Invariant:** what was found out is kept in the backend's `Standing` and nowhere else, so a
+//! change of configuration or catalog forgets nothing, and a request reads it without a lock.
+
+mod grpc;
+mod patient;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use portolan_core::{
+    name::ObjectName,
+    policy::HealthCheck,
+    service::{Backend, BackendFigures, Scheme, Service},
+    snapshot::Snapshot,
+    standing::Probed,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::{AbortHandle, JoinSet},
+};
+
+use crate::transport::{Trust, Way};
+use patient::Patient;
+
+/// How many probes may be under way at once.
+const PROBES: usize = 256;
+
+/// Probes the backends of what is served. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Prober {
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    task: AbortHandle,
+}
+
+impl Prober {
+    /// Starts on the runtime of the caller, with nothing to probe.
+    pub fn start(trust: Arc<Trust>) -> Self {
+        let (snapshots, mut coming) = watch::channel(Arc::<Snapshot>::default());
+        let task = tokio::spawn(async move {
+            let mut ward = Ward::new(trust);
+            while coming.changed().await.is_ok() {
+                let snapshot = coming.borrow_and_update().clone();
+                ward.admit(&snapshot);
+            }
+        });
+        Self { snapshots, task: task.abort_handle() }
+    }
+
+    /// Probes what is served now, and no more what was served before.
+    pub fn follow(&self, snapshot: Arc<Snapshot>) {
+        self.snapshots.send_replace(snapshot);
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Which backend of which service.
+type Key = (ObjectName, Scheme, Arc<str>);
+
+/// Everybody who is probed.
+struct Ward {
+    trust: Arc<Trust>,
+    turns: Arc<Semaphore>,
+    beds: HashMap<Key, Bed>,
+    /// Dropping it ends all tasks.
+    tasks: JoinSet<()>,
+}
+
+/// A backend that is probed.
+struct Bed {
+    check: HealthCheck,
+    way: Way,
+    figures: Arc<BackendFigures>,
+    task: AbortHandle,
+}
+
+impl Ward {
+    fn new(trust: Arc<Trust>) -> Self {
+        let turns = Arc::new(Semaphore::new(PROBES));
+        Self { trust, turns, beds: HashMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Takes in who is new, lets go of who is gone, and leaves the others alone.
+    fn admit(&mut self, snapshot: &Snapshot) {
+        let mut before = std::mem::take(&mut self.beds);
+        for service in snapshot.services.iter().filter_map(|entry| entry.live.as_ref()) {
+            let Some(check) = &service.load_balancer.health_check else { continue };
+            for backend in &service.backends {
+                let key = (service.name.clone(), backend.scheme, backend.authority.clone());
+                let bed = match before.remove(&key) {
+                    Some(bed) if bed.is_for(service, check, backend) => bed,
+                    other => {
+                        // What was found out stays until the new probe finds something else.
+                        other.inspect(|bed| bed.task.abort());
+                        self.bed(service, check, backend)
+                    }
+                };
+                self.beds.insert(key, bed);
+            }
+        }
+        self.discharge(before);
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Probes these no more, and forgets what was found out: nobody would ever correct it.
+    fn discharge(&self, gone: HashMap<Key, Bed>) {
+        if gone.is_empty() {
+            return;
+        }
+        let stays: HashSet<_> = self.beds.values().map(|bed| Arc::as_ptr(&bed.figures)).collect();
+        for bed in gone.into_values() {
+            bed.task.abort();
+            if !stays.contains(&Arc::as_ptr(&bed.figures)) {
+                bed.figures.standing.probe(Probed::Unknown, None);
+            }
+        }
+    }
+
+    fn bed(&mut self, service: &Service, check: &HealthCheck, backend: &Backend) -> Bed {
+        let patient = Patient::new(service, check, backend, self.trust.clone());
+        let turns = self.turns.clone();
+        Bed {
+            check: check.clone(),
+            way: service.transport.clone(),
+            figures: backend.figures.clone(),
+            task: self.tasks.spawn(patient.watch(turns)),
+        }
+    }
+}
+
+impl Bed {
+    fn is_for(&self, service: &Service, check: &HealthCheck, backend: &Backend) -> bool {
+        Arc::ptr_eq(&self.figures, &backend.figures)
+            && self.check == *check
+            && self.way == service.transport
+    }
+}

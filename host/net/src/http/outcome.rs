@@ -1,0 +1,70 @@
+//! What requests tell of a backend.
+//!
+//! **Invariant:** noting takes no lock, and nothing is written of a backend that is well and was
+//! well before.
+
+use std::time::Instant;
+
+use http::StatusCode;
+use portolan_core::{
+    moment::Moment,
+    policy::Strategy,
+    service::{Backend, Service},
+};
+
+use super::rescue::ForwardError;
+
+/// It answered, after so many nanoseconds.
+pub(crate) fn answered(service: &Service, backend: &Backend, status: StatusCode, nanos: u64) {
+    let options = &service.load_balancer;
+    let standing = &backend.figures.standing;
+    let is_bad = options.passive.on_status && status.is_server_error();
+    if is_bad {
+        return failed(service, backend);
+    }
+    let is_timed = options.strategy == Strategy::LeastTime;
+    if is_timed || standing.has_failed() {
+        let now = Moment::of(Instant::now());
+        standing.succeeded(now);
+        if is_timed {
+            standing.answered(now, nanos);
+        }
+    }
+}
+
+/// There was no connection.
+pub(crate) fn not_connected(service: &Service, backend: &Backend) {
+    backend.figures.connect_failures.increment();
+    failed(service, backend);
+}
+
+/// There was a connection, and no answer.
+pub(crate) fn lost(service: &Service, backend: &Backend, error: &ForwardError) {
+    let is_its_own = match error {
+        ForwardError::Exchange { .. }
+        | ForwardError::Timeout { .. }
+        | ForwardError::Upgrade { .. } => true,
+        ForwardError::NoBackend
+        | ForwardError::Full
+        | ForwardError::Resting { .. }
+        | ForwardError::Address(_)
+        | ForwardError::Dial { .. }
+        | ForwardError::Client(_)
+        | ForwardError::Slow => false,
+    };
+    if is_its_own && service.load_balancer.passive.on_status {
+        failed(service, backend);
+    }
+}
+
+fn failed(service: &Service, backend: &Backend) {
+    let now = Moment::of(Instant::now());
+    if let Some(millis) = backend.figures.standing.failed(now, &service.load_balancer.passive) {
+        tracing::info!(
+            service = %service.name,
+            backend = backend.url(),
+            millis,
+            "requests fail: backend left alone for a while"
+        );
+    }
+}

@@ -1,0 +1,420 @@
+//! From a service to an answer: which service of a service, which backend of those, and what when
+//! that one fails.
+//!
+//! **Invariant:** a request is sent again only if nobody can have acted upon it, or doing so twice
+//! changes nothing (RFC 9110, 9.2.2) and was asked for, within the service's budget.
+
+use std::{
+    borrow::Cow, cell::RefCell, future::Future, net::IpAddr, pin::Pin, rc::Rc, time::Instant,
+};
+
+use http::{HeaderMap, HeaderValue, StatusCode, header::SET_COOKIE};
+use portolan_core::{
+    balance::{Ask, Tried, cookie, key},
+    exchange::RequestHead,
+    figure::Answer as Noted,
+    moment::Moment,
+    policy::{Breaker, HashOn, LoadBalancer, Strategy},
+    service::{Failover, Gate, Kind, Service},
+};
+use tokio::time::timeout;
+
+use super::{
+    account::{Account, nanos},
+    body::RequestBody,
+    claim::{InFlight, Seat, in_line},
+    edge::Edge,
+    forward::{Answer, Dispatch, Failed, Ignored},
+    headers::{self, Hop},
+    mirror::{self, discard},
+    outcome,
+    replay::keep,
+    rescue::ForwardError,
+};
+use crate::h1::Line;
+
+/// Who asks, and since when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) ip: IpAddr,
+    pub(crate) begin: Instant,
+}
+
+/// A request on its way to a service.
+#[derive(Debug)]
+pub(crate) struct Errand<'a> {
+    pub(crate) head: Cow<'a, RequestHead>,
+    pub(crate) body: RequestBody,
+    pub(crate) asker: Asker,
+    /// The host, where it is not a header of the request.
+    pub(crate) host: Option<HeaderValue>,
+    /// What is said of our own connection.
+    pub(crate) hop: HeaderMap,
+    /// Where interim responses go, if the client can have them.
+    pub(crate) interim: Option<&'a RefCell<Line>>,
+    /// The client wants to change the protocol.
+    pub(crate) upgrade: bool,
+}
+
+/// Sends a request to a service, whatever that is made of.
+pub(crate) async fn send(
+    edge: &Rc<Edge>,
+    service: &Service,
+    errand: Errand<'_>,
+    account: Option<&mut Account>,
+) -> Result<Answer, ForwardError> {
+    match &service.kind {
+        Kind::Backends => deliver(edge, service, errand, account).await,
+        kind => compound(edge, kind, errand, account).await,
+    }
+}
+
+/// Sends a request to a service that is made of others. Boxed, since those may be, too.
+fn compound<'a>(
+    edge: &'a Rc<Edge>,
+    kind: &'a Kind,
+    mut errand: Errand<'a>,
+    account: Option<&'a mut Account>,
+) -> Pin<Box<dyn Future<Output = Result<Answer, ForwardError>> + 'a>> {
+    Box::pin(async move {
+        match kind {
+            Kind::Backends => Err(ForwardError::NoBackend),
+            Kind::Weighted(weighted) => {
+                let (headers, client) = (&errand.head.headers, errand.asker.key());
+                let place = weighted.choose(headers, client);
+                let kept = weighted.cookie.as_ref().map(|cookie| (cookie, cookie.place(headers)));
+                let member = place.and_then(|place| weighted.members.get(place));
+                let service = member.and_then(|member| member.service.as_deref());
+                let mut answer =
+                    part(edge, service.ok_or(ForwardError::NoBackend)?, errand, account).await?;
+                if let (Some((cookie, kept)), Some(place)) = (kept, place)
+                    && kept != Some(place)
+                {
+                    answer.head.headers.extend(cookie.header(place).map(|it| (SET_COOKIE, it)));
+                }
+                Ok(answer)
+            }
+            Kind::Mirroring(mirroring) => {
+                errand = mirror::copies(edge, mirroring, errand).await?;
+                part(edge, &mirroring.main, errand, account).await
+            }
+            Kind::Failover(failover) => fail_over(edge, failover, errand, account).await,
+        }
+    })
+}
+
+/// Sends a request to a service that another is made of, which notes what became of it.
+async fn part(
+    edge: &Rc<Edge>,
+    service: &Service,
+    errand: Errand<'_>,
+    account: Option<&mut Account>,
+) -> Result<Answer, ForwardError> {
+    let begin = errand.asker.begin;
+    let result = send(edge, service, errand, account).await;
+    let (status, is_failure) = match &result {
+        Ok(answer) => (answer.head.status, false),
+        Err(_) => (StatusCode::BAD_GATEWAY, true),
+    };
+    let noted = Noted { is_failure, ..Noted::plain(status, nanos(begin)) };
+    service.figures.shard(edge.worker).record(&noted, &edge.config.ledger.buckets);
+    result
+}
+
+async fn fail_over(
+    edge: &Rc<Edge>,
+    failover: &Failover,
+    mut errand: Errand<'_>,
+    mut account: Option<&mut Account>,
+) -> Result<Answer, ForwardError> {
+    let fallback = failover.fallback.as_deref();
+    let main = failover.main.as_deref().filter(|main| main.is_well() || fallback.is_none());
+    let (main, fallback) = match (main, fallback) {
+        (None, None) => return Err(ForwardError::NoBackend),
+        (None, Some(only)) | (Some(only), None) => {
+            return part(edge, only, errand, account).await;
+        }
+        (Some(main), Some(fallback)) => (main, fallback),
+    };
+    if failover.statuses.is_empty() || errand.upgrade {
+        return part(edge, main, errand, account).await;
+    }
+    errand.keep_body(failover.max_body).await?;
+    let Some(spare) = errand.copy() else { return part(edge, main, errand, account).await };
+    let fails = |answer: &Answer| failover.statuses.contains(answer.head.status);
+    match part(edge, main, errand, account.as_deref_mut()).await {
+        Ok(answer) if !fails(&answer) => Ok(answer),
+        // It is the client's own fault.
+        Err(error @ (ForwardError::Client(_) | ForwardError::Slow)) => Err(error),
+        failed => {
+            discard(failed.ok());
+            part(edge, fallback, spare, account).await
+        }
+    }
+}
+
+/// Sends a request to one of the backends of a service, within its limits.
+async fn deliver(
+    edge: &Rc<Edge>,
+    service: &Service,
+    errand: Errand<'_>,
+    account: Option<&mut Account>,
+) -> Result<Answer, ForwardError> {
+    let (options, asker) = (&service.load_balancer, errand.asker);
+    let circuit = &service.state.circuit;
+    let gate = options.breaker.as_ref().map(|breaker| circuit.gate(asker.now(), breaker));
+    if let Some(Gate::Open(millis)) = gate {
+        return Err(ForwardError::Resting { millis });
+    }
+    let attempts = attempts(edge, service, errand, account);
+    let total = options.timeouts.total;
+    let mut result = match total {
+        None => attempts.await,
+        Some(limit) => match timeout(limit, attempts).await {
+            Ok(result) => result,
+            Err(_elapsed) => {
+                let backend = service.name.to_string();
+                Err(ForwardError::Timeout { backend, limit })
+            }
+        },
+    };
+    if let Ok(answer) = &mut result {
+        let deadline = total.map(|total| tokio::time::Instant::from_std(asker.begin) + total);
+        answer.watch(options.timeouts.response_idle, deadline);
+    }
+    if let (Some(gate), Some(breaker)) = (gate, &options.breaker) {
+        note(service, breaker, gate, &result);
+    }
+    result
+}
+
+/// Tells a circuit breaker what became of a request.
+fn note(service: &Service, breaker: &Breaker, gate: Gate, result: &Result<Answer, ForwardError>) {
+    let circuit = &service.state.circuit;
+    let failed = match result {
+        Ok(answer) => answer.head.status.is_server_error(),
+        Err(ForwardError::Client(_) | ForwardError::Slow | ForwardError::Full) => {
+            return circuit.give_up(gate);
+        }
+        Err(_) => true,
+    };
+    if circuit.note(Moment::of(Instant::now()), breaker, gate, failed) {
+        tracing::warn!(service = %service.name, open = circuit.is_open(), "circuit breaker");
+    }
+}
+
+/// Tries backends, one after the other, until one answers.
+async fn attempts(
+    edge: &Rc<Edge>,
+    service: &Service,
+    mut errand: Errand<'_>,
+    mut account: Option<&mut Account>,
+) -> Result<Answer, ForwardError> {
+    let retry = &service.load_balancer.retry;
+    let mut choice = Choice::of(service, &errand).await?;
+    let repeats = retry.repeats() && errand.head.method.is_idempotent() && !errand.upgrade;
+    if repeats {
+        errand.keep_body(retry.max_body).await?;
+    }
+    let mut dispatch = Dispatch::new(edge, service, errand);
+    // An answer, perhaps a poor one, which is better than none.
+    let mut best = None;
+    let mut failure = ForwardError::NoBackend;
+    for attempt in 1..=retry.attempts {
+        let Some((place, claim)) = choice.claim(attempt).await? else { break };
+        let Some(backend) = service.backends.get(place) else { break };
+        choice.tried.insert(place);
+        let Some(origin) = edge.pool.origin(backend, &service.transport) else {
+            failure = ForwardError::Address(backend.url());
+            continue;
+        };
+        if attempt > 1 {
+            service.state.retries.increment();
+        }
+        dispatch.in_flight = Some(claim);
+        if let Some(account) = account.as_deref_mut() {
+            account.attempt(backend);
+        }
+        let spare = if repeats { dispatch.body().copy() } else { None };
+        let may_repeat = || attempt < retry.attempts && choice.may_repeat();
+        match dispatch.attempt(backend, &origin).await {
+            Ok(answer) => {
+                outcome::answered(service, backend, answer.head.status, dispatch.took);
+                let is_poor = retry.statuses.contains(answer.head.status);
+                let spare = spare.filter(|_| is_poor && may_repeat());
+                // What came before is no better.
+                discard(best.replace((place, answer)).map(|(_, answer)| answer));
+                match spare {
+                    Some(spare) => *dispatch.body() = spare,
+                    None => break,
+                }
+            }
+            Err(Failed::Dial(source)) => {
+                outcome::not_connected(service, backend);
+                failure = ForwardError::Dial { backend: backend.url(), source };
+            }
+            Err(Failed::Lost(lost)) => {
+                outcome::lost(service, backend, &lost.error);
+                let is_unsent = lost.ignored == Ignored::Surely;
+                let may = lost.ignored != Ignored::No && retry.on_reset;
+                failure = lost.error;
+                if !is_unsent {
+                    match spare.filter(|_| may && may_repeat()) {
+                        Some(spare) => *dispatch.body() = spare,
+                        None => break,
+                    }
+                }
+            }
+        }
+        dispatch.in_flight = None;
+    }
+    match best {
+        Some((place, answer)) => Ok(choice.settled(place, answer)),
+        None => Err(failure),
+    }
+}
+
+/// The choice among the backends of a service, for one request.
+struct Choice<'a> {
+    service: &'a Service,
+    asker: Asker,
+    /// Who asks, as a number; where clients are told apart.
+    key: u64,
+    /// The backend that the client was sent to before.
+    kept: Option<usize>,
+    tried: Tried,
+    seat: Option<Rc<Seat>>,
+}
+
+impl<'a> Choice<'a> {
+    /// Takes a place in the service.
+    async fn of(service: &'a Service, errand: &Errand<'_>) -> Result<Self, ForwardError> {
+        let seat = Seat::take(service).await.map_err(|_full| ForwardError::Full)?;
+        let headers = &errand.head.headers;
+        Ok(Self {
+            service,
+            asker: errand.asker,
+            key: told_apart(&service.load_balancer, errand),
+            kept: service.cookie.as_ref().and_then(|cookie| cookie.place(headers)),
+            tried: Tried::default(),
+            seat: seat.map(Rc::new),
+        })
+    }
+
+    /// The next backend, with a claim on it. Where all are full one is waited for.
+    async fn claim(&self, attempt: u32) -> Result<Option<(usize, InFlight)>, ForwardError> {
+        let now = match attempt {
+            1 => self.asker.now(),
+            _ => Moment::of(Instant::now()),
+        };
+        let claimed = self.try_claim(now);
+        let limits = &self.service.load_balancer.limits;
+        let may_wait = limits.max_requests_per_backend.is_some() && self.tried.is_empty();
+        if claimed.is_some() || !may_wait || !self.service.is_well() {
+            return Ok(claimed);
+        }
+        let take = || self.try_claim(Moment::of(Instant::now()));
+        let claimed = in_line(&self.service.state, limits, take).await;
+        claimed.map(Some).map_err(|_full| ForwardError::Full)
+    }
+
+    fn try_claim(&self, now: Moment) -> Option<(usize, InFlight)> {
+        let Service { balancer, backends, load_balancer, .. } = self.service;
+        let ask = Ask { tried: &self.tried, now, key: self.key };
+        let kept = self.kept.filter(|place| balancer.may_stay(backends, *place, &ask));
+        let place = kept.or_else(|| balancer.next(backends, &ask))?;
+        let limit = load_balancer.limits.max_requests_per_backend;
+        let claim = InFlight::claim(&backends.get(place)?.figures, limit, &self.seat)?;
+        Some((place, claim))
+    }
+
+    /// Whether a request that was sent may be sent once more. Takes that from the budget.
+    fn may_repeat(&self) -> bool {
+        let requests = self.service.backends.iter().map(|it| it.figures.requests.value()).sum();
+        let retry = &self.service.load_balancer.retry;
+        self.service.state.budget.take(Moment::of(Instant::now()), requests, retry)
+    }
+
+    /// The answer, which tells the client where to come back to.
+    fn settled(&self, place: usize, mut answer: Answer) -> Answer {
+        if let Some(cookie) = &self.service.cookie
+            && self.kept != Some(place)
+        {
+            answer.head.headers.extend(cookie.header(place).map(|line| (SET_COOKIE, line)));
+        }
+        answer
+    }
+}
+
+/// Who asks, as a number; 0 where nobody is told apart.
+fn told_apart(options: &LoadBalancer, errand: &Errand<'_>) -> u64 {
+    if options.strategy != Strategy::Hashed {
+        return 0;
+    }
+    let headers = &errand.head.headers;
+    let told = match &options.hash_on {
+        HashOn::ClientIp => None,
+        HashOn::Header(name) => headers.get(name).map(|value| key(value.as_bytes())),
+        HashOn::Cookie(name) => cookie(headers, name).map(|value| key(value.as_bytes())),
+    };
+    told.unwrap_or_else(|| errand.asker.key())
+}
+
+impl Asker {
+    /// The client as a number.
+    fn key(self) -> u64 {
+        match self.ip {
+            IpAddr::V4(ip) => key(&ip.octets()),
+            IpAddr::V6(ip) => key(&ip.octets()),
+        }
+    }
+
+    fn now(self) -> Moment {
+        Moment::of(self.begin)
+    }
+}
+
+impl<'a> Errand<'a> {
+    /// A request as it leaves the middlewares.
+    pub(crate) fn of(
+        head: &'a RequestHead,
+        asker: Asker,
+        hop: Hop,
+        body: RequestBody,
+        interim: Option<&'a RefCell<Line>>,
+    ) -> Self {
+        let upgrade = hop.upgrade.is_some();
+        let mut told = HeaderMap::new();
+        headers::connect(&mut told, hop);
+        let authority = head.uri().authority().map(|_| head.authority());
+        let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
+        Self { head: Cow::Borrowed(head), body, asker, host, hop: told, interim, upgrade }
+    }
+
+    /// Reads the body, if it is short enough to be kept.
+    pub(crate) async fn keep_body(&mut self, limit: u64) -> Result<(), ForwardError> {
+        let body = std::mem::replace(&mut self.body, RequestBody::EMPTY);
+        self.body = keep(body, limit).await.map_err(ForwardError::Client)?;
+        Ok(())
+    }
+
+    /// The same again; `None` where the body can be read only once.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        let body = self.body.copy()?;
+        Some(Self { body, ..self.bodiless() })
+    }
+
+    /// The same again, without its body.
+    pub(crate) fn bodiless(&self) -> Self {
+        let Self { asker, interim, upgrade, .. } = *self;
+        let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
+        Self { head, body: RequestBody::EMPTY, asker, host, hop, interim, upgrade }
+    }
+
+    /// The same, for those who outlive the request. Nobody hears of it before it is over.
+    pub(crate) fn into_owned(self) -> Errand<'static> {
+        let Self { head, body, asker, host, hop, upgrade, .. } = self;
+        let head = Cow::Owned(head.into_owned());
+        Errand { head, body, asker, host, hop, interim: None, upgrade }
+    }
+}

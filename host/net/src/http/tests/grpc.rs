@@ -1,0 +1,145 @@
+//! gRPC, which needs more of HTTP than most: HTTP/2 on both sides, both directions at once, trailers.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Body, Frame, Incoming},
+    client::conn::http2,
+    server::conn::http2 as server,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use portolan_core::service::Scheme;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+
+use super::support::{Portolan, Script, header, leading, router, service, soon};
+
+/// A body whose frames come from elsewhere.
+fn fed(
+    frames: UnboundedReceiver<Frame<Bytes>>,
+) -> impl Body<Data = Bytes, Error = Infallible> + Send {
+    StreamBody::new(stream::unfold(frames, |mut frames| async {
+        frames.recv().await.map(|frame| (Ok(frame), frames))
+    }))
+}
+
+fn trailers(status: &str) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", status.parse().unwrap());
+    trailers
+}
+
+/// Answers `/echo` message by message, as they come, and anything else with an error in the head.
+async fn grpc_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let connection = server::Builder::new(TokioExecutor::new());
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service_fn(call)));
+        }
+    });
+    address
+}
+
+async fn call(
+    request: Request<Incoming>,
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
+    assert_eq!(request.headers()["te"], "trailers");
+    let response = Response::builder().header("content-type", "application/grpc");
+    let (out, frames) = unbounded_channel();
+    if request.uri().path() != "/echo" {
+        drop(out);
+        let response = response.header("grpc-status", "12").body(fed(frames).boxed_unsync());
+        return Ok(response.unwrap());
+    }
+    tokio::spawn(echo(request.into_body(), out));
+    Ok(response.body(fed(frames).boxed_unsync()).unwrap())
+}
+
+async fn echo(mut body: Incoming, out: UnboundedSender<Frame<Bytes>>) {
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(data) = frame.into_data() {
+            out.send(Frame::data(data)).ok();
+        }
+    }
+    out.send(Frame::trailers(trailers("0"))).ok();
+}
+
+async fn send<B>(portolan: &Portolan, path: &str, body: B) -> Response<Incoming>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let stream = TcpStream::connect(portolan.address).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post(format!("http://a.local{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body.boxed_unsync())
+        .unwrap();
+    soon(sender.send_request(request)).await.unwrap()
+}
+
+#[tokio::test]
+async fn messages_pass_in_both_directions_as_they_come_and_trailers_at_the_end() {
+    let service = service(Scheme::H2c, &[grpc_server().await]);
+    let portolan = Portolan::start(vec![leading("a.local", service)]);
+    let (client, frames) = unbounded_channel();
+    client.send(Frame::data(Bytes::from_static(b"first"))).ok();
+    let response = send(&portolan, "/echo", fed(frames)).await;
+    assert_eq!(response.headers()["content-type"], "application/grpc");
+    let mut body = response.into_body();
+    let first = soon(body.frame()).await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "first");
+    // The second is sent when the first has come back: neither direction waits for the other.
+    client.send(Frame::data(Bytes::from_static(b"second"))).ok();
+    let second = soon(body.frame()).await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(second, "second");
+    drop(client);
+    let end = soon(body.frame()).await.unwrap().unwrap().into_trailers().unwrap();
+    assert_eq!(end["grpc-status"], "0");
+    assert!(soon(body.frame()).await.is_none());
+}
+
+#[tokio::test]
+async fn an_error_without_a_message_keeps_its_status() {
+    let service = service(Scheme::H2c, &[grpc_server().await]);
+    let portolan = Portolan::start(vec![leading("a.local", service)]);
+    let (client, frames) = unbounded_channel();
+    drop(client);
+    let response = send(&portolan, "/nothing", fed(frames)).await;
+    assert_eq!(response.headers()["grpc-status"], "12");
+    assert!(soon(response.into_body().collect()).await.unwrap().to_bytes().is_empty());
+}
+
+#[tokio::test]
+async fn who_expects_to_be_told_to_continue_is_told() {
+    let backend = Script::start(|mut client| async move {
+        while let Some(request) = client.request().await {
+            let length = request.body.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            client.send(&format!("{head}{}", request.body)).await;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for body in ["hello", "again"] {
+        let head = "PUT / HTTP/1.1\r\nHost: a.local\r\nExpect: 100-continue\r\nContent-Length: 5";
+        client.send(&format!("{head}\r\n\r\n")).await;
+        assert_eq!(client.until("\r\n\r\n").await.unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
+        client.send(body).await;
+        let response = client.response().await;
+        assert_eq!((response.status, &*response.body), (200, body));
+        assert_eq!(header(&response.head, "expect"), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! Whom we trust, and what we show, over real handshakes.
+
+use std::{fs, sync::Arc};
+
+use portolan_core::policy::ClientCertificate;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{
+    RootCertStore, ServerConfig, pki_types::PrivateKeyDer, pki_types::ServerName,
+    server::WebPkiClientVerifier,
+};
+use tempfile::TempDir;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::*;
+
+/// An authority in a folder, and what it signs.
+struct Office {
+    folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Office {
+    fn open() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = params.self_signed(&key).unwrap().pem();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ca.pem"), root).unwrap();
+        Self { folder, issuer: Issuer::new(params, key) }
+    }
+
+    /// Signs a certificate, and puts it into files of that name.
+    fn sign(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let signed = params.signed_by(&key, &self.issuer).unwrap();
+        let write = |ending: &str, text: String| {
+            fs::write(self.folder.path().join(format!("{name}.{ending}")), text).unwrap();
+        };
+        write("pem", signed.pem());
+        write("key", key.serialize_pem());
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        (vec![signed.der().clone()], key)
+    }
+
+    fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        for root in certificates(&self.folder.path().join("ca.pem")).unwrap() {
+            roots.add(root).unwrap();
+        }
+        Arc::new(roots)
+    }
+
+    /// A server with a certificate for a name, that may want one of its clients, too.
+    fn server(&self, name: &str, asks: bool) -> Arc<ServerConfig> {
+        let (chain, key) = self.sign(name);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match asks {
+            false => builder.with_no_client_auth(),
+            true => builder.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(self.roots(), provider)
+                    .build()
+                    .unwrap(),
+            ),
+        };
+        let mut config = builder.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
+    async fn client(&self, transport: Transport) -> io::Result<Arc<ClientConfig>> {
+        let way = Some((1, Arc::new(transport)));
+        Trust::new(self.folder.path()).config(&way).await
+    }
+}
+
+/// Shakes hands; answers what was agreed upon. Both sides read something, since with TLS 1.3 a
+/// client hears only then that its certificate was refused.
+async fn handshake(
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    name: &str,
+) -> io::Result<Option<Vec<u8>>> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (here, there) = tokio::io::duplex(1 << 16);
+    let serving = async {
+        let mut stream = TlsAcceptor::from(server).accept(there).await?;
+        stream.write_all(b"x").await?;
+        stream.shutdown().await
+    };
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let asking = async {
+        let mut stream = TlsConnector::from(client).connect(name, here).await?;
+        let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        stream.read_exact(&mut [0]).await?;
+        Ok(protocol)
+    };
+    let (_served, asked) = tokio::join!(serving, asking);
+    asked
+}
+
+#[tokio::test]
+async fn an_own_authority_is_trusted_instead_of_the_systems() {
+    let office = Office::open();
+    let own = Transport { root_cas: vec!["ca.pem".into()], ..Transport::default() };
+    let trusting = office.client(own.clone()).await.unwrap();
+    let server = office.server("db.internal", false);
+    let agreed = handshake(trusting.clone(), server.clone(), "db.internal").await.unwrap();
+    assert_eq!(agreed.as_deref(), Some(&b"h2"[..]));
+    assert!(handshake(trusting, server.clone(), "other.internal").await.is_err());
+    let elsewhere = Office::open().client(own.clone()).await.unwrap();
+    assert!(handshake(elsewhere, server.clone(), "db.internal").await.is_err());
+    let old = Transport { disable_http2: true, ..own };
+    let agreed = handshake(office.client(old).await.unwrap(), server, "db.internal").await.unwrap();
+    assert_eq!(agreed.as_deref(), Some(&b"http/1.1"[..]));
+}
+
+#[tokio::test]
+async fn anybody_is_trusted_where_that_is_asked_for() {
+    let office = Office::open();
+    let careless = Transport { insecure_skip_verify: true, ..Transport::default() };
+    let client = office.client(careless).await.unwrap();
+    let server = office.server("db.internal", false);
+    assert!(handshake(client, server, "whatever.example").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_backend_that_asks_who_we_are_is_told() {
+    let office = Office::open();
+    office.sign("edge");
+    let server = office.server("db.internal", true);
+    let nameless = Transport { root_cas: vec!["ca.pem".into()], ..Transport::default() };
+    let named = Transport {
+        certificates: vec![ClientCertificate { cert: "edge.pem".into(), key: "edge.key".into() }],
+        ..nameless.clone()
+    };
+    let client = office.client(nameless).await.unwrap();
+    assert!(handshake(client, server.clone(), "db.internal").await.is_err());
+    let client = office.client(named).await.unwrap();
+    assert!(handshake(client, server, "db.internal").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_file_that_is_wrong_is_named() {
+    let office = Office::open();
+    fs::write(office.folder.path().join("garbage.pem"), "garbage").unwrap();
+    for (file, complaint) in [("nowhere.pem", "No such file"), ("garbage.pem", "no certificate")] {
+        let transport = Transport { root_cas: vec![file.into()], ..Transport::default() };
+        let error = office.client(transport).await.unwrap_err().to_string();
+        assert!(error.contains(file) && error.contains(complaint), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn files_are_read_again_when_they_change_and_only_then() {
+    let office = Office::open();
+    let trust = Trust::new(office.folder.path());
+    let transport = Arc::new(Transport { root_cas: vec!["ca.pem".into()], ..Transport::default() });
+    let way = Some((1, transport.clone()));
+    let first = trust.config(&way).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &trust.config(&way).await.unwrap()));
+    let known = trust.lock().get(&1).cloned();
+    let same = trust.look(1, &transport, known.clone()).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &same), "nothing changed");
+    let other = Office::open();
+    let root = fs::read(other.folder.path().join("ca.pem")).unwrap();
+    let path = office.folder.path().join("ca.pem");
+    fs::write(&path, root).unwrap();
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let changed = trust.look(1, &transport, known).await.unwrap();
+    assert!(handshake(changed, other.server("a.local", false), "a.local").await.is_ok());
+}

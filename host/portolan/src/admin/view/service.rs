@@ -1,0 +1,226 @@
+//! Services in the shape of Traefik's API, with what is known of each backend.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use portolan_core::{
+    moment::Moment,
+    policy::{HealthCheck, LoadBalancer, SameSite, Sticky},
+    service::{Backend, Failover, Kind, Service, Weighted},
+    snapshot::ServiceEntry,
+    standing::Probed,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    figures::{BackendTraffic, Traffic},
+    http::{Named, Ours, ours, users},
+};
+
+/// A service.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceView {
+    /// `loadBalancer`, `weighted`, `mirroring` or what it is.
+    #[serde(flatten)]
+    kind: Map<String, Value>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    used_by: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    error: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    server_status: BTreeMap<String, &'static str>,
+    portolan: Ours<ServiceExtra>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceExtra {
+    backends: Vec<BackendView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<Traffic>,
+    /// Requests that were sent to another backend because one failed.
+    retries: u64,
+    /// Requests that wait until there are fewer.
+    waiting: usize,
+    /// Whether a circuit breaker gives it a rest.
+    resting: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct BackendView {
+    url: String,
+    weight: u32,
+    /// In the catalog.
+    health: &'static str,
+    /// By our own probes; absent when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probed: Option<&'static str>,
+    usable: bool,
+    /// Why nothing is sent there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out: Option<String>,
+    origin: String,
+    traffic: BackendTraffic,
+}
+
+impl ServiceView {
+    /// As in `/api/rawdata`.
+    pub(crate) fn of(service: &ServiceEntry) -> Self {
+        let live = service.live.as_deref();
+        let backends = live.map(|live| live.backends.as_slice()).unwrap_or_default();
+        let now = Moment::of(Instant::now());
+        let mut server_status = BTreeMap::new();
+        for backend in backends {
+            let status = server_status.entry(backend.url()).or_insert("DOWN");
+            // Two instances at one address: it is up when one of them is.
+            if backend.out(now).is_none() {
+                *status = "UP";
+            }
+        }
+        let state = live.map(|live| &live.state);
+        let extra = ServiceExtra {
+            backends: backends.iter().map(|backend| BackendView::of(backend, now)).collect(),
+            traffic: live.map(|live| Traffic::of(&live.figures)),
+            retries: state.map_or(0, |state| state.retries.value()),
+            waiting: state.map_or(0, |state| state.queue.len()),
+            resting: state.is_some_and(|state| state.circuit.is_open()),
+        };
+        Self {
+            kind: live.map(kind).unwrap_or_default(),
+            status: service.entry.status.as_str(),
+            used_by: users(&service.entry),
+            error: service.entry.errors.clone(),
+            server_status,
+            portolan: ours(&service.entry, extra),
+        }
+    }
+
+    /// As in lists.
+    pub(crate) fn named(service: &ServiceEntry) -> Named<Self> {
+        let kind = service.live.as_ref().map(|live| live.kind.as_str().to_owned());
+        Named::new(&service.entry.name, Self::of(service), kind)
+    }
+}
+
+impl BackendView {
+    fn of(backend: &Backend, now: Moment) -> Self {
+        let out = backend.out(now);
+        Self {
+            url: backend.url(),
+            weight: backend.weight,
+            health: backend.health.as_str(),
+            probed: match backend.figures.standing.probed() {
+                Probed::Unknown => None,
+                Probed::Up => Some("up"),
+                Probed::Down => Some("down"),
+            },
+            usable: out.is_none(),
+            out: out.map(|out| out.to_string()),
+            origin: (*backend.origin).to_owned(),
+            traffic: BackendTraffic::of(&backend.figures),
+        }
+    }
+}
+
+/// What a service is, under Traefik's key.
+fn kind(service: &Service) -> Map<String, Value> {
+    let (key, value) = match &service.kind {
+        Kind::Backends => ("loadBalancer", load_balancer(service)),
+        Kind::Weighted(weighted) => {
+            let key = if weighted.by_client { "highestRandomWeight" } else { "weighted" };
+            (key, shared(weighted, service.load_balancer.sticky.as_ref()))
+        }
+        Kind::Mirroring(mirroring) => {
+            let mirrors = mirroring.mirrors.iter().map(|mirror| {
+                json!({ "name": mirror.service.name.to_string(), "percent": mirror.percent })
+            });
+            let value = json!({
+                "service": mirroring.main.name.to_string(),
+                "mirrors": mirrors.collect::<Vec<_>>(),
+                "mirrorBody": mirroring.mirror_body,
+                "maxBodySize": mirroring.max_body,
+            });
+            ("mirroring", value)
+        }
+        Kind::Failover(Failover { main, fallback, .. }) => {
+            let name = |service: &Option<Arc<Service>>| {
+                service.as_ref().map(|service| service.name.to_string())
+            };
+            ("failover", json!({ "service": name(main), "fallback": name(fallback) }))
+        }
+    };
+    Map::from_iter([(key.to_owned(), value)])
+}
+
+fn shared(weighted: &Weighted, sticky: Option<&Sticky>) -> Value {
+    let members = weighted.members.iter().map(|member| {
+        // One that is not there has no share.
+        let weight = if member.service.is_some() { member.weight } else { 0 };
+        json!({ "name": member.name.to_string(), "weight": weight })
+    });
+    let mut value = json!({ "services": members.collect::<Vec<_>>() });
+    if let (Some(sticky), Some(map)) = (sticky, value.as_object_mut()) {
+        map.insert("sticky".to_owned(), cookie(sticky));
+    }
+    value
+}
+
+fn load_balancer(service: &Service) -> Value {
+    let LoadBalancer { pass_host_header, strategy, sticky, health_check, transport, .. } =
+        &service.load_balancer;
+    let servers = service.backends.iter();
+    let servers = servers.map(|it| json!({ "url": it.url(), "weight": it.weight }));
+    let mut value = json!({
+        "servers": servers.collect::<Vec<_>>(),
+        "passHostHeader": pass_host_header,
+        "strategy": strategy.as_str(),
+    });
+    if let Some(map) = value.as_object_mut() {
+        let sticky = sticky.as_ref().map(cookie);
+        let check = health_check.as_ref().map(health);
+        let transport = transport.as_ref().map(|name| json!(name));
+        for (key, value) in
+            [("sticky", sticky), ("healthCheck", check), ("serversTransport", transport)]
+        {
+            map.extend(value.map(|value| (key.to_owned(), value)));
+        }
+    }
+    value
+}
+
+fn cookie(sticky: &Sticky) -> Value {
+    let same_site = sticky.same_site.map(|same_site| match same_site {
+        SameSite::None => "none",
+        SameSite::Lax => "lax",
+        SameSite::Strict => "strict",
+    });
+    json!({ "cookie": {
+        "name": sticky.name,
+        "secure": sticky.secure,
+        "httpOnly": sticky.http_only,
+        "sameSite": same_site,
+        "maxAge": sticky.max_age,
+        "path": sticky.path.as_deref().unwrap_or("/"),
+    }})
+}
+
+/// Headers are left out: a probe may carry a token.
+fn health(check: &HealthCheck) -> Value {
+    let seconds = |duration: std::time::Duration| format!("{duration:?}");
+    json!({
+        "mode": match check.mode {
+            portolan_core::policy::CheckMode::Http => "http",
+            portolan_core::policy::CheckMode::Grpc => "grpc",
+            portolan_core::policy::CheckMode::Tcp => "tcp",
+        },
+        "path": check.path,
+        "interval": seconds(check.interval),
+        "unhealthyInterval": seconds(check.unhealthy_interval),
+        "timeout": seconds(check.timeout),
+        "followRedirects": check.follow_redirects,
+        "rise": check.rise,
+        "fall": check.fall,
+    })
+}

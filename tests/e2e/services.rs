@@ -1,0 +1,129 @@
+//! Services: what is found out of backends holds over reloads, and canaries get their share.
+
+use serde_json::Value;
+
+use crate::support::{Backend, Config, Consul, Portolan, Registration, eventually};
+
+/// A service over these servers, with further lines for its load balancer.
+fn service(name: &str, servers: &[&Backend], more: &str) -> String {
+    let urls: Vec<_> =
+        servers.iter().map(|server| format!("{{ url = \"{}\" }}", server.url())).collect();
+    format!("[http.services.{name}.load-balancer]\nservers = [{}]\n{more}\n", urls.join(", "))
+}
+
+fn router(name: &str, service: &str) -> String {
+    format!("[http.routers.{name}]\nrule = \"Host(`{name}.local`)\"\nservice = \"{service}\"\n")
+}
+
+async fn status(portolan: &Portolan, url: &str) -> Value {
+    let services = portolan.api("/api/http/services").await;
+    let all = services.as_array().unwrap().iter();
+    let found = all.map(|it| it["serverStatus"][url].clone()).find(|it| !it.is_null());
+    found.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_backend_that_its_health_check_found_down_stays_down_over_a_reload() {
+    let (well, ill) = (Backend::start("well").await, Backend::start("ill").await);
+    // It answers, but not on the port that is probed.
+    let probed = Backend::start("probed").await;
+    let port = probed.address.port();
+    let check = format!("health-check = {{ port = {port}, interval = \"1h\", path = \"/x\" }}");
+    let of = |more: &str| {
+        let first = service("a", &[&well, &ill], more);
+        format!("{}{}{first}", router("a", "a"), router("b", "a"))
+    };
+    let config = Config::new(&of(&check));
+    let portolan = Portolan::start(&config);
+    // Each backend is probed at once.
+    eventually(|| async { probed.requests() }, |requests| *requests == 2).await;
+    let (first, second) = (well.url(), ill.url());
+    assert_eq!(status(&portolan, &first).await, "UP");
+    drop(probed);
+    // Another path is another check: it is probed at once, and both are down.
+    config.change(&of(&check.replace("/x", "/y")));
+    eventually(|| status(&portolan, &second), |it| it == "DOWN").await;
+    eventually(|| portolan.http().get("a.local", "/"), |answer| answer.status == 503).await;
+    let services = portolan.api("/api/http/services").await.to_string();
+    assert!(services.contains("health check: connect"), "{services}");
+    // A reload changes nothing about that, though the next probe is an hour away.
+    let changed = format!("{}{}", of(&check.replace("/x", "/y")), router("c", "a"));
+    config.change(&changed);
+    eventually(|| portolan.http().get("c.local", "/"), |answer| answer.status == 503).await;
+    assert_eq!(status(&portolan, &second).await, "DOWN");
+    // Without a check nobody says that they are down.
+    config.change(&of(""));
+    eventually(|| portolan.http().get("a.local", "/"), |answer| answer.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_canary_gets_its_share_by_a_tag_and_goes_without_a_trace() {
+    let consul = Consul::start().await;
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    let portolan = Portolan::start(&Config::with_consul(&consul.url(), ""));
+    let rule = "traefik.http.routers.shop.rule=Host(`shop.local`)";
+    let register = async |id, backend: &Backend, tags: &[&str]| {
+        let address = backend.address;
+        consul.register(&Registration { id, service: "shop", address, tags }).await;
+    };
+    register("shop-1", &old, &[rule]).await;
+    eventually(|| portolan.http().get("shop.local", "/"), |answer| answer.status == 200).await;
+    let canary = ["traefik.consulcatalog.canary=true", "traefik.consulcatalog.canary.weight=20"];
+    register("shop-2", &new, &[rule, canary[0], canary[1]]).await;
+    eventually(|| portolan.http().get("shop.local", "/"), |it| it.body.starts_with("new")).await;
+    let (before, of_new) = (old.requests() + new.requests(), new.requests());
+    for _ in 0..50 {
+        assert_eq!(portolan.http().get("shop.local", "/").await.status, 200);
+    }
+    assert_eq!(old.requests() + new.requests() - before, 50);
+    assert_eq!(new.requests() - of_new, 10);
+    // It has a pool of its own, too, of Traefik's name.
+    let services = portolan.api("/api/http/services").await;
+    let names = services.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("shop-")).count(), 1, "{services}");
+    consul.deregister("shop-2").await;
+    eventually(
+        || portolan.api("/api/http/services"),
+        |services| !services.to_string().contains("shop-2"),
+    )
+    .await;
+    let of_new = new.requests();
+    for _ in 0..10 {
+        assert!(portolan.http().get("shop.local", "/").await.body.starts_with("old"));
+    }
+    assert_eq!(new.requests(), of_new);
+}
+
+#[tokio::test]
+async fn services_of_services_are_made_in_tags() {
+    let consul = Consul::start().await;
+    let (main, mirror) = (Backend::start("main").await, Backend::start("mirror").await);
+    let portolan = Portolan::start(&Config::with_consul(&consul.url(), ""));
+    let tags = [
+        "traefik.http.routers.shop.rule=Host(`shop.local`)",
+        "traefik.http.routers.shop.service=all",
+        "traefik.http.services.all.mirroring.service=both",
+        "traefik.http.services.all.mirroring.mirrors[0].name=lab",
+        "traefik.http.services.all.mirroring.mirrors[0].percent=100",
+        "traefik.http.services.both.weighted.services[0].name=shop",
+        "traefik.http.services.both.weighted.services[1].name=gone",
+        "traefik.http.services.both.weighted.services[1].weight=99",
+    ];
+    let registration =
+        Registration { id: "shop-1", service: "shop", address: main.address, tags: &tags };
+    consul.register(&registration).await;
+    let registration =
+        Registration { id: "lab-1", service: "lab", address: mirror.address, tags: &[] };
+    consul.register(&registration).await;
+    eventually(|| portolan.http().get("shop.local", "/"), |it| it.body.starts_with("main")).await;
+    eventually(
+        || async {
+            portolan.http().get("shop.local", "/").await;
+            mirror.requests()
+        },
+        |requests| *requests > 0,
+    )
+    .await;
+    let problems = portolan.api("/api/problems").await.to_string();
+    assert!(problems.contains("there is no service `gone@consul`"), "{problems}");
+}
