@@ -9,9 +9,10 @@ fn shipped() -> Config {
     let text = std::fs::read_to_string(repository("config/config.toml")).unwrap();
     let mut free = String::new();
     for line in text.lines() {
-        let line = match line.strip_prefix("address = \"127.0.0.1:") {
-            Some(_) => "address = \"127.0.0.1:0\"",
-            None => line,
+        // Defaults too: several of these tests run at once.
+        let line = match line.trim_start_matches('#').starts_with("address = \"127.0.0.1:") {
+            true => "address = \"127.0.0.1:0\"",
+            false => line,
         };
         free.push_str(line);
         free.push('\n');
