@@ -72,7 +72,9 @@ pub(crate) async fn serve(door: Rc<Door>, seat: Seat, mut stream: TcpStream, add
     if let Some(from) = from(&door, &mut stream, address).await {
         match &door.tls {
             None => plain(&door, seat, stream, from).await,
-            Some(tls) => encrypted(&door, seat, stream, from, tls.clone()).await,
+            // In a box, as everything that most connections are not: a task is as large as what it
+            // may come to be, and most of them wait.
+            Some(tls) => Box::pin(encrypted(&door, seat, stream, from, tls.clone())).await,
         }
     }
     door.figures.open_connections.decrement();
@@ -180,7 +182,7 @@ async fn sniff(stream: &mut TcpStream) -> io::Result<(Protocol, Bytes)> {
 async fn speak(protocol: Protocol, client: Rc<Client>, stream: Stream, ahead: Bytes) {
     match protocol {
         Protocol::Http1 => http1::serve(client, stream, ahead).await,
-        Protocol::Http2 => http2(client, Wire::new(stream, ahead)).await,
+        Protocol::Http2 => Box::pin(http2(client, Wire::new(stream, ahead))).await,
     }
 }
 

@@ -13,7 +13,9 @@ mod names;
 mod observe;
 pub(crate) mod offline;
 
-use std::{fs, io::Write as _, num::NonZeroUsize, process::ExitCode, sync::Arc, thread};
+use std::{
+    fs, io::Write as _, num::NonZeroUsize, process::ExitCode, sync::Arc, thread, time::Duration,
+};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -60,6 +62,9 @@ pub(super) fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
+        // Plugins are loaded on blocking threads, and what each of those freed is given back to the
+        // system when it ends.
+        .thread_keep_alive(Duration::from_secs(1))
         .enable_all()
         .build()
         .context("cannot start the control threads")
