@@ -44,6 +44,8 @@ export function watch({ onchange, onpulse, onstate }) {
   };
 
   open();
+  // The first pulse may be seconds away; how things are is wanted at once.
+  json("/api/overview").then(onpulse, () => {});
   setInterval(() => { if (!document.hidden && Date.now() - heard > SILENCE) ask(); }, ASK_EVERY);
   setTimeout(() => { if (heard === 0) ask(); }, 600);
   // A page in the background sleeps; what it shows when it wakes must be true.

@@ -188,13 +188,19 @@ const middlewares = {
   }),
 };
 
+/** How often questions ended in which way. */
+function outcomes(figures) {
+  const seen = Object.entries(figures).filter(([, times]) => times > 0);
+  if (seen.length === 0) return "none";
+  return seen.map(([outcome, times], place) => [place > 0 && ", ", h("b", null, count(times)), ` ${outcome}`]);
+}
+
 /** Names that DNS has. */
 const dns = {
   id: "dns", path: "/api/dns", search: "a name or an address", per: 25, empty: "No name fits.",
   items: (answer) => answer.names,
   note: ({ zones, figures }) => [
-    h("p", { class: "why" }, "Questions so far: ", Object.entries(figures.outcomes).filter(([, times]) => times > 0).map(([outcome, times], place) =>
-      [place > 0 && ", ", h("b", null, count(times)), ` ${outcome}`]), figures.duration?.p99 ? `; p99 ${nanos(figures.duration.p99)}` : "",
+    h("p", { class: "why" }, "Questions so far: ", outcomes(figures.outcomes), figures.duration?.p99 ? `; p99 ${nanos(figures.duration.p99)}` : "",
     `; ${count(figures.cached)} upstream answers cached`),
     zones.length > 0 && h("p", { class: "chips" }, zones.slice(0, 12).map((zone) => h("span", { class: "chip" }, zone.zone ?? "hosts of routers", " ", h("b", null, count(zone.names)))),
       zones.length > 12 && ` and ${zones.length - 12} more zones`)],
