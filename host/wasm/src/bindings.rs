@@ -9,7 +9,8 @@
 
 pub(crate) use generated::{
     exports::portolan::plugin::{
-        lifecycle, matcher_compiler, middleware_interest, provider, request_hook, response_hook,
+        lifecycle, matcher_compiler, middleware_interest, provider, request_hook,
+        request_slots_hook, response_hook, response_slots_hook,
     },
     portolan::plugin::{files, http, http_client, log, predicate, timer, types},
 };
@@ -54,6 +55,8 @@ mod generated {
                 export portolan:plugin/middleware-interest@0.1.0;
                 export portolan:plugin/request-hook@0.1.0;
                 export portolan:plugin/response-hook@0.1.0;
+                export portolan:plugin/request-slots-hook@0.1.0;
+                export portolan:plugin/response-slots-hook@0.1.0;
             }
         ",
         world: "portolan:host/host",

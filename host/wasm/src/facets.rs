@@ -14,7 +14,8 @@ use wasmtime::{
 use crate::bindings::{
     RequestHandle, ResponseHandle, interface, lifecycle::Descriptor, matcher_compiler as matcher,
     middleware_interest::Interest, predicate::Predicate, provider as wit, request_hook::Verdict,
-    response_hook::ResponseVerdict, types::FieldError,
+    request_slots_hook::SlotsVerdict, response_hook::ResponseVerdict,
+    response_slots_hook::SlotsResponseVerdict, types::FieldError,
 };
 
 /// A function that a component exports, of a type that is checked when an instance is asked.
@@ -38,9 +39,18 @@ pub(crate) struct Places {
     pub(crate) release: Place,
     pub(crate) matchers: Option<(Place, Place)>,
     pub(crate) interest: Option<Place>,
-    pub(crate) request: Option<Place>,
-    pub(crate) response: Option<Place>,
+    pub(crate) request: Option<Hook>,
+    pub(crate) response: Option<Hook>,
     pub(crate) poll: Option<Place>,
+}
+
+/// A hook that a component exports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hook {
+    /// It is given the message, as a resource.
+    Message(Place),
+    /// It is given the headers that it numbers.
+    Slots(Place),
 }
 
 /// The functions of one instance that are called often.
@@ -51,12 +61,24 @@ pub(crate) struct Functions {
     pub(crate) response: Option<ResponseHook>,
 }
 
-/// The hooks as functions of one instance.
-pub(crate) type RequestHook = TypedFunc<(u32, Resource<RequestHandle>), (Verdict,)>;
-pub(crate) type ResponseHook = TypedFunc<ResponseArgs, (ResponseVerdict,)>;
+/// The request hook as a function of one instance.
+#[derive(Clone, Copy)]
+pub(crate) enum RequestHook {
+    Message(TypedFunc<(u32, Resource<RequestHandle>), (Verdict,)>),
+    Slots(TypedFunc<(u32, Packed), (SlotsVerdict,)>),
+}
 
-/// What the response hook is given: binding, context, request, response.
-pub(crate) type ResponseArgs = (u32, u64, Resource<RequestHandle>, Resource<ResponseHandle>);
+/// The same for responses: binding, context, request, response.
+#[derive(Clone, Copy)]
+pub(crate) enum ResponseHook {
+    Message(TypedFunc<ResponseArgs, (ResponseVerdict,)>),
+    Slots(TypedFunc<(u32, u64, Packed, Packed), (SlotsResponseVerdict,)>),
+}
+
+type ResponseArgs = (u32, u64, Resource<RequestHandle>, Resource<ResponseHandle>);
+
+/// Headers as one list of bytes; `None` where none is there.
+pub(crate) type Packed = Option<Vec<u8>>;
 
 impl Places {
     /// Looks a component's exports up; `None` if it is not a plugin.
@@ -71,8 +93,12 @@ impl Places {
             release: find("lifecycle", "release")?,
             matchers: find("matcher-compiler", "matchers").zip(find("matcher-compiler", "compile")),
             interest: find("middleware-interest", "declare-interest"),
-            request: find("request-hook", "on-request"),
-            response: find("response-hook", "on-response"),
+            request: find("request-slots-hook", "on-request")
+                .map(Hook::Slots)
+                .or_else(|| find("request-hook", "on-request").map(Hook::Message)),
+            response: find("response-slots-hook", "on-response")
+                .map(Hook::Slots)
+                .or_else(|| find("response-hook", "on-response").map(Hook::Message)),
             poll: find("provider", "poll"),
         })
     }
@@ -100,14 +126,32 @@ impl Functions {
         instance: Instance,
         mut store: impl AsContextMut,
     ) -> wasmtime::Result<Self> {
-        let request = places.request.map(|place| place.function(instance, &mut store));
-        let response = places.response.map(|place| place.function(instance, &mut store));
+        let request = places.request.map(|hook| RequestHook::of(hook, instance, &mut store));
+        let response = places.response.map(|hook| ResponseHook::of(hook, instance, &mut store));
         Ok(Self {
             configure: places.configure.function(instance, &mut store)?,
             release: places.release.function(instance, &mut store)?,
             request: request.transpose()?,
             response: response.transpose()?,
         })
+    }
+}
+
+impl RequestHook {
+    fn of(hook: Hook, instance: Instance, store: impl AsContextMut) -> wasmtime::Result<Self> {
+        match hook {
+            Hook::Message(place) => place.function(instance, store).map(Self::Message),
+            Hook::Slots(place) => place.function(instance, store).map(Self::Slots),
+        }
+    }
+}
+
+impl ResponseHook {
+    fn of(hook: Hook, instance: Instance, store: impl AsContextMut) -> wasmtime::Result<Self> {
+        match hook {
+            Hook::Message(place) => place.function(instance, store).map(Self::Message),
+            Hook::Slots(place) => place.function(instance, store).map(Self::Slots),
+        }
     }
 }
 

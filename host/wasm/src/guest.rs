@@ -92,7 +92,7 @@ pub(crate) struct Guest {
     /// What the running call may wait for; a provider's only.
     pub(crate) waits: Waits,
     hook: Option<Hook>,
-    staged: Staged,
+    pub(crate) staged: Staged,
 }
 
 /// The hook that is running.

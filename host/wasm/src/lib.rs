@@ -18,6 +18,7 @@ mod meter;
 mod entropy;
 mod staging;
 mod guest;
+mod packed;
 mod imports;
 mod artifact;
 mod compile;

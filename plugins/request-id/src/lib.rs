@@ -6,8 +6,8 @@
 use std::cell::Cell;
 
 use portolan_plugin::{
-    Interest, Invalid, Middleware, OnRequest, OnResponse, Plugin, Request, Response,
-    ResponseVerdict, Verdict, entropy, header, register,
+    Interest, Invalid, Middleware, OnRequestSlots, OnResponseSlots, Plugin, ResponseVerdict, Slots,
+    Verdict, entropy, header, register,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,30 +54,26 @@ impl Middleware for RequestId {
     }
 }
 
-impl OnRequest for RequestId {
-    fn on_request(&self, request: &Request) -> Verdict {
-        if !self.config.replace && request.slot(ID).is_some_and(|id| is_fit(&id)) {
-            return Verdict::with_response(0);
+impl OnRequestSlots for RequestId {
+    fn on_request(&self, request: &mut Slots) -> Verdict {
+        if self.config.replace || !request.slot(ID).is_some_and(is_fit) {
+            request.set_slot(ID, &self.ids.next());
         }
-        match request.set_slot(ID, &self.ids.next()) {
-            Ok(()) => Verdict::with_response(0),
-            Err(error) => Verdict::Fail(error.to_string()),
-        }
+        Verdict::with_response(0)
     }
 }
 
-impl OnResponse for RequestId {
+impl OnResponseSlots for RequestId {
     // 128 bits do not fit into the context, and another instance may be asked: the request has it.
-    fn on_response(&self, _: u64, request: &Request, response: &Response) -> ResponseVerdict {
-        let Some(id) = request.slot(ID) else { return ResponseVerdict::Proceed };
-        match response.set_slot(ID, &id) {
-            Ok(()) => ResponseVerdict::Proceed,
-            Err(error) => ResponseVerdict::Fail(error.to_string()),
+    fn on_response(&self, _: u64, request: &Slots, response: &mut Slots) -> ResponseVerdict {
+        if let Some(id) = request.slot(ID) {
+            response.set_slot(ID, id);
         }
+        ResponseVerdict::Proceed
     }
 }
 
-register!(RequestId: Middleware + OnRequest + OnResponse);
+register!(RequestId: Middleware + OnRequestSlots + OnResponseSlots);
 
 /// Makes ids: 128 bits in lower-case hex.
 ///

@@ -110,6 +110,44 @@ pub mod response {
     pub use exports::portolan::plugin::response_hook as interface;
 }
 
+/// The export of the request hook that is given the declared headers.
+pub mod request_slots {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package portolan:sdk;
+            world exports-request-slots { export portolan:plugin/request-slots-hook@0.1.0; }
+        ",
+        world: "portolan:sdk/exports-request-slots",
+        pub_export_macro: true,
+        with: {
+            "portolan:plugin/types@0.1.0": super::imports::types,
+        },
+        additional_derives: [PartialEq],
+        generate_all,
+    });
+    pub use exports::portolan::plugin::request_slots_hook as interface;
+}
+
+/// The export of the response hook that is given the declared headers.
+pub mod response_slots {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package portolan:sdk;
+            world exports-response-slots { export portolan:plugin/response-slots-hook@0.1.0; }
+        ",
+        world: "portolan:sdk/exports-response-slots",
+        pub_export_macro: true,
+        with: {
+            "portolan:plugin/types@0.1.0": super::imports::types,
+        },
+        additional_derives: [PartialEq],
+        generate_all,
+    });
+    pub use exports::portolan::plugin::response_slots_hook as interface;
+}
+
 /// The export of matchers of the rule language.
 pub mod matchers {
     wit_bindgen::generate!({

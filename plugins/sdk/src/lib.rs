@@ -44,6 +44,7 @@
 //! | [`Middleware`] `+` [`OnRequest`] | and is called for requests |
 //! | [`Middleware`] `+` [`OnResponse`] | and is called for responses |
 //! | [`Middleware`] `+` [`OnRequest`] `+` [`OnResponse`] | both |
+//! | [`OnRequestSlots`], [`OnResponseSlots`] in their place | and is given the headers it numbered, no more: much cheaper |
 //! | [`Matchers`] | functions of the rule language |
 //! | [`Provider`] | a source of services, routers and middlewares |
 //!
@@ -63,6 +64,7 @@ mod predicate;
 mod provider;
 #[doc(hidden)]
 pub mod registry;
+mod slots;
 
 pub use bindings::{
     imports::{
@@ -86,6 +88,7 @@ pub use middleware::{Interest, Middleware, OnRequest, OnResponse};
 pub use plugin::{Invalid, NoConfig, Plugin, to_json};
 pub use predicate::{Field, Op, Predicate, is_ip_range};
 pub use provider::Provider;
+pub use slots::{OnRequestSlots, OnResponseSlots, Slots};
 
 /// The example of the plugins' page compiles.
 #[cfg(doctest)]

@@ -9,9 +9,18 @@ use std::{cell::RefCell, marker::PhantomData, time::Duration};
 use schemars::generate::SchemaSettings;
 
 use crate::{
-    Failure, FieldError, Matchers, Middleware, OnRequest, OnResponse, Pair, Plugin, Predicate,
-    Provider, Request, Response, ResponseVerdict, Step, Verdict,
-    bindings::{interest, lifecycle, matchers, provider, request, response},
+    Failure, FieldError, Matchers, Middleware, OnRequest, OnRequestSlots, OnResponse,
+    OnResponseSlots, Pair, Plugin, Predicate, Proceed, Provider, Request, Response,
+    ResponseVerdict, Slots, Step, Verdict,
+    bindings::{
+        interest, lifecycle, matchers, provider, request,
+        request_slots::{
+            self,
+            interface::{SlotsProceed, SlotsVerdict},
+        },
+        response,
+        response_slots::{self, interface::SlotsResponseVerdict},
+    },
 };
 
 /// The bindings of an instance, sorted by their ids.
@@ -128,6 +137,45 @@ impl<T: Registered + OnResponse> response::interface::Guest for Exports<T> {
     }
 }
 
+impl<T: Registered + OnRequestSlots> request_slots::interface::Guest for Exports<T> {
+    fn on_request(binding: u32, request: Option<Vec<u8>>) -> SlotsVerdict {
+        let mut request = Slots::packed(request);
+        let verdict =
+            T::bindings(|bindings| bindings.read(binding, |it| it.on_request(&mut request)));
+        match verdict {
+            Some(Verdict::Proceed(Proceed { context, response })) => {
+                let changes = request.into_changes();
+                SlotsVerdict::Proceed(SlotsProceed { context, response, changes })
+            }
+            Some(Verdict::Reply(reply)) => SlotsVerdict::Reply(reply),
+            Some(Verdict::Fail(reason)) => SlotsVerdict::Fail(reason),
+            None => SlotsVerdict::Fail(UNKNOWN.to_owned()),
+        }
+    }
+}
+
+impl<T: Registered + OnResponseSlots> response_slots::interface::Guest for Exports<T> {
+    fn on_response(
+        binding: u32,
+        context: u64,
+        request: Option<Vec<u8>>,
+        response: Option<Vec<u8>>,
+    ) -> SlotsResponseVerdict {
+        let (request, mut response) = (Slots::packed(request), Slots::packed(response));
+        let verdict = T::bindings(|bindings| {
+            bindings.read(binding, |it| it.on_response(context, &request, &mut response))
+        });
+        match verdict {
+            Some(ResponseVerdict::Proceed) => {
+                SlotsResponseVerdict::Proceed(response.into_changes())
+            }
+            Some(ResponseVerdict::Replace(reply)) => SlotsResponseVerdict::Replace(reply),
+            Some(ResponseVerdict::Fail(reason)) => SlotsResponseVerdict::Fail(reason),
+            None => SlotsResponseVerdict::Fail(UNKNOWN.to_owned()),
+        }
+    }
+}
+
 impl<T: Registered + Matchers> matchers::interface::Guest for Exports<T> {
     fn matchers() -> Vec<matchers::interface::Signature> {
         T::matchers()
@@ -164,7 +212,7 @@ fn log_panics() {
     }));
 }
 
-/// Exports a plugin: `register!(RequestId: Middleware + OnRequest + OnResponse);`
+/// Exports a plugin: `register!(RequestId: Middleware + OnRequestSlots + OnResponseSlots);`
 ///
 /// Once in a crate whose `crate-type` is `cdylib`. Each trait that is named becomes an exported
 /// interface, so name those that are implemented and no more. On targets other than wasm nothing
@@ -220,6 +268,12 @@ macro_rules! phase {
     (OnResponse) => {
         $crate::bindings::interest::interface::Phases::RESPONSE_HEAD
     };
+    (OnRequestSlots) => {
+        $crate::bindings::interest::interface::Phases::REQUEST_HEAD
+    };
+    (OnResponseSlots) => {
+        $crate::bindings::interest::interface::Phases::RESPONSE_HEAD
+    };
     ($other:ident) => {
         $crate::bindings::interest::interface::Phases::empty()
     };
@@ -237,6 +291,12 @@ macro_rules! hook {
     };
     (OnResponse $plugin:ident) => {
         <$plugin as $crate::OnResponse>::on_response
+    };
+    (OnRequestSlots $plugin:ident) => {
+        <$plugin as $crate::OnRequestSlots>::on_request
+    };
+    (OnResponseSlots $plugin:ident) => {
+        <$plugin as $crate::OnResponseSlots>::on_response
     };
     (Matchers $plugin:ident) => {
         <$plugin as $crate::Matchers>::compile
@@ -259,6 +319,16 @@ macro_rules! facet {
     (OnResponse $component:ident) => {
         $crate::bindings::response::export!($component with_types_in $crate::bindings::response);
     };
+    (OnRequestSlots $component:ident) => {
+        $crate::bindings::request_slots::export!(
+            $component with_types_in $crate::bindings::request_slots
+        );
+    };
+    (OnResponseSlots $component:ident) => {
+        $crate::bindings::response_slots::export!(
+            $component with_types_in $crate::bindings::response_slots
+        );
+    };
     (Matchers $component:ident) => {
         $crate::bindings::matchers::export!($component with_types_in $crate::bindings::matchers);
     };
@@ -267,7 +337,8 @@ macro_rules! facet {
     };
     ($other:ident $component:ident) => {
         ::core::compile_error!(
-            "a plugin is `Middleware`, with `OnRequest` or `OnResponse`, or `Matchers`, or `Provider`"
+            "a plugin is `Middleware`, with `OnRequest`, `OnResponse`, `OnRequestSlots` or \
+             `OnResponseSlots`, or `Matchers`, or `Provider`"
         );
     };
 }

@@ -56,7 +56,7 @@ impl Surface {
             return Err(LoadError::NoKind);
         }
         if !self.exports("middleware-interest") {
-            let hook = ["request-hook", "response-hook"].into_iter().find(|it| self.exports(it));
+            let hook = HOOKS.into_iter().find(|hook| self.exports(hook));
             if let Some(hook) = hook {
                 return Err(LoadError::HookWithoutInterest { hook });
             }
@@ -117,8 +117,8 @@ impl Surface {
     }
 
     fn check_waiting(&self) -> Result<(), LoadError> {
-        let called = ["matcher-compiler", "request-hook", "response-hook", "middleware-interest"];
-        let Some(export) = called.into_iter().find(|facet| self.exports(facet)) else {
+        let mut called = HOOKS.into_iter().chain(["matcher-compiler", "middleware-interest"]);
+        let Some(export) = called.find(|facet| self.exports(facet)) else {
             return Ok(());
         };
         match WAITING.into_iter().find(|interface| self.imports(interface)) {
@@ -127,6 +127,10 @@ impl Surface {
         }
     }
 }
+
+/// The interfaces of hooks.
+const HOOKS: [&str; 4] =
+    ["request-hook", "response-hook", "request-slots-hook", "response-slots-hook"];
 
 /// Interface and version of a name of our package.
 fn ours(name: &str) -> Option<(&str, &str)> {

@@ -4,6 +4,7 @@
 //! here is sound whatever the guest said.
 
 mod answer;
+mod hook;
 mod interest;
 mod matcher;
 mod middleware;

@@ -5,6 +5,7 @@ mod guest;
 mod hooks;
 mod loading;
 mod providers;
+mod slots;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

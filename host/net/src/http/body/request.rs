@@ -1,0 +1,209 @@
+//! What a client sends, and what of it goes to a backend.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+
+use super::{Pouring, StreamError, hint, poll_bytes_frame, pour_frame, watched};
+use crate::{
+    h1::{Framing, Line, Outlet, PourError, Poured, WireError},
+    http::{account::Account, replay::Replay, stall::Stall},
+};
+
+/// What a client sends behind the head of a request.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Nothing.
+    Empty,
+    /// Over HTTP/1, framed like this.
+    Line(Rc<RefCell<Line>>, Framing),
+    /// Over HTTP/2.
+    Stream(Incoming),
+    /// What was read of it already, and the rest.
+    Replay(Box<Replay>),
+}
+
+/// What is sent to a backend.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    content: Content,
+    /// How long the client may pause.
+    stall: Option<Box<Stall>>,
+    /// How much of it came.
+    read: Option<Rc<Cell<u64>>>,
+}
+
+impl RequestBody {
+    /// Nothing.
+    pub(crate) const EMPTY: Self = Self { content: Content::Empty, stall: None, read: None };
+
+    /// The body of a request, known to be empty where it is.
+    pub(crate) fn of(content: Content, account: &mut Account) -> Self {
+        match content {
+            Content::Empty => Self::EMPTY,
+            Content::Stream(incoming) if incoming.is_end_stream() => Self::EMPTY,
+            content => Self { content, stall: None, read: Some(account.request_bytes()) },
+        }
+    }
+
+    /// One of which something was read already.
+    pub(crate) fn replay(kept: Replay) -> Self {
+        Self { content: Content::Replay(Box::new(kept)), stall: None, read: None }
+    }
+
+    /// The same, with a limit to how long the client may pause.
+    pub(crate) fn watched(self, idle: Duration) -> Self {
+        match self.content {
+            // Nothing is waited for.
+            Content::Empty | Content::Replay(_) => self,
+            Content::Line(..) | Content::Stream(_) => {
+                Self { stall: Stall::new(Some(idle), None), ..self }
+            }
+        }
+    }
+
+    /// The same again; `None` where it can be read only once.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        match &self.content {
+            Content::Empty => Some(Self::EMPTY),
+            Content::Replay(kept) => kept.copy().map(Self::replay),
+            Content::Line(..) | Content::Stream(_) => None,
+        }
+    }
+
+    /// Whether there is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.content, Content::Empty)
+    }
+
+    /// How it is framed on an HTTP/1 connection.
+    pub(crate) fn framing(&self) -> Framing {
+        match &self.content {
+            Content::Empty => Framing::Empty,
+            Content::Line(_, framing) => *framing,
+            Content::Stream(incoming) => match incoming.size_hint().exact() {
+                Some(length) => Framing::Length(length),
+                None => Framing::Chunked,
+            },
+            Content::Replay(kept) => match kept.size().exact() {
+                Some(0) => Framing::Empty,
+                Some(length) if !kept.has_trailers() => Framing::Length(length),
+                Some(_) | None => Framing::Chunked,
+            },
+        }
+    }
+
+    /// Pours what has arrived of it.
+    pub(crate) fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
+        let before = outlet.content;
+        let poured = match &mut self.content {
+            Content::Empty => return Poll::Ready(Ok(Poured::End(None))),
+            Content::Line(line, _) => {
+                let mut line = line.borrow_mut();
+                say_continue(&mut line, cx)
+                    .map_err(|error| PourError::Source(StreamError::Http1(WireError::Io(error))))?;
+                line.poll_pour(cx, outlet).map_err(PourError::widen)
+            }
+            Content::Stream(incoming) => {
+                let frame = Pin::new(&mut *incoming).poll_frame(cx).map_err(StreamError::Http2);
+                pour_frame(frame, cx, outlet, || incoming.is_end_stream())
+            }
+            Content::Replay(kept) => {
+                let frame = kept.poll(cx);
+                pour_frame(frame, cx, outlet, || kept.has_ended())
+            }
+        };
+        self.note(outlet.content - before);
+        match &mut self.stall {
+            None => poured,
+            Some(stall) => watched(stall, cx, poured),
+        }
+    }
+
+    fn note(&self, length: u64) {
+        if let Some(read) = &self.read {
+            read.set(read.get() + length);
+        }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = self.get_mut();
+        let frame = this.content.poll_frame(cx);
+        let frame = match &mut this.stall {
+            None => ready!(frame),
+            Some(stall) => match ready!(stall.judge(cx, frame)) {
+                Ok(frame) => frame,
+                Err(error) => Some(Err(error)),
+            },
+        };
+        if let Some(Ok(frame)) = &frame {
+            this.note(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Line(line, _) => line.borrow().is_read(),
+            Content::Stream(incoming) => incoming.is_end_stream(),
+            Content::Replay(kept) => kept.has_ended(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Line(_, framing) => hint(*framing),
+            Content::Stream(incoming) => incoming.size_hint(),
+            Content::Replay(kept) => kept.size(),
+        }
+    }
+}
+
+impl Content {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Line(line, _) => {
+                let mut line = line.borrow_mut();
+                say_continue(&mut line, cx).map_err(WireError::Io)?;
+                let polled = ready!(poll_bytes_frame(|cx| line.poll_bytes(cx), cx));
+                drop(line);
+                if !matches!(&polled, Some(Ok(frame)) if frame.is_data()) {
+                    *self = Self::Empty;
+                }
+                Poll::Ready(polled)
+            }
+            Self::Stream(incoming) => Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2),
+            Self::Replay(kept) => kept.poll(cx),
+        }
+    }
+}
+
+/// The client may send its body now: somebody wants it.
+fn say_continue(line: &mut Line, cx: &mut Context<'_>) -> io::Result<()> {
+    if std::mem::take(&mut line.awaits_continue) {
+        line.write(cx, b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    Ok(())
+}

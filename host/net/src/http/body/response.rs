@@ -1,0 +1,255 @@
+//! What comes from a backend, or from us, and goes to a client.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use portolan_core::reason::Reason;
+
+use super::{Pouring, StreamError, hint, poll_bytes_frame, pour_frame, watched};
+use crate::{
+    h1::{Framing, Outlet, PourError, Poured},
+    http::{account::Account, claim::InFlight, pool::Link, roster::Busy, stall::Stall},
+};
+
+/// What is sent to a client.
+#[derive(Debug)]
+pub(crate) struct Body {
+    source: Source,
+    /// How long the backend may pause.
+    stall: Option<Box<Stall>>,
+    /// The request is under way until the last byte was handed on.
+    busy: Option<Busy>,
+    /// What is noted of it, complete when the body is dropped.
+    account: Option<Account>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Full(Bytes),
+    Link(LinkBody),
+    Stream(Incoming, #[expect(dead_code, reason = "lives as long as the body")] InFlight),
+}
+
+/// What comes from a backend over a connection of its own.
+#[derive(Debug)]
+struct LinkBody {
+    /// `None` when the response is complete.
+    link: Option<Box<Link>>,
+    in_flight: Option<InFlight>,
+    framing: Framing,
+}
+
+impl Body {
+    /// Bytes that are there already.
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        Self { source: Source::Full(bytes), stall: None, busy: None, account: None }
+    }
+
+    /// What a backend sends over a connection of its own.
+    pub(crate) fn link(link: Box<Link>, framing: Framing, in_flight: InFlight) -> Self {
+        let mut body = LinkBody { link: Some(link), in_flight: Some(in_flight), framing };
+        if framing == Framing::Empty && body.link.as_ref().is_some_and(|link| link.is_sent()) {
+            body.finish();
+        }
+        Self { source: Source::Link(body), stall: None, busy: None, account: None }
+    }
+
+    /// What a backend sends over a shared connection.
+    pub(crate) fn stream(incoming: Incoming, in_flight: InFlight) -> Self {
+        if incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
+            return Self::full(Bytes::new());
+        }
+        Self { source: Source::Stream(incoming, in_flight), stall: None, busy: None, account: None }
+    }
+
+    /// The same, with a limit to how long its source may pause.
+    pub(crate) fn watched(mut self, stall: Option<Box<Stall>>) -> Self {
+        self.stall = stall;
+        self
+    }
+
+    /// The same, with the request under way until the body ends.
+    pub(crate) fn until_sent(mut self, busy: Busy, account: Option<Account>) -> Self {
+        self.busy = Some(busy);
+        self.account = account;
+        if self.source.is_end_stream() {
+            self.account.iter_mut().for_each(Account::complete);
+        }
+        self
+    }
+
+    /// How it is framed on an HTTP/1.1 connection.
+    pub(crate) fn framing(&self) -> Framing {
+        match &self.source {
+            Source::Full(bytes) if bytes.is_empty() => Framing::Empty,
+            Source::Full(bytes) => Framing::Length(bytes.len() as u64),
+            Source::Link(LinkBody { framing: Framing::Close, .. }) => Framing::Chunked,
+            Source::Link(body) => body.framing,
+            Source::Stream(incoming, _) => match incoming.size_hint().exact() {
+                Some(0) => Framing::Empty,
+                Some(length) => Framing::Length(length),
+                None => Framing::Chunked,
+            },
+        }
+    }
+
+    /// Whether the request that it answers is still being sent.
+    pub(crate) fn is_uploading(&self) -> bool {
+        match &self.source {
+            Source::Full(_) => false,
+            Source::Link(body) => body.link.as_ref().is_some_and(|link| !link.is_sent()),
+            // Its request goes on in a task of its own.
+            Source::Stream(..) => true,
+        }
+    }
+
+    /// Sends on what has arrived of the request meanwhile: a backend may answer before it has
+    /// read all of it.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Source::Link(LinkBody { link: Some(link), .. }) = &mut self.source {
+            link.poll_upload(cx);
+        }
+    }
+
+    /// Pours what has arrived of it.
+    pub(crate) fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
+        let before = outlet.content;
+        let mut poured = self.source.poll_pour(cx, outlet);
+        if let Some(stall) = &mut self.stall {
+            poured = watched(stall, cx, poured);
+        }
+        if let Some(account) = &mut self.account {
+            account.sent(outlet.content - before);
+            match &poured {
+                Poll::Ready(Ok(Poured::End(trailers))) => account.ended(trailers.as_ref()),
+                Poll::Ready(Err(PourError::Source(_))) => account.failed(Reason::ResponseBroken),
+                Poll::Ready(Ok(Poured::More) | Err(PourError::Sink(_))) | Poll::Pending => {}
+            }
+        }
+        poured
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let Self { source, stall, account, .. } = &mut *self;
+        let frame = source.poll_frame(cx);
+        let frame = match stall {
+            None => ready!(frame),
+            Some(stall) => match ready!(stall.judge(cx, frame)) {
+                Ok(frame) => frame,
+                Err(error) => Some(Err(error)),
+            },
+        };
+        if let Some(account) = account {
+            match &frame {
+                Some(Ok(frame)) => {
+                    account.sent(frame.data_ref().map_or(0, Bytes::len) as u64);
+                    if frame.is_trailers() || source.is_end_stream() {
+                        account.ended(frame.trailers_ref());
+                    }
+                }
+                Some(Err(_)) => account.failed(Reason::ResponseBroken),
+                None => account.ended(None),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Link(body) => hint(body.framing),
+            Source::Stream(incoming, _) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
+        match self {
+            Self::Full(bytes) => {
+                let pushed = outlet.push(cx, &std::mem::take(bytes));
+                Poll::Ready(pushed.map(|()| Poured::End(None)).map_err(PourError::Sink))
+            }
+            Self::Link(body) => {
+                let Some(link) = &mut body.link else {
+                    return Poll::Ready(Ok(Poured::End(None)));
+                };
+                let poured = ready!(link.line.poll_pour(cx, outlet)).map_err(PourError::widen);
+                body.note(!matches!(poured, Ok(Poured::More)), poured.is_err());
+                Poll::Ready(poured)
+            }
+            Self::Stream(incoming, _) => {
+                let frame = Pin::new(&mut *incoming).poll_frame(cx).map_err(StreamError::Http2);
+                pour_frame(frame, cx, outlet, || incoming.is_end_stream())
+            }
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Link(body) => body.poll_frame(cx),
+            Self::Stream(incoming, _) => {
+                Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Link(body) => body.link.is_none(),
+            Self::Stream(incoming, _) => incoming.is_end_stream(),
+        }
+    }
+}
+
+impl LinkBody {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let Some(link) = &mut self.link else { return Poll::Ready(None) };
+        link.poll_upload(cx);
+        let frame = ready!(poll_bytes_frame(|cx| link.line.poll_bytes(cx), cx));
+        let is_read = link.line.is_read();
+        self.note(is_read || frame.is_none(), matches!(frame, Some(Err(_))));
+        Poll::Ready(frame)
+    }
+
+    fn note(&mut self, is_over: bool, is_broken: bool) {
+        if is_broken {
+            self.link = None;
+        }
+        if is_over {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.in_flight = None;
+        if let Some(link) = self.link.take() {
+            link.release();
+        }
+    }
+}

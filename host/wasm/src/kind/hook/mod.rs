@@ -1,0 +1,150 @@
+//! The hooks of a middleware: the hot path.
+//!
+//! **Invariant:** an exchange that is handed over comes back, changed only if the hook returned
+//! normally and its answer made sense.
+
+mod message;
+mod slots;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portolan_core::{
+    exchange::Exchange,
+    port::{CallError, Hooks, RequestVerdict, ResponseVerdict},
+};
+
+use crate::{
+    breaker::{Admission, Breaker},
+    facets::Hook,
+    guest::Binding,
+    runtime::{Lane, Runtime, Warm},
+};
+
+/// The hooks of one binding. Fields are dropped in this order: first the binding is gone, then
+/// instances are told to look for what is gone.
+#[derive(Debug)]
+pub(super) struct Bound {
+    binding: Arc<Binding>,
+    /// How long one hook may take.
+    limit: Duration,
+    lane: Lane,
+    breaker: Breaker,
+    runtime: Releasing,
+}
+
+/// Tells the instances of a plugin that a binding is gone.
+#[derive(Debug)]
+struct Releasing(Arc<Runtime>);
+
+impl Drop for Releasing {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// An instance that can run the hook.
+struct Ready {
+    admission: Admission,
+    warm: Box<Warm>,
+    /// The place of the binding among those that it is configured for.
+    place: usize,
+}
+
+/// What a hook decided, or how it failed without a trap.
+type Decided<T> = Result<T, CallError>;
+
+impl Hooks for Bound {
+    fn on_request(
+        &self,
+        mut exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<RequestVerdict, CallError>) {
+        match self.runtime.0.places.request {
+            Some(Hook::Slots(_)) => {
+                let decided = slots::on_request(self, &mut exchange);
+                (exchange, decided)
+            }
+            _ => message::on_request(self, exchange),
+        }
+    }
+
+    fn on_response(
+        &self,
+        context: u64,
+        mut exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
+        match self.runtime.0.places.response {
+            Some(Hook::Slots(_)) => {
+                let decided = slots::on_response(self, context, &mut exchange);
+                (exchange, decided)
+            }
+            _ => message::on_response(self, context, exchange),
+        }
+    }
+}
+
+impl Bound {
+    /// The hooks of a binding that a plugin was configured for.
+    pub(super) fn new(
+        binding: Arc<Binding>,
+        limit: Duration,
+        lane: Lane,
+        runtime: Arc<Runtime>,
+    ) -> Self {
+        let (breaker, runtime) = (Breaker::new(Instant::now()), Releasing(runtime));
+        Self { binding, limit, lane, breaker, runtime }
+    }
+
+    /// Takes an instance that is configured for the binding.
+    fn ready(&self) -> Result<Ready, CallError> {
+        let runtime = &self.runtime.0;
+        let admission = self.breaker.admit(Instant::now);
+        if admission == Admission::Refused {
+            return Err(runtime.failed(CallError::Suspended));
+        }
+        let ready = runtime.take(self.lane).and_then(|mut warm| {
+            let place = runtime.place(&mut warm, &self.binding)?;
+            Ok(Ready { admission, warm, place })
+        });
+        ready.map_err(|error| self.broke(admission, error))
+    }
+
+    /// Puts the instance to rest again unless it broke.
+    fn settle<T>(&self, ready: Ready, result: Result<Decided<T>, CallError>) -> Decided<T> {
+        let (runtime, Ready { admission, warm, .. }) = (&self.runtime.0, ready);
+        let decided = result.map_err(|error| self.broke(admission, error))?;
+        runtime.give_back(self.lane, warm);
+        let decided = decided.map_err(|error| runtime.failed(error))?;
+        self.breaker.succeeded(admission);
+        Ok(decided)
+    }
+
+    /// Runs the hook within its time limit.
+    fn run<T>(
+        &self,
+        warm: &mut Warm,
+        hook: impl FnOnce(&mut Warm) -> wasmtime::Result<T>,
+    ) -> Result<T, CallError> {
+        self.runtime.0.run(warm, self.limit, hook)
+    }
+
+    /// Notes a failure of the plugin itself. What it says about one request is not one.
+    fn broke(&self, admission: Admission, error: CallError) -> CallError {
+        let calls = &self.runtime.0.budget.figures.calls;
+        self.breaker.failed(admission, Instant::now(), calls);
+        tracing::debug!(
+            plugin.name = %self.runtime.0.name,
+            middleware = %self.binding.label,
+            %error,
+            "plugin failed"
+        );
+        error
+    }
+}
+
+/// Cannot be: an interest that names a phase without its hook is refused.
+fn no_hook() -> CallError {
+    CallError::Nonsense("it has no such hook".to_owned())
+}
