@@ -444,9 +444,9 @@ fn tell_sources(registry: &mut Registry, before: &[Arc<Source>], after: &[Arc<So
         }
         for Difference { before: was, after: is } in before.instances.differences(&after.instances)
         {
-            if let Some((id, _)) = was.or(is).map(|it| &**it) {
+            if let Some((_, registered)) = was.or(is).map(|it| &**it) {
                 let [was, is] = [was, is].map(|it| it.map(|it| &it.1.instance));
-                registry.instance(order, id, was, is);
+                registry.instance(order, &registered.id, was, is);
             }
         }
     }

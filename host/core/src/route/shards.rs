@@ -67,6 +67,14 @@ impl<V: Clone> Shards<V> {
         self.fit();
     }
 
+    /// So many entries may come at once.
+    pub(super) fn make_room(&mut self, entries: usize) {
+        let wanted = (entries / USUAL).next_power_of_two().min(MOST);
+        if wanted > self.tables.len() * 2 {
+            self.cut(wanted);
+        }
+    }
+
     /// Cuts the map anew when its tables have become long, or are hardly used.
     fn fit(&mut self) {
         let wanted = (self.length / USUAL).next_power_of_two().min(MOST);
