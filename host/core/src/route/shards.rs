@@ -20,7 +20,7 @@ type Table<V> = HashTable<(Box<str>, V)>;
 pub(super) struct Shards<V> {
     hasher: DefaultHashBuilder,
     /// As many as a power of two, or none.
-    tables: Arc<Vec<Arc<Table<V>>>>,
+    tables: Arc<[Arc<Table<V>>]>,
     length: usize,
 }
 
@@ -40,7 +40,7 @@ impl<V: Clone> Shards<V> {
     {
         let hash = self.hasher.hash_one(key);
         if self.tables.is_empty() {
-            Arc::make_mut(&mut self.tables).push(Arc::default());
+            self.tables = [Arc::default()].into();
         }
         let at = place(hash, self.tables.len());
         let hasher = &self.hasher;
@@ -86,8 +86,8 @@ impl<V: Clone> Shards<V> {
 
     fn cut(&mut self, count: usize) {
         let mut tables = vec![Table::new(); count];
-        for table in Arc::unwrap_or_clone(std::mem::take(&mut self.tables)) {
-            for entry in Arc::unwrap_or_clone(table) {
+        for table in Arc::make_mut(&mut self.tables) {
+            for entry in Arc::unwrap_or_clone(std::mem::take(table)) {
                 let hash = self.hasher.hash_one(&*entry.0);
                 if let Some(table) = tables.get_mut(place(hash, count)) {
                     let rehash = |(key, _): &(Box<str>, V)| self.hasher.hash_one(&**key);
@@ -95,7 +95,7 @@ impl<V: Clone> Shards<V> {
                 }
             }
         }
-        self.tables = Arc::new(tables.into_iter().map(Arc::new).collect());
+        self.tables = tables.into_iter().map(Arc::new).collect();
     }
 }
 

@@ -118,7 +118,8 @@ impl Name {
     #[must_use]
     pub fn to_lower(&self) -> Self {
         // Lengths are at most 63, below the letters, so the whole can be lowered at once.
-        match self.0.iter().any(u8::is_ascii_uppercase) {
+        // All are looked at, which is faster than to stop at the first.
+        match self.0.iter().fold(false, |found, byte| found | byte.is_ascii_uppercase()) {
             true => Self(self.0.to_ascii_lowercase().into()),
             false => self.clone(),
         }

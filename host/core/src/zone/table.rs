@@ -132,7 +132,7 @@ impl Set {
 pub(super) struct Table {
     hasher: DefaultHashBuilder,
     /// As many as a power of two, or none.
-    shards: Arc<Vec<Arc<Shard>>>,
+    shards: Arc<[Arc<Shard>]>,
     names: usize,
 }
 
@@ -166,25 +166,30 @@ impl Table {
         }
         let count = self.shards.len();
         let mut placed = Vec::with_capacity(changes.len());
-        for (name, entry) in changes {
+        for (number, (name, _)) in (0_u32..).zip(changes) {
             let hash = self.hasher.hash_one(name.as_bytes());
-            placed.push((place(hash, count), hash, name.as_bytes(), entry.as_deref()));
+            placed.push((place(hash, count) as u32, number, hash));
         }
-        placed.sort_unstable_by_key(|(place, ..)| *place);
+        placed.sort_unstable();
         let shards = Arc::make_mut(&mut self.shards);
-        for changes in placed.chunk_by(|(one, ..), (other, ..)| one == other) {
-            let Some((place, ..)) = changes.first() else { continue };
-            let Some(shard) = shards.get_mut(*place) else { continue };
+        for placed in placed.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let Some((place, ..)) = placed.first() else { continue };
+            let Some(shard) = shards.get_mut(*place as usize) else { continue };
+            let here = || {
+                placed.iter().filter_map(|(_, number, hash)| {
+                    let (name, entry) = changes.get(*number as usize)?;
+                    Some((*hash, name.as_bytes(), entry.as_deref()))
+                })
+            };
             let mut entries: Vec<(u64, &[u8])> =
-                Vec::with_capacity(shard.index.len() + changes.len());
+                Vec::with_capacity(shard.index.len() + placed.len());
             for entry in shard.encoded() {
                 let name = name_at(entry, 0);
-                if changes.iter().all(|(_, _, changed, _)| *changed != name) {
+                if here().all(|(_, changed, _)| changed != name) {
                     entries.push((self.hasher.hash_one(name), entry));
                 }
             }
-            entries
-                .extend(changes.iter().filter_map(|(_, hash, _, entry)| Some((*hash, (*entry)?))));
+            entries.extend(here().filter_map(|(hash, _, entry)| Some((hash, entry?))));
             let fresh = Shard::of(&entries, &self.hasher);
             self.names = (self.names + fresh.index.len()).saturating_sub(shard.index.len());
             *shard = Arc::new(fresh);
@@ -204,7 +209,7 @@ impl Table {
             true => Arc::default(),
             false => Arc::new(Shard::of(entries, &self.hasher)),
         });
-        self.shards = Arc::new(shards.collect());
+        self.shards = shards.collect();
     }
 
     /// The entry of a name in lower case.

@@ -251,7 +251,10 @@ impl Registry {
             Some((name.clone(), Some(self.make(name, Some(standing))?)))
         };
         let mut all = Vec::with_capacity(self.standing.len() + 1);
-        all.extend(self.standing.iter().filter_map(made));
+        // In the order in which they were claimed, more or less: what they are made of lies together.
+        let mut standing: Vec<_> = self.standing.iter().collect();
+        standing.sort_unstable_by_key(|(name, _)| name.as_bytes().as_ptr());
+        all.extend(standing.into_iter().filter_map(made));
         // It may exist though nobody claims it.
         let local = self.layout.local.iter().filter(|name| !self.standing.contains_key(*name));
         all.extend(local.map(|name| (name.clone(), self.make(name, None))));
@@ -288,16 +291,20 @@ impl Registry {
             }
         }
         if !self.layout.edges.is_empty() {
-            let hosts: Vec<_> = self.hosts.keys().cloned().collect();
+            let mut hosts: Vec<_> = self.hosts.keys().cloned().collect();
+            hosts.sort_unstable_by_key(|name| name.as_bytes().as_ptr());
             hosts.into_iter().for_each(|host| self.claim(host, Claim::Router));
         }
-        let addresses: Vec<_> = self.holders.keys().copied().collect();
+        let mut addresses: Vec<_> = self.holders.keys().copied().collect();
+        addresses.sort_unstable();
         addresses.into_iter().for_each(|ip| self.claim_reverse(ip));
         for zone in 0..self.layout.catalog.len() {
-            let labels: Vec<Arc<str>> = match self.layout.catalog.get(zone) {
+            let mut labels: Vec<Arc<str>> = match self.layout.catalog.get(zone) {
                 Some(it) if it.is_consul => self.groups.services.keys().cloned().collect(),
                 _ => self.labels.get(zone).into_iter().flat_map(|it| it.keys().cloned()).collect(),
             };
+            // As they lie in memory, and with them what they name.
+            labels.sort_unstable_by_key(|label| label.as_ptr());
             labels.iter().for_each(|label| self.reclaim(zone as u16, label, &[]));
         }
     }

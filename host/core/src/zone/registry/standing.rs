@@ -10,7 +10,7 @@ use crate::zone::{
     group::Site,
     name::Name,
     record::{self, RecordType},
-    table::{Encoded, Kind, LONE},
+    table::{Encoded, Kind},
 };
 
 impl Registry {
@@ -59,14 +59,7 @@ impl Registry {
     }
 
     pub(super) fn stand_above(&mut self, name: &Name, is_wanted: bool) {
-        let zone = self.layout.zone_of(name);
-        if zone == LONE || self.layout.is_origin(name.as_bytes()) {
-            return;
-        }
-        for above in name.ancestors() {
-            if self.layout.is_origin(above) {
-                return;
-            }
+        for above in self.layout.between(name) {
             let is_new = !self.standing.contains_key(above);
             if is_new {
                 self.standing.insert(Name::of_wire(above), Standing::default());
