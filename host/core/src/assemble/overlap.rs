@@ -58,6 +58,14 @@ pub(super) struct Grievances {
 }
 
 impl Overlaps {
+    /// So many routers come at once.
+    pub(super) fn make_room(&mut self, routers: usize) {
+        self.alike.reserve(routers);
+        self.named.reserve(routers);
+        self.touched.reserve(routers);
+        self.unchecked.reserve(routers);
+    }
+
     /// A router is thus now.
     pub(super) fn replace(
         &mut self,

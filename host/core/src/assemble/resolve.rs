@@ -120,6 +120,12 @@ fn lower(name: &Arc<str>) -> Arc<str> {
 }
 
 impl Directory {
+    /// So many objects come at once; about as many refer to them.
+    pub(super) fn make_room(&mut self, objects: usize) {
+        self.names.reserve(objects);
+        self.wanted.reserve(objects);
+    }
+
     /// There is an object of this name now. Answers who may have to do with it.
     pub(super) fn add(&mut self, name: &ObjectName, providers: &[Provider]) -> Vec<ObjectName> {
         let key = lower(&name.name);

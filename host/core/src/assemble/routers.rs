@@ -100,6 +100,11 @@ impl Rules {
         self.compiled.values_mut().for_each(|(_, uses)| *uses = 0);
     }
 
+    /// So many routers are made at once.
+    pub(super) fn make_room(&mut self, routers: usize) {
+        self.compiled.reserve(routers.saturating_sub(self.compiled.len()));
+    }
+
     /// All routers were made anew.
     pub(super) fn end_anew(&mut self) {
         self.compiled.retain(|_, (_, uses)| *uses > 0);

@@ -65,6 +65,12 @@ impl Board {
         }
     }
 
+    /// The first routers are many.
+    fn make_room(&mut self, routers: usize) {
+        self.links.reserve(routers);
+        self.overlaps.make_room(routers);
+    }
+
     /// A router refers to these now.
     fn relink(&mut self, name: &ObjectName, after: Links) {
         let nothing = Links::default();
@@ -195,6 +201,9 @@ impl Turn<'_> {
     fn make_services(&mut self, names: Vec<ObjectName>, dirty: &mut Vec<ObjectName>) {
         let names = each_once(names);
         let mut changes = Vec::with_capacity(names.len());
+        if self.board.services.is_empty() {
+            self.board.directories.services.make_room(names.len());
+        }
         let mut composes = false;
         for name in names {
             let board = &mut *self.board;
@@ -282,6 +291,10 @@ impl Turn<'_> {
         let names = each_once(names);
         let mut changes = Vec::with_capacity(names.len());
         let mut moved = Vec::with_capacity(names.len());
+        if self.board.routers.is_empty() {
+            self.board.make_room(names.len());
+            self.rules.make_room(names.len());
+        }
         let providers: Vec<_> = self.providers.iter().map(|(name, _)| name.clone()).collect();
         let placed = |entry: &RouterEntry| {
             let router = entry.live.clone()?;
@@ -409,6 +422,7 @@ impl Turn<'_> {
         if is_new {
             board.dns = Some(dns.clone());
             board.registry = Registry::new(dns);
+            board.registry.make_room(board.services.len(), board.routers.len());
         }
         let registry = &mut board.registry;
         tell_sources(registry, if is_new { &nothing } else { before }, &board.sources);

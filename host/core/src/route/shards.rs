@@ -71,7 +71,7 @@ impl<V: Clone> Shards<V> {
     pub(super) fn make_room(&mut self, entries: usize) {
         let wanted = (entries / USUAL).next_power_of_two().min(MOST);
         if wanted > self.tables.len() * 2 {
-            self.cut(wanted);
+            self.cut(wanted, entries);
         }
     }
 
@@ -80,12 +80,14 @@ impl<V: Clone> Shards<V> {
         let wanted = (self.length / USUAL).next_power_of_two().min(MOST);
         let count = self.tables.len();
         if wanted > count * 2 || wanted * 8 < count {
-            self.cut(wanted);
+            self.cut(wanted, self.length);
         }
     }
 
-    fn cut(&mut self, count: usize) {
-        let mut tables = vec![Table::new(); count];
+    /// Cuts the map into so many tables, which so many entries shall fit into, nearly.
+    fn cut(&mut self, count: usize, entries: usize) {
+        let each = entries / count * 7 / 8;
+        let mut tables: Vec<_> = (0..count).map(|_| Table::with_capacity(each)).collect();
         for table in Arc::make_mut(&mut self.tables) {
             for entry in Arc::unwrap_or_clone(std::mem::take(table)) {
                 let hash = self.hasher.hash_one(&*entry.0);

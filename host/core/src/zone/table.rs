@@ -165,12 +165,8 @@ impl Table {
             self.cut(wanted);
         }
         let count = self.shards.len();
-        let mut placed = Vec::with_capacity(changes.len());
-        for (number, (name, _)) in (0_u32..).zip(changes) {
-            let hash = self.hasher.hash_one(name.as_bytes());
-            placed.push((place(hash, count) as u32, number, hash));
-        }
-        placed.sort_unstable();
+        let hashes = changes.iter().map(|(name, _)| self.hasher.hash_one(name.as_bytes()));
+        let placed = by_place(hashes.collect(), count);
         let shards = Arc::make_mut(&mut self.shards);
         for placed in placed.chunk_by(|(one, ..), (other, ..)| one == other) {
             let Some((place, ..)) = placed.first() else { continue };
@@ -256,6 +252,33 @@ impl Table {
 /// An index looks at the lowest and at the highest bits of a hash: these are between.
 fn place(hash: u64, count: usize) -> usize {
     (hash >> 32) as usize & count.wrapping_sub(1)
+}
+
+/// Hashes with their numbers, sorted by their places. There are few places: they are counted.
+fn by_place(hashes: Vec<u64>, count: usize) -> Vec<(u32, u32, u64)> {
+    let numbered =
+        (0..).zip(hashes).map(|(number, hash)| (place(hash, count) as u32, number, hash));
+    let mut placed: Vec<_> = numbered.collect();
+    if placed.len() < count {
+        placed.sort_unstable();
+        return placed;
+    }
+    let mut ends = vec![0; count];
+    for (place, ..) in &placed {
+        ends[*place as usize] += 1;
+    }
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += *end;
+        *end = sum;
+    }
+    let mut sorted = vec![(0, 0, 0); placed.len()];
+    for entry in placed {
+        let end = &mut ends[entry.0 as usize];
+        *end -= 1;
+        sorted[*end] = entry;
+    }
+    sorted
 }
 
 /// A name with its records, as it is kept. `None`: it is too long.

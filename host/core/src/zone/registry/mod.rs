@@ -104,6 +104,14 @@ impl Registry {
         }
     }
 
+    /// There will be so many services and hosts at once, about.
+    pub fn make_room(&mut self, services: usize, hosts: usize) {
+        self.groups.services.reserve(services);
+        self.labels.iter_mut().for_each(|labels| labels.reserve(services));
+        self.holders.reserve(services);
+        self.hosts.reserve(hosts);
+    }
+
     /// A node is thus now. `order` is the place of its provider, `id` its own there.
     pub fn node(
         &mut self,
