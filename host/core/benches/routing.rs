@@ -15,6 +15,10 @@ use portolan_core::{
     test_util::{exchange, exchange_with, matchers, router},
 };
 
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }

@@ -32,23 +32,25 @@ pub struct Roll<K, V> {
 #[derive(Debug)]
 pub struct Difference<'a, K, V> {
     /// Of the older version.
-    pub before: Option<&'a (K, V)>,
+    pub before: Option<&'a Shared<K, V>>,
     /// Of the newer version.
-    pub after: Option<&'a (K, V)>,
+    pub after: Option<&'a Shared<K, V>>,
 }
 
 impl<K: Ord, V> Roll<K, V> {
     /// A roll of these entries. Of two with one key, the later counts.
-    pub fn of(mut entries: Vec<(K, V)>) -> Self {
-        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let mut kept: Vec<Shared<K, V>> = Vec::with_capacity(entries.len());
-        for entry in entries {
-            match kept.last_mut() {
-                Some(last) if last.0 == entry.0 => *last = Arc::new(entry),
-                _ => kept.push(Arc::new(entry)),
+    pub fn of(entries: Vec<(K, V)>) -> Self {
+        // Pointers are sorted: entries may be large.
+        let mut entries: Vec<Shared<K, V>> = entries.into_iter().map(Arc::new).collect();
+        entries.sort_by(|one, other| one.0.cmp(&other.0));
+        entries.dedup_by(|later, kept| {
+            let is_same = later.0 == kept.0;
+            if is_same {
+                std::mem::swap(later, kept);
             }
-        }
-        Self::cut(kept)
+            is_same
+        });
+        Self::cut(entries)
     }
 
     /// What stands under a key.
@@ -116,8 +118,23 @@ impl<K: Ord, V> Roll<K, V> {
         true
     }
 
-    /// Makes many changes at once: `None` removes. Of two with one key, the later counts.
-    pub fn update(&mut self, changes: Vec<(K, Option<V>)>) {
+    /// Changes what stands under a key, if anything does; in place, where no other version has it.
+    pub fn change<Q: Ord + ?Sized>(&mut self, key: &Q, change: impl FnOnce(&mut V))
+    where
+        K: Borrow<Q> + Clone,
+        V: Clone,
+    {
+        let Some(at) = self.piece_of(key) else { return };
+        let Some(piece) = self.pieces.get_mut(at) else { return };
+        let Ok(place) = piece.binary_search_by(|entry| entry.0.borrow().cmp(key)) else { return };
+        if let Some(entry) = Arc::make_mut(piece).get_mut(place) {
+            change(&mut Arc::make_mut(entry).1);
+        }
+    }
+
+    /// Makes many changes at once: `None` removes. Of two with one key, the later counts. Changes
+    /// that come sorted cost less.
+    pub fn update(&mut self, mut changes: Vec<(K, Option<V>)>) {
         if changes.len() < 16 || changes.len() < self.length / 8 {
             for (key, value) in changes {
                 match value {
@@ -127,18 +144,19 @@ impl<K: Ord, V> Roll<K, V> {
             }
             return;
         }
-        let changes = Roll::of(changes);
-        let mut merged = Vec::with_capacity(self.length + changes.length);
+        changes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut merged = Vec::with_capacity(self.length + changes.len());
         let mut kept = std::mem::take(&mut self.pieces).into_iter().flat_map(owned).peekable();
-        for change in changes.pieces.into_iter().flat_map(owned) {
-            while let Some(entry) = kept.next_if(|entry| entry.0 < change.0) {
+        let mut changes = changes.into_iter().peekable();
+        while let Some((key, value)) = changes.next() {
+            if changes.peek().is_some_and(|(next, _)| *next == key) {
+                continue;
+            }
+            while let Some(entry) = kept.next_if(|entry| entry.0 < key) {
                 merged.push(entry);
             }
-            kept.next_if(|entry| entry.0 == change.0);
-            // Nobody shares what was made above.
-            if let Some((key, Some(value))) = Arc::into_inner(change) {
-                merged.push(Arc::new((key, value)));
-            }
+            kept.next_if(|entry| entry.0 == key);
+            merged.extend(value.map(|value| Arc::new((key, value))));
         }
         merged.extend(kept);
         *self = Self::cut(merged);
@@ -173,7 +191,6 @@ impl<K: Ord, V> Roll<K, V> {
                     }
                 },
                 (before, after) => {
-                    let (before, after) = (before.map(|e| &**e), after.map(|e| &**e));
                     found.push(Difference { before, after });
                     old.step();
                     new.step();
@@ -353,8 +370,11 @@ mod tests {
             assert!(roll.pieces.iter().all(|piece| (1..=LONGEST).contains(&piece.len())));
             let key = dice.throw(3000);
             assert_eq!(roll.get(&key), map.get(&key));
+            roll.change(&key, |value| *value += 10);
+            map.entry(key).and_modify(|value| *value += 10);
             let mut patched = before.1;
             for Difference { before, after } in before.0.differences(&roll) {
+                let [before, after] = [before, after].map(|it| it.map(|it| &**it));
                 assert_eq!(before.copied(), before.and_then(|(k, _)| Some((*k, *patched.get(k)?))));
                 match (before, after) {
                     (_, Some((key, value))) => drop(patched.insert(*key, *value)),
@@ -375,7 +395,7 @@ mod tests {
         let pieces = first.pieces.iter().zip(&second.pieces);
         assert_eq!(pieces.filter(|(one, two)| !Arc::ptr_eq(one, two)).count(), 2);
         let keys = |found: Vec<Difference<'_, i32, i32>>| -> Vec<i32> {
-            found.iter().filter_map(|it| it.before.or(it.after)).map(|(key, _)| *key).collect()
+            found.iter().filter_map(|it| it.before.or(it.after)).map(|it| it.0).collect()
         };
         assert_eq!(keys(first.differences(&second)), [7, 5000]);
         assert_eq!(keys(first.differences(&first)), [0; 0]);

@@ -74,7 +74,7 @@ pub struct RouterEntry {
     /// What it says about encryption; then it answers on encrypted connections only.
     pub tls: Option<Arc<TlsSpec>>,
     /// The hosts its rule demands, lower case; DNS answers them with the edge addresses.
-    pub hosts: Vec<String>,
+    pub hosts: Arc<[String]>,
     /// The router that works, unless it is disabled.
     pub live: Option<Arc<Router>>,
 }
@@ -165,6 +165,14 @@ impl<T: HasEntry> Entries<T> {
     /// Makes many changes at once: `None` removes.
     pub(crate) fn update(&mut self, changes: Vec<(ObjectName, Option<T>)>) {
         self.0.update(changes);
+    }
+
+    /// Changes the entry of this name, if there is one.
+    pub(crate) fn change(&mut self, name: &ObjectName, change: impl FnOnce(&mut T))
+    where
+        T: Clone,
+    {
+        self.0.change(name, change);
     }
 }
 

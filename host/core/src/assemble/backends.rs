@@ -34,7 +34,7 @@ impl Part {
         spec: &ServiceSpec,
     ) -> Self {
         Self {
-            backends: own_backends(source, &registered.instance, spec),
+            backends: own_backends(source, registered, spec),
             percent: registered.canary.and_then(|canary| canary.percent),
         }
     }
@@ -92,12 +92,11 @@ pub(super) fn servers(spec: &ServiceSpec, origin: &Arc<str>, health: Health) -> 
 /// The backends that an instance is for one of its services.
 fn own_backends(
     source: Option<&Arc<Source>>,
-    instance: &Instance,
+    Registered { instance, id: origin, .. }: &Registered,
     spec: &ServiceSpec,
 ) -> Vec<BackendSpec> {
-    let origin: Arc<str> = instance.id.as_str().into();
     if !spec.servers.is_empty() {
-        return servers(spec, &origin, instance.health);
+        return servers(spec, origin, instance.health);
     }
     let node = match instance.address.is_empty() {
         true => source.and_then(|source| node_of(source, instance)),
@@ -123,7 +122,7 @@ fn own_backends(
         authority: authority.into(),
         weight,
         health: instance.health,
-        origin,
+        origin: origin.clone(),
     }]
 }
 

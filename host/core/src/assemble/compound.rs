@@ -94,7 +94,7 @@ impl<'a> Composer<'a> {
             self.broken.insert(name);
         }
         let mut service = Service::of(name.clone(), kind?);
-        service.load_balancer = options(&object.spec.kind);
+        service.load_balancer = options(&object.spec.kind).into();
         let known = self.parts.previous.services.get(name).and_then(|entry| entry.live.as_ref());
         let live = match known {
             Some(before)

@@ -2,43 +2,49 @@
 
 use std::sync::Arc;
 
-use crate::snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry};
+use crate::{
+    middleware::Middleware,
+    router::Router,
+    service::Service,
+    snapshot::{Entry, HasEntry, MiddlewareEntry, RouterEntry, ServiceEntry},
+};
 
 /// Whether what was made anew is as it was.
-pub(super) trait Likeness {
-    /// Whether the two say and do the same, whoever uses them.
-    fn is_like(&self, other: &Self) -> bool;
-    /// Whether it makes no difference to a router which of the two it uses.
-    fn does_the_same(&self, other: &Self) -> bool;
-    /// The same, to be changed.
-    fn copy(&self) -> Self;
+pub(super) trait Likeness: HasEntry + Clone {
+    /// What works of it.
+    type Live;
+    /// What works, unless it is disabled.
+    fn live(&self) -> Option<&Arc<Self::Live>>;
+    /// Whether the two say the same in what others of their kind do not have.
+    fn says_alike(&self, other: &Self) -> bool;
     /// What every declared object has, to be changed.
     fn entry_mut(&mut self) -> &mut Entry;
-}
 
-fn is_same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        _ => false,
+    /// Whether it makes no difference to a router which of the two it uses.
+    fn does_the_same(&self, other: &Self) -> bool {
+        self.live().map(Arc::as_ptr) == other.live().map(Arc::as_ptr)
     }
-}
 
-fn says_the_same(one: &Entry, other: &Entry) -> bool {
-    one.origin == other.origin && one.status == other.status && one.errors == other.errors
+    /// Whether the two say and do the same, whoever uses them.
+    fn is_like(&self, other: &Self) -> bool {
+        let (one, two) = (self.entry(), other.entry());
+        self.does_the_same(other)
+            && one.origin == two.origin
+            && one.status == two.status
+            && one.errors == two.errors
+            && self.says_alike(other)
+    }
 }
 
 impl Likeness for ServiceEntry {
-    fn is_like(&self, other: &Self) -> bool {
-        self.does_the_same(other) && says_the_same(&self.entry, &other.entry)
+    type Live = Service;
+
+    fn live(&self) -> Option<&Arc<Self::Live>> {
+        self.live.as_ref()
     }
 
-    fn does_the_same(&self, other: &Self) -> bool {
-        is_same(&self.live, &other.live)
-    }
-
-    fn copy(&self) -> Self {
-        self.clone()
+    fn says_alike(&self, _: &Self) -> bool {
+        true
     }
 
     fn entry_mut(&mut self) -> &mut Entry {
@@ -47,19 +53,14 @@ impl Likeness for ServiceEntry {
 }
 
 impl Likeness for MiddlewareEntry {
-    fn is_like(&self, other: &Self) -> bool {
-        self.does_the_same(other)
-            && says_the_same(&self.entry, &other.entry)
-            && self.plugin == other.plugin
-            && self.config == other.config
+    type Live = Middleware;
+
+    fn live(&self) -> Option<&Arc<Self::Live>> {
+        self.live.as_ref()
     }
 
-    fn does_the_same(&self, other: &Self) -> bool {
-        is_same(&self.live, &other.live)
-    }
-
-    fn copy(&self) -> Self {
-        self.clone()
+    fn says_alike(&self, other: &Self) -> bool {
+        self.plugin == other.plugin && self.config == other.config
     }
 
     fn entry_mut(&mut self) -> &mut Entry {
@@ -68,24 +69,20 @@ impl Likeness for MiddlewareEntry {
 }
 
 impl Likeness for RouterEntry {
-    fn is_like(&self, other: &Self) -> bool {
-        self.does_the_same(other)
-            && says_the_same(&self.entry, &other.entry)
-            && self.rule == other.rule
+    type Live = Router;
+
+    fn live(&self) -> Option<&Arc<Self::Live>> {
+        self.live.as_ref()
+    }
+
+    fn says_alike(&self, other: &Self) -> bool {
+        self.rule == other.rule
             && self.priority == other.priority
             && self.entrypoints == other.entrypoints
             && self.middlewares == other.middlewares
             && self.service == other.service
             && self.tls == other.tls
             && self.hosts == other.hosts
-    }
-
-    fn does_the_same(&self, other: &Self) -> bool {
-        is_same(&self.live, &other.live)
-    }
-
-    fn copy(&self) -> Self {
-        self.clone()
     }
 
     fn entry_mut(&mut self) -> &mut Entry {

@@ -8,7 +8,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{
     backends::{BackendSpec, Part, servers, shared},
@@ -21,6 +21,7 @@ use crate::{
     name::ObjectName,
     policy::{LoadBalancer, Transport},
     problem::Problem,
+    roll::{Difference, Shared},
 };
 
 /// An object and where it comes from.
@@ -35,21 +36,28 @@ pub(super) struct Object<T> {
     pub(super) warnings: Vec<String>,
 }
 
+impl<T: Clone> Object<&T> {
+    fn cloned(self) -> Object<T> {
+        let Self { spec, origin, pointer, warnings } = self;
+        Object { spec: spec.clone(), origin, pointer, warnings }
+    }
+}
+
 /// A service with all its backends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceObject {
-    pub(super) load_balancer: LoadBalancer,
+    pub(super) load_balancer: Arc<LoadBalancer>,
     pub(super) backends: Vec<BackendSpec>,
     pub(super) kind: KindSpec,
 }
 
-/// The objects that may be different now.
+/// The objects that may be different now, in no order, some perhaps more than once.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    pub(super) routers: HashSet<ObjectName>,
-    pub(super) services: HashSet<ObjectName>,
-    pub(super) middlewares: HashSet<ObjectName>,
-    pub(super) transports: HashSet<ObjectName>,
+    pub(super) routers: Vec<ObjectName>,
+    pub(super) services: Vec<ObjectName>,
+    pub(super) middlewares: Vec<ObjectName>,
+    pub(super) transports: Vec<ObjectName>,
 }
 
 /// Who declares what.
@@ -77,7 +85,7 @@ struct Statement {
 #[derive(Clone, Debug)]
 enum By {
     Fragment(Arc<str>, Arc<Declared>),
-    Instance(Registered),
+    Instance(Shared<String, Registered>),
 }
 
 impl Statement {
@@ -85,7 +93,7 @@ impl Statement {
     fn rank(&self) -> (u16, bool, &str, u32) {
         let (is_instance, id) = match &self.by {
             By::Fragment(origin, _) => (false, &**origin),
-            By::Instance(registered) => (true, &*registered.instance.id),
+            By::Instance(registered) => (true, &*registered.0),
         };
         (self.source, is_instance, id, self.at)
     }
@@ -93,7 +101,7 @@ impl Statement {
     fn find<'a, T>(&'a self, list: impl Fn(&'a Declared) -> &'a [(Arc<str>, T)]) -> Option<&'a T> {
         let declared = match &self.by {
             By::Fragment(_, declared) => declared,
-            By::Instance(registered) => &registered.declared,
+            By::Instance(registered) => &registered.1.declared,
         };
         list(declared).get(self.at as usize).map(|(_, spec)| spec)
     }
@@ -110,23 +118,25 @@ impl Objects {
         complaints: &mut Complaints,
     ) {
         let provider = &after.provider;
+        let instances = before.instances.differences(&after.instances);
+        self.make_room(&instances);
         for difference in before.fragments.differences(&after.fragments) {
             let [was, is] = [difference.before, difference.after];
-            let statement = |parsed: &(String, Parsed)| {
+            let statement = |parsed: &Shared<String, Parsed>| {
                 By::Fragment(parsed.0.as_str().into(), parsed.1.declared.clone())
             };
             self.restate(place, provider, was.map(statement), is.map(statement), touched);
-            if let Some((origin, _)) = was.or(is) {
-                let flaws = is.iter().flat_map(|(_, parsed)| &parsed.declared.flaws);
+            if let Some((origin, _)) = was.or(is).map(|it| &**it) {
+                let flaws = is.iter().flat_map(|it| &it.1.declared.flaws);
                 let problems =
                     flaws.map(|flaw| problem(provider, origin.clone(), flaw, &flaw.pointer));
                 complaints.set(|| Plaintiff::Fragment(place, origin.clone()), problems.collect());
             }
         }
-        for difference in before.instances.differences(&after.instances) {
-            let [was, is] = [difference.before, difference.after].map(|it| it.map(|(_, it)| it));
-            let statement = |registered: &Registered| By::Instance(registered.clone());
+        for Difference { before: was, after: is } in instances {
+            let statement = |registered: &Shared<_, _>| By::Instance(registered.clone());
             self.restate(place, provider, was.map(statement), is.map(statement), touched);
+            let [was, is] = [was, is].map(|it| it.map(|it| &it.1));
             self.note_node(place, was, is);
             if let Some(Registered { instance, .. }) = was.or(is) {
                 let problems = is.map(|it| it.problems.to_vec()).unwrap_or_default();
@@ -135,11 +145,12 @@ impl Objects {
         }
         for difference in before.nodes.differences(&after.nodes) {
             let address =
-                |it: Option<&(String, Arc<Node>)>| it.map(|(_, node)| node.address.clone());
+                |it: Option<&Shared<String, Arc<Node>>>| it.map(|it| it.1.address.clone());
             if address(difference.before) == address(difference.after) {
                 continue;
             }
-            let Some((key, _)) = difference.before.or(difference.after) else { continue };
+            let changed = difference.before.or(difference.after);
+            let Some((key, _)) = changed.map(|it| &**it) else { continue };
             for id in self.on_node.get(&(place, key.clone())).into_iter().flatten() {
                 let declared = after.instances.get(id).map(|it| it.declared.services.iter());
                 let names = declared.into_iter().flatten().map(|(name, _)| name);
@@ -171,6 +182,15 @@ impl Objects {
         restate(context, &mut self.transports, |it| &it.transports, &mut touched.transports);
     }
 
+    /// The first instances are many.
+    fn make_room(&mut self, instances: &[Difference<'_, String, Registered>]) {
+        let new = || instances.iter().filter(|it| it.before.is_none()).filter_map(|it| it.after);
+        if self.services.is_empty() && self.routers.is_empty() {
+            self.routers.reserve(new().map(|it| it.1.declared.routers.len()).sum());
+            self.services.reserve(new().map(|it| it.1.declared.services.len()).sum());
+        }
+    }
+
     fn note_node(&mut self, place: u16, was: Option<&Registered>, is: Option<&Registered>) {
         let without_address = |registered: Option<&Registered>| {
             let instance = registered.map(|it| it.instance.clone());
@@ -193,10 +213,11 @@ impl Objects {
     }
 
     /// A router as it is declared now, and what is wrong with that.
-    pub(super) fn router(&self, name: &ObjectName) -> (Option<Object<RouterSpec>>, Vec<Problem>) {
-        merge(&self.routers, name, "routers", |statement| {
-            statement.find(|it| &it.routers).cloned().unwrap_or_default()
-        })
+    pub(super) fn router<'a>(
+        &'a self,
+        name: &ObjectName,
+    ) -> (Option<Object<&'a RouterSpec>>, Vec<Problem>) {
+        merge(&self.routers, name, "routers", |statement| statement.find(|it| &it.routers))
     }
 
     /// A middleware as it is declared now.
@@ -204,15 +225,10 @@ impl Objects {
         &self,
         name: &ObjectName,
     ) -> (Option<Object<MiddlewareSpec>>, Vec<Problem>) {
-        merge(&self.middlewares, name, "middlewares", |statement| {
-            statement.find(|it| &it.middlewares).cloned().unwrap_or_else(|| MiddlewareSpec {
-                plugin: String::new(),
-                pointer: String::new(),
-                config: Arc::default(),
-                time_limit: None,
-                on_failure: Default::default(),
-            })
-        })
+        let (object, problems) = merge(&self.middlewares, name, "middlewares", |statement| {
+            statement.find(|it| &it.middlewares)
+        });
+        (object.map(Object::cloned), problems)
     }
 
     /// A service as it is declared now, with everybody's backends.
@@ -224,10 +240,9 @@ impl Objects {
         let (object, problems) = merge(&self.services, name, "services", |statement| {
             statement.find(|it| &it.services).map(|spec| (&spec.options, &spec.kind))
         });
-        let with_backends = |object: Object<Option<(&LoadBalancer, &KindSpec)>>| {
-            let Object { spec, origin, pointer, warnings } = object;
-            let (load_balancer, kind) =
-                spec.map(|(options, kind)| (options.clone(), kind.clone())).unwrap_or_default();
+        let with_backends = |object: Object<(&Arc<LoadBalancer>, &KindSpec)>| {
+            let Object { spec: (options, kind), origin, pointer, warnings } = object;
+            let (load_balancer, kind) = (options.clone(), kind.clone());
             let statements = self.services.get(name).map(Vec::as_slice).unwrap_or_default();
             let backends = match kind {
                 KindSpec::Backends => backends(statements, sources),
@@ -241,9 +256,10 @@ impl Objects {
 
     /// A way of connecting to backends, as it is declared now.
     pub(super) fn transport(&self, name: &ObjectName) -> (Option<Object<Transport>>, Vec<Problem>) {
-        merge(&self.transports, name, "servers-transports", |statement| {
-            statement.find(|it| &it.transports).cloned().unwrap_or_default()
-        })
+        let (object, problems) = merge(&self.transports, name, "servers-transports", |statement| {
+            statement.find(|it| &it.transports)
+        });
+        (object.map(Object::cloned), problems)
     }
 }
 
@@ -262,12 +278,12 @@ fn restate<T: PartialEq>(
     (source, provider, was, is): Context<'_>,
     groups: &mut Groups,
     list: impl Fn(&Declared) -> &[(Arc<str>, T)],
-    touched: &mut HashSet<ObjectName>,
+    touched: &mut Vec<ObjectName>,
 ) {
-    let said = |by: &By| -> Vec<(ObjectName, Statement)> {
+    let said = |by: &By| {
         let (declared, is_instance) = match by {
             By::Fragment(_, declared) => (declared, false),
-            By::Instance(registered) => (&registered.declared, true),
+            By::Instance(registered) => (&registered.1.declared, true),
         };
         let named = |(at, (name, _)): (u32, &(Arc<str>, T))| {
             let name = match is_instance {
@@ -276,7 +292,7 @@ fn restate<T: PartialEq>(
             };
             (name, Statement { source, at, by: by.clone() })
         };
-        (0..).zip(list(declared)).map(named).collect()
+        (0..).zip(list(declared)).map(named).collect::<Vec<_>>()
     };
     let mut before: HashMap<ObjectName, Statement> = HashMap::new();
     for (name, statement) in was.map(said).unwrap_or_default() {
@@ -297,9 +313,10 @@ fn restate<T: PartialEq>(
             _ => false,
         };
         if !is_same {
-            touched.insert(name.clone());
+            touched.push(name.clone());
         }
-        let group = groups.entry(name).or_default();
+        // Mostly there is one.
+        let group = groups.entry(name).or_insert_with(|| Vec::with_capacity(1));
         let place = group.binary_search_by(|it| it.rank().cmp(&statement.rank()));
         group.insert(place.unwrap_or_else(|place| place), statement);
     }
@@ -313,14 +330,14 @@ struct Rank<'a> {
     usable: bool,
     trusted: bool,
     version: u64,
-    id: &'a str,
+    id: &'a Arc<str>,
 }
 
 impl<'a> Rank<'a> {
     fn of(registered: &'a Registered) -> Self {
-        let Instance { health, version, id, .. } = &*registered.instance;
+        let Instance { health, version, .. } = &*registered.instance;
         let trusted = registered.canary.is_none();
-        Self { usable: health.is_usable(), trusted, version: *version, id }
+        Self { usable: health.is_usable(), trusted, version: *version, id: &registered.id }
     }
 }
 
@@ -337,10 +354,11 @@ fn merge<'a, T: PartialEq>(
     groups: &'a Groups,
     name: &ObjectName,
     kind: &str,
-    spec: impl Fn(&'a Statement) -> T,
+    spec: impl Fn(&'a Statement) -> Option<T>,
 ) -> (Option<Object<T>>, Vec<Problem>) {
     let statements = groups.get(name).map(Vec::as_slice).unwrap_or_default();
-    let mut objects = speakers(statements).map(|statements| heard(statements, name, kind, &spec));
+    let mut objects =
+        speakers(statements).filter_map(|statements| heard(statements, name, kind, &spec));
     let Some(first) = objects.next() else { return (None, Vec::new()) };
     let problem =
         |origin: &str, message: String| Problem::warning(&*name.provider, origin, message);
@@ -360,33 +378,33 @@ fn heard<'a, T: PartialEq>(
     statements: &'a [Statement],
     name: &ObjectName,
     kind: &str,
-    spec: &impl Fn(&'a Statement) -> T,
-) -> Object<T> {
-    let mut ranked = Vec::with_capacity(statements.len());
-    for statement in statements {
-        match &statement.by {
-            By::Fragment(origin, _) => {
-                let pointer = format!("/http/{kind}/{}", name.name);
-                return object(spec(statement), origin, pointer);
-            }
-            By::Instance(registered) => {
-                ranked.push((Rank::of(registered), spec(statement)));
-            }
-        }
+    spec: &impl Fn(&'a Statement) -> Option<T>,
+) -> Option<Object<T>> {
+    if let [Statement { by: By::Fragment(origin, _), .. }, ..] = statements {
+        let pointer = format!("/http/{kind}/{}", name.name);
+        return Some(object(spec(statements.first()?)?, origin, pointer));
     }
-    newest(ranked)
+    let ranked = |statement: &'a Statement| match &statement.by {
+        By::Instance(registered) => Some((Rank::of(&registered.1), spec(statement)?)),
+        By::Fragment(..) => None,
+    };
+    match statements {
+        // Mostly there is one.
+        [only] => ranked(only).map(|(rank, spec)| object(spec, rank.id, String::new())),
+        _ => newest(statements.iter().filter_map(ranked).collect()),
+    }
 }
 
 /// The word of the newest instance in use; a warning names the others.
-fn newest<T: PartialEq>(mut ranked: Vec<(Rank<'_>, T)>) -> Object<T> {
+fn newest<T: PartialEq>(mut ranked: Vec<(Rank<'_>, T)>) -> Option<Object<T>> {
     ranked.sort_by_key(|(rank, _)| Reverse(*rank));
     let mut ranked = ranked.into_iter();
-    let (rank, spec) = ranked.next().expect("a name is there because somebody declares it");
+    let (rank, spec) = ranked.next()?;
     let others: Vec<_> = ranked
         .filter(|(_, other)| spec != *other)
         .map(|(rank, _)| format!("`{}`", rank.id))
         .collect();
-    let mut object = object(spec, &rank.id.into(), String::new());
+    let mut object = object(spec, rank.id, String::new());
     if !others.is_empty() {
         let others = others.join(", ");
         object.warnings.push(format!(
@@ -394,7 +412,7 @@ fn newest<T: PartialEq>(mut ranked: Vec<(Rank<'_>, T)>) -> Object<T> {
             rank.id
         ));
     }
-    object
+    Some(object)
 }
 
 fn object<T>(spec: T, origin: &Arc<str>, pointer: String) -> Object<T> {
@@ -413,7 +431,7 @@ fn backends(statements: &[Statement], sources: &[Arc<Source>]) -> Vec<BackendSpe
             By::Instance(_) if spec.kind != KindSpec::Backends => (),
             By::Instance(registered) => {
                 let source = sources.get(usize::from(statement.source));
-                parts.push(Part::of(source, registered, spec));
+                parts.push(Part::of(source, &registered.1, spec));
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, hash::BuildHasher as _, mem, sync::Arc};
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use super::routers::RulePriority;
 use crate::{
@@ -42,8 +42,8 @@ pub(super) struct Overlaps {
     named: HashMap<ObjectName, Standing>,
     /// Those that take any host, whose precedence is the length of their rules.
     open: BTreeMap<Arc<Precedence>, Arc<Router>>,
-    touched: HashSet<u64>,
-    unchecked: HashSet<ObjectName>,
+    touched: Vec<u64>,
+    unchecked: Vec<ObjectName>,
     /// All that name hosts are to be looked at again.
     is_stale: bool,
 }
@@ -58,6 +58,14 @@ pub(super) struct Grievances {
 }
 
 impl Overlaps {
+    /// So many routers come at once.
+    pub(super) fn make_room(&mut self, routers: usize) {
+        self.alike.reserve(routers);
+        self.named.reserve(routers);
+        self.touched.reserve(routers);
+        self.unchecked.reserve(routers);
+    }
+
     /// A router is thus now.
     pub(super) fn replace(
         &mut self,
@@ -81,7 +89,7 @@ impl Overlaps {
                 }
             }
             if !is_same {
-                self.touched.insert(hash);
+                self.touched.push(hash);
                 grievances.alike.push((before.router.name.clone(), None));
             }
             if self.named.remove(&before.router.name).is_some() && !is_same {
@@ -91,11 +99,12 @@ impl Overlaps {
         }
         if let Some(after) = after {
             let hash = self.hasher.hash_one(&after.router.predicate);
-            let alike = self.alike.entry(hash).or_default();
+            // Mostly it is alone.
+            let alike = self.alike.entry(hash).or_insert_with(|| Vec::with_capacity(1));
             let at = alike.partition_point(|known| known.place < after.place);
             alike.insert(at, after.clone());
             if !is_same {
-                self.touched.insert(hash);
+                self.touched.push(hash);
             }
             self.sort_in(mode, after, is_same);
         }
@@ -105,14 +114,13 @@ impl Overlaps {
         let Standing { place, router, .. } = after;
         let is_by_length = mode == RulePriority::Length
             && usize::try_from(router.priority).is_ok_and(|it| it == router.rule.len());
-        let hosts = router.predicate.hosts();
         if !is_by_length {
             return;
         }
-        if !hosts.open {
+        if place.names_hosts() {
             self.named.insert(router.name.clone(), after.clone());
             if !is_same {
-                self.unchecked.insert(router.name.clone());
+                self.unchecked.push(router.name.clone());
             }
         } else if any_path(&router.predicate).paths().open || router.predicate.demands(&Field::Host)
         {
@@ -123,14 +131,17 @@ impl Overlaps {
 
     /// Looks at what was touched.
     pub(super) fn check(&mut self, grievances: &mut Grievances) {
-        for hash in mem::take(&mut self.touched) {
+        let mut touched = mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for hash in touched {
             grievances.alike.extend(self.alike.get(&hash).into_iter().flat_map(|it| alike(it)));
         }
         let unchecked = mem::take(&mut self.unchecked);
         if mem::take(&mut self.is_stale) {
             let all = self.named.values().map(|it| (it.router.name.clone(), self.hidden(it)));
             grievances.hidden.extend(all);
-        } else {
+        } else if !self.open.is_empty() {
             let some = unchecked.iter().filter_map(|name| self.named.get(name));
             let some = some.map(|it| (it.router.name.clone(), self.hidden(it)));
             grievances.hidden.extend(some);
@@ -181,16 +192,18 @@ fn meet(one: &Router, other: &Router) -> bool {
 
 /// What the routers of one condition have to complain of. They come by precedence.
 fn alike(routers: &[Standing]) -> Vec<(ObjectName, Grievance)> {
+    if let [alone] = routers {
+        return vec![(alone.router.name.clone(), None)];
+    }
     let mut first: HashMap<&str, &Router> = HashMap::new();
     let mut grievances = Vec::with_capacity(routers.len());
     for (place, Standing { router, .. }) in routers.iter().enumerate() {
         // Hashes may be the same by chance.
-        let is_alone = routers.len() == 1;
         let taken = router.entrypoints.iter().map(|name| first.get(&**name).copied());
         let taken: Vec<_> =
             taken.map(|it| it.filter(|it| it.predicate == router.predicate)).collect();
         let grievance = match taken.iter().flatten().next() {
-            _ if is_alone || place == 0 => None,
+            _ if place == 0 => None,
             Some(winner) if (&winner.rule, winner.priority) == (&router.rule, router.priority) => {
                 Some((
                     format!("it has the rule and the priority of `{}`, which wins", winner.name),

@@ -112,15 +112,26 @@ fn note<K: Eq + std::hash::Hash + Clone>(
     }
 }
 
-fn lower(name: &str) -> Arc<str> {
-    name.to_ascii_lowercase().into()
+fn lower(name: &Arc<str>) -> Arc<str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => name.to_ascii_lowercase().into(),
+        false => name.clone(),
+    }
 }
 
 impl Directory {
+    /// So many objects come at once; about as many refer to them.
+    pub(super) fn make_room(&mut self, objects: usize) {
+        self.names.reserve(objects);
+        self.wanted.reserve(objects);
+    }
+
     /// There is an object of this name now. Answers who may have to do with it.
     pub(super) fn add(&mut self, name: &ObjectName, providers: &[Provider]) -> Vec<ObjectName> {
         let key = lower(&name.name);
-        self.names.entry(key.clone()).or_default().push(name.clone());
+        // Mostly there is one.
+        let named = self.names.entry(key.clone()).or_insert_with(|| Vec::with_capacity(1));
+        named.push(name.clone());
         self.concerned(&key, name, providers)
     }
 
@@ -193,17 +204,25 @@ impl Directory {
             Some((name, provider)) => (name, Some(provider)),
             None => (reference, None),
         };
+        let known = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => self.names.get_key_value(name.to_ascii_lowercase().as_str()),
+            false => self.names.get_key_value(name),
+        };
+        let named = known.map(|(_, named)| named.as_slice()).unwrap_or_default();
+        let wanted = known.map(|(wanted, _)| wanted.clone());
+        let wanted = wanted.unwrap_or_else(|| name.to_ascii_lowercase().into());
+        // Of names that differ in case only, the last.
+        let of = |provider: &str| named.iter().filter(|it| *it.provider == *provider).max();
+        let own = || of(&from.provider).or_else(|| of(CONFIG));
+        if let Some(found) = provider.is_none().then(own).flatten() {
+            return Link { wanted, end: End::There(found.clone()) };
+        }
         let looked = match provider {
             Some(provider) => ObjectName::new(name, provider),
             None => ObjectName::new(name, from.provider.clone()),
         };
         let missing = Missing { looked, explicit: provider.is_some() };
-        let wanted = lower(name);
-        let named = self.names.get(&wanted).map(Vec::as_slice).unwrap_or_default();
-        let found = candidates(&missing, providers)
-            .into_iter()
-            // Of names that differ in case only, the last.
-            .find_map(|provider| named.iter().filter(|it| it.provider == provider).max());
+        let found = candidates(&missing, providers).iter().find_map(|provider| of(provider));
         let end = match found {
             Some(found) => End::There(found.clone()),
             None => End::Missing(missing),

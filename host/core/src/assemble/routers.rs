@@ -48,7 +48,7 @@ pub enum RulePriority {
 }
 
 /// What a rule means, or why it means nothing: kept while rule and matchers stay.
-type Meaning = Result<(Predicate, Vec<String>), (String, Option<String>)>;
+type Meaning = Result<(Predicate, Arc<[String]>), (String, Option<String>)>;
 
 /// Compiled rules, by their text, with how many routers have each.
 #[derive(Debug, Default)]
@@ -100,6 +100,11 @@ impl Rules {
         self.compiled.values_mut().for_each(|(_, uses)| *uses = 0);
     }
 
+    /// So many routers are made at once.
+    pub(super) fn make_room(&mut self, routers: usize) {
+        self.compiled.reserve(routers.saturating_sub(self.compiled.len()));
+    }
+
     /// All routers were made anew.
     pub(super) fn end_anew(&mut self) {
         self.compiled.retain(|_, (_, uses)| *uses > 0);
@@ -135,7 +140,7 @@ impl Rules {
 /// before keeps its identity.
 pub(super) fn make(
     name: &ObjectName,
-    object: &Object<RouterSpec>,
+    object: &Object<&RouterSpec>,
     (rule, meaning): (Arc<str>, Meaning),
     surroundings: &Surroundings<'_>,
     directories: &mut Directories,
@@ -162,7 +167,7 @@ fn compile<'m>(rule: &str, matchers: impl FnOnce() -> &'m MatcherSet) -> Meaning
     match predicate {
         Ok(predicate) => {
             let hosts = predicate.hosts().names();
-            Ok((predicate, hosts))
+            Ok((predicate, hosts.into()))
         }
         Err(error) => {
             let meant = error.hint.as_ref().map(|hint| format!("{hint}\n")).unwrap_or_default();
@@ -174,7 +179,7 @@ fn compile<'m>(rule: &str, matchers: impl FnOnce() -> &'m MatcherSet) -> Meaning
 /// A router in the making.
 struct Draft<'a> {
     name: &'a ObjectName,
-    object: &'a Object<RouterSpec>,
+    object: &'a Object<&'a RouterSpec>,
     surroundings: &'a Surroundings<'a>,
     directories: &'a mut Directories,
     before: Option<&'a Arc<Router>>,
@@ -214,7 +219,7 @@ impl Draft<'_> {
             Ok(meaning) => meaning,
             Err((message, caret)) => {
                 self.complain("rule", message, caret, true);
-                (Predicate::Never, Vec::new())
+                (Predicate::Never, Arc::default())
             }
         };
         let works = !matches!(predicate, Predicate::Never) && !entrypoints.is_empty();

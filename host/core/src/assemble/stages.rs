@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{
     Inputs,
@@ -24,7 +24,7 @@ use crate::{
     problem::Problem,
     roll::Difference,
     route::{Precedence, RouteTable},
-    snapshot::{Entries, HasEntry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
+    snapshot::{Entries, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
     zone::{DnsConfig, Registry, Zones},
 };
 
@@ -64,6 +64,30 @@ impl Board {
             ..Self::default()
         }
     }
+
+    /// The first routers are many.
+    fn make_room(&mut self, routers: usize) {
+        self.links.reserve(routers);
+        self.overlaps.make_room(routers);
+    }
+
+    /// A router refers to these now.
+    fn relink(&mut self, name: &ObjectName, after: Links) {
+        let nothing = Links::default();
+        let before = self.links.get(name).unwrap_or(&nothing);
+        if *before == after {
+            return;
+        }
+        let Directories { services, middlewares, .. } = &mut self.directories;
+        services.relink(name, &before.service, &after.service);
+        middlewares.relink(name, &before.middlewares, &after.middlewares);
+        note_uses(&mut self.services, name, &before.service, &after.service);
+        note_uses(&mut self.middlewares, name, &before.middlewares, &after.middlewares);
+        match after == nothing {
+            true => drop(self.links.remove(name)),
+            false => drop(self.links.insert(name.clone(), after)),
+        }
+    }
 }
 
 /// One turn.
@@ -83,13 +107,10 @@ pub(super) struct Turn<'a> {
 /// A router that is different now.
 struct Moved {
     /// The hosts that lead to it, before and after.
-    hosts: [Vec<String>; 2],
+    hosts: [Arc<[String]>; 2],
     before: Option<Standing>,
     after: Option<Standing>,
 }
-
-/// Who uses what, as far as it is different now.
-type Uses = HashMap<ObjectName, Vec<(ObjectName, Option<()>)>>;
 
 impl Turn<'_> {
     /// Two plugins may have matchers of one name.
@@ -136,10 +157,10 @@ impl Turn<'_> {
         touched
     }
 
-    fn make_middlewares(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
+    fn make_middlewares(&mut self, names: Vec<ObjectName>, dirty: &mut Vec<ObjectName>) {
         let board = &mut *self.board;
         let mut changes = Vec::new();
-        for name in names {
+        for name in each_once(names) {
             let (object, problems) = board.objects.middleware(&name);
             board.complaints.set(|| Plaintiff::DeclaredMiddleware(name.clone()), problems);
             let made =
@@ -157,10 +178,10 @@ impl Turn<'_> {
     }
 
     /// Services that name one that is different now are to be made anew.
-    fn make_transports(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
+    fn make_transports(&mut self, names: Vec<ObjectName>, dirty: &mut Vec<ObjectName>) {
         let board = &mut *self.board;
         let directory = &mut board.directories.transports;
-        for name in names {
+        for name in each_once(names) {
             let (object, problems) = board.objects.transport(&name);
             board.complaints.set(|| Plaintiff::DeclaredTransport(name.clone()), problems);
             let way = object.map(|object| services::way(object.spec));
@@ -177,8 +198,12 @@ impl Turn<'_> {
         }
     }
 
-    fn make_services(&mut self, names: HashSet<ObjectName>, dirty: &mut HashSet<ObjectName>) {
-        let mut changes = Vec::new();
+    fn make_services(&mut self, names: Vec<ObjectName>, dirty: &mut Vec<ObjectName>) {
+        let names = each_once(names);
+        let mut changes = Vec::with_capacity(names.len());
+        if self.board.services.is_empty() {
+            self.board.directories.services.make_room(names.len());
+        }
         let mut composes = false;
         for name in names {
             let board = &mut *self.board;
@@ -244,7 +269,7 @@ impl Turn<'_> {
     }
 
     /// Makes the services that are made of others: any of these may be different.
-    fn compose(&mut self, dirty: &mut HashSet<ObjectName>) {
+    fn compose(&mut self, dirty: &mut Vec<ObjectName>) {
         let board = &mut *self.board;
         let made = compose(&Parts {
             compounds: &board.compounds,
@@ -262,33 +287,25 @@ impl Turn<'_> {
         replace(&mut board.services, changes, directory, self.providers, dirty);
     }
 
-    fn make_routers(&mut self, names: HashSet<ObjectName>) -> Vec<Moved> {
-        let (mut changes, mut moved) = (Vec::new(), Vec::new());
+    fn make_routers(&mut self, names: Vec<ObjectName>) -> Vec<Moved> {
+        let names = each_once(names);
+        let mut changes = Vec::with_capacity(names.len());
+        let mut moved = Vec::with_capacity(names.len());
+        if self.board.routers.is_empty() {
+            self.board.make_room(names.len());
+            self.rules.make_room(names.len());
+        }
         let providers: Vec<_> = self.providers.iter().map(|(name, _)| name.clone()).collect();
         let placed = |entry: &RouterEntry| {
             let router = entry.live.clone()?;
             let place = Arc::new(Precedence::of(&router, &providers));
             Some(Standing { place, router, origin: entry.entry.origin.clone() })
         };
-        let (mut of_services, mut of_middlewares) = (Uses::default(), Uses::default());
         for name in names {
-            let made = self.make_router(&name);
+            let (entry, links) = self.make_router(&name).unzip();
             let board = &mut *self.board;
-            let after = made.as_ref().map(|(_, links)| links.clone()).unwrap_or_default();
-            let before = match after == Links::default() {
-                true => board.links.remove(&name),
-                false => board.links.insert(name.clone(), after.clone()),
-            };
-            let before = before.unwrap_or_default();
-            if before != after {
-                let Directories { services, middlewares, .. } = &mut board.directories;
-                services.relink(&name, &before.service, &after.service);
-                middlewares.relink(&name, &before.middlewares, &after.middlewares);
-                note_uses(&mut of_services, &name, &before.service, &after.service);
-                note_uses(&mut of_middlewares, &name, &before.middlewares, &after.middlewares);
-            }
+            board.relink(&name, links.unwrap_or_default());
             let known = board.routers.get(&name);
-            let entry = made.map(|(entry, _)| entry);
             if known.is_none() && entry.is_none()
                 || known.zip(entry.as_ref()).is_some_and(|(one, two)| one.is_like(two))
             {
@@ -305,19 +322,17 @@ impl Turn<'_> {
             });
             changes.push((name, entry));
         }
-        let board = &mut *self.board;
-        board.routers.update(changes);
-        tell_users(&mut board.services, of_services);
-        tell_users(&mut board.middlewares, of_middlewares);
+        self.board.routers.update(changes);
         moved
     }
 
     /// The router of this name, if there is one.
     fn make_router(&mut self, name: &ObjectName) -> Option<(RouterEntry, Links)> {
-        let board = &mut *self.board;
-        let (object, problems) = board.objects.router(name);
-        board.complaints.set(|| Plaintiff::DeclaredRouter(name.clone()), problems);
-        let known = board.routers.get(name).map(|entry| entry.rule.clone());
+        let Board { objects, directories, middlewares, services, routers, complaints, .. } =
+            &mut *self.board;
+        let (object, problems) = objects.router(name);
+        complaints.set(|| Plaintiff::DeclaredRouter(name.clone()), problems);
+        let known = routers.get(name).map(|entry| entry.rule.clone());
         let made = object.map(|object| {
             let text = object.spec.rule.as_deref().unwrap_or_default();
             let rule = known.clone().filter(|known| **known == *text);
@@ -328,11 +343,10 @@ impl Turn<'_> {
                 entrypoints: &self.inputs.entrypoints,
                 providers: self.providers,
                 rule_priority: self.inputs.rule_priority,
-                services: &board.services,
-                middlewares: &board.middlewares,
+                services,
+                middlewares,
             };
             let before = self.previous.routers.get(name).and_then(|entry| entry.live.as_ref());
-            let directories = &mut board.directories;
             routers::make(name, &object, (rule, meaning), &surroundings, directories, before)
         });
         if let Some(rule) = known {
@@ -342,7 +356,7 @@ impl Turn<'_> {
             Some(made) => (Some((made.entry, made.links)), made.problems),
             None => (None, Vec::new()),
         };
-        board.complaints.set(|| Plaintiff::Router(name.clone()), problems);
+        complaints.set(|| Plaintiff::Router(name.clone()), problems);
         entry
     }
 
@@ -408,12 +422,13 @@ impl Turn<'_> {
         if is_new {
             board.dns = Some(dns.clone());
             board.registry = Registry::new(dns);
+            board.registry.make_room(board.services.len(), board.routers.len());
         }
         let registry = &mut board.registry;
         tell_sources(registry, if is_new { &nothing } else { before }, &board.sources);
         if is_new {
             let live = board.routers.iter().filter(|entry| is_served && entry.live.is_some());
-            live.flat_map(|entry| &entry.hosts).for_each(|host| registry.host(host, true));
+            live.flat_map(|entry| &*entry.hosts).for_each(|host| registry.host(host, true));
         } else {
             for Moved { hosts: [before, after], .. } in moved.iter().filter(|_| is_served) {
                 if before != after {
@@ -437,15 +452,15 @@ fn tell_sources(registry: &mut Registry, before: &[Arc<Source>], after: &[Arc<So
             continue;
         }
         for Difference { before: was, after: is } in before.nodes.differences(&after.nodes) {
-            if let Some((id, _)) = was.or(is) {
-                registry.node(order, id, was.map(|(_, it)| it), is.map(|(_, it)| it));
+            if let Some((id, _)) = was.or(is).map(|it| &**it) {
+                registry.node(order, id, was.map(|it| &it.1), is.map(|it| &it.1));
             }
         }
         for Difference { before: was, after: is } in before.instances.differences(&after.instances)
         {
-            if let Some((id, _)) = was.or(is) {
-                let [was, is] = [was, is].map(|it| it.map(|(_, it)| &it.instance));
-                registry.instance(order, id, was, is);
+            if let Some((_, registered)) = was.or(is).map(|it| &**it) {
+                let [was, is] = [was, is].map(|it| it.map(|it| &it.1.instance));
+                registry.instance(order, &registered.id, was, is);
             }
         }
     }
@@ -453,12 +468,12 @@ fn tell_sources(registry: &mut Registry, before: &[Arc<Source>], after: &[Arc<So
 
 /// Puts in what was made anew. Routers that have to do with what is now different are dirty.
 /// Answers whether anything is different.
-fn replace<T: HasEntry + Likeness>(
+fn replace<T: Likeness>(
     entries: &mut Entries<T>,
     made: Vec<(ObjectName, Option<T>)>,
     directory: &mut Directory,
     providers: &[Provider],
-    dirty: &mut HashSet<ObjectName>,
+    dirty: &mut Vec<ObjectName>,
 ) -> bool {
     let mut changes = Vec::with_capacity(made.len());
     for (name, entry) in made {
@@ -486,23 +501,30 @@ fn replace<T: HasEntry + Likeness>(
     is_different
 }
 
-fn note_uses(uses: &mut Uses, user: &ObjectName, before: &[Link], after: &[Link]) {
-    for (links, used) in [(before, None), (after, Some(()))] {
+/// Notes on services or middlewares that a router uses these instead of those.
+fn note_uses<T: Likeness>(
+    entries: &mut Entries<T>,
+    user: &ObjectName,
+    before: &[Link],
+    after: &[Link],
+) {
+    for (links, is_used) in [(before, false), (after, true)] {
         for link in links {
-            if let End::There(name) = &link.end {
-                uses.entry(name.clone()).or_default().push((user.clone(), used));
-            }
+            let End::There(name) = &link.end else { continue };
+            entries.change(name, |entry| {
+                let used_by = &mut entry.entry_mut().used_by;
+                match is_used {
+                    true => used_by.insert(user.clone(), ()),
+                    false => used_by.remove(user),
+                };
+            });
         }
     }
 }
 
-/// Tells services or middlewares which routers use them.
-fn tell_users<T: HasEntry + Likeness>(entries: &mut Entries<T>, uses: Uses) {
-    let mut changes = Vec::with_capacity(uses.len());
-    for (name, users) in uses {
-        let Some(mut entry) = entries.get(&name).map(Likeness::copy) else { continue };
-        entry.entry_mut().used_by.update(users);
-        changes.push((name, Some(entry)));
-    }
-    entries.update(changes);
+/// The names in their order, in which everything is kept.
+fn each_once(mut names: Vec<ObjectName>) -> Vec<ObjectName> {
+    names.sort();
+    names.dedup();
+    names
 }

@@ -79,6 +79,9 @@ pub(crate) fn weighted(number: u64, weight: u32) -> f64 {
 fn schedule(weights: impl Iterator<Item = u32>) -> Box<[u32]> {
     let weights: Vec<(u32, u64)> =
         (0..).zip(weights.map(u64::from)).filter(|(_, weight)| *weight > 0).collect();
+    if let [(place, _)] = *weights {
+        return [place].into();
+    }
     let shares = reduced(&weights);
     if shares.iter().all(|(_, share)| *share == 1) {
         return shares.into_iter().map(|(place, _)| place).collect();

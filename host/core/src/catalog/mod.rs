@@ -25,6 +25,8 @@ pub const MAX_ITEMS: usize = 200_000;
 pub struct Registered {
     /// The facts.
     pub instance: Arc<Instance>,
+    /// Its id, for all that is made of it.
+    pub id: Arc<str>,
     /// What its tags declare; when they declare no service that it is a backend of, also those
     /// that are named after it.
     pub declared: Arc<Declared>,

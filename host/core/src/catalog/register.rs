@@ -30,7 +30,8 @@ pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
             problems.push(Problem::error(provider, &*instance.id, message));
         }
     }
-    Registered { instance, declared: Arc::new(declared), canary, problems: problems.into() }
+    let id = instance.id.as_str().into();
+    Registered { instance, id, declared: Arc::new(declared), canary, problems: problems.into() }
 }
 
 /// Reads a fragment.

@@ -97,7 +97,7 @@ pub struct ServerSpec {
 }
 
 /// A service as declared.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServiceSpec {
     /// Servers with a URL of their own.
     pub servers: Vec<ServerSpec>,
@@ -108,9 +108,22 @@ pub struct ServiceSpec {
     /// For an instance: its share of the traffic.
     pub weight: Option<u32>,
     /// How backends are treated.
-    pub options: LoadBalancer,
+    pub options: Arc<LoadBalancer>,
     /// Whether it has backends, or is made of other services.
     pub kind: KindSpec,
+}
+
+impl Default for ServiceSpec {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            port: None,
+            scheme: None,
+            weight: None,
+            options: LoadBalancer::usual(),
+            kind: KindSpec::default(),
+        }
+    }
 }
 
 /// What a service is made of, as declared. Names of services are as written, perhaps with

@@ -116,7 +116,7 @@ pub(super) fn load_balancer(reader: &Reader<'_>, service: &mut ServiceSpec, flaw
         let message = format!("with the strategy `{strategy}` nothing is hashed");
         hash.flaw_with(flaws, message, Some("add `strategy = \"hrw\"`".to_owned()));
     }
-    service.options = options;
+    service.options = options.into();
 }
 
 fn hash_on(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> HashOn {

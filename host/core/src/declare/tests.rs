@@ -14,7 +14,7 @@ fn show(declared: &Declared) -> String {
     for (name, service) in &declared.services {
         let ServiceSpec { servers, port, scheme, weight, options, kind } = service;
         lines.push(format!("service {name}: {servers:?} {port:?} {scheme:?} {weight:?}"));
-        lines.extend(changed(options, &LoadBalancer::default()));
+        lines.extend(changed(options, &LoadBalancer::usual()));
         if *kind != KindSpec::Backends {
             lines.push(format!("  {kind:?}"));
         }

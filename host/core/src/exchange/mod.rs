@@ -38,10 +38,18 @@ pub struct RequestHead {
     /// Headers, hop-by-hop ones removed. `Host` is changed by `set_authority` alone.
     pub headers: HeaderMap,
     uri: Uri,
-    /// The canonical host, where it is not a slice of the authority.
-    host: Option<Box<str>>,
+    host: Host,
     /// The path as rules see it, where it is not the path that is sent on.
     path: Option<Box<str>>,
+}
+
+/// The canonical host. Routing asks for it, then rules and forwarding: it is found once.
+#[derive(Clone, Debug)]
+enum Host {
+    /// So many bytes of the authority, from there.
+    Slice(u32, u32),
+    /// Spelled otherwise there.
+    Own(Box<str>),
 }
 
 /// The head of a response.
@@ -101,7 +109,7 @@ impl RequestHead {
             None => only_host(&headers)?,
         };
         check_authority(authority)?;
-        let host = lowered(authority);
+        let host = Host::of(authority);
         let mut head = Self { method, version, headers, uri, host, path: None };
         match head.uri.path_and_query() {
             Some(sent) if !Target::is_plain(sent) => head.set_target(Target::parse(sent.clone())?),
@@ -119,8 +127,10 @@ impl RequestHead {
     pub fn authority(&self) -> &str {
         match self.uri.authority() {
             Some(authority) => authority.as_str(),
+            // It was looked at when it came: what is not ASCII is no authority.
             None => {
-                self.headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default()
+                let value = self.headers.get(HOST).map(HeaderValue::as_bytes);
+                value.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default()
             }
         }
     }
@@ -128,8 +138,11 @@ impl RequestHead {
     /// The host name: lower case, without port, brackets and trailing dot.
     pub fn host(&self) -> &str {
         match &self.host {
-            Some(host) => host,
-            None => bare_host(self.authority()),
+            Host::Own(host) => host,
+            Host::Slice(start, length) => {
+                let (start, length) = (*start as usize, *length as usize);
+                self.authority().get(start..start + length).unwrap_or_default()
+            }
         }
     }
 
@@ -200,7 +213,7 @@ impl RequestHead {
             self.uri = Uri::from_parts(parts).unwrap_or_default();
         }
         self.headers.insert(HOST, authority.into_value());
-        self.host = lowered(self.authority());
+        self.host = Host::of(self.authority());
     }
 }
 
@@ -246,11 +259,17 @@ fn only_host(headers: &HeaderMap) -> Result<&str, BadTarget> {
     }
 }
 
-/// The canonical host of an authority, where it is not a slice of it.
-fn lowered(authority: &str) -> Option<Box<str>> {
-    let host = bare_host(authority);
-    let has_upper_case = host.bytes().any(|byte| byte.is_ascii_uppercase());
-    has_upper_case.then(|| host.to_ascii_lowercase().into())
+impl Host {
+    /// That of an authority.
+    fn of(authority: &str) -> Self {
+        let host = bare_host(authority);
+        let start = usize::from(authority.starts_with('['));
+        let has_upper_case = host.bytes().any(|byte| byte.is_ascii_uppercase());
+        match (u32::try_from(start), u32::try_from(host.len())) {
+            (Ok(start), Ok(length)) if !has_upper_case => Self::Slice(start, length),
+            _ => Self::Own(host.to_ascii_lowercase().into()),
+        }
+    }
 }
 
 fn unquote(value: &str) -> &str {

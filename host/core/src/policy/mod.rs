@@ -13,7 +13,10 @@ pub use health::{CheckMode, HealthCheck, Passive, StatusRange, Statuses};
 pub use limit::{Breaker, Limits, Retry, Timeouts};
 pub use transport::{ClientCertificate, Transport};
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http::HeaderName;
 
@@ -44,6 +47,14 @@ pub struct LoadBalancer {
     pub timeouts: Timeouts,
     /// How connections to the backends are made: a reference to a [`Transport`].
     pub transport: Option<String>,
+}
+
+impl LoadBalancer {
+    /// The defaults, which nearly all services share.
+    pub fn usual() -> Arc<Self> {
+        static USUAL: LazyLock<Arc<LoadBalancer>> = LazyLock::new(Arc::default);
+        USUAL.clone()
+    }
 }
 
 impl Default for LoadBalancer {

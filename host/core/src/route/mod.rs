@@ -54,6 +54,9 @@ impl RouteTable {
     /// Puts in, replaces or removes the router of each precedence. A router that now stands
     /// elsewhere is to be removed where it stood.
     pub fn update(&mut self, changes: Vec<(Arc<Precedence>, Option<Arc<Router>>)>) {
+        if self.is_empty() {
+            self.exact.make_room(changes.len());
+        }
         for (precedence, router) in &changes {
             if let Some(before) = self.routers.get(&**precedence).cloned() {
                 self.remove(precedence, &before);

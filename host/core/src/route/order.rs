@@ -63,6 +63,13 @@ impl Precedence {
     }
 }
 
+impl Precedence {
+    /// Whether the rule demands one of the hosts that it names.
+    pub(crate) fn names_hosts(&self) -> bool {
+        matches!(self.specificity.0.host, Host::Wildcard | Host::Exact)
+    }
+}
+
 impl Specificity {
     fn of(predicate: &Predicate) -> Self {
         let hosts = predicate.hosts();

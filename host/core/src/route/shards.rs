@@ -20,7 +20,7 @@ type Table<V> = HashTable<(Box<str>, V)>;
 pub(super) struct Shards<V> {
     hasher: DefaultHashBuilder,
     /// As many as a power of two, or none.
-    tables: Arc<Vec<Arc<Table<V>>>>,
+    tables: Arc<[Arc<Table<V>>]>,
     length: usize,
 }
 
@@ -40,7 +40,7 @@ impl<V: Clone> Shards<V> {
     {
         let hash = self.hasher.hash_one(key);
         if self.tables.is_empty() {
-            Arc::make_mut(&mut self.tables).push(Arc::default());
+            self.tables = [Arc::default()].into();
         }
         let at = place(hash, self.tables.len());
         let hasher = &self.hasher;
@@ -67,19 +67,29 @@ impl<V: Clone> Shards<V> {
         self.fit();
     }
 
+    /// So many entries may come at once.
+    pub(super) fn make_room(&mut self, entries: usize) {
+        let wanted = (entries / USUAL).next_power_of_two().min(MOST);
+        if wanted > self.tables.len() * 2 {
+            self.cut(wanted, entries);
+        }
+    }
+
     /// Cuts the map anew when its tables have become long, or are hardly used.
     fn fit(&mut self) {
         let wanted = (self.length / USUAL).next_power_of_two().min(MOST);
         let count = self.tables.len();
         if wanted > count * 2 || wanted * 8 < count {
-            self.cut(wanted);
+            self.cut(wanted, self.length);
         }
     }
 
-    fn cut(&mut self, count: usize) {
-        let mut tables = vec![Table::new(); count];
-        for table in Arc::unwrap_or_clone(std::mem::take(&mut self.tables)) {
-            for entry in Arc::unwrap_or_clone(table) {
+    /// Cuts the map into so many tables, which so many entries shall fit into, nearly.
+    fn cut(&mut self, count: usize, entries: usize) {
+        let each = entries / count * 7 / 8;
+        let mut tables: Vec<_> = (0..count).map(|_| Table::with_capacity(each)).collect();
+        for table in Arc::make_mut(&mut self.tables) {
+            for entry in Arc::unwrap_or_clone(std::mem::take(table)) {
                 let hash = self.hasher.hash_one(&*entry.0);
                 if let Some(table) = tables.get_mut(place(hash, count)) {
                     let rehash = |(key, _): &(Box<str>, V)| self.hasher.hash_one(&**key);
@@ -87,7 +97,7 @@ impl<V: Clone> Shards<V> {
                 }
             }
         }
-        self.tables = Arc::new(tables.into_iter().map(Arc::new).collect());
+        self.tables = tables.into_iter().map(Arc::new).collect();
     }
 }
 

@@ -58,21 +58,21 @@ impl<'a> Parser<'a> {
     }
 
     fn any(&mut self, depth: usize) -> Result<Expression, RuleError> {
-        let first = self.all(depth)?;
-        let mut branches = vec![first];
+        let mut branches = Vec::new();
+        let mut last = self.all(depth)?;
         while self.take(&Word::Or)? {
-            branches.push(self.all(depth)?);
+            branches.push(std::mem::replace(&mut last, self.all(depth)?));
         }
-        Ok(joined(branches, Expression::Any))
+        Ok(joined(branches, last, Expression::Any))
     }
 
     fn all(&mut self, depth: usize) -> Result<Expression, RuleError> {
-        let first = self.unary(depth)?;
-        let mut parts = vec![first];
+        let mut parts = Vec::new();
+        let mut last = self.unary(depth)?;
         while self.take(&Word::And)? {
-            parts.push(self.unary(depth)?);
+            parts.push(std::mem::replace(&mut last, self.unary(depth)?));
         }
-        Ok(joined(parts, Expression::All))
+        Ok(joined(parts, last, Expression::All))
     }
 
     fn unary(&mut self, depth: usize) -> Result<Expression, RuleError> {
@@ -154,9 +154,14 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn joined(mut parts: Vec<Expression>, join: fn(Vec<Expression>) -> Expression) -> Expression {
-    match parts.len() {
-        1 => parts.remove(0),
-        _ => join(parts),
+fn joined(
+    mut parts: Vec<Expression>,
+    last: Expression,
+    join: fn(Vec<Expression>) -> Expression,
+) -> Expression {
+    if parts.is_empty() {
+        return last;
     }
+    parts.push(last);
+    join(parts)
 }

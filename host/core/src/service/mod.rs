@@ -30,7 +30,7 @@ pub struct Service {
     /// Its name.
     pub name: ObjectName,
     /// How traffic is shared.
-    pub load_balancer: LoadBalancer,
+    pub load_balancer: Arc<LoadBalancer>,
     /// All of them, the unusable ones too; none where it is made of other services.
     pub backends: Vec<Backend>,
     /// Chooses among the usable ones.
@@ -66,7 +66,12 @@ pub struct ServiceState {
 
 impl Service {
     /// A service with these backends, of which nothing is known yet.
-    pub fn new(name: ObjectName, load_balancer: LoadBalancer, backends: Vec<Backend>) -> Self {
+    pub fn new(
+        name: ObjectName,
+        load_balancer: impl Into<Arc<LoadBalancer>>,
+        backends: Vec<Backend>,
+    ) -> Self {
+        let load_balancer = load_balancer.into();
         let sticky = load_balancer.sticky.as_ref();
         let urls = || backends.iter().map(Backend::url);
         Self {
@@ -84,7 +89,7 @@ impl Service {
 
     /// A service that is made of others.
     pub fn of(name: ObjectName, kind: Kind) -> Self {
-        Self { kind, ..Self::new(name, LoadBalancer::default(), Vec::new()) }
+        Self { kind, ..Self::new(name, LoadBalancer::usual(), Vec::new()) }
     }
 
     /// The same, going on where another stopped that had its name.

@@ -219,7 +219,7 @@ fn a_service_that_is_made_anew_goes_on() {
         ObjectName::new("s", "test"),
         Kind::Weighted(Weighted::new(three(""), false, None)),
     );
-    before.load_balancer.breaker = Some(breaker());
+    Arc::make_mut(&mut before.load_balancer).breaker = Some(breaker());
     let Kind::Weighted(weighted) = &before.kind else { panic!("it is weighted") };
     let headers = HeaderMap::new();
     let first: Vec<_> = (0..2).map(|_| weighted.choose(&headers, 0)).collect();

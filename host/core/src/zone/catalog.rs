@@ -4,7 +4,7 @@
 //! is written down: names with a datacenter (when there is but one), RFC 2782 names and `.addr`
 //! names are understood when they are asked, see [`super::grammar`].
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeSet, net::IpAddr};
 
 use super::{
     draft::{Draft, Drafts},
@@ -39,13 +39,17 @@ pub(super) fn draft_pointer(address: IpAddr, target: &Name, ttl: u32, drafts: &m
 
 impl CatalogZone {
     /// `labels[.scope].origin`, in lower case.
-    pub(super) fn name(&self, labels: &[&str], scope: Option<&str>) -> Option<Name> {
+    pub(super) fn name<'a>(
+        &self,
+        labels: impl IntoIterator<Item = &'a str>,
+        scope: Option<&'a str>,
+    ) -> Option<Name> {
         self.spelled(labels, scope).map(|name| name.to_lower())
     }
 
     /// The label of a service in this zone, whose name is in lower case.
-    pub(super) fn label(&self, service: &str) -> String {
-        if self.is_consul { service.to_owned() } else { to_label(service) }
+    pub(super) fn label<'a>(&self, service: &'a str) -> Cow<'a, str> {
+        if self.is_consul { service.into() } else { to_label(service) }
     }
 
     /// What stands behind the label of a service.
@@ -56,13 +60,17 @@ impl CatalogZone {
     /// The name that the address of an instance leads to.
     pub(super) fn reverse_target(&self, service: &str, datacenter: &str) -> Option<Name> {
         match self.is_consul {
-            true => self.name(&[service, "service"], scope_of(datacenter)),
-            false => self.name(&[&to_label(service)], None),
+            true => self.name([service, "service"], scope_of(datacenter)),
+            false => self.name([&*to_label(service)], None),
         }
     }
 
-    fn spelled(&self, labels: &[&str], scope: Option<&str>) -> Option<Name> {
-        let labels = labels.iter().copied().chain(scope).map(str::as_bytes);
+    fn spelled<'a>(
+        &self,
+        labels: impl IntoIterator<Item = &'a str>,
+        scope: Option<&'a str>,
+    ) -> Option<Name> {
+        let labels = labels.into_iter().chain(scope).map(str::as_bytes);
         Name::below(&self.origin, labels).ok()
     }
 }
@@ -77,13 +85,13 @@ pub(super) fn is_in(scope: Option<&str>, datacenter: &str) -> bool {
 }
 
 pub(super) fn node_name(node: &str, datacenter: &str, zone: &CatalogZone) -> Option<Name> {
-    let labels: Vec<_> = node.split('.').chain(["node"]).collect();
-    zone.spelled(&labels, scope_of(datacenter).filter(|_| zone.is_consul))
+    let labels = node.split('.').chain(["node"]);
+    zone.spelled(labels, scope_of(datacenter).filter(|_| zone.is_consul))
 }
 
 /// The labels of a node in a zone.
-pub(super) fn node_labels(node: &Node) -> Vec<&str> {
-    node.name.split('.').chain(["node"]).collect()
+pub(super) fn node_labels(node: &Node) -> impl Iterator<Item = &str> {
+    node.name.split('.').chain(["node"])
 }
 
 /// A node answers whatever its health is.
@@ -106,16 +114,18 @@ pub(super) fn fill_node(draft: &mut Draft, node: &Node, zone: &CatalogZone) {
 pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &CatalogZone) {
     let usable: Vec<_> =
         sites.iter().filter(|site| site.instance.health.is_usable()).copied().collect();
+    let is_alone = usable.len() == 1;
     let saturated = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     draft.about.subject = u8::try_from(subject).unwrap_or_default();
     draft.about.usable = saturated(usable.len());
     draft.about.total = saturated(sites.len());
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut has_address) = (BTreeSet::new(), false);
     for site in &usable {
         if let Address::Ip(address) = site.address()
-            && seen.insert(address)
+            && (is_alone || seen.insert(address))
         {
             draft.push_new(&record::address(address, zone.ttl), &[]);
+            has_address = true;
         }
     }
     // Consul gives a name only when no instance has an address, and then only the first.
@@ -123,7 +133,7 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
         Address::Name(target) => Some(target),
         Address::Ip(_) | Address::Unknown => None,
     });
-    if let Some(target) = first.filter(|_| seen.is_empty()) {
+    if let Some(target) = first.filter(|_| !has_address) {
         let name = draft.name().clone();
         push_alias(draft, &name, target, zone.ttl);
     }
@@ -136,7 +146,7 @@ fn push_srv(draft: &mut Draft, usable: &[&Site], zone: &CatalogZone) {
     for site in usable {
         let instance = &site.instance;
         let Some(target) = srv_target(site, zone) else { continue };
-        if !seen.insert((target.clone(), instance.port)) {
+        if usable.len() > 1 && !seen.insert((target.clone(), instance.port)) {
             continue;
         }
         let glue = match site.address() {
@@ -155,7 +165,7 @@ fn srv_target(site: &Site, zone: &CatalogZone) -> Option<Name> {
         Address::Ip(_) if site.is_of_node() => {
             node_name(&site.instance.node, &site.instance.datacenter, zone)
         }
-        Address::Ip(address) => zone.spelled(&[&hex_label(address), "addr"], datacenter),
+        Address::Ip(address) => zone.spelled([&*hex_label(address), "addr"], datacenter),
         Address::Name(target) => Name::parse(target).ok(),
         Address::Unknown => None,
     }
@@ -171,14 +181,18 @@ fn push_alias(draft: &mut Draft, owner: &Name, target: &str, ttl: u32) {
 }
 
 /// What is wrong with the label of a service, if it cannot be one; told at its first instance.
-pub(super) fn unreachable(label: &str, sites: &[&Site], zone: &CatalogZone) -> Option<Problem> {
+pub(super) fn unreachable<'a>(
+    label: &str,
+    mut sites: impl Iterator<Item = &'a Site>,
+    zone: &CatalogZone,
+) -> Option<Problem> {
     let why = match label {
         "" => "it has no letters or digits",
         _ if label.len() > 63 => "it is longer than 63 bytes",
         _ if label.contains('.') => "it has a dot in it",
         _ => return None,
     };
-    let instance = &sites.first()?.instance;
+    let instance = &sites.next()?.instance;
     let message = format!("service `{}` has no name in `{}`: {why}", instance.service, zone.origin);
     Some(Problem::warning("dns", instance.id.clone(), message))
 }

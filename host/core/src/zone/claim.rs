@@ -54,6 +54,10 @@ impl Claims {
     }
 
     pub(super) fn insert(&mut self, claim: Claim) {
+        if let Few::None = self.0 {
+            self.0 = Few::One(claim);
+            return;
+        }
         let mut claims = self.take();
         if let Err(place) = claims.binary_search(&claim) {
             claims.insert(place, claim);

@@ -1,9 +1,10 @@
 //! The instances of the catalog by service, with the addresses that they answer with.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
+use super::label::lowered;
 use crate::item::{Instance, Node};
 
 /// Where something stands in the catalog: the place of its provider, and its name there.
@@ -96,7 +97,12 @@ impl Sites {
                     *known = site;
                 }
             }
-            Err(at) => self.0.insert(at, (place.clone(), site)),
+            Err(at) => {
+                if self.0.is_empty() {
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(at, (place.clone(), site));
+            }
         }
     }
 
@@ -120,8 +126,8 @@ pub(super) struct Groups {
 }
 
 /// The name of a service, as it is compared.
-pub(super) fn key(instance: &Instance) -> String {
-    instance.service.to_ascii_lowercase()
+pub(super) fn key(instance: &Instance) -> Cow<'_, str> {
+    lowered(&instance.service)
 }
 
 impl Groups {
@@ -176,15 +182,15 @@ impl Groups {
     pub(super) fn remove(&mut self, place: &Place, instance: &Instance) -> Option<Site> {
         self.leave(&instance.datacenter);
         let service = key(instance);
-        let sites = self.services.get_mut(service.as_str())?;
+        let sites = self.services.get_mut(&*service)?;
         let site = sites.remove(place);
         if sites.0.is_empty() {
-            self.services.remove(service.as_str());
+            self.services.remove(&*service);
         }
         if instance.address.is_empty() {
             let node = (instance.datacenter.clone(), instance.node.clone());
             if let Some(there) = self.on_node.get_mut(&node) {
-                there.remove(&(service.into(), place.clone()));
+                there.remove(&(service.as_ref().into(), place.clone()));
                 if there.is_empty() {
                     self.on_node.remove(&node);
                 }
@@ -201,8 +207,8 @@ impl Groups {
     ) -> (Arc<str>, Option<IpAddr>) {
         self.enter(&instance.datacenter);
         let service = key(instance);
-        let known = self.services.get_key_value(service.as_str()).map(|(known, _)| known.clone());
-        let service = known.unwrap_or_else(|| service.into());
+        let known = self.services.get_key_value(&*service).map(|(known, _)| known.clone());
+        let service: Arc<str> = known.unwrap_or_else(|| service.into());
         if instance.address.is_empty() {
             let node = (instance.datacenter.clone(), instance.node.clone());
             self.on_node.entry(node).or_default().insert((service.clone(), place.clone()));
@@ -224,17 +230,20 @@ impl Groups {
 
     fn enter(&mut self, datacenter: &str) {
         if !datacenter.is_empty() {
-            let name = datacenter.to_ascii_lowercase();
-            *self.datacenters.entry(name).or_default() += 1;
+            let name = lowered(datacenter);
+            match self.datacenters.get_mut(&*name) {
+                Some(count) => *count += 1,
+                None => drop(self.datacenters.insert(name.into_owned(), 1)),
+            }
         }
     }
 
     fn leave(&mut self, datacenter: &str) {
-        let name = datacenter.to_ascii_lowercase();
-        if let Some(count) = self.datacenters.get_mut(&name) {
+        let name = lowered(datacenter);
+        if let Some(count) = self.datacenters.get_mut(&*name) {
             *count -= 1;
             if *count == 0 {
-                self.datacenters.remove(&name);
+                self.datacenters.remove(&*name);
             }
         }
     }

@@ -1,11 +1,15 @@
 //! How the things of the catalog are spelled in names and texts.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use super::name;
 
 /// A service name as one label: lower case, and a hyphen for what a host name cannot have.
-pub(super) fn to_label(service: &str) -> String {
+pub(super) fn to_label(service: &str) -> Cow<'_, str> {
+    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    if service.bytes().all(is_plain) {
+        return service.trim_matches('-').into();
+    }
     let label: String = service
         .chars()
         .map(|character| match character.to_ascii_lowercase() {
@@ -13,7 +17,15 @@ pub(super) fn to_label(service: &str) -> String {
             _ => '-',
         })
         .collect();
-    label.trim_matches('-').to_owned()
+    label.trim_matches('-').to_owned().into()
+}
+
+/// In lower case.
+pub(super) fn lowered(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => name.to_ascii_lowercase().into(),
+        false => name.into(),
+    }
 }
 
 /// Whether somebody may ask for this tag: most tags are configuration, not names.
@@ -26,15 +38,16 @@ pub(super) fn is_host_like(tag: &str) -> bool {
 
 /// 8 or 32 hexadecimal digits.
 pub(super) fn hex_label(address: IpAddr) -> String {
-    let octets = match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
+    let spelled = |octets: &[u8]| {
+        let mut label = String::with_capacity(2 * octets.len());
+        let digits = octets.iter().flat_map(|octet| [octet >> 4, octet & 15]);
+        label.extend(digits.map(|digit| char::from(name::hex(digit))));
+        label
     };
-    octets
-        .iter()
-        .flat_map(|octet| [octet >> 4, octet & 15])
-        .map(|n| char::from(name::hex(n)))
-        .collect()
+    match address {
+        IpAddr::V4(address) => spelled(&address.octets()),
+        IpAddr::V6(address) => spelled(&address.octets()),
+    }
 }
 
 /// RFC 1464; a key that begins with `rfc1035-` is left out (Consul).

@@ -14,7 +14,7 @@ use super::{
     catalog::{self, CatalogZone},
     draft::{Draft, Drafts},
     lookup::Soa,
-    name::Name,
+    name::{MAX_NAME, Name},
     presentation,
     record::{self, QUESTION_POINTER, RecordType},
     table::{Kind, LONE},
@@ -53,18 +53,26 @@ pub(super) struct Layout {
     pub(super) zones: Vec<Plot>,
     /// How many zones are of the configuration.
     pub(super) configured: usize,
-    origins: HashMap<Name, u16>,
+    origins: Known<u16>,
     /// The names of our name server, and the zones that it is the server of.
-    servers: HashMap<Name, Vec<u16>>,
+    servers: Known<Vec<u16>>,
     /// The zones that have names of the catalog.
     pub(super) catalog: Vec<CatalogZone>,
     /// The one that reverse names point into: Consul's own where there is one.
     pub(super) primary: Option<usize>,
-    statics: HashMap<Name, Draft>,
+    statics: Known<Draft>,
     pub(super) edges: Vec<IpAddr>,
     pub(super) problems: Vec<Problem>,
     pub(super) local: Option<Name>,
     localhost: Vec<Name>,
+}
+
+/// The few names that the configuration knows. Every name of the catalog is looked for among them,
+/// and nearly all are told from them by their length.
+#[derive(Debug)]
+struct Known<V> {
+    names: HashMap<Name, V>,
+    lengths: [bool; MAX_NAME + 1],
 }
 
 /// A zone, as far as it does not change.
@@ -120,7 +128,7 @@ impl Layout {
         let parsed = |text| Name::parse(text).ok();
         Self {
             origins: numbered().map(|(place, zone)| (zone.origin.clone(), place)).collect(),
-            servers,
+            servers: servers.into_iter().collect(),
             catalog,
             primary,
             statics: drafts.into_drafts().map(|draft| (draft.name().clone(), draft)).collect(),
@@ -135,13 +143,21 @@ impl Layout {
 
     /// The names that exist whatever the catalog says.
     pub(super) fn fixed(&self) -> impl Iterator<Item = &Name> {
-        let named = self.statics.keys().chain(self.origins.keys()).chain(self.servers.keys());
+        let Self { statics, origins, servers, .. } = self;
+        let named = statics.names.keys().chain(origins.names.keys()).chain(servers.names.keys());
         named.chain(&self.localhost)
     }
 
     /// Whether a zone begins here.
     pub(super) fn is_origin(&self, name: &[u8]) -> bool {
-        self.origins.contains_key(name)
+        self.origins.get(name).is_some()
+    }
+
+    /// The names between a name and the origin of its zone, the nearest first.
+    pub(super) fn between<'a>(&self, name: &'a Name) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let zone = self.zones.get(usize::from(self.zone_of(name)));
+        let origin = zone.map_or(usize::MAX, |zone| zone.origin.as_bytes().len());
+        name.ancestors().take_while(move |above| above.len() > origin)
     }
 
     /// The zone with the longest origin that a name lies in, or [`LONE`].
@@ -156,8 +172,30 @@ impl Layout {
             layout: self,
             zone: self.zone_of(name),
             name: name.clone(),
-            draft: self.statics.get(name).cloned(),
+            draft: self.statics.get(name.as_bytes()).cloned(),
         }
+    }
+}
+
+impl<V> Known<V> {
+    fn get(&self, name: &[u8]) -> Option<&V> {
+        match self.lengths.get(name.len()) {
+            Some(true) => self.names.get(name),
+            _ => None,
+        }
+    }
+}
+
+impl<V> FromIterator<(Name, V)> for Known<V> {
+    fn from_iter<I: IntoIterator<Item = (Name, V)>>(names: I) -> Self {
+        let names: HashMap<_, _> = names.into_iter().collect();
+        let mut lengths = [false; MAX_NAME + 1];
+        for name in names.keys() {
+            if let Some(is_known) = lengths.get_mut(name.as_bytes().len()) {
+                *is_known = true;
+            }
+        }
+        Self { names, lengths }
     }
 }
 
@@ -202,8 +240,9 @@ impl Maker<'_> {
         is_local_used: bool,
     ) -> Option<Draft> {
         let layout = self.layout;
-        let zone = layout.origins.get(&self.name).copied();
-        let servers = layout.servers.get(&self.name).map(Vec::as_slice).unwrap_or_default();
+        let zone = layout.origins.get(self.name.as_bytes()).copied();
+        let servers =
+            layout.servers.get(self.name.as_bytes()).map(Vec::as_slice).unwrap_or_default();
         let (before, after) = servers.split_at(servers.partition_point(|it| Some(*it) < zone));
         before.iter().for_each(|of| self.add_server(*of));
         if let Some(zone) = zone.and_then(|place| layout.zones.get(usize::from(place))) {

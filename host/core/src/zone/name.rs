@@ -3,15 +3,15 @@
 //! **Invariant:** a [`Name`] is at most 255 bytes long and none of its labels is longer than 63
 //! (RFC 1035, 2.3.4). The free functions take any bytes and stop at the first that make no sense.
 
-use std::{borrow::Borrow, fmt, net::IpAddr};
+use std::{borrow::Borrow, fmt, net::IpAddr, sync::Arc};
 
 /// The longest name in wire form, the root label included.
 pub const MAX_NAME: usize = 255;
 const MAX_LABEL: usize = 63;
 
-/// A domain name in wire form, as its author spelled it.
+/// A domain name in wire form, as its author spelled it. A copy shares it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Name(Box<[u8]>);
+pub struct Name(Arc<[u8]>);
 
 /// Why a text is not a domain name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -34,26 +34,33 @@ impl Name {
     /// Reads the text of a name; a dot at its end changes nothing. `.` is the root.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text == "." {
-            return Ok(Self(Box::new([0])));
+            return Ok(Self([0].into()));
         }
         let mut wire = Wire::new();
-        let mut label = Vec::with_capacity(MAX_LABEL);
+        // One byte more shows that it is too long.
+        let mut label = [0; MAX_LABEL + 1];
+        let mut length = 0;
         let mut bytes = text.bytes();
         let mut open = true;
         while let Some(byte) = bytes.next() {
             open = true;
-            match byte {
+            let byte = match byte {
                 b'.' => {
-                    wire.push(&label)?;
-                    label.clear();
+                    wire.push(label.get(..length).unwrap_or(&label))?;
+                    length = 0;
                     open = false;
+                    continue;
                 }
-                b'\\' => label.push(unescape(&mut bytes)?),
-                other => label.push(other),
+                b'\\' => unescape(&mut bytes)?,
+                other => other,
+            };
+            if let Some(free) = label.get_mut(length) {
+                *free = byte;
             }
+            length += 1;
         }
         if open {
-            wire.push(&label)?;
+            wire.push(label.get(..length).unwrap_or(&label))?;
         }
         wire.close()
     }
@@ -71,24 +78,25 @@ impl Name {
 
     /// The name under which an address is looked up: `7.0.0.10.in-addr.arpa`, `….ip6.arpa`.
     pub fn reverse(address: IpAddr) -> Self {
-        let mut wire = Vec::with_capacity(74);
+        let mut wire = Wire::new();
         match address {
             IpAddr::V4(address) => {
                 for octet in address.octets().iter().rev() {
-                    let text = octet.to_string();
-                    wire.push(text.len() as u8);
-                    wire.extend_from_slice(text.as_bytes());
+                    let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|it| b'0' + it);
+                    let zeros = usize::from(*octet < 100) + usize::from(*octet < 10);
+                    wire.add(&[3 - zeros as u8]);
+                    wire.add(digits.get(zeros..).unwrap_or_default());
                 }
-                wire.extend_from_slice(b"\x07in-addr\x04arpa\0");
+                wire.add(b"\x07in-addr\x04arpa\0");
             }
             IpAddr::V6(address) => {
                 for octet in address.octets().iter().rev() {
-                    wire.extend_from_slice(&[1, hex(octet & 15), 1, hex(octet >> 4)]);
+                    wire.add(&[1, hex(octet & 15), 1, hex(octet >> 4)]);
                 }
-                wire.extend_from_slice(b"\x03ip6\x04arpa\0");
+                wire.add(b"\x03ip6\x04arpa\0");
             }
         }
-        Self(wire.into())
+        Self(wire.as_bytes().into())
     }
 
     /// Takes over what was a name already, or the end of one.
@@ -110,7 +118,11 @@ impl Name {
     #[must_use]
     pub fn to_lower(&self) -> Self {
         // Lengths are at most 63, below the letters, so the whole can be lowered at once.
-        Self(self.0.to_ascii_lowercase().into())
+        // All are looked at, which is faster than to stop at the first.
+        match self.0.iter().fold(false, |found, byte| found | byte.is_ascii_uppercase()) {
+            true => Self(self.0.to_ascii_lowercase().into()),
+            false => self.clone(),
+        }
     }
 
     /// Whether it is the given name, or lies below it. Both must be in lower case.
@@ -190,28 +202,48 @@ pub(super) fn hex(nibble: u8) -> u8 {
     b"0123456789abcdef"[usize::from(nibble & 15)]
 }
 
-/// A name being put together.
-struct Wire(Vec<u8>);
+/// A name being put together: nothing is allocated until it is complete.
+struct Wire {
+    bytes: [u8; MAX_NAME],
+    length: usize,
+}
 
 impl Wire {
     fn new() -> Self {
-        // Most names fit, and a snapshot makes tens of thousands.
-        Self(Vec::with_capacity(64))
+        Self { bytes: [0; MAX_NAME], length: 0 }
+    }
+
+    /// Answers whether there was room.
+    fn add(&mut self, bytes: &[u8]) -> bool {
+        let end = self.length + bytes.len();
+        let free = self.bytes.get_mut(self.length..end);
+        let fits = free.is_some();
+        if let Some(free) = free {
+            free.copy_from_slice(bytes);
+            self.length = end;
+        }
+        fits
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 
     fn push(&mut self, label: &[u8]) -> Result<(), NameError> {
         match label.len() {
             0 => return Err(NameError::EmptyLabel),
-            1..=MAX_LABEL => self.0.push(label.len() as u8),
+            1..=MAX_LABEL => (),
             _ => return Err(NameError::LongLabel),
         }
-        self.0.extend_from_slice(label);
-        if self.0.len() < MAX_NAME { Ok(()) } else { Err(NameError::LongName) }
+        let fits = self.add(&[label.len() as u8]) && self.add(label) && self.length < MAX_NAME;
+        if fits { Ok(()) } else { Err(NameError::LongName) }
     }
 
     fn close(mut self) -> Result<Name, NameError> {
-        self.0.push(0);
-        Ok(Name(self.0.into()))
+        match self.add(&[0]) {
+            true => Ok(Name(self.as_bytes().into())),
+            false => Err(NameError::LongName),
+        }
     }
 }
 

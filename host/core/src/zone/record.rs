@@ -84,13 +84,20 @@ impl fmt::Display for RecordType {
 
 /// A complete record whose owner is the question.
 pub(super) fn body(rtype: RecordType, ttl: u32, data: &[u8]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(BODY_HEAD + data.len());
+    body_of(rtype, ttl, &[], data)
+}
+
+/// The same, of data in two parts.
+fn body_of(rtype: RecordType, ttl: u32, head: &[u8], data: &[u8]) -> Vec<u8> {
+    let length = head.len() + data.len();
+    let mut body = Vec::with_capacity(BODY_HEAD + length);
     body.extend_from_slice(&QUESTION_POINTER);
     body.extend_from_slice(&rtype.0.to_be_bytes());
     body.extend_from_slice(&CLASS_IN.to_be_bytes());
     body.extend_from_slice(&ttl.min(MAX_TTL).to_be_bytes());
-    body.extend_from_slice(&u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes());
-    body.extend_from_slice(data.get(..usize::from(u16::MAX)).unwrap_or(data));
+    body.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
+    body.extend_from_slice(head);
+    body.extend_from_slice(data.get(..usize::from(u16::MAX) - head.len()).unwrap_or(data));
     body
 }
 
@@ -109,12 +116,11 @@ pub(super) fn pointer(rtype: RecordType, target: &Name, ttl: u32) -> Vec<u8> {
 
 /// An `SRV` record of priority 1. The target is never compressed (RFC 2782).
 pub(super) fn srv(weight: u16, port: u16, target: &Name, ttl: u32) -> Vec<u8> {
-    let mut data = Vec::with_capacity(6 + target.as_bytes().len());
-    for number in [1, weight, port] {
-        data.extend_from_slice(&number.to_be_bytes());
+    let mut head = [0; 6];
+    for (into, number) in head.chunks_exact_mut(2).zip([1, weight, port]) {
+        into.copy_from_slice(&number.to_be_bytes());
     }
-    data.extend_from_slice(target.as_bytes());
-    body(RecordType::SRV, ttl, &data)
+    body_of(RecordType::SRV, ttl, &head, target.as_bytes())
 }
 
 /// A `TXT` record of one text, cut into strings of 255 bytes.

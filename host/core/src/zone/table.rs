@@ -9,7 +9,7 @@
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{answer::RecordSet, name::Name, record::RecordType};
 
@@ -115,6 +115,7 @@ impl Set {
         };
         let Some(count) = self.count.checked_add(1) else { return };
         self.count = count;
+        self.bytes.reserve(4 + body.len() + glue.len());
         self.bytes.extend_from_slice(&body_length.to_be_bytes());
         self.bytes.extend_from_slice(&glue_length.to_be_bytes());
         self.bytes.extend_from_slice(body);
@@ -131,7 +132,7 @@ impl Set {
 pub(super) struct Table {
     hasher: DefaultHashBuilder,
     /// As many as a power of two, or none.
-    shards: Arc<Vec<Arc<Shard>>>,
+    shards: Arc<[Arc<Shard>]>,
     names: usize,
 }
 
@@ -143,7 +144,7 @@ struct Shard {
 }
 
 /// A name as it is kept, encoded.
-type Encoded = Box<[u8]>;
+pub(super) type Encoded = Box<[u8]>;
 
 /// One name of the table.
 #[derive(Clone, Copy, Debug)]
@@ -154,51 +155,57 @@ pub(super) struct Entry<'a> {
 }
 
 impl Table {
-    /// Puts in, replaces or removes names, all of them in lower case.
-    pub(super) fn update(&mut self, changes: HashMap<Name, Option<Encoded>>) {
+    /// Puts in, replaces or removes names, all of them in lower case, each once.
+    pub(super) fn update(&mut self, changes: &[(Name, Option<Encoded>)]) {
         if changes.is_empty() {
             return;
         }
         let wanted = (self.names + changes.len()).div_ceil(USUAL).next_power_of_two().min(MOST);
-        let is_cut_anew = self.shards.len() < wanted || wanted * 8 < self.shards.len();
-        let count = if is_cut_anew { wanted } else { self.shards.len() };
-        let mut by_shard: Vec<Vec<(Name, Option<Encoded>)>> = vec![Vec::new(); count];
-        let mut kept: Vec<Vec<&[u8]>> = vec![Vec::new(); if is_cut_anew { count } else { 0 }];
-        for entry in self.shards.iter().filter(|_| is_cut_anew).flat_map(|it| it.encoded()) {
-            if !changes.contains_key(name_at(entry, 0))
-                && let Some(shard) = kept.get_mut(self.place(name_at(entry, 0), count))
-            {
-                shard.push(entry);
-            }
+        if self.shards.len() < wanted || wanted * 8 < self.shards.len() {
+            self.cut(wanted);
         }
-        for (name, entry) in changes {
-            if let Some(shard) = by_shard.get_mut(self.place(name.as_bytes(), count)) {
-                shard.push((name, entry));
-            }
-        }
-        let mut shards = match is_cut_anew {
-            true => vec![Arc::default(); count],
-            false => Vec::clone(&self.shards),
-        };
-        for (place, (shard, changes)) in shards.iter_mut().zip(&by_shard).enumerate() {
-            let stays = |entry: &&[u8]| {
-                changes.iter().all(|(name, _)| name.as_bytes() != name_at(entry, 0))
+        let count = self.shards.len();
+        let hashes = changes.iter().map(|(name, _)| self.hasher.hash_one(name.as_bytes()));
+        let placed = by_place(hashes.collect(), count);
+        let shards = Arc::make_mut(&mut self.shards);
+        for placed in placed.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let Some((place, ..)) = placed.first() else { continue };
+            let Some(shard) = shards.get_mut(*place as usize) else { continue };
+            let here = || {
+                placed.iter().filter_map(|(_, number, hash)| {
+                    let (name, entry) = changes.get(*number as usize)?;
+                    Some((*hash, name.as_bytes(), entry.as_deref()))
+                })
             };
-            let fresh = changes.iter().filter_map(|(_, entry)| entry.as_deref());
-            match kept.get(place) {
-                Some(kept) => {
-                    let entries: Vec<_> = kept.iter().copied().chain(fresh).collect();
-                    *shard = Arc::new(Shard::of(&entries, &self.hasher));
-                }
-                None if changes.is_empty() => (),
-                None => {
-                    let entries: Vec<_> = shard.encoded().filter(stays).chain(fresh).collect();
-                    *shard = Arc::new(Shard::of(&entries, &self.hasher));
+            let mut entries: Vec<(u64, &[u8])> =
+                Vec::with_capacity(shard.index.len() + placed.len());
+            for entry in shard.encoded() {
+                let name = name_at(entry, 0);
+                if here().all(|(_, changed, _)| changed != name) {
+                    entries.push((self.hasher.hash_one(name), entry));
                 }
             }
+            entries.extend(here().filter_map(|(hash, _, entry)| Some((hash, entry?))));
+            let fresh = Shard::of(&entries, &self.hasher);
+            self.names = (self.names + fresh.index.len()).saturating_sub(shard.index.len());
+            *shard = Arc::new(fresh);
         }
-        self.names = shards.iter().map(|shard| shard.index.len()).sum();
-        self.shards = Arc::new(shards);
+    }
+
+    /// Spreads the names over another number of arenas.
+    fn cut(&mut self, count: usize) {
+        let mut spread: Vec<Vec<(u64, &[u8])>> = vec![Vec::new(); count];
+        for entry in self.shards.iter().flat_map(|it| it.encoded()) {
+            let hash = self.hasher.hash_one(name_at(entry, 0));
+            if let Some(entries) = spread.get_mut(place(hash, count)) {
+                entries.push((hash, entry));
+            }
+        }
+        let shards = spread.iter().map(|entries| match entries.is_empty() {
+            true => Arc::default(),
+            false => Arc::new(Shard::of(entries, &self.hasher)),
+        });
+        self.shards = shards.collect();
     }
 
     /// The entry of a name in lower case.
@@ -240,15 +247,38 @@ impl Table {
         let head = size_of::<Shard>() + 3 * size_of::<usize>();
         self.shards.iter().map(|it| head + it.arena.len() + it.index.allocation_size()).sum()
     }
-
-    fn place(&self, name: &[u8], count: usize) -> usize {
-        place(self.hasher.hash_one(name), count)
-    }
 }
 
 /// An index looks at the lowest and at the highest bits of a hash: these are between.
 fn place(hash: u64, count: usize) -> usize {
     (hash >> 32) as usize & count.wrapping_sub(1)
+}
+
+/// Hashes with their numbers, sorted by their places. There are few places: they are counted.
+fn by_place(hashes: Vec<u64>, count: usize) -> Vec<(u32, u32, u64)> {
+    let numbered =
+        (0..).zip(hashes).map(|(number, hash)| (place(hash, count) as u32, number, hash));
+    let mut placed: Vec<_> = numbered.collect();
+    if placed.len() < count {
+        placed.sort_unstable();
+        return placed;
+    }
+    let mut ends = vec![0; count];
+    for (place, ..) in &placed {
+        ends[*place as usize] += 1;
+    }
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += *end;
+        *end = sum;
+    }
+    let mut sorted = vec![(0, 0, 0); placed.len()];
+    for entry in placed {
+        let end = &mut ends[entry.0 as usize];
+        *end -= 1;
+        sorted[*end] = entry;
+    }
+    sorted
 }
 
 /// A name with its records, as it is kept. `None`: it is too long.
@@ -274,14 +304,14 @@ pub(super) fn encode(name: &Name, about: About, sets: &[Set]) -> Option<Encoded>
 
 impl Shard {
     /// Takes encoded entries over; each name stands once. What would go beyond 4 GiB is left out.
-    fn of(entries: &[&[u8]], hasher: &DefaultHashBuilder) -> Self {
-        let mut arena = Vec::with_capacity(entries.iter().map(|entry| entry.len()).sum());
+    fn of(entries: &[(u64, &[u8])], hasher: &DefaultHashBuilder) -> Self {
+        let mut arena = Vec::with_capacity(entries.iter().map(|(_, entry)| entry.len()).sum());
         let mut index = HashTable::with_capacity(entries.len());
-        for entry in entries {
+        for (hash, entry) in entries {
             let Ok(offset) = u32::try_from(arena.len()) else { break };
             arena.extend_from_slice(entry);
             let rehash = |offset: &u32| hasher.hash_one(name_at(&arena, *offset));
-            index.insert_unique(hasher.hash_one(name_at(entry, 0)), offset, rehash);
+            index.insert_unique(*hash, offset, rehash);
         }
         Self { index, arena: arena.into() }
     }

@@ -133,7 +133,7 @@ impl Hosts {
                     Some(options) => Wish::Named(options.as_str().into(), name.clone()),
                 },
             };
-            for host in &router.hosts {
+            for host in &*router.hosts {
                 let known = names.entry(host.clone()).or_default();
                 let before = std::mem::take(known);
                 *known = before.and(wish.clone(), &name);

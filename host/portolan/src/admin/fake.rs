@@ -275,7 +275,7 @@ pub(super) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         middlewares: vec!["auht@consul".to_owned()],
         service: Some("loki@consul".to_owned()),
         tls: None,
-        hosts: vec!["loki.local".to_owned()],
+        hosts: ["loki.local".to_owned()].into(),
         live: None,
     });
     for live in [grafana, prometheus, vault] {
@@ -414,7 +414,7 @@ fn add_router(
         middlewares: live.middlewares.iter().map(|it| it.name.to_string()).collect(),
         service: service.map(|it| it.name.to_string()),
         tls: None,
-        hosts: vec![host.to_owned()],
+        hosts: [host.to_owned()].into(),
         live: Some(Arc::new(live)),
     });
 }
@@ -425,7 +425,7 @@ fn demands(host: &str) -> Predicate {
 }
 
 fn zones(snapshot: &Snapshot) -> Zones {
-    let hosts: Vec<String> = snapshot.routers.iter().flat_map(|it| it.hosts.clone()).collect();
+    let hosts: Vec<String> = snapshot.routers.iter().flat_map(|it| it.hosts.to_vec()).collect();
     let instance = |service: &str, number: u8, port| {
         Arc::new(Instance {
             id: format!("{service}-{number}"),

@@ -256,7 +256,7 @@ fn greet(config: &Config, bound: &[EntrypointReport], reader: &Live) {
     }
     let snapshot = reader.load();
     let live = snapshot.routers.iter().filter(|router| router.live.is_some());
-    let host = live.flat_map(|router| &router.hosts).find(|host| !host.contains('*'));
+    let host = live.flat_map(|router| &*router.hosts).find(|host| !host.contains('*'));
     if config.log.format == telemetry::Format::Text {
         let greeting = telemetry::greeting(&bound, host.map(String::as_str));
         // Nobody reads it: no reason not to serve.

@@ -19,7 +19,7 @@ use super::{
     layout::{Layout, local_soa, lone_soa},
     lookup::Zone,
     name::Name,
-    table::Table,
+    table::{Encoded, Table},
 };
 use crate::{
     item::{Instance, Node},
@@ -34,7 +34,7 @@ pub struct Registry {
     /// What of a name stands for a datacenter, in lower case: those that names were made with.
     scopes: Vec<Arc<str>>,
     /// For each zone of the catalog in our grammar: the services of each label.
-    labels: Vec<HashMap<String, Vec<Arc<str>>>>,
+    labels: Vec<HashMap<Arc<str>, Vec<Arc<str>>>>,
     holders: HashMap<IpAddr, Holders>,
     /// How many routers have each host.
     hosts: HashMap<Name, usize>,
@@ -44,11 +44,13 @@ pub struct Registry {
     local_count: usize,
     /// Names to be made anew.
     dirty: HashSet<Name>,
+    /// All names are to be made anew, and none has to be noted.
+    is_anew: bool,
     /// Labels of services that may have other names now, with the names that they had.
     pending: BTreeMap<(u16, String), Vec<(Name, Claim)>>,
     /// Everything is to be made anew.
     is_stale: bool,
-    unreachable: BTreeMap<(u16, String), Problem>,
+    unreachable: BTreeMap<(u16, Arc<str>), Problem>,
     table: Table,
 }
 
@@ -68,11 +70,12 @@ impl Default for Registry {
 /// See [`Zones::build`].
 pub(super) fn build(inputs: &ZoneInputs<'_>) -> (Zones, Vec<Problem>) {
     let mut registry = Registry::new(inputs.config);
+    let no_id = Arc::from("");
     for (place, node) in (0..).zip(inputs.nodes) {
         registry.node(place, "", None, Some(node));
     }
     for (place, instance) in (0..).zip(inputs.instances) {
-        registry.instance(place, "", None, Some(instance));
+        registry.instance(place, &no_id, None, Some(instance));
     }
     inputs.router_hosts.iter().for_each(|host| registry.host(host, true));
     (registry.zones(inputs.synced, inputs.serial), registry.problems())
@@ -93,11 +96,20 @@ impl Registry {
             standing: HashMap::new(),
             local_count: 0,
             dirty: HashSet::new(),
+            is_anew: false,
             pending: BTreeMap::new(),
             is_stale: true,
             unreachable: BTreeMap::new(),
             table: Table::default(),
         }
+    }
+
+    /// There will be so many services and hosts at once, about.
+    pub fn make_room(&mut self, services: usize, hosts: usize) {
+        self.groups.services.reserve(services);
+        self.labels.iter_mut().for_each(|labels| labels.reserve(services));
+        self.holders.reserve(services);
+        self.hosts.reserve(hosts);
     }
 
     /// A node is thus now. `order` is the place of its provider, `id` its own there.
@@ -141,11 +153,11 @@ impl Registry {
     pub fn instance(
         &mut self,
         order: u32,
-        id: &str,
+        id: &Arc<str>,
         before: Option<&Arc<Instance>>,
         after: Option<&Arc<Instance>>,
     ) {
-        let place = (order, Arc::<str>::from(id));
+        let place = (order, id.clone());
         for instance in before.into_iter().chain(after) {
             self.touch(&key(instance));
         }
@@ -153,7 +165,7 @@ impl Registry {
             let service = key(instance);
             let site = self.groups.remove(&place, instance);
             if let Some(ip) = site.and_then(|site| site.own_ip()) {
-                self.hold(ip, |it| it.count(&service.as_str().into(), -1));
+                self.hold(ip, |it| it.count(&service.as_ref().into(), -1));
             }
             self.relabel(&service);
         }
@@ -203,18 +215,13 @@ impl Registry {
             self.claim_all();
         }
         for ((zone, label), before) in mem::take(&mut self.pending) {
-            self.reclaim(zone, label, before);
+            self.reclaim(zone, &label.into(), &before);
         }
-        let dirty = mem::take(&mut self.dirty);
-        let made = dirty.into_iter().map(|name| {
-            let entry = self.make(&name);
-            (name, entry)
-        });
-        let is_different = |(name, entry): &(Name, Option<Box<[u8]>>)| {
-            self.table.encoded(name.as_bytes()) != entry.as_deref()
+        let changes = match mem::take(&mut self.is_anew) {
+            true => self.make_all(),
+            false => self.make_dirty(),
         };
-        let changes = made.filter(is_different).collect();
-        self.table.update(changes);
+        self.table.update(&changes);
         let grammar = |is_consul: Option<bool>| {
             Arc::new(match is_consul {
                 Some(is_consul) => Grammar {
@@ -246,12 +253,43 @@ impl Registry {
         }
     }
 
+    /// Every name that exists.
+    fn make_all(&self) -> Vec<(Name, Option<Encoded>)> {
+        let made = |(name, standing): (&Name, &Standing)| {
+            Some((name.clone(), Some(self.make(name, Some(standing))?)))
+        };
+        let mut all = Vec::with_capacity(self.standing.len() + 1);
+        // In the order in which they were claimed, more or less: what they are made of lies together.
+        let mut standing: Vec<_> = self.standing.iter().collect();
+        standing.sort_unstable_by_key(|(name, _)| name.as_bytes().as_ptr());
+        all.extend(standing.into_iter().filter_map(made));
+        // It may exist though nobody claims it.
+        let local = self.layout.local.iter().filter(|name| !self.standing.contains_key(*name));
+        all.extend(local.map(|name| (name.clone(), self.make(name, None))));
+        all
+    }
+
+    /// The names that were noted and are different now.
+    fn make_dirty(&mut self) -> Vec<(Name, Option<Encoded>)> {
+        let dirty = mem::take(&mut self.dirty);
+        let made = dirty.into_iter().map(|name| {
+            let entry = self.make(&name, self.standing.get(&name));
+            (name, entry)
+        });
+        let is_different = |(name, entry): &(Name, Option<Encoded>)| {
+            self.table.encoded(name.as_bytes()) != entry.as_deref()
+        };
+        made.filter(is_different).collect()
+    }
+
     /// Everybody claims their names anew: at first, and when there is another datacenter.
     fn claim_all(&mut self) {
-        self.is_stale = false;
+        (self.is_stale, self.is_anew) = (false, true);
         self.scopes = self.groups.datacenters.keys().map(|name| name.as_str().into()).collect();
         (self.table, self.standing, self.local_count) = Default::default();
         (self.dirty, self.pending, self.unreachable) = Default::default();
+        let services = self.groups.services.len() * self.layout.catalog.len();
+        self.standing.reserve(services + self.hosts.len() + self.holders.len());
         let fixed: Vec<_> = self.layout.fixed().cloned().chain(self.keywords()).collect();
         fixed.into_iter().for_each(|name| self.stand(name, |standing| standing.is_fixed = true));
         let nodes: Vec<_> = self.groups.nodes.clone().into_iter().collect();
@@ -261,19 +299,21 @@ impl Registry {
             }
         }
         if !self.layout.edges.is_empty() {
-            let hosts: Vec<_> = self.hosts.keys().cloned().collect();
+            let mut hosts: Vec<_> = self.hosts.keys().cloned().collect();
+            hosts.sort_unstable_by_key(|name| name.as_bytes().as_ptr());
             hosts.into_iter().for_each(|host| self.claim(host, Claim::Router));
         }
-        let addresses: Vec<_> = self.holders.keys().copied().collect();
+        let mut addresses: Vec<_> = self.holders.keys().copied().collect();
+        addresses.sort_unstable();
         addresses.into_iter().for_each(|ip| self.claim_reverse(ip));
         for zone in 0..self.layout.catalog.len() {
-            let labels: Vec<String> = match self.layout.catalog.get(zone) {
-                Some(it) if it.is_consul => {
-                    self.groups.services.keys().map(|name| (**name).to_owned()).collect()
-                }
+            let mut labels: Vec<Arc<str>> = match self.layout.catalog.get(zone) {
+                Some(it) if it.is_consul => self.groups.services.keys().cloned().collect(),
                 _ => self.labels.get(zone).into_iter().flat_map(|it| it.keys().cloned()).collect(),
             };
-            labels.into_iter().for_each(|label| self.reclaim(zone as u16, label, Vec::new()));
+            // As they lie in memory, and with them what they name.
+            labels.sort_unstable_by_key(|label| label.as_ptr());
+            labels.iter().for_each(|label| self.reclaim(zone as u16, label, &[]));
         }
     }
 
@@ -328,7 +368,12 @@ impl Holders {
                     self.services.remove(place);
                 }
             }
-            Err(place) if change > 0 => self.services.insert(place, (service.clone(), 1)),
+            Err(place) if change > 0 => {
+                if self.services.is_empty() {
+                    self.services.reserve_exact(1);
+                }
+                self.services.insert(place, (service.clone(), 1));
+            }
             Err(_) => (),
         }
     }

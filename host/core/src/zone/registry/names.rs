@@ -21,7 +21,8 @@ impl Registry {
         for zone in self.layout.catalog.iter().filter(|zone| zone.is_consul) {
             for (_, scope) in self.all_scopes() {
                 let keywords = ["service", "node", "addr"];
-                names.extend(keywords.iter().filter_map(|keyword| zone.name(&[keyword], scope)));
+                names
+                    .extend(keywords.into_iter().filter_map(|keyword| zone.name([keyword], scope)));
             }
         }
         names
@@ -47,7 +48,7 @@ impl Registry {
         for (zone, at) in self.layout.catalog.iter().zip(0..) {
             for (number, scope) in self.all_scopes() {
                 if is_in(scope, &node.datacenter)
-                    && let Some(name) = zone.name(&node_labels(node), scope)
+                    && let Some(name) = zone.name(node_labels(node), scope)
                 {
                     let subject = Subject::Node(number, place.clone());
                     names.push((name, Claim::Catalog { zone: at, subject }));
@@ -68,14 +69,14 @@ impl Registry {
     }
 
     /// The names of a service, with those of its tags.
-    pub(super) fn names_of_label(&self, at: u16, label: &str) -> Vec<(Name, Claim)> {
+    pub(super) fn names_of_label(&self, at: u16, label: &Arc<str>) -> Vec<(Name, Claim)> {
         let mut names = Vec::new();
         let Some(zone) = self.layout.catalog.get(usize::from(at)) else { return names };
         let sites: Vec<_> = self.sites(at, label).collect();
-        if sites.is_empty() || unreachable(label, &sites, zone).is_some() {
+        if sites.is_empty() || unreachable(label, sites.iter().copied(), zone).is_some() {
             return names;
         }
-        let shared: Arc<str> = label.into();
+        names.reserve_exact(1);
         for (number, scope) in self.all_scopes() {
             let mut is_there = false;
             let mut tags = BTreeSet::new();
@@ -87,18 +88,19 @@ impl Registry {
                     tags.extend(named.map(|tag| tag.to_ascii_lowercase()));
                 }
             }
-            let mut add = |before: &[&str], tag: Option<&str>| {
-                let labels = [before, &[label], zone.keyword()].concat();
-                if let Some(name) = zone.name(&labels, scope) {
-                    let subject = Subject::Service(shared.clone(), number, tag.map(Arc::from));
+            let mut add = |tag: Option<&str>| {
+                let tag_labels = tag.into_iter().flat_map(|tag| tag.split('.'));
+                let labels = tag_labels.chain([&**label]).chain(zone.keyword().iter().copied());
+                if let Some(name) = zone.name(labels, scope) {
+                    let subject = Subject::Service(label.clone(), number, tag.map(Arc::from));
                     names.push((name, Claim::Catalog { zone: at, subject }));
                 }
             };
             if is_there {
-                add(&[], None);
+                add(None);
             }
             for tag in &tags {
-                add(&tag.split('.').collect::<Vec<_>>(), Some(tag));
+                add(Some(tag));
             }
         }
         names
@@ -111,34 +113,34 @@ impl Registry {
         }
         for place in 0..self.layout.catalog.len() {
             let Some(zone) = self.layout.catalog.get(place) else { continue };
-            let at = (place as u16, zone.label(service));
+            let at = (place as u16, zone.label(service).into_owned());
             if !self.pending.contains_key(&at) {
-                let names = self.names_of_label(at.0, &at.1);
+                let names = self.names_of_label(at.0, &at.1.as_str().into());
                 self.pending.insert(at, names);
             }
         }
     }
 
     /// A service changed: it claims its names, and lets go of those that it has no more.
-    pub(super) fn reclaim(&mut self, zone: u16, label: String, before: Vec<(Name, Claim)>) {
-        let after = self.names_of_label(zone, &label);
-        for (name, claim) in &before {
-            self.dirty.insert(name.clone());
+    pub(super) fn reclaim(&mut self, zone: u16, label: &Arc<str>, before: &[(Name, Claim)]) {
+        let after = self.names_of_label(zone, label);
+        for (name, claim) in before {
+            self.mark(name);
             if !after.iter().any(|(_, it)| it == claim) {
                 self.unclaim(name, claim);
             }
         }
         for (name, claim) in after {
             match before.iter().any(|(_, it)| *it == claim) {
-                true => drop(self.dirty.insert(name)),
+                true => self.mark(&name),
                 false => self.claim(name, claim),
             }
         }
-        let sites: Vec<_> = self.sites(zone, &label).collect();
         let origin = self.layout.catalog.get(usize::from(zone));
-        match origin.and_then(|origin| unreachable(&label, &sites, origin)) {
-            Some(problem) => drop(self.unreachable.insert((zone, label), problem)),
-            None => drop(self.unreachable.remove(&(zone, label))),
+        match origin.and_then(|origin| unreachable(label, self.sites(zone, label), origin)) {
+            Some(problem) => drop(self.unreachable.insert((zone, label.clone()), problem)),
+            None if self.unreachable.is_empty() => (),
+            None => drop(self.unreachable.remove(&(zone, label.clone()))),
         }
     }
 
@@ -152,16 +154,24 @@ impl Registry {
             let label = zone.label(service);
             match &known {
                 Some(name) => {
-                    let services = labels.entry(label).or_default();
+                    // Mostly they are spelled alike, and there is one of each label.
+                    let services = match labels.get_mut(&*label) {
+                        Some(services) => services,
+                        None if *label == **name => labels.entry(name.clone()).or_default(),
+                        None => labels.entry(label.into()).or_default(),
+                    };
                     if let Err(place) = services.binary_search(name) {
+                        if services.is_empty() {
+                            services.reserve_exact(1);
+                        }
                         services.insert(place, name.clone());
                     }
                 }
                 None => {
-                    if let Some(services) = labels.get_mut(&label) {
+                    if let Some(services) = labels.get_mut(&*label) {
                         services.retain(|name| **name != *service);
                         if services.is_empty() {
-                            labels.remove(&label);
+                            labels.remove(&*label);
                         }
                     }
                 }

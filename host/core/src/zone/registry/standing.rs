@@ -10,7 +10,7 @@ use crate::zone::{
     group::Site,
     name::Name,
     record::{self, RecordType},
-    table::{Kind, LONE},
+    table::{Encoded, Kind},
 };
 
 impl Registry {
@@ -46,18 +46,20 @@ impl Registry {
         if was_wanted != is_wanted {
             self.stand_above(&name, is_wanted);
         }
-        self.dirty.insert(name);
+        if !self.is_anew {
+            self.dirty.insert(name);
+        }
+    }
+
+    /// Notes a name that is to be made anew.
+    pub(super) fn mark(&mut self, name: &Name) {
+        if !self.is_anew {
+            self.dirty.insert(name.clone());
+        }
     }
 
     pub(super) fn stand_above(&mut self, name: &Name, is_wanted: bool) {
-        let zone = self.layout.zone_of(name);
-        if zone == LONE || self.layout.is_origin(name.as_bytes()) {
-            return;
-        }
-        for above in name.ancestors() {
-            if self.layout.is_origin(above) {
-                return;
-            }
+        for above in self.layout.between(name) {
             let is_new = !self.standing.contains_key(above);
             if is_new {
                 self.standing.insert(Name::of_wire(above), Standing::default());
@@ -75,7 +77,7 @@ impl Registry {
             {
                 self.count_local(is_new);
             }
-            if is_different {
+            if is_different && !self.is_anew {
                 self.dirty.insert(Name::of_wire(above));
             }
         }
@@ -85,15 +87,14 @@ impl Registry {
     pub(super) fn count_local(&mut self, is_more: bool) {
         let before = self.local_count;
         self.local_count = before.saturating_add_signed(if is_more { 1 } else { -1 });
-        if (before == 0) != (self.local_count == 0) {
+        if (before == 0) != (self.local_count == 0) && !self.is_anew {
             self.dirty.extend(self.layout.local.clone());
         }
     }
 
     /// A name as the claims add up, encoded.
-    pub(super) fn make(&self, name: &Name) -> Option<Box<[u8]>> {
+    pub(super) fn make(&self, name: &Name, standing: Option<&Standing>) -> Option<Encoded> {
         let mut maker = self.layout.begin(name);
-        let standing = self.standing.get(name);
         for claim in standing.map(|standing| standing.claims.sorted()).unwrap_or_default() {
             match claim {
                 Claim::Router => maker.add_router(),

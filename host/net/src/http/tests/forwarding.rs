@@ -1,6 +1,6 @@
 //! Which backend gets a request, over which connection, and what the client gets when none does.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
 use portolan_core::{router::Router, service::Scheme};
@@ -268,7 +268,7 @@ async fn a_connection_that_the_backend_closed_is_not_used() {
 async fn the_backend_may_want_its_own_host() {
     let backend = Script::echo().await;
     let mut own = service(Scheme::Http, &[backend.address]);
-    own.load_balancer.pass_host_header = false;
+    Arc::make_mut(&mut own.load_balancer).pass_host_header = false;
     let router = Router { service: Some(own.into()), ..router("a.local", &[]) };
     let portolan = Portolan::start(vec![router]);
     let seen = portolan.get("a.local", "/").await.body;

@@ -82,7 +82,7 @@ impl Gathering<'_> {
         }
         let domains = router.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
         if domains.is_empty() {
-            for host in &router.hosts {
+            for host in &*router.hosts {
                 self.want(resolver, vec![host.clone()], &origin);
             }
         }

@@ -82,7 +82,7 @@ impl RouterView {
             tls: router.tls.as_deref().map(tls),
             status: router.entry.status.as_str(),
             error: router.entry.errors.clone(),
-            portolan: ours(&router.entry, RouterExtra { hosts: router.hosts.clone(), traffic }),
+            portolan: ours(&router.entry, RouterExtra { hosts: router.hosts.to_vec(), traffic }),
         }
     }
 

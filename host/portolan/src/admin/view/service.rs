@@ -169,7 +169,7 @@ fn shared(weighted: &Weighted, sticky: Option<&Sticky>) -> Value {
 
 fn load_balancer(service: &Service) -> Value {
     let LoadBalancer { pass_host_header, strategy, sticky, health_check, transport, .. } =
-        &service.load_balancer;
+        &*service.load_balancer;
     let servers = service.backends.iter();
     let servers = servers.map(|it| json!({ "url": it.url(), "weight": it.weight }));
     let mut value = json!({
