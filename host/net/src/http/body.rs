@@ -38,6 +38,13 @@ pub(crate) enum StreamError {
     Late,
 }
 
+impl StreamError {
+    /// Whether nothing came for too long.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Self::Stalled(_) | Self::Http1(WireError::Late))
+    }
+}
+
 /// What a client sends behind the head of a request.
 #[derive(Debug)]
 pub(crate) enum Content {
@@ -93,11 +100,17 @@ impl RequestBody {
     /// Nothing.
     pub(crate) const EMPTY: Self = Self { content: Content::Empty, stall: None, read: None };
 
-    /// The body of a request, known to be empty where it is.
-    pub(crate) fn of(content: Content, account: &mut Account) -> Self {
+    /// The body of a request, known to be empty where it is, whose client may pause for so long.
+    pub(crate) fn of(content: Content, account: &mut Account, patience: Duration) -> Self {
         match content {
             Content::Empty => Self::EMPTY,
             Content::Stream(incoming) if incoming.is_end_stream() => Self::EMPTY,
+            Content::Stream(incoming) => {
+                // Over HTTP/1, the roster looks after it.
+                let stall = Stall::new(Some(patience), None);
+                let content = Content::Stream(incoming);
+                Self { content, stall, read: Some(account.request_bytes()) }
+            }
             content => Self { content, stall: None, read: Some(account.request_bytes()) },
         }
     }
@@ -383,6 +396,13 @@ impl Body {
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if let Source::Link(LinkBody { link: Some(link), .. }) = &mut self.source {
             link.poll_upload(cx);
+        }
+    }
+
+    /// Notes why it does not reach the client.
+    pub(crate) fn failed(&mut self, reason: Reason) {
+        if let Some(account) = &mut self.account {
+            account.failed(reason);
         }
     }
 

@@ -189,7 +189,7 @@ impl Dispatch<'_> {
     ) -> Result<Answer, Lost> {
         let body = std::mem::replace(&mut self.errand.body, RequestBody::EMPTY);
         let begin = begun(backend);
-        let limit = self.edge.config.max_header_bytes;
+        let limit = self.edge.config.max_response_head;
         let sending = link.send(self.outgoing(origin), body, self.errand.interim, limit);
         let response = match self.timed(backend, sending).await? {
             Ok(response) => response,
@@ -235,7 +235,7 @@ impl Dispatch<'_> {
         let source = error.into_error();
         if source.is_user() {
             let cause = source.source().and_then(|cause| cause.downcast_ref());
-            let is_slow = matches!(cause, Some(StreamError::Stalled(_)));
+            let is_slow = cause.is_some_and(StreamError::is_slow);
             let error =
                 if is_slow { ForwardError::Slow } else { ForwardError::Client(source.into()) };
             return Err(error.into());
@@ -345,7 +345,7 @@ impl From<ForwardError> for Lost {
 
 fn lost(backend: &Backend, source: SendErrorKind, has_heard: bool) -> Lost {
     match source {
-        SendErrorKind::Client(StreamError::Stalled(_)) => ForwardError::Slow.into(),
+        SendErrorKind::Client(source) if source.is_slow() => ForwardError::Slow.into(),
         SendErrorKind::Client(source) => ForwardError::Client(source).into(),
         SendErrorKind::Backend(source) => {
             backend.figures.failures.increment();

@@ -10,8 +10,11 @@
 
 mod access;
 mod trace;
+mod limits;
 mod config;
+mod crowd;
 mod roster;
+mod frames;
 mod wire;
 mod pool;
 mod origin;
@@ -35,6 +38,8 @@ mod mirror;
 mod send;
 mod service;
 mod http1;
+mod pace;
+mod http2;
 mod proxy_protocol;
 mod connection;
 mod entrypoint;
@@ -49,6 +54,7 @@ pub use self::{
         AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Field, Fields, HeaderFields,
     },
     config::{EntrypointConfig, HttpConfig, Ledger, RedirectConfig, RedirectTarget, Trust},
+    limits::{ClientTimeouts, EncodedCharacter, EncodedCharacters, Http2Limits, Limits},
     server::{BindError, Bound, EntrypointFigures, Server},
     trace::{FinishedSpan, SpanKind, TraceConfig, Tracing, Value},
 };
