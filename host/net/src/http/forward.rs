@@ -100,7 +100,7 @@ pub(crate) enum Ignored {
 
 impl<'a> Dispatch<'a> {
     pub(crate) fn new(edge: &'a Edge, service: &'a Service, mut errand: Errand<'a>) -> Self {
-        if let Some(idle) = service.load_balancer.timeouts.request_idle {
+        if let Some(idle) = errand.timeout(service, |it| it.request_idle) {
             let body = std::mem::replace(&mut errand.body, RequestBody::EMPTY);
             errand.body = body.watched(idle);
         }
@@ -156,7 +156,7 @@ impl Dispatch<'_> {
     async fn connect(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
         let transport = self.service.transport.as_ref();
         let of_transport = || transport.and_then(|(_, transport)| transport.dial_timeout);
-        let own = self.service.load_balancer.timeouts.connect.or_else(of_transport);
+        let own = self.errand.timeout(self.service, |it| it.connect).or_else(of_transport);
         let limit = own.unwrap_or(self.edge.config.connect_timeout);
         let connecting = async {
             if origin.scheme != Scheme::H2c {
@@ -267,7 +267,7 @@ impl Dispatch<'_> {
         let transport = self.service.transport.as_ref();
         let of_transport =
             || transport.and_then(|(_, transport)| transport.response_header_timeout);
-        let own = self.service.load_balancer.timeouts.response_header.or_else(of_transport);
+        let own = self.errand.timeout(self.service, |it| it.response_header).or_else(of_transport);
         own.or(self.edge.config.response_timeout)
     }
 

@@ -181,7 +181,8 @@ async fn through(
             let is_new = exchange.request.version == Version::HTTP_11;
             let interim = line.as_deref().filter(|_| is_new);
             let asker = Asker { ip: exchange.peer.address.ip(), begin: account.begin() };
-            let errand = Errand::of(&exchange.request, asker, hop, body, interim);
+            let errand = Errand::of(&exchange.request, asker, hop, body, interim)
+                .within(router.timeouts.as_deref());
             match send(edge, service, errand, Some(account)).await {
                 Ok(answer) => {
                     account.answered(service, &answer.head);

@@ -407,6 +407,7 @@ fn add_router(
         middlewares: middlewares.iter().map(|(live, _)| live.clone()).collect(),
         service: service.cloned(),
         tls: false,
+        timeouts: None,
         figures: if provider == "static" { Arc::default() } else { traffic(2_000, 1) },
     };
     snapshot.routers.push(RouterEntry {
