@@ -4,7 +4,7 @@
 //! protocol, `service` sees one request through, `pipeline` runs its middlewares, `send` chooses a
 //! backend and `forward` takes the request there over a connection of `pool`, `rescue` turns every
 //! error into a response; `account` notes what became of it, in figures, `access` (the access log) and
-//! `trace`.
+//! `trace`. How far clients may go is in `limits`; `crowd`, `roster`, `frames` and `pace` see to it.
 //!
 //! **Invariant:** everything but `server` lives on one worker and is never shared.
 

@@ -82,6 +82,21 @@ async fn a_client_has_as_many_connections_as_it_may_and_others_have_theirs() {
 }
 
 #[tokio::test]
+async fn who_does_not_say_where_it_comes_from_is_not_waited_for() {
+    let second = Duration::from_secs(1);
+    let timeouts = ClientTimeouts { handshake: second, ..ClientTimeouts::default() };
+    let limits = Limits { timeouts, ..Limits::default() };
+    let proxy_protocol = vec!["127.0.0.0/8".parse().unwrap()];
+    let trust = Trust { proxy_protocol, ..Trust::default() };
+    let web = EntrypointConfig { trust, ..web(limits) };
+    let portolan = Portolan::start_at(HttpConfig::default(), web, Vec::new());
+    let mut client = portolan.connect().await;
+    client.send("PROXY TCP4 ").await;
+    assert!(client.ends().await);
+    until(|| counted(&portolan, Limit::HandshakeTimeout) == 1).await;
+}
+
+#[tokio::test]
 async fn a_connection_ends_behind_its_last_request() {
     let limits = Limits { keep_alive_max_requests: Some(2), ..Limits::default() };
     let portolan = Portolan::limited(limits, Vec::new());
