@@ -17,6 +17,7 @@ mod drain;
 mod file_catalog;
 mod first_start;
 mod https_backend;
+mod limits;
 mod metrics;
 mod middlewares;
 mod plugin_reload;

@@ -9,6 +9,7 @@ pub mod problem;
 pub mod metric;
 pub mod figure;
 pub mod reason;
+pub mod limit;
 pub mod item;
 pub mod target;
 pub mod exchange;

@@ -103,6 +103,10 @@ metrics! {
         "Requests at an entrypoint that Portolan itself answered with 502, 503 or 504."
     ENTRYPOINT_DURATION: Histogram "portolan_entrypoint_request_duration_seconds" ["entrypoint"]
         "From the first byte of a request to the head of its response."
+    ENTRYPOINT_LIMITS: Counter "portolan_entrypoint_limits_total" ["entrypoint", "limit"]
+        "How often clients went beyond a limit of an entrypoint, by limit."
+    ENTRYPOINT_HANDSHAKE_FAILURES: Counter "portolan_entrypoint_handshake_failures_total" ["entrypoint"]
+        "Connections at an entrypoint whose TLS handshake or PROXY header failed."
 
     ROUTER_REQUESTS: Counter "portolan_router_requests_total" ["router", "class"]
         "Requests that a router took, by class of status."

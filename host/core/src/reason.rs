@@ -88,13 +88,25 @@ reasons! {
     TooBusy "too-busy"
     /// The service is given a rest after failures.
     CircuitOpen "circuit-open"
+    /// The rest of the head of the request did not come in time.
+    HeaderTimeout "header-timeout"
+    /// The client did not read its response.
+    ClientStalled "client-stalled"
+    /// The path has an encoded character that its entrypoint does not allow.
+    EncodedCharacter "encoded-character"
     /// The host of the request takes other TLS options than its connection has.
     Misdirected "misdirected"
 }
 
 /// How often each of them was the case.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReasonFigures([Counter; Reason::ALL.len()]);
+
+impl Default for ReasonFigures {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
 
 impl ReasonFigures {
     /// One more. Rare enough for all workers to share.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    figure::TrafficFigures, middleware::Middleware, name::ObjectName, rule::Predicate,
-    service::Service,
+    figure::TrafficFigures, middleware::Middleware, name::ObjectName, policy::Timeouts,
+    rule::Predicate, service::Service,
 };
 
 /// A router that works: everything it names is there.
@@ -26,6 +26,8 @@ pub struct Router {
     pub service: Option<Arc<Service>>,
     /// Whether it answers on encrypted connections only.
     pub tls: bool,
+    /// How long its requests may take, where that is not as its service says.
+    pub timeouts: Option<Box<Timeouts>>,
     /// Requests and their outcomes. Kept when the snapshot changes and the router stays.
     pub figures: Arc<TrafficFigures>,
 }

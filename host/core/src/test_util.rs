@@ -116,6 +116,7 @@ pub fn router(name: &str, rule: &str) -> Router {
         middlewares: Vec::new(),
         service: None,
         tls: false,
+        timeouts: None,
         figures: Arc::new(TrafficFigures::default()),
     }
 }

@@ -18,7 +18,7 @@ use portolan_core::{
     snapshot::Snapshot,
     test_util,
 };
-use portolan_net::http::{EntrypointConfig, HttpConfig, Server, Trust};
+use portolan_net::http::{EntrypointConfig, HttpConfig, Limits, Server, Trust};
 
 /// Exits with 2 when its arguments make no sense.
 fn main() -> ExitCode {
@@ -32,9 +32,14 @@ fn main() -> ExitCode {
     let (_publisher, live) = live(snapshot(&backend, hosts));
     let server = Server::start(HttpConfig::default(), live, NonZeroUsize::MIN)
         .expect("a thread and an event queue");
-    let trust = Trust::default();
-    let web =
-        EntrypointConfig { name: "web".into(), address: listen, tls: None, trust, redirect: None };
+    let web = EntrypointConfig {
+        name: "web".into(),
+        address: listen,
+        tls: None,
+        trust: Trust::default(),
+        redirect: None,
+        limits: Limits::default(),
+    };
     server.apply(vec![web]).expect("an address that is free");
     loop {
         std::thread::park();

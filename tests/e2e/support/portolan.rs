@@ -144,6 +144,17 @@ impl Portolan {
         Self::spawn(command)
     }
 
+    /// The same, where the process may have so many files and sockets.
+    pub(crate) fn start_with_files(config: &Config, files: u32) -> Self {
+        warm(&config.path("data"));
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        let real = command(config, &["run"]);
+        shell.arg(real.get_program()).args(real.get_args());
+        shell.stdin(Stdio::null()).env_remove("PORTOLAN_LOG");
+        Self::spawn(shell)
+    }
+
     /// The same, with nothing compiled beforehand.
     pub(crate) fn start_cold(config: &Config) -> Self {
         Self::spawn(command(config, &["run"]))

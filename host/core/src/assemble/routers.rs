@@ -232,6 +232,7 @@ impl Draft<'_> {
             middlewares,
             service: service.as_ref().and_then(|(_, service)| service.clone()),
             tls: self.object.spec.tls.is_some(),
+            timeouts: self.object.spec.timeouts.clone(),
             figures: self.before.map(|before| before.figures.clone()).unwrap_or_default(),
         });
         let live = live.map(|router| match self.before {
@@ -368,6 +369,7 @@ fn is_same(one: &Router, other: &Router) -> bool {
         && one.rule == other.rule
         && one.priority == other.priority
         && one.tls == other.tls
+        && one.timeouts == other.timeouts
         && one.entrypoints == other.entrypoints
         && one.middlewares.len() == other.middlewares.len()
         && middlewares.into_iter().all(|(one, other)| is_same_middleware(one, other))

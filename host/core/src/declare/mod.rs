@@ -29,7 +29,7 @@ use serde_json::Value;
 use crate::{
     backend::Scheme,
     middleware::OnFailure,
-    policy::{LoadBalancer, Statuses, Sticky, Transport},
+    policy::{LoadBalancer, Statuses, Sticky, Timeouts, Transport},
     problem::Severity,
 };
 
@@ -61,6 +61,8 @@ pub struct RouterSpec {
     pub priority: Option<i64>,
     /// What it says about encryption; then it answers on encrypted connections only.
     pub tls: Option<TlsSpec>,
+    /// How long its requests may take. What is said here comes before what the service says.
+    pub timeouts: Option<Box<Timeouts>>,
 }
 
 /// What a router says about encryption: `tls = true`, or a table. What options and resolvers

@@ -378,7 +378,8 @@ fn limits(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Limits {
     limits
 }
 
-fn timeouts(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Timeouts {
+/// How long requests may take: of a service, or of a router.
+pub(super) fn timeouts(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Timeouts {
     let mut timeouts = Timeouts::default();
     for (key, value) in reader.fields(&TIMEOUTS, flaws) {
         let place: &mut Option<Duration> = match key {

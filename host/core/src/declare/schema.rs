@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Declared, DomainSpec, Flaw, MiddlewareSpec, RouterSpec, TlsSpec,
+    options::timeouts,
     reader::{Keys, Reader},
     service::service,
     transport::transport,
@@ -17,7 +18,7 @@ const ROOT: Keys = Keys {
     foreign: &["models"],
 };
 const ROUTER: Keys = Keys {
-    known: &["rule", "service", "middlewares", "entrypoints", "priority", "tls"],
+    known: &["rule", "service", "middlewares", "entrypoints", "priority", "tls", "timeouts"],
     foreign: &["rule-syntax", "observability", "parent-refs"],
 };
 const TLS: Keys = Keys { known: &["options", "cert-resolver", "domains"], foreign: &[] };
@@ -68,6 +69,7 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
                 let priority = value.integer(flaws, "a whole number");
                 router.priority = priority.filter(|priority| *priority != 0);
             }
+            "timeouts" => router.timeouts = Some(Box::new(timeouts(&value, flaws))),
             _ => router.tls = tls(&value, flaws),
         }
     }

@@ -20,9 +20,12 @@ pub(crate) enum HeadError {
     /// A line that ends without CR (RFC 9112, 2.2): others may see the end somewhere else.
     #[error("a line ends with a bare LF")]
     BareLf,
-    /// More bytes, or more lines, than are allowed.
+    /// More bytes than are allowed.
     #[error("the head is too large")]
     TooLarge,
+    /// More lines than are allowed.
+    #[error("the head has too many lines")]
+    TooMany,
     /// `Content-Length` is not one number.
     #[error("content-length is not one number")]
     Length,
@@ -61,6 +64,9 @@ pub(crate) enum WireError {
     /// The connection was closed before the message was complete.
     #[error("the connection was closed within a message")]
     Cut,
+    /// More of the message did not come in time.
+    #[error("nothing came for too long")]
+    Late,
     /// The head makes no sense.
     #[error("malformed head")]
     Head(#[from] HeadError),

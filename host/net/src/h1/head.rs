@@ -16,10 +16,21 @@ use super::{
     framing::{Framing, Said},
 };
 
-/// The most header lines in a head.
+/// The most header lines in the head of a response.
 const MAX_LINES: usize = 100;
+/// The most in the head of a request, whatever its limit.
+pub(crate) const MOST_LINES: usize = 256;
 /// Room in a map of headers for what a proxy adds.
 const SPARE: usize = 8;
+
+/// How large the head of a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    /// Of all of it.
+    pub(crate) bytes: usize,
+    /// Header lines, up to [`MOST_LINES`].
+    pub(crate) lines: usize,
+}
 
 /// The head of a request.
 #[derive(Debug)]
@@ -47,11 +58,15 @@ pub(crate) struct ResponseHead {
 
 impl RequestHead {
     /// Reads a head from the beginning of what has arrived, and says how long it is; `None` when
-    /// it is not complete yet.
-    pub(crate) fn read(arrived: &Bytes) -> Result<Option<(Self, usize)>, HeadError> {
-        let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_LINES];
+    /// it is not complete yet. It may have so many header lines.
+    pub(crate) fn read(
+        arrived: &Bytes,
+        max_lines: usize,
+    ) -> Result<Option<(Self, usize)>, HeadError> {
+        let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MOST_LINES];
+        let lines = lines.get_mut(..max_lines.min(MOST_LINES)).unwrap_or_default();
         let mut request = httparse::Request::new(&mut []);
-        let length = match request.parse_with_uninit_headers(arrived, &mut lines) {
+        let length = match request.parse_with_uninit_headers(arrived, lines) {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) => {
                 // A head with a bad line end is not waited for.
@@ -135,7 +150,7 @@ fn headers(arrived: &Bytes, lines: &[Header<'_>]) -> Result<(HeaderMap, Said), H
         let name = HeaderName::from_bytes(line.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(arrived.slice_ref(line.value));
         let (Ok(name), Ok(value)) = (name, value) else { return Err(HeadError::Line) };
-        headers.try_append(name, value).map_err(|_too_many| HeadError::TooLarge)?;
+        headers.try_append(name, value).map_err(|_too_many| HeadError::TooMany)?;
     }
     Ok((headers, said))
 }
@@ -158,7 +173,7 @@ fn refused(error: httparse::Error) -> HeadError {
             HeadError::Line
         }
         httparse::Error::Status | httparse::Error::Token => HeadError::Start,
-        httparse::Error::TooManyHeaders => HeadError::TooLarge,
+        httparse::Error::TooManyHeaders => HeadError::TooMany,
         httparse::Error::Version => HeadError::Version,
     }
 }

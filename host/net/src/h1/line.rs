@@ -17,7 +17,7 @@ use super::{
     body::{Decoder, Step},
     error::{HeadError, WireError},
     framing::Framing,
-    head::{RequestHead, ResponseHead},
+    head::{HeadLimits, RequestHead, ResponseHead},
     outlet::Outlet,
     socket::Socket,
     stream::Stream,
@@ -53,8 +53,21 @@ pub(crate) struct Line {
     looked_at: usize,
     /// Whether the body was asked for more than has arrived.
     is_wanted: bool,
+    /// Nobody waits for more of the body.
+    is_given_up: bool,
     /// Trailers that arrived together with the last of the content.
     late: Option<HeaderMap>,
+}
+
+/// What is expected of the other end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Awaits {
+    /// Nothing.
+    Nothing,
+    /// More of what it sends.
+    Request,
+    /// That it reads what it was sent.
+    Room,
 }
 
 /// How far a body was poured.
@@ -107,6 +120,7 @@ impl Line {
             has_heard: false,
             looked_at: 0,
             is_wanted: false,
+            is_given_up: false,
             late: None,
         }
     }
@@ -119,10 +133,11 @@ impl Line {
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
-        limit: usize,
+        limits: HeadLimits,
     ) -> Poll<Result<Option<RequestHead>, WireError>> {
         loop {
-            if let Some((head, length)) = self.head(limit, RequestHead::read)? {
+            let read = |arrived: &Bytes| RequestHead::read(arrived, limits.lines);
+            if let Some((head, length)) = self.head(limits.bytes, read)? {
                 self.begin(head.framing, length, false);
                 self.awaits_continue = head.expects_continue;
                 return Poll::Ready(Ok(Some(head)));
@@ -207,6 +222,11 @@ impl Line {
         }
     }
 
+    /// The body will not come in time: whoever asks for it is told so.
+    pub(crate) fn give_up(&mut self) {
+        self.is_given_up = true;
+    }
+
     /// Forgets what has arrived of a body that nobody wants, so that the next request is found
     /// behind it. Waits for nothing, and not for a client that waits itself.
     pub(crate) fn skip_arrived(&mut self) {
@@ -224,9 +244,15 @@ impl Line {
 
     /// Whether something is expected of the other end, more of its body or that it reads, and
     /// whether it has done anything of that since this was last asked.
-    pub(crate) fn waits(&mut self) -> (bool, bool) {
-        let waits = !self.socket.is_flushed() || (self.is_wanted && !self.decoder.is_done());
-        (waits, std::mem::take(&mut self.socket.has_moved))
+    pub(crate) fn waits(&mut self) -> (Awaits, bool) {
+        let awaits = if !self.socket.is_flushed() {
+            Awaits::Room
+        } else if self.is_wanted && !self.decoder.is_done() {
+            Awaits::Request
+        } else {
+            Awaits::Nothing
+        };
+        (awaits, std::mem::take(&mut self.socket.has_moved))
     }
 
     /// Where a body is poured that leaves by this connection.
@@ -326,6 +352,9 @@ impl Line {
     ) -> Poll<Result<Poured, PourError<WireError>>> {
         if self.decoder.is_done() {
             return Poll::Ready(Ok(Poured::End(self.late.take())));
+        }
+        if self.is_given_up {
+            return Poll::Ready(Err(PourError::Source(WireError::Late)));
         }
         if !self.socket.ahead.is_empty() {
             let arrived = std::mem::take(&mut self.socket.ahead);

@@ -28,8 +28,8 @@ pub(crate) use self::{
     encode::{Ending, Outgoing, Status, request as encode_request, response as encode_response},
     error::{HeadError, WireError},
     framing::Framing,
-    head::{RequestHead, ResponseHead},
-    line::{Buffers, Line, PourError, Poured},
+    head::{HeadLimits, MOST_LINES, RequestHead, ResponseHead},
+    line::{Awaits, Buffers, Line, PourError, Poured},
     outlet::Outlet,
     stream::Stream,
 };

@@ -10,8 +10,11 @@ use super::{
     error::BodyError,
 };
 
+/// So many lines a head may have.
+const LINES: usize = 100;
+
 fn request(text: &str) -> Result<Option<RequestHead>, HeadError> {
-    let read = RequestHead::read(&Bytes::copy_from_slice(text.as_bytes()));
+    let read = RequestHead::read(&Bytes::copy_from_slice(text.as_bytes()), LINES);
     read.map(|found| {
         found.map(|(head, length)| {
             assert!(text.get(..length).unwrap().ends_with("\r\n\r\n"), "{text:?}");
@@ -227,14 +230,16 @@ fn whatever_arrives_is_read_or_refused_and_a_head_ends_where_it_ends() {
         let text = Bytes::from(random.mutated(HEADS[round % HEADS.len()]));
         let asked = if round % 2 == 0 { Method::GET } else { Method::HEAD };
         drop(ResponseHead::read(&asked, &text));
-        let Ok(Some((head, length))) = RequestHead::read(&text) else { continue };
+        let Ok(Some((head, length))) = RequestHead::read(&text, LINES) else { continue };
         // What is behind a head does not change it, and nothing less is one.
         assert!(text[..length].ends_with(b"\r\n\r\n"), "{text:?}");
         let mut longer = text[..length].to_vec();
         longer.extend_from_slice(b"GET /smuggled HTTP/1.1\r\n\r\n");
-        let (again, end) = RequestHead::read(&Bytes::from(longer)).unwrap().unwrap();
+        let (again, end) = RequestHead::read(&Bytes::from(longer), LINES).unwrap().unwrap();
         assert_eq!((end, again.framing, again.headers), (length, head.framing, head.headers));
-        assert!(RequestHead::read(&text.slice(..length - 1)).is_ok_and(|head| head.is_none()));
+        assert!(
+            RequestHead::read(&text.slice(..length - 1), LINES).is_ok_and(|head| head.is_none())
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! The limits of the HTTP data plane, with defaults that suit an edge.
+//! What the HTTP data plane is told: its entrypoints, and what holds for all of them.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,7 +16,7 @@ use http::uri::Scheme;
 
 use crate::{tls::TlsConfig, transport};
 
-use super::{access::AccessLog, trace::Tracing};
+use super::{access::AccessLog, limits::Limits, trace::Tracing};
 
 /// An entrypoint: an address where HTTP is spoken.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,6 +32,8 @@ pub struct EntrypointConfig {
     pub trust: Trust,
     /// Where it sends everybody; `None`: nowhere, it has routers.
     pub redirect: Option<RedirectConfig>,
+    /// How far its clients may go. A change holds for the next connections.
+    pub limits: Limits,
 }
 
 /// Where an entrypoint sends everybody: the same host and path elsewhere.
@@ -93,28 +95,14 @@ pub struct Ledger {
     pub tracing: Option<Arc<Tracing>>,
 }
 
-/// Limits and places of the HTTP data plane. They hold for every entrypoint.
+/// What holds for every entrypoint, most of it about backends. What clients may do, each entrypoint
+/// says for itself: [`Limits`].
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// Where the local certificate authority is kept; `None`: it is forgotten at the end.
     pub authority: Option<PathBuf>,
-    /// The most connections that one worker keeps open; more wait to be accepted.
-    pub max_connections: usize,
-    /// How long a handshake may take.
-    pub handshake_timeout: Duration,
-    /// How long a client may take for the head of its first request. Whole seconds.
-    pub header_timeout: Duration,
-    /// How long a connection may lie idle between requests. Whole seconds.
-    pub idle_timeout: Duration,
-    /// How long a client may take for the next byte of a request, and to read the next byte of a
-    /// response. Progress is what counts: a transfer may last as long as it goes on. Whole
-    /// seconds.
-    pub stall_timeout: Duration,
-    /// The most bytes in the head of a request; more are answered with 431. At least 8 KiB. The
-    /// number of header lines is limited to 100, beyond which the parser would have to allocate.
-    pub max_header_bytes: usize,
-    /// The most requests at once on one HTTP/2 connection.
-    pub max_streams: u32,
+    /// The most bytes in the head of a response.
+    pub max_response_head: usize,
     /// How long a connection to a backend may take, its name and its handshake included.
     pub connect_timeout: Duration,
     /// How long a backend may take for the head of its response; `None`: as long as the client
@@ -136,15 +124,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             authority: None,
-            max_connections: 50_000,
-            handshake_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(15),
-            // Traefik's.
-            idle_timeout: Duration::from_secs(180),
-            // nginx's `client_body_timeout` and `send_timeout`.
-            stall_timeout: Duration::from_secs(60),
-            max_header_bytes: 128 * 1024,
-            max_streams: 250,
+            max_response_head: 128 * 1024,
             connect_timeout: Duration::from_secs(5),
             response_timeout: None,
             // Under the 75 s of nginx and the like, so that we are the ones who close.

@@ -5,39 +5,33 @@
 //! is told to go by its entrypoint's roster.
 
 use std::{
-    cell::RefCell,
-    convert::Infallible,
+    cell::{Cell, RefCell},
     io,
     net::SocketAddr,
     pin::pin,
     rc::Rc,
     sync::Arc,
-    task::{Poll, ready},
+    task::Poll,
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, poll_fn, select};
-use http::{HeaderValue, Request, Response};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use portolan_core::{
-    exchange::{Peer, ResponseHead},
-    figure::Encryption,
-};
+use http::HeaderValue;
+use portolan_core::{exchange::Peer, figure::Encryption, limit::Limit};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::TlsStream;
 
 use crate::tls::TlsContext;
 
 use super::{
-    body::{Body, Content},
-    dial::LocalExecutor,
-    edge::Edge,
+    crowd::Guest,
+    edge::{Edge, ticks},
     entrypoint::Door,
-    headers, http1, proxy_protocol,
-    roster::{Notice, Seat},
-    service,
+    headers, http1, http2,
+    limits::Limits,
+    proxy_protocol,
+    roster::{Notice, Seat, Tick},
     tunnel::Tunnel,
-    wire::Wire,
 };
 use crate::h1::{Line, Stream};
 
@@ -49,6 +43,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct Client {
     pub(crate) edge: Rc<Edge>,
     pub(crate) door: Rc<Door>,
+    /// How far it may go.
+    pub(crate) limits: Arc<Limits>,
     pub(crate) peer: Peer,
     pub(crate) told: headers::Origin,
     /// How the connection is encrypted, and a number that stands for it.
@@ -58,6 +54,11 @@ pub(crate) struct Client {
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
     /// Its connection, where HTTP/1 is spoken.
     pub(crate) line: RefCell<Option<Rc<RefCell<Line>>>>,
+    /// How many requests there were.
+    requests: Cell<u32>,
+    /// Whether no more are to come.
+    is_last: Cell<bool>,
+    began: Tick,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,15 +70,34 @@ enum Protocol {
 /// Serves a connection until it ends.
 pub(crate) async fn serve(door: Rc<Door>, seat: Seat, mut stream: TcpStream, address: SocketAddr) {
     door.figures.open_connections.increment();
-    if let Some(from) = from(&door, &mut stream, address).await {
+    let limits = door.limits.load_full();
+    if let Some(from) = from(&door, &limits, &mut stream, address).await
+        && let Ok(_guest) = welcome(&door, &limits, from)
+    {
         match &door.tls {
-            None => plain(&door, seat, stream, from).await,
+            None => plain(&door, limits, seat, stream, from).await,
             // In a box, as everything that most connections are not: a task is as large as what it
             // may come to be, and most of them wait.
-            Some(tls) => Box::pin(encrypted(&door, seat, stream, from, tls.clone())).await,
+            Some(tls) => {
+                let tls = tls.clone();
+                Box::pin(encrypted(&door, limits, seat, stream, from, tls)).await;
+            }
         }
     }
     door.figures.open_connections.decrement();
+}
+
+/// Counts a connection as its client's, where that is limited. An error: there are too many.
+fn welcome(door: &Door, limits: &Limits, from: Arrival) -> Result<Option<Guest>, ()> {
+    let Some(most) = limits.max_connections_per_client.filter(|_| !from.is_proxy) else {
+        return Ok(None);
+    };
+    let guest = door.crowd.welcome(from.address.ip(), most);
+    if guest.is_none() {
+        door.exceeded(Limit::ClientConnections);
+        tracing::debug!(client.address = %from.address, "client has too many connections");
+    }
+    guest.map(Some).ok_or(())
 }
 
 /// Where a connection comes from.
@@ -87,18 +107,27 @@ struct Arrival {
     address: SocketAddr,
     /// Whether what it says of others is believed.
     is_trusted: bool,
+    /// Whether that is all that is known of the client: behind it may be many.
+    is_proxy: bool,
 }
 
 /// Where a connection comes from, if it says so where it must.
-async fn from(door: &Door, stream: &mut TcpStream, peer: SocketAddr) -> Option<Arrival> {
+async fn from(
+    door: &Door,
+    limits: &Limits,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+) -> Option<Arrival> {
     let trust = door.trust.load_full();
     let is_trusted = trust.takes_headers_of(peer.ip());
     if !trust.wants_header_of(peer.ip()) {
-        return Some(Arrival { address: peer, is_trusted });
+        return Some(Arrival { address: peer, is_trusted, is_proxy: is_trusted });
     }
-    let limit = door.edge.config.handshake_timeout;
-    match timeout(limit, proxy_protocol::read(stream)).await {
-        Ok(Ok(client)) => Some(Arrival { address: client.unwrap_or(peer), is_trusted }),
+    match timeout(limits.timeouts.handshake, proxy_protocol::read(stream)).await {
+        Ok(Ok(client)) => {
+            let (address, is_proxy) = (client.unwrap_or(peer), client.is_none());
+            Some(Arrival { address, is_trusted, is_proxy })
+        }
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
             tracing::debug!(client.address = %peer, %error, "PROXY protocol failed");
@@ -106,38 +135,47 @@ async fn from(door: &Door, stream: &mut TcpStream, peer: SocketAddr) -> Option<A
         }
         Err(_elapsed) => {
             door.figures.handshake_failures.increment();
+            door.exceeded(Limit::HandshakeTimeout);
             None
         }
     }
 }
 
-async fn plain(door: &Rc<Door>, seat: Seat, mut stream: TcpStream, from: Arrival) {
+async fn plain(
+    door: &Rc<Door>,
+    limits: Arc<Limits>,
+    seat: Seat,
+    mut stream: TcpStream,
+    from: Arrival,
+) {
     let sniffed = {
         let gone = pin!(poll_fn(|cx| match seat.poll_notice(cx) {
-            Poll::Ready(Notice::Expired) => Poll::Ready(()),
+            Poll::Ready(Notice::Expired(limit)) => Poll::Ready(limit),
             // Its first request is on its way; the roster will not wait for it long.
             Poll::Ready(Notice::Drain) | Poll::Pending => Poll::Pending,
         }));
         match select(pin!(sniff(&mut stream)), gone).await {
             Either::Left((sniffed, _)) => sniffed,
-            Either::Right(_) => return,
+            Either::Right((limit, _)) => {
+                return limit.into_iter().for_each(|limit| door.exceeded(limit));
+            }
         }
     };
     let Ok((protocol, ahead)) = sniffed else { return };
     let peer = Peer { address: from.address, tls: false, sni: None };
-    let client = Client::new(door, seat, peer, from.is_trusted, None);
+    let client = Client::new(door, limits, seat, peer, from.is_trusted, None);
     speak(protocol, client, Stream::Plain(stream), ahead).await;
 }
 
 async fn encrypted(
     door: &Rc<Door>,
+    limits: Arc<Limits>,
     seat: Seat,
     stream: TcpStream,
     from: Arrival,
     tls: Arc<TlsContext>,
 ) {
-    let limit = door.edge.config.handshake_timeout;
-    let stream = match timeout(limit, tls.accept(stream)).await {
+    let stream = match timeout(limits.timeouts.handshake, tls.accept(stream)).await {
         Ok(Ok(Some(stream))) => stream,
         // A certificate authority has seen what it wanted to see.
         Ok(Ok(None)) => return,
@@ -148,6 +186,7 @@ async fn encrypted(
         }
         Err(_elapsed) => {
             door.figures.handshake_failures.increment();
+            door.exceeded(Limit::HandshakeTimeout);
             return;
         }
     };
@@ -158,7 +197,8 @@ async fn encrypted(
     };
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into());
     let peer = Peer { address: from.address, tls: true, sni };
-    let client = Client::new(door, seat, peer, from.is_trusted, encryption(session));
+    let encryption = encryption(session);
+    let client = Client::new(door, limits, seat, peer, from.is_trusted, encryption);
     let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
     speak(protocol, client, stream, Bytes::new()).await;
 }
@@ -182,56 +222,14 @@ async fn sniff(stream: &mut TcpStream) -> io::Result<(Protocol, Bytes)> {
 async fn speak(protocol: Protocol, client: Rc<Client>, stream: Stream, ahead: Bytes) {
     match protocol {
         Protocol::Http1 => http1::serve(client, stream, ahead).await,
-        Protocol::Http2 => Box::pin(http2(client, Wire::new(stream, ahead))).await,
+        Protocol::Http2 => Box::pin(http2::serve(client, stream, ahead)).await,
     }
-}
-
-async fn http2(client: Rc<Client>, wire: Wire) {
-    let answering = client.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (parts, incoming) = request.into_parts();
-        let client = answering.clone();
-        let answer = service::answer(client, parts, Content::Stream(incoming));
-        async { Ok::<_, Infallible>(response(answer.await)) }
-    });
-    let config = &client.edge.config;
-    let connection = http2::Builder::new(LocalExecutor)
-        .max_concurrent_streams(config.max_streams)
-        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
-        .serve_connection(wire, service);
-    let mut connection = pin!(connection);
-    let mut is_leaving = false;
-    poll_fn(|cx| {
-        loop {
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                if let Err(error) = &result {
-                    tracing::debug!(client.address = %client.peer.address, %error, "connection ended");
-                }
-                return Poll::Ready(());
-            }
-            // Leaving loses nothing: the client learns which of its requests were taken.
-            match ready!(client.seat.poll_notice(cx)) {
-                Notice::Expired if is_leaving => return Poll::Ready(()),
-                Notice::Drain | Notice::Expired => {
-                    is_leaving = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-        }
-    })
-    .await;
-}
-
-fn response((head, body): (ResponseHead, Body)) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
 }
 
 impl Client {
     fn new(
         door: &Rc<Door>,
+        limits: Arc<Limits>,
         seat: Seat,
         peer: Peer,
         is_trusted: bool,
@@ -247,7 +245,45 @@ impl Client {
             is_trusted,
         };
         let (door, tunnel, line) = (door.clone(), RefCell::default(), RefCell::default());
-        Rc::new(Self { edge, door, peer, told, encryption, seat, tunnel, line })
+        let (requests, is_last, began) = (Cell::new(0), Cell::new(false), edge.clock.now());
+        Rc::new(Self {
+            edge,
+            door,
+            limits,
+            peer,
+            told,
+            encryption,
+            seat,
+            tunnel,
+            line,
+            requests,
+            is_last,
+            began,
+        })
+    }
+
+    /// A request is taken.
+    pub(crate) fn note_request(&self) {
+        self.requests.set(self.requests.get().saturating_add(1));
+    }
+
+    /// Whether the connection ends behind what was taken of it: it had its requests, or its time.
+    pub(crate) fn is_last_request(&self) -> bool {
+        let limits = &*self.limits;
+        if self.is_last.get() || self.requests.get() == 0 {
+            return self.is_last.get();
+        }
+        let age = self.edge.clock.now().wrapping_sub(self.began);
+        let limit = if limits.keep_alive_max_requests.is_some_and(|it| self.requests.get() >= it) {
+            Limit::Requests
+        } else if limits.keep_alive_max_time.is_some_and(|it| age >= ticks(it)) {
+            Limit::Age
+        } else {
+            return false;
+        };
+        self.is_last.set(true);
+        self.door.exceeded(limit);
+        true
     }
 }
 

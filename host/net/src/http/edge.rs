@@ -19,7 +19,6 @@ use portolan_core::{
     problem::Chain,
     snapshot::Snapshot,
 };
-use tokio::sync::Semaphore;
 
 use crate::random::Random;
 
@@ -33,7 +32,7 @@ use super::{
     page::Taste,
     pool::Pool,
     rescue::HttpError,
-    roster::{Clock, Patience, Tick},
+    roster::{Clock, Tick},
 };
 use crate::h1::Buffers;
 
@@ -44,8 +43,6 @@ pub(crate) struct Edge {
     pub(crate) pool: Pool,
     pub(crate) dialer: Dialer,
     pub(crate) clock: Clock,
-    /// How many more connections may be open.
-    pub(crate) permits: Arc<Semaphore>,
     /// For hooks that may take long.
     pub(crate) aside: Aside,
     /// The name of this machine.
@@ -82,7 +79,6 @@ impl Edge {
             dialer: Dialer::new(buffers.clone(), config.transport.clone()),
             buffers,
             date: RefCell::default(),
-            permits: Arc::new(Semaphore::new(config.max_connections)),
             aside: Aside::default(),
             server: host_name(),
             random: Random::seeded(),
@@ -135,16 +131,6 @@ impl Edge {
         }
     }
 
-    /// How long connections of clients may be quiet.
-    pub(crate) fn patience(&self) -> Patience {
-        let HttpConfig { header_timeout, idle_timeout, stall_timeout, .. } = *self.config;
-        Patience {
-            fresh: ticks(header_timeout),
-            idle: ticks(idle_timeout),
-            stall: ticks(stall_timeout),
-        }
-    }
-
     /// The response for an error, which is noted.
     pub(crate) fn rescue(
         &self,
@@ -153,6 +139,9 @@ impl Edge {
         account: &mut Account,
     ) -> (ResponseHead, Body) {
         account.failed(error.reason());
+        if let Some(limit) = error.limit() {
+            account.exceeded(limit);
+        }
         self.complain(error);
         error.rescue(taste.page(), self.config.reason_header.as_ref())
     }
@@ -180,7 +169,8 @@ impl Deref for Serving {
     }
 }
 
-fn ticks(duration: std::time::Duration) -> Tick {
+/// In whole seconds.
+pub(crate) fn ticks(duration: std::time::Duration) -> Tick {
     Tick::try_from(duration.as_secs()).unwrap_or(Tick::MAX)
 }
 

@@ -6,10 +6,13 @@
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use portolan_core::figure::{Counter, TrafficShard};
+use portolan_core::{
+    figure::{Counter, TrafficShard},
+    limit::Limit,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, oneshot},
+    sync::oneshot,
     task,
     time::sleep,
 };
@@ -20,12 +23,23 @@ use crate::{
 };
 
 use super::{
-    config::Trust, connection, edge::Edge, redirect::Redirect, roster::Roster,
+    config::Trust,
+    connection,
+    crowd::Crowd,
+    edge::Edge,
+    limits::Limits,
+    redirect::Redirect,
+    roster::{Roster, Tick},
     server::EntrypointFigures,
 };
 
 /// How long nothing is accepted after the system ran out of something.
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// How often a person is told of that, in seconds.
+const TELL_EVERY: Tick = 10;
+/// No more file descriptors: of the process, or of the system (Linux).
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
 
 /// An entrypoint on one worker.
 #[derive(Debug)]
@@ -39,10 +53,22 @@ pub(crate) struct Door {
     pub(crate) shard: Arc<TrafficShard>,
     /// Read by each connection when it begins.
     pub(crate) trust: Arc<ArcSwap<Trust>>,
+    /// Read by each connection when it begins.
+    pub(crate) limits: Arc<ArcSwap<Limits>>,
+    /// Who is here, on all workers.
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) tls: Option<Arc<TlsContext>>,
     pub(crate) keyring: Arc<Keyring>,
     /// Where everybody is sent, if this entrypoint has no routers.
     pub(crate) redirect: Option<Arc<Redirect>>,
+}
+
+impl Door {
+    /// Notes that a client went beyond a limit.
+    pub(crate) fn exceeded(&self, limit: Limit) {
+        self.figures.limits.count(limit);
+        tracing::debug!(entrypoint = %self.name, limit = limit.as_str(), "beyond a limit");
+    }
 }
 
 /// Accepts until told to close, then tells everybody to finish.
@@ -52,23 +78,26 @@ pub(crate) async fn accept(
     worker: Arc<WorkerFigures>,
     mut closing: oneshot::Receiver<()>,
 ) {
+    let mut pause = Pause::default();
     loop {
         let next = async {
-            // Never closed, so never an error: then there is no permit to hold.
-            let permit = door.edge.permits.clone().acquire_owned().await.ok();
-            (permit, listener.accept().await)
+            if !door.crowd.has_room() {
+                door.exceeded(Limit::Connections);
+                door.crowd.room().await;
+            }
+            listener.accept().await
         };
-        let (permit, outcome) = tokio::select! {
+        let outcome = tokio::select! {
             biased;
             _ = &mut closing => break,
-            next = next => next,
+            outcome = next => outcome,
         };
         match outcome {
             Ok((stream, address)) => {
                 worker.accepted.increment();
-                spawn(&door, stream, address, permit);
+                spawn(&door, stream, address);
             }
-            Err(error) => pause(&error).await,
+            Err(error) => pause.after(&door, &error).await,
         }
     }
     // The system has completed handshakes for us; closing the socket would reset them.
@@ -78,31 +107,49 @@ pub(crate) async fn accept(
     door.roster.drain();
 }
 
-fn spawn(
-    door: &Rc<Door>,
-    stream: TcpStream,
-    address: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-) {
+fn spawn(door: &Rc<Door>, stream: TcpStream, address: SocketAddr) {
     let door = door.clone();
+    let place = door.crowd.enter();
     // On the roster from now on: a task that has not run yet must be waited for too.
     let seat = door.roster.enter();
     task::spawn_local(async move {
         connection::serve(door, seat, stream, address).await;
-        drop(permit);
+        drop(place);
     });
 }
 
-/// Some errors concern the connection that was to be accepted: it is gone, the next may be good.
-/// All others, such as no file descriptors, will not pass by trying again at once.
-async fn pause(error: &io::Error) {
-    use io::ErrorKind as Kind;
-    let of_connection = matches!(
-        error.kind(),
-        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused
-    );
-    if !of_connection {
-        tracing::warn!(%error, "accepting pauses");
+/// What becomes of errors.
+#[derive(Debug, Default)]
+struct Pause {
+    /// When a person was told last, and how often it happened since.
+    told: Option<Tick>,
+    silent: u32,
+}
+
+impl Pause {
+    /// Some errors concern the connection that was to be accepted: it is gone, the next may be
+    /// good. All others, such as no file descriptors, will not pass by trying again at once.
+    async fn after(&mut self, door: &Door, error: &io::Error) {
+        use io::ErrorKind as Kind;
+        let of_connection = matches!(
+            error.kind(),
+            Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused
+        );
+        if of_connection {
+            return;
+        }
+        door.exceeded(match error.raw_os_error() {
+            Some(EMFILE | ENFILE) => Limit::FileDescriptors,
+            _ => Limit::System,
+        });
+        let now = door.edge.clock.now();
+        if self.told.is_some_and(|told| now.wrapping_sub(told) < TELL_EVERY) {
+            self.silent += 1;
+        } else {
+            let more = std::mem::take(&mut self.silent);
+            self.told = Some(now);
+            tracing::warn!(entrypoint = %door.name, %error, more, "accepting pauses");
+        }
         sleep(BACK_OFF).await;
     }
 }
@@ -114,7 +161,7 @@ fn empty_queue(door: &Rc<Door>, listener: TcpListener, accepted: &Counter) {
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
             accepted.increment();
-            spawn(door, stream, address, None);
+            spawn(door, stream, address);
         }
     }
 }

@@ -100,7 +100,7 @@ pub(crate) enum Ignored {
 
 impl<'a> Dispatch<'a> {
     pub(crate) fn new(edge: &'a Edge, service: &'a Service, mut errand: Errand<'a>) -> Self {
-        if let Some(idle) = service.load_balancer.timeouts.request_idle {
+        if let Some(idle) = errand.timeout(service, |it| it.request_idle) {
             let body = std::mem::replace(&mut errand.body, RequestBody::EMPTY);
             errand.body = body.watched(idle);
         }
@@ -156,7 +156,7 @@ impl Dispatch<'_> {
     async fn connect(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
         let transport = self.service.transport.as_ref();
         let of_transport = || transport.and_then(|(_, transport)| transport.dial_timeout);
-        let own = self.service.load_balancer.timeouts.connect.or_else(of_transport);
+        let own = self.errand.timeout(self.service, |it| it.connect).or_else(of_transport);
         let limit = own.unwrap_or(self.edge.config.connect_timeout);
         let connecting = async {
             if origin.scheme != Scheme::H2c {
@@ -189,7 +189,7 @@ impl Dispatch<'_> {
     ) -> Result<Answer, Lost> {
         let body = std::mem::replace(&mut self.errand.body, RequestBody::EMPTY);
         let begin = begun(backend);
-        let limit = self.edge.config.max_header_bytes;
+        let limit = self.edge.config.max_response_head;
         let sending = link.send(self.outgoing(origin), body, self.errand.interim, limit);
         let response = match self.timed(backend, sending).await? {
             Ok(response) => response,
@@ -235,7 +235,7 @@ impl Dispatch<'_> {
         let source = error.into_error();
         if source.is_user() {
             let cause = source.source().and_then(|cause| cause.downcast_ref());
-            let is_slow = matches!(cause, Some(StreamError::Stalled(_)));
+            let is_slow = cause.is_some_and(StreamError::is_slow);
             let error =
                 if is_slow { ForwardError::Slow } else { ForwardError::Client(source.into()) };
             return Err(error.into());
@@ -267,7 +267,7 @@ impl Dispatch<'_> {
         let transport = self.service.transport.as_ref();
         let of_transport =
             || transport.and_then(|(_, transport)| transport.response_header_timeout);
-        let own = self.service.load_balancer.timeouts.response_header.or_else(of_transport);
+        let own = self.errand.timeout(self.service, |it| it.response_header).or_else(of_transport);
         own.or(self.edge.config.response_timeout)
     }
 
@@ -345,7 +345,7 @@ impl From<ForwardError> for Lost {
 
 fn lost(backend: &Backend, source: SendErrorKind, has_heard: bool) -> Lost {
     match source {
-        SendErrorKind::Client(StreamError::Stalled(_)) => ForwardError::Slow.into(),
+        SendErrorKind::Client(source) if source.is_slow() => ForwardError::Slow.into(),
         SendErrorKind::Client(source) => ForwardError::Client(source).into(),
         SendErrorKind::Backend(source) => {
             backend.figures.failures.increment();

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version};
-use portolan_core::exchange::ResponseHead;
+use portolan_core::{exchange::ResponseHead, limit::Limit, reason::Reason};
 use tokio::time::timeout;
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
     service,
 };
 use crate::h1::{
-    Ending, Framing, Line, PourError, Poured, RequestHead, Status, Stream, WireError,
+    Ending, Framing, HeadLimits, Line, PourError, Poured, RequestHead, Status, Stream, WireError,
     encode_response,
 };
 
@@ -40,6 +40,15 @@ struct Asked {
     method: Method,
     version: Version,
     keep_alive: bool,
+}
+
+/// What came of waiting for a request.
+enum Next {
+    Request(RequestHead),
+    /// Not, or not all of, a request.
+    Refused(HttpError),
+    /// There will be none.
+    Nothing,
 }
 
 /// Why a request got no answer.
@@ -82,14 +91,10 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
 /// Answers requests. True: HTTP is over, and something else begins.
 async fn requests(client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<bool> {
     loop {
-        let (asked, answering) = match next(client, line).await {
-            Some(Ok(head)) => begin(client, line, head),
-            Some(Err(WireError::Head(error))) => {
-                return refuse(client, line, HttpError::Malformed(error)).await;
-            }
-            Some(Err(WireError::Io(error))) => return Err(error),
-            Some(Err(error)) => return Err(io::Error::other(error)),
-            None => return Ok(false),
+        let (asked, answering) = match next(client, line).await? {
+            Next::Request(head) => begin(client, line, head),
+            Next::Refused(error) => return refuse(client, line, error).await,
+            Next::Nothing => return Ok(false),
         };
         let (head, body) = match answered(client, line, answering).await {
             Ok(answer) => answer,
@@ -113,13 +118,19 @@ async fn refuse(client: &Client, line: &RefCell<Line>, error: HttpError) -> io::
     Ok(false)
 }
 
-/// The head of the next request; `None`: there will be none.
-async fn next(client: &Client, line: &RefCell<Line>) -> Option<Result<RequestHead, WireError>> {
-    let limit = client.edge.config.max_header_bytes;
+/// The head of the next request.
+async fn next(client: &Client, line: &RefCell<Line>) -> io::Result<Next> {
+    let limits = &client.limits;
+    let limits = HeadLimits { bytes: limits.max_header_bytes, lines: limits.max_headers };
     poll_fn(|cx| {
         // First whatever has arrived already: a request that was sent is answered.
-        if let Poll::Ready(read) = line.borrow_mut().poll_request(cx, limit) {
-            return Poll::Ready(read.transpose());
+        if let Poll::Ready(read) = line.borrow_mut().poll_request(cx, limits) {
+            return Poll::Ready(match read {
+                Ok(head) => Ok(head.map_or(Next::Nothing, Next::Request)),
+                Err(WireError::Head(error)) => Ok(Next::Refused(HttpError::Malformed(error))),
+                Err(WireError::Io(error)) => Err(error),
+                Err(error) => Err(io::Error::other(error)),
+            });
         }
         if line.borrow().has_begun() {
             client.seat.note_reading();
@@ -128,11 +139,24 @@ async fn next(client: &Client, line: &RefCell<Line>) -> Option<Result<RequestHea
             match ready!(client.seat.poll_notice(cx)) {
                 // Its next request may be on its way; the roster will not wait for it long.
                 Notice::Drain => {}
-                Notice::Expired => return Poll::Ready(None),
+                Notice::Expired(limit) => {
+                    exceeded(client, limit);
+                    // Whoever said nothing is told nothing.
+                    return Poll::Ready(Ok(match line.borrow().has_begun() {
+                        true => Next::Refused(HttpError::HeaderTimeout),
+                        false => Next::Nothing,
+                    }));
+                }
             }
         }
     })
     .await
+}
+
+fn exceeded(client: &Client, limit: Option<Limit>) {
+    if let Some(limit) = limit {
+        client.door.exceeded(limit);
+    }
 }
 
 /// Begins to answer. In a box: a connection that waits should be small.
@@ -142,6 +166,8 @@ fn begin(
     head: RequestHead,
 ) -> (Asked, Pin<Box<impl Future<Output = (ResponseHead, Body)> + use<>>>) {
     let RequestHead { method, uri, version, headers, framing, keep_alive, .. } = head;
+    client.note_request();
+    let keep_alive = keep_alive && !client.is_last_request();
     let asked = Asked { method: method.clone(), version, keep_alive };
     let body = match framing {
         Framing::Empty => Content::Empty,
@@ -168,20 +194,27 @@ async fn answered(
         if line.borrow_mut().poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Unanswered::Left));
         }
-        poll_stalled(client, line, cx).map(|()| Err(Unanswered::Stalled))
+        // The answer will tell which limit it was.
+        ready!(poll_stalled(client, line, cx));
+        // Whoever waits for the body learns that, and answers.
+        line.borrow_mut().give_up();
+        Poll::Ready(match answering.as_mut().poll(cx) {
+            Poll::Ready(answer) => Ok(answer),
+            Poll::Pending => Err(Unanswered::Stalled),
+        })
     })
     .await
 }
 
-/// Whether the client has kept a request waiting for too long.
-fn poll_stalled(client: &Client, line: &RefCell<Line>, cx: &Context<'_>) -> Poll<()> {
+/// Whether the client has kept a request waiting for too long, and beyond which limit.
+fn poll_stalled(client: &Client, line: &RefCell<Line>, cx: &Context<'_>) -> Poll<Option<Limit>> {
     let (waits, has_moved) = line.borrow_mut().waits();
     client.seat.note_wait(waits, has_moved);
     loop {
         match ready!(client.seat.poll_notice(cx)) {
             // What is under way is finished.
             Notice::Drain => {}
-            Notice::Expired => return Poll::Ready(()),
+            Notice::Expired(limit) => return Poll::Ready(limit),
         }
     }
 }
@@ -220,8 +253,9 @@ async fn send(
         if line.borrow_mut().poll_gone(cx).is_ready() {
             return Poll::Ready(Err(io::Error::other("the client left within its response")));
         }
-        let stalled = || Err(io::Error::other("the client does not read its response"));
-        poll_stalled(client, line, cx).map(|()| stalled())
+        exceeded(client, ready!(poll_stalled(client, line, cx)));
+        sending.body.failed(Reason::ClientStalled);
+        Poll::Ready(Err(io::Error::other("the client does not read its response")))
     })
     .await?;
     drop(sending);

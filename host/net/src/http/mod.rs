@@ -4,14 +4,17 @@
 //! protocol, `service` sees one request through, `pipeline` runs its middlewares, `send` chooses a
 //! backend and `forward` takes the request there over a connection of `pool`, `rescue` turns every
 //! error into a response; `account` notes what became of it, in figures, `access` (the access log) and
-//! `trace`.
+//! `trace`. How far clients may go is in `limits`; `crowd`, `roster`, `frames` and `pace` see to it.
 //!
 //! **Invariant:** everything but `server` lives on one worker and is never shared.
 
 mod access;
 mod trace;
+mod limits;
 mod config;
+mod crowd;
 mod roster;
+mod frames;
 mod wire;
 mod pool;
 mod origin;
@@ -35,6 +38,8 @@ mod mirror;
 mod send;
 mod service;
 mod http1;
+mod pace;
+mod http2;
 mod proxy_protocol;
 mod connection;
 mod entrypoint;
@@ -49,6 +54,7 @@ pub use self::{
         AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Field, Fields, HeaderFields,
     },
     config::{EntrypointConfig, HttpConfig, Ledger, RedirectConfig, RedirectTarget, Trust},
+    limits::{ClientTimeouts, EncodedCharacter, EncodedCharacters, Http2Limits, Limits},
     server::{BindError, Bound, EntrypointFigures, Server},
     trace::{FinishedSpan, SpanKind, TraceConfig, Tracing, Value},
 };

@@ -13,7 +13,8 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use portolan_core::{
-    exchange::ResponseHead, hook::CallError, name::ObjectName, reason::Reason, target::BadTarget,
+    exchange::ResponseHead, hook::CallError, limit::Limit, name::ObjectName, reason::Reason,
+    target::BadTarget,
 };
 
 use super::{
@@ -32,6 +33,12 @@ pub(crate) enum HttpError {
     /// The rest of its body did not come.
     #[error("the client stopped sending")]
     Stalled,
+    /// The rest of its head did not come.
+    #[error("the client stopped within the head of its request")]
+    HeaderTimeout,
+    /// Its path has an encoded character that is not wanted here.
+    #[error("the path has an encoded character that this entrypoint refuses")]
+    EncodedCharacter,
     /// The target makes no sense.
     #[error("bad target")]
     Target(#[source] BadTarget),
@@ -141,6 +148,8 @@ impl HttpError {
         match self {
             Self::Malformed(_)
             | Self::Stalled
+            | Self::HeaderTimeout
+            | Self::EncodedCharacter
             | Self::Target(_)
             | Self::NoHost
             | Self::Connect
@@ -164,7 +173,7 @@ impl HttpError {
     fn verdict(&self) -> Verdict {
         use {Reason as R, StatusCode as S};
         let (status, reason, sentence) = match self {
-            Self::Malformed(HeadError::TooLarge) => (
+            Self::Malformed(HeadError::TooLarge | HeadError::TooMany) => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 R::HeadTooLarge,
                 "the head of this request is too large",
@@ -174,6 +183,16 @@ impl HttpError {
                 S::REQUEST_TIMEOUT,
                 R::BodyTimeout,
                 "the rest of this request did not come in time",
+            ),
+            Self::HeaderTimeout => (
+                S::REQUEST_TIMEOUT,
+                R::HeaderTimeout,
+                "the head of this request did not come in time",
+            ),
+            Self::EncodedCharacter => (
+                S::BAD_REQUEST,
+                R::EncodedCharacter,
+                "the path of this request has an encoded character that is refused here",
             ),
             Self::Target(_) => {
                 (S::BAD_REQUEST, R::BadTarget, "this request's target or host is malformed")
@@ -205,6 +224,8 @@ impl HttpError {
             }
             Self::Malformed(_)
             | Self::Stalled
+            | Self::HeaderTimeout
+            | Self::EncodedCharacter
             | Self::Misdirected
             | Self::Target(_)
             | Self::NoHost
@@ -213,6 +234,29 @@ impl HttpError {
             | Self::NoService(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => 1,
+        }
+    }
+
+    /// The limit of its entrypoint that the request goes beyond. A head that took too long was noted
+    /// when that was found.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Malformed(HeadError::TooLarge) => Some(Limit::HeaderBytes),
+            Self::Malformed(HeadError::TooMany) => Some(Limit::Headers),
+            Self::EncodedCharacter => Some(Limit::EncodedCharacters),
+            Self::Stalled | Self::Forward { source: ForwardError::Slow, .. } => {
+                Some(Limit::RequestStall)
+            }
+            Self::Malformed(_)
+            | Self::HeaderTimeout
+            | Self::Misdirected
+            | Self::Target(_)
+            | Self::NoHost
+            | Self::Connect
+            | Self::NoRouter
+            | Self::NoService(_)
+            | Self::Middleware { .. }
+            | Self::Forward { .. } => None,
         }
     }
 
@@ -246,7 +290,9 @@ fn malformed(error: HeadError) -> (StatusCode, Reason, &'static str) {
         HeadError::Version => (R::BadVersion, "this request is not HTTP/1.0 or HTTP/1.1"),
         HeadError::Line => (R::BadHeader, "a header line of this request is malformed"),
         HeadError::BareLf => (R::BareLf, "a line of this request ends without CR"),
-        HeadError::TooLarge => (R::HeadTooLarge, "the head of this request is too large"),
+        HeadError::TooLarge | HeadError::TooMany => {
+            (R::HeadTooLarge, "the head of this request is too large")
+        }
         HeadError::Length => (R::BadLength, "the content-length of this request is not one number"),
         HeadError::TransferEncoding => {
             (R::BadTransferEncoding, "the only transfer-encoding served here is chunked")

@@ -12,7 +12,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use portolan_core::limit::Limit;
 use tokio::sync::Notify;
+
+use super::limits::ClientTimeouts;
+use crate::h1::Awaits;
 
 /// Seconds since the worker began.
 pub(crate) type Tick = u32;
@@ -35,11 +39,26 @@ impl Clock {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// Before their first request.
-    pub(crate) fresh: Tick,
+    fresh: Tick,
     /// Between requests.
-    pub(crate) idle: Tick,
-    /// Within one: for the next byte that is expected of the client, or that it is to take.
-    pub(crate) stall: Tick,
+    idle: Tick,
+    /// Within one, for the next byte that is expected of the client.
+    request: Tick,
+    /// For the next byte that it is to take.
+    response: Tick,
+}
+
+impl Patience {
+    /// Whole seconds.
+    pub(crate) fn of(timeouts: &ClientTimeouts) -> Self {
+        let ticks = super::edge::ticks;
+        Self {
+            fresh: ticks(timeouts.header),
+            idle: ticks(timeouts.idle),
+            request: ticks(timeouts.request_stall),
+            response: ticks(timeouts.response_stall),
+        }
+    }
 }
 
 /// What a connection is told.
@@ -47,15 +66,15 @@ pub(crate) struct Patience {
 pub(crate) enum Notice {
     /// The entrypoint closes: finish what is open.
     Drain,
-    /// It was quiet for too long.
-    Expired,
+    /// It was quiet for longer than this allows; `None`: than one waits while draining.
+    Expired(Option<Limit>),
 }
 
 /// The open connections of an entrypoint on this worker.
 #[derive(Debug)]
 pub(crate) struct Roster {
     clock: Clock,
-    patience: Patience,
+    patience: Cell<Patience>,
     entries: RefCell<Vec<Option<Rc<Entry>>>>,
     vacant: RefCell<Vec<usize>>,
     draining: Cell<bool>,
@@ -72,8 +91,8 @@ struct Entry {
     quiet_since: Cell<Tick>,
     /// Whether there was a request at all.
     used: Cell<bool>,
-    /// Whether the request under way waits for the client.
-    waits: Cell<bool>,
+    /// What the request under way waits for.
+    waits: Cell<Awaits>,
     notice: Cell<Option<Notice>>,
 }
 
@@ -100,7 +119,7 @@ impl Roster {
     pub(crate) fn new(clock: Clock, patience: Patience) -> Rc<Self> {
         Rc::new(Self {
             clock,
-            patience,
+            patience: Cell::new(patience),
             entries: RefCell::default(),
             vacant: RefCell::default(),
             draining: Cell::new(false),
@@ -116,7 +135,7 @@ impl Roster {
             busy: Cell::new(0),
             quiet_since: Cell::new(self.clock.now()),
             used: Cell::new(false),
-            waits: Cell::new(false),
+            waits: Cell::new(Awaits::Nothing),
             notice: Cell::new(self.draining.get().then_some(Notice::Drain)),
         });
         let mut entries = self.entries.borrow_mut();
@@ -127,6 +146,11 @@ impl Roster {
         }
         self.open.set(self.open.get() + 1);
         Seat { roster: self.clone(), place, entry }
+    }
+
+    /// Has another patience from now on.
+    pub(crate) fn set_patience(&self, patience: Patience) {
+        self.patience.set(patience);
     }
 
     /// Tells everybody, now and later, to finish.
@@ -151,18 +175,21 @@ impl Roster {
 
     /// Tells those who were quiet for too long.
     pub(crate) fn sweep(&self) {
-        let now = self.clock.now();
+        let (now, patience) = (self.clock.now(), self.patience.get());
         for entry in self.entries.borrow().iter().flatten() {
             let is_busy = entry.busy.get() > 0;
-            let patience = match (is_busy, self.draining.get(), entry.used.get()) {
-                (true, ..) if !entry.waits.get() => continue,
-                (true, ..) => self.patience.stall,
-                (false, true, _) => DRAIN_QUIET,
-                (false, false, true) => self.patience.idle,
-                (false, false, false) => self.patience.fresh,
+            let (most, limit) = match (is_busy, self.draining.get(), entry.used.get()) {
+                (true, ..) => match entry.waits.get() {
+                    Awaits::Nothing => continue,
+                    Awaits::Request => (patience.request, Some(Limit::RequestStall)),
+                    Awaits::Room => (patience.response, Some(Limit::ResponseStall)),
+                },
+                (false, true, _) => (DRAIN_QUIET, None),
+                (false, false, true) => (patience.idle, Some(Limit::IdleTimeout)),
+                (false, false, false) => (patience.fresh, Some(Limit::HeaderTimeout)),
             };
-            if now.wrapping_sub(entry.quiet_since.get()) > patience {
-                entry.tell(Notice::Expired);
+            if now.wrapping_sub(entry.quiet_since.get()) > most {
+                entry.tell(Notice::Expired(limit));
             }
         }
     }
@@ -193,14 +220,14 @@ impl Seat {
         }
     }
 
-    /// Whether the request under way waits for the client, and whether that has done something
-    /// since this was last said. Patience begins with the waiting, and anew with every byte: a
-    /// slow client is none that is gone.
-    pub(crate) fn note_wait(&self, waits: bool, has_moved: bool) {
-        if has_moved || !self.entry.waits.replace(waits) {
+    /// What the request under way waits for, and whether the client has done something since this
+    /// was last said. Patience begins with the waiting, and anew with every byte: a slow client is
+    /// none that is gone.
+    pub(crate) fn note_wait(&self, waits: Awaits, has_moved: bool) {
+        let before = self.entry.waits.replace(waits);
+        if has_moved || before != waits {
             self.entry.quiet_since.set(self.roster.clock.now());
         }
-        self.entry.waits.set(waits);
     }
 
     /// Whether the entrypoint closes.
@@ -238,7 +265,7 @@ impl Drop for Seat {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.entry.busy.set(self.entry.busy.get().saturating_sub(1));
-        self.entry.waits.set(false);
+        self.entry.waits.set(Awaits::Nothing);
         self.entry.quiet_since.set(self.clock.now());
     }
 }
@@ -251,7 +278,8 @@ mod tests {
 
     fn roster() -> (Clock, Rc<Roster>) {
         let clock = Clock::default();
-        let roster = Roster::new(clock.clone(), Patience { fresh: 3, idle: 5, stall: 7 });
+        let patience = Patience { fresh: 3, idle: 5, request: 7, response: 9 };
+        let roster = Roster::new(clock.clone(), patience);
         (clock, roster)
     }
 
@@ -260,6 +288,10 @@ mod tests {
             Poll::Ready(notice) => Some(notice),
             Poll::Pending => None,
         }
+    }
+
+    fn expired(limit: Limit) -> Option<Notice> {
+        Some(Notice::Expired(Some(limit)))
     }
 
     fn pass(clock: &Clock, roster: &Roster, seconds: u32) {
@@ -276,10 +308,10 @@ mod tests {
         drop(idle.begin());
         let under_way = busy.begin();
         pass(&clock, &roster, 4);
-        assert_eq!(notice(&fresh), Some(Notice::Expired));
+        assert_eq!(notice(&fresh), expired(Limit::HeaderTimeout));
         assert_eq!(notice(&idle), None);
         pass(&clock, &roster, 2);
-        assert_eq!(notice(&idle), Some(Notice::Expired));
+        assert_eq!(notice(&idle), expired(Limit::IdleTimeout));
         assert_eq!(notice(&busy), None);
         drop(under_way);
         pass(&clock, &roster, 5);
@@ -290,13 +322,18 @@ mod tests {
     fn who_keeps_a_request_waiting_expires_and_who_is_slow_does_not() {
         let (clock, roster) = roster();
         let (gone, slow, patient) = (roster.enter(), roster.enter(), roster.enter());
-        let _busy = [gone.begin(), slow.begin(), patient.begin()];
-        gone.note_wait(true, true);
-        slow.note_wait(true, true);
+        let deaf = roster.enter();
+        let _busy = [gone.begin(), slow.begin(), patient.begin(), deaf.begin()];
+        gone.note_wait(Awaits::Request, true);
+        slow.note_wait(Awaits::Request, true);
+        deaf.note_wait(Awaits::Room, true);
         pass(&clock, &roster, 6);
-        slow.note_wait(true, true);
+        slow.note_wait(Awaits::Request, true);
         pass(&clock, &roster, 2);
-        assert_eq!([notice(&gone), notice(&slow)], [Some(Notice::Expired), None]);
+        let told = [&gone, &slow, &deaf].map(notice);
+        assert_eq!(told, [expired(Limit::RequestStall), None, None]);
+        pass(&clock, &roster, 2);
+        assert_eq!(notice(&deaf), expired(Limit::ResponseStall));
         pass(&clock, &roster, 60);
         assert_eq!(notice(&patient), None, "it waits for its backend");
     }
@@ -323,7 +360,8 @@ mod tests {
         }
         pass(&clock, &roster, 2);
         let told = [&fresh, &idle, &busy].map(notice);
-        assert_eq!(told, [Some(Notice::Expired), Some(Notice::Expired), None]);
+        let quiet = Some(Notice::Expired(None));
+        assert_eq!(told, [quiet, quiet, None]);
     }
 
     #[tokio::test]

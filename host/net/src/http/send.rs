@@ -5,7 +5,13 @@
 //! changes nothing (RFC 9110, 9.2.2) and was asked for, within the service's budget.
 
 use std::{
-    borrow::Cow, cell::RefCell, future::Future, net::IpAddr, pin::Pin, rc::Rc, time::Instant,
+    borrow::Cow,
+    cell::RefCell,
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    rc::Rc,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::SET_COOKIE};
@@ -14,7 +20,7 @@ use portolan_core::{
     exchange::RequestHead,
     figure::Answer as Noted,
     moment::Moment,
-    policy::{Breaker, HashOn, LoadBalancer, Strategy},
+    policy::{Breaker, HashOn, LoadBalancer, Strategy, Timeouts},
     service::{Failover, Gate, Kind, Service},
 };
 use tokio::time::timeout;
@@ -54,6 +60,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) interim: Option<&'a RefCell<Line>>,
     /// The client wants to change the protocol.
     pub(crate) upgrade: bool,
+    /// How long it may take, where its router says so.
+    pub(crate) timeouts: Option<&'a Timeouts>,
 }
 
 /// Sends a request to a service, whatever that is made of.
@@ -166,8 +174,9 @@ async fn deliver(
     if let Some(Gate::Open(millis)) = gate {
         return Err(ForwardError::Resting { millis });
     }
+    let total = errand.timeout(service, |it| it.total);
+    let response_idle = errand.timeout(service, |it| it.response_idle);
     let attempts = attempts(edge, service, errand, account);
-    let total = options.timeouts.total;
     let mut result = match total {
         None => attempts.await,
         Some(limit) => match timeout(limit, attempts).await {
@@ -180,7 +189,7 @@ async fn deliver(
     };
     if let Ok(answer) = &mut result {
         let deadline = total.map(|total| tokio::time::Instant::from_std(asker.begin) + total);
-        answer.watch(options.timeouts.response_idle, deadline);
+        answer.watch(response_idle, deadline);
     }
     if let (Some(gate), Some(breaker)) = (gate, &options.breaker) {
         note(service, breaker, gate, &result);
@@ -388,7 +397,23 @@ impl<'a> Errand<'a> {
         headers::connect(&mut told, hop);
         let authority = head.uri().authority().map(|_| head.authority());
         let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
-        Self { head: Cow::Borrowed(head), body, asker, host, hop: told, interim, upgrade }
+        let (head, timeouts) = (Cow::Borrowed(head), None);
+        Self { head, body, asker, host, hop: told, interim, upgrade, timeouts }
+    }
+
+    /// The same, which may take as long as its router says.
+    pub(crate) fn within(self, timeouts: Option<&'a Timeouts>) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// One of the limits: that of the router, else that of the service.
+    pub(crate) fn timeout(
+        &self,
+        service: &Service,
+        of: impl Fn(&Timeouts) -> Option<Duration>,
+    ) -> Option<Duration> {
+        let own = self.timeouts.and_then(&of);
+        own.or_else(|| of(&service.load_balancer.timeouts))
     }
 
     /// Reads the body, if it is short enough to be kept.
@@ -406,15 +431,15 @@ impl<'a> Errand<'a> {
 
     /// The same again, without its body.
     pub(crate) fn bodiless(&self) -> Self {
-        let Self { asker, interim, upgrade, .. } = *self;
+        let Self { asker, interim, upgrade, timeouts, .. } = *self;
         let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
-        Self { head, body: RequestBody::EMPTY, asker, host, hop, interim, upgrade }
+        Self { head, body: RequestBody::EMPTY, asker, host, hop, interim, upgrade, timeouts }
     }
 
     /// The same, for those who outlive the request. Nobody hears of it before it is over.
     pub(crate) fn into_owned(self) -> Errand<'static> {
         let Self { head, body, asker, host, hop, upgrade, .. } = self;
         let head = Cow::Owned(head.into_owned());
-        Errand { head, body, asker, host, hop, interim: None, upgrade }
+        Errand { head, body, asker, host, hop, interim: None, upgrade, timeouts: None }
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use portolan_core::{
     figure::{Counter, Gauge, TrafficFigures},
+    limit::LimitFigures,
     live::Live,
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -26,6 +27,8 @@ use crate::{
 
 use super::{
     config::{EntrypointConfig, HttpConfig, Ledger, Trust},
+    crowd::Crowd,
+    limits::Limits,
     redirect::Redirect,
     worker::{Command, OpenDoor, work},
 };
@@ -42,6 +45,8 @@ pub struct EntrypointFigures {
     pub open_connections: Gauge,
     /// Clients with whom no encrypted connection came about.
     pub handshake_failures: Counter,
+    /// How often clients went beyond a limit.
+    pub limits: LimitFigures,
 }
 
 /// An entrypoint that is open.
@@ -95,6 +100,8 @@ struct Open {
     address: SocketAddr,
     tls: Option<Arc<TlsContext>>,
     trust: Arc<ArcSwap<Trust>>,
+    limits: Arc<ArcSwap<Limits>>,
+    crowd: Arc<Crowd>,
     redirect: Option<Arc<Redirect>>,
 }
 
@@ -214,7 +221,9 @@ impl Server {
         state.ports.push(address.port());
         state.last += 1;
         let trust = Arc::new(ArcSwap::from_pointee(config.trust.clone()));
-        let open = Open { id: state.last, config, address, tls, trust, redirect };
+        let limits = Arc::new(ArcSwap::from_pointee(config.limits.clone()));
+        let crowd = Crowd::new(config.limits.max_connections);
+        let open = Open { id: state.last, config, address, tls, trust, limits, crowd, redirect };
         Ok(Prepared { open, listeners })
     }
 
@@ -227,6 +236,8 @@ impl Server {
                 listener: listeners.next(),
                 figures: figures.clone(),
                 trust: open.trust.clone(),
+                limits: open.limits.clone(),
+                crowd: open.crowd.clone(),
                 tls: open.tls.clone(),
                 keyring: self.keyring.clone(),
                 redirect: open.redirect.clone(),
@@ -249,6 +260,8 @@ impl State {
     fn bound(&mut self, config: EntrypointConfig) -> Option<Bound> {
         let open = self.open.iter_mut().find(|open| open.is_same(&config))?;
         open.trust.store(Arc::new(config.trust.clone()));
+        open.limits.store(Arc::new(config.limits.clone()));
+        open.crowd.set_limit(config.limits.max_connections);
         open.config = config;
         let name = open.config.name.clone();
         Some(Bound { name, address: open.address, tls: open.tls.is_some() })

@@ -7,21 +7,21 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header::CONTENT_TYPE,
-    request::Parts,
+    HeaderMap, HeaderValue, Method, StatusCode, Version, header::CONTENT_TYPE, request::Parts,
 };
 use portolan_core::{
     exchange::{Exchange, Reply, RequestHead, ResponseHead},
     router::Router,
 };
 
-use crate::tls::CHALLENGE_PATH;
+use crate::{h1::HeadError, tls::CHALLENGE_PATH};
 
 use super::{
     account::Account,
     body::{Body, Content, RequestBody},
     connection::Client,
     headers::{self, Hop},
+    limits::Limits,
     page::Taste,
     pipeline::{self, Inward},
     rescue::HttpError,
@@ -69,11 +69,10 @@ pub(crate) async fn answer(
 /// Refuses what is not, or not completely, a request.
 pub(crate) fn refuse(client: &Client, error: &HttpError) -> (ResponseHead, Body) {
     let busy = client.seat.begin();
-    let (parts, ()) = Request::new(()).into_parts();
-    let mut account = Account::open(client, &parts);
-    let taste = Taste::of(&parts.headers);
+    let mut account = Account::unread(client);
+    let taste = Taste::of(&HeaderMap::new());
     let (head, body) = client.edge.rescue(error, &taste, &mut account);
-    account.head(&head, &parts.method);
+    account.head(&head, &Method::GET);
     (head, body.until_sent(busy, Some(account)))
 }
 
@@ -97,6 +96,9 @@ fn admit(
     if parts.method == Method::CONNECT {
         return Err(HttpError::Connect);
     }
+    if parts.version == Version::HTTP_2 {
+        check_size(&parts, &client.limits).map_err(HttpError::Malformed)?;
+    }
     let mut hop = headers::clean_request(&mut parts.headers, client.told.is_trusted);
     if parts.version != Version::HTTP_11 {
         hop.upgrade = None;
@@ -109,6 +111,9 @@ fn admit(
     client.told.tell(&mut parts.headers, authority, hop.upgrade.is_some());
     let request = RequestHead::parse(parts.method, parts.uri, parts.version, parts.headers)
         .map_err(HttpError::Target)?;
+    if !client.limits.encoded_characters.allow(request.uri().path()) {
+        return Err(HttpError::EncodedCharacter);
+    }
     if request.authority().is_empty() && parts.version >= Version::HTTP_11 {
         return Err(HttpError::NoHost);
     }
@@ -119,6 +124,22 @@ fn admit(
     }
     let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
     Ok((Box::new(exchange), hop))
+}
+
+/// Whether a head is within the limits, as HTTP/2 counts it (RFC 9113, 6.5.2). Over HTTP/1 it was
+/// looked at while it was read.
+fn check_size(parts: &Parts, limits: &Limits) -> Result<(), HeadError> {
+    /// What a line costs beyond its text.
+    const LINE: usize = 32;
+    if parts.headers.len() > limits.max_headers {
+        return Err(HeadError::TooMany);
+    }
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let lines = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE);
+    if target + lines.sum::<usize>() > limits.max_header_bytes {
+        return Err(HeadError::TooLarge);
+    }
+    Ok(())
 }
 
 /// What the entrypoint itself answers: the challenges of certificate authorities, and a redirect.
@@ -153,13 +174,15 @@ async fn through(
         (Inward::Continue, None) => Err(HttpError::NoService(router.name.clone())),
         (Inward::Continue, Some(service)) => {
             account.send(service, &mut exchange);
-            let body = RequestBody::of(content, account);
+            let patience = client.limits.timeouts.request_stall;
+            let body = RequestBody::of(content, account, patience);
             let line = client.line.borrow().clone();
             // HTTP/1.0 knows no interim responses.
             let is_new = exchange.request.version == Version::HTTP_11;
             let interim = line.as_deref().filter(|_| is_new);
             let asker = Asker { ip: exchange.peer.address.ip(), begin: account.begin() };
-            let errand = Errand::of(&exchange.request, asker, hop, body, interim);
+            let errand = Errand::of(&exchange.request, asker, hop, body, interim)
+                .within(router.timeouts.as_deref());
             match send(edge, service, errand, Some(account)).await {
                 Ok(answer) => {
                     account.answered(service, &answer.head);

@@ -21,6 +21,8 @@ use super::body::StreamError;
 pub(crate) struct Stall {
     idle: Option<Duration>,
     deadline: Option<Instant>,
+    /// Whether the last thing that was asked for has not come yet.
+    waits: bool,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -29,7 +31,7 @@ impl Stall {
     /// limited.
     pub(crate) fn new(idle: Option<Duration>, deadline: Option<Instant>) -> Option<Box<Self>> {
         let next = next(idle, deadline)?;
-        Some(Box::new(Self { idle, deadline, timer: Box::pin(sleep_until(next)) }))
+        Some(Box::new(Self { idle, deadline, waits: false, timer: Box::pin(sleep_until(next)) }))
     }
 
     /// Looks at what a body gave: where that is nothing yet, it may have been waited for too long.
@@ -40,14 +42,19 @@ impl Stall {
     ) -> Poll<Result<T, StreamError>> {
         match piece {
             Poll::Ready(piece) => {
-                if self.idle.is_some()
+                self.waits = false;
+                Poll::Ready(Ok(piece))
+            }
+            Poll::Pending => {
+                // Patience begins with the waiting: whoever was not asked has not paused.
+                if !std::mem::replace(&mut self.waits, true)
+                    && self.idle.is_some()
                     && let Some(next) = next(self.idle, self.deadline)
                 {
                     self.timer.as_mut().reset(next);
                 }
-                Poll::Ready(Ok(piece))
+                self.timer.as_mut().poll(cx).map(|()| Err(self.error()))
             }
-            Poll::Pending => self.timer.as_mut().poll(cx).map(|()| Err(self.error())),
         }
     }
 

@@ -11,28 +11,32 @@ use std::{
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::h1::Stream;
 
 /// A stream with the bytes that were read ahead of it.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct Wire<S = Stream> {
     ahead: Bytes,
-    stream: TokioIo<Stream>,
+    stream: TokioIo<S>,
 }
 
-impl Wire {
+impl<S> Wire<S> {
     /// A stream of which `ahead` was read already.
-    pub(crate) fn new(stream: Stream, ahead: Bytes) -> Self {
+    pub(crate) fn new(stream: S, ahead: Bytes) -> Self {
         Self { ahead, stream: TokioIo::new(stream) }
     }
 
-    fn stream(&mut self) -> Pin<&mut TokioIo<Stream>> {
+    fn stream(&mut self) -> Pin<&mut TokioIo<S>>
+    where
+        S: Unpin,
+    {
         Pin::new(&mut self.stream)
     }
 }
 
-impl Read for Wire {
+impl<S: AsyncRead + Unpin> Read for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -48,7 +52,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl<S: AsyncWrite + Unpin> Write for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -21,10 +21,12 @@ use crate::{
 
 use super::{
     config::{HttpConfig, Trust},
+    crowd::Crowd,
     edge::Edge,
     entrypoint::{Door, accept},
+    limits::Limits,
     redirect::Redirect,
-    roster::Roster,
+    roster::{Patience, Roster},
     server::EntrypointFigures,
 };
 
@@ -45,6 +47,8 @@ pub(crate) struct OpenDoor {
     pub(crate) listener: Option<StdListener>,
     pub(crate) figures: Arc<EntrypointFigures>,
     pub(crate) trust: Arc<ArcSwap<Trust>>,
+    pub(crate) limits: Arc<ArcSwap<Limits>>,
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) tls: Option<Arc<TlsContext>>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) redirect: Option<Arc<Redirect>>,
@@ -53,6 +57,7 @@ pub(crate) struct OpenDoor {
 /// An entrypoint that is open, or closing.
 struct Accepting {
     roster: Rc<Roster>,
+    limits: Arc<ArcSwap<Limits>>,
     /// `None` when it is closing.
     close: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -129,7 +134,7 @@ impl HttpWorker {
     }
 
     fn open(&mut self, door: OpenDoor) {
-        let OpenDoor { id, name, listener, figures, tls, trust, keyring, redirect } = door;
+        let OpenDoor { id, name, listener, figures, .. } = door;
         let Some(listener) = listener else { return };
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -139,23 +144,26 @@ impl HttpWorker {
             }
         };
         let edge = self.edge.clone();
-        let roster = Roster::new(edge.clock.clone(), edge.patience());
+        let roster = Roster::new(edge.clock.clone(), Patience::of(&door.limits.load().timeouts));
         let shard = figures.traffic.shard(self.context.index).clone();
+        let limits = door.limits.clone();
         let door = Rc::new(Door {
             name: (*name).into(),
             edge,
             roster: roster.clone(),
             figures,
             shard,
-            tls,
-            trust,
-            keyring,
-            redirect,
+            trust: door.trust,
+            limits: door.limits,
+            crowd: door.crowd,
+            tls: door.tls,
+            keyring: door.keyring,
+            redirect: door.redirect,
         });
         let (close, closing) = oneshot::channel();
         let figures = self.context.figures.clone();
         let task = task::spawn_local(accept(door, listener, figures, closing));
-        self.doors.insert(id, Accepting { roster, close: Some(close), task });
+        self.doors.insert(id, Accepting { roster, limits, close: Some(close), task });
     }
 
     fn close(&mut self, id: u64) {
@@ -168,6 +176,9 @@ impl HttpWorker {
     fn tick(&mut self) {
         self.edge.tick();
         self.doors.retain(|_, door| !(door.task.is_finished() && door.roster.is_empty()));
-        self.doors.values().for_each(|door| door.roster.sweep());
+        for door in self.doors.values() {
+            door.roster.set_patience(Patience::of(&door.limits.load().timeouts));
+            door.roster.sweep();
+        }
     }
 }

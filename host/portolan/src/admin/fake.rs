@@ -12,6 +12,7 @@ use http::StatusCode;
 use portolan_core::{
     figure::{Answer, Buckets, Encryption, Histogram, TrafficFigures},
     item::{Health, Instance},
+    limit::Limit,
     live::{Publisher, live},
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
     name::ObjectName,
@@ -59,6 +60,8 @@ pub(super) fn harbour(routers: usize) -> (Admin, Harbour) {
         name: name.into(),
         connections: 12,
         traffic: traffic(48_210, 37),
+        handshake_failures: 4,
+        limits: vec![(Limit::IdleTimeout, 7), (Limit::Resets, 0)],
     };
     let queries = Arc::new(Histogram::starting_at(250));
     (0..500).for_each(|nanos| queries.record(nanos * 40));
@@ -404,6 +407,7 @@ fn add_router(
         middlewares: middlewares.iter().map(|(live, _)| live.clone()).collect(),
         service: service.cloned(),
         tls: false,
+        timeouts: None,
         figures: if provider == "static" { Arc::default() } else { traffic(2_000, 1) },
     };
     snapshot.routers.push(RouterEntry {

@@ -25,6 +25,8 @@ impl Insight for DataPlane {
             .map(|(name, figures)| EntrypointReading {
                 connections: figures.open_connections.value(),
                 traffic: figures.traffic.clone(),
+                handshake_failures: figures.handshake_failures.value(),
+                limits: figures.limits.iter().collect(),
                 name,
             })
             .collect()

@@ -142,6 +142,7 @@ fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
         address: entrypoint.address,
         tls: entrypoint.tls.clone(),
         redirect: entrypoint.redirect.clone(),
+        limits: entrypoint.limits.clone(),
         trust: Trust {
             forwarded_headers: entrypoint.forwarded_headers.clone(),
             proxy_protocol: entrypoint.proxy_protocol.clone(),

@@ -8,6 +8,7 @@
 //! `validate` → [`model`] (what the program uses); `report` shows what went wrong.
 
 mod edge;
+mod limits;
 pub(crate) mod model;
 mod observe;
 mod quantity;

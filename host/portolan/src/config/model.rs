@@ -13,7 +13,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 use portolan_core::{assemble::RulePriority, zone::ZoneConfig};
 use portolan_net::{
-    http::{AccessConfig, RedirectConfig},
+    http::{AccessConfig, Limits, RedirectConfig},
     tls::{TlsConfig, TlsSettings},
 };
 use serde_json::Value;
@@ -86,6 +86,8 @@ pub(crate) struct Entrypoint {
     pub(crate) proxy_protocol: Vec<IpNet>,
     /// Where it sends everybody; `None`: requests meet routers.
     pub(crate) redirect: Option<RedirectConfig>,
+    /// How far its clients may go.
+    pub(crate) limits: Limits,
 }
 
 /// How DNS is answered.

@@ -19,6 +19,7 @@ use serde_json::Value as Json;
 use toml::Spanned;
 
 use super::{
+    limits::{Amounts, Encoded, Http2, Timeouts},
     observe::{AccessLog, Metrics, Tracing},
     quantity::ByteSize,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
@@ -121,6 +122,10 @@ table! {
         proxy_protocol: Proxies = Proxies::default(),
         /// Default: requests meet routers.
         redirect: Option<Redirect> = None,
+        timeouts: Timeouts = Timeouts::default(),
+        limits: Amounts = Amounts::default(),
+        http2: Http2 = Http2::default(),
+        encoded_characters: Encoded = Encoded::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use portolan_core::zone::ZoneConfig;
 use toml::Spanned;
 
 use super::{
-    edge,
+    edge, limits,
     model::{Admin, Config, Dns, Entrypoint, Grants, Provider},
     observe,
     read::Reading,
@@ -108,6 +108,13 @@ fn entrypoints(
         check_name("an entrypoint", &name, reading);
         let tls = entry.tls.0.map(|tls| tls::entrypoint(tls, names, reading));
         let redirect = entry.redirect.map(|it| tls::redirect(name.get_ref(), it, names, reading));
+        let tables = limits::Tables {
+            timeouts: entry.timeouts,
+            amounts: entry.limits,
+            http2: entry.http2,
+            encoded: entry.encoded_characters,
+        };
+        let limits = limits::limits(name.get_ref(), &tables, reading);
         let address = entry.address.into_inner();
         let networks = |proxies: schema::Proxies| -> Vec<_> {
             proxies.trusted_ips.into_iter().map(|network| network.0).collect()
@@ -119,6 +126,7 @@ fn entrypoints(
             forwarded_headers: networks(entry.forwarded_headers),
             redirect,
             proxy_protocol: networks(entry.proxy_protocol),
+            limits,
         });
     }
     entrypoints

@@ -27,11 +27,12 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
         _ => out.push(b'-'),
     }
     out.extend(b"] \"");
-    bare(out, entry.method.as_str().as_bytes(), keep(Field::RequestMethod));
+    let known = |text| if entry.is_unread { "" } else { text };
+    bare(out, known(entry.method.as_str()).as_bytes(), keep(Field::RequestMethod));
     out.push(b' ');
     bare(out, entry.path(config).as_bytes(), keep(Field::RequestPath));
     out.push(b' ');
-    bare(out, text::protocol(entry.version).as_bytes(), keep(Field::RequestProtocol));
+    bare(out, known(text::protocol(entry.version)).as_bytes(), keep(Field::RequestProtocol));
     out.extend(b"\" ");
     counted(out, ending.status.into(), keep(Field::DownstreamStatus));
     out.push(b' ');

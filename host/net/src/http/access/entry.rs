@@ -16,6 +16,8 @@ pub(crate) struct Entry {
     pub(super) start: SystemTime,
     /// Its number since the start of the process.
     pub(super) count: u64,
+    /// Nothing is known of method, target and version.
+    pub(super) is_unread: bool,
     pub(super) method: Method,
     pub(super) version: Version,
     /// As the client sent it.
@@ -86,6 +88,7 @@ impl Entry {
         Self {
             start: SystemTime::UNIX_EPOCH,
             count: 0,
+            is_unread: false,
             method: Method::GET,
             version: Version::HTTP_11,
             target: String::new(),
@@ -109,6 +112,7 @@ impl Entry {
         ] {
             text.clear();
         }
+        self.is_unread = false;
         self.backend = None;
         self.headers.clear();
     }

@@ -74,6 +74,11 @@ impl Object<'_> {
             Field::Reason => ending.reason.map(|reason| reason.as_str().to_owned()),
             Field::RequestAddr => some(&entry.authority),
             Field::RequestHost => some(host),
+            Field::RequestMethod | Field::RequestPath | Field::RequestProtocol
+                if entry.is_unread =>
+            {
+                None
+            }
             Field::RequestMethod => Some(entry.method.to_string()),
             Field::RequestPath => Some(entry.path(config).to_owned()),
             Field::RequestPort => Some(port.to_owned()).filter(|_| !entry.authority.is_empty()),

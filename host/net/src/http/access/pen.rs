@@ -63,10 +63,7 @@ impl Pen {
 
     /// An entry for a request that has just come.
     pub(crate) fn begin(&self, request: &Parts) -> Box<Entry> {
-        let spare = self.spare.borrow_mut().pop();
-        let mut entry = spare.unwrap_or_else(|| Box::new(Entry::blank()));
-        entry.start = SystemTime::now();
-        entry.count = self.log.next_count();
+        let mut entry = self.fresh();
         entry.method = request.method.clone();
         entry.version = request.version;
         let uri = &request.uri;
@@ -81,6 +78,21 @@ impl Pen {
             None => entry.authority.push_str(&String::from_utf8_lossy(host().unwrap_or_default())),
         }
         entry.headers(Side::Request, &request.headers, &self.config().headers);
+        entry
+    }
+
+    /// An entry for what could not be read as a request.
+    pub(crate) fn begin_unread(&self) -> Box<Entry> {
+        let mut entry = self.fresh();
+        entry.is_unread = true;
+        entry
+    }
+
+    fn fresh(&self) -> Box<Entry> {
+        let spare = self.spare.borrow_mut().pop();
+        let mut entry = spare.unwrap_or_else(|| Box::new(Entry::blank()));
+        entry.start = SystemTime::now();
+        entry.count = self.log.next_count();
         entry
     }
 

@@ -15,6 +15,7 @@ use portolan_core::{
     exchange::{Exchange, ResponseHead},
     figure::{Encryption, MethodLabel, ProtocolLabel, TrafficShard},
     hook::CallError,
+    limit::Limit,
     middleware::Middleware,
     reason::Reason,
     router::Router,
@@ -22,7 +23,7 @@ use portolan_core::{
 };
 
 use super::{
-    access::{Entry, Side},
+    access::{Entry, Pen, Side},
     connection::Client,
     entrypoint::Door,
     trace::{Recording, Step, TraceContext},
@@ -81,12 +82,37 @@ impl Account {
     /// Opens the account of a request, whose headers are as they came.
     pub(crate) fn open(client: &Client, request: &Parts) -> Self {
         let (edge, begin) = (&client.edge, Instant::now());
-        let mut account = Self {
+        let entry = edge.pen.as_ref().map(|pen| pen.begin(request));
+        let mut account = Self::blank(client, begin, MethodLabel::of(&request.method), entry);
+        if let Some(tracing) = &edge.config.ledger.tracing {
+            let context = TraceContext::of(&request.headers, tracing, &edge.random);
+            account.recording = context.is_sampled().then(|| {
+                let (peer, tls) = (client.peer.address, client.peer.tls);
+                Recording::begin(request, peer, tls, begin, tracing)
+            });
+            account.context = Some(context);
+        }
+        account
+    }
+
+    /// Opens the account of what cannot be read as a request.
+    pub(crate) fn unread(client: &Client) -> Self {
+        let entry = client.edge.pen.as_ref().map(Pen::begin_unread);
+        Self::blank(client, Instant::now(), MethodLabel::Extension, entry)
+    }
+
+    fn blank(
+        client: &Client,
+        begin: Instant,
+        method: MethodLabel,
+        entry: Option<Box<Entry>>,
+    ) -> Self {
+        Self {
             door: client.door.clone(),
             peer: client.peer.address,
             encryption: client.encryption,
             begin,
-            method: MethodLabel::of(&request.method),
+            method,
             protocol: ProtocolLabel::Http,
             router: None,
             origin: None,
@@ -97,19 +123,10 @@ impl Account {
             request_bytes: None,
             response_bytes: 0,
             is_complete: false,
-            entry: edge.pen.as_ref().map(|pen| pen.begin(request)),
+            entry,
             context: None,
             recording: None,
-        };
-        if let Some(tracing) = &edge.config.ledger.tracing {
-            let context = TraceContext::of(&request.headers, tracing, &edge.random);
-            account.recording = context.is_sampled().then(|| {
-                let (peer, tls) = (client.peer.address, client.peer.tls);
-                Recording::begin(request, peer, tls, begin, tracing)
-            });
-            account.context = Some(context);
         }
-        account
     }
 
     /// When the request came.
@@ -185,6 +202,11 @@ impl Account {
     /// Notes why it was not answered as it was meant to be: the first reason is the one that counts.
     pub(crate) fn failed(&mut self, reason: Reason) {
         self.reason.get_or_insert(reason);
+    }
+
+    /// Notes that it goes beyond a limit of its entrypoint.
+    pub(crate) fn exceeded(&self, limit: Limit) {
+        self.door.exceeded(limit);
     }
 
     /// Now, for [`step`](Self::step): only who records looks at the clock.

@@ -38,6 +38,13 @@ pub(crate) enum StreamError {
     Late,
 }
 
+impl StreamError {
+    /// Whether nothing came for too long.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Self::Stalled(_) | Self::Http1(WireError::Late))
+    }
+}
+
 /// What pouring comes to.
 type Pouring = Poll<Result<Poured, PourError<StreamError>>>;
 

@@ -45,11 +45,17 @@ impl RequestBody {
     /// Nothing.
     pub(crate) const EMPTY: Self = Self { content: Content::Empty, stall: None, read: None };
 
-    /// The body of a request, known to be empty where it is.
-    pub(crate) fn of(content: Content, account: &mut Account) -> Self {
+    /// The body of a request, known to be empty where it is, whose client may pause for so long.
+    pub(crate) fn of(content: Content, account: &mut Account, patience: Duration) -> Self {
         match content {
             Content::Empty => Self::EMPTY,
             Content::Stream(incoming) if incoming.is_end_stream() => Self::EMPTY,
+            Content::Stream(incoming) => {
+                // Over HTTP/1, the roster looks after it.
+                let stall = Stall::new(Some(patience), None);
+                let content = Content::Stream(incoming);
+                Self { content, stall, read: Some(account.request_bytes()) }
+            }
             content => Self { content, stall: None, read: Some(account.request_bytes()) },
         }
     }

@@ -115,6 +115,13 @@ impl Body {
         }
     }
 
+    /// Notes why it does not reach the client.
+    pub(crate) fn failed(&mut self, reason: Reason) {
+        if let Some(account) = &mut self.account {
+            account.failed(reason);
+        }
+    }
+
     /// Pours what has arrived of it.
     pub(crate) fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
         let before = outlet.content;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::{Client, Portolan, Script, entrypoint, header, router, soon};
-use crate::http::{EntrypointConfig, HttpConfig, Trust};
+use crate::http::{ClientTimeouts, EntrypointConfig, Limits, Trust};
 
 /// A server behind proxies on this machine.
 async fn behind(trust: Trust) -> (Portolan, Script) {
@@ -86,15 +86,18 @@ async fn a_proxy_header_is_demanded_of_those_who_send_it_and_of_nobody_else() {
     assert_eq!(client.response().await.status, 400);
 }
 
-fn impatient() -> HttpConfig {
-    HttpConfig { stall_timeout: Duration::from_secs(1), ..HttpConfig::default() }
+fn impatient() -> Limits {
+    let short = Duration::from_secs(1);
+    let timeouts =
+        ClientTimeouts { request_stall: short, response_stall: short, ..ClientTimeouts::default() };
+    Limits { timeouts, ..Limits::default() }
 }
 
 #[tokio::test]
 async fn a_request_whose_body_does_not_come_is_given_up() {
     let backend = Script::echo().await;
     let routers = vec![router("a.local", &[backend.address])];
-    let portolan = Portolan::start_with(impatient(), None, routers);
+    let portolan = Portolan::limited(impatient(), routers);
     let mut client = portolan.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 9\r\n\r\nabc").await;
     let response = client.response().await;
@@ -117,7 +120,7 @@ async fn a_client_that_does_not_read_is_given_up_and_so_is_its_backend() {
     })
     .await;
     let routers = vec![router("a.local", &[backend.address])];
-    let portolan = Portolan::start_with(impatient(), None, routers);
+    let portolan = Portolan::limited(impatient(), routers);
     let mut client = portolan.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
     soon(is_gone.recv()).await.unwrap();
@@ -138,7 +141,7 @@ async fn a_slow_backend_is_waited_for() {
     .await;
     let other = Script::echo().await;
     let routers = vec![router("a.local", &[backend.address]), router("b.local", &[other.address])];
-    let portolan = Portolan::start_with(impatient(), None, routers);
+    let portolan = Portolan::limited(impatient(), routers);
     let mut stalled = portolan.connect().await;
     let mut patient = portolan.connect().await;
     patient.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;

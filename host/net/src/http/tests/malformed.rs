@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::support::{Portolan, Script, header, router};
-use crate::http::HttpConfig;
+use portolan_core::limit::Limit;
+
+use crate::http::{ClientTimeouts, HttpConfig, Limits};
 
 /// What is sent, and the status that comes back; 0: the connection is closed without an answer.
 const CASES: &[(&str, u16)] = &[
@@ -243,20 +245,27 @@ async fn an_absolute_target_wins_over_the_host_header() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_let_go() {
-    let config = HttpConfig { header_timeout: Duration::from_secs(1), ..HttpConfig::default() };
-    let portolan = Portolan::start_with(config, None, Vec::new());
-    for begin in ["", "PRI * HT", "GET / HTTP/1.1\r\nHost: a.lo"] {
+    let timeouts = ClientTimeouts { header: Duration::from_secs(1), ..ClientTimeouts::default() };
+    let portolan = Portolan::limited(Limits { timeouts, ..Limits::default() }, Vec::new());
+    for begin in ["", "PRI * HT"] {
         let mut client = portolan.connect().await;
         client.send(begin).await;
         assert!(client.ends().await, "{begin}");
     }
+    // Whoever began is told.
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.lo").await;
+    assert_eq!(client.response().await.status, 408);
+    assert!(client.ends().await);
+    let figures = &portolan.server.figures()[0].1;
+    assert_eq!(figures.limits.value(Limit::HeaderTimeout), 3);
 }
 
 #[tokio::test]
 async fn those_who_come_when_it_is_full_wait_for_others_to_leave() {
-    let config = HttpConfig { max_connections: 1, ..HttpConfig::default() };
-    let portolan = Portolan::start_with(config, None, Vec::new());
-    // Two workers with a place each: of three, one waits.
+    let limits = Limits { max_connections: 1, ..Limits::default() };
+    let portolan = Portolan::limited(limits, Vec::new());
+    // Each of the two workers may have one: of three, one waits at least.
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = portolan.connect().await;
@@ -269,4 +278,5 @@ async fn those_who_come_when_it_is_full_wait_for_others_to_leave() {
     for answered in answered.collect::<Vec<_>>() {
         assert_eq!(answered.await.unwrap(), 404);
     }
+    assert!(portolan.server.figures()[0].1.limits.value(Limit::Connections) > 0);
 }

@@ -3,6 +3,8 @@
 mod support;
 mod drain;
 mod hygiene;
+mod http2;
+mod limits;
 mod forwarding;
 mod grpc;
 mod malformed;

@@ -8,6 +8,7 @@ use portolan_core::{
     name::ObjectName,
     policy::{
         Breaker, HashOn, LoadBalancer, Passive, Retry, StatusRange, Statuses, Sticky, Strategy,
+        Timeouts,
     },
     router::Router,
     service::{Failover, Kind, Member, Mirror, Mirroring, Scheme, Service, Weighted},
@@ -386,6 +387,27 @@ async fn each_service_has_time_limits_of_its_own() {
         Portolan::start(vec![leading("head.local", by_head), leading("all.local", by_all)]);
     assert_eq!(portolan.get("head.local", "/").await.status, 504);
     assert_eq!(portolan.get("all.local", "/").await.status, 504);
+}
+
+#[tokio::test]
+async fn what_a_router_says_of_time_comes_before_what_its_service_says() {
+    let (backend, _gate, _asked) = held().await;
+    let (short, long) = (Duration::from_millis(20), Duration::from_secs(600));
+    let timed = |host: &str, of_router: Timeouts, of_service: Timeouts| Router {
+        timeouts: Some(Box::new(of_router)),
+        ..leading(host, to(&[backend.address], |it| it.timeouts = of_service))
+    };
+    let total = |total| Timeouts { total: Some(total), ..Timeouts::default() };
+    let head = |head| Timeouts { response_header: Some(head), ..Timeouts::default() };
+    let portolan = Portolan::start(vec![
+        timed("total.local", total(short), total(long)),
+        timed("head.local", head(short), head(long)),
+        // What it does not say, its service says.
+        timed("other.local", total(long), head(short)),
+    ]);
+    for host in ["total.local", "head.local", "other.local"] {
+        assert_eq!(portolan.get(host, "/").await.status, 504, "{host}");
+    }
 }
 
 #[tokio::test]

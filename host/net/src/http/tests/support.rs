@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    http::{EntrypointConfig, HttpConfig, Server, Trust},
+    http::{EntrypointConfig, HttpConfig, Limits, Server, Trust},
     tls::TlsConfig,
 };
 
@@ -51,9 +51,23 @@ impl Portolan {
         tls: Option<TlsConfig>,
         routers: Vec<Router>,
     ) -> Self {
+        Self::start_at(config, entrypoint("web", tls), routers)
+    }
+
+    /// With these limits for its clients.
+    pub(super) fn limited(limits: Limits, routers: Vec<Router>) -> Self {
+        let web = EntrypointConfig { limits, ..entrypoint("web", None) };
+        Self::start_at(HttpConfig::default(), web, routers)
+    }
+
+    pub(super) fn start_at(
+        config: HttpConfig,
+        web: EntrypointConfig,
+        routers: Vec<Router>,
+    ) -> Self {
         let (publisher, live) = live(snapshot(1, routers));
         let server = Server::start(config, live, NonZeroUsize::new(2).unwrap()).unwrap();
-        let bound = server.apply(vec![entrypoint("web", tls)]).unwrap();
+        let bound = server.apply(vec![web]).unwrap();
         Self { server: Arc::new(server), publisher, address: bound[0].address, generation: 1 }
     }
 
@@ -81,6 +95,7 @@ pub(super) fn entrypoint(name: &str, tls: Option<TlsConfig>) -> EntrypointConfig
         tls,
         trust: Trust::default(),
         redirect: None,
+        limits: Limits::default(),
     }
 }
 

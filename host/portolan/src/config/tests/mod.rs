@@ -17,7 +17,7 @@ use portolan_core::{
     zone::{Names, StaticRecord},
 };
 use portolan_net::{
-    http::{RedirectConfig, RedirectTarget},
+    http::{EncodedCharacter, EncodedCharacters, Limits, RedirectConfig, RedirectTarget},
     tls::{
         TlsVersion,
         acme::{KeyType, LETS_ENCRYPT, StorageConfig},
@@ -126,6 +126,10 @@ fn the_annotated_default_names_every_key() {
         schema::Grants::FIELDS,
         schema::Log::FIELDS,
         schema::Drain::FIELDS,
+        limits::Timeouts::FIELDS,
+        limits::Amounts::FIELDS,
+        limits::Http2::FIELDS,
+        limits::Encoded::FIELDS,
         observe::AccessLog::FIELDS,
         observe::Filters::FIELDS,
         observe::FieldModes::FIELDS,
@@ -140,6 +144,24 @@ fn the_annotated_default_names_every_key() {
         });
         assert!(shown, "config/config.toml does not explain `{key}`");
     }
+}
+
+#[test]
+fn an_entrypoint_that_says_nothing_of_limits_has_those_of_the_data_plane() {
+    let plain = config("data-dir = \"d\"\n[entrypoints.web]\naddress = \"127.0.0.1:0\"");
+    assert_eq!(plain.entrypoints[0].limits, Limits::default());
+    let told = config(
+        "data-dir = \"d\"\n[entrypoints.web]\naddress = \"127.0.0.1:0\"\n\
+         limits = { max-connections-per-client = 20, keep-alive-max-time = \"1h\" }\n\
+         http2 = { ping-interval = \"0s\" }\n\
+         encoded-characters = { allow-encoded-slash = false }",
+    );
+    let limits = &told.entrypoints[0].limits;
+    assert_eq!(limits.max_connections_per_client, Some(20));
+    assert_eq!(limits.keep_alive_max_time, Some(Duration::from_secs(3600)));
+    assert_eq!(limits.http2.ping_interval, None);
+    let no_slash = EncodedCharacters::default().refusing(EncodedCharacter::Slash);
+    assert_eq!(limits.encoded_characters, no_slash);
 }
 
 #[test]

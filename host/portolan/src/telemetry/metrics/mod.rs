@@ -19,6 +19,7 @@ use std::{
 
 use portolan_core::{
     figure::{Buckets, Histogram, TrafficFigures},
+    limit::Limit,
     metric,
     moment::Moment,
     plugin::PluginFigures,
@@ -95,6 +96,10 @@ pub(crate) struct EntrypointReading {
     pub(crate) connections: u64,
     /// Requests and their outcomes.
     pub(crate) traffic: Arc<TrafficFigures>,
+    /// Connections with whom no encrypted one came about.
+    pub(crate) handshake_failures: u64,
+    /// How often clients went beyond each limit.
+    pub(crate) limits: Vec<(Limit, u64)>,
 }
 
 /// What HTTP has done beyond single entrypoints, and how it is told.

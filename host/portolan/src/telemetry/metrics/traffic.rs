@@ -66,6 +66,7 @@ impl Readings {
         let (entrypoints, routers) = (self.entrypoint_rows(), self.router_rows());
         let services = self.service_rows();
         self.encode_ours(page, &entrypoints, &routers, &services)?;
+        self.encode_limits(page)?;
         self.encode_traefiks(page, &entrypoints, &routers, &services)?;
         let retries = services.iter().filter(|(_, it)| it.is_used());
         let retries = retries.map(|(of, it)| (of.clone(), it.retries.value()));
@@ -103,6 +104,19 @@ impl Readings {
             [&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES, &metric::SERVICE_DURATION],
             services,
         )
+    }
+
+    fn encode_limits(&self, page: &mut Page<'_>) -> fmt::Result {
+        let exceeded = self.entrypoints.iter().flat_map(|it| {
+            let seen = it.limits.iter().filter(|(_, count)| *count > 0);
+            seen.map(|(limit, count)| {
+                (labels([("entrypoint", &*it.name), ("limit", limit.as_str())]), *count)
+            })
+        });
+        page.counters(&metric::ENTRYPOINT_LIMITS, exceeded)?;
+        let failures = self.entrypoints.iter();
+        let failures = failures.map(|it| (label("entrypoint", &it.name), it.handshake_failures));
+        page.counters(&metric::ENTRYPOINT_HANDSHAKE_FAILURES, failures)
     }
 
     fn encode_traefiks(

@@ -1,0 +1,212 @@
+//! A client that speaks HTTP/2: hyper's connection, within the limits of its entrypoint.
+//!
+//! **Invariant:** a client that costs more than it is worth is told ENHANCE_YOUR_CALM, if it still
+//! listens, and costs nobody else anything.
+
+use std::{
+    convert::Infallible,
+    error::Error as _,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::future::poll_fn;
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
+use hyper_util::rt::TokioTimer;
+use portolan_core::{exchange::ResponseHead, limit::Limit};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    body::{Body, Content},
+    connection::Client,
+    frames::Frames,
+    pace::{Paced, Pacer},
+    roster::Notice,
+    service,
+    wire::Wire,
+};
+use crate::h1::Stream;
+
+/// What of one response may wait to be written.
+const SEND_BUFFER: usize = 128 * 1024;
+/// So many requests that were taken back before anybody saw them may be kept: h2's own default.
+const PENDING_RESETS: usize = 20;
+/// So many requests may end in an error that the client brought about (CVE-2025-8671).
+const LOCAL_RESETS: usize = 1024;
+
+/// Serves requests until there are no more.
+pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
+    let limits = client.limits.clone();
+    let stalled = client.clone();
+    let pacer = Pacer::new(limits.timeouts.response_stall, move || {
+        stalled.door.exceeded(Limit::ResponseStall);
+    });
+    let (answering, pace) = (client.clone(), pacer.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, incoming) = request.into_parts();
+        let (client, pace) = (answering.clone(), pace.begin());
+        client.note_request();
+        let answer = service::answer(client, parts, Content::Stream(incoming));
+        async { Ok::<_, Infallible>(response(answer.await, pace)) }
+    });
+    let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
+    let wire = Guarded::new(stream, &ahead, client.clone());
+    let mut builder = Builder::new(pacer);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.http2.max_concurrent_streams)
+        // Ours comes first: what is too large is answered and noted. Beyond this, h2 answers.
+        .max_header_list_size(list.saturating_mul(2))
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(LOCAL_RESETS)
+        .keep_alive_interval(limits.http2.ping_interval)
+        .keep_alive_timeout(limits.http2.ping_timeout);
+    let mut connection = pin!(builder.serve_connection(Wire::new(wire, ahead), service));
+    let mut is_leaving = false;
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                if let Err(error) = &result {
+                    note(&client, error);
+                }
+                return Poll::Ready(());
+            }
+            if !is_leaving && client.is_last_request() {
+                is_leaving = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+            // Leaving loses nothing: the client learns which of its requests were taken.
+            match ready!(client.seat.poll_notice(cx)) {
+                Notice::Expired(_) if is_leaving => return Poll::Ready(()),
+                Notice::Expired(limit) => {
+                    limit.into_iter().for_each(|limit| client.door.exceeded(limit));
+                    is_leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Notice::Drain => {
+                    is_leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// Notes why a connection ended.
+fn note(client: &Client, error: &hyper::Error) {
+    tracing::debug!(client.address = %client.peer.address, %error, "connection ended");
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let ours = cause.filter(|cause| cause.is_go_away() && cause.is_library());
+    match ours {
+        Some(cause) if cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => {
+            client.door.exceeded(Limit::Http2Abuse);
+        }
+        Some(_) | None if error.is_timeout() => client.door.exceeded(Limit::PingTimeout),
+        Some(_) | None => {}
+    }
+}
+
+fn response((head, body): (ResponseHead, Body), pace: Rc<super::pace::Pace>) -> Response<Paced> {
+    let mut response = Response::new(Paced::new(body, pace));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}
+
+/// A connection whose frames are followed.
+struct Guarded {
+    stream: Stream,
+    frames: Frames,
+    client: Rc<Client>,
+    /// Whether everything that was written is a whole number of frames: hyper flushes only then.
+    is_between: bool,
+    /// What was read ahead, and was too much already.
+    over: Option<Limit>,
+}
+
+impl Guarded {
+    fn new(stream: Stream, ahead: &[u8], client: Rc<Client>) -> Self {
+        let mut frames = Frames::new(client.limits.http2);
+        let over = frames.arrived(ahead, client.edge.clock.now()).err();
+        Self { stream, frames, client, is_between: false, over }
+    }
+
+    /// Ends the connection, and says why where that is possible.
+    fn give_up(&mut self, limit: Limit, cx: &mut Context<'_>) -> io::Error {
+        self.client.door.exceeded(limit);
+        if self.is_between {
+            let goodbye = self.frames.goodbye(limit);
+            // Who does not read it does not need it.
+            drop(Pin::new(&mut self.stream).poll_write(cx, &goodbye));
+            drop(Pin::new(&mut self.stream).poll_flush(cx));
+        }
+        io::Error::other(limit.as_str())
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some(limit) = this.over.take() {
+            return Poll::Ready(Err(this.give_up(limit, cx)));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        let arrived = buffer.filled().get(before..).unwrap_or_default();
+        match this.frames.arrived(arrived, this.client.edge.clock.now()) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(limit) => Poll::Ready(Err(this.give_up(limit, cx))),
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.is_between = false;
+        let length = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        this.frames.sent(length);
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.is_between = true;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.is_between = false;
+        let length = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, slices))?;
+        this.frames.sent(length);
+        Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,451 @@
+//! What clients of HTTP/2 do to those who serve them, frame by frame.
+
+use std::time::Duration;
+
+use portolan_core::{limit::Limit, reason::Reason};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+use super::support::{Portolan, Script, router, soon};
+use crate::http::{ClientTimeouts, Http2Limits, Limits};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+const NO_ERROR: u32 = 0;
+const CANCEL: u32 = 8;
+const CALM: u32 = 11;
+
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+/// A client that writes frames by hand.
+struct Raw {
+    reads: OwnedReadHalf,
+    writes: OwnedWriteHalf,
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// The length of a text in HPACK (RFC 7541, 5.1), in seven bits and what follows.
+fn length(text: &str) -> Vec<u8> {
+    let mut rest = text.len();
+    if rest < 127 {
+        return vec![u8::try_from(rest).unwrap()];
+    }
+    let mut bytes = vec![127];
+    rest -= 127;
+    while rest >= 128 {
+        bytes.push(u8::try_from(rest % 128).unwrap() | 128);
+        rest /= 128;
+    }
+    bytes.push(u8::try_from(rest).unwrap());
+    bytes
+}
+
+/// A header that is not remembered (RFC 7541, 6.2.2).
+fn line(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![0];
+    for text in [name, value] {
+        bytes.extend(length(text));
+        bytes.extend(text.as_bytes());
+    }
+    bytes
+}
+
+/// `GET / HTTP/2` at `a.local`, and more lines.
+fn get(more: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = vec![0x82, 0x86, 0x84, 0x01, 7];
+    block.extend(b"a.local");
+    block.extend(more.iter().flat_map(|(name, value)| line(name, value)));
+    block
+}
+
+/// `POST`, of which a body is to come.
+fn post(stream: u32) -> Vec<u8> {
+    let mut block = get(&[]);
+    block[0] = 0x83;
+    frame(HEADERS, END_HEADERS, stream, &block)
+}
+
+fn request(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(&[]))
+}
+
+/// The answer to a PING.
+fn answer(payload: &[u8]) -> Vec<u8> {
+    frame(PING, ACK, 0, payload)
+}
+
+fn reset(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())
+}
+
+impl Raw {
+    /// Connects, with these settings: pairs of name and value.
+    async fn connect(portolan: &Portolan, settings: &[(u16, u32)]) -> Self {
+        let stream = TcpStream::connect(portolan.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (reads, writes) = stream.into_split();
+        let mut raw = Self { reads, writes };
+        let mut payload = Vec::new();
+        for (name, value) in settings {
+            payload.extend(name.to_be_bytes());
+            payload.extend(value.to_be_bytes());
+        }
+        raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        raw.send(&frame(SETTINGS, 0, 0, &payload)).await;
+        raw
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.writes.write_all(bytes).await.unwrap();
+    }
+
+    /// The next frame; `None`: there are no more.
+    async fn next(&mut self) -> Option<Frame> {
+        soon(next(&mut self.reads)).await
+    }
+
+    /// The next frame of that kind.
+    async fn until(&mut self, kind: u8) -> Option<Frame> {
+        loop {
+            let frame = self.next().await?;
+            if frame.kind == kind && (kind != SETTINGS || frame.flags != ACK) {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// Sends frames until the other end has had enough; answers what it says then.
+    async fn flood(mut self, mut make: impl FnMut(u32) -> Vec<u8>) -> u32 {
+        let reading = async {
+            loop {
+                match next(&mut self.reads).await {
+                    Some(Frame { kind: GOAWAY, payload, .. }) => break goaway_code(&payload),
+                    Some(_) => {}
+                    None => panic!("closed without a word"),
+                }
+            }
+        };
+        let writes = &mut self.writes;
+        let writing = async move {
+            for round in 0.. {
+                let chunk: Vec<u8> = (0..100).flat_map(|part| make(round * 100 + part)).collect();
+                if writes.write_all(&chunk).await.is_err() {
+                    break;
+                }
+            }
+            // What the other end said last may still be on its way.
+            std::future::pending::<u32>().await
+        };
+        soon(async {
+            tokio::select! {
+                code = reading => code,
+                code = writing => code,
+            }
+        })
+        .await
+    }
+}
+
+async fn next(reads: &mut OwnedReadHalf) -> Option<Frame> {
+    let mut head = [0; 9];
+    reads.read_exact(&mut head).await.ok()?;
+    let [high, middle, low, kind, flags, stream @ ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
+    reads.read_exact(&mut payload).await.ok()?;
+    Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
+}
+
+/// Why a stream is ended.
+fn code(payload: &[u8]) -> u32 {
+    u32::from_be_bytes(payload.try_into().unwrap())
+}
+
+/// Why a connection is ended.
+fn goaway_code(payload: &[u8]) -> u32 {
+    code(&payload[4..8])
+}
+
+fn counted(portolan: &Portolan, limit: Limit) -> u64 {
+    portolan.server.figures()[0].1.limits.value(limit)
+}
+
+async fn until_counted(portolan: &Portolan, limit: Limit) {
+    soon(async {
+        while counted(portolan, limit) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// How often a reason was noted.
+fn reasons(portolan: &Portolan, wanted: Reason) -> u64 {
+    let all = portolan.server.ledger().reasons.iter();
+    all.filter(|(reason, _)| *reason == wanted).map(|(_, count)| count).sum()
+}
+
+/// A server whose host `a.local` echoes.
+async fn echoing(limits: Limits) -> (Portolan, Script) {
+    let backend = Script::echo().await;
+    let portolan = Portolan::limited(limits, vec![router("a.local", &[backend.address])]);
+    (portolan, backend)
+}
+
+fn http2(http2: Http2Limits) -> Limits {
+    Limits { http2, ..Limits::default() }
+}
+
+#[tokio::test]
+async fn floods_end_in_a_word_and_cost_nobody_else_anything() {
+    // Low, so that a slow machine is fast enough.
+    let few = Http2Limits { max_resets: 50, max_control_frames: 50, ..Http2Limits::default() };
+    let (portolan, _backend) = echoing(http2(few)).await;
+    type Make = fn(u32) -> Vec<u8>;
+    let floods: [(&str, Make, &[Limit]); 6] = [
+        (
+            "reset",
+            |n| [request(2 * n + 1), reset(2 * n + 1)].concat(),
+            &[Limit::Resets, Limit::Http2Abuse],
+        ),
+        ("settings", |_| frame(SETTINGS, 0, 0, &[]), &[Limit::ControlFrames]),
+        ("ping", |_| frame(PING, 0, 0, &[7; 8]), &[Limit::ControlFrames]),
+        ("priority", |n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 9]), &[Limit::ControlFrames]),
+        (
+            "empty data",
+            |n| if n == 0 { post(1) } else { frame(DATA, 0, 1, &[]) },
+            &[Limit::ControlFrames, Limit::Http2Abuse],
+        ),
+        (
+            "continuation",
+            |n| match n {
+                0 => frame(HEADERS, END_STREAM, 1, &get(&[])),
+                _ => frame(CONTINUATION, 0, 1, &line("x", "y")),
+            },
+            &[Limit::Http2Abuse],
+        ),
+    ];
+    for (name, make, limits) in floods {
+        let count = || limits.iter().map(|limit| counted(&portolan, *limit)).sum::<u64>();
+        let before = count();
+        let raw = Raw::connect(&portolan, &[]).await;
+        let (code, other) = tokio::join!(raw.flood(make), portolan.get("a.local", "/"));
+        assert_eq!((code, other.status), (CALM, 200), "{name}");
+        soon(async {
+            while count() == before {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn requests_that_are_begun_and_taken_back_are_counted_too() {
+    let limits = http2(Http2Limits { max_resets: 5, ..Http2Limits::default() });
+    let backend = Script::start(|mut client| async move {
+        client.until("never").await;
+    })
+    .await;
+    let portolan = Portolan::limited(limits, vec![router("a.local", &[backend.address])]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    // Each was seen before it is taken back, so h2 does not mind.
+    let code = soon(async {
+        for number in 0.. {
+            let stream = 2 * number + 1;
+            let ping = frame(PING, 0, 0, &[1; 8]);
+            let sent = [request(stream), ping].concat();
+            if raw.writes.write_all(&sent).await.is_err() {
+                break;
+            }
+            loop {
+                match raw.next().await {
+                    Some(Frame { kind: GOAWAY, payload, .. }) => return goaway_code(&payload),
+                    Some(Frame { kind: PING, flags: ACK, .. }) => break,
+                    Some(_) => {}
+                    None => panic!("closed without a word"),
+                }
+            }
+            drop(raw.writes.write_all(&reset(stream)).await);
+        }
+        NO_ERROR
+    })
+    .await;
+    assert_eq!(code, CALM);
+    assert_eq!(counted(&portolan, Limit::Resets), 1);
+}
+
+fn impatient() -> Limits {
+    let short = Duration::from_secs(1);
+    let timeouts = ClientTimeouts {
+        request_stall: short,
+        response_stall: short,
+        idle: short,
+        ..ClientTimeouts::default()
+    };
+    Limits { timeouts, ..Limits::default() }
+}
+
+#[tokio::test]
+async fn a_client_that_opens_no_window_is_given_up_and_so_is_its_backend() {
+    let (gone, mut is_gone) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Script::start(move |mut client| {
+        let gone = gone.clone();
+        async move {
+            client.request().await;
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+            let chunk = vec![b'x'; 64 * 1024];
+            while client.stream.write_all(&chunk).await.is_ok() {}
+            gone.send(()).ok();
+        }
+    })
+    .await;
+    let portolan = Portolan::limited(impatient(), vec![router("a.local", &[backend.address])]);
+    // SETTINGS_INITIAL_WINDOW_SIZE
+    let mut raw = Raw::connect(&portolan, &[(4, 0)]).await;
+    raw.send(&request(1)).await;
+    assert_eq!(portolan.get("nobody", "/").await.status, 404);
+    let end = raw.until(RST_STREAM).await.unwrap();
+    assert_eq!((end.stream, code(&end.payload)), (1, CANCEL));
+    soon(is_gone.recv()).await.unwrap();
+    assert_eq!(counted(&portolan, Limit::ResponseStall), 1);
+    assert_eq!(reasons(&portolan, Reason::ClientStalled), 1);
+    // Its connection may be used for something better, for as long as others may.
+    raw.send(&request(3)).await;
+    raw.until(HEADERS).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_at_all_is_closed() {
+    let backend = Script::start(|mut client| async move {
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+        let chunk = vec![b'x'; 64 * 1024];
+        while client.stream.write_all(&chunk).await.is_ok() {}
+    })
+    .await;
+    let portolan = Portolan::limited(impatient(), vec![router("a.local", &[backend.address])]);
+    let window = i32::MAX.unsigned_abs();
+    let mut raw = Raw::connect(&portolan, &[(4, window)]).await;
+    let more = (window - 65_535).to_be_bytes();
+    raw.send(&frame(8, 0, 0, &more)).await;
+    raw.send(&[request(1), request(3)].concat()).await;
+    until_counted(&portolan, Limit::IdleTimeout).await;
+    let figures = portolan.server.figures()[0].1.clone();
+    soon(async {
+        while figures.open_connections.value() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(counted(&portolan, Limit::ResponseStall), 2);
+    drop(raw);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_answered_and_a_slow_backend_is_not_the_clients_fault() {
+    let (portolan, _backend) = echoing(impatient()).await;
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    raw.send(&post(1)).await;
+    let answer = raw.until(HEADERS).await.unwrap();
+    assert_eq!(answer.stream, 1);
+    until_counted(&portolan, Limit::RequestStall).await;
+    assert_eq!(reasons(&portolan, Reason::BodyTimeout), 1);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_answered_and_the_next_is_served() {
+    let limits = Limits { max_header_bytes: 8192, max_headers: 20, ..Limits::default() };
+    let (portolan, mut backend) = echoing(limits).await;
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    let head = |stream, lines: &[(&str, &str)]| {
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(lines))
+    };
+    raw.send(&head(1, &[("x", &"y".repeat(9000))])).await;
+    assert_eq!(raw.until(HEADERS).await.unwrap().stream, 1);
+    until_counted(&portolan, Limit::HeaderBytes).await;
+    raw.send(&head(3, &[("x", "y"); 21])).await;
+    assert_eq!(raw.until(HEADERS).await.unwrap().stream, 3);
+    until_counted(&portolan, Limit::Headers).await;
+    soon(async {
+        while reasons(&portolan, Reason::HeadTooLarge) < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // h2 answers this one.
+    let block = get(&[("x", &"y".repeat(12_000)), ("z", &"y".repeat(12_000))]);
+    let (begin, rest) = block.split_at(16_000);
+    raw.send(&frame(HEADERS, END_STREAM, 5, begin)).await;
+    raw.send(&frame(CONTINUATION, END_HEADERS, 5, rest)).await;
+    assert_eq!(raw.until(HEADERS).await.unwrap().stream, 5);
+    assert_eq!(backend.connections(), 0);
+    raw.send(&request(7)).await;
+    assert_eq!(raw.until(HEADERS).await.unwrap().stream, 7);
+    assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_ends_behind_its_last_request() {
+    let limits = Limits { keep_alive_max_requests: Some(2), ..Limits::default() };
+    let (portolan, _backend) = echoing(limits).await;
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    raw.send(&request(1)).await;
+    raw.until(HEADERS).await.unwrap();
+    assert_eq!(counted(&portolan, Limit::Requests), 0);
+    raw.send(&request(3)).await;
+    let (mut is_answered, mut is_told) = (false, false);
+    while let Some(frame) = raw.next().await {
+        is_answered |= frame.kind == HEADERS && frame.stream == 3;
+        if frame.kind == GOAWAY {
+            assert_eq!(goaway_code(&frame.payload), NO_ERROR);
+            is_told = true;
+        }
+        if frame.kind == PING && frame.flags == 0 {
+            raw.send(&answer(&frame.payload)).await;
+        }
+    }
+    assert!(is_answered && is_told);
+    assert_eq!(counted(&portolan, Limit::Requests), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_is_gone() {
+    let limits = http2(Http2Limits {
+        ping_interval: Some(Duration::from_secs(1)),
+        ping_timeout: Duration::from_secs(1),
+        ..Http2Limits::default()
+    });
+    let (portolan, _backend) = echoing(limits).await;
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    while raw.next().await.is_some() {}
+    until_counted(&portolan, Limit::PingTimeout).await;
+    assert_eq!(portolan.get("a.local", "/").await.status, 200);
+}
