@@ -318,9 +318,10 @@ struct Rank<'a> {
 
 impl<'a> Rank<'a> {
     fn of(registered: &'a Registered) -> Self {
-        let Instance { health, version, id, .. } = &*registered.instance;
+        let Instance { version, id, .. } = &*registered.instance;
         let trusted = registered.canary.is_none();
-        Self { usable: health.is_usable(), trusted, version: *version, id }
+        let usable = registered.instance.edge_health().is_usable();
+        Self { usable, trusted, version: *version, id }
     }
 }
 
