@@ -1,3 +1,5 @@
+//! Tags as they come, and what is read in them; declarations and notices are compared as text.
+
 use super::*;
 
 /// An instance with these tags and nothing else of note.

@@ -1,3 +1,5 @@
+//! Templates as people have them, and those that are refused.
+
 use super::*;
 
 /// What a template makes of the service `my_web` with some labels, or what is wrong with it.
