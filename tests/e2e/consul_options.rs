@@ -1,5 +1,7 @@
 //! The options of a Consul catalog that say who is routed to, and how.
 
+use std::fs;
+
 use hickory_proto::rr::RecordType;
 use serde_json::{Value, json};
 
@@ -159,6 +161,33 @@ async fn weights_of_consul_are_weights_of_servers_and_strict_checks_say_who_is_u
     config.change(&options(&consul, "strict-checks = ['any']"));
     eventually(servers, |told| !told.contains("\"DOWN\"")).await;
     assert_eq!(shares(&portolan, "web.local", &[&good, &shaky, &bad], 50).await, [30, 10, 10]);
+}
+
+#[tokio::test]
+async fn what_is_kept_on_disk_says_who_is_routed_to_and_holds_no_token() {
+    let consul = Consul::start().await;
+    let (blue, green) = (Backend::start("blue").await, Backend::start("green").await);
+    let config =
+        Config::new(&options(&consul, "constraints = 'Tag(`blue`)'\ntoken = 'open-sesame'"));
+    let portolan = Portolan::start(&config);
+    let rule = "traefik.http.routers.web.rule=Host(`web.local`)";
+    register(&consul, "blue", "web", &blue, &["blue", rule]).await;
+    register(&consul, "green", "web", &green, &["green", rule]).await;
+    eventually(|| portolan.http().get("web.local", "/"), |answer| answer.status == 200).await;
+    let srv = || async { portolan.dns().ask("web.service.consul", RecordType::SRV).await.answers };
+    eventually(srv, |answers| answers.len() == 2).await;
+    drop(consul);
+    let (status, log) = portolan.stop();
+    assert!(status.success(), "{log}");
+
+    let portolan = Portolan::start(&config);
+    assert_eq!(shares(&portolan, "web.local", &[&blue], 10).await, [10]);
+    assert_eq!(green.requests(), 0);
+    let kept = fs::read_dir(config.path("data/state")).unwrap();
+    let kept: Vec<_> =
+        kept.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
+    assert!(kept.iter().any(|text| text.contains("green")), "{kept:?}");
+    assert!(!kept.iter().any(|text| text.contains("open-sesame")), "{kept:?}");
 }
 
 #[tokio::test]

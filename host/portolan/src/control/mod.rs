@@ -377,7 +377,9 @@ fn candidate(provider: &model::Provider, config: &Config, plugins: &Plugins) -> 
     };
     let told = grants.http_client.iter().map(|origin| format!("http-client: {origin}"));
     let files = grants.files.iter().map(|folder| format!("files: {}", folder.display()));
+    // It is written to disk, and there may be a token in the configuration.
     let identity = format!("{} {}", fold(&provider.plugin), provider.config);
+    let identity = blake3::hash(identity.as_bytes()).to_hex().to_string();
     let plugin = plugins.find(&provider.plugin);
     let hash = plugin.map_or("", |plugin| &plugin.info().hash);
     Candidate {
