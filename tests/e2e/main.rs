@@ -13,6 +13,8 @@ mod admin_api;
 mod command_line;
 mod config_reload;
 mod consul_catalog;
+mod consul_access;
+mod consul_options;
 mod drain;
 mod file_catalog;
 mod first_start;

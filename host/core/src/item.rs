@@ -35,6 +35,18 @@ impl Health {
     }
 }
 
+/// How HTTP takes an instance. Names follow its health in any case.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Edge {
+    /// As its health says.
+    #[default]
+    AsHealth,
+    /// As if this were its health.
+    As(Health),
+    /// Not at all: it is no backend of anything and declares nothing.
+    Never,
+}
+
 /// A machine that instances run on.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Node {
@@ -80,6 +92,8 @@ pub struct Instance {
     pub weight_warning: u32,
     /// How it is.
     pub health: Health,
+    /// How HTTP takes it.
+    pub edge: Edge,
     /// Its tags.
     pub tags: Vec<String>,
     /// What the source says about it.
@@ -93,10 +107,23 @@ pub struct Instance {
 impl Instance {
     /// Its share of the traffic as it is now; 0 when it is not to be used.
     pub fn weight(&self) -> u32 {
-        match self.health {
+        self.weight_when(self.health)
+    }
+
+    /// The same if it were so.
+    pub fn weight_when(&self, health: Health) -> u32 {
+        match health {
             Health::Passing => self.weight_passing,
             Health::Warning => self.weight_warning,
             Health::Critical | Health::Maintenance => 0,
+        }
+    }
+
+    /// How it is for HTTP.
+    pub fn edge_health(&self) -> Health {
+        match self.edge {
+            Edge::As(health) => health,
+            Edge::AsHealth | Edge::Never => self.health,
         }
     }
 

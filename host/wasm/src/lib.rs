@@ -36,5 +36,6 @@ mod watch;
 pub use compile::{Compiler, InProcess, MachineCode, compile};
 pub use error::{Cause, HostError, LoadError};
 pub use host::{Host, HostConfig};
+pub use outbound::Credentials;
 pub use plugin::{Grants, Loading, Plugin};
 pub use watch::{Content, PluginFile, PluginWatch};

@@ -22,7 +22,7 @@ use crate::{
     guest::{Budget, Guest},
     imports,
     kind::{BoundProvider, Grant},
-    outbound::{Client, Folders, Origin, Tls},
+    outbound::{Client, Credentials, Folders, Origin, Tls},
     runtime::Runtime,
     schema::Schema,
 };
@@ -32,10 +32,12 @@ use crate::{
 pub struct Plugin(pub(crate) Arc<Loaded>);
 
 /// What an operator grants to a provider.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Grants {
     /// Origins that it may send requests to: `http://127.0.0.1:8500`, `https://*.example.com`.
     pub http_client: Vec<String>,
+    /// What its encrypted connections are made with; `None`: with whom the system trusts.
+    pub credentials: Option<Arc<dyn Credentials>>,
     /// Folders that it may read.
     pub files: Vec<PathBuf>,
     /// What relative paths are relative to: the folder of the configuration file.
@@ -127,10 +129,11 @@ impl Loaded {
     /// What a provider may reach, or what to write so that it may.
     fn grant(&self, label: &str, grants: &Grants) -> Result<Grant, String> {
         let wants = |capability: &str| self.surface.imports(capability);
-        if wants("http-client") && grants.http_client.is_empty() {
+        let needs = |capability: &str| wants(capability) && !self.can_do_without(capability);
+        if needs("http-client") && grants.http_client.is_empty() {
             return Err(self.not_granted(label, "http-client", "http://host:port"));
         }
-        if wants("files") && grants.files.is_empty() {
+        if needs("files") && grants.files.is_empty() {
             return Err(self.not_granted(label, "files", "folder"));
         }
         let origins = || {
@@ -141,11 +144,20 @@ impl Loaded {
             false => &grants.base_dir,
         };
         let http = match wants("http-client") {
-            true => Some(Client::new(origins()?, self.tls.clone())),
+            true => {
+                let tls = grants.credentials.clone().map_or_else(|| self.tls.clone(), Tls::Own);
+                Some(Client::new(origins()?, tls))
+            }
             false => None,
         };
         let files = wants("files").then(|| Folders::new(base, &grants.files));
         Ok(Grant { http, files })
+    }
+
+    /// Whether a plugin says that only some of its configurations need a capability.
+    fn can_do_without(&self, capability: &str) -> bool {
+        let mut wants = self.info.wants.iter();
+        wants.any(|want| want.capability == capability && want.scope.is_empty())
     }
 
     fn not_granted(&self, label: &str, capability: &str, example: &str) -> String {

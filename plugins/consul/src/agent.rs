@@ -1,20 +1,18 @@
 //! Questions to a Consul agent, as HTTP requests.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use portolan_plugin::{
-    Header, Invalid,
+    Header, Invalid, Notice,
     http_client::{self, HttpError, Incoming, Outgoing, Pending},
     timer,
 };
 
 use crate::{
-    Config,
     catalog::{Answer, Catalog, Question, percent_encoded},
+    config::{Config, HttpAuth},
+    secret::Secret,
 };
 
-/// How long a query blocks. Consul answers late by up to a sixteenth of it; and a snapshot that is
-/// restored under a blocked query is not seen before its end, so it should not be long.
-const BLOCK_SECONDS: u32 = 60;
-const BLOCK_TIMEOUT_MS: u32 = (BLOCK_SECONDS + BLOCK_SECONDS / 16 + 10) * 1000;
 const READ_TIMEOUT_MS: u32 = 10_000;
 
 /// Answers of a server without a leader for longer than this are said to be old.
@@ -26,7 +24,12 @@ const MOST_BODY: u32 = 64 << 20;
 pub(crate) struct Agent {
     origin: String,
     parameters: String,
-    token: String,
+    /// How long a question waits, in seconds.
+    wait: u32,
+    token: Secret,
+    /// Whom a proxy before Consul asks for; empty: nobody.
+    username: String,
+    password: Secret,
     flights: Vec<(Question, Pending)>,
 }
 
@@ -45,14 +48,55 @@ impl Agent {
         if address.is_empty() {
             invalid.add("/address", "the address is empty");
         }
+        if config.stale && config.require_consistent {
+            let message = "a stale answer and a consistent one exclude each other";
+            invalid.add("/require-consistent", message);
+        }
+        if config.cache && config.require_consistent {
+            let message = "an answer out of the cache and a consistent one exclude each other";
+            invalid.add("/require-consistent", message);
+        }
         let mut parameters = String::new();
-        if !config.datacenter.is_empty() {
-            parameters += &format!("&dc={}", percent_encoded(&config.datacenter));
+        let named = [
+            ("dc", config.datacenter.as_str()),
+            ("ns", config.namespace(invalid)),
+            ("partition", config.partition.as_str()),
+        ];
+        for (name, value) in named.into_iter().filter(|(_, value)| !value.is_empty()) {
+            parameters += &format!("&{name}={}", percent_encoded(value));
         }
-        if config.stale {
-            parameters += "&stale";
+        let flags = [
+            ("stale", config.stale),
+            ("consistent", config.require_consistent),
+            ("cached", config.cache),
+        ];
+        for (name, _) in flags.into_iter().filter(|(_, is_set)| *is_set) {
+            parameters += &format!("&{name}");
         }
-        Self { origin, parameters, token: config.token.clone(), flights: Vec::new() }
+        let wait = config.wait_seconds(invalid);
+        let token = Secret::new(&config.token, &config.token_file, "/token", invalid);
+        let nobody = HttpAuth::default();
+        let HttpAuth { username, password, password_file } =
+            config.http_auth.as_ref().unwrap_or(&nobody);
+        let password = Secret::new(password, password_file, "/http-auth/password", invalid);
+        if config.http_auth.is_some() && username.is_empty() {
+            invalid.add("/http-auth/username", "the name is missing");
+        }
+        if username.contains(|letter: char| letter == ':' || letter.is_control()) {
+            invalid.add("/http-auth/username", "holds something that cannot be sent");
+        }
+        let username = username.clone();
+        Self { origin, parameters, wait, token, username, password, flights: Vec::new() }
+    }
+
+    /// What a person should know of files that cannot be read.
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        let secrets = [("token-file", &self.token), ("http-auth.password-file", &self.password)];
+        let notice = |(place, secret): (&str, &Secret)| {
+            let told = format!("{}; what it held before is used", secret.trouble()?);
+            Some(Notice::new(place, told))
+        };
+        secrets.into_iter().filter_map(notice).collect()
     }
 
     /// `consul at http://127.0.0.1:8500` and what is the matter with it.
@@ -61,18 +105,27 @@ impl Agent {
     }
 
     /// Asks what is to be asked, waits until `until` at most, and hands over the answers. Says
-    /// whether any came.
+    /// whether any came, or there is another notice.
     pub(crate) fn exchange(&mut self, catalog: &mut Catalog, until: u64, now: u64) -> bool {
         // Dropping a request cancels it.
         self.flights.retain(|(question, _)| catalog.awaits(question));
-        for question in catalog.questions(now) {
-            match http_client::start(&self.request(&question)) {
-                Ok(pending) => self.flights.push((question, pending)),
-                Err(error) => catalog.failed(&question, describe_error(&error), now),
+        let questions = catalog.questions(now);
+        let told = self.notices();
+        if !questions.is_empty() {
+            let secrets = self.token.refresh().and_then(|()| self.password.refresh());
+            for question in questions {
+                let begun = secrets.clone().and_then(|()| self.begin(&question));
+                match begun {
+                    Ok(pending) => self.flights.push((question, pending)),
+                    Err(reason) => catalog.failed(&question, reason, now),
+                }
             }
         }
         if catalog.trouble().is_some() {
             return false;
+        }
+        if told != self.notices() {
+            return true;
         }
         let until = catalog.next_due().map_or(until, |due| due.min(until));
         let wait = u32::try_from(until.saturating_sub(now)).unwrap_or(u32::MAX);
@@ -99,9 +152,13 @@ impl Agent {
         !done.is_empty()
     }
 
+    fn begin(&self, question: &Question) -> Result<Pending, String> {
+        http_client::start(&self.request(question)).map_err(|error| describe_error(&error))
+    }
+
     fn request(&self, question: &Question) -> Outgoing {
         let blocking = match question.index {
-            Some(index) => format!("index={index}&wait={BLOCK_SECONDS}s"),
+            Some(index) => format!("index={index}&wait={}s", self.wait),
             None => String::new(),
         };
         let parameters = format!("{blocking}{}", self.parameters);
@@ -112,10 +169,19 @@ impl Agent {
             parameters.trim_start_matches('&')
         );
         let mut headers = vec![Header::new("accept", "application/json")];
-        if !self.token.is_empty() {
-            headers.push(Header::new("x-consul-token", self.token.as_str()));
+        if !self.token.text().is_empty() {
+            headers.push(Header::new("x-consul-token", self.token.text()));
         }
-        let timeout_ms = if question.index.is_some() { BLOCK_TIMEOUT_MS } else { READ_TIMEOUT_MS };
+        if !self.username.is_empty() {
+            let pair = format!("{}:{}", self.username, self.password.text());
+            let value = format!("Basic {}", BASE64_STANDARD.encode(pair));
+            headers.push(Header::new("authorization", value.as_str()));
+        }
+        let timeout_ms = match question.index {
+            // Consul answers late by up to a sixteenth.
+            Some(_) => (self.wait + self.wait / 16 + 10) * 1000,
+            None => READ_TIMEOUT_MS,
+        };
         let method = "GET".to_owned();
         Outgoing { method, url, headers, body: Vec::new(), timeout_ms, max_body: MOST_BODY }
     }
@@ -186,15 +252,25 @@ mod tests {
             address: "https://consul.example:8501/".to_owned(),
             datacenter: "dc 1".to_owned(),
             stale: true,
+            cache: true,
+            namespaces: vec!["team".to_owned()],
+            partition: "p/1".to_owned(),
             token: "secret".to_owned(),
+            http_auth: Some(HttpAuth {
+                username: "ada".to_owned(),
+                password: "x:y".to_owned(),
+                ..HttpAuth::default()
+            }),
             ..Config::default()
         };
         let (full, _) = agent(config);
         let blocking = full.request(&question(Some(7)));
         assert_eq!(
             blocking.url,
-            "https://consul.example:8501/v1/health/service/my%20web?index=7&wait=60s&dc=dc%201&stale"
+            "https://consul.example:8501/v1/health/service/my%20web?index=7&wait=60s&dc=dc%201\
+             &ns=team&partition=p%2F1&stale&cached"
         );
+        assert!(blocking.headers.contains(&Header::new("authorization", "Basic YWRhOng6eQ==")));
         assert!(blocking.headers.contains(&Header::new("x-consul-token", "secret")));
         assert!(blocking.timeout_ms > 63_750 && read.timeout_ms < blocking.timeout_ms);
     }

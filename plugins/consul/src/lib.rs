@@ -2,52 +2,28 @@
 //!
 //! Reading order: the provider here ([`Consul::poll`] is one step), [`agent`] (questions as HTTP),
 //! [`catalog`] (which questions, and what answers change), [`watch`] (one blocking query), [`api`]
-//! (the shapes of answers), [`tags`], [`ledger`] (what the host has to be told).
+//! (the shapes of answers), [`policy`] (who is routed to, and by which rule), [`tags`], [`ledger`]
+//! (what the host has to be told).
 
 mod agent;
 mod api;
 mod catalog;
+mod config;
+mod constraint;
+mod fault;
 mod ledger;
+mod literal;
+mod policy;
+mod secret;
 mod tags;
+mod template;
 mod watch;
 
 use portolan_plugin::{
     Failure, Invalid, Notice, Plugin, Provider, Step, Update, Want, clock, entropy, register,
 };
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-use crate::{agent::Agent, catalog::Catalog};
-
-/// The configuration of a provider with `plugin = "consul"`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct Config {
-    /// Where the agent's HTTP API is: `http://127.0.0.1:8500`.
-    address: String,
-    /// What the tags begin with that are for Portolan: `traefik` in `traefik.http.routers…`.
-    prefix: String,
-    /// An ACL token that may read nodes, services and their checks.
-    #[schemars(extend("writeOnly" = true))]
-    token: String,
-    /// The datacenter to read; left out: the agent's own.
-    datacenter: String,
-    /// Takes answers from any server, not just the leader: they go on while there is no leader, and
-    /// may be a little old.
-    stale: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            address: "http://127.0.0.1:8500".to_owned(),
-            prefix: "traefik".to_owned(),
-            token: String::new(),
-            datacenter: String::new(),
-            stale: false,
-        }
-    }
-}
+use crate::{agent::Agent, catalog::Catalog, config::Config, policy::Policy};
 
 struct Consul {
     agent: Agent,
@@ -70,16 +46,17 @@ impl Plugin for Consul {
 
     fn wants() -> Vec<Want> {
         let reason = "to read the catalog from Consul's HTTP API";
-        vec![Want::new("http-client", ["http://127.0.0.1:8500"], reason)]
+        let secret = "to read what `token-file` or `password-file` names";
+        vec![
+            Want::new("http-client", ["http://127.0.0.1:8500"], reason),
+            Want::optional("files", secret),
+        ]
     }
 
     fn new(config: Config) -> Result<Self, Invalid> {
         let mut invalid = Invalid::none();
-        let prefix = config.prefix.trim().trim_end_matches('.');
-        if prefix.is_empty() {
-            invalid.add("/prefix", "the prefix is empty: every tag would be a declaration");
-        }
-        let catalog = Catalog::new(prefix, &config.datacenter);
+        let policy = Policy::new(&config, &mut invalid);
+        let catalog = Catalog::new(policy, &config.datacenter);
         let agent = Agent::new(&config, &mut invalid);
         let (steps, notices) = (0, Vec::new());
         invalid.or(Self { agent, catalog, nonce: entropy::next_u64(), steps, notices })
@@ -129,7 +106,13 @@ impl Consul {
     }
 
     fn has_news(&self) -> bool {
-        self.catalog.has_news() || self.notices != self.catalog.notices()
+        self.catalog.has_news() || self.notices != self.notices()
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        let mut notices = self.agent.notices();
+        notices.extend(self.catalog.notices());
+        notices
     }
 
     /// A step, if there is something to say.
@@ -143,7 +126,7 @@ impl Consul {
             (false, false) => return None,
         };
         self.steps += 1;
-        self.notices = self.catalog.notices();
+        self.notices = self.notices();
         Some(Step::new(update, self.cursor(), self.notices.clone()))
     }
 
@@ -151,8 +134,7 @@ impl Consul {
         match cursor {
             Some(cursor) => Ok(Step::new(Update::Unchanged, cursor, Vec::new())),
             None => {
-                let notices = self.catalog.notices();
-                let reason = match notices.first() {
+                let reason = match self.catalog.remark() {
                     Some(Notice { origin, message }) => {
                         format!("is incomplete: {origin} {message}")
                     }

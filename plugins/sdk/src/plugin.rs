@@ -129,6 +129,12 @@ impl Want {
         let scope = scope.into_iter().map(Into::into).collect();
         Self { capability: capability.into(), scope, reason: reason.into() }
     }
+
+    /// A capability that only some configurations need: where it was not granted, the plugin
+    /// runs all the same, and what asks for it is denied.
+    pub fn optional(capability: &str, reason: &str) -> Self {
+        Self::new(capability, [] as [&str; 0], reason)
+    }
 }
 
 /// A value as JSON text: what a plugin that answers in JSON needs, from the library that it has

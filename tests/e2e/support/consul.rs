@@ -14,7 +14,11 @@ use http::Method;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::{Client, client::request, eventually, program};
+use super::{
+    Client,
+    client::{Answer, BoxError, request},
+    eventually, program,
+};
 
 /// A Consul agent; it ends when it is dropped.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(crate) struct Consul {
     process: Child,
     ports: [u16; 5],
     pub(crate) address: SocketAddr,
+    /// What it is asked with; empty: nothing.
+    token: String,
 }
 
 impl Drop for Consul {
@@ -44,7 +50,12 @@ pub(crate) struct Registration<'a> {
 impl Consul {
     /// Starts an agent and waits until it has a leader.
     pub(crate) async fn start() -> Self {
-        Self::start_on(free_ports()).await
+        Self::start_on(free_ports(), "", "").await
+    }
+
+    /// The same with these lines of its configuration more; it is asked with this token, if any.
+    pub(crate) async fn start_with(lines: &str, token: &str) -> Self {
+        Self::start_on(free_ports(), lines, token).await
     }
 
     /// Ends the agent; [`Stopped::start`] starts a new one on the same ports.
@@ -52,29 +63,25 @@ impl Consul {
         Stopped(self.ports)
     }
 
-    async fn start_on(ports: [u16; 5]) -> Self {
+    async fn start_on(ports: [u16; 5], lines: &str, token: &str) -> Self {
         let [http, server, lan, wan, dns] = ports.map(|port| port.to_string());
         let process = Command::new(binary())
             .args(["agent", "-dev", "-bind=127.0.0.1", "-log-level=err", "-node=harbour"])
             .args(["-http-port", &http, "-server-port", &server, "-dns-port", &dns])
             .args(["-serf-lan-port", &lan, "-serf-wan-port", &wan])
-            .args(["-hcl", "ports { grpc = -1 }"])
+            .args(["-hcl", "ports { grpc = -1 }", "-hcl", lines])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], ports[0]));
-        let consul = Self { process, ports, address };
+        let consul = Self { process, ports, address, token: token.to_owned() };
         eventually(
-            || async { consul.client().try_get("consul", "/v1/catalog/nodes").await },
+            || async { consul.ask(Method::GET, "/v1/catalog/nodes", &Value::Null).await.ok() },
             |answer| answer.as_ref().is_some_and(|answer| answer.body.contains("harbour")),
         )
         .await;
         consul
-    }
-
-    fn client(&self) -> Client {
-        Client(self.address)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -94,11 +101,21 @@ impl Consul {
         self.put(&format!("/v1/agent/service/deregister/{id}"), &Value::Null).await;
     }
 
-    pub(crate) async fn put(&self, path: &str, body: &Value) {
-        let body = Full::new(Bytes::from(body.to_string()));
-        let request = request(Method::PUT, "consul", path).body(body).unwrap();
-        let answer = self.client().send(request).await.unwrap();
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        let answer = self.ask(Method::PUT, path, body).await.unwrap();
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<Answer, BoxError> {
+        let body = Full::new(Bytes::from(body.to_string()));
+        let request = request(method, "consul", path).header("x-consul-token", &self.token);
+        Client(self.address).send(request.body(body).unwrap()).await
     }
 }
 
@@ -109,7 +126,7 @@ pub(crate) struct Stopped([u16; 5]);
 impl Stopped {
     /// A new agent on the same ports; it knows nothing of what the old one knew.
     pub(crate) async fn start(self) -> Consul {
-        Consul::start_on(self.0).await
+        Consul::start_on(self.0, "", "").await
     }
 }
 

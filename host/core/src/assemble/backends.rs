@@ -95,8 +95,9 @@ fn own_backends(
     Registered { instance, id: origin, .. }: &Registered,
     spec: &ServiceSpec,
 ) -> Vec<BackendSpec> {
+    let health = instance.edge_health();
     if !spec.servers.is_empty() {
-        return servers(spec, origin, instance.health);
+        return servers(spec, origin, health);
     }
     let node = match instance.address.is_empty() {
         true => source.and_then(|source| node_of(source, instance)),
@@ -112,18 +113,13 @@ fn own_backends(
         false => format!("{address}:{port}"),
     };
     // What is out of use keeps the share that it will have when it comes back.
-    let weight = spec.weight.unwrap_or_else(|| match instance.health.is_usable() {
-        true => instance.weight(),
+    let weight = spec.weight.unwrap_or_else(|| match health.is_usable() {
+        true => instance.weight_when(health),
         false => instance.weight_passing,
     });
     let scheme = spec.scheme.unwrap_or_default();
-    vec![BackendSpec {
-        scheme,
-        authority: authority.into(),
-        weight,
-        health: instance.health,
-        origin: origin.clone(),
-    }]
+    let (authority, origin) = (authority.into(), origin.clone());
+    vec![BackendSpec { scheme, authority, weight, health, origin }]
 }
 
 fn node_of<'a>(source: &'a Source, instance: &Instance) -> Option<&'a Arc<Node>> {

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     catalog::Source,
-    item::{Change, Declaration, Fragment, Health, Instance, Item, Key, Node, Notice, Update},
+    item::{
+        Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Node, Notice, Update,
+    },
     snapshot::Snapshot,
     test_util::{Dice, TestMatchers, exchange},
     zone::{DnsConfig, Name, Names, RecordType, StaticRecord, ZoneConfig},
@@ -159,6 +161,8 @@ impl World {
             _ => (format!("10.0.0.{}", self.dice.throw(6)), self.text(&["n1", ""])),
         };
         let health = [Health::Passing, Health::Passing, Health::Warning, Health::Critical];
+        let [same, down] = [Edge::AsHealth, Edge::As(Health::Critical)];
+        let edge = [same, same, same, down, Edge::As(Health::Warning), Edge::Never];
         Instance {
             id: format!("i{}", self.dice.throw(14)),
             service: self.text(SERVICES),
@@ -169,6 +173,7 @@ impl World {
             weight_passing: 1 + self.dice.throw(2) as u32,
             weight_warning: 1,
             health: health[self.dice.throw(4)],
+            edge: edge[self.dice.throw(6)],
             tags: self.tags(),
             version: self.dice.throw(4) as u64,
             declares: self.declarations(),

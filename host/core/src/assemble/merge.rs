@@ -335,9 +335,9 @@ struct Rank<'a> {
 
 impl<'a> Rank<'a> {
     fn of(registered: &'a Registered) -> Self {
-        let Instance { health, version, .. } = &*registered.instance;
         let trusted = registered.canary.is_none();
-        Self { usable: health.is_usable(), trusted, version: *version, id: &registered.id }
+        let usable = registered.instance.edge_health().is_usable();
+        Self { usable, trusted, version: registered.instance.version, id: &registered.id }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Assembler, Entrypoint, Inputs};
 use crate::{
     catalog::Source,
-    item::{Change, Declaration, Fragment, Health, Instance, Item, Key, Update},
+    item::{Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Update},
     middleware::Interest,
     port::{BindError, FieldError, MiddlewarePlugin},
     snapshot::{Entry, Snapshot},
@@ -214,6 +214,21 @@ fn the_newest_instance_in_use_wins() {
             router shop@consul warning on web,websecure via [] to my-shop@consul hosts ["new.local"]
             service my-shop@consul enabled ["http://10.0.0.1:8001 passing", "http://10.0.0.1:8002 passing", "http://10.0.0.1:8003 critical"] used by ["shop@consul"]
             Warning consul `shop`: instances disagree: `new` is the newest in use and wins, `old`, `starting` declare it otherwise"#]],
+    );
+}
+
+#[test]
+fn http_takes_an_instance_as_its_provider_says() {
+    let edge = |id: &str, version, edge| Instance { edge, ..instance(id, version, &[RULE]) };
+    let down = edge("down", 2, Edge::As(Health::Critical));
+    let health = Health::Critical;
+    let up = Instance { health, ..edge("up", 3, Edge::As(Health::Warning)) };
+    let never = edge("never", 4, Edge::Never);
+    check(
+        vec![consul(vec![down, up, never])],
+        expect![[r#"
+            router shop@consul enabled on web,websecure via [] to my-shop@consul hosts ["shop.local"]
+            service my-shop@consul enabled ["http://10.0.0.1:8002 critical", "http://10.0.0.1:8003 warning"] used by ["shop@consul"]"#]],
     );
 }
 

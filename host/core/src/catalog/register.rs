@@ -7,12 +7,16 @@ use crate::{
     declare::{
         Canary, Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, canary, pool, read, tree,
     },
-    item::{Fragment, Instance},
+    item::{Edge, Fragment, Instance},
     problem::{Problem, Severity},
 };
 
 /// Reads the tags of an instance; each problem is placed at the tag that it comes from.
 pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
+    if instance.edge == Edge::Never {
+        let declared = Arc::default();
+        return Registered { instance, declared, canary: None, problems: Arc::default() };
+    }
     let tree = tree(&instance.declares);
     let mut declared = read(&tree.http, "");
     let (canary, misread) = canary(&instance.tags);

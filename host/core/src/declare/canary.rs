@@ -5,7 +5,7 @@
 //! `traefik.consulcatalog.canary.weight=5` they take that share of the traffic of the service.
 
 use super::Flaw;
-use crate::problem::Severity;
+use crate::{name::fold, problem::Severity};
 
 /// An instance that is to be tried.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -21,7 +21,7 @@ pub fn canary(tags: &[String]) -> (Option<Canary>, Vec<(String, Flaw)>) {
     let (mut is_canary, mut percent, mut flaws) = (false, None, Vec::new());
     for tag in tags {
         let Some((key, value)) = tag.split_once('=') else { continue };
-        let (lower, value) = (key.trim().to_ascii_lowercase(), value.trim());
+        let (lower, value) = (fold(key.trim()), value.trim());
         let of = |what: &str| {
             ["consulcatalog", "nomad"].iter().any(|source| {
                 let rest = lower.strip_suffix(what).and_then(|it| it.strip_suffix(source));
@@ -81,7 +81,7 @@ mod tests {
         for (tags, expected) in [
             (&["traefik.consulcatalog.canary=true"][..], with(None)),
             (
-                &["traefik.consulCatalog.Canary=TRUE", "traefik.nomad.canary.weight=5"],
+                &["traefik.consul-catalog.Canary=TRUE", "traefik.nomad.canary.weight=5"],
                 with(Some(5)),
             ),
             (&["edge.nomad.canary=true", "edge.nomad.canary.weight=12 %"], with(Some(12))),

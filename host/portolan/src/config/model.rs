@@ -11,7 +11,7 @@ use std::{
 
 use http::HeaderName;
 use ipnet::IpNet;
-use portolan_core::{assemble::RulePriority, zone::ZoneConfig};
+use portolan_core::{assemble::RulePriority, policy::Transport, zone::ZoneConfig};
 use portolan_net::{
     http::{AccessConfig, Limits, RedirectConfig},
     tls::{TlsConfig, TlsSettings},
@@ -117,6 +117,8 @@ pub(crate) struct Provider {
     pub(crate) config: Value,
     /// What the plugin may reach.
     pub(crate) grants: Grants,
+    /// How its encrypted connections are made; `None`: as the system has it.
+    pub(crate) tls: Option<Transport>,
 }
 
 /// What a plugin may reach. Nothing, unless it stands here.

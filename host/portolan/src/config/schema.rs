@@ -281,6 +281,21 @@ table! {
         plugin: Option<String> = None,
         config: Json = Json::Object(serde_json::Map::new()),
         grants: Grants = Grants::default(),
+        /// Default: whom the system trusts, and nothing to show.
+        tls: Option<ProviderTls> = None,
+    }
+}
+
+table! {
+    /// `[providers.<name>.tls]`: how its encrypted connections are made.
+    pub(super) struct ProviderTls {
+        /// A file of authorities, or several.
+        ca: OneOrMany<Spanned<PathBuf>> = OneOrMany(Vec::new()),
+        cert: Option<Spanned<PathBuf>> = None,
+        key: Option<Spanned<PathBuf>> = None,
+        /// Default: the host of the address.
+        server_name: Option<String> = None,
+        insecure_skip_verify: bool = false,
     }
 }
 

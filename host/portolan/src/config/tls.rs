@@ -3,15 +3,22 @@
 //! **Invariant:** a name that one table gives and another refers to is checked here, so the rooms
 //! meet no unknown one from `config.toml`. (Routers are dynamic: theirs are problems.)
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use http::{Uri, uri::Scheme};
-use portolan_core::name::nearest;
+use portolan_core::{
+    name::{fold, nearest},
+    policy::{ClientCertificate, Transport},
+};
 use portolan_net::{
     http::{RedirectConfig, RedirectTarget},
     tls::{
         CertificateFile, ClientAuth, Suite, TlsConfig, TlsOptions, TlsSettings, TlsVersion,
-        acme::{Challenge, ExternalAccount, KeyType, ResolverConfig, StorageConfig},
+        acme::{Challenge, ExternalAccount, KeyType, ResolverConfig, StorageConfig, Token},
     },
 };
 use toml::Spanned;
@@ -221,7 +228,40 @@ fn certificate(pair: schema::Certificate, reading: &mut Reading<'_>) -> Certific
     CertificateFile { cert: pair.cert.into_inner(), key: pair.key.into_inner() }
 }
 
-fn readable(path: &Spanned<std::path::PathBuf>, reading: &mut Reading<'_>) {
+/// How a provider's encrypted connections are made.
+pub(super) fn provider(tls: schema::ProviderTls, reading: &mut Reading<'_>) -> Transport {
+    for file in tls.ca.0.iter().chain(&tls.cert).chain(&tls.key) {
+        readable(file, reading);
+    }
+    let lonely = |file: &Spanned<PathBuf>, message| {
+        Finding::error(file.span(), message).hint("a certificate and its key stand together")
+    };
+    let certificates = match (tls.cert, tls.key) {
+        (Some(cert), Some(key)) => {
+            vec![ClientCertificate { cert: cert.into_inner(), key: key.into_inner() }]
+        }
+        (Some(cert), None) => {
+            reading.add(lonely(&cert, "`cert` is there without `key`"));
+            Vec::new()
+        }
+        (None, Some(key)) => {
+            reading.add(lonely(&key, "`key` is there without `cert`"));
+            Vec::new()
+        }
+        (None, None) => Vec::new(),
+    };
+    Transport {
+        server_name: tls.server_name,
+        insecure_skip_verify: tls.insecure_skip_verify,
+        root_cas: tls.ca.0.into_iter().map(Spanned::into_inner).collect(),
+        certificates,
+        // The client of plugins speaks HTTP/1.1.
+        disable_http2: true,
+        ..Transport::default()
+    }
+}
+
+fn readable(path: &Spanned<PathBuf>, reading: &mut Reading<'_>) {
     if let Err(error) = std::fs::File::open(path.get_ref()) {
         let message = format!("cannot read `{}`", path.get_ref().display());
         reading.add(Finding::error(path.span(), message).label(error.to_string()));
@@ -256,7 +296,7 @@ fn resolver(
     let storage = match acme.storage.get_ref() {
         StorageKind::File => StorageConfig::File(folder),
         StorageKind::Consul => match providers.iter().find(|it| it.plugin == "consul") {
-            Some(provider) => consul(provider, folder),
+            Some(provider) => consul(provider, reading.base, folder),
             None => {
                 let message = "there is no provider that uses the plugin `consul`";
                 let finding = Finding::error(acme.storage.span(), message);
@@ -281,12 +321,20 @@ fn resolver(
 }
 
 /// The Consul of a provider. What is wrong with its table, the plugin says.
-fn consul(provider: &Provider, folder: std::path::PathBuf) -> StorageConfig {
-    let text = |key: &str| provider.config.get(key).and_then(serde_json::Value::as_str);
+fn consul(provider: &Provider, base: &Path, folder: PathBuf) -> StorageConfig {
+    let entries = || provider.config.as_object().into_iter().flatten();
+    let text = |key: &str| {
+        let entry = entries().find(|(written, _)| fold(written) == fold(key));
+        entry.and_then(|(_, value)| value.as_str())
+    };
     let address = text("address").unwrap_or("http://127.0.0.1:8500").trim();
     let scheme = if address.contains("://") { "" } else { "http://" };
-    let token = text("token").filter(|token| !token.is_empty()).map(str::to_owned);
-    StorageConfig::Consul { address: format!("{scheme}{address}"), token, folder }
+    let token = text("token").filter(|token| !token.is_empty());
+    let token_file = text("token-file").filter(|file| !file.is_empty());
+    let token = token.map(|token| Token::Text(token.to_owned()));
+    let token = token.or_else(|| Some(Token::File(base.join(token_file?))));
+    let roots = provider.tls.as_ref().and_then(|tls| tls.root_cas.first().cloned());
+    StorageConfig::Consul { address: format!("{scheme}{address}"), token, roots, folder }
 }
 
 impl Word for RedirectScheme {

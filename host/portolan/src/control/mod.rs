@@ -4,6 +4,7 @@
 //! A turn takes in every event that is waiting, assembles once, and publishes.
 
 pub(crate) mod board;
+mod credentials;
 pub(crate) mod event;
 mod plugins;
 pub(crate) mod preview;
@@ -35,6 +36,7 @@ use crate::{
     telemetry::Telemetry,
 };
 use board::{Board, EntrypointReport, SharedBoard};
+use credentials::Credentials;
 use event::Event;
 use plugins::Plugins;
 use sources::{Candidate, Sources};
@@ -366,18 +368,24 @@ fn inputs(config: &Config, sources: Vec<Arc<Source>>, plugins: &Plugins) -> Inpu
 fn candidate(provider: &model::Provider, config: &Config, plugins: &Plugins) -> Candidate {
     let grants = Grants {
         http_client: provider.grants.http_client.clone(),
+        credentials: provider.tls.as_ref().map(|tls| {
+            let credentials = Credentials::new(tls, &config.base);
+            Arc::new(credentials) as Arc<dyn portolan_wasm::Credentials>
+        }),
         files: provider.grants.files.clone(),
         base_dir: config.base.clone(),
     };
     let told = grants.http_client.iter().map(|origin| format!("http-client: {origin}"));
     let files = grants.files.iter().map(|folder| format!("files: {}", folder.display()));
+    // It is written to disk, and there may be a token in the configuration.
     let identity = format!("{} {}", fold(&provider.plugin), provider.config);
+    let identity = blake3::hash(identity.as_bytes()).to_hex().to_string();
     let plugin = plugins.find(&provider.plugin);
     let hash = plugin.map_or("", |plugin| &plugin.info().hash);
     Candidate {
         name: provider.name.as_str().into(),
         plugin: provider.plugin.as_str().into(),
-        fingerprint: format!("{identity} {hash} {grants:?}"),
+        fingerprint: format!("{identity} {hash} {:?} {:?}", provider.grants, provider.tls),
         grants: told.chain(files).collect(),
         provider: match plugin {
             Some(plugin) => plugin.provider(&provider.name, &provider.config, &grants),

@@ -52,6 +52,8 @@ struct Tenant {
     cursor: Option<Vec<u8>>,
     provider: Option<Arc<dyn Provider>>,
     running: Option<Runner>,
+    /// Why the configuration as it is now is not used.
+    refused: Option<String>,
     /// Started, and not yet heard.
     coming: Option<Runner>,
     keeper: Keeper,
@@ -75,6 +77,11 @@ impl Sources {
 
     /// What is wrong with providers.
     pub(super) fn problems(&self) -> Vec<Problem> {
+        let refused = |tenant: &Tenant| {
+            let reason = tenant.refused.as_ref().filter(|_| tenant.running.is_some())?;
+            let message = format!("the configuration before goes on: {reason}");
+            Some(Problem::error(&*tenant.report.name, "provider", message))
+        };
         let wrong = |tenant: &Tenant| {
             let report = &tenant.report;
             let (name, error) = (&*report.name, report.error.clone()?);
@@ -88,7 +95,8 @@ impl Sources {
                 ProviderState::Waiting | ProviderState::Synced => None,
             }
         };
-        self.by_name.values().filter_map(wrong).collect()
+        let tenants = || self.by_name.values();
+        tenants().filter_map(wrong).chain(tenants().filter_map(refused)).collect()
     }
 
     /// Runs these providers and no others. What did not change goes on as it is.
@@ -117,6 +125,7 @@ impl Sources {
     /// Takes in what a provider reported. Answers whether anything that is served changed.
     pub(super) fn take(&mut self, name: &Arc<str>, runner: u64, report: Report) -> bool {
         let Some(tenant) = self.by_name.get_mut(name) else { return false };
+        tenant.note_refusal(runner, &report);
         if !tenant.hears(runner, &report) {
             return false;
         }
@@ -175,6 +184,7 @@ impl Sources {
             cursor: None,
             provider: None,
             running: None,
+            refused: None,
             coming: None,
             keeper: Keeper::start(&self.folder, name, identity.clone()),
         }
@@ -201,6 +211,7 @@ impl Sources {
         tenant.report.grants = candidate.grants;
         match candidate.provider {
             Ok(provider) => {
+                tenant.refused = None;
                 tenant.provider = Some(provider.clone());
                 let cursor = tenant.cursor.clone();
                 let runner = self.runner(candidate.name.clone(), provider, cursor);
@@ -215,7 +226,8 @@ impl Sources {
                 if tenant.running.is_none() {
                     tenant.report.set(ProviderState::Failed);
                 }
-                tenant.report.error = Some(reason);
+                tenant.report.error = Some(reason.clone());
+                tenant.refused = Some(reason);
             }
         }
     }
@@ -268,8 +280,17 @@ impl Tenant {
         let is = |known: &Option<Runner>| known.as_ref().is_some_and(|known| known.id == runner);
         if is(&self.coming) && matches!(report, Report::Step(_)) {
             self.running = self.coming.take();
+            self.refused = None;
         }
         is(&self.running) || is(&self.coming) && self.running.is_none()
+    }
+
+    /// One that was started and fails while the one before goes on is not heard, but said.
+    fn note_refusal(&mut self, runner: u64, report: &Report) {
+        let is_coming = self.coming.as_ref().is_some_and(|coming| coming.id == runner);
+        if let (Report::Failed(reason) | Report::GaveUp(reason), true) = (report, is_coming) {
+            self.refused = Some(reason.clone());
+        }
     }
 
     fn step(&mut self, step: Step) -> Result<bool, UpdateError> {

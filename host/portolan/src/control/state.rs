@@ -14,7 +14,7 @@ use std::{
 
 use portolan_core::{
     catalog::Source,
-    item::{Declaration, Fragment, Health, Instance, Item, Node},
+    item::{Declaration, Edge, Fragment, Health, Instance, Item, Node},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -174,6 +174,9 @@ struct KeptInstance {
     port: u16,
     weights: (u32, u32),
     health: String,
+    /// `none`, or how it is taken to be; absent: as its health says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edge: Option<String>,
     tags: Vec<String>,
     meta: Vec<(String, String)>,
     version: u64,
@@ -211,6 +214,11 @@ impl From<&Instance> for KeptInstance {
             port,
             weights: (instance.weight_passing, instance.weight_warning),
             health: instance.health.as_str().to_owned(),
+            edge: match instance.edge {
+                Edge::AsHealth => None,
+                Edge::As(health) => Some(health.as_str().to_owned()),
+                Edge::Never => Some("none".to_owned()),
+            },
             tags: instance.tags.clone(),
             meta: instance.meta.clone(),
             version: instance.version,
@@ -247,11 +255,11 @@ impl From<KeptInstance> for Instance {
             port: kept.port,
             weight_passing: kept.weights.0,
             weight_warning: kept.weights.1,
-            health: match kept.health.as_str() {
-                "passing" => Health::Passing,
-                "warning" => Health::Warning,
-                "maintenance" => Health::Maintenance,
-                _ => Health::Critical,
+            health: health(&kept.health),
+            edge: match kept.edge.as_deref() {
+                None => Edge::AsHealth,
+                Some("none") => Edge::Never,
+                Some(word) => Edge::As(health(word)),
             },
             tags: kept.tags,
             meta: kept.meta,
@@ -260,5 +268,14 @@ impl From<KeptInstance> for Instance {
                 .map(|(path, value, origin)| Declaration { path, value, origin })
                 .collect(),
         }
+    }
+}
+
+fn health(word: &str) -> Health {
+    match word {
+        "passing" => Health::Passing,
+        "warning" => Health::Warning,
+        "maintenance" => Health::Maintenance,
+        _ => Health::Critical,
     }
 }

@@ -5,7 +5,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use portolan_core::item::{
-    Change, Declaration, Fragment, Health, Instance, Item, Key, Node, Notice, Step, Update,
+    Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Node, Notice, Step, Update,
 };
 
 use crate::bindings::{provider as wit, types::Pair};
@@ -110,6 +110,7 @@ fn instance(it: wit::Instance) -> Result<Instance, Notice> {
         weight_passing: it.weight_passing,
         weight_warning: it.weight_warning,
         health: health(it.health),
+        edge: edge(&it.extra),
         tags: it.tags,
         meta: pairs(it.meta),
         version: it.version,
@@ -145,6 +146,19 @@ fn health(health: wit::Health) -> Health {
         wit::Health::Warning => Health::Warning,
         wit::Health::Critical => Health::Critical,
         wit::Health::Maintenance => Health::Maintenance,
+    }
+}
+
+/// How HTTP takes an instance; a word that a host does not know means nothing to it.
+fn edge(extra: &[Pair]) -> Edge {
+    let word = extra.iter().find(|pair| pair.key == "edge").map(|pair| pair.value.as_str());
+    match word {
+        Some("none") => Edge::Never,
+        Some("passing") => Edge::As(Health::Passing),
+        Some("warning") => Edge::As(Health::Warning),
+        Some("critical") => Edge::As(Health::Critical),
+        Some("maintenance") => Edge::As(Health::Maintenance),
+        _ => Edge::AsHealth,
     }
 }
 

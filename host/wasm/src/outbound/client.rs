@@ -8,10 +8,11 @@
 
 use std::{
     error::Error as _,
+    fmt::Display,
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
     time::Duration,
 };
@@ -24,7 +25,7 @@ use hyper_util::{
     client::legacy::{self, connect},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -33,7 +34,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::origin::Origin;
+use super::{origin::Origin, tls::Tls};
 
 /// What became of a request: the answer with its content.
 pub(crate) type Outcome = Result<Response<Bytes>, Failure>;
@@ -176,6 +177,9 @@ fn failure(error: legacy::Error) -> Failure {
 }
 
 fn not_granted(granted: &[Origin]) -> String {
+    if granted.is_empty() {
+        return "nothing is granted".to_owned();
+    }
     let origins: Vec<String> = granted.iter().map(ToString::to_string).collect();
     format!("not granted; granted is {}", origins.join(", "))
 }
@@ -217,11 +221,12 @@ impl Connector {
         if !is_tls {
             return Ok(Stream(Box::new(tcp)));
         }
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| Failure::Tls(format!("{host}: {error}")))?;
-        let tls = TlsConnector::from(self.tls.config()).connect(name, tcp).await;
-        tls.map(|tls| Stream(Box::new(tls)))
-            .map_err(|error| Failure::Tls(format!("{host}: {error}")))
+        let bad = |error: &dyn Display| Failure::Tls(format!("{host}: {error}"));
+        let name = self.tls.server_name(host).to_owned();
+        let name = ServerName::try_from(name).map_err(|error| bad(&error))?;
+        let config = self.tls.config().await.map_err(|error| bad(&error))?;
+        let tls = TlsConnector::from(config).connect(name, tcp).await;
+        tls.map(|tls| Stream(Box::new(tls))).map_err(|error| bad(&error))
     }
 
     /// The addresses of a host that the grant covers.
@@ -243,32 +248,6 @@ impl Connector {
             ))),
         }
     }
-}
-
-/// How https is spoken. The roots are read when they are needed first: that takes a while.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tls(Arc<OnceLock<Arc<ClientConfig>>>);
-
-impl Tls {
-    fn config(&self) -> Arc<ClientConfig> {
-        self.0.get_or_init(native_config).clone()
-    }
-}
-
-fn native_config() -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::debug!(%error, "root certificate not read");
-    }
-    roots.add_parsable_certificates(found.certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider is made for the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -85,7 +85,12 @@ impl Folders {
     /// The canonical form of a path below a granted folder.
     pub(crate) fn resolve(&self, path: &str) -> Result<PathBuf, Failure> {
         let asked = self.base.join(path);
-        let denied = || Failure::Denied(format!("not granted; granted is {}", self.names()));
+        let denied = || {
+            Failure::Denied(match self.granted.is_empty() {
+                true => "nothing is granted".to_owned(),
+                false => format!("not granted; granted is {}", self.names()),
+            })
+        };
         match asked.canonicalize() {
             Ok(real) if self.covers(&real) => Ok(real),
             Ok(_) => Err(denied()),

@@ -5,6 +5,7 @@
 mod client;
 mod folder;
 mod origin;
+mod tls;
 
 use std::sync::Arc;
 
@@ -13,10 +14,12 @@ use wasmtime::component::ResourceTable;
 
 #[expect(unreachable_pub, reason = "exported again by generated code")]
 pub use self::client::Pending;
+pub use self::tls::Credentials;
 pub(crate) use self::{
-    client::{Client, Failure as ClientFailure, Outcome, Tls},
+    client::{Client, Failure as ClientFailure, Outcome},
     folder::{Failure as FileFailure, Folders, Found, is_change},
     origin::Origin,
+    tls::Tls,
 };
 
 /// What one instance may reach.

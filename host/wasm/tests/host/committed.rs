@@ -1,9 +1,9 @@
 //! The guests that are committed in `plugins/dist`: they load, and do their work here.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
-use portolan_core::port::{BindError, RequestVerdict};
-use portolan_wasm::{Host, Plugin};
+use portolan_core::port::{BindError, PollError, RequestVerdict};
+use portolan_wasm::{Grants, Host, Plugin};
 use serde_json::json;
 
 use crate::{exchange, host, host_in};
@@ -68,6 +68,23 @@ fn a_planned_middleware_never_runs() {
     let error = middleware.bind("headers", &json!({ "customRequestHeader": {} }), None);
     let Err(BindError::Config(errors)) = error else { panic!("must be refused: {error:?}") };
     assert_eq!(errors[0].hint.as_deref(), Some("did you mean `custom-request-headers`?"));
+}
+
+#[tokio::test]
+async fn what_only_some_configurations_need_need_not_be_granted() {
+    let consul = plugin(&host(), "consul");
+    let http_client = vec!["http://127.0.0.1:1".to_owned()];
+    let grants = Grants { http_client, ..Grants::default() };
+    let config = json!({ "address": "127.0.0.1:1", "tokenFile": "token" });
+    let provider = consul.provider("consul", &config, &grants).expect("a good binding");
+    let step = provider.poll(None, Duration::from_secs(1)).await;
+    let Err(PollError::Temporary(told)) = step else { panic!("must be denied: {step:?}") };
+    assert!(
+        told.contains("`token` cannot be used: it may not be read: nothing is granted"),
+        "{told}"
+    );
+    let nothing = consul.provider("consul", &config, &Grants::default());
+    assert!(matches!(nothing, Err(BindError::Refused(told)) if told.contains("http-client")));
 }
 
 #[test]

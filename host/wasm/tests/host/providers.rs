@@ -18,6 +18,7 @@ use crate::{guest::PROVIDER, host, load};
 fn grants(origin: &str, base: &std::path::Path) -> Grants {
     Grants {
         http_client: vec![origin.to_owned()],
+        credentials: None,
         files: vec!["granted".into()],
         base_dir: base.to_owned(),
     }

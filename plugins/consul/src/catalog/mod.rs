@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     api::{Check, Entry, NodeAnswer, Services},
     ledger::Ledger,
-    tags::declared,
+    policy::Policy,
     watch::Watch,
 };
 
@@ -64,9 +64,9 @@ pub(crate) struct Answer {
 }
 
 /// What is known of a Consul.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Catalog {
-    prefix: String,
+    policy: Policy,
     datacenter: String,
     serial: u64,
     services: Watch,
@@ -101,8 +101,21 @@ struct Tracked {
 
 impl Catalog {
     /// Nothing known yet. `datacenter` stands in where answers have none.
-    pub(crate) fn new(prefix: &str, datacenter: &str) -> Self {
-        Self { prefix: prefix.into(), datacenter: datacenter.into(), ..Self::default() }
+    pub(crate) fn new(policy: Policy, datacenter: &str) -> Self {
+        Self {
+            policy,
+            datacenter: datacenter.to_owned(),
+            serial: 0,
+            services: Watch::default(),
+            nodes: Watch::default(),
+            checks: Watch::default(),
+            entries: BTreeMap::new(),
+            last_checks: BTreeSet::new(),
+            ledger: Ledger::default(),
+            empty_since: None,
+            trouble: None,
+            remarks: BTreeMap::new(),
+        }
     }
 
     /// Whether everything was answered once, so that a snapshot would be whole.
@@ -133,9 +146,17 @@ impl Catalog {
 
     /// What was left out, and what a person should know.
     pub(crate) fn notices(&self) -> Vec<Notice> {
-        let remarks = self.remarks.iter().map(|(subject, text)| Notice::new(subject.path(), text));
         let tags = self.entries.values().flat_map(|tracked| tracked.notices.iter().cloned());
-        remarks.chain(tags).collect()
+        self.policy.notices().iter().cloned().chain(self.remarks()).chain(tags).collect()
+    }
+
+    /// The first thing that is the matter with an answer.
+    pub(crate) fn remark(&self) -> Option<Notice> {
+        self.remarks().next()
+    }
+
+    fn remarks(&self) -> impl Iterator<Item = Notice> {
+        self.remarks.iter().map(|(subject, text)| Notice::new(subject.path(), text))
     }
 
     /// Whoever called waited long enough: what failed is asked again now.
@@ -319,9 +340,7 @@ impl Catalog {
             let is_mesh = entry.is_mesh();
             let mut instance = entry.into_instance(&self.datacenter);
             if !is_mesh {
-                let found = declared(&self.prefix, name, &instance.id, &instance.tags);
-                instance.declares = found.declarations;
-                tracked.notices.extend(found.notices);
+                tracked.notices.extend(self.policy.judge(&mut instance));
             }
             instances.push(instance);
         }

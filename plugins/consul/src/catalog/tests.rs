@@ -16,7 +16,7 @@ struct Played {
 impl Played {
     fn new() -> Self {
         let mut played = Self {
-            catalog: Catalog::new("traefik", "dc1"),
+            catalog: Catalog::new(policy(), "dc1"),
             now: 1_000_000,
             index: 10,
             answers: BTreeMap::new(),
@@ -86,6 +86,12 @@ impl Played {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn policy() -> Policy {
+    let mut invalid = portolan_plugin::Invalid::none();
+    let policy = Policy::new(&crate::config::Config::default(), &mut invalid);
+    invalid.or(policy).unwrap()
 }
 
 fn describe(change: &Change) -> String {

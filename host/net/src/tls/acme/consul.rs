@@ -3,7 +3,7 @@
 //! **Invariant:** a lock that its node does not renew ends by itself, within Consul's twice the
 //! time to live of its session.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -11,6 +11,7 @@ use http_body_util::Full;
 use tokio::{task::JoinHandle, time::interval};
 
 use super::{
+    Token,
     fetch::{Fetch, FetchError},
     storage::StorageError,
 };
@@ -27,7 +28,7 @@ const WAIT: Duration = Duration::from_secs(5 * 60);
 pub(super) struct Consul {
     fetch: Fetch,
     address: String,
-    token: Option<String>,
+    token: Option<Token>,
 }
 
 /// A lock that is held. It is given back when it is dropped.
@@ -39,10 +40,14 @@ pub(super) struct Lease {
 }
 
 impl Consul {
-    pub(super) fn new(address: &str, token: Option<&str>) -> Result<Self, StorageError> {
+    pub(super) fn new(
+        address: &str,
+        token: Option<Token>,
+        roots: Option<&Path>,
+    ) -> Result<Self, StorageError> {
         let address = address.trim_end_matches('/').to_owned();
-        match Fetch::new(None) {
-            Ok(fetch) => Ok(Self { fetch, address, token: token.map(str::to_owned) }),
+        match Fetch::new(roots) {
+            Ok(fetch) => Ok(Self { fetch, address, token }),
             Err(source) => Err(StorageError::Consul { address, source }),
         }
     }
@@ -116,8 +121,14 @@ impl Consul {
         let refuse = |source| StorageError::Consul { address: self.address.clone(), source };
         let mut request =
             Request::builder().method(method).uri(format!("{}/v1/{path}", self.address));
-        if let Some(token) = &self.token {
-            request = request.header("x-consul-token", token);
+        match &self.token {
+            None => (),
+            Some(Token::Text(token)) => request = request.header("x-consul-token", token),
+            Some(Token::File(path)) => {
+                let unread = |source| StorageError::Read { path: path.clone(), source };
+                let token = tokio::fs::read_to_string(path).await.map_err(unread)?;
+                request = request.header("x-consul-token", token.trim());
+            }
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned())));
         let request = request.map_err(|error| refuse(FetchError::from(error)))?;

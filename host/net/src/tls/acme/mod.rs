@@ -88,8 +88,19 @@ pub enum StorageConfig {
         /// Scheme and authority: `http://127.0.0.1:8500`.
         address: String,
         /// For its access control; `None`: none is sent.
-        token: Option<String>,
+        token: Option<Token>,
+        /// Authorities to trust, in PEM; `None`: those that the system trusts.
+        roots: Option<PathBuf>,
         /// The folder.
         folder: PathBuf,
     },
+}
+
+/// What proves to Consul who asks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Token {
+    /// The token.
+    Text(String),
+    /// A file that holds it, read for each question.
+    File(PathBuf),
 }

@@ -50,8 +50,8 @@ impl Storage {
     pub(in crate::tls) fn open(config: &StorageConfig) -> Result<Self, StorageError> {
         match config {
             StorageConfig::File(folder) => Ok(Self { folder: folder.clone(), consul: None }),
-            StorageConfig::Consul { address, token, folder } => {
-                let consul = Consul::new(address, token.as_deref())?;
+            StorageConfig::Consul { address, token, roots, folder } => {
+                let consul = Consul::new(address, token.clone(), roots.as_deref())?;
                 Ok(Self { folder: folder.clone(), consul: Some(consul) })
             }
         }

@@ -255,7 +255,7 @@ function facts(it) {
     ["Size", `${bytes(it.size)}, compiled in ${it.loadMs} ms${it.cached ? " (from the cache)" : ""}`],
     ["BLAKE3", `\`${it.hash}\``],
     ["Imports", it.imports.map((name) => `\`${name}\``).join(", ") || "nothing"],
-    ...it.wants.map((want) => ["Asks for", `\`${want.capability}\` ${want.scope.join(", ")}: ${want.reason}`]),
+    ...it.wants.map((want) => ["Asks for", `\`${want.capability}\` ${want.scope.join(", ") || "if need be"}: ${want.reason}`]),
     ...(it.grants.length > 0 ? [["Granted", it.grants.map((grant) => `\`${grant}\``).join(", ")]] : []),
     ...(it.matchers.length > 0 ? [["Matchers", it.matchers.map((name) => `\`${name}\``).join(", ")]] : []),
   ];

@@ -20,7 +20,7 @@ use portolan_net::{
     http::{EncodedCharacter, EncodedCharacters, Limits, RedirectConfig, RedirectTarget},
     tls::{
         TlsVersion,
-        acme::{KeyType, LETS_ENCRYPT, StorageConfig},
+        acme::{KeyType, LETS_ENCRYPT, StorageConfig, Token},
     },
 };
 use serde_json::json;
@@ -124,6 +124,7 @@ fn the_annotated_default_names_every_key() {
         schema::Plugins::FIELDS,
         schema::Provider::FIELDS,
         schema::Grants::FIELDS,
+        schema::ProviderTls::FIELDS,
         schema::Log::FIELDS,
         schema::Drain::FIELDS,
         limits::Timeouts::FIELDS,
@@ -301,10 +302,39 @@ fn options_and_resolvers_are_read_and_have_defaults() {
     assert_eq!(le.storage, StorageConfig::File(folder.path().join("d/acme")));
     let consul = StorageConfig::Consul {
         address: "http://consul:8500".to_owned(),
-        token: Some("t".to_owned()),
+        token: Some(Token::Text("t".to_owned())),
+        roots: None,
         folder: folder.path().join("d/acme"),
     };
     assert_eq!((&shared.storage, shared.key_type), (&consul, KeyType::Rsa2048));
+}
+
+#[test]
+fn a_provider_has_its_own_tls_which_resolvers_use_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let text = "data-dir = 'd'
+        [acme.shared]
+        storage = 'consul'
+        [providers.consul]
+        config = { address = 'https://consul:8501', tokenFile = 't' }
+        tls = { ca = 'ca.pem', cert = 'c', key = 'k', server-name = 'server.dc1.consul' }";
+    for (name, content) in [("config.toml", text), ("ca.pem", ""), ("c", ""), ("k", "")] {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let config = load_file(&file).unwrap().config;
+    let tls = config.providers[0].tls.as_ref().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    assert_eq!(tls.root_cas, [path("ca.pem")]);
+    assert_eq!((&tls.certificates[0].cert, &tls.certificates[0].key), (&path("c"), &path("k")));
+    assert_eq!(tls.server_name.as_deref(), Some("server.dc1.consul"));
+    let consul = StorageConfig::Consul {
+        address: "https://consul:8501".to_owned(),
+        token: Some(Token::File(path("t"))),
+        roots: Some(path("ca.pem")),
+        folder: path("d/acme"),
+    };
+    assert_eq!(config.tls.resolvers[0].storage, consul);
 }
 
 #[test]

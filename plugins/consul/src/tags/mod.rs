@@ -1,0 +1,210 @@
+//! Tags as people write them for Traefik: `traefik.http.routers.shop.rule=Host(...)`.
+
+use std::collections::BTreeMap;
+
+use portolan_plugin::{Declaration, Instance, Notice};
+
+use crate::{
+    fault::{fold, proposal},
+    template::Template,
+};
+
+/// What the tags of one instance declare.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Declared {
+    pub(crate) declarations: Vec<Declaration>,
+    pub(crate) notices: Vec<Notice>,
+    /// Whether it is to be reached through Consul's mesh only; then it declares nothing.
+    pub(crate) is_in_mesh: bool,
+}
+
+/// What holds for an instance whose tags do not say.
+#[derive(Debug)]
+pub(crate) struct Defaults {
+    /// Whether it is exposed. None: what it declares counts, but it gets no router by itself.
+    pub(crate) exposed: Option<bool>,
+    pub(crate) is_in_mesh: bool,
+    /// The rule of routers without one.
+    pub(crate) rule: Option<Template>,
+}
+
+/// Reads the tags of an instance. `prefix` is compared without case.
+///
+/// Tags that do not begin with the prefix and a dot are not for us. An instance without any
+/// declaration is a fact of the catalog, with a name in DNS, and no more: a router takes a tag,
+/// unless everybody is exposed.
+pub(crate) fn declared(prefix: &str, defaults: &Defaults, instance: &Instance) -> Declared {
+    let mut reader = Reader {
+        instance,
+        defaults,
+        enable: None,
+        enable_key: "default-rule",
+        is_in_mesh: defaults.is_in_mesh,
+        labels: BTreeMap::new(),
+        declared: Declared::default(),
+    };
+    for tag in &instance.tags {
+        if let Some(rest) = strip_prefix(tag, prefix) {
+            reader.read(tag, rest);
+        }
+    }
+    reader.finish()
+}
+
+struct Reader<'a> {
+    instance: &'a Instance,
+    defaults: &'a Defaults,
+    enable: Option<bool>,
+    /// Where the router that a service gets by itself comes from.
+    enable_key: &'a str,
+    is_in_mesh: bool,
+    /// As a default rule sees them.
+    labels: BTreeMap<String, String>,
+    declared: Declared,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, tag: &'a str, rest: &'a str) {
+        let Some((path, value)) = rest.split_once('=') else {
+            return self.notice(tag, "has no `=`, so it declares nothing");
+        };
+        let key = tag.split_once('=').map_or(tag, |(key, _)| key);
+        let (path, value) = (path.trim(), value.trim());
+        let label = format!("traefik.{path}");
+        let is_in_rule = self.defaults.rule.as_ref().is_some_and(|rule| rule.names(&label));
+        self.labels.insert(label, value.to_owned());
+        let (first, below) = path.split_once('.').unwrap_or((path, ""));
+        match fold(first).as_str() {
+            "enable" if below.is_empty() => {
+                if let Some(enable) = self.boolean(key, value) {
+                    (self.enable, self.enable_key) = (Some(enable), key);
+                }
+            }
+            "http" if !below.is_empty() => {
+                let path = format!("http.{below}");
+                let origin = key.trim().to_owned();
+                self.declared.declarations.push(Declaration { path, value: value.into(), origin });
+            }
+            "consulcatalog" | "nomad" => self.read_about_source(key, below, value),
+            // Those speak to Traefik about another source.
+            "docker" => (),
+            _ if is_in_rule => (),
+            "tcp" | "udp" | "tls" => self.notice(key, &format!("`{first}` is not supported yet")),
+            _ => {
+                let meant = proposal(path, ["http", "enable", "consulcatalog"].into_iter());
+                let known = "is unknown; what may follow is `http.`, `enable` or `consulcatalog.`";
+                self.notice(key, &format!("{known}{meant}"));
+            }
+        }
+    }
+
+    /// `consulcatalog.…`: how the instance is to be taken. The host reads what is about canaries.
+    fn read_about_source(&mut self, key: &str, below: &str, value: &str) {
+        match fold(below).as_str() {
+            "connect" => {
+                if let Some(connect) = self.boolean(key, value) {
+                    self.is_in_mesh = connect;
+                }
+            }
+            "canary" | "canary.weight" => (),
+            _ => {
+                let known = "is unknown; what may follow is `canary`, `canary.weight` or `connect`";
+                self.notice(key, known);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Declared {
+        self.declared.is_in_mesh = self.is_in_mesh;
+        let is_exposed = self.enable.or(self.defaults.exposed).unwrap_or(true);
+        if is_exposed {
+            self.add_default_rules();
+        } else {
+            self.declared.declarations.clear();
+        }
+        if self.is_in_mesh && !self.declared.declarations.is_empty() {
+            self.declared.declarations.clear();
+            let message = "is in Consul's mesh, of which Portolan has no certificate: it has its \
+                name in DNS, but is not routed to";
+            self.declared.notices.push(Notice::new(self.instance.id.as_str(), message));
+        }
+        self.declared
+    }
+
+    /// A router without a rule gets the default one, as in Traefik; so does the service itself when
+    /// it is exposed on purpose and names no router.
+    fn add_default_rules(&mut self) {
+        let mut routers: Vec<(String, bool, String)> = Vec::new();
+        for declaration in &self.declared.declarations {
+            let mut segments = declaration.path.split('.').skip(1);
+            let is_router = segments.next().is_some_and(|it| fold(it) == "routers");
+            let (true, Some(name)) = (is_router, segments.next()) else { continue };
+            let has_rule = segments.next().is_some_and(|it| fold(it) == "rule");
+            match routers.iter_mut().find(|(other, ..)| other.eq_ignore_ascii_case(name)) {
+                Some((_, ruled, _)) => *ruled |= has_rule,
+                None => routers.push((name.to_owned(), has_rule, declaration.origin.clone())),
+            }
+        }
+        let service = normalize(&self.instance.service);
+        let is_wanted = self.enable.or(self.defaults.exposed) == Some(true);
+        if routers.is_empty() && is_wanted && !service.is_empty() {
+            routers.push((service, false, self.enable_key.trim().to_owned()));
+        }
+        routers.retain(|(_, has_rule, _)| !has_rule);
+        if routers.is_empty() {
+            return;
+        }
+        let Some(value) = self.default_rule() else { return };
+        for (name, _, origin) in routers {
+            let path = format!("http.routers.{name}.rule");
+            let value = value.clone();
+            self.declared.declarations.push(Declaration { path, value, origin });
+        }
+    }
+
+    /// The default rule for this instance. If there is none, that is said.
+    fn default_rule(&mut self) -> Option<String> {
+        let rule = self.defaults.rule.as_ref()?.render(&self.instance.service, &self.labels);
+        let told = match rule {
+            Ok(rule) if !rule.trim().is_empty() => return Some(rule),
+            Ok(_) => "the default rule gives an empty text".to_owned(),
+            Err(told) => format!("the default rule gives nothing: {told}"),
+        };
+        self.declared.notices.push(Notice::new(self.instance.id.as_str(), told));
+        None
+    }
+
+    /// Go's `strconv.ParseBool`, which is what people are used to.
+    fn boolean(&mut self, key: &str, text: &str) -> Option<bool> {
+        match text.to_ascii_lowercase().as_str() {
+            "1" | "t" | "true" => Some(true),
+            "0" | "f" | "false" => Some(false),
+            _ => {
+                self.notice(key, &format!("is neither `true` nor `false` but `{text}`"));
+                None
+            }
+        }
+    }
+
+    fn notice(&mut self, tag: &str, message: &str) {
+        let origin = format!("{} tag {tag}", self.instance.id);
+        self.declared.notices.push(Notice::new(origin, message));
+    }
+}
+
+/// What follows the prefix and its dot.
+fn strip_prefix<'a>(tag: &'a str, prefix: &str) -> Option<&'a str> {
+    let tag = tag.trim_start();
+    let (head, rest) = tag.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then(|| rest.strip_prefix('.'))?
+}
+
+/// Traefik's `normalize`: runs of anything but letters and digits become one hyphen.
+pub(crate) fn normalize(name: &str) -> String {
+    let words =
+        name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

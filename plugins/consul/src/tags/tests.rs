@@ -1,0 +1,175 @@
+//! Tags as they come, and what is read in them; declarations and notices are compared as text.
+
+use super::*;
+
+/// An instance with these tags and nothing else of note.
+pub(crate) fn instance(service: &str, tags: &[&str]) -> Instance {
+    Instance {
+        id: "dc1/a/web".to_owned(),
+        service: service.to_owned(),
+        node: "a".to_owned(),
+        datacenter: "dc1".to_owned(),
+        address: String::new(),
+        port: 80,
+        weight_passing: 1,
+        weight_warning: 1,
+        health: portolan_plugin::Health::Passing,
+        tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
+        meta: Vec::new(),
+        version: 1,
+        declares: Vec::new(),
+        extra: Vec::new(),
+    }
+}
+
+fn read(service: &str, tags: &[&str]) -> String {
+    read_by(None, "Host(`{{ normalize .Name }}`)", service, tags)
+}
+
+fn read_by(exposed: Option<bool>, rule: &str, service: &str, tags: &[&str]) -> String {
+    let rule = Some(Template::parse(rule).unwrap());
+    let defaults = Defaults { exposed, is_in_mesh: false, rule };
+    let declared = declared("traefik", &defaults, &instance(service, tags));
+    let mut text = String::new();
+    for declaration in declared.declarations {
+        let Declaration { path, value, origin } = declaration;
+        text += &format!("{path} = {value} ({origin})\n");
+    }
+    for notice in declared.notices {
+        text += &format!("{}: {}\n", notice.origin, notice.message);
+    }
+    text
+}
+
+#[test]
+fn a_tag_declares_what_it_says() {
+    assert_eq!(
+        read("web", &["traefik.http.routers.web.rule=Host(`a.local`) && Query(`x=y`)"]),
+        "http.routers.web.rule = Host(`a.local`) && Query(`x=y`) (traefik.http.routers.web.rule)\n"
+    );
+    assert_eq!(
+        read("web", &["Traefik.HTTP.services.web.loadBalancer.server.port = 80"]),
+        "http.services.web.loadBalancer.server.port = 80 \
+         (Traefik.HTTP.services.web.loadBalancer.server.port)\n"
+    );
+}
+
+#[test]
+fn other_tags_are_not_for_us() {
+    assert_eq!(read("web", &["v1", "traefikx.http.a=b", "traefik", "é", "primary=yes"]), "");
+    let tags = ["traefik.consul-catalog.canary=true", "traefik.nomad.canary.weight=5"];
+    assert_eq!(read("web", &tags), "");
+    assert_eq!(read("web", &["traefik.consulcatalog.connect=true", "traefik.docker.x=1"]), "");
+}
+
+#[test]
+fn a_service_without_a_router_tag_has_no_router() {
+    assert_eq!(read("web", &[]), "");
+    assert_eq!(
+        read("web", &["traefik.http.services.web.loadbalancer.server.port=80"]),
+        "http.services.web.loadbalancer.server.port = 80 \
+         (traefik.http.services.web.loadbalancer.server.port)\n"
+    );
+}
+
+#[test]
+fn an_enabled_service_gets_the_default_rule() {
+    let default = "http.routers.my-web.rule = Host(`my-web`) (traefik.enable)\n";
+    assert_eq!(read("my_web.", &["traefik.enable=true"]), default);
+    assert_eq!(
+        read("web", &["traefik.enable=true", "traefik.http.routers.a.rule=Path(`/`)"]),
+        "http.routers.a.rule = Path(`/`) (traefik.http.routers.a.rule)\n"
+    );
+}
+
+#[test]
+fn a_router_without_a_rule_gets_the_default_one() {
+    assert_eq!(
+        read("web", &["traefik.http.routers.a.middlewares=x"]),
+        "http.routers.a.middlewares = x (traefik.http.routers.a.middlewares)\n\
+         http.routers.a.rule = Host(`web`) (traefik.http.routers.a.middlewares)\n"
+    );
+}
+
+#[test]
+fn a_disabled_service_declares_nothing() {
+    assert_eq!(read("web", &["traefik.http.routers.a.rule=Path(`/`)", "traefik.enable=FALSE"]), "");
+}
+
+#[test]
+fn everybody_is_exposed_where_that_is_the_default() {
+    let read = |tags: &[&str]| read_by(Some(true), "Host(`{{ .Name }}.x`)", "my_web", tags);
+    assert_eq!(read(&[]), "http.routers.my-web.rule = Host(`my_web.x`) (default-rule)\n");
+    assert_eq!(read(&["traefik.enable=false"]), "");
+}
+
+#[test]
+fn nobody_is_exposed_where_that_is_the_default() {
+    let read = |tags: &[&str]| read_by(Some(false), "Host(`{{ .Name }}.x`)", "web", tags);
+    let rule = "traefik.http.routers.a.rule=Path(`/`)";
+    assert_eq!(read(&[rule]), "");
+    assert!(read(&[rule, "traefik.enable=true"]).starts_with("http.routers.a.rule = Path"));
+}
+
+#[test]
+fn the_default_rule_sees_name_and_labels() {
+    let rule = "Host(`{{ .Name }}.{{ index .Labels `traefik.zone` }}`)";
+    let read = |tags: &[&str]| read_by(None, rule, "web", tags);
+    assert_eq!(
+        read(&["traefik.enable=1", "traefik.zone=x"]),
+        "http.routers.web.rule = Host(`web.x`) (traefik.enable)\n"
+    );
+    assert!(read(&["traefik.zoen=x"]).contains("is unknown"), "only what the rule looks at");
+}
+
+#[test]
+fn a_default_rule_that_fails_costs_the_router() {
+    let read = |rule: &str| read_by(None, rule, "web", &["traefik.enable=true"]);
+    assert_eq!(
+        read("{{ .Labels.zone }}"),
+        "dc1/a/web: the default rule gives nothing: there is no `.zone`, at character 11: .zone }}\n"
+    );
+    assert_eq!(read("{{ `` }}"), "dc1/a/web: the default rule gives an empty text\n");
+}
+
+#[test]
+fn what_is_in_the_mesh_is_said_where_it_would_have_a_router() {
+    let tags = ["traefik.consulcatalog.connect=true", "traefik.enable=true"];
+    assert!(read("web", &tags).starts_with("dc1/a/web: is in Consul's mesh"));
+    assert_eq!(read("web", &tags[..1]), "");
+}
+
+#[test]
+fn what_cannot_be_used_is_said() {
+    let check = |tag: &str, expected: &str| {
+        assert_eq!(read("web", &[tag]), format!("dc1/a/web tag {expected}\n"));
+    };
+    check("traefik.enable", "traefik.enable: has no `=`, so it declares nothing");
+    check("traefik.enable=yes", "traefik.enable: is neither `true` nor `false` but `yes`");
+    check("traefik.tcp.routers.a.rule=x", "traefik.tcp.routers.a.rule: `tcp` is not supported yet");
+    check(
+        "traefik.htpp.routers.a.rule=x",
+        "traefik.htpp.routers.a.rule: is unknown; what may follow is `http.`, `enable` or \
+         `consulcatalog.`",
+    );
+    check(
+        "traefik.enabel=true",
+        "traefik.enabel: is unknown; what may follow is `http.`, `enable` or `consulcatalog.`, \
+         did you mean `enable`?",
+    );
+    check(
+        "traefik.consulcatalog.canari=true",
+        "traefik.consulcatalog.canari: is unknown; what may follow is `canary`, \
+         `canary.weight` or `connect`",
+    );
+    check(
+        "traefik.consulcatalog.connect=no",
+        "traefik.consulcatalog.connect: is neither `true` nor `false` but `no`",
+    );
+}
+
+#[test]
+fn names_are_normalized_as_in_traefik() {
+    assert_eq!(normalize("--my_service.v2!"), "my-service-v2");
+    assert_eq!(normalize("..."), "");
+}
