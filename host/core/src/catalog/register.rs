@@ -13,9 +13,10 @@ use crate::{
 
 /// Reads the tags of an instance; each problem is placed at the tag that it comes from.
 pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
+    let id = instance.id.as_str().into();
     if instance.edge == Edge::Never {
-        let declared = Arc::default();
-        return Registered { instance, declared, canary: None, problems: Arc::default() };
+        let (declared, problems) = Default::default();
+        return Registered { instance, id, declared, canary: None, problems };
     }
     let tree = tree(&instance.declares);
     let mut declared = read(&tree.http, "");
@@ -34,7 +35,6 @@ pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
             problems.push(Problem::error(provider, &*instance.id, message));
         }
     }
-    let id = instance.id.as_str().into();
     Registered { instance, id, declared: Arc::new(declared), canary, problems: problems.into() }
 }
 
