@@ -49,7 +49,7 @@ impl Guest {
 
     fn stage(&mut self, place: usize, side: Side, mut changes: &[u8]) -> Result<(), String> {
         while !changes.is_empty() {
-            let (number, value, rest) = entry(changes).ok_or("its changes end in the middle")?;
+            let ((number, value), rest) = entry(changes).ok_or("its changes end in the middle")?;
             let slot = self.slots(place, side).get(number as usize);
             let slot = slot.ok_or_else(|| format!("it numbers no header {number}"))?;
             let edit = change(slot, side, value)
@@ -82,8 +82,11 @@ fn change(slot: &Slot, side: Side, value: Option<&[u8]>) -> Result<Edit, edit::E
     })
 }
 
-/// The first entry: number, value (`None`: removed), and what comes after it.
-fn entry(packed: &[u8]) -> Option<(u32, Option<&[u8]>, &[u8])> {
+/// A header by its number, and its value; `None`: removed.
+type Entry<'a> = (u32, Option<&'a [u8]>);
+
+/// The first entry, and what comes after it.
+fn entry(packed: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let (number, rest) = packed.split_first_chunk()?;
     let (length, rest) = rest.split_first_chunk()?;
     let (value, rest) = match u32::from_le_bytes(*length) {
@@ -93,7 +96,7 @@ fn entry(packed: &[u8]) -> Option<(u32, Option<&[u8]>, &[u8])> {
             (Some(value), rest)
         }
     };
-    Some((u32::from_le_bytes(*number), value, rest))
+    Some(((u32::from_le_bytes(*number), value), rest))
 }
 
 /// The length that stands for removing.
