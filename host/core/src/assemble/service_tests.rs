@@ -190,7 +190,7 @@ fn what_was_found_out_of_a_backend_stays_while_it_is_there() {
     standing(&before, 0).standing.probe(Probed::Down, Some("no".into()));
     let passive = Passive { max_failed_attempts: 1, ..Passive::default() };
     standing(&before, 1).standing.failed(now, &passive);
-    before.state.retries.increment();
+    before.state.mirrored.increment();
     assert!(standing(&before, 0).standing.share(now, 10_000) < 256);
     // Another instance comes, and the options change.
     let mut changed = source;
@@ -202,7 +202,7 @@ fn what_was_found_out_of_a_backend_stays_while_it_is_there() {
     assert!(!Arc::ptr_eq(&before, &after));
     assert_eq!(standing(&after, 0).standing.probed(), Probed::Down);
     assert!(standing(&after, 1).standing.is_ejected(now));
-    assert_eq!(after.state.retries.value(), 1);
+    assert_eq!(after.state.mirrored.value(), 1);
     // One that was out in the catalog begins slowly when it comes back.
     let later = Moment::from_millis(2_000_000);
     assert_eq!(standing(&after, 0).standing.share(later, 10_000), 256);

@@ -30,7 +30,8 @@ pub struct Buckets(Arc<[u64]>);
 #[derive(Debug, Default)]
 pub struct TrafficFigures {
     shards: [OnceLock<Arc<TrafficShard>>; SHARDS],
-    /// Attempts beyond the first, over all requests.
+    /// Attempts beyond the first, over all requests. Of a service that is made of others: none, they
+    /// are counted where they were made.
     pub retries: Counter,
 }
 

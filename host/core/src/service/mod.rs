@@ -20,7 +20,7 @@ pub use crate::{
 };
 use crate::{
     balance::{Balancer, Cookie},
-    figure::{Counter, Gauge, TrafficFigures},
+    figure::{Gauge, TrafficFigures},
     name::ObjectName,
 };
 
@@ -58,8 +58,6 @@ pub struct ServiceState {
     pub budget: Budget,
     /// Whether it is given a rest.
     pub circuit: Circuit,
-    /// Requests that were sent to another backend because one failed.
-    pub retries: Counter,
     /// Copies that were sent to mirrors.
     pub mirrored: Gauge,
 }

@@ -9,8 +9,9 @@ use http::HeaderMap;
 
 use super::{encode, framing::Framing, socket::Socket};
 
-/// From this size on, bytes are written from where they stand instead of being gathered.
-const LARGE: usize = 8 * 1024;
+/// From this size on, bytes are written from where they stand instead of being gathered, together
+/// with what was. A copy of less is cheaper than a call of the system, and the one that it wakes.
+const LARGE: usize = 32 * 1024;
 
 /// A body's way out.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ impl Outlet<'_> {
             self.gathered.extend_from_slice(b"\r\n");
         }
         Ok(())
+    }
+
+    /// Whether what was gathered can wait for what comes with it.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.gathered.len() < LARGE
     }
 
     /// Takes the end.

@@ -51,7 +51,7 @@ pub(crate) struct Client {
     pub(crate) encryption: Option<(u32, Encryption)>,
     pub(crate) seat: Seat,
     /// Where the connection goes on when HTTP is over.
-    pub(crate) tunnel: RefCell<Option<Tunnel>>,
+    pub(crate) tunnel: RefCell<Option<Box<Tunnel>>>,
     /// Its connection, where HTTP/1 is spoken.
     pub(crate) line: RefCell<Option<Rc<RefCell<Line>>>>,
     /// How many requests there were.

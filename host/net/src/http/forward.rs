@@ -48,7 +48,7 @@ pub(crate) struct Answer {
     pub(crate) head: ResponseHead,
     pub(crate) body: Body,
     /// The backend agreed to change the protocol.
-    pub(crate) tunnel: Option<Tunnel>,
+    pub(crate) tunnel: Option<Box<Tunnel>>,
 }
 
 impl Answer {
@@ -65,7 +65,7 @@ impl Answer {
 pub(crate) struct Dispatch<'a> {
     edge: &'a Edge,
     service: &'a Service,
-    errand: Errand<'a>,
+    errand: Box<Errand<'a>>,
     /// The claim on the backend; it goes with the answer.
     pub(crate) in_flight: Option<InFlight>,
     /// Nanoseconds that the answer took.
@@ -99,7 +99,7 @@ pub(crate) enum Ignored {
 }
 
 impl<'a> Dispatch<'a> {
-    pub(crate) fn new(edge: &'a Edge, service: &'a Service, mut errand: Errand<'a>) -> Self {
+    pub(crate) fn new(edge: &'a Edge, service: &'a Service, mut errand: Box<Errand<'a>>) -> Self {
         if let Some(idle) = errand.timeout(service, |it| it.request_idle) {
             let body = std::mem::replace(&mut errand.body, RequestBody::EMPTY);
             errand.body = body.watched(idle);
@@ -121,30 +121,32 @@ impl Dispatch<'_> {
         backend: &Backend,
         origin: &Rc<Origin>,
     ) -> Result<Answer, Failed> {
-        let kept = match origin.take() {
-            Some(link) => Some(self.over(link, backend, origin).await),
-            None => match origin.shared() {
-                Some(sender) => Some(self.over_shared(sender, backend, origin).await),
-                None => None,
-            },
+        let mut kept = match origin.take() {
+            Some(link) => Some(Connected::Alone(link)),
+            None => origin.shared().map(Connected::Shared),
         };
-        match kept {
-            Some(Ok(answer)) => return Ok(answer),
-            Some(Err(lost)) if !self.may_repeat(lost.ignored) => {
-                return Err(Failed::Lost(Box::new(lost)));
+        loop {
+            let is_kept = kept.is_some();
+            let connected = match kept.take() {
+                Some(connected) => connected,
+                // Seldom, and large: a request that needs no connection carries nothing of it.
+                None => Box::pin(self.connect(origin)).await.map_err(Failed::Dial)?,
+            };
+            let answer = match connected {
+                Connected::Alone(link) => self.over(link, backend, origin).await,
+                Connected::Shared(sender) => self.over_shared(sender, backend, origin).await,
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(lost) if is_kept && self.may_repeat(lost.ignored) => {}
+                Err(lost) => return Err(Failed::Lost(Box::new(lost))),
             }
-            Some(Err(_)) | None => {}
         }
-        let answer = match self.connect(origin).await.map_err(Failed::Dial)? {
-            Connected::Alone(link) => self.over(link, backend, origin).await,
-            Connected::Shared(sender) => self.over_shared(sender, backend, origin).await,
-        };
-        answer.map_err(|lost| Failed::Lost(Box::new(lost)))
     }
 
     /// Whether the request can be sent to the same backend again.
     fn may_repeat(&self, ignored: Ignored) -> bool {
-        let Errand { head, body, upgrade, .. } = &self.errand;
+        let Errand { head, body, upgrade, .. } = &*self.errand;
         match ignored {
             Ignored::Surely => true,
             Ignored::Perhaps => head.method.is_idempotent() && !upgrade && body.is_empty(),
@@ -210,7 +212,7 @@ impl Dispatch<'_> {
         }
         let (stream, ahead) = link.into_stream();
         let tunnel = Tunnel { backend: stream, ahead, in_flight, account: None };
-        Ok(Answer { head, body: Body::full(Bytes::new()), tunnel: Some(tunnel) })
+        Ok(Answer { head, body: Body::full(Bytes::new()), tunnel: Some(Box::new(tunnel)) })
     }
 
     /// Sends the request over an HTTP/2 connection.

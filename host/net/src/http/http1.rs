@@ -275,7 +275,9 @@ impl Sending<'_> {
             if let Poll::Ready(Ok(Poured::End(trailers))) = &poured {
                 outlet.end(trailers.as_ref());
             }
-            outlet.flush(cx)?;
+            if !matches!(poured, Poll::Ready(Ok(Poured::More))) || !outlet.may_wait() {
+                outlet.flush(cx)?;
+            }
             match ready!(poured) {
                 Ok(Poured::More) => {}
                 Ok(Poured::End(_)) => return line.poll_flush(cx),

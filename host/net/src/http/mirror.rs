@@ -33,8 +33,8 @@ const READ: usize = 1 << 20;
 pub(crate) async fn copies<'a>(
     edge: &Rc<Edge>,
     mirroring: &Mirroring,
-    mut errand: Errand<'a>,
-) -> Result<Errand<'a>, ForwardError> {
+    mut errand: Box<Errand<'a>>,
+) -> Result<Box<Errand<'a>>, ForwardError> {
     let wanting: Vec<&Mirror> =
         mirroring.mirrors.iter().filter(|mirror| mirror.wants_next()).collect();
     if wanting.is_empty() || errand.upgrade {
@@ -57,7 +57,7 @@ pub(crate) async fn copies<'a>(
 }
 
 /// Sends a copy, and forgets it.
-fn post(edge: &Rc<Edge>, service: &Arc<Service>, errand: Errand<'static>) {
+fn post(edge: &Rc<Edge>, service: &Arc<Service>, errand: Box<Errand<'static>>) {
     if !service.state.mirrored.increment_within(UNDER_WAY) {
         tracing::debug!(service = %service.name, "too many copies under way");
         return;

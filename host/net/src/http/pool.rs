@@ -278,7 +278,10 @@ impl Link {
             if let Poll::Ready(Ok(Poured::End(trailers))) = &poured {
                 outlet.end(trailers.as_ref());
             }
-            let written = outlet.flush(cx);
+            let written = match &poured {
+                Poll::Ready(Ok(Poured::More)) if outlet.may_wait() => Ok(()),
+                _ => outlet.flush(cx),
+            };
             match (poured, written) {
                 (Poll::Ready(Ok(Poured::More)), Ok(())) => {}
                 (Poll::Pending, Ok(())) => return,

@@ -9,7 +9,7 @@ use std::{
     cell::RefCell,
     future::Future,
     net::IpAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -46,7 +46,8 @@ pub(crate) struct Asker {
     pub(crate) begin: Instant,
 }
 
-/// A request on its way to a service.
+/// A request on its way to a service. In a box where it is handed on: each that it passes through
+/// would else have a copy in its future.
 #[derive(Debug)]
 pub(crate) struct Errand<'a> {
     pub(crate) head: Cow<'a, RequestHead>,
@@ -68,7 +69,7 @@ pub(crate) struct Errand<'a> {
 pub(crate) async fn send(
     edge: &Rc<Edge>,
     service: &Service,
-    errand: Errand<'_>,
+    errand: Box<Errand<'_>>,
     account: Option<&mut Account>,
 ) -> Result<Answer, ForwardError> {
     match &service.kind {
@@ -81,7 +82,7 @@ pub(crate) async fn send(
 fn compound<'a>(
     edge: &'a Rc<Edge>,
     kind: &'a Kind,
-    mut errand: Errand<'a>,
+    mut errand: Box<Errand<'a>>,
     account: Option<&'a mut Account>,
 ) -> Pin<Box<dyn Future<Output = Result<Answer, ForwardError>> + 'a>> {
     Box::pin(async move {
@@ -115,7 +116,7 @@ fn compound<'a>(
 async fn part(
     edge: &Rc<Edge>,
     service: &Service,
-    errand: Errand<'_>,
+    errand: Box<Errand<'_>>,
     account: Option<&mut Account>,
 ) -> Result<Answer, ForwardError> {
     let begin = errand.asker.begin;
@@ -132,7 +133,7 @@ async fn part(
 async fn fail_over(
     edge: &Rc<Edge>,
     failover: &Failover,
-    mut errand: Errand<'_>,
+    mut errand: Box<Errand<'_>>,
     mut account: Option<&mut Account>,
 ) -> Result<Answer, ForwardError> {
     let fallback = failover.fallback.as_deref();
@@ -165,7 +166,7 @@ async fn fail_over(
 async fn deliver(
     edge: &Rc<Edge>,
     service: &Service,
-    errand: Errand<'_>,
+    errand: Box<Errand<'_>>,
     account: Option<&mut Account>,
 ) -> Result<Answer, ForwardError> {
     let (options, asker) = (&service.load_balancer, errand.asker);
@@ -176,7 +177,8 @@ async fn deliver(
     }
     let total = errand.timeout(service, |it| it.total);
     let response_idle = errand.timeout(service, |it| it.response_idle);
-    let attempts = attempts(edge, service, errand, account);
+    // Where it is: moving it would copy some kilobytes.
+    let attempts = pin!(attempts(edge, service, errand, account));
     let mut result = match total {
         None => attempts.await,
         Some(limit) => match timeout(limit, attempts).await {
@@ -216,7 +218,7 @@ fn note(service: &Service, breaker: &Breaker, gate: Gate, result: &Result<Answer
 async fn attempts(
     edge: &Rc<Edge>,
     service: &Service,
-    mut errand: Errand<'_>,
+    mut errand: Box<Errand<'_>>,
     mut account: Option<&mut Account>,
 ) -> Result<Answer, ForwardError> {
     let retry = &service.load_balancer.retry;
@@ -238,7 +240,7 @@ async fn attempts(
             continue;
         };
         if attempt > 1 {
-            service.state.retries.increment();
+            service.figures.retries.increment();
         }
         dispatch.in_flight = Some(claim);
         if let Some(account) = account.as_deref_mut() {
@@ -384,26 +386,22 @@ impl Asker {
 }
 
 impl<'a> Errand<'a> {
-    /// A request as it leaves the middlewares.
+    /// A request as it leaves the middlewares, and how long its router lets it take.
     pub(crate) fn of(
         head: &'a RequestHead,
         asker: Asker,
         hop: Hop,
         body: RequestBody,
         interim: Option<&'a RefCell<Line>>,
-    ) -> Self {
+        timeouts: Option<&'a Timeouts>,
+    ) -> Box<Self> {
         let upgrade = hop.upgrade.is_some();
         let mut told = HeaderMap::new();
         headers::connect(&mut told, hop);
         let authority = head.uri().authority().map(|_| head.authority());
         let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
-        let (head, timeouts) = (Cow::Borrowed(head), None);
-        Self { head, body, asker, host, hop: told, interim, upgrade, timeouts }
-    }
-
-    /// The same, which may take as long as its router says.
-    pub(crate) fn within(self, timeouts: Option<&'a Timeouts>) -> Self {
-        Self { timeouts, ..self }
+        let (head, hop) = (Cow::Borrowed(head), told);
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts })
     }
 
     /// One of the limits: that of the router, else that of the service.
@@ -424,22 +422,26 @@ impl<'a> Errand<'a> {
     }
 
     /// The same again; `None` where the body can be read only once.
-    pub(crate) fn copy(&self) -> Option<Self> {
+    pub(crate) fn copy(&self) -> Option<Box<Self>> {
         let body = self.body.copy()?;
-        Some(Self { body, ..self.bodiless() })
+        let mut copy = self.bodiless();
+        copy.body = body;
+        Some(copy)
     }
 
     /// The same again, without its body.
-    pub(crate) fn bodiless(&self) -> Self {
+    pub(crate) fn bodiless(&self) -> Box<Self> {
         let Self { asker, interim, upgrade, timeouts, .. } = *self;
         let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
-        Self { head, body: RequestBody::EMPTY, asker, host, hop, interim, upgrade, timeouts }
+        let body = RequestBody::EMPTY;
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts })
     }
 
     /// The same, for those who outlive the request. Nobody hears of it before it is over.
-    pub(crate) fn into_owned(self) -> Errand<'static> {
+    pub(crate) fn into_owned(self) -> Box<Errand<'static>> {
         let Self { head, body, asker, host, hop, upgrade, .. } = self;
         let head = Cow::Owned(head.into_owned());
-        Errand { head, body, asker, host, hop, interim: None, upgrade, timeouts: None }
+        let (interim, timeouts) = (None, None);
+        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, timeouts })
     }
 }

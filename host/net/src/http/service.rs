@@ -181,18 +181,18 @@ async fn through(
             let is_new = exchange.request.version == Version::HTTP_11;
             let interim = line.as_deref().filter(|_| is_new);
             let asker = Asker { ip: exchange.peer.address.ip(), begin: account.begin() };
-            let errand = Errand::of(&exchange.request, asker, hop, body, interim)
-                .within(router.timeouts.as_deref());
+            let timeouts = router.timeouts.as_deref();
+            let errand = Errand::of(&exchange.request, asker, hop, body, interim, timeouts);
             match send(edge, service, errand, Some(account)).await {
                 Ok(answer) => {
-                    account.answered(service, &answer.head);
+                    account.answered(&answer.head);
                     client.tunnel.replace(answer.tunnel);
                     Ok((answer.head, answer.body))
                 }
                 Err(source) => {
                     let error = HttpError::Forward { service: service.name.clone(), source };
                     let (head, body) = edge.rescue(&error, taste, account);
-                    account.answered(service, &head);
+                    account.answered(&head);
                     Ok((head, body))
                 }
             }

@@ -360,7 +360,6 @@ fn service(name: &str, provider: &str, backends: &[(&str, Health)]) -> Arc<Servi
     let name = ObjectName::new(name, provider);
     let mut service = Service::new(name, LoadBalancer::default(), backends.collect());
     service.figures = traffic(4_000, 3);
-    service.state.retries.add(2);
     Arc::new(service)
 }
 

@@ -185,14 +185,11 @@ impl Account {
     }
 
     /// Notes what a service answered, or what we answer in its stead.
-    pub(crate) fn answered(&mut self, service: &Service, head: &ResponseHead) {
+    pub(crate) fn answered(&mut self, head: &ResponseHead) {
         let Some(origin) = &mut self.origin else { return };
         origin.status = head.status;
         origin.head_nanos = Some(nanos(origin.begin));
         self.retries = origin.attempts.saturating_sub(1);
-        if self.retries > 0 {
-            service.figures.retries.add(self.retries.into());
-        }
         if !head.local {
             origin.answered = Some(head.status);
             self.headers(Side::Origin, head);

@@ -190,11 +190,11 @@ async fn an_answer_that_is_not_good_enough_is_asked_for_elsewhere() {
         })
     };
     let service = retrying(&[bad.address, good.address]);
-    let state = service.state.clone();
+    let figures = service.figures.clone();
     let portolan = Portolan::start(vec![leading("a.local", service)]);
     assert_eq!(answers(&portolan, 4).await, "goodgoodgoodgood");
     // Each begins with the first: the turn of the second went to the request before.
-    assert_eq!(state.retries.value(), 4);
+    assert_eq!(figures.retries.value(), 4);
     // Twice would not be the same as once.
     let mut client = portolan.connect().await;
     let mut posted = String::new();
@@ -272,12 +272,12 @@ async fn retries_never_multiply_an_outage() {
     let service = to(&[a.address, b.address], |it| {
         it.retry = Retry { statuses: statuses(500, 599), budget_min: 0, ..Retry::default() };
     });
-    let (state, backends) = (service.state.clone(), service.backends.clone());
+    let (figures, backends) = (service.figures.clone(), service.backends.clone());
     let portolan = Portolan::start(vec![leading("a.local", service)]);
     answers(&portolan, 50).await;
     let sent: u64 = backends.iter().map(|it| it.figures.requests.value()).sum();
-    assert_eq!(sent, 50 + state.retries.value());
-    assert!((5..=13).contains(&state.retries.value()), "{}", state.retries.value());
+    assert_eq!(sent, 50 + figures.retries.value());
+    assert!((5..=13).contains(&figures.retries.value()), "{}", figures.retries.value());
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ impl ServiceView {
         let extra = ServiceExtra {
             backends: backends.iter().map(|backend| BackendView::of(backend, now)).collect(),
             traffic: live.map(|live| Traffic::of(&live.figures)),
-            retries: state.map_or(0, |state| state.retries.value()),
+            retries: live.map_or(0, |live| live.figures.retries.value()),
             waiting: state.map_or(0, |state| state.queue.len()),
             resting: state.is_some_and(|state| state.circuit.is_open()),
         };
