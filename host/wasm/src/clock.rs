@@ -19,8 +19,8 @@ use wasmtime::{Engine, EngineWeak};
 use crate::error::HostError;
 
 /// What one tick lasts: time limits are whole ticks. While requests call guests it ticks all the
-/// time, and wakes a thread on a core that serves each time: with ticks of 1 ms that was a
-/// microsecond of every request.
+/// time, and wakes a thread each time: with ticks of 1 ms, that thread alone took more than a
+/// hundredth of a busy core.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 
 /// The clock of an engine.

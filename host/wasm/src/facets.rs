@@ -64,16 +64,24 @@ pub(crate) struct Functions {
 /// The request hook as a function of one instance.
 #[derive(Clone, Copy)]
 pub(crate) enum RequestHook {
-    Message(TypedFunc<(u32, Resource<RequestHandle>), (Verdict,)>),
-    Slots(TypedFunc<(u32, Packed), (SlotsVerdict,)>),
+    Message(RequestMessageHook),
+    Slots(RequestSlotsHook),
 }
 
-/// The same for responses: binding, context, request, response.
+/// The same for responses.
 #[derive(Clone, Copy)]
 pub(crate) enum ResponseHook {
-    Message(TypedFunc<ResponseArgs, (ResponseVerdict,)>),
-    Slots(TypedFunc<(u32, u64, Packed, Packed), (SlotsResponseVerdict,)>),
+    Message(ResponseMessageHook),
+    Slots(ResponseSlotsHook),
 }
+
+/// Binding and request.
+pub(crate) type RequestMessageHook = TypedFunc<(u32, Resource<RequestHandle>), (Verdict,)>;
+pub(crate) type RequestSlotsHook = TypedFunc<(u32, Packed), (SlotsVerdict,)>;
+
+/// Binding, context, request, response.
+pub(crate) type ResponseMessageHook = TypedFunc<ResponseArgs, (ResponseVerdict,)>;
+pub(crate) type ResponseSlotsHook = TypedFunc<(u32, u64, Packed, Packed), (SlotsResponseVerdict,)>;
 
 type ResponseArgs = (u32, u64, Resource<RequestHandle>, Resource<ResponseHandle>);
 

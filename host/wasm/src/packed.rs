@@ -9,25 +9,23 @@ use portolan_core::{
 
 use crate::{
     guest::{Guest, Slot},
-    staging::{Side, Staged},
+    staging::Side,
 };
 
 impl Guest {
     /// The headers that a binding numbers, those of them that are there. `place` is that of the
     /// binding in `configured`.
     pub(crate) fn packed(&self, place: usize, side: Side, exchange: &Exchange) -> Option<Vec<u8>> {
-        let nothing = Staged::default();
         let mut packed = Vec::new();
         for (number, slot) in (0_u32..).zip(self.slots(place, side)) {
-            let value = nothing.first(side, exchange, &slot.name);
+            let value = self.staged.first(side, exchange, &slot.name);
+            let Some(value) = value else { continue };
             // What does not fit into the guest does not fit into a head either.
-            if let Some((value, length)) = value.zip(value.and_then(|it| it.len().try_into().ok()))
-            {
-                packed.reserve(ENTRY + value.len());
-                packed.extend_from_slice(&number.to_le_bytes());
-                packed.extend_from_slice(&u32::to_le_bytes(length));
-                packed.extend_from_slice(value);
-            }
+            let Ok(length) = u32::try_from(value.len()) else { continue };
+            packed.reserve(ENTRY + value.len());
+            packed.extend_from_slice(&number.to_le_bytes());
+            packed.extend_from_slice(&length.to_le_bytes());
+            packed.extend_from_slice(value);
         }
         (!packed.is_empty()).then_some(packed)
     }

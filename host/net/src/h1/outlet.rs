@@ -9,8 +9,8 @@ use http::HeaderMap;
 
 use super::{encode, framing::Framing, socket::Socket};
 
-/// From this size on, bytes are written from where they stand instead of being gathered, together
-/// with what was. A copy of less is cheaper than a call of the system, and the one that it wakes.
+/// From this size on, bytes are written from where they stand, behind what was gathered. To copy
+/// less is cheaper than a system call of its own.
 const LARGE: usize = 32 * 1024;
 
 /// A body's way out.

@@ -86,6 +86,34 @@ impl Guest {
     }
 }
 
+/// The text of a middleware's interest: both phases, the request headers `x-one` and `x-two`, the
+/// response header `x-back`.
+macro_rules! interest {
+    () => {
+        r#"
+        (data (i32.const 4096) "x-one")
+        (data (i32.const 4112) "x-two")
+        (data (i32.const 4128) "x-back")
+        (func (export "portolan:plugin/middleware-interest@0.1.0#declare-interest")
+            (param $id i32) (result i32)
+            ;; phases: both; the slots.
+            (i32.store8 (i32.const 2056) (i32.const 3))
+            (i32.store (i32.const 2076) (i32.const 2100))
+            (i32.store (i32.const 2080) (i32.const 2))
+            (i32.store (i32.const 2100) (i32.const 4096))
+            (i32.store (i32.const 2104) (i32.const 5))
+            (i32.store (i32.const 2108) (i32.const 4112))
+            (i32.store (i32.const 2112) (i32.const 5))
+            (i32.store (i32.const 2084) (i32.const 2116))
+            (i32.store (i32.const 2088) (i32.const 1))
+            (i32.store (i32.const 2116) (i32.const 4128))
+            (i32.store (i32.const 2120) (i32.const 6))
+            (i32.const 2048))
+"#
+    };
+}
+pub(crate) use interest;
+
 /// A middleware that does what the letter in its configuration says: `{"do":"x"}`.
 ///
 /// Its request header slots are `x-one` and `x-two`, its response slot is `x-back`.
@@ -113,10 +141,9 @@ pub(crate) const MIDDLEWARE: Guest = Guest {
     "#,
     exports: &["middleware-interest", "request-hook", "response-hook"],
     describe: "",
-    code: r#"
-        (data (i32.const 4096) "x-one")
-        (data (i32.const 4112) "x-two")
-        (data (i32.const 4128) "x-back")
+    code: concat!(
+        interest!(),
+        r#"
         (data (i32.const 4144) "it is full")
         (data (i32.const 4160) "host")
         (data (i32.const 4176) "/new/../path?q")
@@ -142,22 +169,6 @@ pub(crate) const MIDDLEWARE: Guest = Guest {
         (func (export "portolan:plugin/lifecycle@0.1.0#release") (param $id i32)
             (global.set $released (i32.add (global.get $released) (i32.const 1)))
             (i32.store8 (i32.add (i32.const 8192) (local.get $id)) (i32.const 0)))
-
-        (func (export "portolan:plugin/middleware-interest@0.1.0#declare-interest")
-            (param $id i32) (result i32)
-            ;; phases: both; the slots.
-            (i32.store8 (i32.const 2056) (i32.const 3))
-            (i32.store (i32.const 2076) (i32.const 2100))
-            (i32.store (i32.const 2080) (i32.const 2))
-            (i32.store (i32.const 2100) (i32.const 4096))
-            (i32.store (i32.const 2104) (i32.const 5))
-            (i32.store (i32.const 2108) (i32.const 4112))
-            (i32.store (i32.const 2112) (i32.const 5))
-            (i32.store (i32.const 2084) (i32.const 2116))
-            (i32.store (i32.const 2088) (i32.const 1))
-            (i32.store (i32.const 2116) (i32.const 4128))
-            (i32.store (i32.const 2120) (i32.const 6))
-            (i32.const 2048))
 
         (func $letter (param $id i32) (result i32)
             (i32.load8_u (i32.add (i32.const 8192) (local.get $id))))
@@ -248,7 +259,8 @@ pub(crate) const MIDDLEWARE: Guest = Guest {
             (call $drop-request (local.get $request))
             (call $drop-response (local.get $response))
             (i32.const 3200))
-    "#,
+    "#
+    ),
 };
 
 /// What the lifecycle of a guest is that does not care.

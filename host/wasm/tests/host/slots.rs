@@ -11,7 +11,11 @@ use portolan_core::{
 use portolan_wasm::Plugin;
 use serde_json::json;
 
-use crate::{exchange, guest::Guest, host, load};
+use crate::{
+    exchange,
+    guest::{Guest, interest},
+    host, load,
+};
 
 /// A middleware that does what the letter in its configuration says: `{"do":"x"}`.
 ///
@@ -23,10 +27,9 @@ const SLOTS: Guest = Guest {
     imports: "",
     exports: &["middleware-interest", "request-slots-hook", "response-slots-hook"],
     describe: "",
-    code: r#"
-        (data (i32.const 4096) "x-one")
-        (data (i32.const 4112) "x-two")
-        (data (i32.const 4128) "x-back")
+    code: concat!(
+        interest!(),
+        r#"
         (data (i32.const 4144) "it is full")
         ;; x-one is to be "other"; then: the same and 7 bytes of an entry; the same and a number
         ;; that was not declared; the same and what is no value.
@@ -40,21 +43,6 @@ const SLOTS: Guest = Guest {
                 (i32.load8_u (i32.add (local.get $at) (i32.const 7))))
             (i32.const 60000))
         (func (export "portolan:plugin/lifecycle@0.1.0#release") (param i32))
-
-        (func (export "portolan:plugin/middleware-interest@0.1.0#declare-interest")
-            (param $id i32) (result i32)
-            (i32.store8 (i32.const 2056) (i32.const 3))
-            (i32.store (i32.const 2076) (i32.const 2100))
-            (i32.store (i32.const 2080) (i32.const 2))
-            (i32.store (i32.const 2100) (i32.const 4096))
-            (i32.store (i32.const 2104) (i32.const 5))
-            (i32.store (i32.const 2108) (i32.const 4112))
-            (i32.store (i32.const 2112) (i32.const 5))
-            (i32.store (i32.const 2084) (i32.const 2116))
-            (i32.store (i32.const 2088) (i32.const 1))
-            (i32.store (i32.const 2116) (i32.const 4128))
-            (i32.store (i32.const 2120) (i32.const 6))
-            (i32.const 2048))
 
         (func $is (param $id i32) (param $letter i32) (result i32)
             (i32.eq (local.get $letter)
@@ -124,7 +112,8 @@ const SLOTS: Guest = Guest {
                 (i64.store (i32.const 3208) (i64.const 0))
                 (i64.store (i32.const 3216) (i64.const 0))))
             (i32.const 3200))
-    "#,
+    "#
+    ),
 };
 
 /// The hooks of a middleware that does what the letter says.

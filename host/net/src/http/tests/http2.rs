@@ -315,18 +315,7 @@ fn impatient() -> Limits {
 
 #[tokio::test]
 async fn a_client_that_opens_no_window_is_given_up_and_so_is_its_backend() {
-    let (gone, mut is_gone) = tokio::sync::mpsc::unbounded_channel();
-    let backend = Script::start(move |mut client| {
-        let gone = gone.clone();
-        async move {
-            client.request().await;
-            client.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
-            let chunk = vec![b'x'; 64 * 1024];
-            while client.stream.write_all(&chunk).await.is_ok() {}
-            gone.send(()).ok();
-        }
-    })
-    .await;
+    let (backend, mut is_gone) = Script::endless().await;
     let portolan = Portolan::limited(impatient(), vec![router("a.local", &[backend.address])]);
     // SETTINGS_INITIAL_WINDOW_SIZE
     let mut raw = Raw::connect(&portolan, &[(4, 0)]).await;

@@ -107,18 +107,7 @@ async fn a_request_whose_body_does_not_come_is_given_up() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_given_up_and_so_is_its_backend() {
-    let (gone, mut is_gone) = tokio::sync::mpsc::unbounded_channel();
-    let backend = Script::start(move |mut client| {
-        let gone = gone.clone();
-        async move {
-            client.request().await;
-            client.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
-            let chunk = vec![b'x'; 64 * 1024];
-            while tokio::io::AsyncWriteExt::write_all(&mut client.stream, &chunk).await.is_ok() {}
-            gone.send(()).ok();
-        }
-    })
-    .await;
+    let (backend, mut is_gone) = Script::endless().await;
     let routers = vec![router("a.local", &[backend.address])];
     let portolan = Portolan::limited(impatient(), routers);
     let mut client = portolan.connect().await;

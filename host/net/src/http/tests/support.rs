@@ -222,6 +222,22 @@ impl Script {
         Self { address, connections }
     }
 
+    /// Answers without end, and tells when it is not read any more.
+    pub(super) async fn endless() -> (Self, mpsc::UnboundedReceiver<()>) {
+        let (gone, is_gone) = mpsc::unbounded_channel();
+        let script = Self::start(move |mut client| {
+            let gone = gone.clone();
+            async move {
+                client.request().await;
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+                let chunk = vec![b'x'; 64 * 1024];
+                while client.stream.write_all(&chunk).await.is_ok() {}
+                gone.send(()).ok();
+            }
+        });
+        (script.await, is_gone)
+    }
+
     /// Answers every request with its own head as the body.
     pub(super) async fn echo() -> Self {
         Self::start(|mut client| async move {

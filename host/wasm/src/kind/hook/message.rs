@@ -6,22 +6,21 @@ use portolan_core::{
 };
 use wasmtime::component::Resource;
 
-use super::{Bound, Decided, no_hook};
+use super::{Bound, Decided, Ran, Ready};
 use crate::{
     bindings::{request_hook::Verdict, response_hook::ResponseVerdict as WitResponseVerdict},
-    facets::{RequestHook, ResponseHook},
+    facets::{RequestMessageHook, ResponseMessageHook},
     kind::answer::reply,
     runtime::Warm,
 };
 
 pub(super) fn on_request(
     bound: &Bound,
+    hook: RequestMessageHook,
+    ready: &mut Ready,
     exchange: Box<Exchange>,
-) -> (Box<Exchange>, Decided<RequestVerdict>) {
-    enter(bound, exchange, |warm| {
-        let Some(RequestHook::Message(hook)) = warm.functions.request else {
-            return Ok(Err(no_hook()));
-        };
+) -> (Box<Exchange>, Ran<RequestVerdict>) {
+    enter(bound, ready, exchange, |warm| {
         let request = Resource::new_borrow(0);
         let (verdict,) = hook.call(&mut warm.store, (bound.binding.id, request))?;
         Ok(match verdict {
@@ -36,13 +35,12 @@ pub(super) fn on_request(
 
 pub(super) fn on_response(
     bound: &Bound,
+    hook: ResponseMessageHook,
+    ready: &mut Ready,
     context: u64,
     exchange: Box<Exchange>,
-) -> (Box<Exchange>, Decided<ResponseVerdict>) {
-    enter(bound, exchange, |warm| {
-        let Some(ResponseHook::Message(hook)) = warm.functions.response else {
-            return Ok(Err(no_hook()));
-        };
+) -> (Box<Exchange>, Ran<ResponseVerdict>) {
+    enter(bound, ready, exchange, |warm| {
         let (request, response) = (Resource::new_borrow(0), Resource::new_borrow(0));
         let args = (bound.binding.id, context, request, response);
         let (verdict,) = hook.call(&mut warm.store, args)?;
@@ -56,20 +54,17 @@ pub(super) fn on_response(
     })
 }
 
-/// Runs a hook: hands the exchange to an instance, and takes it back.
+/// Runs a hook: hands the exchange to the instance, and takes it back.
 fn enter<T>(
     bound: &Bound,
+    ready: &mut Ready,
     exchange: Box<Exchange>,
     hook: impl FnOnce(&mut Warm) -> wasmtime::Result<Decided<T>>,
-) -> (Box<Exchange>, Decided<T>) {
-    let mut ready = match bound.ready() {
-        Ok(ready) => ready,
-        Err(error) => return (exchange, Err(error)),
-    };
+) -> (Box<Exchange>, Ran<T>) {
     ready.warm.store.data_mut().enter(exchange, ready.place);
     let result = bound.run(&mut ready.warm, hook);
     let is_good = matches!(result, Ok(Ok(_)));
     let exchange = ready.warm.store.data_mut().leave(is_good);
     let exchange = exchange.expect("it was handed over above, and only `leave` takes it");
-    (exchange, bound.settle(ready, result))
+    (exchange, result)
 }

@@ -18,7 +18,7 @@ use portolan_core::{
 
 use crate::{
     breaker::{Admission, Breaker},
-    facets::Hook,
+    facets::{RequestHook, ResponseHook},
     guest::Binding,
     runtime::{Lane, Runtime, Warm},
 };
@@ -56,32 +56,50 @@ struct Ready {
 /// What a hook decided, or how it failed without a trap.
 type Decided<T> = Result<T, CallError>;
 
+/// The same, or how the instance broke.
+type Ran<T> = Result<Decided<T>, CallError>;
+
+/// An exchange that was handed over and back, and what was decided.
+type Returned<T> = (Box<Exchange>, Decided<T>);
+
 impl Hooks for Bound {
-    fn on_request(
-        &self,
-        mut exchange: Box<Exchange>,
-    ) -> (Box<Exchange>, Result<RequestVerdict, CallError>) {
-        match self.runtime.0.places.request {
-            Some(Hook::Slots(_)) => {
-                let decided = slots::on_request(self, &mut exchange);
-                (exchange, decided)
+    fn on_request(&self, mut exchange: Box<Exchange>) -> Returned<RequestVerdict> {
+        let mut ready = match self.ready() {
+            Ok(ready) => ready,
+            Err(error) => return (exchange, Err(error)),
+        };
+        let result = match ready.warm.functions.request {
+            Some(RequestHook::Slots(hook)) => {
+                slots::on_request(self, hook, &mut ready, &mut exchange)
             }
-            _ => message::on_request(self, exchange),
-        }
+            Some(RequestHook::Message(hook)) => {
+                let (returned, result) = message::on_request(self, hook, &mut ready, exchange);
+                exchange = returned;
+                result
+            }
+            None => Ok(Err(no_hook())),
+        };
+        (exchange, self.settle(ready, result))
     }
 
-    fn on_response(
-        &self,
-        context: u64,
-        mut exchange: Box<Exchange>,
-    ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
-        match self.runtime.0.places.response {
-            Some(Hook::Slots(_)) => {
-                let decided = slots::on_response(self, context, &mut exchange);
-                (exchange, decided)
+    fn on_response(&self, context: u64, mut exchange: Box<Exchange>) -> Returned<ResponseVerdict> {
+        let mut ready = match self.ready() {
+            Ok(ready) => ready,
+            Err(error) => return (exchange, Err(error)),
+        };
+        let result = match ready.warm.functions.response {
+            Some(ResponseHook::Slots(hook)) => {
+                slots::on_response(self, hook, &mut ready, context, &mut exchange)
             }
-            _ => message::on_response(self, context, exchange),
-        }
+            Some(ResponseHook::Message(hook)) => {
+                let (returned, result) =
+                    message::on_response(self, hook, &mut ready, context, exchange);
+                exchange = returned;
+                result
+            }
+            None => Ok(Err(no_hook())),
+        };
+        (exchange, self.settle(ready, result))
     }
 }
 
@@ -112,7 +130,7 @@ impl Bound {
     }
 
     /// Puts the instance to rest again unless it broke.
-    fn settle<T>(&self, ready: Ready, result: Result<Decided<T>, CallError>) -> Decided<T> {
+    fn settle<T>(&self, ready: Ready, result: Ran<T>) -> Decided<T> {
         let (runtime, Ready { admission, warm, .. }) = (&self.runtime.0, ready);
         let decided = result.map_err(|error| self.broke(admission, error))?;
         runtime.give_back(self.lane, warm);
