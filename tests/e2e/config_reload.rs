@@ -33,7 +33,7 @@ async fn a_change_is_in_use_and_a_broken_file_changes_nothing() {
         assert_eq!(portolan.http().get("two.local", "/").await.status, 200);
     }
     // The place is underlined in the log.
-    assert!(portolan.log().contains("^^^"), "{}", portolan.log());
+    portolan.log_until("^^^");
 
     config.change(&router("four.local"));
     eventually(|| portolan.http().get("four.local", "/"), |a| a.status == 200).await;

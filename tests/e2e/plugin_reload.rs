@@ -93,7 +93,7 @@ async fn a_bad_replacement_leaves_the_old_one_serving_and_says_why() {
         )
         .await;
         assert_eq!(hello(&portolan).await, "1", "{plugins:#}");
-        assert!(portolan.log().contains(reason), "the log does not say {reason}");
+        portolan.log_until(reason);
     }
     // Deleted while it is used: it goes on.
     config.uninstall("hello-header");
