@@ -7,6 +7,7 @@
 //! Reading order: [`load`] → `schema` (what may be written; `read` and `value` say how) →
 //! `validate` → [`model`] (what the program uses); `report` shows what went wrong.
 
+mod dns;
 mod edge;
 mod limits;
 pub(crate) mod model;
@@ -20,7 +21,6 @@ mod tls;
 mod validate;
 mod value;
 mod watch;
-mod zones;
 
 #[cfg(test)]
 mod tests;

@@ -325,7 +325,7 @@ macro_rules! table {
 
         impl $name {
             /// The keys, as fields.
-            pub(super) const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+            pub(in crate::config) const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
         }
 
         impl $crate::config::read::Read for $name {

@@ -4,7 +4,7 @@
 //! What one value cannot tell about itself is checked in `validate.rs`.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
     time::Duration,
@@ -19,12 +19,13 @@ use serde_json::Value as Json;
 use toml::Spanned;
 
 use super::{
+    dns::Dns,
     limits::{Amounts, Encoded, Http2, Timeouts},
     observe::{AccessLog, Metrics, Tracing},
     quantity::ByteSize,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
     tls::{ClientAuthMode, RedirectScheme, StorageKind},
-    value::{Network, Ttl, Upstream, Word, read_word},
+    value::{Network, Word, read_word},
 };
 use crate::telemetry::Format;
 
@@ -227,42 +228,6 @@ table! {
 }
 
 table! {
-    /// `[dns]`
-    pub(super) struct Dns {
-        /// One address or a list.
-        address: OneOrMany<Spanned<SocketAddr>> = OneOrMany(vec![unplaced(loopback(5300))]),
-        /// Default: the resolvers of the system.
-        upstreams: Option<Vec<Spanned<Upstream>>> = None,
-        /// Default: see `edge.rs`.
-        edge_addresses: Option<Vec<IpAddr>> = None,
-        ttl: Ttl = Ttl(5),
-        zones: Named<Zone> = Named(Vec::new()),
-    }
-}
-
-table! {
-    /// `[dns.zones.<origin>]`
-    pub(super) struct Zone {
-        names: Spanned<ZoneKind>,
-        /// Only with `names = "static"`.
-        records: Option<Spanned<Vec<Record>>> = None,
-        /// Default: that of `[dns]`.
-        ttl: Option<Ttl> = None,
-    }
-}
-
-table! {
-    /// `{ name = "…", type = "…", data = "…", ttl = … }`
-    pub(super) struct Record {
-        name: Spanned<String>,
-        r#type: Spanned<String>,
-        data: Spanned<String>,
-        /// Default: that of the zone.
-        ttl: Option<Ttl> = None,
-    }
-}
-
-table! {
     /// `[plugins]`: where they are, and what one instance of one may use.
     pub(crate) struct Plugins {
         /// Files here take the place of the embedded ones of the same name. Need not exist.
@@ -323,32 +288,6 @@ table! {
     }
 }
 
-/// What `names` says, before its records are known.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum ZoneKind {
-    Consul,
-    Services,
-    Routers,
-    Static,
-}
-
-impl Word for ZoneKind {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("consul", Self::Consul),
-        ("services", Self::Services),
-        ("routers", Self::Routers),
-        ("static", Self::Static),
-    ];
-}
-
-impl Read for ZoneKind {
-    const EXPECTED: &'static str = "one of `consul`, `services`, `routers` and `static`";
-
-    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
-        read_word(node, reading)
-    }
-}
-
 impl Word for Format {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
@@ -366,6 +305,6 @@ pub(super) fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
-fn loopback(port: u16) -> SocketAddr {
+pub(super) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
 }

@@ -5,18 +5,16 @@
 use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
 use http::Uri;
-use portolan_core::zone::ZoneConfig;
 use toml::Spanned;
 
 use super::{
-    edge, limits,
-    model::{Admin, Config, Dns, Entrypoint, Grants, Provider},
+    dns, limits,
+    model::{Admin, Config, Entrypoint, Grants, Provider},
     observe,
     read::Reading,
     report::Finding,
     schema,
     tls::{self, Names},
-    zones,
 };
 use crate::telemetry;
 
@@ -25,7 +23,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     check_listeners(&file, reading);
     let names = Names::of(&file);
     let entrypoints = entrypoints(file.entrypoints.0, &names, reading);
-    let dns = file.dns.0.map(|dns| self::dns(dns, &entrypoints, reading));
+    let dns = file.dns.0.map(|dns| dns::validate(dns, &entrypoints, reading));
     let providers = file.providers.0.into_iter();
     let providers = providers.map(|(name, provider)| self::provider(name, provider, reading));
     let providers: Vec<_> = providers.collect();
@@ -141,50 +139,6 @@ pub(super) fn check_name(kind: &str, name: &Spanned<String>, reading: &mut Readi
         let finding = Finding::error(name.span(), message);
         reading.add(finding.hint("letters, digits, `-`, `_` and `.`"));
     }
-}
-
-fn dns(dns: schema::Dns, entrypoints: &[Entrypoint], reading: &mut Reading<'_>) -> Dns {
-    let addresses: Vec<_> = dns.address.0.into_iter().map(Spanned::into_inner).collect();
-    for upstream in dns.upstreams.iter().flatten() {
-        if addresses.iter().any(|own| edge::is_reached_by(*own, upstream.get_ref().0)) {
-            let finding = Finding::error(upstream.span(), "this upstream is Portolan itself");
-            reading.add(finding.hint("a question that is not ours would go round in a circle"));
-        }
-    }
-    let ttl = dns.ttl.0;
-    Dns {
-        addresses,
-        upstreams: dns.upstreams.map(|all| all.into_iter().map(|one| one.into_inner().0).collect()),
-        edge_addresses: dns.edge_addresses.unwrap_or_else(|| {
-            edge::default_addresses(entrypoints.iter().map(|entrypoint| entrypoint.address.ip()))
-        }),
-        ttl,
-        zones: zones(dns.zones.0, ttl, reading),
-    }
-}
-
-fn zones(
-    entries: Vec<(Spanned<String>, schema::Zone)>,
-    ttl: u32,
-    reading: &mut Reading<'_>,
-) -> Vec<ZoneConfig> {
-    let mut zones: Vec<ZoneConfig> = Vec::with_capacity(entries.len());
-    let mut places: HashMap<String, Range<usize>> = HashMap::new();
-    for (name, entry) in entries {
-        let Some(zone) = zones::validate(&name, entry, ttl, reading) else { continue };
-        match places.get(&zone.origin) {
-            Some(first) => {
-                let message = format!("zone `{}` is there twice", zone.origin);
-                let finding = Finding::error(name.span(), message);
-                reading.add(finding.also(first.clone(), "first here"));
-            }
-            None => {
-                places.insert(zone.origin.clone(), name.span());
-                zones.push(zone);
-            }
-        }
-    }
-    zones
 }
 
 fn provider(

@@ -5,11 +5,14 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZero,
     path::PathBuf,
     sync::Arc,
+    thread::available_parallelism,
     time::{Duration, SystemTime},
 };
 
+use futures_util::{StreamExt as _, stream};
 use portolan_core::{
     name::fold,
     plugin::PluginFigures,
@@ -17,7 +20,7 @@ use portolan_core::{
     problem::{Chain, Problem},
 };
 use portolan_wasm::{Content, Host, Plugin, PluginFile};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task};
 
 use super::{board::PluginReport, event::Event};
 
@@ -27,6 +30,9 @@ pub(crate) struct Outcome {
     stem: String,
     change: Change,
 }
+
+/// Loads one plugin, and tells whether it is the one in the binary.
+type Load = Box<dyn FnOnce() -> (bool, Outcome) + Send>;
 
 #[derive(Debug)]
 enum Change {
@@ -70,19 +76,23 @@ impl Plugins {
         files: Vec<PluginFile>,
     ) -> Self {
         let mut plugins = Self { host, slots: BTreeMap::new() };
-        let mut loading = JoinSet::new();
+        let mut loads: Vec<Load> = Vec::with_capacity(embedded.len() + files.len());
         // One that is replaced is loaded all the same: it goes on should the file not load.
         for (stem, bytes) in embedded {
-            let load = plugins.load_one(format!("embedded {stem}.wasm"), bytes.to_vec(), None);
-            loading.spawn_blocking(move || {
+            let load = plugins.load_one(format!("embedded {stem}.wasm"), *bytes, None);
+            loads.push(Box::new(move || {
                 (true, Outcome { stem: (*stem).to_owned(), change: load() })
-            });
+            }));
         }
         for PluginFile { stem, path, content } in files {
             let load = plugins.load_content(path, content, None);
-            loading.spawn_blocking(move || (false, Outcome { stem, change: load() }));
+            loads.push(Box::new(move || (false, Outcome { stem, change: load() })));
         }
-        while let Some(loaded) = loading.join_next().await {
+        // As many at once as there are cores: more would be no faster, and each thread keeps the
+        // memory that it used.
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let mut loading = stream::iter(loads).map(task::spawn_blocking).buffer_unordered(cores);
+        while let Some(loaded) = loading.next().await {
             match loaded {
                 Ok((true, outcome)) => drop(plugins.put(true, outcome)),
                 Ok((false, outcome)) => drop(plugins.take(outcome)),
@@ -98,7 +108,7 @@ impl Plugins {
         let current = self.slots.get(&stem).and_then(Slot::current);
         let figures = current.map(|loaded| loaded.plugin.figures());
         let load = self.load_content(path, content, figures);
-        tokio::task::spawn_blocking(move || {
+        task::spawn_blocking(move || {
             let outcome = Outcome { stem, change: load() };
             // The loop is gone only when the process ends.
             drop(events.blocking_send(Event::Plugin(outcome)));
@@ -270,11 +280,11 @@ impl Plugins {
     fn load_one(
         &self,
         file: String,
-        bytes: Vec<u8>,
+        bytes: impl AsRef<[u8]> + Send + 'static,
         figures: Option<Arc<PluginFigures>>,
     ) -> impl FnOnce() -> Change + Send + 'static {
         let host = self.host.clone();
-        move || match host.load(&file, &bytes, figures) {
+        move || match host.load(&file, bytes.as_ref(), figures) {
             Ok(plugin) => Change::Loaded(Box::new(Loaded { plugin, at: SystemTime::now() })),
             Err(error) => Change::Refused(Chain(&error).to_string()),
         }

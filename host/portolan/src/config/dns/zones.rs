@@ -6,11 +6,8 @@ use portolan_core::{
 };
 use toml::Spanned;
 
-use super::{
-    read::Reading,
-    report::Finding,
-    schema::{Record, Zone, ZoneKind},
-};
+use super::{Record, Zone, ZoneKind};
+use crate::config::{read::Reading, report::Finding};
 
 /// The record types whose data can be written in a configuration (RFC 1035, 5.1 and the RFC of
 /// each). The data itself is parsed where zones are built.
