@@ -91,7 +91,7 @@ fn packet(name: &str, rtype: u16) -> Vec<u8> {
 fn ask(bencher: Bencher<'_, '_>, names: usize, rtype: u16, name: impl Fn(usize) -> String) {
     let (_publisher, live) = live(Snapshot { zones: zones(&world(names)), ..Snapshot::default() });
     let forwarding = Arc::new(arc_swap::ArcSwap::from_pointee(Forwarding::default()));
-    let context = DnsContext::new(&live, forwarding, Arc::<DnsFigures>::default());
+    let context = DnsContext::new(&live, forwarding, Arc::default(), Arc::<DnsFigures>::default());
     let packets: Vec<_> = (0..1000).map(|n| packet(&name(n * 7919 % names), rtype)).collect();
     let mut turn = 0;
     let mut out = [0; 1232];

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::rt::Executor;
 use portolan_core::figure::Counter;
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -29,6 +30,20 @@ pub type JobFuture = Pin<Box<dyn Future<Output = ()>>>;
 /// works. A job that serves something watches [`WorkerContext::stop`] and returns when its work
 /// is finished; at the deadline it is dropped.
 pub type Job = Box<dyn FnOnce(WorkerContext) -> JobFuture + Send>;
+
+/// Spawns on the worker that asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalExecutor;
+
+impl<F> Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        drop(tokio::task::spawn_local(future));
+    }
+}
 
 /// What one worker has done.
 #[derive(Debug, Default)]

@@ -107,10 +107,15 @@ impl Histogram {
 
     /// Records a duration in nanoseconds.
     pub fn record(&self, nanos: u64) {
+        self.record_many(nanos, 1);
+    }
+
+    /// Records that something took so many nanoseconds, so many times.
+    pub fn record_many(&self, nanos: u64, count: u64) {
         let ratio = nanos.saturating_sub(1) / self.first;
         let place = (u64::BITS - ratio.leading_zeros()) as usize;
-        self.buckets[place.min(Self::BUCKETS - 1)].fetch_add(1, Relaxed);
-        self.sum.fetch_add(nanos, Relaxed);
+        self.buckets[place.min(Self::BUCKETS - 1)].fetch_add(count, Relaxed);
+        self.sum.fetch_add(nanos.saturating_mul(count), Relaxed);
     }
 
     /// Upper bound in nanoseconds and count of each bucket; the last bound is `u64::MAX`.

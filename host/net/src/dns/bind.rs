@@ -64,5 +64,11 @@ fn open(
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_port(reuse_port)?;
+    // An address that comes later (that of a bridge, of a tunnel) can be bound now, and is answered
+    // on as soon as it is there (ip(7), `IP_FREEBIND`).
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
     Ok(socket)
 }

@@ -4,7 +4,8 @@
 //! lock. Only one that an upstream must be asked goes on to [`DnsContext::forward`].
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
+    net::{IpAddr, Ipv4Addr},
     rc::Rc,
     sync::Arc,
 };
@@ -21,11 +22,15 @@ use crate::random::Random;
 use super::{
     cache::Key,
     chase,
+    cookie::Baker,
     figures::DnsFigures,
     forward::{ForwardError, Forwarder, Forwarding},
+    limiter::{Allowance, Limiter},
     local::{self, Local},
+    log,
     message::{Incoming, MAX_TCP, Question, Rcode},
-    reply::{self, Reply},
+    policy::{Policies, Policy},
+    reply::{self, ExtendedError, Reply},
 };
 
 /// What a question came by.
@@ -33,15 +38,36 @@ use super::{
 pub(super) enum Transport {
     Udp,
     Tcp,
+    Tls,
+    Https,
 }
 
 impl Transport {
-    fn limit(self, question: &Question<'_>) -> usize {
+    /// The word for it in the log.
+    pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Udp => question.udp_limit(),
-            Self::Tcp => MAX_TCP,
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Https => "https",
         }
     }
+
+    fn limit(self, question: &Question<'_>, policy: &Policy) -> usize {
+        match self {
+            Self::Udp => question.udp_limit(policy.udp_size),
+            Self::Tcp | Self::Tls | Self::Https => MAX_TCP,
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    pub(super) transport: Transport,
+    pub(super) client: IpAddr,
+    /// The address of ours that was asked.
+    pub(super) local: IpAddr,
 }
 
 /// What is to be done after a question was looked at.
@@ -59,22 +85,36 @@ pub(super) enum Handled {
 pub struct DnsContext {
     reader: RefCell<Reader>,
     forwarder: Rc<Forwarder>,
+    policies: Arc<Policies>,
+    policy: RefCell<Arc<Policy>>,
+    limiter: Limiter,
+    /// Questions until the next that is logged.
+    until_logged: Cell<u32>,
     figures: Arc<DnsFigures>,
     salt: Cell<u32>,
+    /// Room for one reply over a stream. Nobody holds it while waiting.
+    scratch: RefCell<Box<[u8]>>,
 }
 
 impl DnsContext {
-    /// The context of one worker. Whoever holds `forwarding` may replace it at any time.
+    /// The context of one worker. Whoever holds `forwarding` and `policies` may replace them at
+    /// any time.
     pub fn new(
         live: &Live,
         forwarding: Arc<ArcSwap<Forwarding>>,
+        policies: Arc<Policies>,
         figures: Arc<DnsFigures>,
     ) -> Rc<Self> {
         Rc::new(Self {
             reader: RefCell::new(live.reader()),
             forwarder: Rc::new(Forwarder::new(forwarding, figures.clone())),
+            policy: RefCell::new(Arc::clone(&policies.load())),
+            policies,
+            limiter: Limiter::new(),
+            until_logged: Cell::new(0),
             figures,
             salt: Cell::new(Random::seeded().next() | 1),
+            scratch: RefCell::new(vec![0; MAX_TCP].into()),
         })
     }
 
@@ -83,9 +123,19 @@ impl DnsContext {
         &self.figures
     }
 
+    /// Room for the longest reply that there can be.
+    pub(super) fn scratch(&self) -> RefMut<'_, Box<[u8]>> {
+        self.scratch.borrow_mut()
+    }
+
     /// Answers a series of questions with one look at what is served now.
     pub(super) fn with_zones<T>(&self, work: impl FnOnce(&Zones) -> T) -> T {
         self.forwarder.refresh();
+        let policy = self.policies.load();
+        if !Arc::ptr_eq(&policy, &self.policy.borrow()) {
+            *self.policy.borrow_mut() = Arc::clone(&policy);
+        }
+        drop(policy);
         work(&self.reader.borrow_mut().load().zones)
     }
 
@@ -95,7 +145,12 @@ impl DnsContext {
     /// For benchmarks and fuzzing: it is what [`super::serve_udp`] does between two system calls.
     pub fn answer(&self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
         self.with_zones(|zones| {
-            match self.handle(packet, Transport::Udp, zones, Instant::now(), out) {
+            let asker = Asker {
+                transport: Transport::Udp,
+                client: Ipv4Addr::LOCALHOST.into(),
+                local: Ipv4Addr::LOCALHOST.into(),
+            };
+            match self.handle(packet, asker, zones, Instant::now(), out) {
                 Handled::Reply(length) => Some(length),
                 Handled::Ignore | Handled::Forward => None,
             }
@@ -106,12 +161,12 @@ impl DnsContext {
     pub(super) fn handle(
         &self,
         packet: &[u8],
-        transport: Transport,
+        asker: Asker,
         zones: &Zones,
         now: Instant,
         out: &mut [u8],
     ) -> Handled {
-        let question = match Incoming::parse(packet) {
+        let mut question = match Incoming::parse(packet) {
             Incoming::Question(question) => question,
             Incoming::Ignore => {
                 self.figures.malformed.increment();
@@ -122,19 +177,54 @@ impl DnsContext {
                 return Handled::Reply(reply::header_only(packet, rcode, out));
             }
         };
-        let limit = transport.limit(&question);
+        let policy = &*self.policy.borrow();
+        let is_proven = prepare(&mut question, asker, policy, &self.policies.baker);
+        let limit = asker.transport.limit(&question, policy);
+        if !question.may_recurse && asker.transport == Transport::Udp && !is_proven {
+            match self.allowance(asker, policy, now) {
+                Allowance::Full => (),
+                Allowance::Nothing => return Handled::Ignore,
+                Allowance::Short => {
+                    let mut reply = Reply::to(&question, limit, out);
+                    reply.truncated();
+                    return Handled::Reply(reply.finish(Rcode::NO_ERROR));
+                }
+            }
+        }
+        let handled = self.answered(&question, asker, zones, now, limit, out);
+        if policy.log > 0
+            && let Handled::Reply(length) = handled
+        {
+            self.log(&question, asker, policy.log, out.get(..length).unwrap_or_default());
+        }
+        handled
+    }
+
+    fn answered(
+        &self,
+        question: &Question<'_>,
+        asker: Asker,
+        zones: &Zones,
+        now: Instant,
+        limit: usize,
+        out: &mut [u8],
+    ) -> Handled {
         if let Some(rcode) = question.refusal() {
             self.figures.refused.increment();
-            return Handled::Reply(Reply::to(&question, limit, out).finish(rcode));
+            return Handled::Reply(Reply::to(question, limit, out).finish(rcode));
         }
-        let mut reply = Reply::to(&question, limit, out);
-        match local::answer(zones, &question, self.shuffle(), &mut reply) {
+        let policy = self.policy.borrow();
+        let near = policy.edges.to(asker.local);
+        let mut reply = Reply::to(question, limit, out);
+        match local::answer(zones, question, self.shuffle(), near, &mut reply) {
             Local::Answered(rcode) => {
                 self.count_local(rcode);
                 Handled::Reply(reply.finish(rcode))
             }
-            Local::NotOurs => self.handle_foreign(&question, limit, now, out),
-            Local::Outside(_) if self.forwarder.has_upstreams() => Handled::Forward,
+            Local::NotOurs => self.handle_foreign(question, limit, now, out),
+            Local::Outside(_) if question.may_recurse && self.forwarder.has_upstreams() => {
+                Handled::Forward
+            }
             // The alias alone is all that can be said.
             Local::Outside(_) => {
                 self.figures.local.increment();
@@ -150,6 +240,12 @@ impl DnsContext {
         now: Instant,
         out: &mut [u8],
     ) -> Handled {
+        if !question.may_recurse {
+            self.figures.refused.increment();
+            let mut reply = Reply::to(question, limit, out);
+            reply.because(ExtendedError::Prohibited);
+            return Handled::Reply(reply.finish(Rcode::REFUSED));
+        }
         if let Some(length) = self.forwarder.cache.borrow().answer(question, now, limit, out) {
             self.figures.cached.increment();
             return Handled::Reply(length);
@@ -158,34 +254,62 @@ impl DnsContext {
             return Handled::Forward;
         }
         self.figures.refused.increment();
-        Handled::Reply(Reply::to(question, limit, out).finish(Rcode::REFUSED))
+        let mut reply = Reply::to(question, limit, out);
+        reply.because(ExtendedError::NotSupported);
+        Handled::Reply(reply.finish(Rcode::REFUSED))
+    }
+
+    /// How much a stranger gets now.
+    fn allowance(&self, asker: Asker, policy: &Policy, now: Instant) -> Allowance {
+        let Some(limit) = policy.limit else { return Allowance::Full };
+        let allowance = self.limiter.ask(limit, asker.client, now);
+        if allowance != Allowance::Full {
+            self.figures.limited.increment();
+        }
+        allowance
+    }
+
+    /// Logs one in so many questions.
+    fn log(&self, question: &Question<'_>, asker: Asker, sample: u32, reply: &[u8]) {
+        let left = self.until_logged.get();
+        if left > 0 {
+            self.until_logged.set(left - 1);
+            return;
+        }
+        self.until_logged.set(sample.saturating_sub(1));
+        log::question(question, asker, reply);
     }
 
     /// Answers a packet that [`DnsContext::handle`] could not, and tells the length of the reply;
     /// 0: none.
-    pub(super) async fn forward(
-        &self,
-        packet: &[u8],
-        transport: Transport,
-        out: &mut [u8],
-    ) -> usize {
-        let Incoming::Question(question) = Incoming::parse(packet) else { return 0 };
-        let limit = transport.limit(&question);
+    pub(super) async fn forward(&self, packet: &[u8], asker: Asker, out: &mut [u8]) -> usize {
+        let Incoming::Question(mut question) = Incoming::parse(packet) else { return 0 };
+        let policy = self.policy.borrow().clone();
+        prepare(&mut question, asker, &policy, &self.policies.baker);
+        let limit = asker.transport.limit(&question, &policy);
+        let length = self.forward_to(&question, limit, out).await;
+        if policy.log > 0 {
+            self.log(&question, asker, policy.log, out.get(..length).unwrap_or_default());
+        }
+        length
+    }
+
+    async fn forward_to(&self, question: &Question<'_>, limit: usize, out: &mut [u8]) -> usize {
         let target = self.with_zones(|zones| {
             let mut scratch = [0; super::message::MAX_UDP];
-            let mut reply = Reply::to(&question, scratch.len(), &mut scratch);
-            match local::answer(zones, &question, 0, &mut reply) {
+            let mut reply = Reply::to(question, scratch.len(), &mut scratch);
+            match local::answer(zones, question, 0, None, &mut reply) {
                 Local::Outside(target) => Some((target, reply.finish(Rcode::NO_ERROR), scratch)),
                 // Ours since a moment ago, or not ours: an upstream is asked all the same.
                 Local::Answered(_) | Local::NotOurs => None,
             }
         });
         let name = target.as_ref().map_or(&question.name, |(target, ..)| target);
-        let key = Key::new(name.as_bytes(), &question);
+        let key = Key::new(name.as_bytes(), question);
         match (self.forwarder.resolve(&key).await, target) {
             (Ok((stored, age)), None) => {
                 self.figures.forwarded.increment();
-                stored.write(&question, age, limit, out)
+                stored.write(question, age, limit, out)
             }
             (Ok((stored, age)), Some((_, length, scratch))) => {
                 self.figures.forwarded.increment();
@@ -201,7 +325,11 @@ impl DnsContext {
                     Rcode::REFUSED => self.figures.refused.increment(),
                     _ => self.figures.failed.increment(),
                 }
-                Reply::to(&question, limit, out).finish(rcode)
+                let mut reply = Reply::to(question, limit, out);
+                if rcode == Rcode::FAILURE {
+                    reply.because(ExtendedError::NoReachableAuthority);
+                }
+                reply.finish(rcode)
             }
         }
     }
@@ -223,4 +351,17 @@ impl DnsContext {
         self.salt.set(salt);
         salt
     }
+}
+
+/// Notes what a question may ask for, and answers its cookie. True: the asker has shown that it has
+/// the address that it speaks from.
+fn prepare(question: &mut Question<'_>, asker: Asker, policy: &Policy, baker: &Baker) -> bool {
+    question.may_recurse = policy.trusts(asker.client);
+    let Some(cookie) = question.edns.and_then(|edns| edns.cookie) else { return false };
+    if !policy.cookies {
+        return false;
+    }
+    let (answered, is_proven) = baker.answer(&cookie, asker.client);
+    question.cookie = Some(answered);
+    is_proven
 }

@@ -22,12 +22,18 @@ pub struct DnsFigures {
     pub failed: Counter,
     /// Refused: another class, a zone transfer, an unknown operation, or no upstreams.
     pub refused: Counter,
+    /// Replies to strangers that were not sent, or cut short, because of the limit.
+    pub limited: Counter,
     /// Not understood, or not a question; most are not answered at all.
     pub malformed: Counter,
     /// Replies over UDP that the system did not take.
     pub unsent: Counter,
     /// Questions over TCP; they are counted by their ends too.
     pub tcp: Counter,
+    /// Questions over TLS; they are counted by their ends too.
+    pub tls: Counter,
+    /// Questions over HTTPS; they are counted by their ends too.
+    pub https: Counter,
     /// Attempts at an upstream that gave no usable answer.
     pub upstream_failures: Counter,
     /// Answers in the cache.
@@ -49,9 +55,12 @@ impl Default for DnsFigures {
             forwarded: Counter::default(),
             failed: Counter::default(),
             refused: Counter::default(),
+            limited: Counter::default(),
             malformed: Counter::default(),
             unsent: Counter::default(),
             tcp: Counter::default(),
+            tls: Counter::default(),
+            https: Counter::default(),
             upstream_failures: Counter::default(),
             cache_entries: Gauge::default(),
             cache_bytes: Gauge::default(),

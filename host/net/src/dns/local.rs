@@ -1,10 +1,13 @@
 //! Answers from our own zones.
 
-use portolan_core::zone::{Answer, Authority, Zones, body_data};
+use std::net::IpAddr;
 
+use portolan_core::zone::{Answer, Authority, Record, RecordSet, Zones, body_data};
+
+pub(super) use super::policy::Near;
 use super::{
     message::{HEADER, Question, Rcode, Section, ShortName},
-    reply::Reply,
+    reply::{ExtendedError, Reply},
 };
 
 /// The longest chain of CNAMEs that is followed. Consul follows 3, others 8 to 16.
@@ -27,6 +30,7 @@ pub(super) fn answer(
     zones: &Zones,
     question: &Question<'_>,
     random: u32,
+    near: Option<Near<'_>>,
     reply: &mut Reply<'_>,
 ) -> Local {
     let mut name = question.name;
@@ -39,7 +43,7 @@ pub(super) fn answer(
         }
         let records = match found {
             Answer::Records(records) => {
-                reply.answers(&records, owner, random);
+                reply.answers(&records, owner, random, near);
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::Alias(records) => records,
@@ -51,7 +55,10 @@ pub(super) fn answer(
                 negative(reply, &name, owner, authority);
                 return Local::Answered(Rcode::NO_SUCH_NAME);
             }
-            Answer::NotSynced => return Local::Answered(Rcode::FAILURE),
+            Answer::NotSynced => {
+                reply.because(ExtendedError::NotReady);
+                return Local::Answered(Rcode::FAILURE);
+            }
             Answer::NotOurs if owner == HEADER => return Local::NotOurs,
             Answer::NotOurs => return Local::Outside(name),
         };
@@ -80,5 +87,27 @@ fn negative(reply: &mut Reply<'_>, name: &ShortName, owner: usize, authority: Au
         reply.record(Section::Authority, authority.soa, owner + name.len() - origin.len());
     } else {
         reply.spelled(Section::Authority, origin, authority.soa);
+    }
+}
+
+impl Near<'_> {
+    /// Whether these are the addresses of the edge, and one of them is near.
+    pub(super) fn applies(self, records: &RecordSet<'_>) -> bool {
+        let edges = || records.in_order().map(|record| address(&record));
+        edges().all(|it| it.is_some_and(|it| self.is_edge(it)))
+            && edges().any(|it| it.is_some_and(|it| self.is_near(it)))
+    }
+
+    pub(super) fn keeps(self, record: &Record<'_>) -> bool {
+        address(record).is_some_and(|address| self.is_near(address))
+    }
+}
+
+fn address(record: &Record<'_>) -> Option<IpAddr> {
+    let data = body_data(record.body);
+    match data.len() {
+        4 => data.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+        16 => data.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+        _ => None,
     }
 }

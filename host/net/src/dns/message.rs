@@ -5,6 +5,8 @@
 
 use portolan_core::zone::{MAX_NAME, RecordType};
 
+use super::cookie::{Answered, Cookie};
+
 /// The bytes before the question.
 pub(super) const HEADER: usize = 12;
 /// The size of a reply that every network carries unfragmented (DNS flag day 2020).
@@ -90,6 +92,10 @@ pub(super) struct Question<'p> {
     pub(super) rtype: RecordType,
     pub(super) class: u16,
     pub(super) edns: Option<Edns>,
+    /// What the reply says to a cookie, if the asker has sent one.
+    pub(super) cookie: Option<Answered>,
+    /// Whether the asker may ask for names that are not ours.
+    pub(super) may_recurse: bool,
 }
 
 /// What the asker says by EDNS (RFC 6891).
@@ -98,6 +104,8 @@ pub(super) struct Edns {
     pub(super) payload: u16,
     pub(super) version: u8,
     pub(super) dnssec: bool,
+    /// RFC 7873.
+    pub(super) cookie: Option<Cookie>,
 }
 
 impl<'p> Incoming<'p> {
@@ -151,17 +159,18 @@ impl<'p> Question<'p> {
                 if edns.is_some() || record.section != Section::Additional || !is_rooted {
                     return None;
                 }
-                edns = Some(Edns::of(&record));
+                edns = Some(Edns::of(&record)?);
             }
         }
         let echo = packet.get(HEADER..end + 4)?;
         let (id, flags, rtype) = (header.id, header.flags, RecordType(rtype));
-        Some(Self { id, flags, echo, name, rtype, class, edns })
+        Some(Self { id, flags, echo, name, rtype, class, edns, cookie: None, may_recurse: true })
     }
 
-    /// How large a reply over UDP may be.
-    pub(super) fn udp_limit(&self) -> usize {
-        self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.payload).clamp(PLAIN_UDP, MAX_UDP))
+    /// How large a reply over UDP may be, when we send at most so much.
+    pub(super) fn udp_limit(&self, most: u16) -> usize {
+        let most = usize::from(most).max(PLAIN_UDP);
+        self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.payload).clamp(PLAIN_UDP, most))
     }
 
     /// Why it is not answered, if so.
@@ -187,12 +196,28 @@ impl<'p> Question<'p> {
 }
 
 impl Edns {
-    fn of(record: &RawRecord<'_>) -> Self {
-        Self {
+    const COOKIE: u16 = 10;
+
+    /// `None`: its options make no sense.
+    fn of(record: &RawRecord<'_>) -> Option<Self> {
+        let mut cookie = None;
+        let mut options = record.data;
+        while !options.is_empty() {
+            let (head, rest) = options.split_first_chunk::<4>()?;
+            let (code, length) = (number(head, 0)?, number(head, 2)?);
+            let (data, rest) = rest.split_at_checked(length.into())?;
+            // RFC 7873, 5.2: of several, the first counts.
+            if code == Self::COOKIE && cookie.is_none() {
+                cookie = Some(Cookie::parse(data)?);
+            }
+            options = rest;
+        }
+        Some(Self {
             payload: record.class,
             version: (record.ttl >> 16) as u8,
             dnssec: record.ttl & 0x8000 != 0,
-        }
+            cookie,
+        })
     }
 }
 
@@ -258,7 +283,7 @@ impl<'p> Walk<'p> {
 
 /// The byte behind a name that is not compressed. The first name of a message has nothing to
 /// point at.
-fn plain_name_end(packet: &[u8], start: usize) -> Option<usize> {
+pub(super) fn plain_name_end(packet: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     loop {
         match *packet.get(at)? {

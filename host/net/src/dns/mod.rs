@@ -7,16 +7,24 @@
 //! [`bind_udp`] and [`bind_tcp`], all within one `LocalSet`. Read `message`, `reply`, `local` and
 //! `context` for the usual question, then `forward`, `upstream`, `stored` and `cache`.
 
+mod accept;
 mod bind;
 mod cache;
 mod chase;
 mod context;
+mod cookie;
 mod figures;
 mod forward;
+mod https;
+mod interfaces;
+mod limiter;
 mod local;
+mod log;
 mod message;
+mod policy;
 mod reply;
 mod stored;
+mod stream;
 mod system;
 mod tcp;
 #[cfg(test)]
@@ -29,7 +37,10 @@ pub use self::{
     context::DnsContext,
     figures::DnsFigures,
     forward::Forwarding,
+    https::serve_https,
+    interfaces::interfaces,
+    policy::{Nearby, Policies, Policy, RateLimit, private_networks},
     system::{system_upstreams, without_own},
-    tcp::serve_tcp,
+    tcp::{serve_tcp, serve_tls},
     udp::serve_udp,
 };

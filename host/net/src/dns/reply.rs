@@ -5,9 +5,14 @@
 
 use portolan_core::zone::{QUESTION_POINTER, Record, RecordSet};
 
-use super::message::{HEADER, MAX_UDP, Question, Rcode, Section, flag};
+use super::{
+    cookie::Answered,
+    local::Near,
+    message::{HEADER, MAX_UDP, Question, Rcode, Section, flag},
+};
 
 const OPT: usize = 11;
+const OPTION_HEAD: usize = 4;
 /// Pointers are 14 bits wide.
 const MAX_POINTER: usize = 0x3fff;
 
@@ -19,26 +24,56 @@ pub(super) struct Reply<'o> {
     limit: usize,
     counts: [u16; 3],
     flags: u16,
-    edns: Option<bool>,
+    edns: Option<Options>,
+}
+
+/// What the OPT record of a reply holds.
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    dnssec: bool,
+    cookie: Option<Answered>,
+    error: Option<ExtendedError>,
+}
+
+/// Why an answer is what it is (RFC 8914).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ExtendedError {
+    NotReady = 14,
+    Prohibited = 18,
+    NotSupported = 21,
+    NoReachableAuthority = 22,
 }
 
 impl<'o> Reply<'o> {
     /// Begins with the question. `limit` is the size of the whole reply.
     pub(super) fn to(question: &Question<'_>, limit: usize, out: &'o mut [u8]) -> Self {
         let kept = flag::RECURSION_DESIRED | flag::CHECKING_DISABLED;
-        let edns = question.edns.map(|edns| edns.dnssec);
-        let limit = limit.min(out.len()).saturating_sub(if edns.is_some() { OPT } else { 0 });
+        let edns = question.edns.map(|edns| Options {
+            dnssec: edns.dnssec,
+            cookie: question.cookie,
+            error: None,
+        });
+        let opt = edns.map_or(0, |edns| OPT + edns.cookie.map_or(0, |it| OPTION_HEAD + it.len()));
+        let limit = limit.min(out.len()).saturating_sub(opt);
+        let available = if question.may_recurse { flag::RECURSION_AVAILABLE } else { 0 };
         let mut reply = Self {
             out,
             length: HEADER,
             limit,
             counts: [0; 3],
-            flags: question.flags & kept | flag::RESPONSE | flag::RECURSION_AVAILABLE,
+            flags: question.flags & kept | flag::RESPONSE | available,
             edns,
         };
         reply.put(0, &question.id.to_be_bytes());
         reply.push(question.echo);
         reply
+    }
+
+    /// Says why, to those who would understand it.
+    pub(super) fn because(&mut self, error: ExtendedError) {
+        if let Some(options) = &mut self.edns {
+            options.error = Some(error);
+        }
     }
 
     /// Where the next record will begin.
@@ -100,17 +135,26 @@ impl<'o> Reply<'o> {
     }
 
     /// Adds the answers, in an order that `random` chooses, then what fits of their additionals.
-    pub(super) fn answers(&mut self, records: &RecordSet<'_>, owner: usize, random: u32) {
+    /// Of edge addresses only those that are near are added, where any is.
+    pub(super) fn answers(
+        &mut self,
+        records: &RecordSet<'_>,
+        owner: usize,
+        random: u32,
+        near: Option<Near<'_>>,
+    ) {
+        let near = near.filter(|near| near.applies(records));
+        let kept = |record: &Record<'_>| near.is_none_or(|near| near.keeps(record));
         let first = self.length;
         let mut written = 0;
-        for record in records.shuffled(random) {
+        for record in records.shuffled(random).filter(kept) {
             if !self.record(Section::Answer, record.body, owner) {
                 self.truncated();
                 return;
             }
             written += 1;
         }
-        self.additionals(records.shuffled(random).take(written), first);
+        self.additionals(records.shuffled(random).filter(kept).take(written), first);
     }
 
     /// The target of a SRV record stands 6 bytes into its data, and owns its addresses.
@@ -142,18 +186,43 @@ impl<'o> Reply<'o> {
     pub(super) fn finish(mut self, rcode: Rcode) -> usize {
         let [answers, authorities, additionals] = self.counts;
         let additionals = additionals + u16::from(self.edns.is_some());
-        if let Some(dnssec) = self.edns {
-            self.limit = self.out.len();
-            let [high, payload] = [(rcode.0 >> 4) as u8, 0];
-            let size = (MAX_UDP as u16).to_be_bytes();
-            let dnssec = if dnssec { 0x80 } else { 0 };
-            self.push(&[0, 0, 41, size[0], size[1], high, payload, dnssec, 0, 0, 0]);
+        if let Some(options) = self.edns {
+            self.opt(options, rcode);
         }
         let flags = self.flags | rcode.0 & flag::RCODE;
         for (place, value) in [flags, 1, answers, authorities, additionals].iter().enumerate() {
             self.put(2 + 2 * place, &value.to_be_bytes());
         }
         self.length
+    }
+
+    /// Room for all but the error was kept.
+    fn opt(&mut self, options: Options, rcode: Rcode) {
+        const COOKIE: u16 = 10;
+        const ERROR: u16 = 15;
+        let left = self.out.len() - self.length.min(self.out.len());
+        let cookie = options.cookie.map_or(0, |cookie| OPTION_HEAD + cookie.len());
+        // What explains an answer must not make it larger than it may be.
+        let room = self.limit.saturating_sub(self.length);
+        let error = options.error.filter(|_| room >= OPTION_HEAD + 2);
+        let length = cookie + error.map_or(0, |_| OPTION_HEAD + 2);
+        self.limit = self.limit.saturating_add(left);
+        let size = (MAX_UDP as u16).to_be_bytes();
+        let dnssec = if options.dnssec { 0x80 } else { 0 };
+        self.push(&[0, 0, 41, size[0], size[1], (rcode.0 >> 4) as u8, 0, dnssec, 0]);
+        self.push(&(length as u16).to_be_bytes());
+        if let Some(cookie) = options.cookie {
+            self.option(COOKIE, &cookie);
+        }
+        if let Some(error) = error {
+            self.option(ERROR, &(error as u16).to_be_bytes());
+        }
+    }
+
+    fn option(&mut self, code: u16, data: &[u8]) {
+        self.push(&code.to_be_bytes());
+        self.push(&(data.len() as u16).to_be_bytes());
+        self.push(data);
     }
 
     fn push(&mut self, bytes: &[u8]) -> bool {

@@ -3,10 +3,10 @@
 //! **Invariant:** a connection that was made is one that speaks the protocol it was made for; its
 //! certificate, if it has one, was checked against the host of the backend's address.
 
-use std::{future::Future, io, rc::Rc, sync::Arc};
+use std::{io, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use hyper::{client::conn::http2, rt::Executor};
+use hyper::client::conn::http2;
 use portolan_core::service::Scheme;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     h1::{Buffers, Stream},
     transport::Trust,
+    worker::LocalExecutor,
 };
 
 /// Why there is no connection to a backend.
@@ -61,20 +62,6 @@ pub(crate) enum Connected {
 pub(crate) struct Dialer {
     buffers: Rc<Buffers>,
     trust: Arc<Trust>,
-}
-
-/// Spawns on the worker that asks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalExecutor;
-
-impl<F> Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        drop(task::spawn_local(future));
-    }
 }
 
 impl Dialer {

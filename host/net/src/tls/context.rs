@@ -26,10 +26,12 @@ use super::{
 /// What an entrypoint needs to answer handshakes. It outlives changes of configuration, so that
 /// sessions can be resumed over them.
 #[derive(Debug)]
-pub(crate) struct TlsContext {
+pub struct TlsContext {
     pub(super) chooser: Arc<Chooser>,
     challenges: Arc<Challenges>,
     desk: ArcSwap<Desk>,
+    /// What is spoken behind the handshake, whatever the options say; `None`: they say it.
+    protocols: Option<Vec<Vec<u8>>>,
 }
 
 /// The options that there are, ready for this entrypoint.
@@ -61,9 +63,15 @@ impl TlsContext {
         authority: Arc<Authority>,
         challenges: Arc<Challenges>,
         live: Live,
+        protocols: Option<Vec<Vec<u8>>>,
     ) -> Self {
         let chooser = Arc::new(Chooser::new(entrypoint, authority, live));
-        Self { chooser, challenges, desk: ArcSwap::default() }
+        Self { chooser, challenges, desk: ArcSwap::default(), protocols }
+    }
+
+    /// Whether it belongs to no entrypoint.
+    pub(super) fn is_beside(&self) -> bool {
+        self.protocols.is_some()
     }
 
     /// From now on there are these options; `default` is the name of those that a name gets if it
@@ -79,10 +87,13 @@ impl TlsContext {
             let known = before.ready.get(name).filter(|it| Arc::ptr_eq(&it.options, options));
             let one = match known {
                 Some(known) => known.clone(),
-                None => Ready {
-                    options: options.clone(),
-                    server: Arc::new(options.server(self.chooser.clone())?),
-                },
+                None => {
+                    let mut server = options.server(self.chooser.clone())?;
+                    if let Some(protocols) = &self.protocols {
+                        server.alpn_protocols.clone_from(protocols);
+                    }
+                    Ready { options: options.clone(), server: Arc::new(server) }
+                }
             };
             ready.insert(name.clone(), one);
         }

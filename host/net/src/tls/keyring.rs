@@ -171,6 +171,27 @@ impl Keyring {
 
     /// What a new entrypoint answers handshakes with, once it is [served](Self::serve).
     pub(crate) fn context(&self, entrypoint: &Arc<str>) -> Result<Arc<TlsContext>, TlsError> {
+        self.open(entrypoint, None)
+    }
+
+    /// What a listener that is no entrypoint answers handshakes with: the certificates and options
+    /// that hold for all entrypoints. `protocols` is what is spoken behind the handshake (ALPN).
+    ///
+    /// # Errors
+    ///
+    /// When the cryptographic library refuses.
+    pub fn beside(&self, name: &str, protocols: &[&str]) -> Result<Arc<TlsContext>, TlsError> {
+        let protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec());
+        let context = self.open(&name.into(), Some(protocols.collect()))?;
+        self.state().hand_out();
+        Ok(context)
+    }
+
+    fn open(
+        &self,
+        name: &Arc<str>,
+        protocols: Option<Vec<Vec<u8>>>,
+    ) -> Result<Arc<TlsContext>, TlsError> {
         let mut state = self.state();
         let authority = match &state.authority {
             Some(authority) => authority.clone(),
@@ -186,7 +207,7 @@ impl Keyring {
             }
         };
         let (challenges, live) = (self.challenges.clone(), self.live.clone());
-        let context = TlsContext::new(entrypoint.clone(), authority, challenges, live);
+        let context = TlsContext::new(name.clone(), authority, challenges, live, protocols);
         let context = Arc::new(context);
         state.contexts.push(Arc::downgrade(&context));
         Ok(context)
@@ -292,8 +313,9 @@ impl State {
         for context in self.contexts.iter().filter_map(Weak::upgrade) {
             let entrypoint = context.chooser.entrypoint();
             let served = self.entrypoints.iter().find(|(name, _)| name == entrypoint);
+            let beside = context.is_beside().then(TlsConfig::default);
             // One that closes finishes with what it has.
-            let Some((_, tls)) = served else { continue };
+            let Some(tls) = served.map(|(_, tls)| tls).or(beside.as_ref()) else { continue };
             let own = self.settings.certificates.iter().chain(&tls.certificates);
             let own = own.filter_map(|file| self.files.find(file));
             context.chooser.replace(Shelf::build(own.chain(&self.ordered)));

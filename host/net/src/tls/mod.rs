@@ -25,16 +25,17 @@ mod steward;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub(crate) use self::challenge::PATH as CHALLENGE_PATH;
 pub use self::{
     authority::{Authority, Root},
     certificate::{Certificate, CertificateSource, Facts, Validity},
+    context::TlsContext,
     error::TlsError,
     file::Broken,
     keyring::Keyring,
     options::{ClientAuth, Suite, TlsOptions, TlsVersion},
     steward::tend,
 };
-pub(crate) use self::{challenge::PATH as CHALLENGE_PATH, context::TlsContext};
 
 /// How an entrypoint is encrypted. Names that none of its certificates is for get one of the local
 /// authority, if a router answers to them.

@@ -11,6 +11,7 @@ mod insight;
 mod listeners;
 mod names;
 mod observe;
+mod seats;
 pub(crate) mod offline;
 
 use std::{
@@ -21,11 +22,11 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use portolan_core::{
     live::{Live, live},
-    problem::Problem,
+    problem::{Problem, Severity},
     snapshot::Snapshot,
 };
 use portolan_net::{
-    dns::DnsFigures,
+    dns::{DnsFigures, interfaces},
     health::Prober,
     http::{HttpConfig, Ledger, Server},
     tls,
@@ -49,6 +50,9 @@ use crate::{
 use insight::DataPlane;
 use listeners::Open;
 use names::Names;
+
+/// How often the addresses of this machine are looked at.
+const INTERFACES: Duration = Duration::from_secs(5);
 
 /// Serves until a signal ends it.
 pub(crate) fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
@@ -98,12 +102,14 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         tracing::info!("ended before it had begun");
         return Ok(ExitCode::SUCCESS);
     };
-    let (bound, refused) = controller.listen().await;
+    let (bound, mut refused) = controller.listen().await;
+    refused.retain(|problem| problem.severity == Severity::Error);
     if !refused.is_empty() {
         anyhow::bail!(told(&refused));
     }
     greet(&config, &bound, &reader);
     tokio::spawn(announce(watched, events.clone()));
+    tokio::spawn(watch_interfaces(events.clone()));
     tokio::spawn(tend_certificates(server.clone(), events.clone()));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
@@ -223,6 +229,22 @@ fn watch_config(loaded: &Loaded) -> Option<mpsc::Receiver<()>> {
 async fn announce(watched: Option<mpsc::Receiver<()>>, events: mpsc::Sender<Event>) {
     let Some(mut watched) = watched else { return };
     while watched.recv().await.is_some() && events.send(Event::Config).await.is_ok() {}
+}
+
+/// Tells when addresses of this machine come and go: which are listened on, and which of the edge's
+/// are near to whom, may be something else then.
+async fn watch_interfaces(events: mpsc::Sender<Event>) {
+    let mut known = interfaces();
+    loop {
+        tokio::time::sleep(INTERFACES).await;
+        let now = interfaces();
+        if now != known {
+            known = now;
+            if events.send(Event::Interfaces).await.is_err() {
+                break;
+            }
+        }
+    }
 }
 
 /// Looks after certificates, and passes on what is wrong with them.

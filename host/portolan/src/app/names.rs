@@ -1,12 +1,8 @@
-//! DNS on the workers: a UDP and a TCP socket of each address for every worker.
+//! DNS on the workers: sockets of each address for every worker.
 //!
 //! **Invariant:** when addresses change, the new sockets answer before the old ones stop.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener, UdpSocket},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use portolan_core::{
@@ -15,39 +11,56 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::{
-        BindError, DnsContext, DnsFigures, Forwarding, bind_tcp, bind_udp, serve_tcp, serve_udp,
-        system_upstreams, without_own,
+        BindError, DnsContext, DnsFigures, Forwarding, Nearby, Policies, interfaces, serve_https,
+        serve_tcp, serve_tls, serve_udp, system_upstreams, without_own,
     },
     drain::{Stop, Trigger, signal},
     http::Server,
+    tls::{TlsContext, TlsError},
     worker::{Job, WorkerContext},
 };
 
-use super::listeners::advice;
+use super::{
+    listeners::advice,
+    seats::{Kind, Sockets, Wanted, bind},
+};
 use crate::{config::model::Dns, control::board::EntrypointReport};
 
 /// Old sockets finish what came in before the new ones were there.
 const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_secs(2);
-/// With port 0 the port that UDP was given may be taken for TCP; then another is tried.
-const TRIES: usize = 16;
 
 /// DNS, as far as it listens.
 pub(super) struct Names {
     live: Live,
     figures: Arc<DnsFigures>,
     forwarding: Arc<ArcSwap<Forwarding>>,
+    policies: Arc<Policies>,
     /// As configured, and as bound.
-    addresses: Vec<(SocketAddr, SocketAddr)>,
+    addresses: Vec<(Wanted, SocketAddr)>,
+    /// For DNS over TLS and over HTTPS, once they are spoken.
+    encryption: Option<Encryption>,
     trigger: Option<Trigger>,
 }
 
-/// The sockets of one worker.
-type Sockets = Vec<(UdpSocket, TcpListener)>;
+/// What handshakes are answered with.
+#[derive(Clone)]
+struct Encryption {
+    tls: Arc<TlsContext>,
+    https: Arc<TlsContext>,
+}
 
 impl Names {
     /// Nothing listens yet.
     pub(super) fn new(live: Live, figures: Arc<DnsFigures>) -> Self {
-        Self { live, figures, forwarding: Arc::default(), addresses: Vec::new(), trigger: None }
+        Self {
+            live,
+            figures,
+            forwarding: Arc::default(),
+            policies: Arc::default(),
+            addresses: Vec::new(),
+            encryption: None,
+            trigger: None,
+        }
     }
 
     /// Listens on the addresses that are wanted, and forwards to the upstreams that are.
@@ -57,36 +70,56 @@ impl Names {
         server: &Server,
         problems: &mut Vec<Problem>,
     ) -> Vec<EntrypointReport> {
-        let addresses = wanted.map_or(&[][..], |dns| &dns.addresses);
+        let addresses: Vec<_> = wanted.into_iter().flat_map(Wanted::of).collect();
         if !addresses.iter().eq(self.addresses.iter().map(|(wanted, _)| wanted)) {
-            self.listen(addresses, server, problems);
+            self.listen(&addresses, server, problems);
         }
         if let Some(dns) = wanted {
             self.forward(dns, problems);
+            self.govern(dns);
+            problems.extend(self.absent());
         }
-        let report = |(_, bound): &(SocketAddr, SocketAddr)| EntrypointReport {
-            name: "dns".into(),
+        let report = |(wanted, bound): &(Wanted, SocketAddr)| EntrypointReport {
+            name: wanted.kind.as_str().into(),
             address: *bound,
-            protocol: "dns",
+            protocol: wanted.kind.as_str(),
             redirect: None,
         };
         self.addresses.iter().map(report).collect()
     }
 
-    fn listen(&mut self, wanted: &[SocketAddr], server: &Server, problems: &mut Vec<Problem>) {
+    fn listen(&mut self, wanted: &[Wanted], server: &Server, problems: &mut Vec<Problem>) {
+        let is_encrypted = wanted.iter().any(|wanted| wanted.kind != Kind::Plain);
+        if is_encrypted && self.encryption.is_none() {
+            match encryption(server) {
+                Ok(encryption) => self.encryption = Some(encryption),
+                Err(error) => {
+                    let message = Chain(&error).to_string();
+                    problems.push(Problem::error("dns", "dns.tls-address", message));
+                }
+            }
+        }
         let count = server.workers().count();
-        let mut sockets: Vec<Sockets> = (0..count).map(|_| Vec::new()).collect();
-        let mut bound = Vec::new();
-        for address in wanted {
-            match bind(*address, count) {
-                Ok((address_bound, of_each)) => {
-                    bound.push((*address, address_bound));
-                    for (worker, pair) in sockets.iter_mut().zip(of_each) {
-                        worker.push(pair);
+        let mut sockets: Vec<Vec<Sockets>> = (0..count).map(|_| Vec::new()).collect();
+        let mut bound: Vec<(Wanted, SocketAddr)> = Vec::new();
+        let mut failed: Vec<(&Wanted, BindError)> = Vec::new();
+        for wanted in wanted {
+            match bind(*wanted, count) {
+                Ok((address, of_each)) => {
+                    bound.push((*wanted, address));
+                    for (worker, own) in sockets.iter_mut().zip(of_each) {
+                        worker.push(own);
                     }
                 }
-                Err(error) => problems.push(refused(*address, &error)),
+                Err(error) => failed.push((wanted, error)),
             }
+        }
+        for (wanted, error) in failed {
+            // Without one address others may do; without any there is no DNS.
+            let is_lost = !bound.iter().any(|(other, _)| other.kind == wanted.kind);
+            let problem = if is_lost { Problem::error } else { Problem::warning };
+            let problem = problem("dns", wanted.kind.key(), Chain(&error).to_string());
+            problems.push(problem.hint(advice(wanted.address, &error.source)));
         }
         let (trigger, stop) = signal();
         let mut sockets = sockets.into_iter();
@@ -97,18 +130,32 @@ impl Names {
         }
     }
 
-    fn job(&self, sockets: Sockets, stop: Stop) -> Job {
+    fn job(&self, sockets: Vec<Sockets>, stop: Stop) -> Job {
         let (live, figures) = (self.live.clone(), self.figures.clone());
-        let forwarding = self.forwarding.clone();
+        let (forwarding, policies) = (self.forwarding.clone(), self.policies.clone());
+        let encryption = self.encryption.clone();
         Box::new(move |worker: WorkerContext| {
-            let context = DnsContext::new(&live, forwarding, figures);
+            let context = DnsContext::new(&live, forwarding, policies, figures);
             Box::pin(async move {
                 let mut serving = tokio::task::JoinSet::new();
-                for (udp, tcp) in sockets {
-                    let stops = [(); 2].map(|()| either(stop.clone(), worker.stop.clone()));
-                    let [first, second] = stops;
-                    serving.spawn_local(serve_udp(udp, context.clone(), first));
-                    serving.spawn_local(serve_tcp(tcp, context.clone(), second));
+                let stopped = || either(stop.clone(), worker.stop.clone());
+                for sockets in sockets {
+                    let context = context.clone();
+                    match (sockets, &encryption) {
+                        (Sockets::Plain(udp, tcp), _) => {
+                            serving.spawn_local(serve_udp(udp, context.clone(), stopped()));
+                            serving.spawn_local(serve_tcp(tcp, context, stopped()));
+                        }
+                        (Sockets::Tls(listener), Some(Encryption { tls, .. })) => {
+                            let tls = tls.clone();
+                            serving.spawn_local(serve_tls(listener, tls, context, stopped()));
+                        }
+                        (Sockets::Https(listener), Some(Encryption { https, .. })) => {
+                            let tls = https.clone();
+                            serving.spawn_local(serve_https(listener, tls, context, stopped()));
+                        }
+                        (Sockets::Tls(_) | Sockets::Https(_), None) => (),
+                    }
                 }
                 while let Some(ended) = serving.join_next().await {
                     if let Ok(Err(error)) = ended {
@@ -137,6 +184,35 @@ impl Names {
             self.forwarding.store(Arc::new(forwarding));
         }
     }
+
+    /// Who may ask, and which addresses of the edge are near to whom as things stand now.
+    fn govern(&self, dns: &Dns) {
+        let edges = Nearby::new(&dns.edge_addresses, &interfaces());
+        self.policies.set(portolan_net::dns::Policy { edges, ..dns.policy.clone() });
+    }
+
+    /// Addresses that this machine does not have (yet).
+    fn absent(&self) -> impl Iterator<Item = Problem> {
+        let here = interfaces();
+        let is_absent = move |(_, bound): &&(Wanted, SocketAddr)| {
+            let ip = bound.ip();
+            let is_here = here.iter().any(|interface| interface.addr() == ip);
+            !(is_here || ip.is_unspecified() || ip.is_loopback() || here.is_empty())
+        };
+        self.addresses.iter().filter(is_absent).map(|(wanted, bound)| {
+            let message = format!("no interface has the address {} yet", bound.ip());
+            Problem::warning("dns", wanted.kind.key(), message)
+                .hint("it is answered on as soon as one has; nothing needs to be restarted")
+        })
+    }
+}
+
+fn encryption(server: &Server) -> Result<Encryption, TlsError> {
+    let keyring = server.keyring();
+    Ok(Encryption {
+        tls: keyring.beside("dns-over-tls", &["dot"])?,
+        https: keyring.beside("dns-over-https", &["h2", "http/1.1"])?,
+    })
 }
 
 /// Ends with the first of two signals.
@@ -144,35 +220,5 @@ async fn either(mut one: Stop, mut other: Stop) {
     tokio::select! {
         _ = one.requested() => (),
         _ = other.requested() => (),
-    }
-}
-
-/// A pair of sockets for each worker, all on one port.
-fn bind(wanted: SocketAddr, count: usize) -> Result<(SocketAddr, Sockets), BindError> {
-    let mut tries = 0;
-    let (address, udp, tcp) = loop {
-        tries += 1;
-        let udp = bind_udp(wanted, true)?;
-        let address = udp.local_addr().unwrap_or(wanted);
-        match bind_tcp(address, true) {
-            Ok(tcp) => break (address, udp, tcp),
-            Err(error) if wanted.port() != 0 || tries == TRIES => return Err(error),
-            Err(_taken) => (),
-        }
-    };
-    let mut sockets = vec![(udp, tcp)];
-    for _ in 1..count {
-        sockets.push((bind_udp(address, true)?, bind_tcp(address, true)?));
-    }
-    Ok((address, sockets))
-}
-
-fn refused(address: SocketAddr, error: &BindError) -> Problem {
-    use std::error::Error as _;
-    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let problem = Problem::error("dns", "dns.address", Chain(error).to_string());
-    match cause {
-        Some(cause) => problem.hint(advice(address, cause)),
-        None => problem,
     }
 }

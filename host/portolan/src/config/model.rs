@@ -13,6 +13,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 use portolan_core::{assemble::RulePriority, policy::Transport, zone::ZoneConfig};
 use portolan_net::{
+    dns::Policy,
     http::{AccessConfig, Limits, RedirectConfig},
     tls::{TlsConfig, TlsSettings},
 };
@@ -95,6 +96,12 @@ pub(crate) struct Entrypoint {
 pub(crate) struct Dns {
     /// Each is served over UDP and TCP. At least one.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Where DNS over TLS is spoken.
+    pub(crate) tls_addresses: Vec<SocketAddr>,
+    /// Where DNS over HTTPS is spoken.
+    pub(crate) https_addresses: Vec<SocketAddr>,
+    /// Who may ask what, and how much.
+    pub(crate) policy: Policy,
     /// Who is asked for names that are not ours; `None`: the resolvers of the system; empty:
     /// nobody.
     pub(crate) upstreams: Option<Vec<SocketAddr>>,

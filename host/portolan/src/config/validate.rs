@@ -71,8 +71,14 @@ fn check_listeners(file: &schema::File, reading: &mut Reading<'_>) {
     let entrypoints = entrypoints
         .map(|(name, entry)| (format!("entrypoint `{}`", name.get_ref()), &entry.address));
     let admin = file.admin.0.iter().map(|admin| ("the admin API".to_owned(), &admin.address));
-    let dns = file.dns.0.iter().flat_map(|dns| &dns.address.0);
-    let dns = dns.map(|address| ("DNS".to_owned(), address));
+    let dns = file.dns.0.iter().flat_map(|dns| {
+        let plain = dns.address.0.iter().map(|address| ("DNS".to_owned(), address));
+        let encrypted =
+            [("DNS over TLS", &dns.tls_address), ("DNS over HTTPS", &dns.https_address)];
+        plain.chain(encrypted.into_iter().flat_map(|(name, addresses)| {
+            addresses.0.iter().map(move |address| (name.to_owned(), address))
+        }))
+    });
 
     let mut taken: HashMap<SocketAddr, (String, Range<usize>)> = HashMap::new();
     for (listener, address) in entrypoints.chain(admin).chain(dns) {

@@ -195,11 +195,15 @@ impl Read for Network {
     const EXPECTED: &'static str = "a network such as \"10.0.0.0/8\", or an IP address";
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
-        let parse = |text: &str| {
-            let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
-            text.parse().ok().or_else(alone).map(Self)
-        };
-        read_text(node, reading, Self::EXPECTED, parse, |_| None)
+        read_text(node, reading, Self::EXPECTED, Self::parse, |_| None)
+    }
+}
+
+impl Network {
+    /// Reads a network, or one address.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse().ok().or_else(alone).map(Self)
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Plugin(Outcome),
     /// Something else is wrong with certificates now, or nothing any more.
     Certificates(Vec<Problem>),
+    /// An interface has another address, or there is another one.
+    Interfaces,
     /// `config.toml` changed.
     Config,
     /// SIGHUP: read everything again.

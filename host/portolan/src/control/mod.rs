@@ -156,9 +156,13 @@ impl Controller {
 
     /// Binds what the configuration wants. Answers what is bound, and what is wrong.
     pub(crate) async fn listen(&mut self) -> (Vec<EntrypointReport>, Vec<Problem>) {
+        let known = std::mem::take(&mut self.listener_problems);
         (self.bound, self.listener_problems) = self.listeners.apply(&self.config).await;
-        for problem in &self.listener_problems {
-            tracing::error!(origin = %problem.origin, "{}", problem.message);
+        for problem in self.listener_problems.iter().filter(|problem| !known.contains(problem)) {
+            match problem.severity {
+                Severity::Error => tracing::error!(origin = %problem.origin, "{}", problem.message),
+                _ => tracing::warn!(origin = %problem.origin, "{}", problem.message),
+            }
         }
         self.tell();
         (self.bound.clone(), self.listener_problems.clone())
@@ -193,6 +197,10 @@ impl Controller {
                 Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
                 Event::Certificates(problems) => {
                     self.certificate_problems = problems;
+                    false
+                }
+                Event::Interfaces => {
+                    self.listen().await;
                     false
                 }
                 Event::Config => self.read_config().await,

@@ -1,9 +1,15 @@
 //! A small world to ask about, and the ways to ask.
 
+mod access;
+mod rows;
 mod sockets;
 mod wire;
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use hickory_proto::{
@@ -19,8 +25,8 @@ use portolan_core::{
 use tokio::time::Instant;
 
 use super::{
-    DnsContext, DnsFigures, Forwarding,
-    context::{Handled, Transport},
+    DnsContext, DnsFigures, Forwarding, Policies, Policy,
+    context::{Asker, Handled, Transport},
     message::MAX_TCP,
 };
 
@@ -40,7 +46,7 @@ const RECORDS: &[&str] = &[
     "*.wild A 192.168.7.3",
 ];
 
-fn zones() -> Zones {
+fn zones(edges: &[IpAddr]) -> Zones {
     let record = |line: &&str| {
         let mut words = line.splitn(3, ' ').map(str::to_owned);
         let mut word = || words.next().unwrap();
@@ -48,7 +54,7 @@ fn zones() -> Zones {
     };
     let zone = |origin: &str, names| ZoneConfig { origin: origin.to_owned(), names, ttl: 5 };
     let config = DnsConfig {
-        edge_addresses: vec!["10.9.9.9".parse().unwrap()],
+        edge_addresses: edges.to_vec(),
         zones: vec![
             zone("consul", Names::Consul),
             zone("home.arpa", Names::Static(RECORDS.iter().map(record).collect())),
@@ -85,27 +91,50 @@ struct World {
     context: Rc<DnsContext>,
     forwarding: Arc<ArcSwap<Forwarding>>,
     figures: Arc<DnsFigures>,
+    policies: Arc<Policies>,
     _publisher: Publisher,
     live: Live,
 }
 
 impl World {
-    fn new(upstreams: &[std::net::SocketAddr]) -> Self {
-        let (publisher, live) = live(Snapshot { zones: zones(), ..Snapshot::default() });
+    fn new(upstreams: &[SocketAddr]) -> Self {
+        Self::made(upstreams, &["10.9.9.9".parse().unwrap()])
+    }
+
+    fn with_edges(edges: &[IpAddr]) -> Self {
+        Self::made(&[], edges)
+    }
+
+    fn made(upstreams: &[SocketAddr], edges: &[IpAddr]) -> Self {
+        let (publisher, live) = live(Snapshot { zones: zones(edges), ..Snapshot::default() });
         let settings = Forwarding { upstreams: upstreams.to_vec(), ..Forwarding::default() };
         let forwarding = Arc::new(ArcSwap::from_pointee(settings));
-        let figures = Arc::<DnsFigures>::default();
-        let context = DnsContext::new(&live, forwarding.clone(), figures.clone());
-        Self { context, forwarding, figures, _publisher: publisher, live }
+        let (figures, policies) = (Arc::<DnsFigures>::default(), Arc::<Policies>::default());
+        let context = DnsContext::new(&live, forwarding.clone(), policies.clone(), figures.clone());
+        Self { context, forwarding, figures, policies, _publisher: publisher, live }
+    }
+
+    fn govern(&self, policy: Policy) {
+        assert!(self.policies.set(policy));
     }
 
     /// The reply to a packet, without any socket.
     fn handle(&self, packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let [client, local] = [IpAddr::V4(Ipv4Addr::LOCALHOST); 2];
+        self.handle_as(packet, Asker { transport, client, local })
+    }
+
+    /// The reply over UDP to somebody who asks one of our addresses.
+    fn handle_from(&self, packet: &[u8], client: IpAddr, local: IpAddr) -> Option<Vec<u8>> {
+        self.handle_as(packet, Asker { transport: Transport::Udp, client, local })
+    }
+
+    fn handle_as(&self, packet: &[u8], asker: Asker) -> Option<Vec<u8>> {
         let mut out = vec![0; MAX_TCP];
         let now = Instant::now();
         let handled = self
             .context
-            .with_zones(|zones| self.context.handle(packet, transport, zones, now, &mut out));
+            .with_zones(|zones| self.context.handle(packet, asker, zones, now, &mut out));
         match handled {
             Handled::Reply(length) => Some(out[..length].to_vec()),
             Handled::Ignore | Handled::Forward => None,

@@ -1,5 +1,6 @@
 //! `[dns]` and what stands below it.
 
+pub(super) mod access;
 mod zones;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 use portolan_core::zone::ZoneConfig;
 use toml::Spanned;
 
+use self::access::{Access, QueryLog};
 use super::{
     edge,
     model::{self, Entrypoint},
@@ -25,11 +27,17 @@ table! {
     pub(in crate::config) struct Dns {
         /// One address or a list.
         address: OneOrMany<Spanned<SocketAddr>> = OneOrMany(vec![unplaced(loopback(5300))]),
+        /// Where DNS over TLS is spoken.
+        tls_address: OneOrMany<Spanned<SocketAddr>> = OneOrMany(Vec::new()),
+        /// Where DNS over HTTPS is spoken.
+        https_address: OneOrMany<Spanned<SocketAddr>> = OneOrMany(Vec::new()),
         /// Default: the resolvers of the system.
         upstreams: Option<Vec<Spanned<Upstream>>> = None,
         /// Default: see `edge.rs`.
         edge_addresses: Option<Vec<IpAddr>> = None,
         ttl: Ttl = Ttl(5),
+        access: Access = Access::default(),
+        query_log: QueryLog = QueryLog::default(),
         zones: Named<Zone> = Named(Vec::new()),
     }
 }
@@ -88,7 +96,10 @@ pub(super) fn validate(
     entrypoints: &[Entrypoint],
     reading: &mut Reading<'_>,
 ) -> model::Dns {
-    let addresses: Vec<_> = dns.address.0.into_iter().map(Spanned::into_inner).collect();
+    let listed = |addresses: OneOrMany<Spanned<SocketAddr>>| -> Vec<SocketAddr> {
+        addresses.0.into_iter().map(Spanned::into_inner).collect()
+    };
+    let addresses = listed(dns.address);
     for upstream in dns.upstreams.iter().flatten() {
         if addresses.iter().any(|own| edge::is_reached_by(*own, upstream.get_ref().0)) {
             let finding = Finding::error(upstream.span(), "this upstream is Portolan itself");
@@ -98,6 +109,9 @@ pub(super) fn validate(
     let ttl = dns.ttl.0;
     model::Dns {
         addresses,
+        tls_addresses: listed(dns.tls_address),
+        https_addresses: listed(dns.https_address),
+        policy: access::policy(dns.access, &dns.query_log, reading),
         upstreams: dns.upstreams.map(|all| all.into_iter().map(|one| one.into_inner().0).collect()),
         edge_addresses: dns.edge_addresses.unwrap_or_else(|| {
             edge::default_addresses(entrypoints.iter().map(|entrypoint| entrypoint.address.ip()))

@@ -119,6 +119,8 @@ fn the_annotated_default_names_every_key() {
         schema::ExternalAccount::FIELDS,
         schema::Admin::FIELDS,
         dns::Dns::FIELDS,
+        dns::access::Access::FIELDS,
+        dns::access::QueryLog::FIELDS,
         dns::Zone::FIELDS,
         dns::Record::FIELDS,
         schema::Plugins::FIELDS,
