@@ -179,6 +179,8 @@ metrics! {
 
     DNS_QUERIES: Counter "portolan_dns_queries_total" ["outcome"]
         "DNS questions, by what became of them."
+    DNS_TRANSPORTS: Counter "portolan_dns_transport_queries_total" ["transport"]
+        "DNS questions, by what they came by: udp, tcp, tls, https."
     DNS_DURATION: Histogram "portolan_dns_query_duration_seconds" []
         "From a DNS question to its answer."
     DNS_CACHE: Gauge "portolan_dns_cache_entries" []

@@ -7,6 +7,7 @@
 //! without a lock. No request of one worker ever waits for another worker.
 
 pub mod drain;
+pub mod interfaces;
 mod random;
 pub mod worker;
 pub mod tls;

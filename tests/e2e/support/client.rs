@@ -11,14 +11,17 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use tokio_rustls::{TlsConnector, rustls};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls};
 
 /// A response, read to its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// As text, whatever it is.
     pub(crate) body: String,
+    /// As it came.
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
@@ -72,21 +75,31 @@ impl Client {
         path: &str,
         own: Option<Own>,
     ) -> Result<Answer, BoxError> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(authority.iter().cloned());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
-        let config = match own {
-            Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
-            None => config.with_no_client_auth(),
-        };
-        let name = rustls::pki_types::ServerName::try_from(sni.to_owned())?;
-        let stream = TcpStream::connect(self.0).await?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let stream = encrypted(self.0, authority, sni, own).await?;
         exchange(stream, request(Method::GET, host, path).body(Full::default())?).await
     }
+}
+
+/// A stream within TLS to a server that shows a certificate for a name.
+pub(crate) async fn encrypted(
+    server: SocketAddr,
+    authority: &[rustls::pki_types::CertificateDer<'static>],
+    name: &str,
+    own: Option<Own>,
+) -> Result<TlsStream<TcpStream>, BoxError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(authority.iter().cloned());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let config = match own {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
+        None => config.with_no_client_auth(),
+    };
+    let name = rustls::pki_types::ServerName::try_from(name.to_owned())?;
+    let stream = TcpStream::connect(server).await?;
+    Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
 }
 
 /// A client's own certificate.
@@ -112,9 +125,9 @@ where
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
     let (head, body) = sender.send_request(request).await?.into_parts();
-    let body = body.collect().await?.to_bytes();
+    let bytes = body.collect().await?.to_bytes();
     drop(sender);
     driver.abort();
-    let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Answer { status: head.status, headers: head.headers, body, bytes })
 }

@@ -18,11 +18,11 @@ use std::{
 
 pub(crate) use authority::Authority;
 pub(crate) use backend::Backend;
-pub(crate) use client::{Client, Own, request, request_with};
+pub(crate) use client::{Client, Own, encrypted, request, request_with};
 pub(crate) use consul::{Consul, Registration, free_ports};
 pub(crate) use pebble::{Harbour, Pebble};
 pub(crate) use portolan::{Config, Portolan, run};
-pub(crate) use resolver::Resolver;
+pub(crate) use resolver::{Resolver, question, reply};
 
 /// How long anything may take before a test gives up: long, since machines are slow, and never
 /// waited for when all is well.

@@ -191,6 +191,10 @@ impl Portolan {
         Resolver(self.address("dns"))
     }
 
+    pub(crate) fn dns_over_https(&self) -> Client {
+        Client(self.address("dns-over-https"))
+    }
+
     pub(crate) fn admin(&self) -> Client {
         Client(self.address("admin"))
     }

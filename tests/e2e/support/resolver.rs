@@ -7,7 +7,7 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
     time::timeout,
 };
@@ -57,10 +57,20 @@ impl Resolver {
 
     /// Asks over TCP.
     pub(crate) async fn ask_tcp(self, name: &str, rtype: RecordType) -> Reply {
-        let mut stream = TcpStream::connect(self.0).await.unwrap();
+        let stream = TcpStream::connect(self.0).await.unwrap();
+        Self::ask_stream(stream, name, rtype).await
+    }
+
+    /// Asks over a stream that is there.
+    pub(crate) async fn ask_stream(
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        name: &str,
+        rtype: RecordType,
+    ) -> Reply {
         let question = question(name, rtype);
         stream.write_u16(question.len() as u16).await.unwrap();
         stream.write_all(&question).await.unwrap();
+        stream.flush().await.unwrap();
         let length = stream.read_u16().await.unwrap();
         let mut buffer = vec![0; length.into()];
         stream.read_exact(&mut buffer).await.unwrap();
@@ -68,14 +78,16 @@ impl Resolver {
     }
 }
 
-fn question(name: &str, rtype: RecordType) -> Vec<u8> {
+/// A question as it goes over the wire.
+pub(crate) fn question(name: &str, rtype: RecordType) -> Vec<u8> {
     let mut message = Message::new(7, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
     message.to_vec().unwrap()
 }
 
-fn reply(bytes: &[u8]) -> Reply {
+/// Reads what came over the wire.
+pub(crate) fn reply(bytes: &[u8]) -> Reply {
     let message = Message::from_vec(bytes).unwrap();
     let mut answers: Vec<_> =
         message.answers.iter().map(|record| record.data.to_string()).collect();

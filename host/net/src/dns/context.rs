@@ -177,6 +177,7 @@ impl DnsContext {
                 return Handled::Reply(reply::header_only(packet, rcode, out));
             }
         };
+        self.figures.clients.note(asker.client);
         let policy = &*self.policy.borrow();
         let is_proven = prepare(&mut question, asker, policy, &self.policies.baker);
         let limit = asker.transport.limit(&question, policy);

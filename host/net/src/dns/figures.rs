@@ -1,11 +1,11 @@
 //! What the DNS server has done.
 //!
-//! One [`DnsFigures`] may serve all workers, or each worker may have its own and the exporter adds
-//! them up, so that cores do not fight over one cache line.
-
-use std::sync::Arc;
+//! Each worker has its own, and the exporter adds them up, so that cores do not fight over one cache
+//! line.
 
 use portolan_core::figure::{Counter, Gauge, Histogram};
+
+use super::clients::Clients;
 
 /// Questions by how they ended, and what the cache holds. Each question counts once.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct DnsFigures {
     pub malformed: Counter,
     /// Replies over UDP that the system did not take.
     pub unsent: Counter,
+    /// Questions over UDP; they are counted by their ends too.
+    pub udp: Counter,
     /// Questions over TCP; they are counted by their ends too.
     pub tcp: Counter,
     /// Questions over TLS; they are counted by their ends too.
@@ -43,7 +45,9 @@ pub struct DnsFigures {
     /// Questions that wait for an upstream.
     pub waiting: Gauge,
     /// From reading a question to its answer.
-    pub duration: Arc<Histogram>,
+    pub duration: Histogram,
+    /// Who asks.
+    pub clients: Clients,
 }
 
 impl Default for DnsFigures {
@@ -58,6 +62,7 @@ impl Default for DnsFigures {
             limited: Counter::default(),
             malformed: Counter::default(),
             unsent: Counter::default(),
+            udp: Counter::default(),
             tcp: Counter::default(),
             tls: Counter::default(),
             https: Counter::default(),
@@ -65,7 +70,8 @@ impl Default for DnsFigures {
             cache_entries: Gauge::default(),
             cache_bytes: Gauge::default(),
             waiting: Gauge::default(),
-            duration: Arc::new(Histogram::starting_at(1_000)),
+            duration: Histogram::starting_at(1_000),
+            clients: Clients::default(),
         }
     }
 }

@@ -11,12 +11,12 @@ mod accept;
 mod bind;
 mod cache;
 mod chase;
+mod clients;
 mod context;
 mod cookie;
 mod figures;
 mod forward;
 mod https;
-mod interfaces;
 mod limiter;
 mod local;
 mod log;
@@ -34,11 +34,11 @@ mod upstream;
 
 pub use self::{
     bind::{BindError, bind_tcp, bind_udp},
+    clients::Clients,
     context::DnsContext,
     figures::DnsFigures,
     forward::Forwarding,
     https::serve_https,
-    interfaces::interfaces,
     policy::{Nearby, Policies, Policy, RateLimit, private_networks},
     system::{system_upstreams, without_own},
     tcp::{serve_tcp, serve_tls},

@@ -24,6 +24,8 @@ use rustls_pki_types::{
     pem::{self, PemObject as _},
 };
 
+use crate::interfaces::interfaces;
+
 use super::{
     Certificate, CertificateSource, TlsError,
     certificate::{Facts, sha256},
@@ -54,7 +56,8 @@ struct Leaf {
 }
 
 impl Authority {
-    /// The names for which a client gets a certificate when it names none that we serve.
+    /// The names for which a client gets a certificate when it names none that we serve, beside
+    /// the addresses of this machine.
     pub const DEFAULT_NAMES: [&'static str; 4] =
         ["portolan.local", "localhost", "127.0.0.1", "::1"];
 
@@ -140,7 +143,7 @@ impl Authority {
     fn mint(&self, name: &str) -> Result<Certificate, TlsError> {
         let refuse = |source| TlsError::Mint { name: name.to_owned(), source };
         let names = match name {
-            "" => Self::DEFAULT_NAMES.map(str::to_owned).to_vec(),
+            "" => own_names(),
             name => vec![name.to_owned()],
         };
         let common = names.first().map_or("", String::as_str).to_owned();
@@ -241,4 +244,13 @@ pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> 
         fs::rename(&fresh, path)
     };
     attempt().map_err(|source| TlsError::Write { path: path.to_owned(), source })
+}
+/// How this machine may be named by who knows no name of it.
+fn own_names() -> Vec<String> {
+    let known = Authority::DEFAULT_NAMES.map(str::to_owned);
+    let addresses = interfaces().into_iter().map(|interface| interface.addr().to_string());
+    let mut names: Vec<_> = addresses.filter(|address| !known.contains(address)).collect();
+    names.sort();
+    names.dedup();
+    known.into_iter().chain(names).collect()
 }

@@ -25,6 +25,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Chooser {
     entrypoint: Arc<str>,
+    /// Whether it chooses for no entrypoint: the hosts of all routers are served then.
+    is_beside: bool,
     authority: Arc<Authority>,
     live: Live,
     shelf: ArcSwap<Shelf>,
@@ -56,9 +58,14 @@ enum Wish {
 }
 
 impl Chooser {
-    pub(super) fn new(entrypoint: Arc<str>, authority: Arc<Authority>, live: Live) -> Self {
+    pub(super) fn new(
+        entrypoint: Arc<str>,
+        is_beside: bool,
+        authority: Arc<Authority>,
+        live: Live,
+    ) -> Self {
         let (shelf, hosts) = (ArcSwap::default(), ArcSwap::default());
-        Self { entrypoint, authority, live, shelf, hosts }
+        Self { entrypoint, is_beside, authority, live, shelf, hosts }
     }
 
     /// The entrypoint that it chooses for.
@@ -106,7 +113,10 @@ impl Chooser {
         if hosts.generation == Some(snapshot.generation) {
             return hosts;
         }
-        let hosts = Arc::new(Hosts::gather(&snapshot, &self.entrypoint));
+        let hosts = Arc::new(match self.is_beside {
+            true => Hosts::all(&snapshot),
+            false => Hosts::gather(&snapshot, &self.entrypoint),
+        });
         self.hosts.store(hosts.clone());
         hosts
     }
@@ -141,6 +151,14 @@ impl Hosts {
         }
         let differ = names.values().any(|wish| matches!(wish, Wish::Named(..)));
         Self { generation: Some(snapshot.generation), names, differ }
+    }
+
+    /// Those of all routers. What they say about their handshakes is meant for requests.
+    fn all(snapshot: &Snapshot) -> Self {
+        let live = snapshot.routers.iter().filter(|router| router.live.is_some());
+        let hosts = live.flat_map(|router| &*router.hosts);
+        let names = hosts.map(|host| (host.clone(), Wish::Silent)).collect();
+        Self { generation: Some(snapshot.generation), names, differ: false }
     }
 
     fn find(&self, name: &str) -> Option<&Wish> {

@@ -65,7 +65,7 @@ impl TlsContext {
         live: Live,
         protocols: Option<Vec<Vec<u8>>>,
     ) -> Self {
-        let chooser = Arc::new(Chooser::new(entrypoint, authority, live));
+        let chooser = Arc::new(Chooser::new(entrypoint, protocols.is_some(), authority, live));
         Self { chooser, challenges, desk: ArcSwap::default(), protocols }
     }
 

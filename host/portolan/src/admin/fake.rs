@@ -123,6 +123,8 @@ impl Insight for FakeInsight {
                 ("forwarded", 2_004),
                 ("servfail", 0),
             ],
+            transports: vec![("udp", 11_402), ("tcp", 81)],
+            clients: vec![([10, 0, 0, 7].into(), 9_312), ([172, 17, 0, 2].into(), 2_171)],
             duration: Some(self.queries.clone()),
             cached: 812,
         }

@@ -1,7 +1,8 @@
 //! What the data plane can tell the admin API.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
+use portolan_core::figure::{Counter, Histogram};
 use portolan_net::{dns::DnsFigures, http::Server};
 
 use crate::{
@@ -11,10 +12,14 @@ use crate::{
     },
 };
 
+/// Clients that are told of: those who ask most.
+const MOST_CLIENTS: usize = 20;
+
 /// Reads the figures of the data plane.
 pub(super) struct DataPlane {
     pub(super) http: Arc<Server>,
-    pub(super) dns: Arc<DnsFigures>,
+    /// Of each worker.
+    pub(super) dns: Arc<[Arc<DnsFigures>]>,
     pub(super) labels: Labelled,
 }
 
@@ -45,20 +50,32 @@ impl Insight for DataPlane {
     }
 
     fn dns(&self) -> DnsReading {
-        let figures = &self.dns;
-        let outcomes = [
-            ("local", &figures.local),
-            ("no_such_name", &figures.no_such_name),
-            ("cached", &figures.cached),
-            ("forwarded", &figures.forwarded),
-            ("failed", &figures.failed),
-            ("refused", &figures.refused),
-            ("malformed", &figures.malformed),
-        ];
+        let sum = |counter: fn(&DnsFigures) -> &Counter| {
+            self.dns.iter().map(|figures| counter(figures).value()).sum()
+        };
         DnsReading {
-            outcomes: outcomes.map(|(name, counter)| (name, counter.value())).to_vec(),
-            duration: Some(figures.duration.clone()),
-            cached: figures.cache_entries.value(),
+            outcomes: vec![
+                ("local", sum(|it| &it.local)),
+                ("no_such_name", sum(|it| &it.no_such_name)),
+                ("cached", sum(|it| &it.cached)),
+                ("forwarded", sum(|it| &it.forwarded)),
+                ("failed", sum(|it| &it.failed)),
+                ("refused", sum(|it| &it.refused)),
+                ("limited", sum(|it| &it.limited)),
+                ("malformed", sum(|it| &it.malformed)),
+            ],
+            transports: vec![
+                ("udp", sum(|it| &it.udp)),
+                ("tcp", sum(|it| &it.tcp)),
+                ("tls", sum(|it| &it.tls)),
+                ("https", sum(|it| &it.https)),
+            ],
+            duration: Some(Arc::new(Histogram::merged(
+                1_000,
+                self.dns.iter().map(|figures| &figures.duration),
+            ))),
+            cached: self.dns.iter().map(|figures| figures.cache_entries.value()).sum(),
+            clients: clients(&self.dns),
         }
     }
 
@@ -74,4 +91,16 @@ impl Insight for DataPlane {
             })
             .collect()
     }
+}
+
+/// Who has asked most, the first first.
+fn clients(workers: &[Arc<DnsFigures>]) -> Vec<(IpAddr, u64)> {
+    let mut counts: HashMap<IpAddr, u64> = HashMap::new();
+    for (client, count) in workers.iter().flat_map(|figures| figures.clients.all()) {
+        *counts.entry(client).or_default() += count;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(client, count)| (Reverse(*count), *client));
+    counts.truncate(MOST_CLIENTS);
+    counts
 }

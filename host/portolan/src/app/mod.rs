@@ -26,9 +26,10 @@ use portolan_core::{
     snapshot::Snapshot,
 };
 use portolan_net::{
-    dns::{DnsFigures, interfaces},
+    dns::DnsFigures,
     health::Prober,
     http::{HttpConfig, Ledger, Server},
+    interfaces::interfaces,
     tls,
     transport::Trust,
 };
@@ -154,7 +155,8 @@ fn open(
     board: &SharedBoard,
     draining: watch::Receiver<bool>,
 ) -> Open {
-    let dns = Arc::<DnsFigures>::default();
+    let dns: Arc<[Arc<DnsFigures>]> =
+        (0..server.workers().count()).map(|_| Arc::default()).collect();
     let plane = Arc::new(DataPlane {
         http: server.clone(),
         dns: dns.clone(),
@@ -291,6 +293,8 @@ fn spoken(report: &EntrypointReport) -> Bound {
     let protocol = match report.protocol {
         "https" => Protocol::Https,
         "dns" => Protocol::Dns,
+        "dns-over-tls" => Protocol::DnsOverTls,
+        "dns-over-https" => Protocol::DnsOverHttps,
         "admin" => Protocol::Admin,
         _ => Protocol::Http,
     };

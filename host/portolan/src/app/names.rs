@@ -11,11 +11,12 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::{
-        BindError, DnsContext, DnsFigures, Forwarding, Nearby, Policies, interfaces, serve_https,
-        serve_tcp, serve_tls, serve_udp, system_upstreams, without_own,
+        BindError, DnsContext, DnsFigures, Forwarding, Nearby, Policies, serve_https, serve_tcp,
+        serve_tls, serve_udp, system_upstreams, without_own,
     },
     drain::{Stop, Trigger, signal},
     http::Server,
+    interfaces::interfaces,
     tls::{TlsContext, TlsError},
     worker::{Job, WorkerContext},
 };
@@ -32,7 +33,8 @@ const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_secs(2);
 /// DNS, as far as it listens.
 pub(super) struct Names {
     live: Live,
-    figures: Arc<DnsFigures>,
+    /// Of each worker.
+    figures: Arc<[Arc<DnsFigures>]>,
     forwarding: Arc<ArcSwap<Forwarding>>,
     policies: Arc<Policies>,
     /// As configured, and as bound.
@@ -51,7 +53,7 @@ struct Encryption {
 
 impl Names {
     /// Nothing listens yet.
-    pub(super) fn new(live: Live, figures: Arc<DnsFigures>) -> Self {
+    pub(super) fn new(live: Live, figures: Arc<[Arc<DnsFigures>]>) -> Self {
         Self {
             live,
             figures,
@@ -123,15 +125,18 @@ impl Names {
         }
         let (trigger, stop) = signal();
         let mut sockets = sockets.into_iter();
-        server.workers().run(|_| self.job(sockets.next().unwrap_or_default(), stop.clone()));
+        server
+            .workers()
+            .run(|place| self.job(place, sockets.next().unwrap_or_default(), stop.clone()));
         self.addresses = bound;
         if let Some(before) = self.trigger.replace(trigger) {
             before.pull(LAST_ANSWERS);
         }
     }
 
-    fn job(&self, sockets: Vec<Sockets>, stop: Stop) -> Job {
-        let (live, figures) = (self.live.clone(), self.figures.clone());
+    fn job(&self, place: usize, sockets: Vec<Sockets>, stop: Stop) -> Job {
+        let live = self.live.clone();
+        let figures = self.figures.get(place).cloned().unwrap_or_default();
         let (forwarding, policies) = (self.forwarding.clone(), self.policies.clone());
         let encryption = self.encryption.clone();
         Box::new(move |worker: WorkerContext| {

@@ -17,6 +17,10 @@ pub(crate) enum Protocol {
     Https,
     /// Over UDP and TCP.
     Dns,
+    /// DNS within TLS.
+    DnsOverTls,
+    /// DNS within HTTPS.
+    DnsOverHttps,
     /// Dashboard, API and metrics.
     Admin,
 }
@@ -28,6 +32,8 @@ impl Protocol {
             Self::Http => "http",
             Self::Https => "https",
             Self::Dns => "dns",
+            Self::DnsOverTls => "dns-over-tls",
+            Self::DnsOverHttps => "dns-over-https",
             Self::Admin => "admin",
         }
     }

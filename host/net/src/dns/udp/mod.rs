@@ -79,6 +79,7 @@ impl Counter {
     fn answer_batch(&mut self) -> usize {
         let Self { port, context, inbox, outbox, forwards } = self;
         let Ok(count) = inbox.receive(port) else { return 0 };
+        context.figures().udp.add(count as u64);
         let begin = Instant::now();
         let mut answered = 0;
         context.with_zones(|zones| {

@@ -94,6 +94,8 @@ struct Backends {
 #[derive(Debug, Serialize)]
 pub(crate) struct DnsView {
     outcomes: serde_json::Map<String, Value>,
+    transports: serde_json::Map<String, Value>,
+    clients: Vec<Value>,
     cached: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<super::figures::Durations>,
@@ -102,9 +104,15 @@ pub(crate) struct DnsView {
 impl DnsView {
     /// Reads what DNS has done.
     pub(crate) fn of(dns: &DnsReading) -> Self {
-        let outcomes = dns.outcomes.iter().map(|(word, count)| ((*word).to_owned(), json!(count)));
+        let counts = |counts: &[(&'static str, u64)]| {
+            counts.iter().map(|(word, count)| ((*word).to_owned(), json!(count))).collect()
+        };
+        let clients = dns.clients.iter();
+        let clients = clients.map(|(client, count)| json!({ "address": client, "queries": count }));
         Self {
-            outcomes: outcomes.collect(),
+            outcomes: counts(&dns.outcomes),
+            transports: counts(&dns.transports),
+            clients: clients.collect(),
             cached: dns.cached,
             duration: dns.duration.as_deref().map(super::figures::Durations::of),
         }

@@ -13,6 +13,7 @@ mod traffic;
 use std::{
     borrow::Cow,
     fmt,
+    net::IpAddr,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -140,6 +141,10 @@ impl Default for Labelled {
 pub(crate) struct DnsReading {
     /// Questions by what became of them: `answered`, `nodata`, `nxdomain`, `forwarded`, ...
     pub(crate) outcomes: Vec<(&'static str, u64)>,
+    /// Questions by what they came by.
+    pub(crate) transports: Vec<(&'static str, u64)>,
+    /// Who has asked most, and how often.
+    pub(crate) clients: Vec<(IpAddr, u64)>,
     /// From question to answer.
     pub(crate) duration: Option<Arc<Histogram>>,
     /// Answers of upstream resolvers that are kept.
@@ -325,6 +330,11 @@ impl Readings {
         page.counters(
             &metric::DNS_QUERIES,
             outcomes.map(|(outcome, count)| (label("outcome", outcome), *count)),
+        )?;
+        let transports = self.dns.transports.iter();
+        page.counters(
+            &metric::DNS_TRANSPORTS,
+            transports.map(|(transport, count)| (label("transport", transport), *count)),
         )?;
         let duration = self.dns.duration.iter().map(|it| (Vec::new(), &**it));
         page.histograms(&metric::DNS_DURATION, duration)?;

@@ -1,0 +1,81 @@
+//! Where DNS is spoken: over UDP, TCP, TLS and HTTPS, on addresses that are there and that come.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hickory_proto::rr::RecordType;
+
+use crate::{
+    support::{Config, Portolan, Resolver, encrypted, eventually, question, reply},
+    tls::authority,
+};
+
+const ENCRYPTED: &str = r#"
+data-dir = "data"
+[entrypoints.web]
+address = "127.0.0.1:0"
+[admin]
+address = "127.0.0.1:0"
+[dns]
+address = ["127.0.0.1:0"]
+tls-address = "127.0.0.1:0"
+https-address = "127.0.0.1:0"
+upstreams = []
+edge-addresses = ["127.0.0.9"]
+[http.routers.r]
+rule = "Host(`shop.example.org`)"
+middlewares = ["whoami"]
+[http.middlewares.whoami.whoami]
+"#;
+
+#[tokio::test]
+async fn questions_within_tls_are_answered() {
+    let config = Config::exactly(ENCRYPTED);
+    let portolan = Portolan::start(&config);
+    let server = portolan.address("dns-over-tls");
+    // By the address, as a resolver is configured, and by a name that a router has.
+    for name in ["127.0.0.1", "shop.example.org"] {
+        let stream = encrypted(server, &authority(&config), name, None).await.unwrap();
+        let reply = Resolver::ask_stream(stream, "shop.example.org.", RecordType::A).await;
+        assert!(reply.is(&["127.0.0.9"]), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn questions_within_https_are_answered() {
+    let config = Config::exactly(ENCRYPTED);
+    let portolan = Portolan::start(&config);
+    let client = portolan.dns_over_https();
+    let roots = authority(&config);
+    let asked = URL_SAFE_NO_PAD.encode(question("shop.example.org.", RecordType::A));
+    let path = format!("/dns-query?dns={asked}");
+    let answer = client.get_tls(&roots, "127.0.0.1", &path).await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/dns-message");
+    // HTTP may keep it as long as the record may be kept.
+    assert_eq!(answer.header("cache-control"), "max-age=10");
+    assert!(reply(&answer.bytes).is(&["127.0.0.9"]), "{answer:?}");
+    for (path, status) in
+        [("/", 404), ("/dns-query", 400), ("/dns-query?dns=***", 400), ("/dns-query?dns=AAAA", 400)]
+    {
+        let answer = client.get_tls(&roots, "127.0.0.1", path).await.unwrap();
+        assert_eq!(answer.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_no_interface_has_yet_is_a_warning_and_no_obstacle() {
+    // TEST-NET-1 (RFC 5737) is nobody's.
+    let config =
+        Config::exactly(&ENCRYPTED.replace(
+            "address = [\"127.0.0.1:0\"]",
+            "address = [\"192.0.2.53:0\", \"127.0.0.1:0\"]",
+        ));
+    let portolan = Portolan::start(&config);
+    let told = eventually(
+        || async { portolan.api("/api/problems").await.to_string() },
+        |problems| problems.contains("192.0.2.53"),
+    )
+    .await;
+    assert!(told.contains("no interface has the address 192.0.2.53 yet"), "{told}");
+    let resolver = portolan.dns();
+    assert!(resolver.a("shop.example.org.").await.is(&["127.0.0.9"]));
+}
