@@ -185,6 +185,12 @@ metrics! {
         "From a DNS question to its answer."
     DNS_CACHE: Gauge "portolan_dns_cache_entries" []
         "Answers of upstream resolvers that are kept."
+    DNS_CACHE_BYTES: Gauge "portolan_dns_cache_bytes" []
+        "What the answers that are kept take."
+    DNS_WAITING: Gauge "portolan_dns_waiting" []
+        "DNS questions that wait for an upstream."
+    DNS_EVENTS: Counter "portolan_dns_events_total" ["event"]
+        "stale: an answer that was too old; prefetched: asked anew unasked; blocked: on a list; rebind: an address of ours taken out; upstream-failure: an attempt without an answer; unsent: a reply that the system did not take."
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use portolan_core::{
     snapshot::Snapshot,
     zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, Zones},
 };
-use portolan_net::dns::{DnsContext, DnsFigures, Forwarding};
+use portolan_net::dns::{DnsContext, DnsFigures, Forwardings};
 
 /// Shows allocations beside the times: a question has none.
 #[global_allocator]
@@ -90,7 +90,7 @@ fn packet(name: &str, rtype: u16) -> Vec<u8> {
 /// Asks for a thousand names in turn.
 fn ask(bencher: Bencher<'_, '_>, names: usize, rtype: u16, name: impl Fn(usize) -> String) {
     let (_publisher, live) = live(Snapshot { zones: zones(&world(names)), ..Snapshot::default() });
-    let forwarding = Arc::new(arc_swap::ArcSwap::from_pointee(Forwarding::default()));
+    let forwarding = Arc::<Forwardings>::default();
     let context = DnsContext::new(&live, forwarding, Arc::default(), Arc::<DnsFigures>::default());
     let packets: Vec<_> = (0..1000).map(|n| packet(&name(n * 7919 % names), rtype)).collect();
     let mut turn = 0;

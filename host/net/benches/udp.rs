@@ -26,7 +26,7 @@ use portolan_core::{
     snapshot::Snapshot,
     zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, Zones},
 };
-use portolan_net::dns::{DnsContext, DnsFigures, Forwarding, bind_udp, serve_udp};
+use portolan_net::dns::{DnsContext, DnsFigures, Forwardings, bind_udp, serve_udp};
 use tokio::{runtime::Builder, task::LocalSet};
 
 #[global_allocator]
@@ -128,7 +128,7 @@ fn portolan(socket: UdpSocket, names: usize, stop: &Arc<AtomicBool>) {
     };
     let zones = Zones::build(&inputs).0;
     let (_publisher, live) = live(Snapshot { zones, ..Snapshot::default() });
-    let forwarding = Arc::new(arc_swap::ArcSwap::from_pointee(Forwarding::default()));
+    let forwarding = Arc::<Forwardings>::default();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let context =

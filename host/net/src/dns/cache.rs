@@ -3,16 +3,19 @@
 //! Each worker has its own, so a hit takes no lock; it takes no allocation either. Our own zones
 //! are never in here: they are answered before anybody looks.
 
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+
+use hashbrown::HashMap;
+use portolan_core::zone::{MAX_NAME, RecordType, parent};
 use quick_cache::{Weighter, unsync};
 use tokio::time::Instant;
 
 use super::{
     figures::DnsFigures,
-    message::{MAX_UDP, Question},
-    stored::Stored,
+    forward::CacheConfig,
+    message::{Question, Rcode},
+    stored::{Age, Stored},
 };
-use portolan_core::zone::{MAX_NAME, RecordType};
-use std::{rc::Rc, sync::Arc};
 
 /// What is asked of an upstream: name in lower case, type, and what changes its answer.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +73,9 @@ impl Key {
 /// Answers that are remembered.
 pub(super) struct Cache {
     entries: unsync::Cache<Box<[u8]>, Entry, Weight>,
+    /// Questions that nobody answered, and until when they are not asked again (RFC 9520).
+    failures: HashMap<Box<[u8]>, Instant>,
+    config: CacheConfig,
     figures: Arc<DnsFigures>,
     /// What this cache has told the gauges.
     told: (u64, u64),
@@ -79,6 +85,15 @@ pub(super) struct Cache {
 struct Entry {
     stored: Rc<Stored>,
     since: Instant,
+    hits: Cell<u32>,
+}
+
+/// An answer that was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Written {
+    pub(super) length: usize,
+    /// It is asked for so often that it is to be asked anew before it is forgotten.
+    pub(super) is_hot: bool,
 }
 
 #[derive(Clone)]
@@ -90,46 +105,109 @@ impl Weighter<Box<[u8]>, Entry> for Weight {
     }
 }
 
+/// How long a question that nobody answered is not asked again.
+const FAILURE: Duration = Duration::from_secs(2);
+/// How many such questions are remembered.
+const MOST_FAILURES: usize = 4096;
+/// How often something is asked for before it is worth to be asked anew unasked.
+const HOT: u32 = 3;
+/// The last part of its life in which that is done: a tenth.
+const LAST: u32 = 10;
+
 impl Cache {
-    /// A cache that takes that many bytes, about.
-    pub(super) fn new(bytes: usize, figures: Arc<DnsFigures>) -> Self {
+    /// An empty cache.
+    pub(super) fn new(config: CacheConfig, figures: Arc<DnsFigures>) -> Self {
         // A usual answer takes 300 bytes with everything.
-        let entries = unsync::Cache::with_weighter(bytes / 300, bytes as u64, Weight);
-        Self { entries, figures, told: (0, 0) }
+        let size = config.bytes;
+        let entries = unsync::Cache::with_weighter(size / 300, size as u64, Weight);
+        Self { entries, failures: HashMap::new(), config, figures, told: (0, 0) }
     }
 
-    /// Writes the answer to a question if there is one that is fresh, and tells its length.
+    /// Writes the answer to a question if there is one that is fresh.
     pub(super) fn answer(
         &self,
         question: &Question<'_>,
         now: Instant,
         limit: usize,
         out: &mut [u8],
-    ) -> Option<usize> {
+    ) -> Option<Written> {
         let key = Key::new(question.name.as_bytes(), question);
-        let (stored, age) = self.find(&key, now)?;
-        Some(stored.write(question, age, limit, out))
+        let (entry, age) = self.fresh(&key, now)?;
+        let length = entry.stored.write(question, Age::Fresh(age), limit, out);
+        let hits = entry.hits.get().saturating_add(1);
+        let life = entry.stored.life;
+        let is_ending = age >= life - life / LAST && life >= LAST;
+        // Once: the count begins anew with what comes.
+        let is_hot = self.config.prefetch && is_ending && (HOT..u32::MAX).contains(&hits);
+        entry.hits.set(if is_hot { u32::MAX } else { hits });
+        Some(Written { length, is_hot })
     }
 
-    /// A fresh answer, and its age in seconds.
-    pub(super) fn find(&self, key: &Key, now: Instant) -> Option<(&Rc<Stored>, u32)> {
+    /// A fresh answer, and its age.
+    pub(super) fn find(&self, key: &Key, now: Instant) -> Option<(&Rc<Stored>, Age)> {
+        self.fresh(key, now).map(|(entry, age)| (&entry.stored, Age::Fresh(age)))
+    }
+
+    /// An answer that is too old, but may serve when there is no other. That there is no such name
+    /// is not said any longer than it may be.
+    pub(super) fn find_stale(&self, key: &Key, now: Instant) -> Option<Rc<Stored>> {
         let entry = self.entries.get(key.as_bytes())?;
-        let age = u32::try_from(now.saturating_duration_since(entry.since).as_secs()).ok()?;
-        (age < entry.stored.life).then_some((&entry.stored, age))
+        let age = entry.age(now)?;
+        let may = self.config.stale > 0
+            && entry.stored.rcode() == Rcode::NO_ERROR
+            && age < entry.stored.life.saturating_add(self.config.stale);
+        may.then(|| entry.stored.clone())
+    }
+
+    fn fresh(&self, key: &Key, now: Instant) -> Option<(&Entry, u32)> {
+        let entry = self.entries.get(key.as_bytes())?;
+        let age = entry.age(now)?;
+        (age < entry.stored.life).then_some((entry, age))
     }
 
     /// Remembers an answer, for as long as it may be.
     pub(super) fn put(&mut self, key: &Key, stored: &Rc<Stored>, now: Instant) {
+        self.failures.remove(key.as_bytes());
         if stored.life > 0 {
-            self.entries
-                .insert(key.as_bytes().into(), Entry { stored: stored.clone(), since: now });
-            self.tell();
+            let entry = Entry { stored: stored.clone(), since: now, hits: Cell::new(0) };
+            self.entries.insert(key.as_bytes().into(), entry);
+        } else {
+            // What is true now may not be kept, and what was true before is true no longer.
+            self.entries.remove(key.as_bytes());
         }
+        self.tell();
+    }
+
+    /// Remembers that nobody answers a question.
+    pub(super) fn put_failure(&mut self, key: &Key, now: Instant) {
+        if self.failures.len() >= MOST_FAILURES {
+            self.failures.retain(|_, until| now < *until);
+        }
+        if self.failures.len() < MOST_FAILURES {
+            self.failures.insert(key.as_bytes().into(), now + FAILURE);
+        }
+    }
+
+    /// Whether nobody answered a question a moment ago.
+    pub(super) fn has_failed(&self, key: &Key, now: Instant) -> bool {
+        self.failures.get(key.as_bytes()).is_some_and(|until| now < *until)
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.failures.clear();
+        self.tell();
+    }
+
+    /// Forgets a name in lower case and all below it.
+    pub(super) fn forget(&mut self, name: &[u8]) {
+        let is_below = |key: &[u8]| {
+            let own = key.get(..key.len().saturating_sub(3)).unwrap_or_default();
+            std::iter::successors(Some(own), |name| parent(name)).any(|suffix| suffix == name)
+        };
+        self.entries.retain(|key, _| !is_below(key));
+        self.failures.retain(|key, _| !is_below(key));
         self.tell();
     }
 
@@ -144,24 +222,15 @@ impl Cache {
     }
 }
 
+impl Entry {
+    /// In seconds.
+    fn age(&self, now: Instant) -> Option<u32> {
+        u32::try_from(now.saturating_duration_since(self.since).as_secs()).ok()
+    }
+}
+
 impl Drop for Cache {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-/// Writes the question of a key as a message for an upstream.
-pub(super) fn question_of(key: &Key, id: u16) -> Vec<u8> {
-    let mut message = Vec::with_capacity(12 + MAX_NAME + 15);
-    message.extend_from_slice(&id.to_be_bytes());
-    // RD, AD (RFC 6840, 5.7: tell us whether you checked), and CD as the asker has it.
-    message.extend_from_slice(&[0x01, if key.is_unchecked() { 0x30 } else { 0x20 }]);
-    message.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 1]);
-    message.extend_from_slice(key.name());
-    message.extend_from_slice(&key.rtype().0.to_be_bytes());
-    message.extend_from_slice(&[0, 1]);
-    let [high, low] = (MAX_UDP as u16).to_be_bytes();
-    let dnssec = if key.wants_dnssec() { 0x80 } else { 0 };
-    message.extend_from_slice(&[0, 0, 41, high, low, 0, 0, dnssec, 0, 0, 0]);
-    message
 }

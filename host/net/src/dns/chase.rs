@@ -9,12 +9,16 @@ use hickory_proto::{
     rr::RecordType,
 };
 
-use super::{message::Rcode, reply, stored::Stored};
+use super::{
+    message::Rcode,
+    reply,
+    stored::{Age, STALE_TTL, Stored},
+};
 
 /// Writes the reply: `chain` is ours, a whole message with the CNAMEs, and `stored` is what an
-/// upstream said of the last of their targets, `age` seconds ago. When they do not fit together,
+/// upstream said of the last of their targets, so long ago. When they do not fit together,
 /// the chain is all that is written, and says that something is missing.
-pub(super) fn join(chain: &[u8], stored: &Stored, age: u32, limit: usize, out: &mut [u8]) -> usize {
+pub(super) fn join(chain: &[u8], stored: &Stored, age: Age, limit: usize, out: &mut [u8]) -> usize {
     let joined = joined(chain, stored, age);
     let fitting = joined.as_ref().filter(|message| message.len() <= limit.min(out.len()));
     let message = fitting.map_or(chain, Vec::as_slice);
@@ -26,11 +30,14 @@ pub(super) fn join(chain: &[u8], stored: &Stored, age: u32, limit: usize, out: &
     room.len()
 }
 
-fn joined(chain: &[u8], stored: &Stored, age: u32) -> Option<Vec<u8>> {
+fn joined(chain: &[u8], stored: &Stored, age: Age) -> Option<Vec<u8>> {
     let mut message = Message::from_vec(chain).ok()?;
     let mut outside = Message::from_vec(stored.wire()).ok()?;
     for record in outside.answers.iter_mut().chain(&mut outside.authorities) {
-        record.ttl = record.ttl.saturating_sub(age);
+        record.ttl = match age {
+            Age::Fresh(age) => record.ttl.saturating_sub(age),
+            Age::Stale => STALE_TTL,
+        };
     }
     message.answers.append(&mut outside.answers);
     // Of the authorities only the SOA says something to whoever asked us (RFC 2308, 2).

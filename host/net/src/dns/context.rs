@@ -10,10 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use portolan_core::{
     live::{Live, Reader},
-    zone::Zones,
+    zone::{Name, Zones},
 };
 use tokio::time::Instant;
 
@@ -24,13 +23,14 @@ use super::{
     chase,
     cookie::Baker,
     figures::DnsFigures,
-    forward::{ForwardError, Forwarder, Forwarding},
+    forward::{ForwardError, Forwarder, Forwardings, Way},
     limiter::{Allowance, Limiter},
     local::{self, Local},
     log,
-    message::{Incoming, MAX_TCP, Question, Rcode},
+    message::{Incoming, MAX_TCP, Question, Rcode, Section, ShortName},
     policy::{Policies, Policy},
     reply::{self, ExtendedError, Reply},
+    stored::Age,
 };
 
 /// What a question came by.
@@ -101,7 +101,7 @@ impl DnsContext {
     /// any time.
     pub fn new(
         live: &Live,
-        forwarding: Arc<ArcSwap<Forwarding>>,
+        forwarding: Arc<Forwardings>,
         policies: Arc<Policies>,
         figures: Arc<DnsFigures>,
     ) -> Rc<Self> {
@@ -223,7 +223,7 @@ impl DnsContext {
                 Handled::Reply(reply.finish(rcode))
             }
             Local::NotOurs => self.handle_foreign(question, limit, now, out),
-            Local::Outside(_) if question.may_recurse && self.forwarder.has_upstreams() => {
+            Local::Outside(target) if question.may_recurse && self.may_ask(&target, question) => {
                 Handled::Forward
             }
             // The alias alone is all that can be said.
@@ -247,17 +247,45 @@ impl DnsContext {
             reply.because(ExtendedError::Prohibited);
             return Handled::Reply(reply.finish(Rcode::REFUSED));
         }
-        if let Some(length) = self.forwarder.cache.borrow().answer(question, now, limit, out) {
+        let name = question.name.as_bytes();
+        if self.forwarder.with_filter(|filter| filter.blocks(name)) {
+            self.figures.blocked.increment();
+            return Handled::Reply(nowhere(
+                question,
+                None,
+                Some(ExtendedError::Blocked),
+                limit,
+                out,
+            ));
+        }
+        let written = self.forwarder.cache.borrow().answer(question, now, limit, out);
+        if let Some(written) = written {
             self.figures.cached.increment();
-            return Handled::Reply(length);
+            if written.is_hot {
+                self.forwarder.prefetch(&Key::new(name, question));
+            }
+            return Handled::Reply(written.length);
         }
-        if self.forwarder.has_upstreams() {
-            return Handled::Forward;
+        match self.forwarder.way(name, question.rtype) {
+            Way::Ask => Handled::Forward,
+            Way::Nowhere(suffix) => {
+                self.figures.no_such_name.increment();
+                Handled::Reply(nowhere(question, suffix.as_ref(), None, limit, out))
+            }
+            Way::Nobody => {
+                self.figures.refused.increment();
+                let mut reply = Reply::to(question, limit, out);
+                reply.because(ExtendedError::NotSupported);
+                Handled::Reply(reply.finish(Rcode::REFUSED))
+            }
         }
-        self.figures.refused.increment();
-        let mut reply = Reply::to(question, limit, out);
-        reply.because(ExtendedError::NotSupported);
-        Handled::Reply(reply.finish(Rcode::REFUSED))
+    }
+
+    /// Whether somebody can be asked for what a name of ours leads to.
+    fn may_ask(&self, target: &ShortName, question: &Question<'_>) -> bool {
+        let name = target.as_bytes();
+        matches!(self.forwarder.way(name, question.rtype), Way::Ask)
+            && !self.forwarder.with_filter(|filter| filter.blocks(name))
     }
 
     /// How much a stranger gets now.
@@ -309,11 +337,11 @@ impl DnsContext {
         let key = Key::new(name.as_bytes(), question);
         match (self.forwarder.resolve(&key).await, target) {
             (Ok((stored, age)), None) => {
-                self.figures.forwarded.increment();
+                self.count_forwarded(age);
                 stored.write(question, age, limit, out)
             }
             (Ok((stored, age)), Some((_, length, scratch))) => {
-                self.figures.forwarded.increment();
+                self.count_forwarded(age);
                 let chain = scratch.get(..length).unwrap_or_default();
                 chase::join(chain, &stored, age, limit, out)
             }
@@ -332,6 +360,13 @@ impl DnsContext {
                 }
                 reply.finish(rcode)
             }
+        }
+    }
+
+    fn count_forwarded(&self, age: Age) {
+        self.figures.forwarded.increment();
+        if age == Age::Stale {
+            self.figures.stale.increment();
         }
     }
 
@@ -366,3 +401,32 @@ fn prepare(question: &mut Question<'_>, asker: Asker, policy: &Policy, baker: &B
     question.cookie = Some(answered);
     is_proven
 }
+
+/// There is no such name, and nobody is asked for it. `suffix` is what says so; `None`: the name
+/// itself.
+fn nowhere(
+    question: &Question<'_>,
+    suffix: Option<&Name>,
+    why: Option<ExtendedError>,
+    limit: usize,
+    out: &mut [u8],
+) -> usize {
+    let mut reply = Reply::to(question, limit, out);
+    if let Some(why) = why {
+        reply.because(why);
+    }
+    let origin = suffix.map_or(question.name.as_bytes(), Name::as_bytes);
+    reply.spelled(Section::Authority, origin, &SOA_NOWHERE);
+    reply.finish(Rcode::NO_SUCH_NAME)
+}
+
+/// The SOA of what nobody is asked for: it says how long that may be remembered, in seconds, and
+/// nothing else (RFC 2308, 3).
+const SOA_NOWHERE: [u8; 34] = {
+    const SOON: u8 = 60;
+    let mut body = [0; 34];
+    // A pointer to the question in place of the owner; type, class, TTL, length; two root names.
+    (body[0], body[1], body[3], body[5], body[9], body[11]) = (0xc0, 12, 6, 1, SOON, 22);
+    (body[17], body[33]) = (1, SOON);
+    body
+};

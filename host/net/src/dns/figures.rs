@@ -36,6 +36,14 @@ pub struct DnsFigures {
     pub tls: Counter,
     /// Questions over HTTPS; they are counted by their ends too.
     pub https: Counter,
+    /// Answers that were too old, and better than none; they count as forwarded too.
+    pub stale: Counter,
+    /// Questions that were asked anew before their answer was forgotten.
+    pub prefetched: Counter,
+    /// Names that are on a block list.
+    pub blocked: Counter,
+    /// Answers of upstreams from which addresses of our own networks were taken out.
+    pub rebinds: Counter,
     /// Attempts at an upstream that gave no usable answer.
     pub upstream_failures: Counter,
     /// Answers in the cache.
@@ -62,6 +70,10 @@ impl Default for DnsFigures {
             limited: Counter::default(),
             malformed: Counter::default(),
             unsent: Counter::default(),
+            stale: Counter::default(),
+            prefetched: Counter::default(),
+            blocked: Counter::default(),
+            rebinds: Counter::default(),
             udp: Counter::default(),
             tcp: Counter::default(),
             tls: Counter::default(),

@@ -15,6 +15,7 @@ mod clients;
 mod context;
 mod cookie;
 mod figures;
+mod filter;
 mod forward;
 mod https;
 mod limiter;
@@ -37,10 +38,11 @@ pub use self::{
     clients::Clients,
     context::DnsContext,
     figures::DnsFigures,
-    forward::Forwarding,
+    filter::{BlockList, Filter, Listed},
+    forward::{CacheConfig, Forwarding, Forwardings, Mode, Protocol, UpstreamConfig},
     https::serve_https,
     policy::{Nearby, Policies, Policy, RateLimit, private_networks},
-    system::{system_upstreams, without_own},
+    system::{system_files, system_upstreams, without_own},
     tcp::{serve_tcp, serve_tls},
     udp::serve_udp,
 };

@@ -38,7 +38,9 @@ struct Options {
 /// Why an answer is what it is (RFC 8914).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ExtendedError {
+    StaleAnswer = 3,
     NotReady = 14,
+    Blocked = 15,
     Prohibited = 18,
     NotSupported = 21,
     NoReachableAuthority = 22,
@@ -126,6 +128,11 @@ impl<'o> Reply<'o> {
         let ttl = u32::from_be_bytes(*ttl);
         // RFC 2181, 8: a TTL with its top bit set is zero.
         let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl.saturating_sub(age) };
+        self.put(ttl_at, &ttl.to_be_bytes());
+    }
+
+    /// Gives a record this TTL.
+    pub(super) fn live(&mut self, ttl_at: usize, ttl: u32) {
         self.put(ttl_at, &ttl.to_be_bytes());
     }
 

@@ -3,17 +3,15 @@
 //! **Invariant:** the message of a [`Stored`] has been walked once from end to end, answers the
 //! question that it was asked, and has no OPT record: that belongs to each hop (RFC 6891, 6.2.6).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use portolan_core::zone::RecordType;
 
 use super::{
+    forward::CacheConfig,
     message::{HEADER, Header, Question, Rcode, Section, Walk, flag},
-    reply::Reply,
+    reply::{ExtendedError, Reply},
 };
-
-/// No answer is remembered for longer, in seconds.
-const MAX_LIFE: u32 = 86_400;
-/// No negative answer is remembered for longer, in seconds (RFC 2308, 5).
-const MAX_NEGATIVE_LIFE: u32 = 10_800;
 
 /// The answer of an upstream.
 #[derive(Debug)]
@@ -24,7 +22,21 @@ pub(super) struct Stored {
     flags: u16,
     /// How long it may be remembered, in seconds; 0: not at all.
     pub(super) life: u32,
+    /// Whether something was taken out because nobody outside can truly say it.
+    is_censored: bool,
 }
+
+/// How old a remembered answer is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Age {
+    /// So many seconds.
+    Fresh(u32),
+    /// Too old, but better than none (RFC 8767).
+    Stale,
+}
+
+/// The TTL of what is too old, in seconds (RFC 8767, 4).
+pub(super) const STALE_TTL: u32 = 30;
 
 /// Where a record stands in the message.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +75,14 @@ impl Stored {
         if header.flags & flag::TRUNCATED != 0 {
             return Err(Unusable::Truncated);
         }
-        Self::walk(wire, &header, HEADER + name.len() + 4).ok_or(Unusable::Garbage)
+        let end = HEADER + name.len();
+        let mut stored = Self::walk(wire, &header, end + 4).ok_or(Unusable::Garbage)?;
+        // Its letters may have been mixed on the way to the upstream: names that point here would
+        // have them too.
+        if let Some(asked) = stored.wire.get_mut(HEADER..end) {
+            asked.copy_from_slice(name);
+        }
+        Ok(stored)
     }
 
     fn walk(wire: &[u8], header: &Header, question_end: usize) -> Option<Self> {
@@ -82,7 +101,7 @@ impl Stored {
                 Section::Answer => positive = Some(positive.map_or(ttl, |life: u32| life.min(ttl))),
                 Section::Authority if record.rtype == RecordType::SOA => {
                     let minimum = record.data.last_chunk().copied().map(u32::from_be_bytes)?;
-                    negative = Some(ttl.min(minimum).min(MAX_NEGATIVE_LIFE));
+                    negative = Some(ttl.min(minimum));
                 }
                 Section::Authority | Section::Additional => (),
             }
@@ -105,7 +124,49 @@ impl Stored {
         let kept = records.iter().filter(|place: &&Place| place.section == Section::Additional);
         let kept = u16::try_from(kept.count()).ok()?.to_be_bytes();
         wire.get_mut(HEADER - 2..HEADER)?.copy_from_slice(&kept);
-        Some(Self { wire, records: records.into(), flags: header.flags, life: life.min(MAX_LIFE) })
+        let (records, flags) = (records.into(), header.flags);
+        Some(Self { wire, records, flags, life, is_censored: false })
+    }
+
+    /// Keeps lives within what is configured. TTLs that are raised are so in the answer too: others
+    /// may remember it as long as we do.
+    pub(super) fn clamp(&mut self, config: &CacheConfig) {
+        let says_no = self.says_no();
+        let most = if says_no { config.negative_ttl.min(config.max_ttl) } else { config.max_ttl };
+        // What must not be remembered at all stays so.
+        let least = if self.life > 0 || !says_no { config.min_ttl.min(most) } else { 0 };
+        self.life = self.life.clamp(least, most);
+        for place in &self.records {
+            let at = usize::from(place.ttl_at);
+            let Some(ttl) = self.wire.get_mut(at..at + 4) else { continue };
+            let Ok(bytes) = <[u8; 4]>::try_from(&*ttl) else { continue };
+            let kept = u32::from_be_bytes(bytes).clamp(least, most.max(least));
+            ttl.copy_from_slice(&kept.to_be_bytes());
+        }
+    }
+
+    /// Whether it says that there is no such name, or nothing of that type.
+    fn says_no(&self) -> bool {
+        let has_answers = self.records.iter().any(|place| place.section == Section::Answer);
+        self.rcode() == Rcode::NO_SUCH_NAME || !has_answers
+    }
+
+    /// Takes out addresses that lie in networks of ours, and tells whether there were any: a name
+    /// outside that leads inside is how pages from elsewhere reach what is not meant for them.
+    pub(super) fn without_private(&mut self, may_be_loopback: bool) -> bool {
+        let wire = &self.wire;
+        let is_private = |place: &Place| {
+            let data = wire.get(usize::from(place.ttl_at) + 6..usize::from(place.end));
+            let rtype = super::message::number(wire, usize::from(place.ttl_at).saturating_sub(4));
+            data.zip(rtype)
+                .is_some_and(|(data, rtype)| is_inside(RecordType(rtype), data, may_be_loopback))
+        };
+        let kept: Box<[Place]> =
+            self.records.iter().filter(|place| !is_private(place)).copied().collect();
+        let is_censored = kept.len() < self.records.len();
+        self.records = kept;
+        self.is_censored |= is_censored;
+        is_censored
     }
 
     /// How much memory it takes, about.
@@ -127,11 +188,16 @@ impl Stored {
     pub(super) fn write(
         &self,
         question: &Question<'_>,
-        age: u32,
+        age: Age,
         limit: usize,
         out: &mut [u8],
     ) -> usize {
         let mut reply = Reply::to(question, limit, out);
+        match age {
+            _ if self.is_censored => reply.because(ExtendedError::Blocked),
+            Age::Stale => reply.because(ExtendedError::StaleAnswer),
+            Age::Fresh(_) => (),
+        }
         // Only to those who know what the bit means (RFC 6840, 5.7).
         let knows = question.wants_dnssec() || question.flags & flag::AUTHENTIC != 0;
         if knows && self.flags & flag::AUTHENTIC != 0 {
@@ -150,9 +216,39 @@ impl Stored {
                 }
                 break;
             }
-            reply.older(start + usize::from(place.ttl_at - place.start), age);
+            let ttl_at = start + usize::from(place.ttl_at - place.start);
+            match age {
+                Age::Fresh(age) => reply.older(ttl_at, age),
+                Age::Stale => reply.live(ttl_at, STALE_TTL),
+            }
         }
         reply.finish(self.rcode())
+    }
+}
+
+/// Whether an address is one that only networks of ours have.
+fn is_inside(rtype: RecordType, data: &[u8], may_be_loopback: bool) -> bool {
+    let v4 = |address: Ipv4Addr| {
+        address.is_private()
+            || address.is_link_local()
+            || address.octets()[0] == 0
+            || address.is_loopback() && !may_be_loopback
+    };
+    match rtype {
+        RecordType::A => data.try_into().is_ok_and(|octets: [u8; 4]| v4(Ipv4Addr::from(octets))),
+        RecordType::AAAA => data.try_into().is_ok_and(|octets: [u8; 16]| {
+            let address = Ipv6Addr::from(octets);
+            match address.to_ipv4_mapped() {
+                Some(mapped) => v4(mapped),
+                None => {
+                    address.is_unique_local()
+                        || address.is_unicast_link_local()
+                        || address.is_unspecified()
+                        || address.is_loopback() && !may_be_loopback
+                }
+            }
+        }),
+        _ => false,
     }
 }
 

@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
 };
 
+use super::forward::UpstreamConfig;
+
 /// In this order: what systemd-resolved itself asks is better than its stub, which would ask us
 /// when it is told to.
 const FILES: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
@@ -12,10 +14,11 @@ const FILES: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"
 const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
 
 /// The upstreams that the system uses, without those that would be ourselves.
-pub fn system_upstreams(own: &[SocketAddr]) -> Vec<SocketAddr> {
+pub fn system_upstreams(own: &[SocketAddr]) -> Vec<UpstreamConfig> {
     for file in FILES {
         let Ok(text) = fs::read_to_string(file) else { continue };
-        let upstreams = without_own(&nameservers(&text), own).0;
+        let upstreams: Vec<_> = nameservers(&text).into_iter().map(UpstreamConfig::from).collect();
+        let upstreams = without_own(&upstreams, own).0;
         if !upstreams.is_empty() {
             return upstreams;
         }
@@ -26,10 +29,16 @@ pub fn system_upstreams(own: &[SocketAddr]) -> Vec<SocketAddr> {
 /// Splits upstreams into those that can be asked and those that are our own listen addresses: to
 /// ask them would be a loop.
 pub fn without_own(
-    upstreams: &[SocketAddr],
+    upstreams: &[UpstreamConfig],
     own: &[SocketAddr],
-) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
-    upstreams.iter().partition(|upstream| !own.iter().any(|own| is_same(**upstream, *own)))
+) -> (Vec<UpstreamConfig>, Vec<UpstreamConfig>) {
+    let is_other = |it: &UpstreamConfig| !own.iter().any(|own| is_same(it.address, *own));
+    upstreams.iter().cloned().partition(is_other)
+}
+
+/// The files that say which upstreams the system uses.
+pub fn system_files() -> [&'static str; 2] {
+    FILES
 }
 
 /// A socket that listens on every address listens on each one of this machine.
@@ -63,6 +72,10 @@ mod tests {
         text.split_whitespace().map(|word| word.parse().unwrap()).collect()
     }
 
+    fn upstreams(text: &str) -> Vec<UpstreamConfig> {
+        addresses(text).into_iter().map(UpstreamConfig::from).collect()
+    }
+
     #[test]
     fn resolv_conf_is_read_without_stubs_and_nonsense() {
         let text = "# nameserver 1.1.1.1\nsearch lan\nnameserver 127.0.0.53\n\
@@ -73,11 +86,11 @@ mod tests {
 
     #[test]
     fn we_do_not_ask_ourselves() {
-        let upstreams = addresses("127.0.0.1:53 127.0.0.1:5300 10.0.0.1:53 [::1]:53");
-        let (asked, own) = without_own(&upstreams, &addresses("127.0.0.1:53"));
-        assert_eq!(asked, addresses("127.0.0.1:5300 10.0.0.1:53 [::1]:53"));
-        assert_eq!(own, addresses("127.0.0.1:53"));
-        let (asked, _) = without_own(&upstreams, &addresses("0.0.0.0:53"));
-        assert!(!asked.contains(&"127.0.0.1:53".parse().unwrap()));
+        let all = upstreams("127.0.0.1:53 127.0.0.1:5300 10.0.0.1:53 [::1]:53");
+        let (asked, own) = without_own(&all, &addresses("127.0.0.1:53"));
+        assert_eq!(asked, upstreams("127.0.0.1:5300 10.0.0.1:53 [::1]:53"));
+        assert_eq!(own, upstreams("127.0.0.1:53"));
+        let (asked, _) = without_own(&all, &addresses("0.0.0.0:53"));
+        assert!(!asked.contains(&upstreams("127.0.0.1:53")[0]));
     }
 }

@@ -23,6 +23,7 @@ use portolan_core::{
     rule::{Field, Op, Predicate, Test},
     service::{Backend, BackendFigures, LoadBalancer, Scheme, Service},
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
+    zone::Name,
     zone::{DnsConfig, Names, ZoneConfig, ZoneInputs, Zones},
 };
 use portolan_net::tls::{Facts, Validity};
@@ -100,6 +101,8 @@ impl Harbour {
 }
 
 impl Insight for FakeInsight {
+    fn flush_dns(&self, _name: Option<Name>) {}
+
     fn entrypoints(&self) -> Vec<EntrypointReading> {
         self.entrypoints.clone()
     }
@@ -127,6 +130,9 @@ impl Insight for FakeInsight {
             clients: vec![([10, 0, 0, 7].into(), 9_312), ([172, 17, 0, 2].into(), 2_171)],
             duration: Some(self.queries.clone()),
             cached: 812,
+            cached_bytes: 243_600,
+            waiting: 3,
+            details: vec![("prefetched", 12), ("stale", 1)],
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who is answered, and what a browser may do with the answer.
 //!
-//! **Invariant:** a page from elsewhere can read nothing here. There is no CORS header, and a name
+//! **Invariant:** a page from elsewhere can read nothing here, and change nothing. There is no CORS header, and a name
 //! that was made to point here (DNS rebinding) is refused: only IP addresses, `localhost` and
 //! names in our own zones are answered. `/ping` tells nothing, and is answered to anybody.
 
@@ -28,12 +28,16 @@ pub(super) async fn guard(
 ) -> Response {
     let authority = authority(&request);
     let mut response = match authority {
-        Some(host) if request.uri().path() != "/ping" && !is_ours(&host, &state.admin.zones) => {
+        Some(ref host) if request.uri().path() != "/ping" && !is_ours(host, &state.admin.zones) => {
             let message = format!(
                 "this API does not answer to `{host}`: use its IP address, `localhost` or a name in \
                  one of Portolan's zones; behind a router, give the service `pass-host-header = false`"
             );
             Refusal::new(StatusCode::MISDIRECTED_REQUEST, message).into_response()
+        }
+        _ if !request.method().is_safe() && is_of_another_page(&request, authority.as_deref()) => {
+            let message = "a page from elsewhere may change nothing here";
+            Refusal::new(StatusCode::FORBIDDEN, message).into_response()
         }
         // Without a host it is not a browser (HTTP/1.0).
         _ => next.run(request).await,
@@ -49,6 +53,14 @@ pub(super) async fn guard(
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Browsers say whose page it is that changes something (Fetch, 3.2: with every method but GET and
+/// HEAD); other clients say nothing.
+fn is_of_another_page(request: &Request, host: Option<&str>) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return false };
+    let uri = origin.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
+    uri.as_ref().and_then(Uri::host) != host
 }
 
 /// The host that the client asked for: of the target when it has one, else of the header.

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** everything else that is told comes from the snapshot and the board.
 
+use portolan_core::zone::Name;
+
 use crate::telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading, HttpReading};
 
 /// What the rooms that serve can tell. Called by the admin API only, never while a request or a
@@ -15,6 +17,9 @@ pub(crate) trait Insight: Send + Sync + 'static {
 
     /// What DNS has done so far.
     fn dns(&self) -> DnsReading;
+
+    /// Forgets what upstreams said of a name and of all below it; `None`: of every name.
+    fn flush_dns(&self, name: Option<Name>);
 
     /// The certificates that clients are shown, in any order.
     fn certificates(&self) -> Vec<CertificateReading>;

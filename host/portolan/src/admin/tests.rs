@@ -53,13 +53,27 @@ impl Server {
     }
 
     async fn send(&self, method: &str, path: &str, host: &str) -> Answer {
+        self.send_from(method, path, host, None).await
+    }
+
+    /// The same, as a browser does for a page of an origin.
+    async fn send_from(
+        &self,
+        method: &str,
+        path: &str,
+        host: &str,
+        origin: Option<&str>,
+    ) -> Answer {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let request = http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
-            .header("host", host)
-            .body(Empty::<bytes::Bytes>::new())
-            .unwrap();
+            .header("host", host);
+        let request = match origin {
+            Some(origin) => request.header("origin", origin),
+            None => request,
+        };
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
         let answer = client.request(request).await.unwrap();
         let (head, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -281,6 +295,27 @@ async fn dns_names_are_found_by_record_too() {
     let hosts = server.get("/api/dns?kind=router&per_page=1").await;
     assert_eq!((hosts.header("x-total-count"), hosts.header("x-next-page")), ("5", "2"));
     assert_eq!(hosts.json()["figures"]["outcomes"]["nxdomain"], 48);
+}
+
+#[tokio::test]
+async fn dns_forgets_for_who_asks_and_for_no_page_from_elsewhere() {
+    let server = serve(0, "127.0.0.1:0").await;
+    let host = server.address.to_string();
+    let own = format!("http://{host}");
+    for (path, origin, status) in [
+        ("/api/dns/flush", None, 204),
+        ("/api/dns/flush?name=example.com", None, 204),
+        ("/api/dns/flush", Some(own.as_str()), 204),
+        ("/api/dns/flush", Some("http://evil.example"), 403),
+        ("/api/dns/flush", Some("null"), 403),
+        ("/api/dns/flush?name=a..b", None, 400),
+        ("/api/dns/flush?nmae=a", None, 400),
+        ("/api/overview", None, 405),
+    ] {
+        let answer = server.send_from("POST", path, &host, origin).await;
+        assert_eq!(answer.status, status, "{path} {origin:?}: {}", answer.body);
+    }
+    assert_eq!(server.get("/api/dns/flush").await.status, 405);
 }
 
 #[tokio::test]

@@ -2,8 +2,14 @@
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
-use portolan_core::figure::{Counter, Histogram};
-use portolan_net::{dns::DnsFigures, http::Server};
+use portolan_core::{
+    figure::{Counter, Histogram},
+    zone::Name,
+};
+use portolan_net::{
+    dns::{DnsFigures, Forwardings},
+    http::Server,
+};
 
 use crate::{
     admin::insight::Insight,
@@ -20,10 +26,15 @@ pub(super) struct DataPlane {
     pub(super) http: Arc<Server>,
     /// Of each worker.
     pub(super) dns: Arc<[Arc<DnsFigures>]>,
+    pub(super) forwardings: Arc<Forwardings>,
     pub(super) labels: Labelled,
 }
 
 impl Insight for DataPlane {
+    fn flush_dns(&self, name: Option<Name>) {
+        self.forwardings.flush(name);
+    }
+
     fn entrypoints(&self) -> Vec<EntrypointReading> {
         let figures = self.http.figures().into_iter();
         figures
@@ -74,6 +85,16 @@ impl Insight for DataPlane {
                 1_000,
                 self.dns.iter().map(|figures| &figures.duration),
             ))),
+            details: vec![
+                ("stale", sum(|it| &it.stale)),
+                ("prefetched", sum(|it| &it.prefetched)),
+                ("blocked", sum(|it| &it.blocked)),
+                ("rebind", sum(|it| &it.rebinds)),
+                ("upstream-failure", sum(|it| &it.upstream_failures)),
+                ("unsent", sum(|it| &it.unsent)),
+            ],
+            cached_bytes: self.dns.iter().map(|figures| figures.cache_bytes.value()).sum(),
+            waiting: self.dns.iter().map(|figures| figures.waiting.value()).sum(),
             cached: self.dns.iter().map(|figures| figures.cache_entries.value()).sum(),
             clients: clients(&self.dns),
         }

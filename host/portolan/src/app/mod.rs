@@ -5,6 +5,7 @@
 //! the admin API; `offline` and `ca` are what the command line does without a running process.
 
 pub(crate) mod ask;
+mod block_lists;
 pub(crate) mod ca;
 mod embedded;
 mod insight;
@@ -12,6 +13,7 @@ mod listeners;
 mod names;
 mod observe;
 mod seats;
+mod surroundings;
 pub(crate) mod offline;
 
 use std::{
@@ -26,10 +28,9 @@ use portolan_core::{
     snapshot::Snapshot,
 };
 use portolan_net::{
-    dns::DnsFigures,
+    dns::{DnsFigures, Forwarding, Forwardings},
     health::Prober,
     http::{HttpConfig, Ledger, Server},
-    interfaces::interfaces,
     tls,
     transport::Trust,
 };
@@ -51,9 +52,6 @@ use crate::{
 use insight::DataPlane;
 use listeners::Open;
 use names::Names;
-
-/// How often the addresses of this machine are looked at.
-const INTERFACES: Duration = Duration::from_secs(5);
 
 /// Serves until a signal ends it.
 pub(crate) fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
@@ -86,7 +84,8 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let server = Arc::new(start_server(&config, &reader, ledger, trust.clone())?);
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
-    let listeners = open(&config, &server, &reader, &board, draining);
+    let around = surroundings::Files::default();
+    let listeners = open(&config, &server, &reader, &board, draining, around.clone());
     let compiler = Processes::new();
     let start = Start {
         loaded,
@@ -110,7 +109,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     }
     greet(&config, &bound, &reader);
     tokio::spawn(announce(watched, events.clone()));
-    tokio::spawn(watch_interfaces(events.clone()));
+    tokio::spawn(surroundings::watch(around, events.clone()));
     tokio::spawn(tend_certificates(server.clone(), events.clone()));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
@@ -154,12 +153,16 @@ fn open(
     reader: &Live,
     board: &SharedBoard,
     draining: watch::Receiver<bool>,
+    around: surroundings::Files,
 ) -> Open {
     let dns: Arc<[Arc<DnsFigures>]> =
         (0..server.workers().count()).map(|_| Arc::default()).collect();
+    let trust = Arc::new(Trust::new(&config.base));
+    let forwardings = Arc::new(Forwardings::new(Forwarding::default(), trust));
     let plane = Arc::new(DataPlane {
         http: server.clone(),
         dns: dns.clone(),
+        forwardings: forwardings.clone(),
         labels: config.counting.labels,
     });
     let make_admin = {
@@ -168,7 +171,7 @@ fn open(
         let zones: Vec<_> = zones.collect();
         move || Admin::new(reader.clone(), board.clone(), plane.clone()).zones(zones.clone())
     };
-    let names = Names::new(reader.clone(), dns);
+    let names = Names::new(reader.clone(), dns, forwardings, around);
     Open::new(server.clone(), names, Box::new(make_admin), draining)
 }
 
@@ -231,22 +234,6 @@ fn watch_config(loaded: &Loaded) -> Option<mpsc::Receiver<()>> {
 async fn announce(watched: Option<mpsc::Receiver<()>>, events: mpsc::Sender<Event>) {
     let Some(mut watched) = watched else { return };
     while watched.recv().await.is_some() && events.send(Event::Config).await.is_ok() {}
-}
-
-/// Tells when addresses of this machine come and go: which are listened on, and which of the edge's
-/// are near to whom, may be something else then.
-async fn watch_interfaces(events: mpsc::Sender<Event>) {
-    let mut known = interfaces();
-    loop {
-        tokio::time::sleep(INTERFACES).await;
-        let now = interfaces();
-        if now != known {
-            known = now;
-            if events.send(Event::Interfaces).await.is_err() {
-                break;
-            }
-        }
-    }
 }
 
 /// Looks after certificates, and passes on what is wrong with them.

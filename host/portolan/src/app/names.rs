@@ -2,17 +2,17 @@
 //!
 //! **Invariant:** when addresses change, the new sockets answer before the old ones stop.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use arc_swap::ArcSwap;
 use portolan_core::{
     live::Live,
     problem::{Chain, Problem},
 };
 use portolan_net::{
     dns::{
-        BindError, DnsContext, DnsFigures, Forwarding, Nearby, Policies, serve_https, serve_tcp,
-        serve_tls, serve_udp, system_upstreams, without_own,
+        BindError, DnsContext, DnsFigures, Filter, Forwarding, Forwardings, Nearby, Policies,
+        UpstreamConfig, serve_https, serve_tcp, serve_tls, serve_udp, system_files,
+        system_upstreams, without_own,
     },
     drain::{Stop, Trigger, signal},
     http::Server,
@@ -22,8 +22,10 @@ use portolan_net::{
 };
 
 use super::{
+    block_lists::BlockLists,
     listeners::advice,
     seats::{Kind, Sockets, Wanted, bind},
+    surroundings::Files,
 };
 use crate::{config::model::Dns, control::board::EntrypointReport};
 
@@ -35,12 +37,14 @@ pub(super) struct Names {
     live: Live,
     /// Of each worker.
     figures: Arc<[Arc<DnsFigures>]>,
-    forwarding: Arc<ArcSwap<Forwarding>>,
+    forwarding: Arc<Forwardings>,
     policies: Arc<Policies>,
     /// As configured, and as bound.
     addresses: Vec<(Wanted, SocketAddr)>,
     /// For DNS over TLS and over HTTPS, once they are spoken.
     encryption: Option<Encryption>,
+    block_lists: BlockLists,
+    around: Files,
     trigger: Option<Trigger>,
 }
 
@@ -53,14 +57,21 @@ struct Encryption {
 
 impl Names {
     /// Nothing listens yet.
-    pub(super) fn new(live: Live, figures: Arc<[Arc<DnsFigures>]>) -> Self {
+    pub(super) fn new(
+        live: Live,
+        figures: Arc<[Arc<DnsFigures>]>,
+        forwarding: Arc<Forwardings>,
+        around: Files,
+    ) -> Self {
         Self {
             live,
             figures,
-            forwarding: Arc::default(),
+            forwarding,
             policies: Arc::default(),
             addresses: Vec::new(),
             encryption: None,
+            block_lists: BlockLists::default(),
+            around,
             trigger: None,
         }
     }
@@ -171,22 +182,40 @@ impl Names {
         })
     }
 
-    fn forward(&self, dns: &Dns, problems: &mut Vec<Problem>) {
+    fn forward(&mut self, dns: &Dns, problems: &mut Vec<Problem>) {
         let own: Vec<_> = self.addresses.iter().map(|(_, bound)| *bound).collect();
+        let mut others = |upstreams: &[UpstreamConfig], key: &str| -> Vec<UpstreamConfig> {
+            let (good, ours) = without_own(upstreams, &own);
+            problems.extend(ours.iter().map(|upstream| {
+                let message = format!("upstream {upstream} is this process: it is not asked");
+                Problem::warning("dns", key, message)
+            }));
+            good
+        };
         let upstreams = match &dns.upstreams {
             None => system_upstreams(&own),
-            Some(upstreams) => {
-                let (good, ours) = without_own(upstreams, &own);
-                problems.extend(ours.iter().map(|upstream| {
-                    let message = format!("upstream {upstream} is this process: it is not asked");
-                    Problem::warning("dns", "dns.upstreams", message)
-                }));
-                good
-            }
+            Some(upstreams) => others(upstreams, "dns.upstreams"),
         };
-        let forwarding = Forwarding { upstreams, ..Forwarding::default() };
-        if **self.forwarding.load() != forwarding {
-            self.forwarding.store(Arc::new(forwarding));
+        let suffixes = dns.suffixes.iter().map(|(suffix, upstreams)| {
+            (suffix.clone(), others(upstreams, &format!("dns.forward.{suffix}")))
+        });
+        let suffixes = suffixes.collect();
+        let (blocked, unreadable) = self.block_lists.read(&dns.filter.block_lists);
+        problems.extend(unreadable);
+        let system = dns.upstreams.is_none().then(system_files).into_iter().flatten();
+        let around = system.map(PathBuf::from).chain(dns.filter.block_lists.iter().cloned());
+        self.around.store(Arc::new(around.collect()));
+        let filter = Filter {
+            rebind: dns.filter.rebind,
+            rebind_localhost: dns.filter.rebind_localhost,
+            rebind_exempt: dns.filter.rebind_exempt.clone(),
+            domain_needed: dns.filter.domain_needed,
+            blocked,
+        };
+        let (mode, mix_case, cache) = (dns.mode, dns.mix_case, dns.cache);
+        let settings = Forwarding { upstreams, suffixes, mode, mix_case, cache, filter };
+        if self.forwarding.set(settings) {
+            tracing::debug!("upstreams, cache or filters are others now");
         }
     }
 

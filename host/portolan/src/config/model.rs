@@ -11,15 +11,20 @@ use std::{
 
 use http::HeaderName;
 use ipnet::IpNet;
-use portolan_core::{assemble::RulePriority, policy::Transport, zone::ZoneConfig};
+use portolan_core::{
+    assemble::RulePriority,
+    policy::Transport,
+    zone::{Name, ZoneConfig},
+};
 use portolan_net::{
-    dns::Policy,
+    dns::{CacheConfig, Mode, Policy, UpstreamConfig},
     http::{AccessConfig, Limits, RedirectConfig},
     tls::{TlsConfig, TlsSettings},
 };
 use serde_json::Value;
 
 pub(crate) use super::{
+    dns::forward::FilterConfig,
     observe::{Counting, Traces},
     schema::{Drain, Plugins},
 };
@@ -104,7 +109,17 @@ pub(crate) struct Dns {
     pub(crate) policy: Policy,
     /// Who is asked for names that are not ours; `None`: the resolvers of the system; empty:
     /// nobody.
-    pub(crate) upstreams: Option<Vec<SocketAddr>>,
+    pub(crate) upstreams: Option<Vec<UpstreamConfig>>,
+    /// In which order upstreams are asked.
+    pub(crate) mode: Mode,
+    /// Whether letters of questions to upstreams are mixed.
+    pub(crate) mix_case: bool,
+    /// Who is asked for a name and those below it; nobody: there are no such names.
+    pub(crate) suffixes: Vec<(Name, Vec<UpstreamConfig>)>,
+    /// What is remembered of upstreams' answers.
+    pub(crate) cache: CacheConfig,
+    /// What is not asked, or not believed.
+    pub(crate) filter: FilterConfig,
     /// What the hosts of routers resolve to.
     pub(crate) edge_addresses: Vec<IpAddr>,
     /// Of answers for the hosts of routers, in seconds; also what zones have by default.

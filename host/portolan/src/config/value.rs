@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use portolan_net::dns::{Protocol, UpstreamConfig};
 use serde_json::Value as Json;
 use toml::de::{DeInteger, DeValue};
 
@@ -19,8 +20,8 @@ use super::{
 };
 
 /// A resolver: an address whose port is 53 unless it says otherwise.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Upstream(pub(super) SocketAddr);
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Upstream(pub(super) UpstreamConfig);
 
 /// A network, or one address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -208,19 +209,58 @@ impl Network {
 }
 
 impl Read for Upstream {
-    const EXPECTED: &'static str = "an IP address, with a port if it is not 53";
+    const EXPECTED: &'static str = "an IP address, with a port if it is not 53; \
+        `tls://IP#NAME` or `https://IP/PATH#NAME` for one that encrypts";
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
-        let parse = |text: &str| {
-            let without_port = || text.parse().ok().map(|ip| SocketAddr::new(ip, 53));
-            text.parse().ok().or_else(without_port).map(Self)
-        };
         let hint = |text: &str| {
+            if text.contains("://") {
+                return None;
+            }
             let bad_port =
                 text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_err());
             Some(if bad_port { BAD_PORT } else { NO_NAMES }.to_owned())
         };
-        read_text(node, reading, Self::EXPECTED, parse, hint)
+        read_text(node, reading, Self::EXPECTED, Self::parse, hint)
+    }
+}
+
+impl Upstream {
+    /// Reads an upstream as it is written.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("udp", text));
+        let (rest, name) = match rest.split_once('#') {
+            Some((rest, name)) if !name.is_empty() => (rest, Some(name)),
+            Some(_) => return None,
+            None => (rest, None),
+        };
+        let (place, path) = match rest.find('/') {
+            Some(slash) => (rest.get(..slash)?, rest.get(slash..)),
+            None => (rest, None),
+        };
+        let port = match scheme {
+            "udp" | "tcp" => 53,
+            "tls" => 853,
+            "https" => 443,
+            _ => return None,
+        };
+        let bare = place.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(place);
+        let alone = || bare.parse().ok().map(|ip| SocketAddr::new(ip, port));
+        let address: SocketAddr = place.parse().ok().or_else(alone)?;
+        // Without a name the certificate must be for the address.
+        let named = || name.map_or_else(|| address.ip().to_string(), str::to_owned);
+        let protocol = match (scheme, path) {
+            ("https", path) => {
+                let path = path.unwrap_or("/dns-query").to_owned();
+                Protocol::Https { name: named(), path }
+            }
+            (_, Some(_)) => return None,
+            ("tls", None) => Protocol::Tls { name: named() },
+            _ if name.is_some() => return None,
+            ("tcp", None) => Protocol::Tcp,
+            _ => Protocol::Udp,
+        };
+        Some(Self(UpstreamConfig { address, protocol }))
     }
 }
 

@@ -22,8 +22,8 @@ pub(crate) enum Event {
     Plugin(Outcome),
     /// Something else is wrong with certificates now, or nothing any more.
     Certificates(Vec<Problem>),
-    /// An interface has another address, or there is another one.
-    Interfaces,
+    /// An interface has another address, or a file that is no configuration was changed.
+    Surroundings,
     /// `config.toml` changed.
     Config,
     /// SIGHUP: read everything again.

@@ -199,7 +199,7 @@ impl Controller {
                     self.certificate_problems = problems;
                     false
                 }
-                Event::Interfaces => {
+                Event::Surroundings => {
                     self.listen().await;
                     false
                 }

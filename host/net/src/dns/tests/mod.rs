@@ -11,7 +11,6 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use hickory_proto::{
     op::{Edns, Message, OpCode, Query},
     rr::{Name, RecordType},
@@ -25,7 +24,7 @@ use portolan_core::{
 use tokio::time::Instant;
 
 use super::{
-    DnsContext, DnsFigures, Forwarding, Policies, Policy,
+    DnsContext, DnsFigures, Forwarding, Forwardings, Policies, Policy,
     context::{Asker, Handled, Transport},
     message::MAX_TCP,
 };
@@ -89,7 +88,7 @@ fn zones(edges: &[IpAddr]) -> Zones {
 /// What serves, and how to change it.
 struct World {
     context: Rc<DnsContext>,
-    forwarding: Arc<ArcSwap<Forwarding>>,
+    forwarding: Arc<Forwardings>,
     figures: Arc<DnsFigures>,
     policies: Arc<Policies>,
     _publisher: Publisher,
@@ -107,8 +106,10 @@ impl World {
 
     fn made(upstreams: &[SocketAddr], edges: &[IpAddr]) -> Self {
         let (publisher, live) = live(Snapshot { zones: zones(edges), ..Snapshot::default() });
-        let settings = Forwarding { upstreams: upstreams.to_vec(), ..Forwarding::default() };
-        let forwarding = Arc::new(ArcSwap::from_pointee(settings));
+        let upstreams = upstreams.iter().map(|upstream| (*upstream).into()).collect();
+        // Fake upstreams keep letters as real ones do.
+        let settings = Forwarding { upstreams, mix_case: true, ..Forwarding::default() };
+        let forwarding = Arc::new(Forwardings::new(settings, Arc::default()));
         let (figures, policies) = (Arc::<DnsFigures>::default(), Arc::<Policies>::default());
         let context = DnsContext::new(&live, forwarding.clone(), policies.clone(), figures.clone());
         Self { context, forwarding, figures, policies, _publisher: publisher, live }

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     super::{
-        Forwarding, bind_tcp, bind_udp,
+        CacheConfig, Forwarding, bind_tcp, bind_udp,
         cache::{Cache, Key},
         message::Incoming,
         serve_tcp, serve_udp,
@@ -323,12 +323,12 @@ async fn upstreams_change_while_we_run() {
             (FakeUpstream::start(Mood::Answers).await, FakeUpstream::start(Mood::SaysNo).await);
         let listening = Listening::start(&[&old]);
         assert_eq!(outcome(&listening.ask("a.example.com.").await), (ResponseCode::NoError, 2));
-        let settings = Forwarding { upstreams: vec![new.address], ..Forwarding::default() };
-        listening.world.forwarding.store(settings.into());
+        let settings = Forwarding { upstreams: vec![new.address.into()], ..Forwarding::default() };
+        assert!(listening.world.forwarding.set(settings));
         let reply = listening.ask("a.example.com.").await;
         assert_eq!(outcome(&reply), (ResponseCode::NXDomain, 0));
         assert_eq!(reply.authorities.len(), 1);
-        listening.world.forwarding.store(Forwarding::default().into());
+        assert!(listening.world.forwarding.set(Forwarding::default()));
         assert_eq!(outcome(&listening.ask("a.example.com.").await), (ResponseCode::Refused, 0));
     })
     .await;
@@ -372,12 +372,12 @@ fn cached_after(answer: &Message, seconds: u64) -> Option<Message> {
     let Incoming::Question(question) = Incoming::parse(&asked) else { panic!() };
     let key = Key::new(question.name.as_bytes(), &question);
     let stored = Stored::parse(&answer.to_vec().unwrap(), key.name(), key.rtype()).unwrap();
-    let mut cache = Cache::new(1 << 20, Default::default());
+    let mut cache = Cache::new(CacheConfig::default(), Default::default());
     let now = Instant::now();
     cache.put(&key, &Rc::new(stored), now);
     let mut out = [0; 1232];
-    let length = cache.answer(&question, now + Duration::from_secs(seconds), 1232, &mut out)?;
-    Some(Message::from_vec(&out[..length]).unwrap())
+    let written = cache.answer(&question, now + Duration::from_secs(seconds), 1232, &mut out)?;
+    Some(Message::from_vec(&out[..written.length]).unwrap())
 }
 
 #[test]

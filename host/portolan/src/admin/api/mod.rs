@@ -1,6 +1,6 @@
 //! Who answers what: every path of the admin API.
 //!
-//! **Invariant:** every route is a `GET`; every error is `{"message": …}` with a status of its own,
+//! **Invariant:** every route is a `GET`, but for one that makes DNS forget; every error is `{"message": …}` with a status of its own,
 //! as in Traefik's API. Each answer is made from one snapshot and one board.
 
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use axum::{
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
-    routing::get,
+    routing::{get, post},
 };
-use portolan_core::zone::NameView;
+use portolan_core::zone::{Name, NameView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -53,6 +53,7 @@ pub(super) fn routes(state: Arc<State>) -> Router {
         .route("/api/version", get(version))
         .route("/api/plugins", get(plugins))
         .route("/api/dns", get(dns))
+        .route("/api/dns/flush", post(flush_dns))
         .route("/api/providers", get(providers))
         .route("/api/problems", get(problems))
         .route("/api/explain", get(explanation))
@@ -176,6 +177,26 @@ struct ZoneView<'a> {
 }
 
 /// `?search= &zone= &kind= &page= &per_page=`; the totals are those of all names.
+/// Forgets what upstreams said of `name` and of all below it, or of everything.
+async fn flush_dns(
+    Extract(state): Shared,
+    Query(parameters): Parameters,
+) -> Result<Response, Refusal> {
+    let mut name = None;
+    for (key, value) in parameters {
+        match key.as_str() {
+            "name" => {
+                let parsed = Name::parse(&value);
+                let complain = |error| Refusal::bad(format!("`{value}` is not a name: {error}"));
+                name = Some(parsed.map_err(complain)?);
+            }
+            _ => return Err(Refusal::bad(format!("unknown parameter `{key}`: there is `name`"))),
+        }
+    }
+    state.admin.insight.flush_dns(name);
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 async fn dns(Extract(state): Shared, Query(parameters): Parameters) -> Result<Response, Refusal> {
     let wanted = Wanted::parse(parameters)?;
     let snapshot = state.admin.live.load();

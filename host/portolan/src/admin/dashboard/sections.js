@@ -202,6 +202,7 @@ const dns = {
   note: ({ zones, figures }) => [
     h("p", { class: "why" }, "Questions so far: ", outcomes(figures.outcomes), figures.duration?.p99 ? `; p99 ${nanos(figures.duration.p99)}` : "",
     `; ${count(figures.cached)} upstream answers cached`,
+    (figures.events?.stale ?? 0) > 0 && [`; `, h("b", null, count(figures.events.stale)), " answered with what was too old, since no upstream answered"],
     (figures.clients ?? []).length > 0 && ["; most asked by ", figures.clients.slice(0, 3).map((it, place) => [place > 0 && ", ", h("code", null, it.address), " ", h("b", null, count(it.queries))])]),
     zones.length > 0 && h("p", { class: "chips" }, zones.slice(0, 12).map((zone) => h("span", { class: "chip" }, zone.zone ?? "hosts of routers", " ", h("b", null, count(zone.names)))),
       zones.length > 12 && ` and ${zones.length - 12} more zones`)],

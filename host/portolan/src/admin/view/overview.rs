@@ -92,11 +92,15 @@ struct Backends {
 
 /// What DNS has done.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct DnsView {
     outcomes: serde_json::Map<String, Value>,
     transports: serde_json::Map<String, Value>,
     clients: Vec<Value>,
+    events: serde_json::Map<String, Value>,
     cached: u64,
+    cached_bytes: u64,
+    waiting: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<super::figures::Durations>,
 }
@@ -113,7 +117,10 @@ impl DnsView {
             outcomes: counts(&dns.outcomes),
             transports: counts(&dns.transports),
             clients: clients.collect(),
+            events: counts(&dns.details),
             cached: dns.cached,
+            cached_bytes: dns.cached_bytes,
+            waiting: dns.waiting,
             duration: dns.duration.as_deref().map(super::figures::Durations::of),
         }
     }

@@ -1,6 +1,7 @@
 //! `[dns]` and what stands below it.
 
 pub(super) mod access;
+pub(super) mod forward;
 mod zones;
 
 use std::{
@@ -10,9 +11,13 @@ use std::{
 };
 
 use portolan_core::zone::ZoneConfig;
+use portolan_net::dns::Mode;
 use toml::Spanned;
 
-use self::access::{Access, QueryLog};
+use self::{
+    access::{Access, QueryLog},
+    forward::{Cache, Filter, UpstreamMode},
+};
 use super::{
     edge,
     model::{self, Entrypoint},
@@ -33,6 +38,13 @@ table! {
         https_address: OneOrMany<Spanned<SocketAddr>> = OneOrMany(Vec::new()),
         /// Default: the resolvers of the system.
         upstreams: Option<Vec<Spanned<Upstream>>> = None,
+        upstream_mode: UpstreamMode = UpstreamMode(Mode::Fastest),
+        /// Letters of questions to upstreams.
+        mix_case: bool = true,
+        /// Upstreams of some names, by suffix.
+        forward: Named<Vec<Spanned<Upstream>>> = Named(Vec::new()),
+        cache: Cache = Cache::default(),
+        filter: Filter = Filter::default(),
         /// Default: see `edge.rs`.
         edge_addresses: Option<Vec<IpAddr>> = None,
         ttl: Ttl = Ttl(5),
@@ -100,9 +112,13 @@ pub(super) fn validate(
         addresses.0.into_iter().map(Spanned::into_inner).collect()
     };
     let addresses = listed(dns.address);
-    for upstream in dns.upstreams.iter().flatten() {
-        if addresses.iter().any(|own| edge::is_reached_by(*own, upstream.get_ref().0)) {
-            let finding = Finding::error(upstream.span(), "this upstream is Portolan itself");
+    let suffixes = forward::suffixes(dns.forward, reading);
+    let global = dns.upstreams.iter().flatten();
+    let global = global.map(|upstream| (upstream.span(), &upstream.get_ref().0));
+    let special = suffixes.iter().flat_map(|(_, upstreams)| upstreams);
+    for (span, upstream) in global.chain(special.map(|it| (it.span(), it.get_ref()))) {
+        if addresses.iter().any(|own| edge::is_reached_by(*own, upstream.address)) {
+            let finding = Finding::error(span, "this upstream is Portolan itself");
             reading.add(finding.hint("a question that is not ours would go round in a circle"));
         }
     }
@@ -113,6 +129,14 @@ pub(super) fn validate(
         https_addresses: listed(dns.https_address),
         policy: access::policy(dns.access, &dns.query_log, reading),
         upstreams: dns.upstreams.map(|all| all.into_iter().map(|one| one.into_inner().0).collect()),
+        mode: dns.upstream_mode.0,
+        mix_case: dns.mix_case,
+        suffixes: suffixes
+            .into_iter()
+            .map(|(name, all)| (name, all.into_iter().map(Spanned::into_inner).collect()))
+            .collect(),
+        cache: forward::cache(&dns.cache),
+        filter: forward::filter(dns.filter, reading),
         edge_addresses: dns.edge_addresses.unwrap_or_else(|| {
             edge::default_addresses(entrypoints.iter().map(|entrypoint| entrypoint.address.ip()))
         }),

@@ -120,6 +120,8 @@ fn the_annotated_default_names_every_key() {
         schema::Admin::FIELDS,
         dns::Dns::FIELDS,
         dns::access::Access::FIELDS,
+        dns::forward::Cache::FIELDS,
+        dns::forward::Filter::FIELDS,
         dns::access::QueryLog::FIELDS,
         dns::Zone::FIELDS,
         dns::Record::FIELDS,

@@ -149,6 +149,12 @@ pub(crate) struct DnsReading {
     pub(crate) duration: Option<Arc<Histogram>>,
     /// Answers of upstream resolvers that are kept.
     pub(crate) cached: u64,
+    /// How many bytes they take.
+    pub(crate) cached_bytes: u64,
+    /// Questions that wait for an upstream.
+    pub(crate) waiting: u64,
+    /// What else happened, and how often.
+    pub(crate) details: Vec<(&'static str, u64)>,
 }
 
 /// A certificate that clients are shown.
@@ -338,7 +344,14 @@ impl Readings {
         )?;
         let duration = self.dns.duration.iter().map(|it| (Vec::new(), &**it));
         page.histograms(&metric::DNS_DURATION, duration)?;
-        page.gauge(&metric::DNS_CACHE, self.dns.cached as f64)
+        let details = self.dns.details.iter();
+        page.counters(
+            &metric::DNS_EVENTS,
+            details.map(|(event, count)| (label("event", event), *count)),
+        )?;
+        page.gauge(&metric::DNS_CACHE, self.dns.cached as f64)?;
+        page.gauge(&metric::DNS_CACHE_BYTES, self.dns.cached_bytes as f64)?;
+        page.gauge(&metric::DNS_WAITING, self.dns.waiting as f64)
     }
 
     fn services(&self) -> impl Iterator<Item = &Arc<Service>> {

@@ -1,0 +1,297 @@
+//! Names that are not ours: who is asked, and when another one is.
+//!
+//! **Invariant:** one question is under way once, however many ask it; so a loop back to ourselves
+//! ends in the question that already waits. What is under way is bounded, and what is ours never
+//! waits for it.
+
+mod groups;
+mod settings;
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use hashbrown::{HashMap, hash_map::Entry};
+use portolan_core::problem::Chain;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+pub use self::settings::{CacheConfig, Forwarding, Forwardings, Mode, Protocol, UpstreamConfig};
+use self::{
+    groups::{Group, Groups},
+    settings::{DEADLINE, PATIENCE, STALE_AFTER},
+};
+use super::{
+    cache::{Cache, Key},
+    figures::DnsFigures,
+    filter::Filter,
+    stored::{Age, Stored},
+};
+
+/// How often upstreams are asked for one question, at least.
+const ATTEMPTS: usize = 3;
+/// Askers that wait, for each worker.
+const MOST_WAITING: usize = 4096;
+/// Questions that are under way, for each worker.
+const MOST_FLIGHTS: usize = 4096;
+/// How many of them one group of upstreams may have: those of a suffix that do not answer must not
+/// take the room of all others.
+const MOST_OF_GROUP: usize = 2048;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum ForwardError {
+    #[error("there are no upstreams")]
+    NoUpstreams,
+    #[error("too many questions are under way")]
+    Full,
+    #[error("no upstream answers")]
+    NoAnswer,
+}
+
+/// What becomes of a name that is not ours, before anybody is asked.
+pub(super) enum Way {
+    /// Somebody can be asked.
+    Ask,
+    /// Nobody is asked for it: there is no such name. The suffix says why; `None`: the name itself.
+    Nowhere(Option<portolan_core::zone::Name>),
+    /// There is nobody to ask.
+    Nobody,
+}
+
+/// Asks upstreams for one worker, and remembers what they say.
+pub(super) struct Forwarder {
+    settings: Arc<Forwardings>,
+    current: RefCell<Current>,
+    pub(super) cache: RefCell<Cache>,
+    flights: RefCell<Flights>,
+    /// Askers that wait. The gauge may be shared with other workers.
+    waiting: Cell<usize>,
+    flushes: Cell<u64>,
+    figures: Arc<DnsFigures>,
+}
+
+type Outcome = Result<Rc<Stored>, ForwardError>;
+/// The questions that are under way, and who waits for each.
+type Flights = HashMap<Box<[u8]>, Vec<oneshot::Sender<Outcome>>>;
+
+/// The settings that the upstreams were made from.
+struct Current {
+    settings: Arc<Forwarding>,
+    groups: Rc<Groups>,
+}
+
+impl Forwarder {
+    pub(super) fn new(settings: Arc<Forwardings>, figures: Arc<DnsFigures>) -> Self {
+        let now = Arc::clone(&settings.load());
+        let groups = Rc::new(Groups::new(&now, &settings.trust));
+        let cache = Cache::new(now.cache, figures.clone());
+        Self {
+            flushes: Cell::new(settings.flushes()),
+            settings,
+            current: RefCell::new(Current { settings: now, groups }),
+            cache: RefCell::new(cache),
+            flights: RefCell::default(),
+            waiting: Cell::new(0),
+            figures,
+        }
+    }
+
+    /// Takes over new settings. Other upstreams may know other names, so the cache starts anew.
+    pub(super) fn refresh(&self) {
+        let settings = self.settings.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(&settings, &current.settings) {
+            let is_other = *current.settings != **settings;
+            let groups = Rc::new(Groups::new(&settings, &self.settings.trust));
+            *current = Current { settings: Arc::clone(&settings), groups };
+            if is_other {
+                *self.cache.borrow_mut() = Cache::new(settings.cache, self.figures.clone());
+            }
+        }
+        if self.settings.flushes() != self.flushes.get() {
+            let (name, seen) = self.settings.flushed_since(self.flushes.get());
+            self.flushes.set(seen);
+            match name {
+                Some(name) => self.cache.borrow_mut().forget(name.as_bytes()),
+                None => self.cache.borrow_mut().clear(),
+            }
+        }
+    }
+
+    /// What becomes of a name in lower case that is not ours.
+    pub(super) fn way(&self, name: &[u8], rtype: portolan_core::zone::RecordType) -> Way {
+        let current = self.current.borrow();
+        if current.settings.filter.refuses(name, rtype) {
+            return Way::Nowhere(None);
+        }
+        let group = current.groups.of(name);
+        match (group.is_empty(), &group.suffix) {
+            (false, _) => Way::Ask,
+            (true, Some(suffix)) => Way::Nowhere(Some(suffix.clone())),
+            (true, None) => Way::Nobody,
+        }
+    }
+
+    /// Reads the filters as they are now.
+    pub(super) fn with_filter<T>(&self, look: impl FnOnce(&Filter) -> T) -> T {
+        look(&self.current.borrow().settings.filter)
+    }
+
+    /// Asks anew for what is about to be forgotten, for nobody in particular.
+    pub(super) fn prefetch(self: &Rc<Self>, key: &Key) {
+        if let Ok(_nobody_waits) = self.join(key) {
+            self.figures.prefetched.increment();
+        }
+    }
+
+    /// The answer to a question and how old it is: from the cache, from a question that is under
+    /// way, or from an upstream.
+    pub(super) async fn resolve(
+        self: &Rc<Self>,
+        key: &Key,
+    ) -> Result<(Rc<Stored>, Age), ForwardError> {
+        if let Some((stored, age)) = self.cache.borrow().find(key, Instant::now()) {
+            return Ok((stored.clone(), age));
+        }
+        if self.cache.borrow().has_failed(key, Instant::now()) {
+            return self.stale(key).ok_or(ForwardError::NoAnswer);
+        }
+        let answer = self.join(key)?;
+        let waiting = Waiting::new(self);
+        let outcome = match self.stale(key) {
+            None => answer.await,
+            // Who has an old answer need not wait to the end; the question goes on all the same.
+            Some(stale) => match timeout(STALE_AFTER, answer).await {
+                Ok(outcome) => outcome,
+                Err(_elapsed) => return Ok(stale),
+            },
+        };
+        drop(waiting);
+        match outcome.map_err(|_ended| ForwardError::NoAnswer)? {
+            Ok(stored) => Ok((stored, Age::Fresh(0))),
+            Err(error) => self.stale(key).ok_or(error),
+        }
+    }
+
+    /// An answer that is too old, if it may serve.
+    fn stale(&self, key: &Key) -> Option<(Rc<Stored>, Age)> {
+        let stale = self.cache.borrow().find_stale(key, Instant::now());
+        stale.map(|stored| (stored, Age::Stale))
+    }
+
+    /// Waits for a question that is under way, or puts it under way.
+    fn join(self: &Rc<Self>, key: &Key) -> Result<oneshot::Receiver<Outcome>, ForwardError> {
+        let group = self.current.borrow().groups.of(key.name()).clone();
+        if group.is_empty() {
+            return Err(ForwardError::NoUpstreams);
+        }
+        let mut flights = self.flights.borrow_mut();
+        let under_way = flights.len();
+        if self.waiting.get() >= MOST_WAITING {
+            return Err(ForwardError::Full);
+        }
+        let (arrived, arrival) = oneshot::channel();
+        match flights.entry(key.as_bytes().into()) {
+            Entry::Occupied(mut flight) => flight.get_mut().push(arrived),
+            Entry::Vacant(_)
+                if under_way >= MOST_FLIGHTS || group.under_way.get() >= MOST_OF_GROUP =>
+            {
+                return Err(ForwardError::Full);
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(vec![arrived]);
+                tokio::task::spawn_local(Rc::clone(self).fly(*key, group));
+            }
+        }
+        Ok(arrival)
+    }
+
+    /// Asks for everybody who waits. Not one of them: whoever asked first may hang up.
+    async fn fly(self: Rc<Self>, key: Key, group: Rc<Group>) {
+        group.under_way.update(|count| count + 1);
+        let outcome = self.ask(&key, &group).await.map(Rc::new);
+        group.under_way.update(|count| count.saturating_sub(1));
+        match &outcome {
+            Ok(stored) => self.cache.borrow_mut().put(&key, stored, Instant::now()),
+            Err(_) => self.cache.borrow_mut().put_failure(&key, Instant::now()),
+        }
+        let waiting = self.flights.borrow_mut().remove(key.as_bytes()).unwrap_or_default();
+        for arrived in waiting {
+            // Whoever no longer waits needs no answer.
+            drop(arrived.send(outcome.clone()));
+        }
+    }
+
+    /// Asks one upstream after the other, without giving up on those that were asked before.
+    async fn ask(&self, key: &Key, group: &Group) -> Result<Stored, ForwardError> {
+        let upstreams = group.by_preference(Instant::now());
+        let most = ATTEMPTS.max(group.len());
+        let mut next = upstreams.iter().cycle().take(most);
+        let mut asked = 0;
+        let mut due = group.at_once();
+        let mut attempts = FuturesUnordered::new();
+        let deadline = sleep_until(Instant::now() + DEADLINE);
+        tokio::pin!(deadline);
+        loop {
+            for upstream in next.by_ref().take(due) {
+                attempts.push(async move { (upstream, upstream.ask(key).await) });
+                asked += 1;
+            }
+            due = tokio::select! {
+                Some((upstream, result)) = attempts.next() => match result {
+                    Ok(stored) => return Ok(self.believed(key, group, stored)),
+                    Err(error) => {
+                        self.figures.upstream_failures.increment();
+                        let upstream = &upstream.config;
+                        tracing::debug!(%upstream, error = %Chain(&error), "no answer from upstream");
+                        // One that says that it cannot answer will say so again.
+                        usize::from(asked < upstreams.len() || !error.is_refusal())
+                    }
+                },
+                () = sleep(PATIENCE), if asked < most => 1,
+                () = &mut deadline => return Err(ForwardError::NoAnswer),
+            };
+            if attempts.is_empty() && (asked == most || due == 0) {
+                return Err(ForwardError::NoAnswer);
+            }
+        }
+    }
+
+    /// Takes out what nobody outside can truly say. Who is asked for some names only is trusted
+    /// with them.
+    fn believed(&self, key: &Key, group: &Group, mut stored: Stored) -> Stored {
+        let settings = &self.current.borrow().settings;
+        if group.suffix.is_none() && settings.filter.doubts(key.name()) {
+            let removed = stored.without_private(settings.filter.rebind_localhost);
+            if removed {
+                self.figures.rebinds.increment();
+            }
+        }
+        stored.clamp(&settings.cache);
+        stored
+    }
+}
+
+/// Counts one who waits, until it no longer does.
+struct Waiting<'a>(&'a Forwarder);
+
+impl<'a> Waiting<'a> {
+    fn new(forwarder: &'a Forwarder) -> Self {
+        forwarder.waiting.update(|waiting| waiting + 1);
+        forwarder.figures.waiting.increment();
+        Self(forwarder)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.update(|waiting| waiting.saturating_sub(1));
+        self.0.figures.waiting.decrement();
+    }
+}

@@ -1,0 +1,194 @@
+//! How names that are not ours are resolved.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, Guard};
+use portolan_core::zone::Name;
+
+use super::super::filter::Filter;
+use crate::transport::Trust;
+
+/// How names that are not ours are resolved. Replaced as a whole while we run.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Forwarding {
+    /// Who is asked for names that no suffix is for; nobody: such names are refused.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Who is asked for a name and the names below it; nobody: there are no such names. Of several
+    /// suffixes the longest counts.
+    pub suffixes: Vec<(Name, Vec<UpstreamConfig>)>,
+    /// In which order upstreams are asked.
+    pub mode: Mode,
+    /// Whether letters of questions are mixed, which makes answers hard to forge
+    /// (draft-vixie-dnsext-dns0x20).
+    pub mix_case: bool,
+    /// What is remembered.
+    pub cache: CacheConfig,
+    /// What is not asked, or not believed.
+    pub filter: Filter,
+}
+
+/// A resolver that is asked.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct UpstreamConfig {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+}
+
+/// How an upstream is spoken to.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Protocol {
+    /// Over UDP, and over TCP what does not fit.
+    #[default]
+    Udp,
+    /// Over TCP.
+    Tcp,
+    /// Within TLS (RFC 7858).
+    Tls {
+        /// Of the certificate: a name or an IP address.
+        name: String,
+    },
+    /// Within HTTPS (RFC 8484).
+    Https {
+        /// Of the certificate: a name or an IP address.
+        name: String,
+        /// With a slash before it.
+        path: String,
+    },
+}
+
+/// In which order upstreams are asked. One that failed lately is asked last, in any mode.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mode {
+    /// The one that answers soonest first; the others now and then, to know how they are.
+    #[default]
+    Fastest,
+    /// As they are written.
+    Strict,
+    /// All at once: the first good answer counts.
+    Parallel,
+}
+
+/// What is remembered of upstreams' answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CacheConfig {
+    /// How many bytes each worker remembers; 0: nothing.
+    pub bytes: usize,
+    /// No answer is remembered for less, in seconds, whatever it says itself.
+    pub min_ttl: u32,
+    /// No answer is remembered for longer, in seconds.
+    pub max_ttl: u32,
+    /// That there is no such thing is not remembered for longer, in seconds (RFC 2308, 5).
+    pub negative_ttl: u32,
+    /// Whether what is asked for again and again is asked anew before it is forgotten.
+    pub prefetch: bool,
+    /// How long an answer that is too old may serve when no upstream answers (RFC 8767), in
+    /// seconds; 0: not at all.
+    pub stale: u32,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            bytes: 8 << 20,
+            min_ttl: 0,
+            max_ttl: 86_400,
+            negative_ttl: 3_600,
+            prefetch: true,
+            stale: 86_400,
+        }
+    }
+}
+
+impl From<SocketAddr> for UpstreamConfig {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, protocol: Protocol::Udp }
+    }
+}
+
+impl std::fmt::Display for UpstreamConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let address = self.address;
+        match &self.protocol {
+            Protocol::Udp => write!(f, "{address}"),
+            Protocol::Tcp => write!(f, "tcp://{address}"),
+            Protocol::Tls { name } => write!(f, "tls://{address}#{name}"),
+            Protocol::Https { name, path } => write!(f, "https://{name}{path} at {address}"),
+        }
+    }
+}
+
+/// The settings that hold now, and what workers are asked to forget. Workers share them.
+#[derive(Debug)]
+pub struct Forwardings {
+    now: ArcSwap<Forwarding>,
+    /// Whose certificates are trusted.
+    pub(in crate::dns) trust: Arc<Trust>,
+    flushes: AtomicU64,
+    /// The last that was to be forgotten: a name and all below it; `None`: everything.
+    last: Mutex<Option<Name>>,
+}
+
+/// How often workers were asked to forget something.
+pub(in crate::dns) type Flushes = u64;
+
+impl Default for Forwardings {
+    fn default() -> Self {
+        Self::new(Forwarding::default(), Arc::default())
+    }
+}
+
+impl Forwardings {
+    /// These hold from the beginning.
+    pub fn new(settings: Forwarding, trust: Arc<Trust>) -> Self {
+        let (now, last) = (ArcSwap::from_pointee(settings), Mutex::new(None));
+        Self { now, trust, flushes: AtomicU64::new(0), last }
+    }
+
+    /// From now on these hold. Answers whether anything changed.
+    pub fn set(&self, settings: Forwarding) -> bool {
+        let is_other = **self.now.load() != settings;
+        if is_other {
+            self.now.store(Arc::new(settings));
+        }
+        is_other
+    }
+
+    /// What is remembered of a name, and of all below it, is forgotten; `None`: everything.
+    pub fn flush(&self, name: Option<Name>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = name.map(|name| name.to_lower());
+        self.flushes.fetch_add(1, Relaxed);
+    }
+
+    pub(in crate::dns) fn load(&self) -> Guard<Arc<Forwarding>> {
+        self.now.load()
+    }
+
+    pub(in crate::dns) fn flushes(&self) -> Flushes {
+        self.flushes.load(Relaxed)
+    }
+
+    /// What is to be forgotten by who has seen so many flushes, and how many there are now. Who has
+    /// missed one forgets everything.
+    pub(in crate::dns) fn flushed_since(&self, seen: Flushes) -> (Option<Name>, Flushes) {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.flushes.load(Relaxed);
+        (last.clone().filter(|_| now == seen + 1), now)
+    }
+}
+
+/// How long an upstream may be silent before the next one is asked too.
+pub(super) const PATIENCE: Duration = Duration::from_millis(400);
+/// How long a question is under way at most. Resolvers ask again after 5 seconds.
+pub(super) const DEADLINE: Duration = Duration::from_secs(4);
+/// How long somebody waits before an answer that is too old is better than none (RFC 8767, 5).
+pub(super) const STALE_AFTER: Duration = Duration::from_millis(1_800);

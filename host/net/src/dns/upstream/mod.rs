@@ -1,0 +1,179 @@
+//! One upstream: how it is asked, and how it is.
+
+mod datagram;
+mod https;
+mod pipe;
+mod question;
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::pki_types::ServerName;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use self::{
+    datagram::{Answer, Channels},
+    https::Web,
+    pipe::Pipe,
+};
+use super::{
+    cache::Key,
+    forward::{Forwarding, Protocol, UpstreamConfig},
+    stored::{Stored, Unusable},
+};
+use crate::{random::Random, transport::Trust};
+
+/// How long one attempt waits.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// How long an upstream that failed is asked last.
+const REST: Duration = Duration::from_secs(5);
+/// What is expected of an upstream that has not answered yet: that it is worth a try.
+const UNKNOWN: Duration = Duration::ZERO;
+
+/// Why an attempt gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttemptError {
+    #[error("speak to the upstream")]
+    Io(#[from] io::Error),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("an answer of no use")]
+    Unusable(#[from] Unusable),
+}
+
+impl AttemptError {
+    /// Whether the upstream has answered that it cannot answer.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unusable(Unusable::Failed(_)))
+    }
+}
+
+/// One upstream.
+pub(super) struct Upstream {
+    pub(super) config: UpstreamConfig,
+    trust: Arc<Trust>,
+    datagrams: Channels,
+    stream: RefCell<Option<Rc<Pipe>>>,
+    web: Web,
+    /// Whether letters are mixed: not for one that has been seen not to keep them.
+    mixes: Cell<bool>,
+    failed: Cell<Option<Instant>>,
+    expected: Cell<Duration>,
+    random: Random,
+}
+
+impl Upstream {
+    pub(super) fn new(config: UpstreamConfig, settings: &Forwarding, trust: Arc<Trust>) -> Self {
+        Self {
+            datagrams: Channels::new(config.address),
+            config,
+            trust,
+            stream: RefCell::default(),
+            web: Web::default(),
+            mixes: Cell::new(settings.mix_case),
+            failed: Cell::new(None),
+            expected: Cell::new(UNKNOWN),
+            random: Random::seeded(),
+        }
+    }
+
+    /// Whether it failed so lately that others should be asked first.
+    pub(super) fn is_resting(&self, now: Instant) -> bool {
+        self.failed.get().is_some_and(|failed| now.saturating_duration_since(failed) < REST)
+    }
+
+    /// How long it takes to answer, as far as is known.
+    pub(super) fn expected(&self) -> Duration {
+        self.expected.get()
+    }
+
+    /// Asks once, and again over TCP when the answer does not fit or may be a guess.
+    pub(super) async fn ask(&self, key: &Key) -> Result<Stored, AttemptError> {
+        let begin = Instant::now();
+        let asked = timeout(ATTEMPT, self.exchange(key)).await;
+        let result = asked.unwrap_or(Err(AttemptError::Timeout));
+        self.failed.set(result.is_err().then(Instant::now));
+        if result.is_ok() {
+            // An eighth of what is new, as TCP does (RFC 6298, 2).
+            let (before, now) = (self.expected.get(), begin.elapsed());
+            let mixed = if before == UNKNOWN { now } else { (before * 7 + now) / 8 };
+            self.expected.set(mixed);
+        }
+        result
+    }
+
+    async fn exchange(&self, key: &Key) -> Result<Stored, AttemptError> {
+        let wire = match &self.config.protocol {
+            Protocol::Udp => return self.over_udp(key).await,
+            Protocol::Tcp => self.over_stream(key, None).await?,
+            Protocol::Tls { name } => self.over_stream(key, Some(name)).await?,
+            Protocol::Https { name, path } => {
+                let question = question::write(key, 0, None);
+                let sender = match self.web.open() {
+                    Some(sender) => sender,
+                    None => self.web.begin(self.encrypted(name, b"h2").await?).await?,
+                };
+                https::ask(sender, name, path, question).await?
+            }
+        };
+        Ok(Stored::parse(&wire, key.name(), key.rtype())?)
+    }
+
+    async fn over_udp(&self, key: &Key) -> Result<Stored, AttemptError> {
+        let mix = self.mixes.get().then(|| self.random.next_long());
+        let id = self.random.next() as u16;
+        let answer = self.datagrams.ask(id, |id| question::write(key, id, mix)).await?;
+        let parsed = match &answer {
+            Answer::Message(wire) => Stored::parse(wire, key.name(), key.rtype()),
+            Answer::OtherCase => Err(Unusable::Truncated),
+        };
+        if !matches!(parsed, Err(Unusable::Truncated)) {
+            return Ok(parsed?);
+        }
+        let wire = self.over_stream(key, None).await?;
+        let stored = Stored::parse(&wire, key.name(), key.rtype())?;
+        if matches!(answer, Answer::OtherCase) && self.mixes.replace(false) {
+            // It answers over TCP too, so it is the upstream itself that does not keep letters.
+            let upstream = &self.config;
+            tracing::info!(%upstream, "letters are not mixed for this upstream: it changes them");
+        }
+        Ok(stored)
+    }
+
+    async fn over_stream(&self, key: &Key, name: Option<&str>) -> Result<Vec<u8>, AttemptError> {
+        let write = |id| question::write(key, id, None);
+        let id = self.random.next() as u16;
+        let kept = self.stream.borrow().clone().filter(|pipe| pipe.is_open());
+        if let Some(pipe) = kept {
+            // It may have been closed by the other side just now: then it is no sign of a failure.
+            if let Ok(wire) = pipe.ask(id, write).await {
+                return Ok(wire);
+            }
+        }
+        let pipe = match name {
+            Some(name) => Pipe::new(self.encrypted(name, b"dot").await?),
+            None => Pipe::new(TcpStream::connect(self.config.address).await?),
+        };
+        *self.stream.borrow_mut() = Some(pipe.clone());
+        Ok(pipe.ask(id, write).await?)
+    }
+
+    async fn encrypted(&self, name: &str, alpn: &[u8]) -> io::Result<TlsStream<TcpStream>> {
+        let trusted = self.trust.config(&None).await?;
+        let mut config = (*trusted).clone();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let stream = TcpStream::connect(self.config.address).await?;
+        stream.set_nodelay(true)?;
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+}

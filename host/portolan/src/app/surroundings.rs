@@ -1,0 +1,84 @@
+//! What of the machine around us changes what we do, without anybody telling: its addresses, and
+//! files that the configuration names but that are no configuration.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use portolan_net::interfaces::interfaces;
+use tokio::{sync::mpsc, task};
+
+use crate::control::event::Event;
+
+/// How often it is looked at. A look costs a few system calls.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The files that are looked at.
+pub(super) type Files = Arc<ArcSwap<Vec<PathBuf>>>;
+
+/// How a file is, as far as it tells that another one is in its place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Mark {
+    path: PathBuf,
+    /// When it was changed, and how long it is; `None`: it is not there.
+    seen: Option<(SystemTime, u64)>,
+}
+
+impl Mark {
+    /// Of a file, or of a folder and each file in it.
+    pub(super) fn of(path: &Path) -> Vec<Self> {
+        let inner = expanded(path).into_iter().filter(|inner| inner != path);
+        std::iter::once(path.to_owned()).chain(inner).map(Self::at).collect()
+    }
+
+    fn at(path: PathBuf) -> Self {
+        let seen = fs::metadata(&path).ok();
+        let seen = seen.and_then(|it| Some((it.modified().ok()?, it.len())));
+        Self { path, seen }
+    }
+}
+
+/// The files in a folder, in the order of their names; or the file itself.
+pub(super) fn expanded(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(path) else { return vec![path.to_owned()] };
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|it| it.is_file());
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    files
+}
+
+/// Tells when something is not as it was.
+pub(super) async fn watch(files: Files, events: mpsc::Sender<Event>) {
+    let Ok(mut known) = task::spawn_blocking({
+        let files = files.clone();
+        move || look(&files)
+    })
+    .await
+    else {
+        return;
+    };
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let looked = task::spawn_blocking({
+            let files = files.clone();
+            move || look(&files)
+        });
+        let Ok(now) = looked.await else { return };
+        if now != known {
+            known = now;
+            if events.send(Event::Surroundings).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn look(files: &Files) -> (Vec<IpNet>, Vec<Mark>) {
+    let marks = files.load().iter().flat_map(|path| Mark::of(path)).collect();
+    (interfaces(), marks)
+}
