@@ -1,6 +1,8 @@
 //! A small world to ask about, and the ways to ask.
 
 mod access;
+mod fake;
+mod forwarding;
 mod rows;
 mod sockets;
 mod wire;

@@ -1,185 +1,36 @@
-//! Real sockets, and upstreams that answer, drop, truncate and lie.
+//! Real sockets, and upstreams that answer, drop, truncate and lie: see `fake`.
 
 use std::{
-    cell::Cell,
-    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant as WallClock},
 };
 
 use hickory_proto::{
-    op::{Message, OpCode, ResponseCode},
-    rr::{Name, RData, Record, RecordType, rdata},
+    op::{Message, ResponseCode},
+    rr::RecordType,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, UdpSocket},
-    sync::oneshot,
-    task::{LocalSet, spawn_local},
+    net::{TcpStream, UdpSocket},
+    task::spawn_local,
     time::{Instant, timeout},
 };
 
 use super::{
     super::{
-        CacheConfig, Forwarding, bind_tcp, bind_udp,
+        CacheConfig, Forwarding, bind_udp,
         cache::{Cache, Key},
         message::Incoming,
-        serve_tcp, serve_udp,
+        serve_udp,
         stored::Stored,
     },
-    World, packet, question,
+    World,
+    fake::{
+        FakeUpstream, HERE, Listening, Mood, answer, locally, outcome, read_message, replies,
+        write_message,
+    },
+    packet, question,
 };
-
-const HERE: &str = "127.0.0.1:0";
-
-/// What an upstream does with a question.
-#[derive(Clone, Copy)]
-enum Mood {
-    Answers,
-    Drops,
-    Fails,
-    Truncates,
-    Lies,
-    SaysNo,
-}
-
-/// An upstream on loopback, and how often it was asked.
-struct FakeUpstream {
-    address: SocketAddr,
-    asked: Rc<Cell<usize>>,
-}
-
-impl FakeUpstream {
-    async fn start(mood: Mood) -> Self {
-        let listener = TcpListener::bind(HERE).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let socket = UdpSocket::bind(address).await.unwrap();
-        let asked = Rc::new(Cell::new(0));
-        let counter = asked.clone();
-        spawn_local(async move {
-            let mut buffer = [0; 4096];
-            loop {
-                let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
-                counter.set(counter.get() + 1);
-                let asked = Message::from_vec(&buffer[..length]).unwrap();
-                for reply in replies(&asked, mood) {
-                    socket.send_to(&reply.to_vec().unwrap(), peer).await.unwrap();
-                }
-            }
-        });
-        spawn_local(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let asked = read_message(&mut stream).await;
-                write_message(&mut stream, &answer(&asked, 100)).await;
-            }
-        });
-        Self { address, asked }
-    }
-}
-
-/// `count` addresses; the TTL is 30.
-fn answer(asked: &Message, count: u8) -> Message {
-    let mut reply = Message::response(asked.metadata.id, OpCode::Query);
-    reply.add_query(asked.queries[0].clone());
-    for number in 1..=count {
-        let data = RData::A(rdata::A::new(203, 0, 113, number));
-        reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));
-    }
-    reply
-}
-
-fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
-    let good = answer(asked, 2);
-    match mood {
-        Mood::Answers => vec![good],
-        Mood::Drops => Vec::new(),
-        Mood::Fails => vec![{
-            let mut reply = answer(asked, 0);
-            reply.metadata.response_code = ResponseCode::ServFail;
-            reply
-        }],
-        Mood::Truncates => vec![{
-            let mut reply = answer(asked, 1);
-            reply.metadata.truncation = true;
-            reply
-        }],
-        Mood::Lies => {
-            let mut guess = answer(asked, 9);
-            guess.metadata.id = asked.metadata.id.wrapping_add(1);
-            let mut other = answer(&question("evil.example.", RecordType::A, None), 9);
-            other.metadata.id = asked.metadata.id;
-            vec![guess, other, good]
-        }
-        Mood::SaysNo => vec![{
-            let mut reply = answer(asked, 0);
-            reply.metadata.response_code = ResponseCode::NXDomain;
-            let name = Name::from_ascii("example.com.").unwrap();
-            let soa = rdata::SOA::new(name.clone(), name.clone(), 1, 2, 3, 4, 60);
-            reply.add_authority(Record::from_rdata(name, 900, RData::SOA(soa)));
-            reply
-        }],
-    }
-}
-
-async fn read_message(stream: &mut TcpStream) -> Message {
-    let mut bytes = vec![0; usize::from(stream.read_u16().await.unwrap())];
-    stream.read_exact(&mut bytes).await.unwrap();
-    Message::from_vec(&bytes).unwrap()
-}
-
-async fn write_message(stream: &mut TcpStream, message: &Message) {
-    let bytes = message.to_vec().unwrap();
-    stream.write_u16(bytes.len() as u16).await.unwrap();
-    stream.write_all(&bytes).await.unwrap();
-}
-
-/// A world that listens.
-struct Listening {
-    world: World,
-    udp: SocketAddr,
-    tcp: SocketAddr,
-    stop: oneshot::Sender<()>,
-    stopped: tokio::task::JoinHandle<()>,
-}
-
-impl Listening {
-    fn start(upstreams: &[&FakeUpstream]) -> Self {
-        let upstreams: Vec<_> = upstreams.iter().map(|upstream| upstream.address).collect();
-        let world = World::new(&upstreams);
-        let socket = bind_udp(HERE.parse().unwrap(), true).unwrap();
-        let listener = bind_tcp(HERE.parse().unwrap(), true).unwrap();
-        let (udp, tcp) = (socket.local_addr().unwrap(), listener.local_addr().unwrap());
-        let (stop, stopping) = oneshot::channel::<()>();
-        let (stop_tcp, stopping_tcp) = oneshot::channel::<()>();
-        let context = world.context.clone();
-        let tcp_done = spawn_local(serve_tcp(listener, context.clone(), async {
-            drop(stopping_tcp.await);
-        }));
-        let stopped = spawn_local(async move {
-            serve_udp(socket, context, async { drop(stopping.await) }).await.unwrap();
-            drop(stop_tcp);
-            tcp_done.await.unwrap().unwrap();
-        });
-        Self { world, udp, tcp, stop, stopped }
-    }
-
-    async fn ask(&self, name: &str) -> Message {
-        let client = UdpSocket::bind(HERE).await.unwrap();
-        client.send_to(&packet(name, RecordType::A, Some(1232)), self.udp).await.unwrap();
-        let mut buffer = [0; 4096];
-        let received = timeout(Duration::from_secs(10), client.recv(&mut buffer)).await;
-        Message::from_vec(&buffer[..received.expect("an answer in time").unwrap()]).unwrap()
-    }
-}
-
-async fn locally(test: impl Future<Output = ()>) {
-    LocalSet::new().run_until(test).await;
-}
-
-fn outcome(reply: &Message) -> (ResponseCode, usize) {
-    (reply.metadata.response_code, reply.answers.len())
-}
 
 #[tokio::test]
 async fn udp_and_tcp_answer_and_stop() {
