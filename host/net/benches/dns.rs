@@ -7,7 +7,7 @@ use portolan_core::{
     item::{Instance, Node},
     live::live,
     snapshot::Snapshot,
-    zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, Zones},
+    zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
 use portolan_net::dns::{DnsContext, DnsFigures, Forwardings};
 
@@ -28,7 +28,12 @@ struct World {
 
 /// `services` services of three instances with one tag, and as many static records.
 fn world(services: usize) -> World {
-    let zone = |origin: &str, names| ZoneConfig { origin: origin.to_owned(), names, ttl: 5 };
+    let zone = |origin: &str, names| ZoneConfig {
+        origin: origin.to_owned(),
+        names,
+        ttl: 5,
+        options: ZoneOptions::default(),
+    };
     let records = (0..services).map(|n| StaticRecord {
         name: format!("svc{n}"),
         rtype: "A".to_owned(),

@@ -24,7 +24,7 @@ use std::{
 use portolan_core::{
     live::live,
     snapshot::Snapshot,
-    zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, Zones},
+    zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
 use portolan_net::dns::{DnsContext, DnsFigures, Forwardings, bind_udp, serve_udp};
 use tokio::{runtime::Builder, task::LocalSet};
@@ -116,7 +116,12 @@ fn portolan(socket: UdpSocket, names: usize, stop: &Arc<AtomicBool>) {
         ttl: 60,
     });
     let names = Names::Static(records.collect());
-    let zone = ZoneConfig { origin: "infra.local".to_owned(), names, ttl: 5 };
+    let zone = ZoneConfig {
+        origin: "infra.local".to_owned(),
+        names,
+        ttl: 5,
+        options: ZoneOptions::default(),
+    };
     let config = DnsConfig { edge_addresses: Vec::new(), zones: vec![zone] };
     let inputs = ZoneInputs {
         config: &config,

@@ -9,7 +9,7 @@ use portolan_core::{
     live,
     snapshot::Snapshot,
     test_util::TestMatchers,
-    zone::{DnsConfig, Names, ZoneConfig},
+    zone::{DnsConfig, Names, ZoneConfig, ZoneOptions},
 };
 
 pub(crate) fn instance(number: usize, host: &str, health: Health) -> Item {
@@ -38,7 +38,7 @@ pub(crate) fn put(number: usize, health: Health) -> Change {
 }
 
 fn zone(origin: &str, names: Names) -> ZoneConfig {
-    ZoneConfig { origin: origin.to_owned(), names, ttl: 5 }
+    ZoneConfig { origin: origin.to_owned(), names, ttl: 5, options: ZoneOptions::default() }
 }
 
 /// What the control loop holds.

@@ -16,7 +16,7 @@ use crate::{
     },
     snapshot::Snapshot,
     test_util::{Dice, TestMatchers, exchange},
-    zone::{DnsConfig, Name, Names, RecordType, StaticRecord, ZoneConfig},
+    zone::{DnsConfig, Name, Names, RecordType, StaticRecord, ZoneConfig, ZoneOptions},
 };
 
 const RULES: &[&str] = &[
@@ -68,7 +68,12 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let source = |name: &str, plugin: &str| Arc::new(Source::new(name, plugin));
-        let zone = |origin: &str, names| ZoneConfig { origin: origin.to_owned(), names, ttl: 5 };
+        let zone = |origin: &str, names| ZoneConfig {
+            origin: origin.to_owned(),
+            names,
+            ttl: 5,
+            options: ZoneOptions::default(),
+        };
         let record = |name: &str, rtype: &str, data: &str| StaticRecord {
             name: name.to_owned(),
             rtype: rtype.to_owned(),

@@ -11,6 +11,7 @@ use super::{
     group::{Address, Site},
     label::{hex_label, meta_text, to_label},
     name::Name,
+    options::ZoneOptions,
     record::{self, RecordType},
     table::Kind,
 };
@@ -23,6 +24,7 @@ pub(super) struct CatalogZone {
     /// Consul's grammar; else a service stands right below the origin.
     pub(super) is_consul: bool,
     pub(super) ttl: u32,
+    pub(super) options: ZoneOptions,
 }
 
 /// Drafts the name of an address, unless it has one.
@@ -50,6 +52,10 @@ impl CatalogZone {
     /// The label of a service in this zone, whose name is in lower case.
     pub(super) fn label<'a>(&self, service: &'a str) -> Cow<'a, str> {
         if self.is_consul { service.into() } else { to_label(service) }
+    }
+
+    fn node_ttl(&self) -> u32 {
+        self.options.node_ttl.unwrap_or(self.ttl)
     }
 
     /// What stands behind the label of a service.
@@ -98,14 +104,14 @@ pub(super) fn node_labels(node: &Node) -> impl Iterator<Item = &str> {
 pub(super) fn fill_node(draft: &mut Draft, node: &Node, zone: &CatalogZone) {
     let name = draft.name().clone();
     match Address::parse(&node.address) {
-        Address::Ip(address) => draft.push(&record::address(address, zone.ttl)),
-        Address::Name(target) => push_alias(draft, &name, target, zone.ttl),
+        Address::Ip(address) => draft.push(&record::address(address, zone.node_ttl())),
+        Address::Name(target) => push_alias(draft, &name, target, zone.node_ttl()),
         Address::Unknown => (),
     }
     // Nothing may stand beside a CNAME (RFC 1034, 3.6.2).
     if draft.set(RecordType::CNAME).is_none() {
         for (key, value) in &node.meta {
-            draft.push(&record::txt(&meta_text(key, value), zone.ttl));
+            draft.push(&record::txt(&meta_text(key, value), zone.node_ttl()));
         }
     }
 }
@@ -113,7 +119,9 @@ pub(super) fn fill_node(draft: &mut Draft, node: &Node, zone: &CatalogZone) {
 /// The answers of a service: those of its usable instances.
 pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &CatalogZone) {
     let usable: Vec<_> =
-        sites.iter().filter(|site| site.instance.health.is_usable()).copied().collect();
+        sites.iter().filter(|site| zone.options.serves(site.instance.health)).copied().collect();
+    let named = sites.first().and_then(|site| zone.options.ttl_of(&site.instance.service));
+    let ttl = named.unwrap_or(zone.ttl);
     let is_alone = usable.len() == 1;
     let saturated = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     draft.about.subject = u8::try_from(subject).unwrap_or_default();
@@ -124,7 +132,7 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
         if let Address::Ip(address) = site.address()
             && (is_alone || seen.insert(address))
         {
-            draft.push_new(&record::address(address, zone.ttl), &[]);
+            draft.push_new(&record::address(address, ttl), &[]);
             has_address = true;
         }
     }
@@ -135,13 +143,13 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
     });
     if let Some(target) = first.filter(|_| !has_address) {
         let name = draft.name().clone();
-        push_alias(draft, &name, target, zone.ttl);
+        push_alias(draft, &name, target, ttl);
     }
-    push_srv(draft, &usable, zone);
+    push_srv(draft, &usable, zone, ttl);
 }
 
 /// SRV records stand beside the CNAME of a service of names only: who asks for SRV gets those.
-fn push_srv(draft: &mut Draft, usable: &[&Site], zone: &CatalogZone) {
+fn push_srv(draft: &mut Draft, usable: &[&Site], zone: &CatalogZone, ttl: u32) {
     let mut seen = BTreeSet::new();
     for site in usable {
         let instance = &site.instance;
@@ -149,12 +157,17 @@ fn push_srv(draft: &mut Draft, usable: &[&Site], zone: &CatalogZone) {
         if usable.len() > 1 && !seen.insert((target.clone(), instance.port)) {
             continue;
         }
-        let glue = match site.address() {
-            Address::Ip(address) => record::address(address, zone.ttl),
+        let mut glue = match site.address() {
+            Address::Ip(address) => record::address(address, ttl),
             Address::Name(_) | Address::Unknown => Vec::new(),
         };
+        if zone.options.node_meta {
+            for (key, value) in site.node().into_iter().flat_map(|node| &node.meta) {
+                glue.extend_from_slice(&record::txt(&meta_text(key, value), zone.node_ttl()));
+            }
+        }
         let weight = u16::try_from(instance.weight()).unwrap_or(u16::MAX);
-        draft.push_new(&record::srv(weight, instance.port, &target, zone.ttl), &glue);
+        draft.push_new(&record::srv(weight, instance.port, &target, ttl), &glue);
     }
 }
 

@@ -51,6 +51,11 @@ impl Site {
         Self { instance, node, ip }
     }
 
+    /// The node, when the address is that of it.
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.node.as_deref()
+    }
+
     /// Whether the address is that of the node.
     pub(super) fn is_of_node(&self) -> bool {
         self.instance.address.is_empty()

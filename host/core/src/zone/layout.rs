@@ -115,7 +115,12 @@ impl Layout {
             if primary.is_none_or(|place| is_consul && is_first_consul(place)) {
                 primary = Some(catalog.len());
             }
-            catalog.push(CatalogZone { origin: origin.clone(), is_consul, ttl: config.ttl });
+            catalog.push(CatalogZone {
+                origin: origin.clone(),
+                is_consul,
+                ttl: config.ttl,
+                options: config.options.clone(),
+            });
         }
         let Builder { zones, drafts, problems } = builder;
         let numbered = || (0..).zip(&zones);
@@ -336,7 +341,7 @@ impl Builder {
                 Names::Services => Some(false),
                 Names::Routers | Names::Static(_) => None,
             };
-            if self.add_zone(&origin, is_consul, config.ttl) {
+            if self.add_zone(&origin, is_consul, config.ttl, config.options.negative_ttl) {
                 origins.push((config, origin));
             } else {
                 let message = format!("the zone `{}` is there twice", config.origin);
@@ -346,12 +351,23 @@ impl Builder {
         origins
     }
 
-    fn add_zone(&mut self, origin: &Name, is_consul: Option<bool>, ttl: u32) -> bool {
+    fn add_zone(
+        &mut self,
+        origin: &Name,
+        is_consul: Option<bool>,
+        ttl: u32,
+        negative_ttl: u32,
+    ) -> bool {
         let Ok(place) = u16::try_from(self.zones.len()) else { return false };
         if place == LONE || !self.drafts.add_zone(origin, place) {
             return false;
         }
-        self.zones.push(Plot { origin: origin.clone(), ttl, soa: soa(origin), is_consul });
+        self.zones.push(Plot {
+            origin: origin.clone(),
+            ttl,
+            soa: soa(origin, negative_ttl),
+            is_consul,
+        });
         true
     }
 
@@ -360,7 +376,7 @@ impl Builder {
         let sixteen = (16..32).map(|octet| format!("{octet}.172.in-addr.arpa"));
         for text in NEVER_FORWARDED.map(str::to_owned).into_iter().chain(sixteen) {
             let Ok(origin) = Name::parse(&text) else { continue };
-            self.add_zone(&origin, None, BUILT_IN_TTL);
+            self.add_zone(&origin, None, BUILT_IN_TTL, NEGATIVE_TTL);
             self.drafts.imply(&origin);
         }
     }
@@ -399,15 +415,15 @@ impl Builder {
 }
 
 /// The SOA of a zone, of no serial yet.
-fn soa(origin: &Name) -> Soa {
+fn soa(origin: &Name, negative_ttl: u32) -> Soa {
     let below = |label: &[u8]| Name::below(origin, [label]).unwrap_or_else(|_| origin.clone());
     let (server, person) = (below(b"ns"), below(b"hostmaster"));
-    Soa::new(&record::soa(server.as_bytes(), person.as_bytes(), 0, NEGATIVE_TTL))
+    Soa::new(&record::soa(server.as_bytes(), person.as_bytes(), 0, negative_ttl))
 }
 
 /// The SOA of `local`.
 pub(super) fn local_soa(local: Option<&Name>) -> Soa {
-    local.map(soa).unwrap_or_default()
+    local.map(|local| soa(local, NEGATIVE_TTL)).unwrap_or_default()
 }
 
 /// The SOA of a name that is a zone by itself: its names are pointers to the question.

@@ -17,6 +17,7 @@ mod label;
 mod layout;
 mod lookup;
 mod name;
+mod options;
 mod presentation;
 mod record;
 mod registry;
@@ -30,6 +31,7 @@ pub use self::{
     answer::{Answer, Authority, InOrder, Record, RecordSet},
     explain::NameView,
     name::{Labels, MAX_NAME, Name, NameError, Text, labels, parent},
+    options::ZoneOptions,
     record::{BODY_HEAD, QUESTION_POINTER, RecordType, body_data, body_text, body_ttl, body_type},
     registry::Registry,
     table::Kind,
@@ -78,6 +80,8 @@ pub struct ZoneConfig {
     pub names: Names,
     /// Of answers from the catalog, in seconds.
     pub ttl: u32,
+    /// How it answers beside that.
+    pub options: ZoneOptions,
 }
 
 /// What DNS answers from.

@@ -72,7 +72,7 @@ fn record(name: &str, rtype: &str, data: &str) -> StaticRecord {
 }
 
 fn zone(origin: &str, names: Names) -> ZoneConfig {
-    ZoneConfig { origin: origin.to_owned(), names, ttl: 5 }
+    ZoneConfig { origin: origin.to_owned(), names, ttl: 5, options: ZoneOptions::default() }
 }
 
 fn config() -> DnsConfig {
@@ -156,6 +156,42 @@ fn check(cases: &[(&str, &str)]) {
     let (zones, _) = build(&instances(INSTANCES, "dc1"), true);
     for (question, expected) in cases {
         assert_eq!(ask(&zones, question), *expected, "{question}");
+    }
+}
+
+#[test]
+fn a_zone_has_lives_and_standards_of_its_own() {
+    let ttl = |pattern: &str, ttl| (pattern.to_owned(), ttl);
+    let options = ZoneOptions {
+        node_ttl: Some(30),
+        service_ttl: vec![ttl("*", 1), ttl("red*", 2), ttl("web", 3)],
+        negative_ttl: 9,
+        only_passing: true,
+        node_meta: true,
+    };
+    let zone = ZoneConfig { options, ..zone("consul", Names::Consul) };
+    let (zones, _) = Zones::build(&ZoneInputs {
+        config: &DnsConfig { edge_addresses: Vec::new(), zones: vec![zone] },
+        nodes: &nodes(),
+        instances: &instances(INSTANCES, "dc1"),
+        router_hosts: &[],
+        synced: true,
+        serial: 7,
+    });
+    for (question, expected) in [
+        ("redis.service.consul A", "2 A 10.0.1.1"),
+        ("replica.redis.service.consul A", "no such name, says consul"),
+        ("six.service.consul AAAA", "1 AAAA fd00::2"),
+        ("alpha.node.consul A", "30 A 10.0.0.1"),
+        ("alpha.node.consul TXT", "30 TXT \"os=linux\"; 30 TXT \"hello\""),
+        (
+            "web.service.consul SRV",
+            "3 SRV 1 1 80 Alpha.node.dc1.consul. \
+             (3 A 10.0.0.1, 30 TXT \"os=linux\", 30 TXT \"hello\")",
+        ),
+        ("consul SOA", "9 SOA ns.consul. hostmaster.consul. 7 3600 600 86400 9"),
+    ] {
+        assert_eq!(ask(&zones, question), expected, "{question}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! **Invariant:** a reply is never longer than its limit; what does not fit is left out whole, and
 //! when that is an answer, TC says so (RFC 2181, 9).
 
-use portolan_core::zone::{QUESTION_POINTER, Record, RecordSet};
+use portolan_core::zone::{QUESTION_POINTER, Record, RecordSet, RecordType, body_type};
 
 use super::{
     cookie::Answered,
@@ -165,16 +165,20 @@ impl<'o> Reply<'o> {
     }
 
     /// The target of a SRV record stands 6 bytes into its data, and owns its addresses.
-    fn additionals<'r>(&mut self, records: impl Iterator<Item = Record<'r>>, first: usize) {
+    fn additionals<'r>(&mut self, records: impl Iterator<Item = Record<'r>> + Clone, first: usize) {
         const TARGET: usize = portolan_core::zone::BODY_HEAD + 6;
-        let mut at = first;
-        for record in records {
-            for address in record.glue() {
-                if !self.record(Section::Additional, address, at + TARGET) {
-                    return;
+        // Addresses first: what else is known of targets is of less use.
+        for are_addresses in [true, false] {
+            let mut at = first;
+            for record in records.clone() {
+                let wanted = |body: &&[u8]| is_address(body) == are_addresses;
+                for body in record.glue().filter(wanted) {
+                    if !self.record(Section::Additional, body, at + TARGET) {
+                        return;
+                    }
                 }
+                at += record.body.len();
             }
-            at += record.body.len();
         }
     }
 
@@ -248,6 +252,10 @@ impl<'o> Reply<'o> {
             room.copy_from_slice(bytes);
         }
     }
+}
+
+fn is_address(body: &[u8]) -> bool {
+    matches!(body_type(body), RecordType::A | RecordType::AAAA)
 }
 
 /// Says in a finished reply that something is missing.

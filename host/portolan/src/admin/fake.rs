@@ -24,7 +24,7 @@ use portolan_core::{
     service::{Backend, BackendFigures, LoadBalancer, Scheme, Service},
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
     zone::Name,
-    zone::{DnsConfig, Names, ZoneConfig, ZoneInputs, Zones},
+    zone::{DnsConfig, Names, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
 use portolan_net::tls::{Facts, Validity};
 use serde_json::{Value, json};
@@ -449,7 +449,12 @@ fn zones(snapshot: &Snapshot) -> Zones {
             ..Instance::default()
         })
     };
-    let zone = |origin: &str, names| ZoneConfig { origin: origin.to_owned(), names, ttl: 5 };
+    let zone = |origin: &str, names| ZoneConfig {
+        origin: origin.to_owned(),
+        names,
+        ttl: 5,
+        options: ZoneOptions::default(),
+    };
     let config = DnsConfig {
         edge_addresses: vec![[127, 0, 0, 1].into()],
         zones: vec![zone("consul", Names::Consul), zone("infra.local", Names::Services)],

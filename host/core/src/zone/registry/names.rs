@@ -83,7 +83,7 @@ impl Registry {
             for site in sites.iter().filter(|site| is_in(scope, &site.instance.datacenter)) {
                 is_there = true;
                 // The name of a tag that nobody can use would make that of its service exist.
-                if site.instance.health.is_usable() {
+                if zone.options.serves(site.instance.health) {
                     let named = site.instance.tags.iter().filter(|tag| is_host_like(tag));
                     tags.extend(named.map(|tag| tag.to_ascii_lowercase()));
                 }

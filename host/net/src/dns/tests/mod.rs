@@ -21,7 +21,7 @@ use portolan_core::{
     item::{Instance, Node},
     live::{Live, Publisher, live},
     snapshot::Snapshot,
-    zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, Zones},
+    zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
 use tokio::time::Instant;
 
@@ -53,7 +53,12 @@ fn zones(edges: &[IpAddr]) -> Zones {
         let mut word = || words.next().unwrap();
         StaticRecord { name: word(), rtype: word(), data: word(), ttl: 60 }
     };
-    let zone = |origin: &str, names| ZoneConfig { origin: origin.to_owned(), names, ttl: 5 };
+    let zone = |origin: &str, names| ZoneConfig {
+        origin: origin.to_owned(),
+        names,
+        ttl: 5,
+        options: ZoneOptions::default(),
+    };
     let config = DnsConfig {
         edge_addresses: edges.to_vec(),
         zones: vec![

@@ -62,6 +62,16 @@ table! {
         records: Option<Spanned<Vec<Record>>> = None,
         /// Default: that of `[dns]`.
         ttl: Option<Ttl> = None,
+        /// Of names of nodes. Default: that of the zone.
+        node_ttl: Option<Spanned<Ttl>> = None,
+        /// Of services, by name, `beginning*` or `*`. Default: that of the zone.
+        service_ttl: Option<Spanned<Named<Ttl>>> = None,
+        /// How long others may remember that there is no such name.
+        negative_ttl: Option<Ttl> = None,
+        /// Whether a warning is enough not to be answered.
+        only_passing: Option<Spanned<bool>> = None,
+        /// Default: as Consul, only in zones of its grammar.
+        additional_node_meta: Option<Spanned<bool>> = None,
     }
 }
 

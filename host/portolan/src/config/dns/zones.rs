@@ -2,7 +2,7 @@
 
 use portolan_core::{
     name::nearest,
-    zone::{Names, StaticRecord, ZoneConfig},
+    zone::{Names, StaticRecord, ZoneConfig, ZoneOptions},
 };
 use toml::Spanned;
 
@@ -40,7 +40,33 @@ pub(super) fn validate(
             Names::Static(records.filter_map(|it| record(it, &origin, ttl, reading)).collect())
         }
     };
-    Some(ZoneConfig { origin, names, ttl })
+    let is_catalog = matches!(names, Names::Consul | Names::Services);
+    let (service_ttl, node_ttl) = (zone.service_ttl, zone.node_ttl);
+    let unused = [
+        ("service-ttl", service_ttl.as_ref().map(Spanned::span)),
+        ("node-ttl", node_ttl.as_ref().map(Spanned::span)),
+        ("only-passing", zone.only_passing.as_ref().map(Spanned::span)),
+        ("additional-node-meta", zone.additional_node_meta.as_ref().map(Spanned::span)),
+    ];
+    for (key, span) in unused {
+        if let Some(span) = span.filter(|_| !is_catalog) {
+            let message = format!("`{key}` is for zones with names of the catalog");
+            let finding = Finding::error(span, message);
+            reading.add(finding.also(zone.names.span(), "this zone has other names"));
+        }
+    }
+    let service_ttl = service_ttl.into_iter().flat_map(|named| named.into_inner().0);
+    let options = ZoneOptions {
+        node_ttl: node_ttl.map(|ttl| ttl.into_inner().0),
+        service_ttl: service_ttl.map(|(name, ttl)| (name.into_inner(), ttl.0)).collect(),
+        negative_ttl: zone
+            .negative_ttl
+            .map_or_else(|| ZoneOptions::default().negative_ttl, |ttl| ttl.0),
+        only_passing: zone.only_passing.is_some_and(Spanned::into_inner),
+        // As Consul does (`enable_additional_node_meta_txt`).
+        node_meta: zone.additional_node_meta.map_or(names == Names::Consul, Spanned::into_inner),
+    };
+    Some(ZoneConfig { origin, names, ttl, options })
 }
 
 /// Lower case, without the trailing dot.
