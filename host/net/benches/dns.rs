@@ -46,6 +46,7 @@ fn world(services: usize) -> World {
             zone("consul", Names::Consul),
             zone("infra.local", Names::Static(records.collect())),
         ],
+        ..DnsConfig::default()
     };
     let node = |n: usize| {
         let (name, address) = (format!("node{n}"), format!("10.0.0.{n}"));

@@ -122,7 +122,7 @@ fn portolan(socket: UdpSocket, names: usize, stop: &Arc<AtomicBool>) {
         ttl: 5,
         options: ZoneOptions::default(),
     };
-    let config = DnsConfig { edge_addresses: Vec::new(), zones: vec![zone] };
+    let config = DnsConfig { zones: vec![zone], ..DnsConfig::default() };
     let inputs = ZoneInputs {
         config: &config,
         nodes: &[],

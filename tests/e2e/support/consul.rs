@@ -84,6 +84,11 @@ impl Consul {
         consul
     }
 
+    /// Where it answers DNS itself.
+    pub(crate) fn dns(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[4]))
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

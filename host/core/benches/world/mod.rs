@@ -70,6 +70,7 @@ impl World {
             dns: DnsConfig {
                 edge_addresses: vec![[127, 0, 0, 1].into()],
                 zones: vec![zone("consul", Names::Consul), zone("infra.local", Names::Services)],
+                ..DnsConfig::default()
             },
             sources: vec![Arc::new(Source::new("consul", "consul"))],
             matchers: vec![Arc::new(TestMatchers::default())],

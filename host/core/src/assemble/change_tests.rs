@@ -101,6 +101,7 @@ impl World {
                     zone("home.arpa", Names::Static(records)),
                     zone("edge", Names::Routers),
                 ],
+                ..DnsConfig::default()
             },
             sources: vec![
                 source("config", "config"),

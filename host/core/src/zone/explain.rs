@@ -98,7 +98,7 @@ impl Zones {
 fn reason_of(entry: &Entry<'_>) -> String {
     let about = &entry.about;
     match about.kind {
-        Kind::Static => "a static record".to_owned(),
+        Kind::Static => "a static record, or a line of a hosts file".to_owned(),
         Kind::Router => "the host of a live router leads to the edge addresses".to_owned(),
         Kind::Service | Kind::Tag => {
             let service = entry.name.get(usize::from(about.subject)..).unwrap_or_default();

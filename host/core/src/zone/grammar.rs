@@ -84,10 +84,13 @@ impl Grammar {
         let all = labels.get(..count).unwrap_or_default();
         let (labels, datacenter) = self.without_datacenter(all);
         match labels {
-            [spelled, b"addr"] if self.spells_addresses => match address(spelled) {
-                Some(address) => Meaning::Address(address),
-                None => Meaning::Unknown,
-            },
+            [spelled, b"addr"] if self.spells_addresses => {
+                address(spelled).map_or(Meaning::Unknown, Meaning::Address)
+            }
+            // A literal means the same everywhere, so Consul does not look at the datacenter.
+            [spelled, b"addr", _datacenter] if self.spells_addresses && self.is_consul => {
+                address(spelled).map_or(Meaning::Unknown, Meaning::Address)
+            }
             [service, tag, b"service"]
                 if self.is_consul && is_marked(service) && is_marked(tag) =>
             {

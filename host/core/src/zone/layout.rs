@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hashbrown::HashMap;
 
 use super::{
-    DnsConfig, Names, StaticRecord,
+    DnsConfig, HostEntry, Names, StaticRecord,
     catalog::{self, CatalogZone},
     draft::{Draft, Drafts},
     lookup::Soa,
@@ -122,6 +122,7 @@ impl Layout {
                 options: config.options.clone(),
             });
         }
+        builder.add_hosts(&config.hosts, config.hosts_ttl);
         let Builder { zones, drafts, problems } = builder;
         let numbered = || (0..).zip(&zones);
         let mut servers: HashMap<Name, Vec<u16>> = HashMap::new();
@@ -410,6 +411,19 @@ impl Builder {
             {
                 catalog::draft_pointer(address, &owner, record.ttl, &mut self.drafts);
             }
+        }
+    }
+}
+
+impl Builder {
+    /// Names of hosts files, in zones and outside, and the names of their addresses.
+    fn add_hosts(&mut self, hosts: &[HostEntry], ttl: u32) {
+        let written = |host: &&HostEntry| self.drafts.find(&host.name).is_none_or(Draft::is_empty);
+        let fresh: Vec<_> = hosts.iter().filter(written).collect();
+        for HostEntry { name, address } in fresh {
+            let Some(draft) = self.drafts.claim(name, Kind::Static) else { continue };
+            draft.push(&record::address(*address, ttl));
+            catalog::draft_pointer(*address, name, ttl, &mut self.drafts);
         }
     }
 }

@@ -91,6 +91,19 @@ pub struct DnsConfig {
     pub edge_addresses: Vec<IpAddr>,
     /// The zones.
     pub zones: Vec<ZoneConfig>,
+    /// What hosts files say. A name that has static records keeps those alone.
+    pub hosts: Arc<[HostEntry]>,
+    /// Of answers from hosts files, in seconds.
+    pub hosts_ttl: u32,
+}
+
+/// One name of a line of a hosts file (hosts(5)).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostEntry {
+    /// In lower case.
+    pub name: Name,
+    /// Its address.
+    pub address: IpAddr,
 }
 
 /// Everything that names are made of.

@@ -95,6 +95,7 @@ fn config() -> DnsConfig {
             zone("home.arpa", Names::Static(records)),
             zone("edge", Names::Routers),
         ],
+        ..DnsConfig::default()
     }
 }
 
@@ -171,7 +172,7 @@ fn a_zone_has_lives_and_standards_of_its_own() {
     };
     let zone = ZoneConfig { options, ..zone("consul", Names::Consul) };
     let (zones, _) = Zones::build(&ZoneInputs {
-        config: &DnsConfig { edge_addresses: Vec::new(), zones: vec![zone] },
+        config: &DnsConfig { zones: vec![zone], ..DnsConfig::default() },
         nodes: &nodes(),
         instances: &instances(INSTANCES, "dc1"),
         router_hosts: &[],
@@ -509,6 +510,7 @@ fn a_name_and_its_reverse_take_under_200_bytes() {
     let config = DnsConfig {
         edge_addresses: Vec::new(),
         zones: vec![zone("infra.local", Names::Static(records.collect()))],
+        ..DnsConfig::default()
     };
     let inputs = ZoneInputs {
         config: &config,
@@ -522,4 +524,42 @@ fn a_name_and_its_reverse_take_under_200_bytes() {
     assert_eq!(ask(&zones, "svc19999.infra.local A"), "60 A 127.0.79.249");
     assert_eq!(ask(&zones, "249.79.0.127.in-addr.arpa PTR"), "60 PTR svc19999.infra.local.");
     assert!(zones.bytes() < 200 * COUNT as usize, "{} bytes", zones.bytes());
+}
+
+#[test]
+fn hosts_files_name_what_nothing_else_names() {
+    let entry = |name: &str, address: &str| HostEntry {
+        name: Name::parse(name).unwrap(),
+        address: address.parse().unwrap(),
+    };
+    let hosts = [
+        entry("nas", "10.0.0.5"),
+        entry("nas.home.arpa", "10.0.0.5"),
+        entry("nas.home.arpa", "fd00::5"),
+        entry("box.home.arpa", "10.0.0.6"),
+        entry("web.service.consul", "10.0.0.7"),
+    ];
+    let config = DnsConfig { hosts: hosts.into(), hosts_ttl: 7, ..config() };
+    let (zones, _) = Zones::build(&ZoneInputs {
+        config: &config,
+        nodes: &nodes(),
+        instances: &instances(INSTANCES, "dc1"),
+        router_hosts: &[],
+        synced: true,
+        serial: 7,
+    });
+    for (question, expected) in [
+        ("nas A", "7 A 10.0.0.5"),
+        ("nas AAAA", "no data, says itself"),
+        ("nas.home.arpa A", "7 A 10.0.0.5"),
+        ("nas.home.arpa AAAA", "7 AAAA fd00::5"),
+        ("5.0.0.10.in-addr.arpa PTR", "7 PTR nas."),
+        // A static record is meant more.
+        ("box.home.arpa A", "60 A 192.168.7.1; 60 A 192.168.7.2"),
+        // As whoever writes a line for a service wants it.
+        ("web.service.consul A", "7 A 10.0.0.7"),
+        ("below.nas A", "not ours"),
+    ] {
+        assert_eq!(ask(&zones, question), expected, "{question}");
+    }
 }

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use portolan_core::problem::Problem;
 use portolan_net::dns::{BlockList, Listed};
 
-use super::surroundings::{Mark, expanded};
+use crate::control::surroundings::{Mark, expanded};
 
 /// Lines of one file that are told of; the others are counted.
 const TOLD: usize = 3;

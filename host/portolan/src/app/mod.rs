@@ -13,7 +13,6 @@ mod listeners;
 mod names;
 mod observe;
 mod seats;
-mod surroundings;
 pub(crate) mod offline;
 
 use std::{
@@ -45,6 +44,7 @@ use crate::{
         Controller, Start,
         board::{Board, EntrypointReport, SharedBoard},
         event::Event,
+        surroundings,
     },
     signal::{Signals, Wish},
     telemetry::{self, Bound, Protocol, Telemetry},

@@ -25,9 +25,11 @@ use super::{
     block_lists::BlockLists,
     listeners::advice,
     seats::{Kind, Sockets, Wanted, bind},
-    surroundings::Files,
 };
-use crate::{config::model::Dns, control::board::EntrypointReport};
+use crate::{
+    config::model::Dns,
+    control::{board::EntrypointReport, surroundings::Files},
+};
 
 /// Old sockets finish what came in before the new ones were there.
 const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_secs(2);
@@ -204,6 +206,7 @@ impl Names {
         problems.extend(unreadable);
         let system = dns.upstreams.is_none().then(system_files).into_iter().flatten();
         let around = system.map(PathBuf::from).chain(dns.filter.block_lists.iter().cloned());
+        let around = around.chain(dns.hosts.iter().cloned());
         self.around.store(Arc::new(around.collect()));
         let filter = Filter {
             rebind: dns.filter.rebind,

@@ -126,6 +126,10 @@ pub(crate) struct Dns {
     pub(crate) ttl: u32,
     /// In the order of the file.
     pub(crate) zones: Vec<ZoneConfig>,
+    /// Hosts files, and folders of them.
+    pub(crate) hosts: Vec<PathBuf>,
+    /// Where names of hosts files that have no dot are known too.
+    pub(crate) hosts_domain: Option<Name>,
 }
 
 /// A source of facts: one use of a provider plugin.

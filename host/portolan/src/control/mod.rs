@@ -6,11 +6,13 @@
 pub(crate) mod board;
 mod credentials;
 pub(crate) mod event;
+mod hosts;
 mod plugins;
 pub(crate) mod preview;
 mod provider;
 mod sources;
 mod state;
+pub(crate) mod surroundings;
 
 use std::{
     collections::BTreeSet, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime,
@@ -25,7 +27,7 @@ use portolan_core::{
     port::BindError,
     problem::{Problem, Severity},
     snapshot::Snapshot,
-    zone::DnsConfig,
+    zone::{DnsConfig, HostEntry},
 };
 use portolan_net::health::Prober;
 use portolan_wasm::{Grants, Host, PluginWatch};
@@ -38,6 +40,7 @@ use crate::{
 use board::{Board, EntrypointReport, SharedBoard};
 use credentials::Credentials;
 use event::Event;
+use hosts::HostsFiles;
 use plugins::Plugins;
 use sources::{Candidate, Sources};
 
@@ -91,6 +94,7 @@ pub(crate) struct Controller {
     published: SystemTime,
     started: SystemTime,
     plugins: Plugins,
+    hosts: HostsFiles,
     sources: Sources,
     assembler: Assembler,
     publisher: Publisher,
@@ -134,6 +138,7 @@ impl Controller {
             sources: Sources::new(config.data_dir.join("state"), sender.clone()),
             config,
             plugins,
+            hosts: HostsFiles::default(),
             assembler: Assembler::default(),
             publisher,
             listeners,
@@ -147,6 +152,7 @@ impl Controller {
             events,
             plugin_watch,
         };
+        controller.read_hosts();
         controller.run_providers();
         let snapshot = controller.assemble();
         controller.report_config(&loaded, &snapshot);
@@ -201,7 +207,7 @@ impl Controller {
                 }
                 Event::Surroundings => {
                     self.listen().await;
-                    false
+                    self.read_hosts()
                 }
                 Event::Config => self.read_config().await,
                 Event::Reload => {
@@ -223,8 +229,18 @@ impl Controller {
         self.tell();
     }
 
+    /// Reads hosts files, if they or their list changed. Answers whether any name did.
+    fn read_hosts(&mut self) -> bool {
+        let dns = self.config.dns.as_ref();
+        let (paths, domain) =
+            dns.map_or((&[][..], None), |dns| (dns.hosts.as_slice(), dns.hosts_domain.as_ref()));
+        // There may be a hundred thousand lines.
+        tokio::task::block_in_place(|| self.hosts.read(paths, domain))
+    }
+
     fn assemble(&mut self) -> Arc<Snapshot> {
-        let inputs = inputs(&self.config, self.all_sources(&self.config_source), &self.plugins);
+        let sources = self.all_sources(&self.config_source);
+        let inputs = inputs(&self.config, self.hosts.entries(), sources, &self.plugins);
         self.assembler.assemble(&inputs)
     }
 
@@ -253,7 +269,8 @@ impl Controller {
             return false;
         }
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
-        let trial = inputs(&loaded.config, self.all_sources(&source), &self.plugins);
+        let sources = self.all_sources(&source);
+        let trial = inputs(&loaded.config, self.hosts.entries(), sources, &self.plugins);
         let candidate = self.assembler.assemble(&trial);
         blame(&mut loaded.report, candidate.problems.iter());
         if loaded.report.has_errors() {
@@ -289,6 +306,7 @@ impl Controller {
         }
         self.telemetry.apply(&self.config.log);
         self.run_providers();
+        self.read_hosts();
         // Routers for a new entrypoint first, then the entrypoint.
         let snapshot = self.assemble();
         self.publish(snapshot);
@@ -326,6 +344,7 @@ impl Controller {
     fn tell(&self) {
         let mut problems = self.config_problems.clone();
         problems.extend(self.listener_problems.iter().cloned());
+        problems.extend(self.hosts.problems().iter().cloned());
         problems.extend(self.certificate_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(self.sources.problems());
@@ -353,7 +372,12 @@ impl Controller {
 }
 
 /// Everything that a snapshot is made of.
-fn inputs(config: &Config, sources: Vec<Arc<Source>>, plugins: &Plugins) -> Inputs {
+fn inputs(
+    config: &Config,
+    hosts: Arc<[HostEntry]>,
+    sources: Vec<Arc<Source>>,
+    plugins: &Plugins,
+) -> Inputs {
     let entrypoints = config.entrypoints.iter().map(|entrypoint| Entrypoint {
         name: entrypoint.name.as_str().into(),
         tls: entrypoint.tls.is_some(),
@@ -361,6 +385,8 @@ fn inputs(config: &Config, sources: Vec<Arc<Source>>, plugins: &Plugins) -> Inpu
     let dns = config.dns.as_ref().map(|dns| DnsConfig {
         edge_addresses: dns.edge_addresses.clone(),
         zones: dns.zones.clone(),
+        hosts,
+        hosts_ttl: dns.ttl,
     });
     Inputs {
         entrypoints: entrypoints.collect(),

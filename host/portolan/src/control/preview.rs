@@ -9,8 +9,8 @@ use portolan_core::{
 use portolan_wasm::{Host, PluginWatch};
 
 use super::{
-    MAX_PLUGIN, board::Board, candidate, config_source, inputs, plugins::Plugins,
-    sources::Candidate,
+    MAX_PLUGIN, board::Board, candidate, config_source, hosts::HostsFiles, inputs,
+    plugins::Plugins, sources::Candidate,
 };
 use crate::config::{Loaded, child};
 
@@ -41,7 +41,12 @@ pub(crate) async fn preview(
         Arc::new(source)
     });
     let sources = std::iter::once(config_source).chain(providers).collect();
-    let snapshot = Assembler::default().assemble(&inputs(config, sources, &plugins));
+    let mut hosts = HostsFiles::default();
+    if let Some(dns) = &config.dns {
+        hosts.read(&dns.hosts, dns.hosts_domain.as_ref());
+    }
+    let inputs = inputs(config, hosts.entries(), sources, &plugins);
+    let snapshot = Assembler::default().assemble(&inputs);
     let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
     let candidates: Vec<_> = candidates.collect();
     let provider_problems = candidates.iter().flat_map(|candidate| {

@@ -65,6 +65,7 @@ fn zones(edges: &[IpAddr]) -> Zones {
             zone("consul", Names::Consul),
             zone("home.arpa", Names::Static(RECORDS.iter().map(record).collect())),
         ],
+        ..DnsConfig::default()
     };
     let node = Node { name: "n1".to_owned(), address: "10.0.0.1".to_owned(), ..Node::default() };
     let instance = |service: &str, number: usize| {

@@ -111,7 +111,7 @@ pub(super) fn suffixes(
 }
 
 /// A name; a dot before it changes nothing.
-fn name(text: &Spanned<String>, reading: &mut Reading<'_>) -> Option<Name> {
+pub(super) fn name(text: &Spanned<String>, reading: &mut Reading<'_>) -> Option<Name> {
     let bare = text.get_ref().trim_start_matches("*.").trim_start_matches('.');
     match Name::parse(if bare.is_empty() { text.get_ref() } else { bare }) {
         Ok(name) => Some(name.to_lower()),

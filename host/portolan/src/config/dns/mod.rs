@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     ops::Range,
+    path::PathBuf,
 };
 
 use portolan_core::zone::ZoneConfig;
@@ -48,6 +49,9 @@ table! {
         /// Default: see `edge.rs`.
         edge_addresses: Option<Vec<IpAddr>> = None,
         ttl: Ttl = Ttl(5),
+        /// Hosts files, and folders of them.
+        hosts: Vec<PathBuf> = Vec::new(),
+        hosts_domain: Option<Spanned<String>> = None,
         access: Access = Access::default(),
         query_log: QueryLog = QueryLog::default(),
         zones: Named<Zone> = Named(Vec::new()),
@@ -152,6 +156,8 @@ pub(super) fn validate(
         }),
         ttl,
         zones: zones(dns.zones.0, ttl, reading),
+        hosts: dns.hosts,
+        hosts_domain: dns.hosts_domain.and_then(|text| forward::name(&text, reading)),
     }
 }
 

@@ -13,17 +13,17 @@ use ipnet::IpNet;
 use portolan_net::interfaces::interfaces;
 use tokio::{sync::mpsc, task};
 
-use crate::control::event::Event;
+use super::event::Event;
 
 /// How often it is looked at. A look costs a few system calls.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The files that are looked at.
-pub(super) type Files = Arc<ArcSwap<Vec<PathBuf>>>;
+pub(crate) type Files = Arc<ArcSwap<Vec<PathBuf>>>;
 
 /// How a file is, as far as it tells that another one is in its place.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     path: PathBuf,
     /// When it was changed, and how long it is; `None`: it is not there.
     seen: Option<(SystemTime, u64)>,
@@ -31,7 +31,7 @@ pub(super) struct Mark {
 
 impl Mark {
     /// Of a file, or of a folder and each file in it.
-    pub(super) fn of(path: &Path) -> Vec<Self> {
+    pub(crate) fn of(path: &Path) -> Vec<Self> {
         let inner = expanded(path).into_iter().filter(|inner| inner != path);
         std::iter::once(path.to_owned()).chain(inner).map(Self::at).collect()
     }
@@ -44,7 +44,7 @@ impl Mark {
 }
 
 /// The files in a folder, in the order of their names; or the file itself.
-pub(super) fn expanded(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn expanded(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(path) else { return vec![path.to_owned()] };
     let files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|it| it.is_file());
     let mut files: Vec<_> = files.collect();
@@ -53,7 +53,7 @@ pub(super) fn expanded(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Tells when something is not as it was.
-pub(super) async fn watch(files: Files, events: mpsc::Sender<Event>) {
+pub(crate) async fn watch(files: Files, events: mpsc::Sender<Event>) {
     let Ok(mut known) = task::spawn_blocking({
         let files = files.clone();
         move || look(&files)
