@@ -118,6 +118,14 @@ impl Grammar {
     /// Cuts off a datacenter. One that stands right after a keyword, or after an RFC 2782 pair, is
     /// meant as such; so is one that stands alone.
     fn without_datacenter<'a>(&self, labels: &'a [&'a [u8]]) -> (&'a [&'a [u8]], Option<&'a [u8]>) {
+        // Later versions of Consul say `web.service.dc1.dc` too.
+        let pair = labels.strip_suffix(&[b"dc".as_slice()]).filter(|_| self.is_consul);
+        if let Some(named) = pair
+            && let (rest, Some(datacenter)) = self.without_datacenter(named)
+            && !rest.is_empty()
+        {
+            return (rest, Some(datacenter));
+        }
         let Some((last, rest)) = labels.split_last() else { return (labels, None) };
         if !self.datacenters.iter().any(|datacenter| **datacenter == **last) {
             return (labels, None);
