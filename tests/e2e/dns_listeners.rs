@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hickory_proto::rr::RecordType;
 
 use crate::{
-    support::{Config, Portolan, Resolver, encrypted, eventually, question, reply},
+    support::{Config, Portolan, Resolver, encrypted, eventually, question, reply, run},
     tls::authority,
 };
 
@@ -78,4 +78,28 @@ async fn an_address_that_no_interface_has_yet_is_a_warning_and_no_obstacle() {
     assert!(told.contains("no interface has the address 192.0.2.53 yet"), "{told}");
     let resolver = portolan.dns();
     assert!(resolver.a("shop.example.org.").await.is(&["127.0.0.9"]));
+}
+
+#[tokio::test]
+async fn who_holds_a_port_is_named() {
+    let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap();
+    let config = Config::exactly(&format!(
+        "data-dir = \"data\"\nadmin = false\n[dns]\naddress = \"{address}\"\nupstreams = []\n"
+    ));
+    let (code, _, told) = run(&config, &["run"]);
+    assert_ne!(code, 0);
+    let own = std::process::id();
+    assert!(told.contains(&format!("(process {own}) holds it")), "{told}");
+    assert!(told.contains(&address.to_string()), "{told}");
+
+    // Where another address can be had, it is a problem and no obstacle.
+    let config = Config::exactly(&format!(
+        "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [dns]\naddress = [\"{address}\", \"127.0.0.1:0\"]\nupstreams = []\n"
+    ));
+    let portolan = Portolan::start(&config);
+    let problems = portolan.api("/api/problems").await.to_string();
+    assert!(problems.contains("holds it"), "{problems}");
+    assert!(portolan.dns().a("localhost.").await.is(&["127.0.0.1"]));
 }

@@ -9,7 +9,7 @@ use portolan_core::problem::{Chain, Problem};
 use portolan_net::http::{EntrypointConfig, RedirectConfig, RedirectTarget, Server, Trust};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::{names::Names, offline::address_file};
+use super::{holder::Holder, names::Names, offline::address_file};
 use crate::{
     admin::Admin,
     config::{Config, model},
@@ -165,7 +165,13 @@ pub(super) fn advice(address: SocketAddr, error: &std::io::Error) -> String {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     let port = address.port();
     match error.kind() {
-        AddrInUse => format!("another process holds it: `ss -lnp 'sport = :{port}'` says which"),
+        AddrInUse => match Holder::of(address) {
+            Some(holder) => {
+                let Holder { pid, name } = &holder;
+                format!("`{name}` (process {pid}) holds it: {}", holder.advice())
+            }
+            None => format!("another process holds it: `ss -lnp 'sport = :{port}'` says which"),
+        },
         AddrNotAvailable => "no interface of this machine has this address".to_owned(),
         PermissionDenied => format!(
             "ports below 1024 want a capability: `setcap cap_net_bind_service=+ep` on the program, or \

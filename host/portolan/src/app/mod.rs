@@ -8,6 +8,7 @@ pub(crate) mod ask;
 mod block_lists;
 pub(crate) mod ca;
 mod embedded;
+mod holder;
 mod insight;
 mod listeners;
 mod names;

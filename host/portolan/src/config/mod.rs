@@ -23,7 +23,7 @@ mod value;
 mod watch;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     ffi::OsString,

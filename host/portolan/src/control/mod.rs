@@ -7,6 +7,7 @@ pub(crate) mod board;
 mod credentials;
 pub(crate) mod event;
 mod hosts;
+mod mdns;
 mod plugins;
 pub(crate) mod preview;
 mod provider;
@@ -345,6 +346,8 @@ impl Controller {
         let mut problems = self.config_problems.clone();
         problems.extend(self.listener_problems.iter().cloned());
         problems.extend(self.hosts.problems().iter().cloned());
+        let dns = self.config.dns.as_ref();
+        problems.extend(dns.and_then(|dns| mdns::problem(dns, &self.publisher.current())));
         problems.extend(self.certificate_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(self.sources.problems());

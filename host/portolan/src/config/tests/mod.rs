@@ -39,7 +39,7 @@ fn loaded(text: &str) -> Loaded {
         .unwrap_or_else(|report| panic!("{}", report.render(Colour::Never)))
 }
 
-fn config(text: &str) -> Config {
+pub(crate) fn config(text: &str) -> Config {
     loaded(text).config
 }
 

@@ -1,0 +1,113 @@
+//! Who holds a port: told where the system lets us see it, so that nobody has to search.
+//!
+//! Linux lists sockets by the number of their inode (proc(5), `/proc/net/tcp`), and open files of
+//! each process beside it (`/proc/PID/fd`). Those of other users are seen by root alone.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// A process that listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Holder {
+    pub(super) pid: u32,
+    /// As `ps` shows it, cut to 15 bytes by the system.
+    pub(super) name: String,
+}
+
+impl Holder {
+    /// Who listens on a port of an address, over TCP or UDP; `None`: it cannot be seen.
+    pub(super) fn of(address: SocketAddr) -> Option<Self> {
+        let lists = ["tcp", "udp", "tcp6", "udp6"]
+            .iter()
+            .filter_map(|list| fs::read_to_string(Path::new("/proc/net").join(list)).ok());
+        let inodes: Vec<_> = lists.flat_map(|list| inodes(&list, address.port())).collect();
+        if inodes.is_empty() {
+            return None;
+        }
+        let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, entry.path()))
+        });
+        processes.into_iter().find_map(|(pid, folder): (u32, PathBuf)| {
+            if pid == std::process::id() || !holds(&folder, &inodes) {
+                return None;
+            }
+            let name = fs::read_to_string(folder.join("comm")).ok()?;
+            Some(Self { pid, name: name.trim_end().to_owned() })
+        })
+    }
+
+    /// What to do about it.
+    pub(super) fn advice(&self) -> &'static str {
+        match self.name.as_str() {
+            "systemd-resolve" => {
+                "set `DNSStubListener=no` in /etc/systemd/resolved.conf and restart it, or listen on \
+                 the addresses of this machine instead of all"
+            }
+            "dnsmasq" => {
+                "stop it (`portolan import dnsmasq` prints what replaces it), or listen on other \
+                 addresses than it does"
+            }
+            "named" | "unbound" | "coredns" | "knotd" | "kresd" => {
+                "stop it, or let it listen on another address and name it in `upstreams`"
+            }
+            "docker-proxy" => "a container publishes this port: `docker ps` shows which",
+            "traefik" | "nginx" | "haproxy" | "caddy" | "apache2" | "httpd" => {
+                "stop it, or choose another port until the day that you change over"
+            }
+            "portolan" => "another Portolan runs here: each address is for one of them",
+            _ => "stop it, or choose another address",
+        }
+    }
+}
+
+/// The inodes of sockets that listen on a port. The second column is the address in hexadecimal
+/// digits and the port, the fourth the state: 0A listens, 07 is any socket of UDP.
+fn inodes(list: &str, port: u16) -> Vec<String> {
+    let inode = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (_, own) = words.get(1)?.rsplit_once(':')?;
+        let is_wanted =
+            u16::from_str_radix(own, 16) == Ok(port) && matches!(*words.get(3)?, "0A" | "07");
+        is_wanted.then(|| words.get(9).map(|inode| format!("socket:[{inode}]"))).flatten()
+    };
+    list.lines().skip(1).filter_map(inode).collect()
+}
+
+fn holds(folder: &Path, inodes: &[String]) -> bool {
+    let Ok(files) = fs::read_dir(folder.join("fd")) else { return false };
+    files.filter_map(|file| fs::read_link(file.ok()?.path()).ok()).any(|target| {
+        target.to_str().is_some_and(|target| inodes.iter().any(|inode| inode == target))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_found_in_the_lists_of_the_system() {
+        let list = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+            0: 3500007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 18101 1 0 100 0 0 10 0\n\
+            1: 0100007F:0035 0100007F:1234 01 00000000:00000000 00:00000000 00000000     0        0 18102 1 0 100 0 0 10 0\n\
+            2: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 18103 1 0 100 0 0 10 0\n\
+            nonsense\n";
+        assert_eq!(inodes(list, 53), ["socket:[18101]"]);
+        assert_eq!(inodes(list, 8080), ["socket:[18103]"]);
+        assert!(inodes(list, 54).is_empty());
+    }
+
+    #[test]
+    fn the_holder_of_a_port_is_named_and_told_what_to_do() {
+        // Not this process: whoever asks knows of itself.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(Holder::of(listener.local_addr().unwrap()), None);
+        let holder = |name: &str| Holder { pid: 7, name: name.to_owned() };
+        assert!(holder("systemd-resolve").advice().contains("DNSStubListener=no"));
+        assert!(holder("dnsmasq").advice().contains("import dnsmasq"));
+        assert!(holder("something").advice().contains("choose another address"));
+    }
+}

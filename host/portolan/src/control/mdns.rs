@@ -1,0 +1,52 @@
+//! `.local` belongs to multicast DNS (RFC 6762): names there work for those who ask us, and some
+//! systems ask others first.
+
+use portolan_core::{problem::Problem, snapshot::Snapshot};
+
+use crate::config::model::Dns;
+
+/// What to know about names in `.local`, if there are any and others than this machine can ask for
+/// them. On loopback alone, as it is at first, nobody is led astray.
+pub(super) fn problem(dns: &Dns, snapshot: &Snapshot) -> Option<Problem> {
+    let encrypted = dns.tls_addresses.iter().chain(&dns.https_addresses);
+    if dns.addresses.iter().chain(encrypted).all(|address| address.ip().is_loopback()) {
+        return None;
+    }
+    let is_local = |name: &&str| name.ends_with(".local");
+    let live = snapshot.routers.iter().filter(|router| router.live.is_some());
+    let hosts = live.flat_map(|router| router.hosts.iter().map(String::as_str));
+    let zones = dns.zones.iter().map(|zone| zone.origin.as_str());
+    let name = hosts.chain(zones).find(is_local)?;
+    let message = format!(
+        "`{name}` lies in `.local`, which belongs to multicast DNS: systemd-resolved, macOS and \
+         nss-mdns may not ask us for it"
+    );
+    let hint = "names in `home.arpa` or `internal` are asked everywhere; else give nss-mdns \
+                `mdns_minimal [NOTFOUND=continue]` in /etc/nsswitch.conf and systemd-resolved \
+                `MulticastDNS=no`";
+    Some(Problem::warning("dns", name, message).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::snapshot::Snapshot;
+
+    use super::problem;
+    use crate::config::tests::config;
+
+    fn told(toml: &str) -> Option<String> {
+        let config = config(&format!("data-dir = \"data\"\n[dns]\n{toml}"));
+        let problem = problem(&config.dns.unwrap(), &Snapshot::default())?;
+        Some(format!("{}: {}", problem.origin, problem.hint.unwrap()))
+    }
+
+    #[test]
+    fn names_in_local_are_told_of_where_others_ask() {
+        let zone = "[dns.zones.\"infra.local\"]\nnames = \"services\"\n";
+        assert_eq!(told(&format!("address = \"127.0.0.1:53\"\n{zone}")), None);
+        let other = zone.replace("local", "internal");
+        assert_eq!(told(&format!("address = \"0.0.0.0:53\"\n{other}")), None);
+        let told = told(&format!("address = [\"127.0.0.1:53\", \"0.0.0.0:53\"]\n{zone}")).unwrap();
+        assert!(told.starts_with("infra.local: names in `home.arpa`"), "{told}");
+    }
+}
