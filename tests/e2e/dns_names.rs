@@ -2,7 +2,7 @@
 
 use hickory_proto::rr::RecordType;
 
-use crate::support::{Config, Portolan, eventually};
+use crate::support::{Config, Portolan, eventually, run};
 
 #[tokio::test]
 async fn hosts_files_are_followed_and_a_bad_line_is_told() {
@@ -31,4 +31,43 @@ async fn hosts_files_are_followed_and_a_bad_line_is_told() {
         |problems| !problems.contains("nonsense"),
     );
     gone.await;
+}
+
+#[tokio::test]
+async fn what_dnsmasq_answered_is_answered_after_the_import() {
+    let config = Config::exactly("data-dir = \"data\"\n");
+    let write = |name: &str, text: &str| std::fs::write(config.path(name), text).unwrap();
+    write("hosts", "10.0.0.7 printer\n");
+    write(
+        "dnsmasq.conf",
+        &format!(
+            "listen-address=127.0.0.1\nport=0\nno-resolv\nno-hosts\naddn-hosts={}\n\
+             address=/apps.lan/10.0.0.80\nhost-record=nas.home,10.0.0.5\nlocal=/lan/\n\
+             dhcp-range=10.0.0.50,10.0.0.150\n",
+            config.path("hosts").display()
+        ),
+    );
+    let file = config.path("dnsmasq.conf");
+    let (code, toml, told) = run(&config, &["import", "dnsmasq", file.to_str().unwrap()]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("dnsmasq.conf:9: `dhcp-range=10.0.0.50,10.0.0.150`"), "{told}");
+    let toml = toml.replace("127.0.0.1:53", "127.0.0.1:0");
+    config.replace(&format!("data-dir = \"data\"\nadmin = false\n{toml}"));
+    let portolan = Portolan::start(&config);
+    let resolver = portolan.dns();
+    for (name, address) in [
+        ("apps.lan.", "10.0.0.80"),
+        ("any.thing.apps.lan.", "10.0.0.80"),
+        ("nas.home.", "10.0.0.5"),
+        ("printer.", "10.0.0.7"),
+    ] {
+        let reply = resolver.a(name).await;
+        assert!(reply.is(&[address]), "{name}: {reply:?}");
+    }
+    let absent = resolver.a("other.lan.").await;
+    assert_eq!(absent.code, hickory_proto::op::ResponseCode::NXDomain);
+
+    let (code, _, told) = run(&config, &["import", "dnsmasq", "absent.conf"]);
+    assert_eq!(code, 1);
+    assert!(told.contains("cannot read absent.conf"), "{told}");
 }

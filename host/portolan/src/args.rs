@@ -63,6 +63,9 @@ pub(crate) enum Command {
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
 
+    /// Print the configuration that does what another program's does
+    Import(Import),
+
     /// Compile the plugin in standard input to standard output: what this program starts itself for
     #[command(hide = true)]
     CompilePlugin,
@@ -74,6 +77,29 @@ pub(crate) struct Plugins {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `portolan import`
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub(crate) struct Import {
+    /// Whose configuration it is.
+    #[command(subcommand)]
+    pub(crate) from: ImportFrom,
+}
+
+/// Whose configuration is read.
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub(crate) enum ImportFrom {
+    /// Read files of dnsmasq
+    ///
+    /// Prints `[dns]` for config.toml on standard output, each key with the line that it comes
+    /// from, and on standard error every line that could not be taken, with why and what to do
+    /// instead. Files that a file names (`conf-file`, `conf-dir`) are read too.
+    Dnsmasq {
+        /// Such as /etc/dnsmasq.conf.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 /// `portolan ca`

@@ -6,6 +6,7 @@ mod args;
 mod compiler;
 mod config;
 mod control;
+mod import;
 mod signal;
 mod telemetry;
 
@@ -17,7 +18,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use args::{Args, Command};
+use args::{Args, Command, Import, ImportFrom};
 use config::{Colour, Loaded, Report};
 
 /// Many small allocations on many threads: what it is made for.
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Ca(ca) => {
             with(config::load(file), |loaded| app::ca::run(&loaded.config, ca.command))
         }
+        Command::Import(Import { from: ImportFrom::Dnsmasq { files } }) => import::dnsmasq(&files),
         Command::CompilePlugin => Ok(compiler::run()),
     };
     done.unwrap_or_else(|error| {
