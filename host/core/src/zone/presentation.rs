@@ -92,6 +92,7 @@ fn target(text: &str, origin: &Name) -> Result<Name, RecordError> {
 fn data(rtype: RecordType, text: &str, origin: &Name) -> Result<Vec<u8>, RecordError> {
     let words: Vec<&str> = text.split_whitespace().collect();
     match (rtype, words.as_slice()) {
+        (_, ["\\#", length, digits @ ..]) => generic(rtype, length, &digits.concat()),
         (RecordType::A, [address]) => address
             .parse::<Ipv4Addr>()
             .map(|address| address.octets().to_vec())
@@ -111,6 +112,15 @@ fn data(rtype: RecordType, text: &str, origin: &Name) -> Result<Vec<u8>, RecordE
         }
         (RecordType::TXT, _) => txt(text),
         (RecordType::CAA, _) => caa(text),
+        (RecordType::TLSA, [usage, selector, matching, digits @ ..]) if !digits.is_empty() => {
+            let numbers = [usage, selector, matching].map(|it| it.parse::<u8>().ok());
+            let [Some(usage), Some(selector), Some(matching)] = numbers else {
+                return Err(form(rtype));
+            };
+            let association = hexadecimal(&digits.concat()).ok_or_else(|| form(rtype))?;
+            Ok([vec![usage, selector, matching], association].concat())
+        }
+        (RecordType::NAPTR, _) => naptr(text, origin),
         (other, _) => Err(form(other)),
     }
 }
@@ -123,6 +133,12 @@ fn form(rtype: RecordType) -> RecordError {
         RecordType::SRV => ("SRV", "<priority> <weight> <port> <name>"),
         RecordType::CAA => ("CAA", "<flags> <tag> \"<value>\""),
         RecordType::TXT => ("TXT", "\"<string>\" ..."),
+        RecordType::TLSA => ("TLSA", "<usage> <selector> <matching> <hexadecimal digits>"),
+        RecordType::NAPTR => {
+            ("NAPTR", "<order> <preference> \"<flags>\" \"<services>\" \"<regexp>\" <name>")
+        }
+        RecordType::HTTPS => ("HTTPS", "\\# <length> <hexadecimal digits>"),
+        RecordType::SVCB => ("SVCB", "\\# <length> <hexadecimal digits>"),
         RecordType::CNAME => ("CNAME", "<name>"),
         RecordType::NS => ("NS", "<name>"),
         _ => ("PTR", "<name>"),
@@ -140,6 +156,42 @@ fn numbers(texts: &[&str], target: &Name) -> Result<Vec<u8>, RecordError> {
         data.extend_from_slice(&number.to_be_bytes());
     }
     data.extend_from_slice(target.as_bytes());
+    Ok(data)
+}
+
+/// Any data, as hexadecimal digits (RFC 3597, 5).
+fn generic(rtype: RecordType, length: &str, digits: &str) -> Result<Vec<u8>, RecordError> {
+    let data = hexadecimal(digits).ok_or_else(|| form(rtype))?;
+    let is_whole = length.parse() == Ok(data.len());
+    if is_whole { Ok(data) } else { Err(form(rtype)) }
+}
+
+fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
+    let bytes = digits.as_bytes();
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).ok().filter(|it| it.len() == 2)?;
+        u8::from_str_radix(text, 16).ok().filter(|_| !text.starts_with('+'))
+    };
+    bytes.chunks(2).map(byte).collect()
+}
+
+/// RFC 3403, 4.1.
+fn naptr(text: &str, origin: &Name) -> Result<Vec<u8>, RecordError> {
+    let strings = strings(text)?;
+    let [order, preference, flags, services, regexp, name] = strings.as_slice() else {
+        return Err(form(RecordType::NAPTR));
+    };
+    let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut data = Vec::new();
+    for number in [order, preference] {
+        let number: u16 = plain(number).parse().ok().ok_or_else(|| form(RecordType::NAPTR))?;
+        data.extend_from_slice(&number.to_be_bytes());
+    }
+    for string in [flags, services, regexp] {
+        data.push(u8::try_from(string.len()).ok().ok_or(RecordError::LongString)?);
+        data.extend_from_slice(string);
+    }
+    data.extend_from_slice(target(&plain(name), origin)?.as_bytes());
     Ok(data)
 }
 
@@ -230,6 +282,17 @@ mod tests {
 
     #[test]
     fn records_of_every_type_are_read() {
+        check("a HTTPS \\# 3 00 01 00", "a.infra.local 60 HTTPS \\# 3 00 01 00");
+        check(
+            "a HTTPS 1 .",
+            "the data of a record of type HTTPS is `\\# <length> <hexadecimal digits>`",
+        );
+        check("a TLSA 3 1 1 0aff", "a.infra.local 60 TLSA \\# 5 03 01 01 0a ff");
+        check(
+            "a NAPTR 10 20 s SIP+D2U \"\" _sip._udp.x.y.",
+            "a.infra.local 60 NAPTR \\# 30 00 0a 00 14 01 73 07 53 49 50 2b 44 32 55 00 04 5f 73 69 70 04 \
+             5f 75 64 70 01 78 01 79 00",
+        );
         check("a A 10.0.0.7", "a.infra.local 60 A 10.0.0.7");
         check("A.Infra.Local a 10.0.0.7", "a.infra.local 60 A 10.0.0.7");
         check("@ AAAA fd00::7", "infra.local 60 AAAA fd00::7");

@@ -38,6 +38,14 @@ impl RecordType {
     pub const AAAA: Self = Self(28);
     /// Where a service is.
     pub const SRV: Self = Self(33);
+    /// Rules that make addresses of other names (RFC 3403).
+    pub const NAPTR: Self = Self(35);
+    /// The certificate of a service (RFC 6698).
+    pub const TLSA: Self = Self(52);
+    /// How a service is reached (RFC 9460).
+    pub const SVCB: Self = Self(64);
+    /// How a web site is reached (RFC 9460).
+    pub const HTTPS: Self = Self(65);
     /// The options of EDNS (RFC 6891).
     pub const OPT: Self = Self(41);
     /// A question for the changes of a zone.
@@ -49,7 +57,7 @@ impl RecordType {
     /// Who may issue certificates.
     pub const CAA: Self = Self(257);
 
-    const NAMES: [(Self, &'static str); 10] = [
+    const NAMES: [(Self, &'static str); 14] = [
         (Self::A, "A"),
         (Self::AAAA, "AAAA"),
         (Self::CNAME, "CNAME"),
@@ -59,6 +67,10 @@ impl RecordType {
         (Self::CAA, "CAA"),
         (Self::NS, "NS"),
         (Self::PTR, "PTR"),
+        (Self::HTTPS, "HTTPS"),
+        (Self::SVCB, "SVCB"),
+        (Self::NAPTR, "NAPTR"),
+        (Self::TLSA, "TLSA"),
         (Self::SOA, "SOA"),
     ];
 
