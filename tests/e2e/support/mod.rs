@@ -22,6 +22,7 @@ pub(crate) use client::{Client, Own, encrypted, request, request_with};
 pub(crate) use consul::{Consul, Registration, free_ports};
 pub(crate) use pebble::{Harbour, Pebble};
 pub(crate) use portolan::{Config, Portolan, run};
+pub(crate) use program::package;
 pub(crate) use resolver::{Resolver, question, reply};
 
 /// How long anything may take before a test gives up: long, since machines are slow, and never

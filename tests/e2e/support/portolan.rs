@@ -155,6 +155,17 @@ impl Portolan {
         Self::spawn(shell)
     }
 
+    /// The same, within a network namespace.
+    pub(crate) fn start_in(config: &Config, namespace: &str) -> Self {
+        warm(&config.path("data"));
+        let mut ip = Command::new("ip");
+        ip.args(["netns", "exec", namespace]);
+        let real = command(config, &["run"]);
+        ip.arg(real.get_program()).args(real.get_args());
+        ip.stdin(Stdio::null()).env_remove("PORTOLAN_LOG");
+        Self::spawn(ip)
+    }
+
     /// The same, with nothing compiled beforehand.
     pub(crate) fn start_cold(config: &Config) -> Self {
         Self::spawn(command(config, &["run"]))

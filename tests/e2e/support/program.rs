@@ -26,12 +26,24 @@ pub(crate) fn find(name: &str, variable: &str, release: &str, probe: &str) -> Pa
     if let Some(found) = candidates.into_iter().find(|path| runs(path)) {
         return found;
     }
+    let help = format!("no {name}: put one on PATH, or name one in {variable}=/path/to/{name}");
+    assert!(fetch(name, release) && runs(&fetched), "{help}");
+    fetched
+}
+
+/// The folder that a package of a release was unpacked in; fetches it if need be.
+pub(crate) fn package(name: &str, release: &str) -> PathBuf {
+    let folder = store(name);
+    let is_there = folder.join("usr").is_dir() || fetch(name, release);
+    assert!(is_there, "the package {name} of Debian {release} cannot be fetched");
+    folder
+}
+
+fn fetch(name: &str, release: &str) -> bool {
     let mut script = Command::new("sh");
     script.args(["-euc", FETCH, "fetch"]).arg(store(name)).args([release, name]);
     let status = script.stdin(Stdio::null()).stdout(Stdio::null()).status();
-    let help = format!("no {name}: put one on PATH, or name one in {variable}=/path/to/{name}");
-    assert!(status.is_ok_and(|status| status.success()) && runs(&fetched), "{help}");
-    fetched
+    status.is_ok_and(|status| status.success())
 }
 
 /// Takes the package without touching the machine's own sources, and without root.
