@@ -64,7 +64,8 @@ async fn flush(admin: SocketAddr, path: &str) {
 async fn what_is_remembered_is_forgotten_on_demand_and_what_leads_inside_is_not_believed() {
     let first = Config::exactly(UPSTREAM);
     let upstream = Portolan::start(&first);
-    let second = Config::exactly(&asking(&upstream.address("dns").to_string(), ""));
+    let address = upstream.address("dns").to_string();
+    let second = Config::exactly(&asking(&address, "[dns.filter]\nrebind-protection = \"all\"\n"));
     let portolan = Portolan::start(&second);
     let resolver = portolan.dns();
     assert!(resolver.a("shop.example.org.").await.is(&["203.0.113.9"]));

@@ -38,7 +38,7 @@ pub use self::{
     clients::Clients,
     context::DnsContext,
     figures::DnsFigures,
-    filter::{BlockList, Filter, Listed},
+    filter::{BlockList, Filter, Listed, Rebind},
     forward::{CacheConfig, Forwarding, Forwardings, Mode, Protocol, UpstreamConfig},
     https::serve_https,
     policy::{Nearby, Policies, Policy, RateLimit, private_networks},

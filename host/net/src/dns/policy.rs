@@ -108,6 +108,12 @@ pub fn private_networks() -> Vec<IpNet> {
     .collect()
 }
 
+/// Whether nobody outside can speak from an address.
+pub(super) fn is_inside(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    private_networks().iter().any(|network| network.contains(&address))
+}
+
 /// Which addresses of the edge are near to whom: a node with several networks answers each with
 /// the address that it has there.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -90,7 +90,7 @@ pub(super) fn take(line: &Line, plan: &mut Plan) {
         "strict-order" => plan.set(line, "", "upstream-mode", "\"strict\""),
         "all-servers" => plan.set(line, "", "upstream-mode", "\"parallel\""),
         "domain-needed" => plan.set(line, "filter", "domain-needed", true),
-        "stop-dns-rebind" => plan.set(line, "filter", "rebind-protection", true),
+        "stop-dns-rebind" => plan.set(line, "filter", "rebind-protection", "\"all\""),
         "rebind-localhost-ok" => plan.set(line, "filter", "rebind-localhost", true),
         "rebind-domain-ok" => {
             let names = value.split('/').filter(|name| !name.is_empty());

@@ -90,7 +90,7 @@ fn a_real_file_is_taken_and_what_cannot_be_is_told() {
         # d.conf:3: domain-needed
         domain-needed = true
         # d.conf:17: stop-dns-rebind
-        rebind-protection = true
+        rebind-protection = "all"
         # d.conf:18: rebind-domain-ok=/consul/plex.direct/
         rebind-exempt = ["plex.direct"]
 

@@ -2,7 +2,7 @@
 
 mod block;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use portolan_core::zone::{Name, RecordType, labels, parent};
 
@@ -11,8 +11,8 @@ pub use self::block::{BlockList, Listed};
 /// What upstreams are not asked, and what they are not believed. Names of ours never come here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Filter {
-    /// Whether addresses of our own networks are taken out of answers about names outside.
-    pub rebind: bool,
+    /// From whose answers about names outside addresses of our own networks are taken out.
+    pub rebind: Rebind,
     /// Whether loopback addresses may stand in such answers: some block lists of mail say so.
     pub rebind_localhost: bool,
     /// Names that may lead inside, and all below them.
@@ -21,6 +21,28 @@ pub struct Filter {
     pub domain_needed: bool,
     /// Names that are asked of nobody.
     pub blocked: Arc<BlockList>,
+}
+
+/// Whose answers may not lead into our own networks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Rebind {
+    /// Anybody's may.
+    #[default]
+    Off,
+    /// Those of upstreams outside. A resolver in our own networks knows what is in them.
+    Outside,
+    /// Nobody's may.
+    All,
+}
+
+impl Rebind {
+    fn doubts(self, upstream: IpAddr) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Outside => !super::policy::is_inside(upstream),
+            Self::All => true,
+        }
+    }
 }
 
 impl Filter {
@@ -34,10 +56,10 @@ impl Filter {
         self.blocked.holds(name)
     }
 
-    /// Whether an answer about a name in lower case may not lead inside.
-    pub(super) fn doubts(&self, name: &[u8]) -> bool {
+    /// Whether an upstream's answer about a name in lower case may not lead inside.
+    pub(super) fn doubts(&self, name: &[u8], upstream: IpAddr) -> bool {
         let mut suffixes = std::iter::successors(Some(name), |name| parent(name));
-        self.rebind
+        self.rebind.doubts(upstream)
             && !suffixes
                 .any(|suffix| self.rebind_exempt.iter().any(|exempt| exempt.as_bytes() == suffix))
     }
@@ -74,10 +96,17 @@ mod tests {
     #[test]
     fn names_may_be_exempt_from_doubt() {
         let rebind_exempt = vec![name("plex.direct")];
-        let filter = Filter { rebind: true, rebind_exempt, ..Filter::default() };
-        assert!(filter.doubts(name("example.com").as_bytes()));
-        assert!(filter.doubts(name("notplex.direct").as_bytes()));
-        assert!(!filter.doubts(name("a.b.plex.direct").as_bytes()));
-        assert!(!Filter::default().doubts(name("example.com").as_bytes()));
+        let filter = Filter { rebind: Rebind::Outside, rebind_exempt, ..Filter::default() };
+        let doubts = |filter: &Filter, text: &str, upstream: &str| {
+            filter.doubts(name(text).as_bytes(), upstream.parse().unwrap())
+        };
+        assert!(doubts(&filter, "example.com", "9.9.9.9"));
+        assert!(doubts(&filter, "notplex.direct", "2620:fe::9"));
+        assert!(!doubts(&filter, "a.b.plex.direct", "9.9.9.9"));
+        // The router at home knows what is at home.
+        assert!(!doubts(&filter, "example.com", "192.168.1.1"));
+        let all = Filter { rebind: Rebind::All, ..Filter::default() };
+        assert!(doubts(&all, "example.com", "192.168.1.1"));
+        assert!(!doubts(&Filter::default(), "example.com", "9.9.9.9"));
     }
 }

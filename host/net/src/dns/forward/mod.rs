@@ -9,6 +9,7 @@ mod settings;
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
 };
@@ -245,7 +246,10 @@ impl Forwarder {
             }
             due = tokio::select! {
                 Some((upstream, result)) = attempts.next() => match result {
-                    Ok(stored) => return Ok(self.believed(key, group, stored)),
+                    Ok(stored) => {
+                        let from = upstream.config.address.ip();
+                        return Ok(self.believed(key, group, from, stored));
+                    }
                     Err(error) => {
                         self.figures.upstream_failures.increment();
                         let upstream = &upstream.config;
@@ -265,9 +269,9 @@ impl Forwarder {
 
     /// Takes out what nobody outside can truly say. Who is asked for some names only is trusted
     /// with them.
-    fn believed(&self, key: &Key, group: &Group, mut stored: Stored) -> Stored {
+    fn believed(&self, key: &Key, group: &Group, from: IpAddr, mut stored: Stored) -> Stored {
         let settings = &self.current.borrow().settings;
-        if group.suffix.is_none() && settings.filter.doubts(key.name()) {
+        if group.suffix.is_none() && settings.filter.doubts(key.name(), from) {
             let removed = stored.without_private(settings.filter.rebind_localhost);
             if removed {
                 self.figures.rebinds.increment();

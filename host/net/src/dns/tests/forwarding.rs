@@ -13,7 +13,9 @@ use tokio::{
 };
 
 use super::{
-    super::{BlockList, CacheConfig, Filter, Forwarding, Listed, Mode, Protocol, UpstreamConfig},
+    super::{
+        BlockList, CacheConfig, Filter, Forwarding, Listed, Mode, Protocol, Rebind, UpstreamConfig,
+    },
     fake::{FakeUpstream, HERE, Listening, Mood, locally, outcome},
     question,
 };
@@ -178,7 +180,7 @@ async fn addresses_of_ours_are_not_believed_of_names_outside() {
         let listening = Listening::with(Forwarding {
             upstreams: all(&[&upstream]),
             suffixes: vec![(name("corp.example"), all(&[&upstream]))],
-            filter: Filter { rebind: true, rebind_exempt, ..Filter::default() },
+            filter: Filter { rebind: Rebind::All, rebind_exempt, ..Filter::default() },
             ..Forwarding::default()
         });
         let inside = ["203.0.113.1".to_owned(), "10.0.0.7".to_owned()];

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use portolan_core::zone::Name;
-use portolan_net::dns::{CacheConfig, Mode, UpstreamConfig};
+use portolan_net::dns::{CacheConfig, Mode, Rebind, UpstreamConfig};
 use toml::Spanned;
 
 use crate::config::{
@@ -30,7 +30,7 @@ table! {
 table! {
     /// `[dns.filter]`
     pub(in crate::config) struct Filter {
-        rebind_protection: bool = true,
+        rebind_protection: Rebinding = Rebinding(Rebind::Outside),
         rebind_localhost: bool = false,
         rebind_exempt: Vec<Spanned<String>> = Vec::new(),
         domain_needed: bool = true,
@@ -59,10 +59,30 @@ impl Read for UpstreamMode {
     }
 }
 
+/// Whose answers may not lead into our own networks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::config) struct Rebinding(Rebind);
+
+impl Word for Rebinding {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("outside", Self(Rebind::Outside)),
+        ("all", Self(Rebind::All)),
+        ("off", Self(Rebind::Off)),
+    ];
+}
+
+impl Read for Rebinding {
+    const EXPECTED: &'static str = "one of `outside`, `all` and `off`";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        read_word(node, reading)
+    }
+}
+
 /// What is taken out of answers, and what is asked of nobody.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct FilterConfig {
-    pub(crate) rebind: bool,
+    pub(crate) rebind: Rebind,
     pub(crate) rebind_localhost: bool,
     pub(crate) rebind_exempt: Vec<Name>,
     pub(crate) domain_needed: bool,
@@ -86,7 +106,7 @@ pub(super) fn cache(cache: &Cache) -> CacheConfig {
 pub(super) fn filter(filter: Filter, reading: &mut Reading<'_>) -> FilterConfig {
     let exempt = filter.rebind_exempt.iter();
     FilterConfig {
-        rebind: filter.rebind_protection,
+        rebind: filter.rebind_protection.0,
         rebind_localhost: filter.rebind_localhost,
         rebind_exempt: exempt.filter_map(|text| name(text, reading)).collect(),
         domain_needed: filter.domain_needed,
