@@ -3,9 +3,11 @@
 //! **Invariant:** a question for a name that is ours, or that is remembered, is answered in place:
 //! no lock, no allocation, no task. What waits for an upstream never holds it up.
 //!
-//! A worker makes one [`DnsContext`] and calls [`serve_udp`] and [`serve_tcp`] with sockets from
-//! [`bind_udp`] and [`bind_tcp`], all within one `LocalSet`. Read `message`, `reply`, `local` and
-//! `context` for the usual question, then `forward`, `upstream`, `stored` and `cache`.
+//! A worker makes one [`DnsContext`] and calls [`serve_udp`], [`serve_tcp`], [`serve_tls`] and
+//! [`serve_https`] with sockets from [`bind_udp`] and [`bind_tcp`], all within one `LocalSet`. Read
+//! `message`, `reply`, `local` and `context` for the usual question, `policy` for who may ask, then
+//! `forward`, `upstream`, `filter`, `stored` and `cache` for names that are not ours, and `udp`,
+//! `stream` and `https` for how questions come in.
 
 mod accept;
 mod bind;

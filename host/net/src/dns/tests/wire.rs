@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 
 use hickory_proto::{
-    op::{Message, ResponseCode},
-    rr::RecordType,
+    op::{Edns, Message, OpCode, Query, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata},
 };
 use portolan_core::zone::{self, Answer};
 
 use super::{
     super::{
+        CacheConfig, chase,
         context::Transport,
-        message::{MAX_UDP, PLAIN_UDP},
+        message::{Incoming, MAX_UDP, PLAIN_UDP},
+        stored::{Age, Stored},
     },
     World, packet, question,
 };
@@ -61,6 +63,21 @@ impl Dice {
     fn roll(&mut self, below: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.0 >> 33) as usize % below
+    }
+
+    /// Up to five changes of the kind that break parsers.
+    fn mutate(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        for _ in 0..self.roll(6) {
+            let place = self.roll(bytes.len());
+            match self.roll(5) {
+                0 => bytes[place] = self.roll(256) as u8,
+                1 => bytes[place] ^= 1 << self.roll(8),
+                2 => bytes.truncate(place.max(1)),
+                3 => bytes.insert(place, self.roll(256) as u8),
+                _ => bytes.extend_from_within(place..),
+            }
+        }
+        bytes
     }
 }
 
@@ -243,21 +260,20 @@ fn any_is_answered_with_one_set() {
 fn no_bytes_break_the_parser_or_the_limit() {
     let world = World::new(&[]);
     let mut dice = Dice(42);
-    let corpus: Vec<_> = every_question()
+    let mut corpus: Vec<_> = every_question()
         .map(|(name, rtype)| packet(name, rtype, (rtype != RecordType::A).then_some(4096)))
         .collect();
+    // Options: a client's cookie, a server's beside it, one that nobody knows.
+    for option in [&[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8][..], &[0, 10, 0, 16], &[0, 99, 0, 1, 7]] {
+        let mut asked = packet("many.service.consul.", RecordType::SRV, Some(1232));
+        let length = asked.len();
+        asked[length - 1] = option.len() as u8;
+        asked.extend_from_slice(option);
+        corpus.push(asked);
+    }
     for round in 0..20_000 {
-        let mut bytes = corpus[dice.roll(corpus.len())].clone();
-        for _ in 0..dice.roll(6) {
-            let place = dice.roll(bytes.len());
-            match dice.roll(5) {
-                0 => bytes[place] = dice.roll(256) as u8,
-                1 => bytes[place] ^= 1 << dice.roll(8),
-                2 => bytes.truncate(place.max(1)),
-                3 => bytes.insert(place, dice.roll(256) as u8),
-                _ => bytes.extend_from_within(place..),
-            }
-        }
+        let bytes = corpus[dice.roll(corpus.len())].clone();
+        let bytes = dice.mutate(bytes);
         if let Some(reply) = world.handle(&bytes, Transport::Udp) {
             assert!(reply.len() <= MAX_UDP, "round {round}");
             assert_eq!(reply[..2], bytes[..2]);
@@ -267,4 +283,49 @@ fn no_bytes_break_the_parser_or_the_limit() {
     }
     assert!(world.figures.malformed.value() > 1000);
     assert!(world.figures.local.value() > 1000);
+}
+
+/// Upstreams lie, and so may whoever sits between.
+#[test]
+fn no_bytes_of_an_upstream_break_what_is_kept_or_what_is_made_of_it() {
+    let asked = packet("a.example.com.", RecordType::A, Some(1232));
+    let Incoming::Question(question) = Incoming::parse(&asked) else { panic!() };
+    let name = question.name;
+    let mut answer = Message::response(7, OpCode::Query);
+    answer.add_query(Query::query(Name::from_ascii("a.example.com.").unwrap(), RecordType::A));
+    let owner = || Name::from_ascii("a.example.com.").unwrap();
+    let other = Name::from_ascii("b.example.com.").unwrap();
+    answer.add_answer(Record::from_rdata(owner(), 30, RData::CNAME(rdata::CNAME(other.clone()))));
+    for octet in [1, 10, 127] {
+        let data = RData::A(rdata::A::new(octet, 0, 0, 7));
+        answer.add_answer(Record::from_rdata(other.clone(), 3_000_000_000, data));
+    }
+    let soa = rdata::SOA::new(owner(), owner(), 1, 2, 3, 4, 60);
+    answer.add_authority(Record::from_rdata(other, 900, RData::SOA(soa)));
+    answer.set_edns(Edns::new());
+    let answer = answer.to_vec().unwrap();
+    let world = World::new(&[]);
+    let chain = world.handle(&packet("outside.home.arpa.", RecordType::A, None), Transport::Udp);
+    let chain = chain.unwrap();
+    let mut dice = Dice(7);
+    let mut read = 0;
+    for round in 0..30_000 {
+        let bytes = dice.mutate(answer.clone());
+        let Ok(mut stored) = Stored::parse(&bytes, name.as_bytes(), zone::RecordType::A) else {
+            continue;
+        };
+        read += 1;
+        stored.without_private(round % 2 == 0);
+        stored.clamp(&CacheConfig { min_ttl: 10, ..CacheConfig::default() });
+        for (age, limit) in
+            [(Age::Fresh(5), MAX_UDP), (Age::Stale, 60), (Age::Fresh(u32::MAX), 512)]
+        {
+            let mut out = [0; MAX_UDP];
+            let length = stored.write(&question, age, limit, &mut out);
+            assert!(length <= limit, "round {round}: {length} of {limit}");
+            let length = chase::join(&chain, &stored, age, limit, &mut out);
+            assert!(length <= limit.max(chain.len()), "round {round}");
+        }
+    }
+    assert!(read > 3_000, "{read} were read");
 }
