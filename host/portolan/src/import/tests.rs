@@ -1,3 +1,5 @@
+//! What dnsmasq says, as we say it.
+
 use expect_test::expect;
 
 use super::{lines, options, output, plan::Plan};
