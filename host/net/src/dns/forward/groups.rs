@@ -30,6 +30,8 @@ pub(super) struct Group {
     turn: Cell<u32>,
     /// Questions that are under way.
     pub(super) under_way: Cell<usize>,
+    /// Askers that wait.
+    pub(super) waiting: Cell<usize>,
 }
 
 impl Groups {
@@ -43,8 +45,8 @@ impl Groups {
             });
             let upstreams = upstreams.collect();
             let suffix = suffix.cloned();
-            let (turn, under_way) = Default::default();
-            Rc::new(Group { suffix, upstreams, mode: settings.mode, turn, under_way })
+            let (turn, under_way, waiting) = Default::default();
+            Rc::new(Group { suffix, upstreams, mode: settings.mode, turn, under_way, waiting })
         };
         let default = group(None, &settings.upstreams);
         let suffixes = settings.suffixes.iter().map(|(suffix, upstreams)| {

@@ -32,6 +32,7 @@ use super::{
     figures::DnsFigures,
     filter::Filter,
     stored::{Age, Stored},
+    upstream::Upstream,
 };
 
 /// How often upstreams are asked for one question, at least.
@@ -40,7 +41,7 @@ const ATTEMPTS: usize = 3;
 const MOST_WAITING: usize = 4096;
 /// Questions that are under way, for each worker.
 const MOST_FLIGHTS: usize = 4096;
-/// How many of them one group of upstreams may have: those of a suffix that do not answer must not
+/// How many of either one group of upstreams may have: those of a suffix that do not answer must not
 /// take the room of all others.
 const MOST_OF_GROUP: usize = 2048;
 
@@ -164,7 +165,8 @@ impl Forwarder {
             return self.stale(key).ok_or(ForwardError::NoAnswer);
         }
         let answer = self.join(key)?;
-        let waiting = Waiting::new(self);
+        let group = self.current.borrow().groups.of(key.name()).clone();
+        let waiting = Waiting::new(self, group);
         let outcome = match self.stale(key) {
             None => answer.await,
             // Who has an old answer need not wait to the end; the question goes on all the same.
@@ -194,7 +196,7 @@ impl Forwarder {
         }
         let mut flights = self.flights.borrow_mut();
         let under_way = flights.len();
-        if self.waiting.get() >= MOST_WAITING {
+        if self.waiting.get() >= MOST_WAITING || group.waiting.get() >= MOST_OF_GROUP {
             return Err(ForwardError::Full);
         }
         let (arrived, arrival) = oneshot::channel();
@@ -237,20 +239,25 @@ impl Forwarder {
         let mut asked = 0;
         let mut due = group.at_once();
         let mut attempts = FuturesUnordered::new();
+        let mut silent = Vec::new();
         let deadline = sleep_until(Instant::now() + DEADLINE);
         tokio::pin!(deadline);
         loop {
             for upstream in next.by_ref().take(due) {
                 attempts.push(async move { (upstream, upstream.ask(key).await) });
+                silent.push((upstream, Instant::now()));
                 asked += 1;
             }
             due = tokio::select! {
                 Some((upstream, result)) = attempts.next() => match result {
                     Ok(stored) => {
+                        silent.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
+                        give_up(&silent);
                         let from = upstream.config.address.ip();
                         return Ok(self.believed(key, group, from, stored));
                     }
                     Err(error) => {
+                        silent.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
                         self.figures.upstream_failures.increment();
                         let upstream = &upstream.config;
                         tracing::debug!(%upstream, error = %Chain(&error), "no answer from upstream");
@@ -282,20 +289,32 @@ impl Forwarder {
     }
 }
 
+/// Their attempts end here, since another one has answered. Who has been silent for long is asked
+/// last for a while: else each question would wait for it anew.
+fn give_up(silent: &[(&Rc<Upstream>, Instant)]) {
+    for (upstream, since) in silent {
+        if since.elapsed() >= PATIENCE {
+            upstream.note_silence(PATIENCE);
+        }
+    }
+}
+
 /// Counts one who waits, until it no longer does.
-struct Waiting<'a>(&'a Forwarder);
+struct Waiting<'a>(&'a Forwarder, Rc<Group>);
 
 impl<'a> Waiting<'a> {
-    fn new(forwarder: &'a Forwarder) -> Self {
+    fn new(forwarder: &'a Forwarder, group: Rc<Group>) -> Self {
         forwarder.waiting.update(|waiting| waiting + 1);
+        group.waiting.update(|waiting| waiting + 1);
         forwarder.figures.waiting.increment();
-        Self(forwarder)
+        Self(forwarder, group)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.update(|waiting| waiting.saturating_sub(1));
+        self.1.waiting.update(|waiting| waiting.saturating_sub(1));
         self.0.figures.waiting.decrement();
     }
 }

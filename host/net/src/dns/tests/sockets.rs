@@ -106,6 +106,11 @@ async fn a_silent_upstream_costs_little_and_is_then_asked_last() {
         let start = WallClock::now();
         assert_eq!(outcome(&listening.ask("a.example.com.").await), (ResponseCode::NoError, 2));
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert_eq!(silent.asked.get(), 1);
+        for name in ["b.example.com.", "c.example.com."] {
+            assert_eq!(outcome(&listening.ask(name).await), (ResponseCode::NoError, 2));
+        }
+        assert_eq!(silent.asked.get(), 1, "the next questions go to the good one at once");
     })
     .await;
 }

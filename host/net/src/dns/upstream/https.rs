@@ -20,15 +20,18 @@ use crate::worker::LocalExecutor;
 
 const MESSAGE: &str = "application/dns-message";
 
+/// What questions are sent with; copies share the connection.
+pub(super) type Sender = SendRequest<Full<Bytes>>;
+
 /// The connection to one upstream.
 #[derive(Default)]
 pub(super) struct Web {
-    sender: RefCell<Option<SendRequest<Full<Bytes>>>>,
+    sender: RefCell<Option<Sender>>,
 }
 
 impl Web {
     /// The connection, if it is open.
-    pub(super) fn open(&self) -> Option<SendRequest<Full<Bytes>>> {
+    pub(super) fn open(&self) -> Option<Sender> {
         self.sender.borrow().clone().filter(|sender| !sender.is_closed())
     }
 
@@ -36,7 +39,7 @@ impl Web {
     pub(super) async fn begin(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    ) -> io::Result<SendRequest<Full<Bytes>>> {
+    ) -> io::Result<Sender> {
         let (sender, connection) =
             handshake(LocalExecutor, TokioIo::new(stream)).await.map_err(io::Error::other)?;
         spawn_local(async move {
@@ -51,7 +54,7 @@ impl Web {
 
 /// Asks one question. Its id should be 0, so that caches of HTTP can be of use.
 pub(super) async fn ask(
-    mut sender: SendRequest<Full<Bytes>>,
+    mut sender: Sender,
     host: &str,
     path: &str,
     question: Vec<u8>,

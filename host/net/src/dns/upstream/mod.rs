@@ -16,13 +16,14 @@ use std::{
 use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
+    sync::Mutex,
     time::{Instant, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use self::{
     datagram::{Answer, Channels},
-    https::Web,
+    https::{Sender, Web},
     pipe::Pipe,
 };
 use super::{
@@ -64,6 +65,8 @@ pub(super) struct Upstream {
     datagrams: Channels,
     stream: RefCell<Option<Rc<Pipe>>>,
     web: Web,
+    /// Held by the one that makes a connection, so that a burst makes one.
+    connecting: Mutex<()>,
     /// Whether letters are mixed: not for one that has been seen not to keep them.
     mixes: Cell<bool>,
     failed: Cell<Option<Instant>>,
@@ -79,6 +82,7 @@ impl Upstream {
             trust,
             stream: RefCell::default(),
             web: Web::default(),
+            connecting: Mutex::default(),
             mixes: Cell::new(settings.mix_case),
             failed: Cell::new(None),
             expected: Cell::new(UNKNOWN),
@@ -94,6 +98,12 @@ impl Upstream {
     /// How long it takes to answer, as far as is known.
     pub(super) fn expected(&self) -> Duration {
         self.expected.get()
+    }
+
+    /// It has not answered for so long, and another one has.
+    pub(super) fn note_silence(&self, patience: Duration) {
+        self.failed.set(Some(Instant::now()));
+        self.expected.set(self.expected.get().max(patience));
     }
 
     /// Asks once, and again over TCP when the answer does not fit or may be a guess.
@@ -120,7 +130,7 @@ impl Upstream {
                 let question = question::write(key, 0, None);
                 let sender = match self.web.open() {
                     Some(sender) => sender,
-                    None => self.web.begin(self.encrypted(name, b"h2").await?).await?,
+                    None => self.web_connection(name).await?,
                 };
                 https::ask(sender, name, path, question).await?
             }
@@ -159,12 +169,32 @@ impl Upstream {
                 return Ok(wire);
             }
         }
+        let pipe = self.pipe(name).await?;
+        Ok(pipe.ask(id, write).await?)
+    }
+
+    /// A stream that is open: the one that somebody else made meanwhile, or a new one.
+    async fn pipe(&self, name: Option<&str>) -> io::Result<Rc<Pipe>> {
+        let _turn = self.connecting.lock().await;
+        let kept = self.stream.borrow().clone().filter(|pipe| pipe.is_open());
+        if let Some(pipe) = kept {
+            return Ok(pipe);
+        }
         let pipe = match name {
             Some(name) => Pipe::new(self.encrypted(name, b"dot").await?),
             None => Pipe::new(TcpStream::connect(self.config.address).await?),
         };
         *self.stream.borrow_mut() = Some(pipe.clone());
-        Ok(pipe.ask(id, write).await?)
+        Ok(pipe)
+    }
+
+    /// The same of HTTPS.
+    async fn web_connection(&self, name: &str) -> io::Result<Sender> {
+        let _turn = self.connecting.lock().await;
+        match self.web.open() {
+            Some(sender) => Ok(sender),
+            None => self.web.begin(self.encrypted(name, b"h2").await?).await,
+        }
     }
 
     async fn encrypted(&self, name: &str, alpn: &[u8]) -> io::Result<TlsStream<TcpStream>> {
