@@ -52,33 +52,49 @@ pub(crate) fn expanded(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Tells when something is not as it was.
+/// Tells when something is not as it was, and once at the beginning: files may have changed since
+/// they were read, before anybody looked whether they change.
 pub(crate) async fn watch(files: Files, events: mpsc::Sender<Event>) {
-    let Ok(mut known) = task::spawn_blocking({
-        let files = files.clone();
-        move || look(&files)
-    })
-    .await
-    else {
-        return;
-    };
+    let mut known = None;
     loop {
-        tokio::time::sleep(EVERY).await;
         let looked = task::spawn_blocking({
             let files = files.clone();
             move || look(&files)
         });
         let Ok(now) = looked.await else { return };
-        if now != known {
-            known = now;
+        if known.as_ref() != Some(&now) {
+            known = Some(now);
             if events.send(Event::Surroundings).await.is_err() {
                 return;
             }
         }
+        tokio::time::sleep(EVERY).await;
     }
 }
 
 fn look(files: &Files) -> (Vec<IpNet>, Vec<Mark>) {
     let marks = files.load().iter().flat_map(|path| Mark::of(path)).collect();
     (interfaces(), marks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_told_once_at_the_beginning_and_at_each_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("names");
+        fs::write(&file, "a").unwrap();
+        let files = Files::default();
+        files.store(Arc::new(vec![file.clone()]));
+        let (sender, mut events) = mpsc::channel(1);
+        let watching = tokio::spawn(watch(files, sender));
+        assert!(matches!(events.recv().await, Some(Event::Surroundings)));
+        fs::write(&file, "longer").unwrap();
+        assert!(matches!(events.recv().await, Some(Event::Surroundings)));
+        drop(events);
+        fs::remove_file(&file).unwrap();
+        watching.await.unwrap();
+    }
 }
