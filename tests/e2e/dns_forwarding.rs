@@ -10,6 +10,8 @@ use crate::support::{Config, Portolan, eventually, request};
 /// Knows a name, and answers within TLS and HTTPS too.
 const UPSTREAM: &str = r#"
 data-dir = "data"
+[entrypoints.web]
+address = "127.0.0.1:0"
 [admin]
 address = "127.0.0.1:0"
 [dns]
@@ -17,6 +19,11 @@ address = "127.0.0.1:0"
 tls-address = "127.0.0.1:0"
 https-address = "127.0.0.1:0"
 upstreams = []
+edge-addresses = ["127.0.0.1"]
+[http.routers.resolver]
+rule = "Host(`resolver.example.org`)"
+middlewares = ["whoami"]
+[http.middlewares.whoami.whoami]
 [dns.zones."example.org"]
 names = "static"
 records = [
@@ -46,8 +53,11 @@ async fn upstreams_that_encrypt_are_asked_and_must_be_who_they_say() {
         (format!("tls://{tls}#localhost"), true),
         (format!("https://{https}/dns-query"), true),
         (format!("tls://{tls}#somebody.else"), false),
+        (format!("tls://resolver.example.org:{}", tls.port()), true),
+        (format!("https://resolver.example.org:{}", https.port()), true),
     ] {
-        let second = Config::exactly(&asking(&address, ""));
+        let bootstrap = format!("bootstrap = [\"{}\"]\n", upstream.address("dns"));
+        let second = Config::exactly(&asking(&address, &bootstrap));
         let portolan = Portolan::start_with(&second, &trusting);
         let reply = portolan.dns().a("shop.example.org.").await;
         assert_eq!(reply.is(&["203.0.113.9"]), answered, "{address}: {reply:?}");
@@ -90,7 +100,9 @@ async fn suffixes_lists_and_orders_are_those_of_the_configuration() {
         "127.0.0.1:9",
         &format!(
             "[dns.forward]\n\"example.org\" = [\"{address}\"]\n\"lan\" = []\n\
-             [dns.filter]\nblock-lists = [\"lists\"]\n"
+             [dns.filter]\nblock-lists = [\"lists\"]\nblock-answer = \"zero\"\n\
+             [dns.rewrite]\n\"old.test\" = \"shop.example.org\"\n\
+             \"*.dev.test\" = \"*.example.org\"\n\"nas\" = \"192.0.2.7\"\n"
         ),
     ));
     std::fs::create_dir(second.path("lists")).unwrap();
@@ -102,7 +114,36 @@ async fn suffixes_lists_and_orders_are_those_of_the_configuration() {
     assert!(resolver.a("inside.example.org.").await.is(&["10.0.0.9"]));
     let absent = resolver.a("printer.lan.").await;
     assert_eq!(absent.code, hickory_proto::op::ResponseCode::NXDomain);
+    for (asked, expected) in [
+        ("old.test.", vec!["203.0.113.9", "shop.example.org."]),
+        ("inside.dev.test.", vec!["10.0.0.9", "inside.example.org."]),
+        ("nas.", vec!["192.0.2.7"]),
+    ] {
+        let reply = resolver.a(asked).await;
+        assert_eq!(reply.answers, expected, "{asked}");
+    }
     // Lists are read again when they change.
     std::fs::write(second.path("lists/ads.txt"), "shop.example.org\n").unwrap();
-    eventually(|| resolver.a("shop.example.org."), |reply| reply.answers.is_empty()).await;
+    eventually(|| resolver.a("shop.example.org."), |reply| reply.is(&["0.0.0.0"])).await;
+}
+
+/// Two that ask each other: each notices it, says so, and asks the other no more.
+#[tokio::test]
+async fn upstreams_that_ask_in_turn_are_noticed() {
+    let first = Config::exactly(&asking("127.0.0.1:9", ""));
+    let one = Portolan::start(&first);
+    let second = Config::exactly(&asking(&one.address("dns").to_string(), ""));
+    let other = Portolan::start(&second);
+    first.replace(&asking(&other.address("dns").to_string(), ""));
+    // It looks at once when its upstreams are others, and else each half minute.
+    second.replace(&asking(&one.address("dns").to_string(), "mix-case = false\n"));
+    let told = |portolan: &Portolan| {
+        let client = crate::support::Client(portolan.address("admin"));
+        async move { client.get("127.0.0.1", "/api/problems").await.json().to_string() }
+    };
+    for portolan in [&one, &other] {
+        eventually(|| told(portolan), |text| text.contains("asks Portolan in turn")).await;
+        let reply = portolan.dns().a("shop.example.org.").await;
+        assert_eq!(reply.code, hickory_proto::op::ResponseCode::ServFail);
+    }
 }

@@ -181,6 +181,10 @@ metrics! {
         "DNS questions, by what became of them."
     DNS_TRANSPORTS: Counter "portolan_dns_transport_queries_total" ["transport"]
         "DNS questions, by what they came by: udp, tcp, tls, https."
+    DNS_ZONE_QUERIES: Counter "portolan_dns_zone_queries_total" ["zone"]
+        "DNS questions that a zone of ours has answered."
+    DNS_ZONE_NO_SUCH_NAME: Counter "portolan_dns_zone_no_such_name_total" ["zone"]
+        "DNS questions for names that a zone of ours does not have."
     DNS_DURATION: Histogram "portolan_dns_query_duration_seconds" []
         "From a DNS question to its answer."
     DNS_CACHE: Gauge "portolan_dns_cache_entries" []

@@ -27,6 +27,8 @@ pub struct Authority<'a> {
     pub soa: &'a [u8],
     /// Whose SOA it is, in wire form; `None`: the name of the question itself.
     pub origin: Option<&'a [u8]>,
+    /// Whether the zone is there only so that nobody else is asked (RFC 6303).
+    pub is_built_in: bool,
 }
 
 /// The records of one name and type.

@@ -30,20 +30,23 @@ const BUILT_IN_TTL: u32 = 86_400;
 const HOST_TTL: u32 = 10;
 
 /// Names that must never leave this resolver (RFC 6761, 7686, 9462), and the reverse names of
-/// private addresses (RFC 6303), which nobody outside can know.
-const NEVER_FORWARDED: [&str; 12] = [
+/// loopback (RFC 6303).
+const NEVER_FORWARDED: [&str; 6] = [
     "localhost",
     "invalid",
     "onion",
     "resolver.arpa",
-    "10.in-addr.arpa",
     "127.in-addr.arpa",
+    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
+];
+/// The reverse names of private addresses (RFC 6303), beside those of 172.16.0.0/12.
+const PRIVATE: [&str; 6] = [
+    "10.in-addr.arpa",
     "168.192.in-addr.arpa",
     "254.169.in-addr.arpa",
     "c.f.ip6.arpa",
     "d.f.ip6.arpa",
     "8.e.f.ip6.arpa",
-    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
 ];
 
 /// What the configuration makes of names.
@@ -98,7 +101,7 @@ impl Layout {
         let mut builder = Builder::default();
         let origins = builder.add_zones(config);
         let configured = builder.zones.len();
-        builder.add_private_zones();
+        builder.add_private_zones(config.forwards_private);
         let mut catalog: Vec<CatalogZone> = Vec::new();
         let mut primary = None;
         for (config, origin) in &origins {
@@ -373,9 +376,11 @@ impl Builder {
     }
 
     /// Zones that exist so that nobody else is asked. One that is configured takes their place.
-    fn add_private_zones(&mut self) {
+    fn add_private_zones(&mut self, forwards_private: bool) {
         let sixteen = (16..32).map(|octet| format!("{octet}.172.in-addr.arpa"));
-        for text in NEVER_FORWARDED.map(str::to_owned).into_iter().chain(sixteen) {
+        let private = PRIVATE.map(str::to_owned).into_iter().chain(sixteen);
+        let private = private.filter(|_| !forwards_private);
+        for text in NEVER_FORWARDED.map(str::to_owned).into_iter().chain(private) {
             let Ok(origin) = Name::parse(&text) else { continue };
             self.add_zone(&origin, None, BUILT_IN_TTL, NEGATIVE_TTL);
             self.drafts.imply(&origin);

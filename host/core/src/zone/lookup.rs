@@ -63,10 +63,21 @@ impl Zones {
     /// `wire` is the name in wire form and lower case, the root label included. A name that is not
     /// well-formed is simply not ours.
     pub fn answer(&self, wire: &[u8], rtype: RecordType) -> Answer<'_> {
-        match self.table.find(wire) {
-            Some(entry) => self.kept(&entry, rtype),
+        self.answer_of(wire, rtype).0
+    }
+
+    /// The same, and the place among [`Zones::origins`] of the zone that the name lies in.
+    pub fn answer_of(&self, wire: &[u8], rtype: RecordType) -> (Answer<'_>, Option<usize>) {
+        let (answer, zone) = match self.table.find(wire) {
+            Some(entry) => (self.kept(&entry, rtype), entry.about.zone),
             None => self.inherited(wire, rtype),
-        }
+        };
+        (answer, Some(usize::from(zone)).filter(|place| *place < self.configured))
+    }
+
+    /// Where the zones of the configuration begin, in wire form.
+    pub fn origins(&self) -> impl ExactSizeIterator<Item = &Arc<[u8]>> {
+        self.zones.iter().take(self.configured).map(|zone| &zone.origin)
     }
 
     /// The answer of a name that is in the table, or stands for the one that was asked.
@@ -92,20 +103,21 @@ impl Zones {
     }
 
     /// The answer of a name that is not in the table.
-    fn inherited(&self, wire: &[u8], rtype: RecordType) -> Answer<'_> {
+    fn inherited(&self, wire: &[u8], rtype: RecordType) -> (Answer<'_>, u16) {
         let mut suffix = wire;
         while let Some(parent) = name::parent(suffix) {
             if let Some(entry) = self.wildcard(parent) {
-                return self.kept(&entry, rtype);
+                return (self.kept(&entry, rtype), entry.about.zone);
             }
             match self.table.find(parent) {
                 Some(encloser) if encloser.about.zone != LONE => {
-                    return self.understood(wire, rtype, encloser.about.zone);
+                    let zone = encloser.about.zone;
+                    return (self.understood(wire, rtype, zone), zone);
                 }
                 _ => suffix = parent,
             }
         }
-        Answer::NotOurs
+        (Answer::NotOurs, LONE)
     }
 
     pub(super) fn wildcard(&self, parent: &[u8]) -> Option<Entry<'_>> {
@@ -138,8 +150,12 @@ impl Zones {
 
     fn authority(&self, place: u16) -> Authority<'_> {
         match self.zones.get(usize::from(place)) {
-            Some(zone) => Authority { soa: zone.soa.body(), origin: Some(&zone.origin) },
-            None => Authority { soa: self.lone_soa.body(), origin: None },
+            Some(zone) => Authority {
+                soa: zone.soa.body(),
+                origin: Some(&zone.origin),
+                is_built_in: usize::from(place) >= self.configured,
+            },
+            None => Authority { soa: self.lone_soa.body(), origin: None, is_built_in: true },
         }
     }
 

@@ -95,6 +95,9 @@ pub struct DnsConfig {
     pub hosts: Arc<[HostEntry]>,
     /// Of answers from hosts files, in seconds.
     pub hosts_ttl: u32,
+    /// Whether upstreams are asked for the names of private addresses. Nobody outside can know
+    /// them (RFC 6303), but a router nearby may.
+    pub forwards_private: bool,
 }
 
 /// One name of a line of a hosts file (hosts(5)).

@@ -80,7 +80,7 @@ impl RecordType {
     }
 
     /// The type of the records that hold an address.
-    pub(super) fn of(address: IpAddr) -> Self {
+    pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::A } else { Self::AAAA }
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::context::{Asker, Transport};
+use super::asker::{Asker, Transport};
 
 /// Connections for each worker and listener.
 const MOST_CONNECTIONS: usize = 512;

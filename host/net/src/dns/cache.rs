@@ -31,16 +31,25 @@ impl Key {
 
     /// The key of a name with the type and the wishes of a question.
     pub(super) fn new(name: &[u8], question: &Question<'_>) -> Self {
-        let mut bytes = [0; Self::MAX];
-        let [high, low] = question.rtype.0.to_be_bytes();
         let dnssec = if question.wants_dnssec() { Self::DNSSEC } else { 0 };
         let is_unchecked = question.flags & super::message::flag::CHECKING_DISABLED != 0;
         let unchecked = if is_unchecked { Self::UNCHECKED } else { 0 };
-        let all = name.iter().copied().take(MAX_NAME).chain([high, low, dnssec | unchecked]);
+        Self::of(name, question.rtype, dnssec | unchecked)
+    }
+
+    fn of(name: &[u8], rtype: RecordType, wishes: u8) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let [high, low] = rtype.0.to_be_bytes();
+        let all = name.iter().copied().take(MAX_NAME).chain([high, low, wishes]);
         for (to, from) in bytes.iter_mut().zip(all) {
             *to = from;
         }
         Self { bytes, name_length: name.len().min(MAX_NAME) as u8 }
+    }
+
+    /// The key of a name in lower case, for nobody in particular.
+    pub(super) fn plain(name: &[u8], rtype: RecordType) -> Self {
+        Self::of(name, rtype, 0)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

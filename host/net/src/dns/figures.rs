@@ -5,7 +5,7 @@
 
 use portolan_core::figure::{Counter, Gauge, Histogram};
 
-use super::clients::Clients;
+use super::{clients::Clients, zones::ZonesFigures};
 
 /// Questions by how they ended, and what the cache holds. Each question counts once.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub struct DnsFigures {
     pub duration: Histogram,
     /// Who asks.
     pub clients: Clients,
+    /// What is asked for.
+    pub zones: ZonesFigures,
 }
 
 impl Default for DnsFigures {
@@ -84,6 +86,7 @@ impl Default for DnsFigures {
             waiting: Gauge::default(),
             duration: Histogram::starting_at(1_000),
             clients: Clients::default(),
+            zones: ZonesFigures::default(),
         }
     }
 }

@@ -21,7 +21,8 @@ use tokio::{
 
 use super::{
     accept::{Accepted, accept},
-    context::{Asker, DnsContext, Handled, Transport},
+    asker::{Asker, Handled, Transport},
+    context::DnsContext,
     message::{HEADER, Header, Walk, plain_name_end},
     tcp::HANDSHAKE,
 };

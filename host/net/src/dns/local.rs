@@ -8,6 +8,7 @@ pub(super) use super::policy::Near;
 use super::{
     message::{HEADER, Question, Rcode, Section, ShortName},
     reply::{ExtendedError, Reply},
+    rewrite::{Rewrites, Rewritten},
 };
 
 /// The longest chain of CNAMEs that is followed. Consul follows 3, others 8 to 16.
@@ -19,25 +20,73 @@ const MAX_CHAIN: usize = 8;
 pub(super) enum Local {
     /// The reply only needs to be finished.
     Answered(Rcode),
+    /// The same, and it says that the name that was asked does not exist.
+    NoSuchName(Origin),
     /// The name is not ours.
     NotOurs,
     /// The name is ours, but another name for this one, which is not ours.
     Outside(ShortName),
 }
 
-/// Writes what our own zones have to say to a question.
+/// The zone that does not have a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// Of its name in wire form.
+    pub(super) length: usize,
+    /// Whether it is there only so that nobody else is asked.
+    pub(super) is_built_in: bool,
+}
+
+/// What our own zones have to say, and which of them.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) local: Local,
+    /// The place of the zone in the configuration, if it is one of those.
+    pub(super) zone: Option<usize>,
+}
+
+/// Writes what our own zones have to say to a question, or to what `rewrites` make of it.
 pub(super) fn answer(
     zones: &Zones,
     question: &Question<'_>,
+    rewrites: &Rewrites,
     random: u32,
     near: Option<Near<'_>>,
     reply: &mut Reply<'_>,
+) -> Found {
+    let mut at = At { name: question.name, owner: HEADER };
+    match rewrites.apply(question, reply) {
+        None => (),
+        Some(Rewritten::Answered) => {
+            return Found { local: Local::Answered(Rcode::NO_ERROR), zone: None };
+        }
+        Some(Rewritten::Alias(name, owner)) => at = At { name, owner },
+    }
+    let mut zone = None;
+    let local = follow(zones, question, at, random, near, reply, &mut zone);
+    Found { local, zone }
+}
+
+/// A name, and where it stands in the reply.
+struct At {
+    name: ShortName,
+    owner: usize,
+}
+
+fn follow(
+    zones: &Zones,
+    question: &Question<'_>,
+    mut at: At,
+    random: u32,
+    near: Option<Near<'_>>,
+    reply: &mut Reply<'_>,
+    first: &mut Option<usize>,
 ) -> Local {
-    let mut name = question.name;
-    // Where the name stands in the reply.
-    let mut owner = HEADER;
     for _ in 0..MAX_CHAIN {
-        let found = zones.answer(name.as_bytes(), question.rtype);
+        let At { name, owner } = &at;
+        let owner = *owner;
+        let (found, zone) = zones.answer_of(name.as_bytes(), question.rtype);
+        *first = first.or(zone);
         if owner == HEADER && !matches!(found, Answer::NotOurs | Answer::NotSynced) {
             reply.authoritative();
         }
@@ -48,19 +97,25 @@ pub(super) fn answer(
             }
             Answer::Alias(records) => records,
             Answer::NoData(authority) => {
-                negative(reply, &name, owner, authority);
+                negative(reply, name, owner, authority);
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::NoSuchName(authority) => {
-                negative(reply, &name, owner, authority);
-                return Local::Answered(Rcode::NO_SUCH_NAME);
+                negative(reply, name, owner, authority);
+                return match (owner, authority.origin) {
+                    (HEADER, Some(origin)) => Local::NoSuchName(Origin {
+                        length: origin.len(),
+                        is_built_in: authority.is_built_in,
+                    }),
+                    _ => Local::Answered(Rcode::NO_SUCH_NAME),
+                };
             }
             Answer::NotSynced => {
                 reply.because(ExtendedError::NotReady);
                 return Local::Answered(Rcode::FAILURE);
             }
             Answer::NotOurs if owner == HEADER => return Local::NotOurs,
-            Answer::NotOurs => return Local::Outside(name),
+            Answer::NotOurs => return Local::Outside(*name),
         };
         let Some(alias) = records.in_order().next() else { break };
         let start = reply.position();
@@ -69,8 +124,7 @@ pub(super) fn answer(
             break;
         }
         let Some(target) = ShortName::lower(body_data(alias.body)) else { break };
-        name = target;
-        owner = start + alias.body.len() - target.as_bytes().len();
+        at = At { name: target, owner: start + alias.body.len() - target.as_bytes().len() };
     }
     Local::Answered(Rcode::NO_ERROR)
 }

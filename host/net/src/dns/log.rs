@@ -3,7 +3,7 @@
 use portolan_core::zone::Text;
 
 use super::{
-    context::Asker,
+    asker::Asker,
     message::{Header, Question, flag},
 };
 

@@ -10,6 +10,7 @@
 //! `stream` and `https` for how questions come in.
 
 mod accept;
+mod asker;
 mod bind;
 mod cache;
 mod chase;
@@ -24,8 +25,10 @@ mod limiter;
 mod local;
 mod log;
 mod message;
+mod nowhere;
 mod policy;
 mod reply;
+mod rewrite;
 mod stored;
 mod stream;
 mod system;
@@ -34,17 +37,22 @@ mod tcp;
 mod tests;
 mod udp;
 mod upstream;
+mod zones;
 
 pub use self::{
     bind::{BindError, bind_tcp, bind_udp},
     clients::Clients,
     context::DnsContext,
     figures::DnsFigures,
-    filter::{BlockList, Filter, Listed, Rebind},
-    forward::{CacheConfig, Forwarding, Forwardings, Mode, Protocol, UpstreamConfig},
+    filter::{BlockAnswer, BlockList, Filter, Listed, Rebind},
+    forward::{
+        CacheConfig, Forwarding, Forwardings, Loops, Mode, Place, Probe, Protocol, UpstreamConfig,
+    },
     https::serve_https,
     policy::{Nearby, Policies, Policy, RateLimit, private_networks},
+    rewrite::{Rewrite, Rewrites},
     system::{system_files, system_upstreams, without_own},
     tcp::{serve_tcp, serve_tls},
     udp::serve_udp,
+    zones::{ZoneFigures, ZonesFigures},
 };

@@ -1,11 +1,14 @@
 //! Who may ask what, and how much.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
 
-use super::{cookie::Baker, message::MAX_UDP};
+use super::{cookie::Baker, message::MAX_UDP, rewrite::Rewrites};
 
 /// How questions are treated, whatever their names. Replaced as a whole while we run.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,6 +28,8 @@ pub struct Policy {
     pub log: u32,
     /// Which addresses of the edge are near to whom.
     pub edges: Nearby,
+    /// What stands in the place of names that are asked.
+    pub rewrites: Arc<Rewrites>,
 }
 
 /// The policy that holds now, and the key of cookies, which outlives it. Workers share them.
@@ -74,6 +79,7 @@ impl Default for Policy {
             limit: Some(RateLimit::default()),
             log: 0,
             edges: Nearby::default(),
+            rewrites: Arc::default(),
         }
     }
 }
@@ -110,8 +116,9 @@ pub fn private_networks() -> Vec<IpNet> {
 
 /// Whether nobody outside can speak from an address.
 pub(super) fn is_inside(address: IpAddr) -> bool {
+    static PRIVATE: LazyLock<Vec<IpNet>> = LazyLock::new(private_networks);
     let address = address.to_canonical();
-    private_networks().iter().any(|network| network.contains(&address))
+    PRIVATE.iter().any(|network| network.contains(&address))
 }
 
 /// Which addresses of the edge are near to whom: a node with several networks answers each with

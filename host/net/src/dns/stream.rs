@@ -13,7 +13,8 @@ use tokio::{
 };
 
 use super::{
-    context::{Asker, DnsContext, Handled, Transport},
+    asker::{Asker, Handled, Transport},
+    context::DnsContext,
     message::MAX_TCP,
 };
 

@@ -32,7 +32,9 @@ pub fn without_own(
     upstreams: &[UpstreamConfig],
     own: &[SocketAddr],
 ) -> (Vec<UpstreamConfig>, Vec<UpstreamConfig>) {
-    let is_other = |it: &UpstreamConfig| !own.iter().any(|own| is_same(it.address, *own));
+    let is_other = |it: &UpstreamConfig| {
+        !it.address().is_some_and(|address| own.iter().any(|own| is_same(address, *own)))
+    };
     upstreams.iter().cloned().partition(is_other)
 }
 

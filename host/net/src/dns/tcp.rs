@@ -6,7 +6,8 @@ use tokio::time::timeout;
 
 use super::{
     accept::{Accepted, accept},
-    context::{DnsContext, Transport},
+    asker::Transport,
+    context::DnsContext,
     stream::Connection,
 };
 use crate::tls::TlsContext;

@@ -128,6 +128,7 @@ impl Insight for FakeInsight {
             ],
             transports: vec![("udp", 11_402), ("tcp", 81)],
             clients: vec![([10, 0, 0, 7].into(), 9_312), ([172, 17, 0, 2].into(), 2_171)],
+            zones: vec![("consul".to_owned(), 9_020, 41), ("local".to_owned(), 411, 7)],
             duration: Some(self.queries.clone()),
             cached: 812,
             cached_bytes: 243_600,

@@ -451,6 +451,8 @@ async fn metrics_carry_the_figures() {
         "portolan_router_requests_total{router=\"grafana@consul\",class=\"5xx\"} 1",
         "traefik_service_server_up{service=\"grafana@consul\",url=\"http://10.0.0.9:3000\"} 0.0",
         "portolan_dns_queries_total{outcome=\"forwarded\"} 2004",
+        "portolan_dns_zone_queries_total{zone=\"consul\"} 9020",
+        "portolan_dns_zone_no_such_name_total{zone=\"consul\"} 41",
         "portolan_problems{severity=\"error\"} 2.0",
     ] {
         assert!(page.lines().any(|it| it == line), "no line `{line}` in\n{page}");

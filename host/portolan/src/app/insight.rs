@@ -1,6 +1,12 @@
 //! What the data plane can tell the admin API.
 
-use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use portolan_core::{
     figure::{Counter, Histogram},
@@ -97,6 +103,7 @@ impl Insight for DataPlane {
             waiting: self.dns.iter().map(|figures| figures.waiting.value()).sum(),
             cached: self.dns.iter().map(|figures| figures.cache_entries.value()).sum(),
             clients: clients(&self.dns),
+            zones: zones(&self.dns),
         }
     }
 
@@ -112,6 +119,17 @@ impl Insight for DataPlane {
             })
             .collect()
     }
+}
+
+/// Each zone, how often it was asked, and how often it had no such name.
+fn zones(workers: &[Arc<DnsFigures>]) -> Vec<(String, u64, u64)> {
+    let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (zone, figures) in workers.iter().flat_map(|worker| worker.zones.all()) {
+        let count = counts.entry(zone).or_default();
+        count.0 += figures.questions.value();
+        count.1 += figures.no_such_name.value();
+    }
+    counts.into_iter().map(|(zone, (asked, absent))| (zone, asked, absent)).collect()
 }
 
 /// Who has asked most, the first first.

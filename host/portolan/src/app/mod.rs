@@ -11,6 +11,7 @@ mod embedded;
 mod holder;
 mod insight;
 mod listeners;
+mod loops;
 mod names;
 mod observe;
 mod seats;
@@ -86,7 +87,10 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
     let around = surroundings::Files::default();
-    let listeners = open(&config, &server, &reader, &board, draining, around.clone());
+    let forwardings =
+        Arc::new(Forwardings::new(Forwarding::default(), Arc::new(Trust::new(&config.base))));
+    let names = (forwardings.clone(), around.clone());
+    let listeners = open(&config, &server, &reader, &board, draining, names);
     let compiler = Processes::new();
     let start = Start {
         loaded,
@@ -111,6 +115,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     greet(&config, &bound, &reader);
     tokio::spawn(announce(watched, events.clone()));
     tokio::spawn(surroundings::watch(around, events.clone()));
+    tokio::spawn(loops::watch(forwardings, events.clone()));
     tokio::spawn(tend_certificates(server.clone(), events.clone()));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
@@ -154,12 +159,10 @@ fn open(
     reader: &Live,
     board: &SharedBoard,
     draining: watch::Receiver<bool>,
-    around: surroundings::Files,
+    (forwardings, around): (Arc<Forwardings>, surroundings::Files),
 ) -> Open {
     let dns: Arc<[Arc<DnsFigures>]> =
         (0..server.workers().count()).map(|_| Arc::default()).collect();
-    let trust = Arc::new(Trust::new(&config.base));
-    let forwardings = Arc::new(Forwardings::new(Forwarding::default(), trust));
     let plane = Arc::new(DataPlane {
         http: server.clone(),
         dns: dns.clone(),

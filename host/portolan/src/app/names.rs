@@ -192,6 +192,14 @@ impl Names {
                 let message = format!("upstream {upstream} is this process: it is not asked");
                 Problem::warning("dns", key, message)
             }));
+            let looping = self.forwarding.loops.found();
+            let is_loop =
+                |it: &&UpstreamConfig| it.address().is_some_and(|at| looping.contains(&at));
+            problems.extend(good.iter().filter(is_loop).map(|upstream| {
+                let message = format!("upstream {upstream} asks Portolan in turn: it is not asked");
+                Problem::error("dns", key, message)
+                    .hint("tell it to ask somebody else, or take it out; this is looked at again every 30 s")
+            }));
             good
         };
         let upstreams = match &dns.upstreams {
@@ -214,9 +222,14 @@ impl Names {
             rebind_exempt: dns.filter.rebind_exempt.clone(),
             domain_needed: dns.filter.domain_needed,
             blocked,
+            block_answer: dns.filter.block_answer,
+        };
+        let bootstrap = match &dns.bootstrap {
+            Some(bootstrap) => bootstrap.clone(),
+            None => system_upstreams(&own).iter().filter_map(UpstreamConfig::address).collect(),
         };
         let (mode, mix_case, cache) = (dns.mode, dns.mix_case, dns.cache);
-        let settings = Forwarding { upstreams, suffixes, mode, mix_case, cache, filter };
+        let settings = Forwarding { upstreams, suffixes, bootstrap, mode, mix_case, cache, filter };
         if self.forwarding.set(settings) {
             tracing::debug!("upstreams, cache or filters are others now");
         }

@@ -112,6 +112,8 @@ pub(crate) struct Dns {
     pub(crate) upstreams: Option<Vec<UpstreamConfig>>,
     /// In which order upstreams are asked.
     pub(crate) mode: Mode,
+    /// Who says where upstreams are that have a name; `None`: the resolvers of the system.
+    pub(crate) bootstrap: Option<Vec<SocketAddr>>,
     /// Whether letters of questions to upstreams are mixed.
     pub(crate) mix_case: bool,
     /// Who is asked for a name and those below it; nobody: there are no such names.

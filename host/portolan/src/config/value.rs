@@ -9,7 +9,8 @@ use std::{
 };
 
 use ipnet::IpNet;
-use portolan_net::dns::{Protocol, UpstreamConfig};
+use portolan_core::zone::Name;
+use portolan_net::dns::{Place, Protocol, UpstreamConfig};
 use serde_json::Value as Json;
 use toml::de::{DeInteger, DeValue};
 
@@ -210,7 +211,7 @@ impl Network {
 
 impl Read for Upstream {
     const EXPECTED: &'static str = "an IP address, with a port if it is not 53; \
-        `tls://IP#NAME` or `https://IP/PATH#NAME` for one that encrypts";
+        `tls://NAME`, `https://NAME/PATH` or `tls://IP#NAME` for one that encrypts";
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         let hint = |text: &str| {
@@ -244,11 +245,16 @@ impl Upstream {
             "https" => 443,
             _ => return None,
         };
-        let bare = place.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(place);
-        let alone = || bare.parse().ok().map(|ip| SocketAddr::new(ip, port));
-        let address: SocketAddr = place.parse().ok().or_else(alone)?;
-        // Without a name the certificate must be for the address.
-        let named = || name.map_or_else(|| address.ip().to_string(), str::to_owned);
+        let place = Self::place(place, port)?;
+        if matches!((scheme, &place), ("udp" | "tcp", Place::Named { .. })) {
+            return None;
+        }
+        // Without a name the certificate must be for what is connected to.
+        let named = || match (&place, name) {
+            (_, Some(name)) => name.to_owned(),
+            (Place::At(address), None) => address.ip().to_string(),
+            (Place::Named { host, .. }, None) => host.to_string(),
+        };
         let protocol = match (scheme, path) {
             ("https", path) => {
                 let path = path.unwrap_or("/dns-query").to_owned();
@@ -260,7 +266,25 @@ impl Upstream {
             ("tcp", None) => Protocol::Tcp,
             _ => Protocol::Udp,
         };
-        Some(Self(UpstreamConfig { address, protocol }))
+        Some(Self(UpstreamConfig { place, protocol }))
+    }
+
+    fn place(text: &str, port: u16) -> Option<Place> {
+        let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+        let alone = || bare.parse().ok().map(|ip| SocketAddr::new(ip, port));
+        if let Some(address) = text.parse().ok().or_else(alone) {
+            return Some(Place::At(address));
+        }
+        let (host, port) = match text.split_once(':') {
+            Some((host, port)) => (host, port.parse().ok()?),
+            None => (text, port),
+        };
+        // An address that is wrong is no name: no name ends with a number.
+        let last = host.trim_end_matches('.').rsplit('.').next()?;
+        let is_name = host.contains('.') && !last.bytes().all(|byte| byte.is_ascii_digit());
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let host = Some(host).filter(|host| is_name && host.chars().all(is_plain))?;
+        Some(Place::Named { host: Name::parse(host).ok()?.to_lower(), port })
     }
 }
 

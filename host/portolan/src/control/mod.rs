@@ -390,6 +390,7 @@ fn inputs(
         zones: dns.zones.clone(),
         hosts,
         hosts_ttl: dns.ttl,
+        forwards_private: !dns.filter.bogus_priv,
     });
     Inputs {
         entrypoints: entrypoints.collect(),

@@ -40,6 +40,7 @@ fn read(files: &[PathBuf]) -> anyhow::Result<Plan> {
             options::take(&line, &mut plan);
         }
     }
+    options::complete(&mut plan);
     Ok(plan)
 }
 

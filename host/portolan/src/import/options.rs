@@ -70,6 +70,14 @@ const KNOWN: &[&str] = &[
     "keep-in-foreground",
 ];
 
+/// Adds what dnsmasq does by itself, where we would do something else.
+pub(super) fn complete(plan: &mut Plan) {
+    for key in ["domain-needed", "bogus-priv"] {
+        plan.set_by_default("filter", key, "false");
+    }
+    plan.set_by_default("filter", "rebind-protection", "\"off\"");
+}
+
 /// Takes a line into the plan, or says why not.
 pub(super) fn take(line: &Line, plan: &mut Plan) {
     let value = line.value.as_str();
@@ -108,9 +116,10 @@ pub(super) fn take(line: &Line, plan: &mut Plan) {
         "host-record" | "cname" | "txt-record" | "srv-host" | "mx-host" | "ptr-record"
         | "caa-record" => record(line, plan),
         // What we do in any case.
-        "bogus-priv" | "no-poll" | "bind-interfaces" | "bind-dynamic" | "localise-queries"
-        | "dns-loop-detect" | "dns-forward-max" | "keep-in-foreground" | "no-daemon"
-        | "clear-on-reload" | "no-round-robin" => (),
+        "bogus-priv" => plan.set(line, "filter", "bogus-priv", true),
+        "no-poll" | "bind-interfaces" | "bind-dynamic" | "localise-queries" | "dns-loop-detect"
+        | "dns-forward-max" | "keep-in-foreground" | "no-daemon" | "clear-on-reload"
+        | "no-round-robin" => (),
         "interface" | "except-interface" | "no-dhcp-interface" => plan.leave(
             line,
             "addresses are listened on, not interfaces: write those of the interface into \

@@ -69,6 +69,14 @@ impl Plan {
         self.keys.push((table, key, Self::note(line, value.to_string())));
     }
 
+    /// Sets a key that no line sets to what dnsmasq does by itself.
+    pub(super) fn set_by_default(&mut self, table: &'static str, key: &'static str, value: &str) {
+        if !self.keys.iter().any(|(other, known, _)| (*other, *known) == (table, key)) {
+            let origin = format!("what dnsmasq does without `{key}`");
+            self.keys.push((table, key, From { value: value.to_owned(), origin }));
+        }
+    }
+
     /// Tells that a line was not taken as it is.
     pub(super) fn leave(&mut self, line: &Line, why: impl Into<String>) {
         let Line { place, text, .. } = line;

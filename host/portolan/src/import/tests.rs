@@ -12,6 +12,7 @@ fn imported(text: &str) -> (String, Vec<String>) {
             options::take(&line, &mut plan);
         }
     }
+    options::complete(&mut plan);
     let left = plan.left.iter().map(|left| format!("{}: {}", left.place, left.why)).collect();
     (output::toml(&plan), left)
 }
@@ -91,6 +92,8 @@ fn a_real_file_is_taken_and_what_cannot_be_is_told() {
         [dns.filter]
         # d.conf:3: domain-needed
         domain-needed = true
+        # d.conf:4: bogus-priv
+        bogus-priv = true
         # d.conf:17: stop-dns-rebind
         rebind-protection = "all"
         # d.conf:18: rebind-domain-ok=/consul/plex.direct/

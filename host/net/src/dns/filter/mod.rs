@@ -2,9 +2,11 @@
 
 mod block;
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use portolan_core::zone::{Name, RecordType, labels, parent};
+
+use super::forward::Place;
 
 pub use self::block::{BlockList, Listed};
 
@@ -21,6 +23,22 @@ pub struct Filter {
     pub domain_needed: bool,
     /// Names that are asked of nobody.
     pub blocked: Arc<BlockList>,
+    /// How these are answered.
+    pub block_answer: BlockAnswer,
+}
+
+/// How names on a block list are answered.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum BlockAnswer {
+    /// There is no such name.
+    #[default]
+    NoSuchName,
+    /// There is, but it has nothing of the kind.
+    NoData,
+    /// Its address is `0.0.0.0` or `::`, where nobody listens.
+    Zero,
+    /// The question is refused.
+    Refused,
 }
 
 /// Whose answers may not lead into our own networks.
@@ -36,10 +54,14 @@ pub enum Rebind {
 }
 
 impl Rebind {
-    fn doubts(self, upstream: IpAddr) -> bool {
+    fn doubts(self, upstream: &Place) -> bool {
         match self {
             Self::Off => false,
-            Self::Outside => !super::policy::is_inside(upstream),
+            Self::Outside => match upstream {
+                Place::At(address) => !super::policy::is_inside(address.ip()),
+                // Nobody at home is found by asking outside.
+                Place::Named { .. } => true,
+            },
             Self::All => true,
         }
     }
@@ -57,7 +79,7 @@ impl Filter {
     }
 
     /// Whether an upstream's answer about a name in lower case may not lead inside.
-    pub(super) fn doubts(&self, name: &[u8], upstream: IpAddr) -> bool {
+    pub(super) fn doubts(&self, name: &[u8], upstream: &Place) -> bool {
         let mut suffixes = std::iter::successors(Some(name), |name| parent(name));
         self.rebind.doubts(upstream)
             && !suffixes
@@ -98,7 +120,8 @@ mod tests {
         let rebind_exempt = vec![name("plex.direct")];
         let filter = Filter { rebind: Rebind::Outside, rebind_exempt, ..Filter::default() };
         let doubts = |filter: &Filter, text: &str, upstream: &str| {
-            filter.doubts(name(text).as_bytes(), upstream.parse().unwrap())
+            let address = std::net::SocketAddr::new(upstream.parse().unwrap(), 53);
+            filter.doubts(name(text).as_bytes(), &Place::At(address))
         };
         assert!(doubts(&filter, "example.com", "9.9.9.9"));
         assert!(doubts(&filter, "notplex.direct", "2620:fe::9"));

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     super::upstream::Upstream,
+    loops::{self, Loops},
     settings::{Forwarding, Mode, UpstreamConfig},
 };
 use crate::transport::Trust;
@@ -82,8 +83,13 @@ impl Group {
     }
 
     /// In the order in which they are asked: those that failed lately last.
-    pub(super) fn by_preference(&self, now: Instant) -> Vec<Rc<Upstream>> {
+    /// Those that lead back to us are asked for nothing but what another Portolan wants to learn by.
+    pub(super) fn by_preference(&self, name: &[u8], loops: &Loops) -> Vec<Rc<Upstream>> {
         let mut upstreams = self.upstreams.clone();
+        let looping = loops.found();
+        if !looping.is_empty() && !loops::is_probe(name) {
+            upstreams.retain(|it| !it.config.address().is_some_and(|at| looping.contains(&at)));
+        }
         if self.mode == Mode::Fastest {
             upstreams.sort_by_key(|upstream| upstream.expected());
             let turn = self.turn.get().wrapping_add(1);
@@ -94,7 +100,7 @@ impl Group {
                 upstreams.swap(0, other);
             }
         }
-        upstreams.sort_by_key(|upstream| upstream.is_resting(now));
+        upstreams.sort_by_key(|upstream| upstream.is_resting(Instant::now()));
         upstreams
     }
 }

@@ -4,39 +4,39 @@
 //! ends in the question that already waits. What is under way is bounded, and what is ours never
 //! waits for it.
 
+mod ask;
 mod groups;
+mod loops;
 mod settings;
 
 use std::{
     cell::{Cell, RefCell},
-    net::IpAddr,
     rc::Rc,
     sync::Arc,
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hashbrown::{HashMap, hash_map::Entry};
-use portolan_core::problem::Chain;
+use portolan_core::zone::{Name, RecordType};
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
-pub use self::settings::{CacheConfig, Forwarding, Forwardings, Mode, Protocol, UpstreamConfig};
 use self::{
     groups::{Group, Groups},
-    settings::{DEADLINE, PATIENCE, STALE_AFTER},
+    settings::STALE_AFTER,
+};
+pub use self::{
+    loops::{Loops, Probe},
+    settings::{CacheConfig, Forwarding, Forwardings, Mode, Place, Protocol, UpstreamConfig},
 };
 use super::{
     cache::{Cache, Key},
     figures::DnsFigures,
     filter::Filter,
     stored::{Age, Stored},
-    upstream::Upstream,
 };
 
-/// How often upstreams are asked for one question, at least.
-const ATTEMPTS: usize = 3;
 /// Askers that wait, for each worker.
 const MOST_WAITING: usize = 4096;
 /// Questions that are under way, for each worker.
@@ -61,7 +61,7 @@ pub(super) enum Way {
     /// Somebody can be asked.
     Ask,
     /// Nobody is asked for it: there is no such name. The suffix says why; `None`: the name itself.
-    Nowhere(Option<portolan_core::zone::Name>),
+    Nowhere(Option<Name>),
     /// There is nobody to ask.
     Nobody,
 }
@@ -127,9 +127,9 @@ impl Forwarder {
     }
 
     /// What becomes of a name in lower case that is not ours.
-    pub(super) fn way(&self, name: &[u8], rtype: portolan_core::zone::RecordType) -> Way {
+    pub(super) fn way(&self, name: &[u8], rtype: RecordType) -> Way {
         let current = self.current.borrow();
-        if current.settings.filter.refuses(name, rtype) {
+        if current.settings.filter.refuses(name, rtype) || self.settings.loops.hear(name) {
             return Way::Nowhere(None);
         }
         let group = current.groups.of(name);
@@ -138,6 +138,12 @@ impl Forwarder {
             (true, Some(suffix)) => Way::Nowhere(Some(suffix.clone())),
             (true, None) => Way::Nobody,
         }
+    }
+
+    /// How long the suffix is that a name in lower case is forwarded by, if it is by one.
+    pub(super) fn suffix_of(&self, name: &[u8]) -> Option<usize> {
+        let current = self.current.borrow();
+        current.groups.of(name).suffix.as_ref().map(|suffix| suffix.as_bytes().len())
     }
 
     /// Reads the filters as they are now.
@@ -228,73 +234,6 @@ impl Forwarder {
         for arrived in waiting {
             // Whoever no longer waits needs no answer.
             drop(arrived.send(outcome.clone()));
-        }
-    }
-
-    /// Asks one upstream after the other, without giving up on those that were asked before.
-    async fn ask(&self, key: &Key, group: &Group) -> Result<Stored, ForwardError> {
-        let upstreams = group.by_preference(Instant::now());
-        let most = ATTEMPTS.max(group.len());
-        let mut next = upstreams.iter().cycle().take(most);
-        let mut asked = 0;
-        let mut due = group.at_once();
-        let mut attempts = FuturesUnordered::new();
-        let mut silent = Vec::new();
-        let deadline = sleep_until(Instant::now() + DEADLINE);
-        tokio::pin!(deadline);
-        loop {
-            for upstream in next.by_ref().take(due) {
-                attempts.push(async move { (upstream, upstream.ask(key).await) });
-                silent.push((upstream, Instant::now()));
-                asked += 1;
-            }
-            due = tokio::select! {
-                Some((upstream, result)) = attempts.next() => match result {
-                    Ok(stored) => {
-                        silent.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
-                        give_up(&silent);
-                        let from = upstream.config.address.ip();
-                        return Ok(self.believed(key, group, from, stored));
-                    }
-                    Err(error) => {
-                        silent.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
-                        self.figures.upstream_failures.increment();
-                        let upstream = &upstream.config;
-                        tracing::debug!(%upstream, error = %Chain(&error), "no answer from upstream");
-                        // One that says that it cannot answer will say so again.
-                        usize::from(asked < upstreams.len() || !error.is_refusal())
-                    }
-                },
-                () = sleep(PATIENCE), if asked < most => 1,
-                () = &mut deadline => return Err(ForwardError::NoAnswer),
-            };
-            if attempts.is_empty() && (asked == most || due == 0) {
-                return Err(ForwardError::NoAnswer);
-            }
-        }
-    }
-
-    /// Takes out what nobody outside can truly say. Who is asked for some names only is trusted
-    /// with them.
-    fn believed(&self, key: &Key, group: &Group, from: IpAddr, mut stored: Stored) -> Stored {
-        let settings = &self.current.borrow().settings;
-        if group.suffix.is_none() && settings.filter.doubts(key.name(), from) {
-            let removed = stored.without_private(settings.filter.rebind_localhost);
-            if removed {
-                self.figures.rebinds.increment();
-            }
-        }
-        stored.clamp(&settings.cache);
-        stored
-    }
-}
-
-/// Their attempts end here, since another one has answered. Who has been silent for long is asked
-/// last for a while: else each question would wait for it anew.
-fn give_up(silent: &[(&Rc<Upstream>, Instant)]) {
-    for (upstream, since) in silent {
-        if since.elapsed() >= PATIENCE {
-            upstream.note_silence(PATIENCE);
         }
     }
 }

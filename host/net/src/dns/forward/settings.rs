@@ -12,7 +12,10 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use portolan_core::zone::Name;
 
-use super::super::filter::Filter;
+use super::{
+    super::filter::Filter,
+    loops::{Loops, Probe, probed},
+};
 use crate::transport::Trust;
 
 /// How names that are not ours are resolved. Replaced as a whole while we run.
@@ -23,6 +26,8 @@ pub struct Forwarding {
     /// Who is asked for a name and the names below it; nobody: there are no such names. Of several
     /// suffixes the longest counts.
     pub suffixes: Vec<(Name, Vec<UpstreamConfig>)>,
+    /// Who is asked, over UDP, where upstreams are that have a name instead of an address.
+    pub bootstrap: Vec<SocketAddr>,
     /// In which order upstreams are asked.
     pub mode: Mode,
     /// Whether letters of questions are mixed, which makes answers hard to forge
@@ -38,9 +43,23 @@ pub struct Forwarding {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct UpstreamConfig {
     /// Where it is.
-    pub address: SocketAddr,
+    pub place: Place,
     /// How it is spoken to.
     pub protocol: Protocol,
+}
+
+/// Where an upstream is.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Place {
+    /// Here.
+    At(SocketAddr),
+    /// Where [`Forwarding::bootstrap`] says. Only for those that are known by a certificate.
+    Named {
+        /// Its name.
+        host: Name,
+        /// Its port.
+        port: u16,
+    },
 }
 
 /// How an upstream is spoken to.
@@ -110,18 +129,43 @@ impl Default for CacheConfig {
 
 impl From<SocketAddr> for UpstreamConfig {
     fn from(address: SocketAddr) -> Self {
-        Self { address, protocol: Protocol::Udp }
+        Self { place: Place::At(address), protocol: Protocol::Udp }
     }
 }
 
 impl std::fmt::Display for UpstreamConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let address = self.address;
-        match &self.protocol {
-            Protocol::Udp => write!(f, "{address}"),
-            Protocol::Tcp => write!(f, "tcp://{address}"),
-            Protocol::Tls { name } => write!(f, "tls://{address}#{name}"),
-            Protocol::Https { name, path } => write!(f, "https://{name}{path} at {address}"),
+        let place = &self.place;
+        match (&self.protocol, place) {
+            (Protocol::Udp, _) => write!(f, "{place}"),
+            (Protocol::Tcp, _) => write!(f, "tcp://{place}"),
+            (Protocol::Tls { name }, Place::At(_)) => write!(f, "tls://{place}#{name}"),
+            (Protocol::Tls { .. }, Place::Named { .. }) => write!(f, "tls://{place}"),
+            (Protocol::Https { name, path }, Place::At(_)) => {
+                write!(f, "https://{place}{path}#{name}")
+            }
+            (Protocol::Https { path, .. }, Place::Named { .. }) => {
+                write!(f, "https://{place}{path}")
+            }
+        }
+    }
+}
+
+impl UpstreamConfig {
+    /// Its address, unless it has to be found by its name.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.place {
+            Place::At(address) => Some(*address),
+            Place::Named { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Named { host, port } => write!(f, "{host}:{port}"),
         }
     }
 }
@@ -132,6 +176,8 @@ pub struct Forwardings {
     now: ArcSwap<Forwarding>,
     /// Whose certificates are trusted.
     pub(in crate::dns) trust: Arc<Trust>,
+    /// Which upstreams lead back to us.
+    pub loops: Loops,
     flushes: AtomicU64,
     /// The last that was to be forgotten: a name and all below it; `None`: everything.
     last: Mutex<Option<Name>>,
@@ -150,7 +196,7 @@ impl Forwardings {
     /// These hold from the beginning.
     pub fn new(settings: Forwarding, trust: Arc<Trust>) -> Self {
         let (now, last) = (ArcSwap::from_pointee(settings), Mutex::new(None));
-        Self { now, trust, flushes: AtomicU64::new(0), last }
+        Self { now, trust, loops: Loops::default(), flushes: AtomicU64::new(0), last }
     }
 
     /// From now on these hold. Answers whether anything changed.
@@ -158,8 +204,14 @@ impl Forwardings {
         let is_other = **self.now.load() != settings;
         if is_other {
             self.now.store(Arc::new(settings));
+            self.loops.renew();
         }
         is_other
+    }
+
+    /// Begins a round of looking for upstreams that lead back to us: what is to be sent.
+    pub fn probes(&self) -> Vec<Probe> {
+        self.loops.round(&probed(&self.now.load()))
     }
 
     /// What is remembered of a name, and of all below it, is forgotten; `None`: everything.

@@ -1,6 +1,11 @@
 //! Upstreams that answer, drop, truncate and lie, and a world that listens.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
 
 use hickory_proto::{
     op::{Message, OpCode, ResponseCode},
@@ -34,6 +39,8 @@ pub(super) enum Mood {
     LeadsInside,
     /// Repeats questions in lower case.
     Lowers,
+    /// Answers with 127.0.0.1, and nothing of another family.
+    IsHere,
 }
 
 /// An upstream on loopback, and how often it was asked.
@@ -41,6 +48,8 @@ pub(super) struct FakeUpstream {
     pub(super) address: SocketAddr,
     pub(super) mood: Rc<Cell<Mood>>,
     pub(super) asked: Rc<Cell<usize>>,
+    /// The last question over UDP, as it came.
+    pub(super) last: Rc<RefCell<Vec<u8>>>,
 }
 
 impl FakeUpstream {
@@ -50,6 +59,8 @@ impl FakeUpstream {
         let socket = UdpSocket::bind(address).await.unwrap();
         let asked = Rc::new(Cell::new(0));
         let counter = asked.clone();
+        let last = Rc::<RefCell<Vec<u8>>>::default();
+        let kept = last.clone();
         let mood = Rc::new(Cell::new(mood));
         let now = mood.clone();
         spawn_local(async move {
@@ -57,6 +68,7 @@ impl FakeUpstream {
             loop {
                 let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
                 counter.set(counter.get() + 1);
+                *kept.borrow_mut() = buffer[..length].to_vec();
                 let asked = Message::from_vec(&buffer[..length]).unwrap();
                 for reply in replies(&asked, now.get()) {
                     socket.send_to(&reply.to_vec().unwrap(), peer).await.unwrap();
@@ -70,7 +82,7 @@ impl FakeUpstream {
                 write_message(&mut stream, &answer(&asked, 100)).await;
             }
         });
-        Self { address, mood, asked }
+        Self { address, mood, asked, last }
     }
 }
 
@@ -111,6 +123,15 @@ pub(super) fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
             let mut reply = answer(asked, 1);
             let data = RData::A(rdata::A::new(10, 0, 0, 7));
             reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));
+            reply
+        }],
+        Mood::IsHere => vec![{
+            let mut reply = answer(asked, 0);
+            let query = &asked.queries[0];
+            if query.query_type() == RecordType::A {
+                let data = RData::A(rdata::A::new(127, 0, 0, 1));
+                reply.add_answer(Record::from_rdata(query.name().clone(), 30, data));
+            }
             reply
         }],
         Mood::Lowers => vec![{

@@ -14,7 +14,8 @@ use tokio::{
 
 use super::{
     super::{
-        BlockList, CacheConfig, Filter, Forwarding, Listed, Mode, Protocol, Rebind, UpstreamConfig,
+        BlockList, CacheConfig, Filter, Forwarding, Listed, Mode, Place, Protocol, Rebind,
+        UpstreamConfig,
     },
     fake::{FakeUpstream, HERE, Listening, Mood, locally, outcome},
     question,
@@ -268,7 +269,8 @@ async fn the_order_of_upstreams_is_as_configured() {
 async fn upstreams_over_tcp_share_a_stream() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::Drops).await;
-        let upstreams = vec![UpstreamConfig { address: upstream.address, protocol: Protocol::Tcp }];
+        let upstreams =
+            vec![UpstreamConfig { place: Place::At(upstream.address), protocol: Protocol::Tcp }];
         let listening = Listening::with(Forwarding { upstreams, ..Forwarding::default() });
         for number in 0..3 {
             let reply = listening.ask(&format!("n{number}.example.")).await;

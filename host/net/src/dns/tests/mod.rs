@@ -4,6 +4,7 @@ mod access;
 mod fake;
 mod forwarding;
 mod rows;
+mod rules;
 mod sockets;
 mod wire;
 
@@ -27,7 +28,7 @@ use tokio::time::Instant;
 
 use super::{
     DnsContext, DnsFigures, Forwarding, Forwardings, Policies, Policy,
-    context::{Asker, Handled, Transport},
+    asker::{Asker, Handled, Transport},
     message::MAX_TCP,
 };
 

@@ -6,15 +6,24 @@ use hickory_proto::{op::Message, rr::RecordType};
 use tokio::{net::UdpSocket, sync::oneshot, task::LocalSet, time::timeout};
 
 use super::{
-    super::{bind_udp, serve_udp},
+    super::{Policy, bind_udp, serve_udp},
     World, question,
 };
 
 /// Runs a test beside a server that listens on an address.
 async fn serving<F: Future<Output = ()>>(address: &str, test: impl FnOnce(u16) -> F) {
+    serving_under(address, Policy::default(), test).await;
+}
+
+async fn serving_under<F: Future<Output = ()>>(
+    address: &str,
+    policy: Policy,
+    test: impl FnOnce(u16) -> F,
+) {
     LocalSet::new()
         .run_until(async {
             let world = World::new(&[]);
+            world.policies.set(policy);
             let socket = bind_udp(address.parse().unwrap(), true).unwrap();
             let port = socket.local_addr().unwrap().port();
             let (stop, stopping) = oneshot::channel::<()>();
@@ -58,6 +67,27 @@ async fn each_question_of_a_burst_from_one_port_has_its_own_answer() {
             seen[id] = true;
         }
     })
+    .await;
+}
+
+/// Longer than what every network carries, to who asks for it and may have it.
+#[tokio::test]
+async fn a_long_reply_is_sent_whole() {
+    serving_under(
+        "127.0.0.1:0",
+        Policy { udp_size: 4096, ..Policy::default() },
+        |port| async move {
+            let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            client.connect(("127.0.0.1", port)).await.unwrap();
+            for _ in 0..20 {
+                let asked = question("many.service.consul.", RecordType::A, Some(4096));
+                client.send(&asked.to_vec().unwrap()).await.unwrap();
+            }
+            for _ in 0..20 {
+                assert_eq!(receive(&client).await.answers.len(), 200);
+            }
+        },
+    )
     .await;
 }
 

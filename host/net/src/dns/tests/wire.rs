@@ -10,8 +10,9 @@ use portolan_core::zone::{self, Answer};
 
 use super::{
     super::{
-        CacheConfig, chase,
-        context::Transport,
+        CacheConfig,
+        asker::Transport,
+        chase,
         message::{Incoming, MAX_UDP, PLAIN_UDP},
         stored::{Age, Stored},
     },

@@ -20,8 +20,8 @@ use self::{
     port::{Port, Way},
 };
 use super::{
-    context::{Asker, DnsContext, Handled, Transport},
-    message::MAX_UDP,
+    asker::{Asker, Handled, Transport},
+    context::DnsContext,
 };
 
 /// How long questions that wait for an upstream may go on after the end.
@@ -121,7 +121,7 @@ fn lost(context: &DnsContext, way: Way, error: &io::Error) {
 
 async fn forward(port: Rc<Port>, context: Rc<DnsContext>, question: Box<[u8]>, way: Way) {
     let begin = Instant::now();
-    let mut out = vec![0; MAX_UDP];
+    let mut out = vec![0; context.longest_over_udp()];
     let length = context.forward(&question, asker(way), &mut out).await;
     if length > 0
         && let Err(error) = port.send(out.get(..length).unwrap_or_default(), way)

@@ -10,13 +10,16 @@ use super::{
     inbox::BATCH,
     port::{Port, Way},
 };
-use crate::dns::message::MAX_UDP;
+use crate::dns::{message::MAX_UDP, policy::Policy};
 
 /// Datagrams of one row: what the system takes at once (`UDP_MAX_SEGMENTS`), and what one datagram
 /// could have carried.
 const MOST_IN_ROW: usize = 48;
 
-/// Room for the replies of one batch.
+/// The longest reply.
+const LONGEST: usize = Policy::LARGEST_UDP as usize;
+
+/// Room for the replies of one batch. Most of it is never touched: replies stand side by side.
 pub(super) struct Outbox {
     bytes: Box<[u8]>,
     used: usize,
@@ -32,14 +35,14 @@ struct Reply {
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        let bytes = vec![0; BATCH * MAX_UDP].into();
+        let bytes = vec![0; BATCH * LONGEST].into();
         Self { bytes, used: 0, replies: Vec::with_capacity(BATCH) }
     }
 
     /// Where the next reply is to be written.
     pub(super) fn room(&mut self) -> &mut [u8] {
         let free = self.bytes.get_mut(self.used..).unwrap_or_default();
-        let length = free.len().min(MAX_UDP);
+        let length = free.len().min(LONGEST);
         free.get_mut(..length).unwrap_or_default()
     }
 
@@ -74,7 +77,8 @@ impl Outbox {
     /// Answers whether it could be sent as a row.
     fn send_row(&self, port: &Port, row: &[Reply]) -> bool {
         let [first, _, ..] = row else { return false };
-        if !port.cuts() {
+        // What a network cuts into pieces is cut by the system alone.
+        if !port.cuts() || usize::from(first.length) > MAX_UDP {
             return false;
         }
         let mut slices = [IoSlice::new(&[]); MOST_IN_ROW];

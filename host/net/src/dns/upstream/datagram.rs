@@ -25,7 +25,8 @@ const DATAGRAM: usize = 4096;
 
 /// The sockets of one upstream.
 pub(super) struct Channels {
-    upstream: SocketAddr,
+    /// `None`: it is not asked by datagrams.
+    upstream: Option<SocketAddr>,
     channels: RefCell<Vec<Rc<Channel>>>,
     next: Cell<usize>,
 }
@@ -39,7 +40,7 @@ pub(super) enum Answer {
 }
 
 impl Channels {
-    pub(super) fn new(upstream: SocketAddr) -> Self {
+    pub(super) fn new(upstream: Option<SocketAddr>) -> Self {
         Self { upstream, channels: RefCell::default(), next: Cell::new(0) }
     }
 
@@ -71,7 +72,7 @@ impl Channels {
         if let Some(channel) = kept.filter(|channel| channel.may_ask()) {
             return Ok(channel);
         }
-        let fresh = Channel::open(self.upstream).await?;
+        let fresh = Channel::open(self.upstream.ok_or(io::ErrorKind::HostUnreachable)?).await?;
         let mut channels = self.channels.borrow_mut();
         match channels.get_mut(place) {
             Some(place) => *place = fresh.clone(),

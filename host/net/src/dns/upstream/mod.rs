@@ -1,5 +1,6 @@
 //! One upstream: how it is asked, and how it is.
 
+mod bootstrap;
 mod datagram;
 mod https;
 mod pipe;
@@ -22,13 +23,14 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use self::{
+    bootstrap::Bootstrap,
     datagram::{Answer, Channels},
     https::{Sender, Web},
     pipe::Pipe,
 };
 use super::{
     cache::Key,
-    forward::{Forwarding, Protocol, UpstreamConfig},
+    forward::{Forwarding, Place, Protocol, UpstreamConfig},
     stored::{Stored, Unusable},
 };
 use crate::{random::Random, transport::Trust};
@@ -62,6 +64,8 @@ impl AttemptError {
 pub(super) struct Upstream {
     pub(super) config: UpstreamConfig,
     trust: Arc<Trust>,
+    /// Of one that has a name instead of an address.
+    bootstrap: Option<Box<Bootstrap>>,
     datagrams: Channels,
     stream: RefCell<Option<Rc<Pipe>>>,
     web: Web,
@@ -76,10 +80,17 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn new(config: UpstreamConfig, settings: &Forwarding, trust: Arc<Trust>) -> Self {
+        let bootstrap = match &config.place {
+            Place::At(_) => None,
+            Place::Named { host, port } => {
+                Some(Box::new(Bootstrap::new(host.clone(), *port, settings, &trust)))
+            }
+        };
         Self {
-            datagrams: Channels::new(config.address),
+            datagrams: Channels::new(config.address()),
             config,
             trust,
+            bootstrap,
             stream: RefCell::default(),
             web: Web::default(),
             connecting: Mutex::default(),
@@ -182,7 +193,7 @@ impl Upstream {
         }
         let pipe = match name {
             Some(name) => Pipe::new(self.encrypted(name, b"dot").await?),
-            None => Pipe::new(TcpStream::connect(self.config.address).await?),
+            None => Pipe::new(self.connect().await?),
         };
         *self.stream.borrow_mut() = Some(pipe.clone());
         Ok(pipe)
@@ -197,12 +208,22 @@ impl Upstream {
         }
     }
 
+    async fn connect(&self) -> io::Result<TcpStream> {
+        match (&self.config.place, &self.bootstrap) {
+            (Place::At(address), _) => TcpStream::connect(address).await,
+            (Place::Named { .. }, Some(bootstrap)) => {
+                TcpStream::connect(&*bootstrap.addresses().await?).await
+            }
+            (Place::Named { .. }, None) => Err(io::ErrorKind::HostUnreachable.into()),
+        }
+    }
+
     async fn encrypted(&self, name: &str, alpn: &[u8]) -> io::Result<TlsStream<TcpStream>> {
         let trusted = self.trust.config(&None).await?;
         let mut config = (*trusted).clone();
         config.alpn_protocols = vec![alpn.to_vec()];
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let stream = TcpStream::connect(self.config.address).await?;
+        let stream = self.connect().await?;
         stream.set_nodelay(true)?;
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }

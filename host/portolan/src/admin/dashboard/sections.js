@@ -195,6 +195,12 @@ function outcomes(figures) {
   return seen.map(([outcome, times], place) => [place > 0 && ", ", h("b", null, count(times)), ` ${outcome}`]);
 }
 
+/** How often a zone was asked. */
+function asked(figures, name) {
+  const zone = (figures.zones ?? []).find((it) => it.zone === name);
+  return zone && `asked ${count(zone.queries)} times, ${count(zone.noSuchName)} of them for what it does not have`;
+}
+
 /** Names that DNS has. */
 const dns = {
   id: "dns", path: "/api/dns", search: "a name or an address", per: 25, empty: "No name fits.",
@@ -204,7 +210,7 @@ const dns = {
     `; ${count(figures.cached)} upstream answers cached`,
     (figures.events?.stale ?? 0) > 0 && [`; `, h("b", null, count(figures.events.stale)), " answered with what was too old, since no upstream answered"],
     (figures.clients ?? []).length > 0 && ["; most asked by ", figures.clients.slice(0, 3).map((it, place) => [place > 0 && ", ", h("code", null, it.address), " ", h("b", null, count(it.queries))])]),
-    zones.length > 0 && h("p", { class: "chips" }, zones.slice(0, 12).map((zone) => h("span", { class: "chip" }, zone.zone ?? "hosts of routers", " ", h("b", null, count(zone.names)))),
+    zones.length > 0 && h("p", { class: "chips" }, zones.slice(0, 12).map((zone) => h("span", { class: "chip", title: asked(figures, zone.zone) }, zone.zone ?? "hosts of routers", " ", h("b", null, count(zone.names)))),
       zones.length > 12 && ` and ${zones.length - 12} more zones`)],
   columns: [{ title: "Name" }, { title: "Kind" }, { title: "Records" }, { title: "Usable" }],
   row: (it) => ({

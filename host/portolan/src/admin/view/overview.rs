@@ -97,6 +97,7 @@ pub(crate) struct DnsView {
     outcomes: serde_json::Map<String, Value>,
     transports: serde_json::Map<String, Value>,
     clients: Vec<Value>,
+    zones: Vec<Value>,
     events: serde_json::Map<String, Value>,
     cached: u64,
     cached_bytes: u64,
@@ -113,10 +114,14 @@ impl DnsView {
         };
         let clients = dns.clients.iter();
         let clients = clients.map(|(client, count)| json!({ "address": client, "queries": count }));
+        let zones = dns.zones.iter().map(|(zone, queries, absent)| {
+            json!({ "zone": zone, "queries": queries, "noSuchName": absent })
+        });
         Self {
             outcomes: counts(&dns.outcomes),
             transports: counts(&dns.transports),
             clients: clients.collect(),
+            zones: zones.collect(),
             events: counts(&dns.details),
             cached: dns.cached,
             cached_bytes: dns.cached_bytes,

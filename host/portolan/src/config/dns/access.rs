@@ -1,5 +1,7 @@
 //! `[dns.access]` and `[dns.query-log]`: who may ask what, how much, and what is written down.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use portolan_net::dns::{Nearby, Policy, RateLimit, private_networks};
 use toml::Spanned;
@@ -79,6 +81,7 @@ pub(super) fn policy(access: Access, log: &QueryLog, reading: &mut Reading<'_>) 
     }
     let limit = RateLimit { per_second: access.responses_per_second, slip: access.slip };
     Policy {
+        rewrites: Arc::default(),
         recursion: access.recursion.into_iter().flat_map(Asker::networks).collect(),
         udp_size: u16::try_from(*size).unwrap_or(Policy::LARGEST_UDP),
         cookies: access.cookies,

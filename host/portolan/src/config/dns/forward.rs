@@ -1,9 +1,9 @@
 //! `[dns.forward]`, `[dns.cache]` and `[dns.filter]`: names that are not ours.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use portolan_core::zone::Name;
-use portolan_net::dns::{CacheConfig, Mode, Rebind, UpstreamConfig};
+use portolan_net::dns::{BlockAnswer, CacheConfig, Mode, Protocol, Rebind, UpstreamConfig};
 use toml::Spanned;
 
 use crate::config::{
@@ -34,8 +34,10 @@ table! {
         rebind_localhost: bool = false,
         rebind_exempt: Vec<Spanned<String>> = Vec::new(),
         domain_needed: bool = true,
+        bogus_priv: bool = true,
         /// Files and folders.
         block_lists: Vec<PathBuf> = Vec::new(),
+        block_answer: Blocking = Blocking(BlockAnswer::NoSuchName),
     }
 }
 
@@ -79,6 +81,27 @@ impl Read for Rebinding {
     }
 }
 
+/// How blocked names are answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::config) struct Blocking(BlockAnswer);
+
+impl Word for Blocking {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("nxdomain", Self(BlockAnswer::NoSuchName)),
+        ("nodata", Self(BlockAnswer::NoData)),
+        ("zero", Self(BlockAnswer::Zero)),
+        ("refused", Self(BlockAnswer::Refused)),
+    ];
+}
+
+impl Read for Blocking {
+    const EXPECTED: &'static str = "one of `nxdomain`, `nodata`, `zero` and `refused`";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        read_word(node, reading)
+    }
+}
+
 /// What is taken out of answers, and what is asked of nobody.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct FilterConfig {
@@ -86,8 +109,11 @@ pub(crate) struct FilterConfig {
     pub(crate) rebind_localhost: bool,
     pub(crate) rebind_exempt: Vec<Name>,
     pub(crate) domain_needed: bool,
+    /// Whether nobody is asked for the names of private addresses.
+    pub(crate) bogus_priv: bool,
     /// Files, and folders of files.
     pub(crate) block_lists: Vec<PathBuf>,
+    pub(crate) block_answer: BlockAnswer,
 }
 
 /// What `[dns.cache]` says.
@@ -110,7 +136,9 @@ pub(super) fn filter(filter: Filter, reading: &mut Reading<'_>) -> FilterConfig 
         rebind_localhost: filter.rebind_localhost,
         rebind_exempt: exempt.filter_map(|text| name(text, reading)).collect(),
         domain_needed: filter.domain_needed,
+        bogus_priv: filter.bogus_priv,
         block_lists: filter.block_lists,
+        block_answer: filter.block_answer.0,
     }
 }
 
@@ -128,6 +156,24 @@ pub(super) fn suffixes(
         Some((suffix, upstreams.collect()))
     });
     suffixes.collect()
+}
+
+/// Those who say where upstreams are: they are spoken to without any certificate.
+pub(super) fn bootstrap(
+    upstreams: Vec<Spanned<Upstream>>,
+    reading: &mut Reading<'_>,
+) -> Vec<SocketAddr> {
+    let addresses = upstreams.into_iter().filter_map(|upstream| {
+        let config = &upstream.get_ref().0;
+        let address = config.address().filter(|_| config.protocol == Protocol::Udp);
+        if address.is_none() {
+            let message = "this must be an IP address, with a port if it is not 53";
+            let finding = Finding::error(upstream.span(), message);
+            reading.add(finding.hint("it is asked before any certificate can be looked at"));
+        }
+        address
+    });
+    addresses.collect()
 }
 
 /// A name; a dot before it changes nothing.

@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod forward;
+mod rewrite;
 mod zones;
 
 use std::{
@@ -9,10 +10,11 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::Range,
     path::PathBuf,
+    sync::Arc,
 };
 
 use portolan_core::zone::ZoneConfig;
-use portolan_net::dns::Mode;
+use portolan_net::dns::{Mode, Policy};
 use toml::Spanned;
 
 use self::{
@@ -44,6 +46,9 @@ table! {
         mix_case: bool = true,
         /// Upstreams of some names, by suffix.
         forward: Named<Vec<Spanned<Upstream>>> = Named(Vec::new()),
+        /// Who says where upstreams are that have a name. Default: the resolvers of the system.
+        bootstrap: Option<Vec<Spanned<Upstream>>> = None,
+        rewrite: rewrite::Rules = Named(Vec::new()),
         cache: Cache = Cache::default(),
         filter: Filter = Filter::default(),
         /// Default: see `edge.rs`.
@@ -131,17 +136,20 @@ pub(super) fn validate(
     let global = global.map(|upstream| (upstream.span(), &upstream.get_ref().0));
     let special = suffixes.iter().flat_map(|(_, upstreams)| upstreams);
     for (span, upstream) in global.chain(special.map(|it| (it.span(), it.get_ref()))) {
-        if addresses.iter().any(|own| edge::is_reached_by(*own, upstream.address)) {
+        let Some(address) = upstream.address() else { continue };
+        if addresses.iter().any(|own| edge::is_reached_by(*own, address)) {
             let finding = Finding::error(span, "this upstream is Portolan itself");
             reading.add(finding.hint("a question that is not ours would go round in a circle"));
         }
     }
     let ttl = dns.ttl.0;
+    let rewrites = Arc::new(rewrite::rewrites(dns.rewrite, ttl, reading));
     model::Dns {
         addresses,
         tls_addresses: listed(dns.tls_address),
         https_addresses: listed(dns.https_address),
-        policy: access::policy(dns.access, &dns.query_log, reading),
+        policy: Policy { rewrites, ..access::policy(dns.access, &dns.query_log, reading) },
+        bootstrap: dns.bootstrap.map(|all| forward::bootstrap(all, reading)),
         upstreams: dns.upstreams.map(|all| all.into_iter().map(|one| one.into_inner().0).collect()),
         mode: dns.upstream_mode.0,
         mix_case: dns.mix_case,

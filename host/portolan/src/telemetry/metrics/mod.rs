@@ -145,6 +145,8 @@ pub(crate) struct DnsReading {
     pub(crate) transports: Vec<(&'static str, u64)>,
     /// Who has asked most, and how often.
     pub(crate) clients: Vec<(IpAddr, u64)>,
+    /// Zones, how often each was asked for a name in it, and how often it had none.
+    pub(crate) zones: Vec<(String, u64, u64)>,
     /// From question to answer.
     pub(crate) duration: Option<Arc<Histogram>>,
     /// Answers of upstream resolvers that are kept.
@@ -342,6 +344,11 @@ impl Readings {
             &metric::DNS_TRANSPORTS,
             transports.map(|(transport, count)| (label("transport", transport), *count)),
         )?;
+        let zones = || self.dns.zones.iter();
+        let asked = zones().map(|(zone, asked, _)| (label("zone", zone), *asked));
+        page.counters(&metric::DNS_ZONE_QUERIES, asked)?;
+        let absent = zones().map(|(zone, _, absent)| (label("zone", zone), *absent));
+        page.counters(&metric::DNS_ZONE_NO_SUCH_NAME, absent)?;
         let duration = self.dns.duration.iter().map(|it| (Vec::new(), &**it));
         page.histograms(&metric::DNS_DURATION, duration)?;
         let details = self.dns.details.iter();

@@ -1,85 +1,39 @@
 //! One question, start to end, whatever it came by.
 //!
 //! The usual question is answered by [`DnsContext::handle`] in place: no allocation, no task, no
-//! lock. Only one that an upstream must be asked goes on to [`DnsContext::forward`].
+//! lock. What is not ours is in `foreign`; only what an upstream must be asked goes on to
+//! [`DnsContext::forward`].
+
+mod foreign;
 
 use std::{
     cell::{Cell, RefCell, RefMut},
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     rc::Rc,
     sync::Arc,
 };
 
 use portolan_core::{
     live::{Live, Reader},
-    zone::{Name, Zones},
+    zone::Zones,
 };
 use tokio::time::Instant;
 
 use crate::random::Random;
 
 use super::{
-    cache::Key,
-    chase,
+    asker::{Asker, Handled, Transport},
     cookie::Baker,
     figures::DnsFigures,
-    forward::{ForwardError, Forwarder, Forwardings, Way},
+    forward::{Forwarder, Forwardings},
     limiter::{Allowance, Limiter},
-    local::{self, Local},
+    local::{self, Found, Local},
     log,
-    message::{Incoming, MAX_TCP, Question, Rcode, Section, ShortName},
+    message::{Incoming, MAX_TCP, Question, Rcode},
     policy::{Policies, Policy},
-    reply::{self, ExtendedError, Reply},
-    stored::Age,
+    reply::{self, Reply},
+    zones::ZoneCounts,
 };
-
-/// What a question came by.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Transport {
-    Udp,
-    Tcp,
-    Tls,
-    Https,
-}
-
-impl Transport {
-    /// The word for it in the log.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Https => "https",
-        }
-    }
-
-    fn limit(self, question: &Question<'_>, policy: &Policy) -> usize {
-        match self {
-            Self::Udp => question.udp_limit(policy.udp_size),
-            Self::Tcp | Self::Tls | Self::Https => MAX_TCP,
-        }
-    }
-}
-
-/// Who asks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asker {
-    pub(super) transport: Transport,
-    pub(super) client: IpAddr,
-    /// The address of ours that was asked.
-    pub(super) local: IpAddr,
-}
-
-/// What is to be done after a question was looked at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Handled {
-    /// Send so many bytes.
-    Reply(usize),
-    /// Send nothing.
-    Ignore,
-    /// Ask [`DnsContext::forward`].
-    Forward,
-}
 
 /// What one worker needs to answer questions. It stays on its thread.
 pub struct DnsContext {
@@ -91,6 +45,7 @@ pub struct DnsContext {
     /// Questions until the next that is logged.
     until_logged: Cell<u32>,
     figures: Arc<DnsFigures>,
+    zones: RefCell<ZoneCounts>,
     salt: Cell<u32>,
     /// Room for one reply over a stream. Nobody holds it while waiting.
     scratch: RefCell<Box<[u8]>>,
@@ -113,6 +68,7 @@ impl DnsContext {
             limiter: Limiter::new(),
             until_logged: Cell::new(0),
             figures,
+            zones: RefCell::default(),
             salt: Cell::new(Random::seeded().next() | 1),
             scratch: RefCell::new(vec![0; MAX_TCP].into()),
         })
@@ -121,6 +77,11 @@ impl DnsContext {
     /// What this worker counts.
     pub(super) fn figures(&self) -> &DnsFigures {
         &self.figures
+    }
+
+    /// The longest reply over UDP that anybody gets.
+    pub(super) fn longest_over_udp(&self) -> usize {
+        self.policy.borrow().udp_size.into()
     }
 
     /// Room for the longest reply that there can be.
@@ -136,7 +97,10 @@ impl DnsContext {
             *self.policy.borrow_mut() = Arc::clone(&policy);
         }
         drop(policy);
-        work(&self.reader.borrow_mut().load().zones)
+        let mut reader = self.reader.borrow_mut();
+        let zones = &reader.load().zones;
+        self.zones.borrow_mut().follow(zones, &self.figures);
+        work(zones)
     }
 
     /// Answers a packet as if it had come over UDP, without any socket, and tells the length of
@@ -215,11 +179,25 @@ impl DnsContext {
             return Handled::Reply(Reply::to(question, limit, out).finish(rcode));
         }
         let policy = self.policy.borrow();
-        let near = policy.edges.to(asker.local);
         let mut reply = Reply::to(question, limit, out);
-        match local::answer(zones, question, self.shuffle(), near, &mut reply) {
+        let Found { local, zone } = local::answer(
+            zones,
+            question,
+            &policy.rewrites,
+            self.shuffle(),
+            policy.edges.to(asker.local),
+            &mut reply,
+        );
+        match local {
+            Local::NoSuchName(origin) if self.is_for_others(question, origin) => {
+                self.handle_foreign(question, limit, now, out)
+            }
+            Local::NoSuchName(_) => {
+                self.count_local(zone, Rcode::NO_SUCH_NAME);
+                Handled::Reply(reply.finish(Rcode::NO_SUCH_NAME))
+            }
             Local::Answered(rcode) => {
-                self.count_local(rcode);
+                self.count_local(zone, rcode);
                 Handled::Reply(reply.finish(rcode))
             }
             Local::NotOurs => self.handle_foreign(question, limit, now, out),
@@ -228,64 +206,10 @@ impl DnsContext {
             }
             // The alias alone is all that can be said.
             Local::Outside(_) => {
-                self.figures.local.increment();
+                self.count_local(zone, Rcode::NO_ERROR);
                 Handled::Reply(reply.finish(Rcode::NO_ERROR))
             }
         }
-    }
-
-    fn handle_foreign(
-        &self,
-        question: &Question<'_>,
-        limit: usize,
-        now: Instant,
-        out: &mut [u8],
-    ) -> Handled {
-        if !question.may_recurse {
-            self.figures.refused.increment();
-            let mut reply = Reply::to(question, limit, out);
-            reply.because(ExtendedError::Prohibited);
-            return Handled::Reply(reply.finish(Rcode::REFUSED));
-        }
-        let name = question.name.as_bytes();
-        if self.forwarder.with_filter(|filter| filter.blocks(name)) {
-            self.figures.blocked.increment();
-            return Handled::Reply(nowhere(
-                question,
-                None,
-                Some(ExtendedError::Blocked),
-                limit,
-                out,
-            ));
-        }
-        let written = self.forwarder.cache.borrow().answer(question, now, limit, out);
-        if let Some(written) = written {
-            self.figures.cached.increment();
-            if written.is_hot {
-                self.forwarder.prefetch(&Key::new(name, question));
-            }
-            return Handled::Reply(written.length);
-        }
-        match self.forwarder.way(name, question.rtype) {
-            Way::Ask => Handled::Forward,
-            Way::Nowhere(suffix) => {
-                self.figures.no_such_name.increment();
-                Handled::Reply(nowhere(question, suffix.as_ref(), None, limit, out))
-            }
-            Way::Nobody => {
-                self.figures.refused.increment();
-                let mut reply = Reply::to(question, limit, out);
-                reply.because(ExtendedError::NotSupported);
-                Handled::Reply(reply.finish(Rcode::REFUSED))
-            }
-        }
-    }
-
-    /// Whether somebody can be asked for what a name of ours leads to.
-    fn may_ask(&self, target: &ShortName, question: &Question<'_>) -> bool {
-        let name = target.as_bytes();
-        matches!(self.forwarder.way(name, question.rtype), Way::Ask)
-            && !self.forwarder.with_filter(|filter| filter.blocks(name))
     }
 
     /// How much a stranger gets now.
@@ -309,68 +233,11 @@ impl DnsContext {
         log::question(question, asker, reply);
     }
 
-    /// Answers a packet that [`DnsContext::handle`] could not, and tells the length of the reply;
-    /// 0: none.
-    pub(super) async fn forward(&self, packet: &[u8], asker: Asker, out: &mut [u8]) -> usize {
-        let Incoming::Question(mut question) = Incoming::parse(packet) else { return 0 };
-        let policy = self.policy.borrow().clone();
-        prepare(&mut question, asker, &policy, &self.policies.baker);
-        let limit = asker.transport.limit(&question, &policy);
-        let length = self.forward_to(&question, limit, out).await;
-        if policy.log > 0 {
-            self.log(&question, asker, policy.log, out.get(..length).unwrap_or_default());
+    /// `zone`: the place of ours that had the answer.
+    fn count_local(&self, zone: Option<usize>, rcode: Rcode) {
+        if let Some(place) = zone {
+            self.zones.borrow().count(place, rcode);
         }
-        length
-    }
-
-    async fn forward_to(&self, question: &Question<'_>, limit: usize, out: &mut [u8]) -> usize {
-        let target = self.with_zones(|zones| {
-            let mut scratch = [0; super::message::MAX_UDP];
-            let mut reply = Reply::to(question, scratch.len(), &mut scratch);
-            match local::answer(zones, question, 0, None, &mut reply) {
-                Local::Outside(target) => Some((target, reply.finish(Rcode::NO_ERROR), scratch)),
-                // Ours since a moment ago, or not ours: an upstream is asked all the same.
-                Local::Answered(_) | Local::NotOurs => None,
-            }
-        });
-        let name = target.as_ref().map_or(&question.name, |(target, ..)| target);
-        let key = Key::new(name.as_bytes(), question);
-        match (self.forwarder.resolve(&key).await, target) {
-            (Ok((stored, age)), None) => {
-                self.count_forwarded(age);
-                stored.write(question, age, limit, out)
-            }
-            (Ok((stored, age)), Some((_, length, scratch))) => {
-                self.count_forwarded(age);
-                let chain = scratch.get(..length).unwrap_or_default();
-                chase::join(chain, &stored, age, limit, out)
-            }
-            (Err(error), _) => {
-                let rcode = match error {
-                    ForwardError::NoUpstreams => Rcode::REFUSED,
-                    ForwardError::Full | ForwardError::NoAnswer => Rcode::FAILURE,
-                };
-                match rcode {
-                    Rcode::REFUSED => self.figures.refused.increment(),
-                    _ => self.figures.failed.increment(),
-                }
-                let mut reply = Reply::to(question, limit, out);
-                if rcode == Rcode::FAILURE {
-                    reply.because(ExtendedError::NoReachableAuthority);
-                }
-                reply.finish(rcode)
-            }
-        }
-    }
-
-    fn count_forwarded(&self, age: Age) {
-        self.figures.forwarded.increment();
-        if age == Age::Stale {
-            self.figures.stale.increment();
-        }
-    }
-
-    fn count_local(&self, rcode: Rcode) {
         match rcode {
             Rcode::FAILURE => self.figures.failed.increment(),
             Rcode::NO_SUCH_NAME => self.figures.no_such_name.increment(),
@@ -401,32 +268,3 @@ fn prepare(question: &mut Question<'_>, asker: Asker, policy: &Policy, baker: &B
     question.cookie = Some(answered);
     is_proven
 }
-
-/// There is no such name, and nobody is asked for it. `suffix` is what says so; `None`: the name
-/// itself.
-fn nowhere(
-    question: &Question<'_>,
-    suffix: Option<&Name>,
-    why: Option<ExtendedError>,
-    limit: usize,
-    out: &mut [u8],
-) -> usize {
-    let mut reply = Reply::to(question, limit, out);
-    if let Some(why) = why {
-        reply.because(why);
-    }
-    let origin = suffix.map_or(question.name.as_bytes(), Name::as_bytes);
-    reply.spelled(Section::Authority, origin, &SOA_NOWHERE);
-    reply.finish(Rcode::NO_SUCH_NAME)
-}
-
-/// The SOA of what nobody is asked for: it says how long that may be remembered, in seconds, and
-/// nothing else (RFC 2308, 3).
-const SOA_NOWHERE: [u8; 34] = {
-    const SOON: u8 = 60;
-    let mut body = [0; 34];
-    // A pointer to the question in place of the owner; type, class, TTL, length; two root names.
-    (body[0], body[1], body[3], body[5], body[9], body[11]) = (0xc0, 12, 6, 1, SOON, 22);
-    (body[17], body[33]) = (1, SOON);
-    body
-};

@@ -1,0 +1,177 @@
+//! Names that are not ours: what is said at once, and what is said after an upstream was asked.
+
+use portolan_core::zone::Zones;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        asker::{Asker, Handled},
+        cache::Key,
+        chase,
+        forward::{ForwardError, Way},
+        local::{self, Local},
+        message::{Incoming, MAX_UDP, Question, Rcode, ShortName},
+        nowhere,
+        policy::Policy,
+        reply::{ExtendedError, Reply},
+        stored::Age,
+    },
+    DnsContext, prepare,
+};
+
+/// What is ours of an answer whose end is outside.
+struct Beginning {
+    /// What an upstream is asked for.
+    target: ShortName,
+    /// A whole reply with the aliases that lead there.
+    chain: [u8; MAX_UDP],
+    length: usize,
+}
+
+impl DnsContext {
+    pub(super) fn handle_foreign(
+        &self,
+        question: &Question<'_>,
+        limit: usize,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Handled {
+        if !question.may_recurse {
+            self.figures.refused.increment();
+            let mut reply = Reply::to(question, limit, out);
+            reply.because(ExtendedError::Prohibited);
+            return Handled::Reply(reply.finish(Rcode::REFUSED));
+        }
+        let name = question.name.as_bytes();
+        let blocked =
+            self.forwarder.with_filter(|filter| filter.blocks(name).then_some(filter.block_answer));
+        if let Some(answer) = blocked {
+            self.figures.blocked.increment();
+            return Handled::Reply(nowhere::blocked(question, answer, limit, out));
+        }
+        let written = self.forwarder.cache.borrow().answer(question, now, limit, out);
+        if let Some(written) = written {
+            self.figures.cached.increment();
+            if written.is_hot {
+                self.forwarder.prefetch(&Key::new(name, question));
+            }
+            return Handled::Reply(written.length);
+        }
+        match self.forwarder.way(name, question.rtype) {
+            Way::Ask => Handled::Forward,
+            Way::Nowhere(suffix) => {
+                self.figures.no_such_name.increment();
+                Handled::Reply(nowhere::no_such_name(question, suffix.as_ref(), limit, out))
+            }
+            Way::Nobody => {
+                self.figures.refused.increment();
+                let mut reply = Reply::to(question, limit, out);
+                reply.because(ExtendedError::NotSupported);
+                Handled::Reply(reply.finish(Rcode::REFUSED))
+            }
+        }
+    }
+
+    /// Whether a name that a zone of ours does not have is one that somebody else is asked for:
+    /// the longer of the zone and the suffix counts, and what is configured before what is built
+    /// in.
+    pub(super) fn is_for_others(&self, question: &Question<'_>, origin: local::Origin) -> bool {
+        let suffix = self.forwarder.suffix_of(question.name.as_bytes());
+        suffix.is_some_and(|suffix| match origin.is_built_in {
+            true => suffix >= origin.length,
+            false => suffix > origin.length,
+        })
+    }
+
+    /// Whether somebody can be asked for what a name of ours leads to.
+    pub(super) fn may_ask(&self, target: &ShortName, question: &Question<'_>) -> bool {
+        let name = target.as_bytes();
+        matches!(self.forwarder.way(name, question.rtype), Way::Ask)
+            && !self.forwarder.with_filter(|filter| filter.blocks(name))
+    }
+
+    /// Answers a packet that [`DnsContext::handle`] could not, and tells the length of the reply;
+    /// 0: none.
+    pub(in crate::dns) async fn forward(
+        &self,
+        packet: &[u8],
+        asker: Asker,
+        out: &mut [u8],
+    ) -> usize {
+        let Incoming::Question(mut question) = Incoming::parse(packet) else { return 0 };
+        let policy = self.policy.borrow().clone();
+        prepare(&mut question, asker, &policy, &self.policies.baker);
+        let limit = asker.transport.limit(&question, &policy);
+        let length = self.forward_to(&question, &policy, limit, out).await;
+        if policy.log > 0 {
+            self.log(&question, asker, policy.log, out.get(..length).unwrap_or_default());
+        }
+        length
+    }
+
+    async fn forward_to(
+        &self,
+        question: &Question<'_>,
+        policy: &Policy,
+        limit: usize,
+        out: &mut [u8],
+    ) -> usize {
+        let ours = self.with_zones(|zones| beginning(zones, question, policy));
+        let name = ours.as_ref().map_or(&question.name, |ours| &ours.target);
+        let key = Key::new(name.as_bytes(), question);
+        match (self.forwarder.resolve(&key).await, ours) {
+            (Ok((stored, age)), None) => {
+                self.count_forwarded(age);
+                stored.write(question, age, limit, out)
+            }
+            (Ok((stored, age)), Some(ours)) => {
+                self.count_forwarded(age);
+                let chain = ours.chain.get(..ours.length).unwrap_or_default();
+                chase::join(chain, &stored, age, limit, out)
+            }
+            (Err(error), _) => self.failed(error, question, limit, out),
+        }
+    }
+
+    fn failed(
+        &self,
+        error: ForwardError,
+        question: &Question<'_>,
+        limit: usize,
+        out: &mut [u8],
+    ) -> usize {
+        let mut reply = Reply::to(question, limit, out);
+        match error {
+            ForwardError::NoUpstreams => {
+                self.figures.refused.increment();
+                reply.finish(Rcode::REFUSED)
+            }
+            ForwardError::Full | ForwardError::NoAnswer => {
+                self.figures.failed.increment();
+                reply.because(ExtendedError::NoReachableAuthority);
+                reply.finish(Rcode::FAILURE)
+            }
+        }
+    }
+
+    fn count_forwarded(&self, age: Age) {
+        self.figures.forwarded.increment();
+        if age == Age::Stale {
+            self.figures.stale.increment();
+        }
+    }
+}
+
+/// `None`: the name is not ours, or is since a moment ago; an upstream is asked all the same.
+fn beginning(zones: &Zones, question: &Question<'_>, policy: &Policy) -> Option<Beginning> {
+    let mut chain = [0; MAX_UDP];
+    let mut reply = Reply::to(question, chain.len(), &mut chain);
+    let found = local::answer(zones, question, &policy.rewrites, 0, None, &mut reply);
+    match found.local {
+        Local::Outside(target) => {
+            let length = reply.finish(Rcode::NO_ERROR);
+            Some(Beginning { target, chain, length })
+        }
+        Local::Answered(_) | Local::NoSuchName(_) | Local::NotOurs => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! One question under way: which upstreams are asked, and when another one is.
+
+use std::rc::Rc;
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use portolan_core::problem::Chain;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    super::{cache::Key, stored::Stored, upstream::Upstream},
+    ForwardError, Forwarder, Place,
+    groups::Group,
+    settings::{DEADLINE, PATIENCE},
+};
+
+/// How often upstreams are asked for one question, at least.
+const ATTEMPTS: usize = 3;
+
+impl Forwarder {
+    /// Asks one upstream after the other, without giving up on those that were asked before.
+    pub(super) async fn ask(&self, key: &Key, group: &Group) -> Result<Stored, ForwardError> {
+        let upstreams = group.by_preference(key.name(), &self.settings.loops);
+        let most = ATTEMPTS.max(group.len());
+        let mut next = upstreams.iter().cycle().take(most);
+        let mut asked = 0;
+        let mut due = group.at_once();
+        let mut attempts = FuturesUnordered::new();
+        let mut silent = Vec::new();
+        let deadline = sleep_until(Instant::now() + DEADLINE);
+        tokio::pin!(deadline);
+        loop {
+            for upstream in next.by_ref().take(due) {
+                attempts.push(async move { (upstream, upstream.ask(key).await) });
+                silent.push((upstream, Instant::now()));
+                asked += 1;
+            }
+            due = tokio::select! {
+                Some((upstream, result)) = attempts.next() => match result {
+                    Ok(stored) => {
+                        silent.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
+                        give_up(&silent);
+                        return Ok(self.believed(key, group, &upstream.config.place, stored));
+                    }
+                    Err(error) => {
+                        silent.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
+                        self.figures.upstream_failures.increment();
+                        let upstream = &upstream.config;
+                        tracing::debug!(%upstream, error = %Chain(&error), "no answer from upstream");
+                        // One that says that it cannot answer will say so again.
+                        usize::from(asked < upstreams.len() || !error.is_refusal())
+                    }
+                },
+                () = sleep(PATIENCE), if asked < most => 1,
+                () = &mut deadline => return Err(ForwardError::NoAnswer),
+            };
+            if attempts.is_empty() && (asked == most || due == 0) {
+                return Err(ForwardError::NoAnswer);
+            }
+        }
+    }
+
+    /// Takes out what nobody outside can truly say. Who is asked for some names only is trusted
+    /// with them.
+    fn believed(&self, key: &Key, group: &Group, from: &Place, mut stored: Stored) -> Stored {
+        let settings = &self.current.borrow().settings;
+        if group.suffix.is_none() && settings.filter.doubts(key.name(), from) {
+            let removed = stored.without_private(settings.filter.rebind_localhost);
+            if removed {
+                self.figures.rebinds.increment();
+            }
+        }
+        stored.clamp(&settings.cache);
+        stored
+    }
+}
+
+/// Their attempts end here, since another one has answered. Who has been silent for long is asked
+/// last for a while: else each question would wait for it anew.
+fn give_up(silent: &[(&Rc<Upstream>, Instant)]) {
+    for (upstream, since) in silent {
+        if since.elapsed() >= PATIENCE {
+            upstream.note_silence(PATIENCE);
+        }
+    }
+}
