@@ -18,6 +18,7 @@ mod consul_options;
 mod container;
 mod dns_consul;
 mod dns_forwarding;
+mod dns_lookups;
 mod dns_names;
 mod dns_listeners;
 mod drain;

@@ -84,6 +84,8 @@ pub struct Instance {
     pub datacenter: String,
     /// IP address or host name; empty: that of the node.
     pub address: String,
+    /// Where it is too, by another protocol: names have these addresses as well.
+    pub also_at: Vec<IpAddr>,
     /// TCP or UDP port; 0: none.
     pub port: u16,
     /// Share of the traffic while passing.
@@ -131,6 +133,43 @@ impl Instance {
     pub fn ip(&self) -> Option<IpAddr> {
         self.address.parse().ok()
     }
+}
+
+/// What a source may know beyond what it reports: looked up when somebody asks.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Wanted {
+    /// What a query finds that the source keeps: a prepared query of Consul.
+    Query {
+        /// Its name or id.
+        name: String,
+        /// Where it is to be carried out; `None`: where the source is.
+        datacenter: Option<String>,
+    },
+    /// The instances of a service in another datacenter.
+    Service {
+        /// The service.
+        name: String,
+        /// Where.
+        datacenter: String,
+    },
+    /// A node of another datacenter.
+    Node {
+        /// The node.
+        name: String,
+        /// Where.
+        datacenter: String,
+    },
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// The node, or the nodes of the instances.
+    pub nodes: Vec<Arc<Node>>,
+    /// Instances, whatever their service is called.
+    pub instances: Vec<Arc<Instance>>,
+    /// How long it may be remembered, in seconds, if the source says so.
+    pub ttl: Option<u32>,
 }
 
 /// Dynamic configuration that belongs to no instance: a file.

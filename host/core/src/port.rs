@@ -6,7 +6,11 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use serde_json::Value;
 
 pub use crate::hook::{CallError, Hooks, RequestVerdict, ResponseVerdict};
-use crate::{item::Step, middleware::Interest, rule::Predicate};
+use crate::{
+    item::{Found, Step, Wanted},
+    middleware::Interest,
+    rule::Predicate,
+};
 
 /// Something wrong in the configuration of a plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,6 +130,18 @@ pub trait Provider: Send + Sync + fmt::Debug {
         cursor: Option<&'a [u8]>,
         wait: Duration,
     ) -> PortFuture<'a, Result<Step, PollError>>;
+
+    /// Whether it looks up what it does not report.
+    fn looks_up(&self) -> bool {
+        false
+    }
+
+    /// Looks up what somebody asks for; `None`: there is no such thing. Dropping the future ends
+    /// the call.
+    fn find<'a>(&'a self, wanted: &'a Wanted) -> PortFuture<'a, Result<Option<Found>, PollError>> {
+        let _ = wanted;
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// A loaded plugin's three faces, each if it has it.

@@ -9,10 +9,10 @@
 
 pub(crate) use generated::{
     exports::portolan::plugin::{
-        lifecycle, matcher_compiler, middleware_interest, provider, request_hook,
+        lifecycle, lookup, matcher_compiler, middleware_interest, provider, request_hook,
         request_slots_hook, response_hook, response_slots_hook,
     },
-    portolan::plugin::{files, http, http_client, log, predicate, timer, types},
+    portolan::plugin::{catalog, files, http, http_client, log, predicate, timer, types},
 };
 
 /// The package that guests and this host speak.
@@ -51,6 +51,7 @@ mod generated {
                 import portolan:plugin/files@0.1.0;
                 export portolan:plugin/lifecycle@0.1.0;
                 export portolan:plugin/provider@0.1.0;
+                export portolan:plugin/lookup@0.1.0;
                 export portolan:plugin/matcher-compiler@0.1.0;
                 export portolan:plugin/middleware-interest@0.1.0;
                 export portolan:plugin/request-hook@0.1.0;

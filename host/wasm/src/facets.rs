@@ -12,10 +12,10 @@ use wasmtime::{
 };
 
 use crate::bindings::{
-    RequestHandle, ResponseHandle, interface, lifecycle::Descriptor, matcher_compiler as matcher,
-    middleware_interest::Interest, predicate::Predicate, provider as wit, request_hook::Verdict,
-    request_slots_hook::SlotsVerdict, response_hook::ResponseVerdict,
-    response_slots_hook::SlotsResponseVerdict, types::FieldError,
+    RequestHandle, ResponseHandle, interface, lifecycle::Descriptor, lookup,
+    matcher_compiler as matcher, middleware_interest::Interest, predicate::Predicate,
+    provider as wit, request_hook::Verdict, request_slots_hook::SlotsVerdict,
+    response_hook::ResponseVerdict, response_slots_hook::SlotsResponseVerdict, types::FieldError,
 };
 
 /// A function that a component exports, of a type that is checked when an instance is asked.
@@ -42,6 +42,7 @@ pub(crate) struct Places {
     pub(crate) request: Option<Hook>,
     pub(crate) response: Option<Hook>,
     pub(crate) poll: Option<Place>,
+    pub(crate) find: Option<Place>,
 }
 
 /// A hook that a component exports.
@@ -108,6 +109,7 @@ impl Places {
                 .map(Hook::Slots)
                 .or_else(|| find("response-hook", "on-response").map(Hook::Message)),
             poll: find("provider", "poll"),
+            find: find("lookup", "find"),
         })
     }
 }
@@ -181,8 +183,17 @@ pub(crate) fn check_seldom(
     if let Some(poll) = places.poll {
         poll.function::<PollArgs, Polled>(instance, &mut store)?;
     }
+    if let Some(find) = places.find {
+        find.function::<FindArgs, FoundOne>(instance, &mut store)?;
+    }
     Ok(())
 }
 
 /// What `poll` is given: binding, cursor, milliseconds to wait.
 pub(crate) type PollArgs = (u32, Option<Vec<u8>>, u32);
+
+/// What `find` is given: binding, and what is wanted.
+pub(crate) type FindArgs = (u32, lookup::Wanted);
+
+/// What `find` answers.
+pub(crate) type FoundOne = (Result<Option<lookup::Found>, wit::Failure>,);

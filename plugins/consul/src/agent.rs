@@ -14,6 +14,8 @@ use crate::{
 };
 
 const READ_TIMEOUT_MS: u32 = 10_000;
+/// Somebody waits for a lookup, and asks again after five seconds.
+const LOOKUP_TIMEOUT_MS: u32 = 3_000;
 
 /// Answers of a server without a leader for longer than this are said to be old.
 const OLD_MS: u64 = 10_000;
@@ -24,6 +26,8 @@ const MOST_BODY: u32 = 64 << 20;
 pub(crate) struct Agent {
     origin: String,
     parameters: String,
+    /// The same without a datacenter.
+    anywhere: String,
     /// How long a question waits, in seconds.
     wait: u32,
     token: Secret,
@@ -56,14 +60,10 @@ impl Agent {
             let message = "an answer out of the cache and a consistent one exclude each other";
             invalid.add("/require-consistent", message);
         }
-        let mut parameters = String::new();
-        let named = [
-            ("dc", config.datacenter.as_str()),
-            ("ns", config.namespace(invalid)),
-            ("partition", config.partition.as_str()),
-        ];
+        let mut anywhere = String::new();
+        let named = [("ns", config.namespace(invalid)), ("partition", config.partition.as_str())];
         for (name, value) in named.into_iter().filter(|(_, value)| !value.is_empty()) {
-            parameters += &format!("&{name}={}", percent_encoded(value));
+            anywhere += &format!("&{name}={}", percent_encoded(value));
         }
         let flags = [
             ("stale", config.stale),
@@ -71,8 +71,12 @@ impl Agent {
             ("cached", config.cache),
         ];
         for (name, _) in flags.into_iter().filter(|(_, is_set)| *is_set) {
-            parameters += &format!("&{name}");
+            anywhere += &format!("&{name}");
         }
+        let parameters = match config.datacenter.as_str() {
+            "" => anywhere.clone(),
+            datacenter => format!("&dc={}{anywhere}", percent_encoded(datacenter)),
+        };
         let wait = config.wait_seconds(invalid);
         let token = Secret::new(&config.token, &config.token_file, "/token", invalid);
         let nobody = HttpAuth::default();
@@ -86,7 +90,8 @@ impl Agent {
             invalid.add("/http-auth/username", "holds something that cannot be sent");
         }
         let username = username.clone();
-        Self { origin, parameters, wait, token, username, password, flights: Vec::new() }
+        let flights = Vec::new();
+        Self { origin, parameters, anywhere, wait, token, username, password, flights }
     }
 
     /// What a person should know of files that cannot be read.
@@ -168,6 +173,37 @@ impl Agent {
             question.subject.path(),
             parameters.trim_start_matches('&')
         );
+        let timeout_ms = match question.index {
+            // Consul answers late by up to a sixteenth.
+            Some(_) => (self.wait + self.wait / 16 + 10) * 1000,
+            None => READ_TIMEOUT_MS,
+        };
+        self.outgoing(url, timeout_ms)
+    }
+
+    /// Asks something once, in one datacenter or where the agent is. `None`: there is no such
+    /// thing.
+    pub(crate) fn look_up(
+        &mut self,
+        path: &str,
+        datacenter: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, String> {
+        self.token.refresh().and_then(|()| self.password.refresh())?;
+        let request = self.outgoing(self.lookup_url(path, datacenter), LOOKUP_TIMEOUT_MS);
+        let incoming = http_client::send(&request).map_err(|error| describe_error(&error))?;
+        match incoming.status {
+            404 => Ok(None),
+            _ => answer(&incoming).map(|answer| Some(answer.body)),
+        }
+    }
+
+    fn lookup_url(&self, path: &str, datacenter: Option<&str>) -> String {
+        let datacenter = datacenter.map(|name| format!("&dc={}", percent_encoded(name)));
+        let parameters = datacenter.unwrap_or_default() + &self.anywhere;
+        format!("{}{path}?{}", self.origin, parameters.trim_start_matches('&'))
+    }
+
+    fn outgoing(&self, url: String, timeout_ms: u32) -> Outgoing {
         let mut headers = vec![Header::new("accept", "application/json")];
         if !self.token.text().is_empty() {
             headers.push(Header::new("x-consul-token", self.token.text()));
@@ -177,11 +213,6 @@ impl Agent {
             let value = format!("Basic {}", BASE64_STANDARD.encode(pair));
             headers.push(Header::new("authorization", value.as_str()));
         }
-        let timeout_ms = match question.index {
-            // Consul answers late by up to a sixteenth.
-            Some(_) => (self.wait + self.wait / 16 + 10) * 1000,
-            None => READ_TIMEOUT_MS,
-        };
         let method = "GET".to_owned();
         Outgoing { method, url, headers, body: Vec::new(), timeout_ms, max_body: MOST_BODY }
     }
@@ -273,6 +304,22 @@ mod tests {
         assert!(blocking.headers.contains(&Header::new("authorization", "Basic YWRhOng6eQ==")));
         assert!(blocking.headers.contains(&Header::new("x-consul-token", "secret")));
         assert!(blocking.timeout_ms > 63_750 && read.timeout_ms < blocking.timeout_ms);
+    }
+
+    #[test]
+    fn a_lookup_says_itself_where() {
+        let config = Config {
+            datacenter: "dc1".to_owned(),
+            stale: true,
+            namespaces: vec!["team".to_owned()],
+            ..Config::default()
+        };
+        let (agent, _) = agent(config);
+        assert_eq!(
+            agent.lookup_url("/x", Some("dc 2")),
+            "http://127.0.0.1:8500/x?dc=dc%202&ns=team&stale"
+        );
+        assert_eq!(agent.lookup_url("/x", None), "http://127.0.0.1:8500/x?ns=team&stale");
     }
 
     #[test]

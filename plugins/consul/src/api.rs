@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** what is not in these types cannot cause news: the output of a check does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_plugin::{Health, Instance, Node, Pair};
 use serde::{Deserialize, Deserializer};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 pub(crate) type Services = BTreeMap<String, Option<Vec<String>>>;
 
 /// `/v1/catalog/nodes`, and the node of an entry.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct NodeAnswer {
     node: String,
@@ -21,6 +21,34 @@ pub(crate) struct NodeAnswer {
     datacenter: String,
     #[serde(default, deserialize_with = "or_null")]
     meta: BTreeMap<String, String>,
+}
+
+/// `/v1/query/<name>/execute`: what a prepared query finds.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Executed {
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) nodes: Vec<Entry>,
+    #[serde(default, rename = "DNS")]
+    pub(crate) dns: QueryDns,
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) datacenter: String,
+}
+
+/// How names of a query are answered.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct QueryDns {
+    /// `10s`; empty: as other names.
+    #[serde(rename = "TTL")]
+    pub(crate) ttl: serde_json::Value,
+}
+
+/// `/v1/catalog/node/<name>`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NodeServices {
+    pub(crate) node: NodeAnswer,
 }
 
 /// An element of `/v1/health/service/<name>`.
@@ -115,15 +143,29 @@ impl Entry {
         !self.service.kind.is_empty()
     }
 
+    /// The node that it runs on.
+    pub(crate) fn node(&self, datacenter: &str) -> Node {
+        self.node.clone().into_node(datacenter)
+    }
+
     /// The instance, without what its tags declare.
     pub(crate) fn into_instance(self, datacenter: &str) -> Instance {
         let datacenter = or(self.node.datacenter, datacenter);
         let mut service = self.service;
         // Registrations with a local address name it so; the plain address may be the public one.
-        let tagged = ["lan", "lan_ipv4", "lan_ipv6"];
-        let lan = tagged.iter().find_map(|key| service.tagged_addresses.remove(*key));
-        let lan = lan.filter(|place| !place.address.is_empty()).unwrap_or_default();
+        let mut tagged = ["lan", "lan_ipv4", "lan_ipv6"]
+            .iter()
+            .filter_map(|key| service.tagged_addresses.remove(*key))
+            .filter(|place| !place.address.is_empty());
+        let lan = tagged.next().unwrap_or_default();
         let port = if lan.port > 0 { lan.port } else { service.port };
+        // Of the other protocol: who asks for that is answered with it, as by Consul.
+        let is_v6 = |address: &str| address.contains(':');
+        let plain = or(lan.address.clone(), &service.address);
+        let others = tagged.map(|place| place.address);
+        let others: BTreeSet<_> =
+            others.filter(|other| !plain.is_empty() && is_v6(other) != is_v6(&plain)).collect();
+        let also_at = others.into_iter().map(|value| Pair { key: "also-at".to_owned(), value });
         Instance {
             id: format!("{datacenter}/{}/{}", self.node.node, service.id),
             service: service.service,
@@ -139,7 +181,7 @@ impl Entry {
             meta: pairs(service.meta),
             version: service.modify_index,
             declares: Vec::new(),
-            extra: Vec::new(),
+            extra: also_at.collect(),
         }
     }
 }
@@ -230,6 +272,17 @@ mod tests {
                                      "wan": { "Address": "198.51.100.1", "Port": 80 } } } }"#;
         let instance = instance(entry);
         assert_eq!((instance.address.as_str(), instance.port), ("10.0.0.7", 8080));
+    }
+
+    #[test]
+    fn an_address_of_the_other_protocol_is_another_address() {
+        let entry = r#"{ "Node": { "Node": "n1", "Address": "10.0.0.1" },
+            "Service": { "ID": "w", "Service": "web", "Address": "10.0.0.7", "Port": 80,
+                "TaggedAddresses": { "lan_ipv4": { "Address": "10.0.0.7", "Port": 80 },
+                                     "lan_ipv6": { "Address": "fd00::7", "Port": 80 } } } }"#;
+        let instance = instance(entry);
+        assert_eq!(instance.address, "10.0.0.7");
+        assert_eq!(instance.extra, [Pair::new("also-at", "fd00::7")]);
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Config {
 }
 
 /// A number of seconds, or Go's way of writing durations: `1m30s`. Parts of seconds are cut off.
-fn seconds(value: &serde_json::Value) -> Option<u64> {
+pub(crate) fn seconds(value: &serde_json::Value) -> Option<u64> {
     let text = match value {
         serde_json::Value::String(text) => text.trim(),
         other => return other.as_u64(),

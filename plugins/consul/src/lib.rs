@@ -3,7 +3,7 @@
 //! Reading order: the provider here ([`Consul::poll`] is one step), [`agent`] (questions as HTTP),
 //! [`catalog`] (which questions, and what answers change), [`watch`] (one blocking query), [`api`]
 //! (the shapes of answers), [`policy`] (who is routed to, and by which rule), [`tags`], [`ledger`]
-//! (what the host has to be told).
+//! (what the host has to be told), [`lookup`] (what is asked for on demand).
 
 mod agent;
 mod api;
@@ -13,6 +13,7 @@ mod constraint;
 mod fault;
 mod ledger;
 mod literal;
+mod lookup;
 mod policy;
 mod secret;
 mod tags;
@@ -23,7 +24,7 @@ use portolan_plugin::{
     Failure, Invalid, Notice, Plugin, Provider, Step, Update, Want, clock, entropy, register,
 };
 
-use crate::{agent::Agent, catalog::Catalog, config::Config, policy::Policy};
+use crate::{agent::Agent, catalog::Catalog, config::Config, lookup::Datacenters, policy::Policy};
 
 struct Consul {
     agent: Agent,
@@ -33,6 +34,7 @@ struct Consul {
     /// Counts the steps that changed something; the last cursor names the last of them.
     steps: u64,
     notices: Vec<Notice>,
+    datacenters: Datacenters,
 }
 
 /// After the first news, what follows closely is waited for, so that a burst is one step.
@@ -59,7 +61,8 @@ impl Plugin for Consul {
         let catalog = Catalog::new(policy, &config.datacenter);
         let agent = Agent::new(&config, &mut invalid);
         let (steps, notices) = (0, Vec::new());
-        invalid.or(Self { agent, catalog, nonce: entropy::next_u64(), steps, notices })
+        let (nonce, datacenters) = (entropy::next_u64(), Datacenters::default());
+        invalid.or(Self { agent, catalog, nonce, steps, notices, datacenters })
     }
 }
 
@@ -90,7 +93,7 @@ impl Provider for Consul {
     }
 }
 
-register!(Consul: Provider);
+register!(Consul: Provider + Lookup);
 
 impl Consul {
     /// Waits until a burst of news is over.

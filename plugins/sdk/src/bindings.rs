@@ -12,6 +12,7 @@ pub mod imports {
             package portolan:sdk;
             world imports {
                 import portolan:plugin/types@0.1.0;
+                import portolan:plugin/catalog@0.1.0;
                 import portolan:plugin/log@0.1.0;
                 import portolan:plugin/clock@0.1.0;
                 import portolan:plugin/entropy@0.1.0;
@@ -27,7 +28,7 @@ pub mod imports {
         generate_all,
     });
     pub use portolan::plugin::{
-        clock, entropy, files, http, http_client, log, predicate, timer, types,
+        catalog, clock, entropy, files, http, http_client, log, predicate, timer, types,
     };
 }
 
@@ -179,9 +180,30 @@ pub mod provider {
         pub_export_macro: true,
         with: {
             "portolan:plugin/types@0.1.0": super::imports::types,
+            "portolan:plugin/catalog@0.1.0": super::imports::catalog,
         },
         additional_derives: [PartialEq],
         generate_all,
     });
     pub use exports::portolan::plugin::provider as interface;
+}
+
+/// The export of a provider's lookups.
+pub mod lookup {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package portolan:sdk;
+            world exports-lookup { export portolan:plugin/lookup@0.1.0; }
+        ",
+        world: "portolan:sdk/exports-lookup",
+        pub_export_macro: true,
+        with: {
+            "portolan:plugin/types@0.1.0": super::imports::types,
+            "portolan:plugin/catalog@0.1.0": super::imports::catalog,
+        },
+        additional_derives: [PartialEq],
+        generate_all,
+    });
+    pub use exports::portolan::plugin::lookup as interface;
 }

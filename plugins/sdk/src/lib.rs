@@ -47,6 +47,7 @@
 //! | [`OnRequestSlots`], [`OnResponseSlots`] in their place | and is given the headers it numbered, no more: much cheaper |
 //! | [`Matchers`] | functions of the rule language |
 //! | [`Provider`] | a source of services, routers and middlewares |
+//! | [`Provider`] `+` [`Lookup`] | and looks up what it does not report, when it is asked for |
 //!
 //! The meaning of every type is written down once, in the `.wit` files of Portolan; the types here
 //! are those, made from them, with constructors. On any other target than wasm the crate compiles
@@ -68,6 +69,7 @@ mod slots;
 
 pub use bindings::{
     imports::{
+        catalog::{Declaration, Failure, Health, Instance, Node},
         clock, entropy, files,
         http::{HeadError, Peer, Request, Response, Version},
         http_client, timer,
@@ -75,11 +77,9 @@ pub use bindings::{
     },
     interest::interface::{Action, Redirect, Step as PlanStep},
     lifecycle::interface::Want,
+    lookup::interface::{Found, KeptQuery, Place, Wanted},
     matchers::interface::{MatcherError, Signature},
-    provider::interface::{
-        Change, Declaration, Failure, Fragment, Health, Instance, Item, Key, Node, Notice, Step,
-        Update,
-    },
+    provider::interface::{Change, Fragment, Item, Key, Notice, Step, Update},
     request::interface::{Proceed, Verdict},
     response::interface::ResponseVerdict,
 };
@@ -87,7 +87,7 @@ pub use matchers::Matchers;
 pub use middleware::{Interest, Middleware, OnRequest, OnResponse};
 pub use plugin::{Invalid, NoConfig, Plugin, to_json};
 pub use predicate::{Field, Op, Predicate, is_ip_range};
-pub use provider::Provider;
+pub use provider::{Lookup, Provider};
 pub use slots::{OnRequestSlots, OnResponseSlots, Slots};
 
 /// The example of the plugins' page compiles.

@@ -1,6 +1,6 @@
 //! Catalog providers.
 
-use crate::{Failure, Notice, Plugin, Step, Update};
+use crate::{Failure, Found, Notice, Plugin, Step, Update, Wanted};
 
 /// A source of services, routers and middlewares. The host owns the loop, the clock, the back-off
 /// and the last good state; the provider owns one step.
@@ -14,6 +14,17 @@ pub trait Provider: Plugin {
     /// [`Failure::Temporary`]: the last state stays and the host backs off and calls again.
     /// [`Failure::Resync`]: the cursor is no longer good, the host calls again without one.
     fn poll(&mut self, cursor: Option<Vec<u8>>, wait_ms: u32) -> Result<Step, Failure>;
+}
+
+/// A source that knows more than it reports, and looks it up when somebody asks. The host calls it
+/// in another instance than the one that polls.
+pub trait Lookup: Provider {
+    /// Looks something up; `None`: there is no such thing. Somebody waits: three seconds are long.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Temporary`] or any other: nobody can tell now.
+    fn find(&mut self, wanted: Wanted) -> Result<Option<Found>, Failure>;
 }
 
 impl Step {

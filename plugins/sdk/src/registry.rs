@@ -9,11 +9,11 @@ use std::{cell::RefCell, marker::PhantomData, time::Duration};
 use schemars::generate::SchemaSettings;
 
 use crate::{
-    Failure, FieldError, Matchers, Middleware, OnRequest, OnRequestSlots, OnResponse,
-    OnResponseSlots, Pair, Plugin, Predicate, Proceed, Provider, Request, Response,
-    ResponseVerdict, Slots, Step, Verdict,
+    Failure, FieldError, Found, Lookup, Matchers, Middleware, OnRequest, OnRequestSlots,
+    OnResponse, OnResponseSlots, Pair, Plugin, Predicate, Proceed, Provider, Request, Response,
+    ResponseVerdict, Slots, Step, Verdict, Wanted,
     bindings::{
-        interest, lifecycle, matchers, provider, request,
+        interest, lifecycle, lookup, matchers, provider, request,
         request_slots::{
             self,
             interface::{SlotsProceed, SlotsVerdict},
@@ -196,6 +196,13 @@ impl<T: Registered + Provider> provider::interface::Guest for Exports<T> {
     }
 }
 
+impl<T: Registered + Lookup> lookup::interface::Guest for Exports<T> {
+    fn find(binding: u32, wanted: Wanted) -> Result<Option<Found>, Failure> {
+        T::bindings(|bindings| bindings.change(binding, |it| it.find(wanted)))
+            .unwrap_or_else(|| Err(Failure::Permanent(UNKNOWN.to_owned())))
+    }
+}
+
 fn hook_time_limit(limit: Duration) -> Pair {
     Pair::new("hook-time-limit-ms", limit.as_millis().to_string())
 }
@@ -304,6 +311,9 @@ macro_rules! hook {
     (Provider $plugin:ident) => {
         <$plugin as $crate::Provider>::poll
     };
+    (Lookup $plugin:ident) => {
+        <$plugin as $crate::Lookup>::find
+    };
 }
 
 /// The exported interface of a trait.
@@ -335,10 +345,13 @@ macro_rules! facet {
     (Provider $component:ident) => {
         $crate::bindings::provider::export!($component with_types_in $crate::bindings::provider);
     };
+    (Lookup $component:ident) => {
+        $crate::bindings::lookup::export!($component with_types_in $crate::bindings::lookup);
+    };
     ($other:ident $component:ident) => {
         ::core::compile_error!(
             "a plugin is `Middleware`, with `OnRequest`, `OnResponse`, `OnRequestSlots` or \
-             `OnResponseSlots`, or `Matchers`, or `Provider`"
+             `OnResponseSlots`, or `Matchers`, or `Provider` with or without `Lookup`"
         );
     };
 }

@@ -84,6 +84,11 @@ impl Consul {
         consul
     }
 
+    /// Joins another agent, of another datacenter, over the wide network.
+    pub(crate) async fn join(&self, other: &Self) {
+        self.put(&format!("/v1/agent/join/127.0.0.1:{}?wan=1", other.ports[3]), &Value::Null).await;
+    }
+
     /// Where it answers DNS itself.
     pub(crate) fn dns(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.ports[4]))

@@ -16,6 +16,8 @@ pub enum Answer<'a> {
     /// The name is ours, but not every provider has told what it knows: better no answer than one
     /// that it does not exist, which would be cached.
     NotSynced,
+    /// The name is ours, and a source may know it: [`super::Zones::demand`] says what to look up.
+    OnDemand(Authority<'a>),
     /// The name is not ours.
     NotOurs,
 }

@@ -135,6 +135,10 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
             draft.push_new(&record::address(address, ttl), &[]);
             has_address = true;
         }
+        for address in &site.instance.also_at {
+            draft.push_new(&record::address(*address, ttl), &[]);
+            has_address = true;
+        }
     }
     // Consul gives a name only when no instance has an address, and then only the first.
     let first = usable.iter().find_map(|site| match site.address() {
@@ -161,6 +165,9 @@ fn push_srv(draft: &mut Draft, usable: &[&Site], zone: &CatalogZone, ttl: u32) {
             Address::Ip(address) => record::address(address, ttl),
             Address::Name(_) | Address::Unknown => Vec::new(),
         };
+        for address in &instance.also_at {
+            glue.extend_from_slice(&record::address(*address, ttl));
+        }
         if zone.options.node_meta {
             for (key, value) in site.node().into_iter().flat_map(|node| &node.meta) {
                 glue.extend_from_slice(&record::txt(&meta_text(key, value), zone.node_ttl()));

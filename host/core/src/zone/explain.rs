@@ -86,6 +86,7 @@ impl Zones {
                     },
                     Meaning::Address(_) => "the name spells the address".to_owned(),
                     Meaning::Nothing => "there are names below it".to_owned(),
+                    Meaning::OnDemand => "the source is asked when somebody asks for it".to_owned(),
                     Meaning::Unknown => format!("the zone `{origin}` has no such name"),
                 };
             }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::{
+    demand,
     name::{self, MAX_NAME},
     record::RecordType,
 };
@@ -31,6 +32,8 @@ pub(super) enum Meaning {
     Address(IpAddr),
     /// It exists, without records.
     Nothing,
+    /// Something that a source may know: see [`super::demand`].
+    OnDemand,
     /// Nothing that the grammar knows.
     Unknown,
 }
@@ -111,7 +114,26 @@ impl Grammar {
             labels if datacenter.is_some() && self.datacenters.len() == 1 => {
                 same(labels, None, origin)
             }
+            _ if self.is_consul && self.is_elsewhere(all) => Meaning::OnDemand,
             _ => Meaning::Unknown,
+        }
+    }
+
+    /// Whether a source may know it: the result of a query, or something in a datacenter that is
+    /// not in the catalog.
+    fn is_elsewhere(&self, labels: &[&[u8]]) -> bool {
+        let Some(place) = demand::keyword(labels) else { return false };
+        let (before, after) = labels.split_at(place);
+        let datacenter = match after {
+            [_keyword] => None,
+            [_keyword, datacenter] | [_keyword, datacenter, b"dc"] => Some(*datacenter),
+            _ => return false,
+        };
+        let is_known = |name: &[u8]| self.datacenters.iter().any(|known| **known == *name);
+        match after {
+            _ if before.is_empty() => false,
+            [b"query", ..] => true,
+            _ => datacenter.is_some_and(|datacenter| !is_known(datacenter)),
         }
     }
 

@@ -140,6 +140,7 @@ impl Zones {
                 Answer::Records(RecordSet::spelled(address, zone.ttl))
             }
             Meaning::Address(_) | Meaning::Nothing => Answer::NoData(authority),
+            Meaning::OnDemand => Answer::OnDemand(authority),
             Meaning::Unknown => self.no_such_name(authority),
         }
     }

@@ -9,6 +9,7 @@
 mod answer;
 mod catalog;
 mod claim;
+mod demand;
 mod draft;
 mod explain;
 mod grammar;
@@ -29,6 +30,7 @@ use std::{net::IpAddr, sync::Arc};
 
 pub use self::{
     answer::{Answer, Authority, InOrder, Record, RecordSet},
+    demand::Demand,
     explain::NameView,
     name::{Labels, MAX_NAME, Name, NameError, Text, labels, parent},
     options::ZoneOptions,

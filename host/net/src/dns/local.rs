@@ -16,7 +16,6 @@ const MAX_CHAIN: usize = 8;
 
 /// What our own zones have to say.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "lives on the stack for one question; no allocation")]
 pub(super) enum Local {
     /// The reply only needs to be finished.
     Answered(Rcode),
@@ -24,6 +23,8 @@ pub(super) enum Local {
     NoSuchName(Origin),
     /// The name is not ours.
     NotOurs,
+    /// A source may know this name. Until it has said so, the reply says that there is none.
+    OnDemand(ShortName, Origin),
     /// The name is ours, but another name for this one, which is not ours.
     Outside(ShortName),
 }
@@ -35,6 +36,13 @@ pub(super) struct Origin {
     pub(super) length: usize,
     /// Whether it is there only so that nobody else is asked.
     pub(super) is_built_in: bool,
+}
+
+impl Origin {
+    fn of(authority: Authority<'_>) -> Self {
+        let length = authority.origin.map_or(0, <[u8]>::len);
+        Self { length, is_built_in: authority.is_built_in }
+    }
 }
 
 /// What our own zones have to say, and which of them.
@@ -67,6 +75,24 @@ pub(super) fn answer(
     Found { local, zone }
 }
 
+/// Writes what zones that were made for this question have to say to it, where they know what it
+/// asks for by another name.
+pub(super) fn answer_as(
+    zones: &Zones,
+    question: &Question<'_>,
+    name: ShortName,
+    random: u32,
+    reply: &mut Reply<'_>,
+) -> Rcode {
+    let at = At { name, owner: HEADER };
+    match follow(zones, question, at, random, None, reply, &mut None) {
+        Local::Answered(rcode) => rcode,
+        Local::NoSuchName(_) | Local::OnDemand(..) | Local::NotOurs => Rcode::NO_SUCH_NAME,
+        // The alias alone is all that can be said.
+        Local::Outside(_) => Rcode::NO_ERROR,
+    }
+}
+
 /// A name, and where it stands in the reply.
 struct At {
     name: ShortName,
@@ -97,18 +123,21 @@ fn follow(
             }
             Answer::Alias(records) => records,
             Answer::NoData(authority) => {
-                negative(reply, name, owner, authority);
+                negative(reply, question, &at, authority);
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::NoSuchName(authority) => {
-                negative(reply, name, owner, authority);
-                return match (owner, authority.origin) {
-                    (HEADER, Some(origin)) => Local::NoSuchName(Origin {
-                        length: origin.len(),
-                        is_built_in: authority.is_built_in,
-                    }),
+                negative(reply, question, &at, authority);
+                return match owner {
+                    HEADER => Local::NoSuchName(Origin::of(authority)),
                     _ => Local::Answered(Rcode::NO_SUCH_NAME),
                 };
+            }
+            Answer::OnDemand(authority) => {
+                if owner == HEADER {
+                    negative(reply, question, &at, authority);
+                }
+                return Local::OnDemand(*name, Origin::of(authority));
             }
             Answer::NotSynced => {
                 reply.because(ExtendedError::NotReady);
@@ -131,8 +160,11 @@ fn follow(
 
 /// Every answer that says no tells how long that may be remembered (RFC 2308, 3). The name ends
 /// with the origin of its zone, so the owner of the SOA is a pointer into the name.
-fn negative(reply: &mut Reply<'_>, name: &ShortName, owner: usize, authority: Authority<'_>) {
-    let name = name.as_bytes();
+fn negative(reply: &mut Reply<'_>, question: &Question<'_>, at: &At, authority: Authority<'_>) {
+    // A name that is answered under another one still stands there as it was asked.
+    let At { name, owner } = at;
+    let owner = *owner;
+    let name = if owner == HEADER { question.name.as_bytes() } else { name.as_bytes() };
     let Some(origin) = authority.origin else {
         reply.record(Section::Authority, authority.soa, owner);
         return;

@@ -27,6 +27,7 @@ mod log;
 mod message;
 mod nowhere;
 mod policy;
+mod question;
 mod reply;
 mod rewrite;
 mod stored;
@@ -46,7 +47,8 @@ pub use self::{
     figures::DnsFigures,
     filter::{BlockAnswer, BlockList, Filter, Listed, Rebind},
     forward::{
-        CacheConfig, Forwarding, Forwardings, Loops, Mode, Place, Probe, Protocol, UpstreamConfig,
+        CacheConfig, Finder, Forwarding, Forwardings, Loops, Mode, Place, Probe, Protocol, Sought,
+        UpstreamConfig,
     },
     https::serve_https,
     policy::{Nearby, Policies, Policy, RateLimit, private_networks},

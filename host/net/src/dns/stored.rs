@@ -5,11 +5,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use portolan_core::zone::RecordType;
+use portolan_core::zone::{Name, RecordType, Zones};
 
 use super::{
+    cache::Key,
     forward::CacheConfig,
-    message::{HEADER, Header, Question, Rcode, Section, Walk, flag},
+    local,
+    message::{HEADER, Header, Incoming, MAX_TCP, Question, Rcode, Section, ShortName, Walk, flag},
+    question,
     reply::{ExtendedError, Reply},
 };
 
@@ -24,6 +27,8 @@ pub(super) struct Stored {
     pub(super) life: u32,
     /// Whether something was taken out because nobody outside can truly say it.
     is_censored: bool,
+    /// Whether it is about a name of ours.
+    is_ours: bool,
 }
 
 /// How old a remembered answer is.
@@ -125,7 +130,22 @@ impl Stored {
         let kept = u16::try_from(kept.count()).ok()?.to_be_bytes();
         wire.get_mut(HEADER - 2..HEADER)?.copy_from_slice(&kept);
         let (records, flags) = (records.into(), header.flags);
-        Some(Self { wire, records, flags, life, is_censored: false })
+        Some(Self { wire, records, flags, life, is_censored: false, is_ours: false })
+    }
+
+    /// What zones that were made for one question have to say to it, by the name that they answer it
+    /// under. `None`: it is no question.
+    pub(super) fn of_zones(key: &Key, zones: &Zones, name: &Name, random: u32) -> Option<Self> {
+        let asked = question::write(key, 0, None);
+        let Incoming::Question(question) = Incoming::parse(&asked) else { return None };
+        let mut out = vec![0; MAX_TCP];
+        let mut reply = Reply::to(&question, MAX_TCP, &mut out);
+        let name = ShortName::lower(name.as_bytes())?;
+        let rcode = local::answer_as(zones, &question, name, random, &mut reply);
+        let length = reply.finish(rcode);
+        Self::parse(out.get(..length)?, key.name(), key.rtype())
+            .ok()
+            .map(|stored| Self { is_ours: true, ..stored })
     }
 
     /// Keeps lives within what is configured. TTLs that are raised are so in the answer too: others
@@ -193,6 +213,9 @@ impl Stored {
         out: &mut [u8],
     ) -> usize {
         let mut reply = Reply::to(question, limit, out);
+        if self.is_ours {
+            reply.authoritative();
+        }
         match age {
             _ if self.is_censored => reply.because(ExtendedError::Blocked),
             Age::Stale => reply.because(ExtendedError::StaleAnswer),

@@ -8,6 +8,7 @@ pub(crate) mod ask;
 mod block_lists;
 pub(crate) mod ca;
 mod embedded;
+mod finder;
 mod holder;
 mod insight;
 mod listeners;
@@ -46,6 +47,7 @@ use crate::{
         Controller, Start,
         board::{Board, EntrypointReport, SharedBoard},
         event::Event,
+        lookup::SharedLookups,
         surroundings,
     },
     signal::{Signals, Wish},
@@ -89,6 +91,8 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let around = surroundings::Files::default();
     let forwardings =
         Arc::new(Forwardings::new(Forwarding::default(), Arc::new(Trust::new(&config.base))));
+    let lookups = SharedLookups::default();
+    forwardings.look_up_with(Arc::new(finder::Lookup::new(lookups.clone(), reader.clone())));
     let names = (forwardings.clone(), around.clone());
     let listeners = open(&config, &server, &reader, &board, draining, names);
     let compiler = Processes::new();
@@ -101,6 +105,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         board,
         telemetry,
         prober: Prober::start(trust),
+        lookups,
     };
     let Some((mut controller, events)) = begun(Controller::start(start), &mut signals).await else {
         compiler.stop();

@@ -7,6 +7,7 @@ pub(crate) mod board;
 mod credentials;
 pub(crate) mod event;
 mod hosts;
+pub(crate) mod lookup;
 mod mdns;
 mod plugins;
 pub(crate) mod preview;
@@ -42,6 +43,7 @@ use board::{Board, EntrypointReport, SharedBoard};
 use credentials::Credentials;
 use event::Event;
 use hosts::HostsFiles;
+use lookup::{Lookups, SharedLookups};
 use plugins::Plugins;
 use sources::{Candidate, Sources};
 
@@ -80,6 +82,8 @@ pub(crate) struct Start {
     pub(crate) telemetry: Telemetry,
     /// Probes backends.
     pub(crate) prober: Prober,
+    /// Who is asked for what the catalog does not have.
+    pub(crate) lookups: SharedLookups,
 }
 
 /// The control loop.
@@ -106,6 +110,7 @@ pub(crate) struct Controller {
     board: SharedBoard,
     telemetry: Telemetry,
     prober: Prober,
+    lookups: SharedLookups,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     plugin_watch: PluginWatch,
@@ -120,8 +125,8 @@ impl Controller {
     /// Loads plugins, begins with what was kept on disk, and publishes the first snapshot.
     /// Nothing listens yet: [`run`](Self::run) binds first.
     pub(crate) async fn start(start: Start) -> (Self, mpsc::Sender<Event>) {
-        let Start { loaded, host, embedded, publisher, listeners, board, telemetry, prober } =
-            start;
+        let Start { loaded, host, embedded, publisher, listeners, board, telemetry, .. } = start;
+        let (prober, lookups) = (start.prober, start.lookups);
         let (sender, events) = mpsc::channel(EVENTS);
         let config = loaded.config.clone();
         let (plugin_watch, files) = PluginWatch::open(&config.plugins.directory, MAX_PLUGIN);
@@ -149,6 +154,7 @@ impl Controller {
             board,
             telemetry,
             prober,
+            lookups,
             sender: sender.clone(),
             events,
             plugin_watch,
@@ -320,6 +326,9 @@ impl Controller {
         let (config, plugins) = (&self.config, &self.plugins);
         let candidates = config.providers.iter().map(|one| candidate(one, config, plugins));
         self.sources.apply(candidates.collect());
+        let zones = config.dns.iter().flat_map(|dns| dns.zones.iter().cloned());
+        let lookups = Lookups { providers: self.sources.seekers(), zones: zones.collect() };
+        self.lookups.store(Arc::new(lookups));
         true
     }
 

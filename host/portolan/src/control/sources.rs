@@ -70,6 +70,12 @@ impl Sources {
         self.by_name.values().map(|tenant| tenant.source.clone())
     }
 
+    /// The providers that look up what they do not report.
+    pub(super) fn seekers(&self) -> Vec<Arc<dyn Provider>> {
+        let providers = self.by_name.values().filter_map(|tenant| tenant.provider.clone());
+        providers.filter(|provider| provider.looks_up()).collect()
+    }
+
     /// How each provider is.
     pub(super) fn reports(&self) -> Vec<ProviderReport> {
         self.by_name.values().map(|tenant| tenant.report.clone()).collect()

@@ -7,6 +7,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -171,6 +172,8 @@ struct KeptInstance {
     node: String,
     datacenter: String,
     address: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    also_at: Vec<IpAddr>,
     port: u16,
     weights: (u32, u32),
     health: String,
@@ -203,7 +206,8 @@ impl From<&Item> for KeptItem {
 
 impl From<&Instance> for KeptInstance {
     fn from(instance: &Instance) -> Self {
-        let Instance { id, service, node, datacenter, address, port, .. } = instance.clone();
+        let Instance { id, service, node, datacenter, address, also_at, port, .. } =
+            instance.clone();
         let declares = instance.declares.iter();
         Self {
             id,
@@ -211,6 +215,7 @@ impl From<&Instance> for KeptInstance {
             node,
             datacenter,
             address,
+            also_at,
             port,
             weights: (instance.weight_passing, instance.weight_warning),
             health: instance.health.as_str().to_owned(),
@@ -252,6 +257,7 @@ impl From<KeptInstance> for Instance {
             node: kept.node,
             datacenter: kept.datacenter,
             address: kept.address,
+            also_at: kept.also_at,
             port: kept.port,
             weight_passing: kept.weights.0,
             weight_warning: kept.weights.1,

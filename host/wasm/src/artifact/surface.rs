@@ -87,7 +87,10 @@ impl Surface {
     /// The imported interfaces by our names, without those that only hold types.
     pub(crate) fn imported(&self) -> Vec<String> {
         let names = self.imports.iter().filter_map(|name| bare(name));
-        names.filter(|name| !["types", "predicate"].contains(name)).map(str::to_owned).collect()
+        names
+            .filter(|name| !["types", "catalog", "predicate"].contains(name))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn check_versions(&self) -> Result<(), LoadError> {

@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// The interfaces that every plugin may import.
-pub(crate) const QUICK: [&str; 6] = ["types", "predicate", "log", "clock", "entropy", "http"];
+pub(crate) const QUICK: [&str; 7] =
+    ["types", "catalog", "predicate", "log", "clock", "entropy", "http"];
 
 /// The interfaces that can wait.
 pub(crate) const WAITING: [&str; 3] = ["timer", "http-client", "files"];
@@ -33,6 +34,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     // Interfaces of types only still have to be there.
     linker.instance(&interface("types"))?;
+    linker.instance(&interface("catalog"))?;
     linker.instance(&interface("predicate"))?;
     log::link(&mut linker)?;
     clock::link(&mut linker)?;

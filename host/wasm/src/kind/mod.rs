@@ -10,6 +10,7 @@ mod matcher;
 mod middleware;
 mod predicate;
 mod provider;
+mod seek;
 mod step;
 
 pub(crate) use self::{

@@ -11,18 +11,18 @@ use std::{
 };
 
 use portolan_core::{
-    item::Step,
+    item::{Found, Step, Wanted},
     port::{BindError, CallError, PollError, PortFuture, Provider},
 };
 use serde_json::Value;
 use wasmtime::{
     Store, UpdateDeadline,
-    component::{InstancePre, TypedFunc},
+    component::{ComponentNamedList, InstancePre, Lift, Lower, TypedFunc},
 };
 
-use super::{field_errors, middleware::canonical, step::step};
+use super::{field_errors, middleware::canonical, seek::Seekers, step::step};
 use crate::{
-    bindings::provider as wit,
+    bindings::catalog::Failure,
     clock::TICK,
     error::call_error,
     facets::{Functions, Place, PollArgs, Polled},
@@ -41,18 +41,22 @@ pub(crate) struct Grant {
 
 /// A provider, bound to its configuration and grants.
 pub(crate) struct BoundProvider {
-    runtime: Arc<Runtime>,
+    pub(super) runtime: Arc<Runtime>,
     poll: Place,
+    /// Where it looks things up, if it does.
+    pub(super) find: Option<Place>,
     pre: InstancePre<Guest>,
-    budget: Budget,
+    pub(super) budget: Budget,
     grant: Grant,
     config: String,
     label: String,
     /// The instance of the last poll, if that went well.
     resting: Mutex<Option<Warm>>,
+    /// Instances that have looked something up.
+    pub(super) seekers: Seekers,
 }
 
-/// An instance that has been configured.
+/// An instance that has been configured, and the function of it that is called.
 struct Warm {
     store: Store<Guest>,
     poll: TypedFunc<PollArgs, Polled>,
@@ -82,14 +86,18 @@ impl BoundProvider {
             .map_err(BindError::Call)?;
         answer.map_err(|errors| BindError::Config(field_errors(errors)))?;
         let label = label.to_owned();
-        Ok(Self { runtime, poll, pre, budget, grant, config, label, resting: Mutex::default() })
+        let (find, resting, seekers) = (runtime.places.find, Mutex::default(), Seekers::default());
+        Ok(Self { runtime, poll, find, pre, budget, grant, config, label, resting, seekers })
     }
 
     async fn step(&self, cursor: Option<&[u8]>, wait: Duration) -> Result<Step, PollError> {
         let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut warm = match resting {
             Some(warm) => warm,
-            None => self.instantiate().await.map_err(PollError::Call)?,
+            None => {
+                let (store, poll) = self.instantiate(self.poll).await.map_err(PollError::Call)?;
+                Warm { store, poll }
+            }
         };
         let limit = wait.saturating_add(GRACE);
         let wait = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
@@ -111,13 +119,19 @@ impl BoundProvider {
         }
         match answer {
             Ok(found) => step(found).map_err(|error| self.failed(CallError::Nonsense(error))),
-            Err(wit::Failure::Temporary(reason)) => Err(PollError::Temporary(reason)),
-            Err(wit::Failure::Permanent(reason)) => Err(PollError::Permanent(reason)),
-            Err(wit::Failure::Resync(reason)) => Err(PollError::Resync(reason)),
+            Err(failure) => Err(refused(failure)),
         }
     }
 
-    async fn instantiate(&self) -> Result<Warm, CallError> {
+    /// A fresh instance that has been configured, and one of its functions.
+    pub(super) async fn instantiate<P, R>(
+        &self,
+        place: Place,
+    ) -> Result<(Store<Guest>, TypedFunc<P, R>), CallError>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
         let waits = Waits::new(self.grant.http.clone(), self.grant.files.clone());
         let name = self.runtime.name.clone();
         let mut store = guest::store(self.pre.engine(), name, &self.budget, waits);
@@ -132,11 +146,10 @@ impl BoundProvider {
             let functions = Functions::of(&self.runtime.places, instance, &mut store)?;
             let config = self.config.clone();
             let (answer,) = functions.configure.call_async(&mut store, (BINDING, config)).await?;
-            let poll = self.poll.function(instance, &mut store)?;
-            Ok((poll, answer))
+            Ok((place.function(instance, &mut store)?, answer))
         });
         match tokio::time::timeout(limit, made).await {
-            Ok(Ok((poll, Ok(())))) => Ok(Warm { store, poll }),
+            Ok(Ok((function, Ok(())))) => Ok((store, function)),
             Ok(Ok((_, Err(errors)))) => {
                 let what = errors.into_iter().next().map(|error| error.message);
                 let what = what.unwrap_or_default();
@@ -152,7 +165,7 @@ impl BoundProvider {
 
     /// Keeps the clock ticking while the guest runs, not while it waits: it runs only when its
     /// future is polled, and it yields at every tick.
-    async fn timed<T>(&self, call: impl Future<Output = T>) -> T {
+    pub(super) async fn timed<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         std::future::poll_fn(|cx| {
             self.runtime.clock.run_for(10 * TICK);
@@ -161,7 +174,7 @@ impl BoundProvider {
         .await
     }
 
-    fn failed(&self, error: CallError) -> PollError {
+    pub(super) fn failed(&self, error: CallError) -> PollError {
         PollError::Call(self.fail(error))
     }
 
@@ -178,6 +191,14 @@ impl Provider for BoundProvider {
     ) -> PortFuture<'a, Result<Step, PollError>> {
         Box::pin(self.step(cursor, wait))
     }
+
+    fn looks_up(&self) -> bool {
+        self.find.is_some()
+    }
+
+    fn find<'a>(&'a self, wanted: &'a Wanted) -> PortFuture<'a, Result<Option<Found>, PollError>> {
+        Box::pin(self.seek(wanted))
+    }
 }
 
 impl fmt::Debug for BoundProvider {
@@ -186,8 +207,17 @@ impl fmt::Debug for BoundProvider {
     }
 }
 
+/// Why the source does not answer.
+pub(super) fn refused(failure: Failure) -> PollError {
+    match failure {
+        Failure::Temporary(reason) => PollError::Temporary(reason),
+        Failure::Permanent(reason) => PollError::Permanent(reason),
+        Failure::Resync(reason) => PollError::Resync(reason),
+    }
+}
+
 /// An instance of a provider serves one binding, so its number says nothing.
-const BINDING: u32 = 0;
+pub(super) const BINDING: u32 = 0;
 
 /// How much longer than asked a poll may take before it is stuck.
 const GRACE: Duration = Duration::from_secs(30);

@@ -2,13 +2,14 @@
 //!
 //! What is merely bad is left out with a notice; the rest goes on.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use portolan_core::item::{
-    Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Node, Notice, Step, Update,
+    Change, Declaration, Edge, Found, Fragment, Health, Instance, Item, Key, Node, Notice, Step,
+    Update,
 };
 
-use crate::bindings::{provider as wit, types::Pair};
+use crate::bindings::{catalog, lookup, provider as wit, types::Pair};
 
 /// The facts of a step; or, where the whole of it makes no sense, why.
 pub(super) fn step(step: wit::Step) -> Result<Step, String> {
@@ -78,7 +79,7 @@ fn item(item: wit::Item) -> Result<Item, Notice> {
     }
 }
 
-fn node(node: wit::Node) -> Result<Node, Notice> {
+fn node(node: catalog::Node) -> Result<Node, Notice> {
     if node.name.is_empty() {
         return Err(bad("node", "has no name"));
     }
@@ -90,7 +91,7 @@ fn node(node: wit::Node) -> Result<Node, Notice> {
     })
 }
 
-fn instance(it: wit::Instance) -> Result<Instance, Notice> {
+fn instance(it: catalog::Instance) -> Result<Instance, Notice> {
     if it.id.is_empty() || it.service.is_empty() {
         return Err(bad(&format!("instance {}", it.id), "has no id, or names no service"));
     }
@@ -111,6 +112,7 @@ fn instance(it: wit::Instance) -> Result<Instance, Notice> {
         weight_warning: it.weight_warning,
         health: health(it.health),
         edge: edge(&it.extra),
+        also_at: also_at(&it.extra),
         tags: it.tags,
         meta: pairs(it.meta),
         version: it.version,
@@ -140,12 +142,12 @@ fn name(key: &Key) -> String {
     }
 }
 
-fn health(health: wit::Health) -> Health {
+fn health(health: catalog::Health) -> Health {
     match health {
-        wit::Health::Passing => Health::Passing,
-        wit::Health::Warning => Health::Warning,
-        wit::Health::Critical => Health::Critical,
-        wit::Health::Maintenance => Health::Maintenance,
+        catalog::Health::Passing => Health::Passing,
+        catalog::Health::Warning => Health::Warning,
+        catalog::Health::Critical => Health::Critical,
+        catalog::Health::Maintenance => Health::Maintenance,
     }
 }
 
@@ -159,6 +161,22 @@ fn edge(extra: &[Pair]) -> Edge {
         Some("critical") => Edge::As(Health::Critical),
         Some("maintenance") => Edge::As(Health::Maintenance),
         _ => Edge::AsHealth,
+    }
+}
+
+fn also_at(extra: &[Pair]) -> Vec<IpAddr> {
+    let told = extra.iter().filter(|pair| pair.key == "also-at");
+    told.filter_map(|pair| pair.value.parse().ok()).collect()
+}
+
+/// What was looked up. What is merely bad is left out.
+pub(super) fn found(found: lookup::Found) -> Found {
+    let nodes = found.nodes.into_iter().filter_map(|it| node(it).ok());
+    let instances = found.instances.into_iter().filter_map(|it| instance(it).ok());
+    Found {
+        nodes: nodes.map(Arc::new).collect(),
+        instances: instances.map(Arc::new).collect(),
+        ttl: found.ttl,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
         asker::{Asker, Handled},
         cache::Key,
         chase,
-        forward::{ForwardError, Way},
+        forward::{ForwardError, Via, Way},
         local::{self, Local},
         message::{Incoming, MAX_UDP, Question, Rcode, ShortName},
         nowhere,
@@ -19,13 +19,12 @@ use super::{
     DnsContext, prepare,
 };
 
-/// What is ours of an answer whose end is outside.
+/// What has to be asked for, and what is said before its answer.
 struct Beginning {
-    /// What an upstream is asked for.
     target: ShortName,
-    /// A whole reply with the aliases that lead there.
-    chain: [u8; MAX_UDP],
-    length: usize,
+    /// A whole reply with the aliases that lead to the target, if it is not the name itself.
+    chain: Option<([u8; MAX_UDP], usize)>,
+    via: Via,
 }
 
 impl DnsContext {
@@ -72,6 +71,25 @@ impl DnsContext {
         }
     }
 
+    /// A name that a source is asked for.
+    pub(super) fn handle_demand(
+        &self,
+        question: &Question<'_>,
+        name: &ShortName,
+        limit: usize,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Handled {
+        if name.as_bytes() == question.name.as_bytes() {
+            let written = self.forwarder.cache.borrow().answer(question, now, limit, out);
+            if let Some(written) = written {
+                self.figures.cached.increment();
+                return Handled::Reply(written.length);
+            }
+        }
+        Handled::Forward
+    }
+
     /// Whether a name that a zone of ours does not have is one that somebody else is asked for:
     /// the longer of the zone and the suffix counts, and what is configured before what is built
     /// in.
@@ -116,17 +134,17 @@ impl DnsContext {
         limit: usize,
         out: &mut [u8],
     ) -> usize {
-        let ours = self.with_zones(|zones| beginning(zones, question, policy));
-        let name = ours.as_ref().map_or(&question.name, |ours| &ours.target);
-        let key = Key::new(name.as_bytes(), question);
-        match (self.forwarder.resolve(&key).await, ours) {
+        let Beginning { target, chain, via } =
+            self.with_zones(|zones| self.beginning(zones, question, policy));
+        let key = Key::new(target.as_bytes(), question);
+        match (self.forwarder.resolve(&key, via).await, chain) {
             (Ok((stored, age)), None) => {
                 self.count_forwarded(age);
                 stored.write(question, age, limit, out)
             }
-            (Ok((stored, age)), Some(ours)) => {
+            (Ok((stored, age)), Some((chain, length))) => {
                 self.count_forwarded(age);
-                let chain = ours.chain.get(..ours.length).unwrap_or_default();
+                let chain = chain.get(..length).unwrap_or_default();
                 chase::join(chain, &stored, age, limit, out)
             }
             (Err(error), _) => self.failed(error, question, limit, out),
@@ -154,24 +172,30 @@ impl DnsContext {
         }
     }
 
+    fn beginning(&self, zones: &Zones, question: &Question<'_>, policy: &Policy) -> Beginning {
+        let mut chain = [0; MAX_UDP];
+        let mut reply = Reply::to(question, chain.len(), &mut chain);
+        let found = local::answer(zones, question, &policy.rewrites, 0, None, &mut reply);
+        let (target, via) = match found.local {
+            Local::Outside(target) => (target, Via::Upstreams),
+            Local::OnDemand(_, origin) if self.is_for_others(question, origin) => {
+                (question.name, Via::Upstreams)
+            }
+            Local::OnDemand(target, _) => (target, Via::Catalog),
+            // Not ours, or since a moment ago: an upstream is asked all the same.
+            Local::Answered(_) | Local::NoSuchName(_) | Local::NotOurs => {
+                (question.name, Via::Upstreams)
+            }
+        };
+        let is_alias = target.as_bytes() != question.name.as_bytes();
+        let length = reply.finish(Rcode::NO_ERROR);
+        Beginning { target, chain: is_alias.then_some((chain, length)), via }
+    }
+
     fn count_forwarded(&self, age: Age) {
         self.figures.forwarded.increment();
         if age == Age::Stale {
             self.figures.stale.increment();
         }
-    }
-}
-
-/// `None`: the name is not ours, or is since a moment ago; an upstream is asked all the same.
-fn beginning(zones: &Zones, question: &Question<'_>, policy: &Policy) -> Option<Beginning> {
-    let mut chain = [0; MAX_UDP];
-    let mut reply = Reply::to(question, chain.len(), &mut chain);
-    let found = local::answer(zones, question, &policy.rewrites, 0, None, &mut reply);
-    match found.local {
-        Local::Outside(target) => {
-            let length = reply.finish(Rcode::NO_ERROR);
-            Some(Beginning { target, chain, length })
-        }
-        Local::Answered(_) | Local::NoSuchName(_) | Local::NotOurs => None,
     }
 }

@@ -201,6 +201,17 @@ impl DnsContext {
                 Handled::Reply(reply.finish(rcode))
             }
             Local::NotOurs => self.handle_foreign(question, limit, now, out),
+            Local::OnDemand(_, origin) if self.is_for_others(question, origin) => {
+                self.handle_foreign(question, limit, now, out)
+            }
+            Local::OnDemand(name, _) if self.forwarder.looks_up() => {
+                self.count_zone(zone, Rcode::NO_ERROR);
+                self.handle_demand(question, &name, limit, now, out)
+            }
+            Local::OnDemand(..) => {
+                self.count_local(zone, Rcode::NO_SUCH_NAME);
+                Handled::Reply(reply.finish(Rcode::NO_SUCH_NAME))
+            }
             Local::Outside(target) if question.may_recurse && self.may_ask(&target, question) => {
                 Handled::Forward
             }
@@ -234,10 +245,14 @@ impl DnsContext {
     }
 
     /// `zone`: the place of ours that had the answer.
-    fn count_local(&self, zone: Option<usize>, rcode: Rcode) {
+    fn count_zone(&self, zone: Option<usize>, rcode: Rcode) {
         if let Some(place) = zone {
             self.zones.borrow().count(place, rcode);
         }
+    }
+
+    fn count_local(&self, zone: Option<usize>, rcode: Rcode) {
+        self.count_zone(zone, rcode);
         match rcode {
             Rcode::FAILURE => self.figures.failed.increment(),
             Rcode::NO_SUCH_NAME => self.figures.no_such_name.increment(),

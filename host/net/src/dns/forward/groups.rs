@@ -18,6 +18,8 @@ const EXPLORE: u32 = 32;
 
 /// Who is asked for which names, by the longest suffix.
 pub(super) struct Groups {
+    /// The sources of the catalog.
+    pub(super) catalog: Rc<Group>,
     default: Rc<Group>,
     suffixes: HashMap<Box<[u8]>, Rc<Group>>,
 }
@@ -26,6 +28,8 @@ pub(super) struct Groups {
 pub(super) struct Group {
     /// The names it is for end with this; `None`: all others.
     pub(super) suffix: Option<Name>,
+    /// Whether it stands for the sources of the catalog, and has no upstreams.
+    pub(super) is_catalog: bool,
     upstreams: Vec<Rc<Upstream>>,
     mode: Mode,
     turn: Cell<u32>,
@@ -47,14 +51,17 @@ impl Groups {
             let upstreams = upstreams.collect();
             let suffix = suffix.cloned();
             let (turn, under_way, waiting) = Default::default();
-            Rc::new(Group { suffix, upstreams, mode: settings.mode, turn, under_way, waiting })
+            let (mode, is_catalog) = (settings.mode, false);
+            Group { suffix, is_catalog, upstreams, mode, turn, under_way, waiting }
         };
-        let default = group(None, &settings.upstreams);
+        let catalog = Rc::new(Group { is_catalog: true, ..group(None, &[]) });
+        let default = Rc::new(group(None, &settings.upstreams));
         let suffixes = settings.suffixes.iter().map(|(suffix, upstreams)| {
             let suffix = suffix.to_lower();
-            (suffix.as_bytes().into(), group(Some(&suffix), upstreams))
+            (suffix.as_bytes().into(), Rc::new(group(Some(&suffix), upstreams)))
         });
-        Self { default, suffixes: suffixes.collect() }
+        let suffixes = suffixes.collect();
+        Self { catalog, default, suffixes }
     }
 
     /// Who is asked for a name in lower case.
@@ -70,7 +77,7 @@ impl Groups {
 impl Group {
     /// Whether nobody can be asked.
     pub(super) fn is_empty(&self) -> bool {
-        self.upstreams.is_empty()
+        self.upstreams.is_empty() && !self.is_catalog
     }
 
     pub(super) fn len(&self) -> usize {

@@ -5,6 +5,7 @@
 //! waits for it.
 
 mod ask;
+mod demand;
 mod groups;
 mod loops;
 mod settings;
@@ -22,13 +23,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub use self::{
+    demand::{Finder, Sought},
+    loops::{Loops, Probe},
+    settings::{CacheConfig, Forwarding, Forwardings, Mode, Place, Protocol, UpstreamConfig},
+};
 use self::{
     groups::{Group, Groups},
     settings::STALE_AFTER,
-};
-pub use self::{
-    loops::{Loops, Probe},
-    settings::{CacheConfig, Forwarding, Forwardings, Mode, Place, Protocol, UpstreamConfig},
 };
 use super::{
     cache::{Cache, Key},
@@ -64,6 +66,15 @@ pub(super) enum Way {
     Nowhere(Option<Name>),
     /// There is nobody to ask.
     Nobody,
+}
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Via {
+    /// Those that are for the name.
+    Upstreams,
+    /// The sources of the catalog.
+    Catalog,
 }
 
 /// Asks upstreams for one worker, and remembers what they say.
@@ -146,6 +157,19 @@ impl Forwarder {
         current.groups.of(name).suffix.as_ref().map(|suffix| suffix.as_bytes().len())
     }
 
+    /// Whether a source can be asked for what the catalog does not have.
+    pub(super) fn looks_up(&self) -> bool {
+        self.settings.finder().is_some_and(|finder| finder.is_ready())
+    }
+
+    fn group(&self, key: &Key, via: Via) -> Rc<Group> {
+        let groups = &self.current.borrow().groups;
+        match via {
+            Via::Upstreams => groups.of(key.name()).clone(),
+            Via::Catalog => groups.catalog.clone(),
+        }
+    }
+
     /// Reads the filters as they are now.
     pub(super) fn with_filter<T>(&self, look: impl FnOnce(&Filter) -> T) -> T {
         look(&self.current.borrow().settings.filter)
@@ -153,7 +177,7 @@ impl Forwarder {
 
     /// Asks anew for what is about to be forgotten, for nobody in particular.
     pub(super) fn prefetch(self: &Rc<Self>, key: &Key) {
-        if let Ok(_nobody_waits) = self.join(key) {
+        if let Ok(_nobody_waits) = self.join(key, &self.group(key, Via::Upstreams)) {
             self.figures.prefetched.increment();
         }
     }
@@ -163,6 +187,7 @@ impl Forwarder {
     pub(super) async fn resolve(
         self: &Rc<Self>,
         key: &Key,
+        via: Via,
     ) -> Result<(Rc<Stored>, Age), ForwardError> {
         if let Some((stored, age)) = self.cache.borrow().find(key, Instant::now()) {
             return Ok((stored.clone(), age));
@@ -170,8 +195,8 @@ impl Forwarder {
         if self.cache.borrow().has_failed(key, Instant::now()) {
             return self.stale(key).ok_or(ForwardError::NoAnswer);
         }
-        let answer = self.join(key)?;
-        let group = self.current.borrow().groups.of(key.name()).clone();
+        let group = self.group(key, via);
+        let answer = self.join(key, &group)?;
         let waiting = Waiting::new(self, group);
         let outcome = match self.stale(key) {
             None => answer.await,
@@ -195,8 +220,11 @@ impl Forwarder {
     }
 
     /// Waits for a question that is under way, or puts it under way.
-    fn join(self: &Rc<Self>, key: &Key) -> Result<oneshot::Receiver<Outcome>, ForwardError> {
-        let group = self.current.borrow().groups.of(key.name()).clone();
+    fn join(
+        self: &Rc<Self>,
+        key: &Key,
+        group: &Rc<Group>,
+    ) -> Result<oneshot::Receiver<Outcome>, ForwardError> {
         if group.is_empty() {
             return Err(ForwardError::NoUpstreams);
         }
@@ -215,7 +243,7 @@ impl Forwarder {
             }
             Entry::Vacant(vacant) => {
                 vacant.insert(vec![arrived]);
-                tokio::task::spawn_local(Rc::clone(self).fly(*key, group));
+                tokio::task::spawn_local(Rc::clone(self).fly(*key, group.clone()));
             }
         }
         Ok(arrival)
@@ -224,7 +252,11 @@ impl Forwarder {
     /// Asks for everybody who waits. Not one of them: whoever asked first may hang up.
     async fn fly(self: Rc<Self>, key: Key, group: Rc<Group>) {
         group.under_way.update(|count| count + 1);
-        let outcome = self.ask(&key, &group).await.map(Rc::new);
+        let outcome = match group.is_catalog {
+            true => self.look_up(&key).await,
+            false => self.ask(&key, &group).await,
+        };
+        let outcome = outcome.map(Rc::new);
         group.under_way.update(|count| count.saturating_sub(1));
         match &outcome {
             Ok(stored) => self.cache.borrow_mut().put(&key, stored, Instant::now()),

@@ -1,9 +1,10 @@
 //! How names that are not ours are resolved.
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -14,6 +15,7 @@ use portolan_core::zone::Name;
 
 use super::{
     super::filter::Filter,
+    demand::Finder,
     loops::{Loops, Probe, probed},
 };
 use crate::transport::Trust;
@@ -133,8 +135,8 @@ impl From<SocketAddr> for UpstreamConfig {
     }
 }
 
-impl std::fmt::Display for UpstreamConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for UpstreamConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = &self.place;
         match (&self.protocol, place) {
             (Protocol::Udp, _) => write!(f, "{place}"),
@@ -161,8 +163,8 @@ impl UpstreamConfig {
     }
 }
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::At(address) => address.fmt(f),
             Self::Named { host, port } => write!(f, "{host}:{port}"),
@@ -171,13 +173,13 @@ impl std::fmt::Display for Place {
 }
 
 /// The settings that hold now, and what workers are asked to forget. Workers share them.
-#[derive(Debug)]
 pub struct Forwardings {
     now: ArcSwap<Forwarding>,
     /// Whose certificates are trusted.
     pub(in crate::dns) trust: Arc<Trust>,
     /// Which upstreams lead back to us.
     pub loops: Loops,
+    finder: OnceLock<Arc<dyn Finder>>,
     flushes: AtomicU64,
     /// The last that was to be forgotten: a name and all below it; `None`: everything.
     last: Mutex<Option<Name>>,
@@ -185,6 +187,12 @@ pub struct Forwardings {
 
 /// How often workers were asked to forget something.
 pub(in crate::dns) type Flushes = u64;
+
+impl fmt::Debug for Forwardings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwardings").field("now", &self.now).finish_non_exhaustive()
+    }
+}
 
 impl Default for Forwardings {
     fn default() -> Self {
@@ -196,7 +204,14 @@ impl Forwardings {
     /// These hold from the beginning.
     pub fn new(settings: Forwarding, trust: Arc<Trust>) -> Self {
         let (now, last) = (ArcSwap::from_pointee(settings), Mutex::new(None));
-        Self { now, trust, loops: Loops::default(), flushes: AtomicU64::new(0), last }
+        Self {
+            now,
+            trust,
+            loops: Loops::default(),
+            finder: OnceLock::new(),
+            flushes: AtomicU64::new(0),
+            last,
+        }
     }
 
     /// From now on these hold. Answers whether anything changed.
@@ -207,6 +222,15 @@ impl Forwardings {
             self.loops.renew();
         }
         is_other
+    }
+
+    /// From now on the sources of the catalog can be asked. Only the first finder counts.
+    pub fn look_up_with(&self, finder: Arc<dyn Finder>) {
+        drop(self.finder.set(finder));
+    }
+
+    pub(in crate::dns) fn finder(&self) -> Option<&Arc<dyn Finder>> {
+        self.finder.get()
     }
 
     /// Begins a round of looking for upstreams that lead back to us: what is to be sent.

@@ -4,7 +4,6 @@ mod bootstrap;
 mod datagram;
 mod https;
 mod pipe;
-mod question;
 
 use std::{
     cell::{Cell, RefCell},
@@ -31,6 +30,7 @@ use self::{
 use super::{
     cache::Key,
     forward::{Forwarding, Place, Protocol, UpstreamConfig},
+    question,
     stored::{Stored, Unusable},
 };
 use crate::{random::Random, transport::Trust};

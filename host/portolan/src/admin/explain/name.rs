@@ -40,6 +40,7 @@ fn both(zones: &Zones, name: &Name) -> (NameOutcome, Vec<Record>) {
             Answer::Alias(found) => return (NameOutcome::Answered, texts(&found).collect()),
             Answer::NoData(_) => {}
             Answer::NoSuchName(_) => outcome = NameOutcome::NxDomain,
+            Answer::OnDemand(_) => outcome = NameOutcome::OnDemand,
             Answer::NotSynced => outcome = NameOutcome::ServFail,
             Answer::NotOurs => outcome = NameOutcome::Forwarded,
         }

@@ -61,6 +61,7 @@ fn name(dns: &NameAnswer) -> Vec<String> {
         NameOutcome::NoData => "no addresses (NODATA)",
         NameOutcome::NxDomain => "no such name (NXDOMAIN)",
         NameOutcome::Forwarded => "asked upstream",
+        NameOutcome::OnDemand => "looked up when it is asked",
         NameOutcome::ServFail => "not known yet (SERVFAIL)",
     };
     let records: Vec<String> =

@@ -82,6 +82,8 @@ pub(crate) enum NameOutcome {
     NxDomain,
     /// Not of our zones: an upstream resolver is asked, if there is one.
     Forwarded,
+    /// Looked up in a source of the catalog when somebody asks.
+    OnDemand,
     /// We cannot know yet.
     ServFail,
 }

@@ -2,7 +2,7 @@
 
 use portolan_core::zone::MAX_NAME;
 
-use super::super::{cache::Key, message::MAX_UDP};
+use super::{cache::Key, message::MAX_UDP};
 
 /// Writes the question of a key as a message. With `mix`, each letter of the name is upper or lower
 /// case as a bit of it says; bits are used again where a name has more letters.

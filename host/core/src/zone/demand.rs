@@ -1,0 +1,102 @@
+//! Names that a source is asked for when somebody asks us: the results of prepared queries, and
+//! what is in datacenters that the catalog does not have (Consul's agent/dns.go).
+
+use super::{
+    DnsConfig, Names, ZoneConfig, ZoneInputs, Zones,
+    name::{self, Name},
+};
+use crate::item::{Found, Wanted};
+use std::sync::Arc;
+
+/// What is to be looked up for a name, and how the name is answered then.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Demand {
+    /// The zone that the name lies in, without the trailing dot.
+    pub origin: String,
+    /// What to look up.
+    pub wanted: Wanted,
+    /// The name that [`Demand::zones`] answers it under.
+    pub name: Name,
+}
+
+/// What the instances that a query finds are called: names are made of services.
+const RESULT: &str = "result";
+
+/// Where the keyword stands that says what a name of Consul's grammar is about: the last one
+/// counts.
+pub(super) fn keyword(labels: &[&[u8]]) -> Option<usize> {
+    labels.iter().rposition(|label| matches!(*label, b"query" | b"service" | b"node"))
+}
+
+impl Zones {
+    /// What is to be looked up for a name, in wire form and lower case, whose answer is
+    /// [`super::Answer::OnDemand`].
+    pub fn demand(&self, wire: &[u8]) -> Option<Demand> {
+        let mut suffixes = std::iter::successors(Some(wire), |suffix| name::parent(suffix));
+        let origin =
+            suffixes.find_map(|suffix| self.origins().find(|origin| ***origin == *suffix))?;
+        let own = wire.get(..wire.len() - origin.len())?;
+        let labels: Vec<&[u8]> = name::labels(own).collect();
+        let place = keyword(&labels)?;
+        let (before, after) = labels.split_at(place);
+        let text = |labels: &[&[u8]]| {
+            let texts = labels.iter().map(|label| String::from_utf8_lossy(label));
+            texts.collect::<Vec<_>>().join(".")
+        };
+        let datacenter = after.get(1).map(|label| text(&[label]));
+        let (keyword, last) = (*after.first()?, *before.last()?);
+        // RFC 2782: `_name._tcp`.
+        let marked = match before {
+            [service, _tag] if service.starts_with(b"_") => service.get(1..),
+            _ => None,
+        };
+        let wanted = match (keyword, datacenter) {
+            (b"query", datacenter) => Wanted::Query {
+                name: marked.map_or_else(|| text(before), |it| text(&[it])),
+                datacenter,
+            },
+            (b"service", Some(datacenter)) => {
+                Wanted::Service { name: text(&[marked.unwrap_or(last)]), datacenter }
+            }
+            (b"node", Some(datacenter)) => Wanted::Node { name: text(before), datacenter },
+            _ => return None,
+        };
+        let name = match &wanted {
+            Wanted::Query { .. } => {
+                let origin = Name::parse(&name::Text(origin).to_string()).ok()?;
+                Name::below(&origin, [RESULT.as_bytes(), b"service"]).ok()?
+            }
+            Wanted::Service { .. } | Wanted::Node { .. } => {
+                Name::parse(&name::Text(wire).to_string()).ok()?
+            }
+        };
+        Some(Demand { origin: name::Text(origin).to_string(), wanted, name })
+    }
+}
+
+impl Demand {
+    /// The names that what was found makes in a zone.
+    pub fn zones(&self, zone: &ZoneConfig, found: Option<Found>) -> Zones {
+        let Found { nodes, mut instances, ttl } = found.unwrap_or_default();
+        if matches!(self.wanted, Wanted::Query { .. }) {
+            for instance in &mut instances {
+                Arc::make_mut(instance).service = RESULT.to_owned();
+            }
+        }
+        let mut zone = ZoneConfig { names: Names::Consul, ..zone.clone() };
+        if let Some(ttl) = ttl {
+            zone.ttl = ttl;
+            zone.options.service_ttl.clear();
+        }
+        let config = DnsConfig { zones: vec![zone], ..DnsConfig::default() };
+        let inputs = ZoneInputs {
+            config: &config,
+            nodes: &nodes,
+            instances: &instances,
+            router_hosts: &[],
+            synced: true,
+            serial: 1,
+        };
+        Zones::build(&inputs).0
+    }
+}

@@ -1,0 +1,106 @@
+//! What the catalog does not have and Consul knows: prepared queries and other datacenters, asked
+//! for when somebody asks for them.
+
+use hickory_proto::{op::ResponseCode, rr::RecordType};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Config, Consul, Portolan, Registration, Resolver, eventually};
+
+async fn register(consul: &Consul, id: &str, service: &str, address: &str, tags: &[&str]) {
+    let address = address.parse().unwrap();
+    consul.register(&Registration { id, service, address, tags }).await;
+}
+
+/// Both say the same.
+async fn agree(ours: Resolver, theirs: Resolver, name: &str, rtype: RecordType) {
+    let (ours, theirs) = (ours.ask(name, rtype).await, theirs.ask(name, rtype).await);
+    assert_eq!((ours.code, &ours.answers), (theirs.code, &theirs.answers), "{name} {rtype}");
+    assert!(!ours.answers.is_empty(), "{name} {rtype}: {ours:?}");
+}
+
+#[tokio::test]
+async fn prepared_queries_are_carried_out_when_they_are_asked_for() {
+    let consul = Consul::start().await;
+    register(&consul, "d1", "db", "10.8.0.1:5432", &["primary"]).await;
+    register(&consul, "d2", "db", "10.8.0.2:5432", &["replica"]).await;
+    let query = |name: &str, tags: Value| json!({ "Name": name, "Service": { "Service": "db", "Tags": tags }, "DNS": { "TTL": "7s" } });
+    consul.ask(Method::POST, "/v1/query", &query("main-db", json!(["primary"]))).await.unwrap();
+    consul.ask(Method::POST, "/v1/query", &query("all.db", json!([]))).await.unwrap();
+    let template = json!({
+        "Name": "find-", "Template": { "Type": "name_prefix_match" },
+        "Service": { "Service": "${name.suffix}" },
+    });
+    consul.ask(Method::POST, "/v1/query", &template).await.unwrap();
+    let rules = "[dns.rewrite]\n\"db.test\" = \"main-db.query.consul\"\n";
+    let portolan = Portolan::start(&Config::with_consul(&consul.url(), rules));
+    let (ours, theirs) = (portolan.dns(), Resolver(consul.dns()));
+    eventually(|| ours.a("MAIN-db.query.consul."), |reply| reply.is(&["10.8.0.1"])).await;
+    for name in [
+        "main-db.query.consul.",
+        "all.db.query.consul.",
+        "find-db.query.consul.",
+        "main-db.query.dc1.consul.",
+    ] {
+        agree(ours, theirs, name, RecordType::A).await;
+        agree(ours, theirs, name, RecordType::SRV).await;
+    }
+    let srv = ours.ask("main-db.query.consul.", RecordType::SRV).await;
+    assert_eq!(srv.answers, ["1 1 5432 0a080001.addr.dc1.consul."]);
+    assert!(srv.additional.contains(&"10.8.0.1".to_owned()), "{srv:?}");
+    // What it was found by is a name like any other.
+    let reply = ours.a("db.test.").await;
+    assert_eq!(reply.answers, ["10.8.0.1", "main-db.query.consul."]);
+    for (absent, rtype, code) in [
+        ("nothing.query.consul.", RecordType::A, ResponseCode::NXDomain),
+        ("main-db.query.dc9.consul.", RecordType::A, ResponseCode::NXDomain),
+        ("main-db.query.consul.", RecordType::AAAA, ResponseCode::NoError),
+        ("query.consul.", RecordType::A, ResponseCode::NXDomain),
+    ] {
+        let reply = ours.ask(absent, rtype).await;
+        assert_eq!((reply.code, reply.answers.len()), (code, 0), "{absent}");
+        assert_eq!(reply.authority, [RecordType::SOA], "{absent}");
+    }
+    // Nobody can tell, but what was told before serves on.
+    drop(consul);
+    assert!(ours.a("main-db.query.consul.").await.is(&["10.8.0.1"]));
+    let reply = ours.a("find-web.query.consul.").await;
+    assert_eq!(reply.code, ResponseCode::ServFail);
+    assert!(ours.a("db.service.consul.").await.is(&["10.8.0.1", "10.8.0.2"]));
+}
+
+#[tokio::test]
+async fn other_datacenters_are_asked_when_they_are_asked_for() {
+    let (near, far) = (Consul::start().await, Consul::start_with("datacenter = \"dc2\"", "").await);
+    register(&near, "w1", "web", "10.8.0.1:80", &[]).await;
+    register(&far, "w2", "web", "10.8.0.2:81", &["blue"]).await;
+    far.join(&near).await;
+    let known = || async { near.ask(Method::GET, "/v1/catalog/datacenters", &Value::Null).await };
+    drop(eventually(known, |it| it.as_ref().is_ok_and(|it| it.body.contains("dc2"))).await);
+    let portolan = Portolan::start(&Config::with_consul(&near.url(), ""));
+    let (ours, theirs) = (portolan.dns(), Resolver(near.dns()));
+    eventually(|| ours.a("web.service.consul."), |reply| reply.is(&["10.8.0.1"])).await;
+    let there = || ours.a("web.service.dc2.consul.");
+    eventually(there, |reply| reply.is(&["10.8.0.2"])).await;
+    for (name, rtype) in [
+        ("web.service.dc2.consul.", RecordType::A),
+        ("web.service.dc2.consul.", RecordType::SRV),
+        ("blue.web.service.DC2.consul.", RecordType::A),
+        ("_web._tcp.service.dc2.consul.", RecordType::SRV),
+        ("_web._blue.service.dc2.consul.", RecordType::SRV),
+        ("harbour.node.dc2.consul.", RecordType::A),
+        ("web.service.dc1.consul.", RecordType::A),
+    ] {
+        agree(ours, theirs, name, rtype).await;
+    }
+    for absent in [
+        "nothing.service.dc2.consul.",
+        "green.web.service.dc2.consul.",
+        "nobody.node.dc2.consul.",
+        "web.service.dc3.consul.",
+    ] {
+        let reply = ours.a(absent).await;
+        assert_eq!(reply.code, ResponseCode::NXDomain, "{absent}");
+        assert_eq!(reply.authority, [RecordType::SOA], "{absent}");
+    }
+}
