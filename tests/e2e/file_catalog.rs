@@ -1,5 +1,7 @@
 //! The file provider: a file dropped into a folder is in use.
 
+use hickory_proto::rr::RecordType;
+
 use crate::support::{Backend, Config, Portolan, eventually};
 
 const PROVIDER: &str = "[providers.static]\nplugin = \"file\"\n\
@@ -31,4 +33,40 @@ async fn a_file_is_in_use_while_it_is_there_and_its_last_good_content_while_it_i
 
     std::fs::remove_file(&file).unwrap();
     eventually(|| portolan.http().get("shop.local", "/"), |a| a.status == 404).await;
+}
+
+#[tokio::test]
+async fn records_in_a_file_are_answered_while_they_are_there() {
+    let config = Config::new(PROVIDER);
+    let portolan = Portolan::start(&config);
+    let file = config.path("dynamic/names.toml");
+    std::fs::write(
+        &file,
+        "[dns]\nrecords = [\n\
+         { name = \"nas.lan\", type = \"A\", data = \"10.0.0.5\" },\n\
+         { name = \"*.apps.lan\", type = \"CNAME\", data = \"nas.lan.\" },\n\
+         { name = \"mail.lan\", type = \"MX\", data = \"10 nas.lan.\", ttl = 77 },\n\
+         { name = \"bad.lan\", type = \"A\", data = \"10.0.0\" },\n\
+         { name = \"worse.lan\", typ = \"A\", data = \"10.0.0.1\" },\n]\n",
+    )
+    .unwrap();
+    let dns = portolan.dns();
+    eventually(|| dns.a("NAS.lan."), |reply| reply.is(&["10.0.0.5"])).await;
+    assert!(dns.a("any.apps.lan.").await.is(&["10.0.0.5", "nas.lan."]));
+    assert!(dns.ask("mail.lan.", RecordType::MX).await.is(&["10 nas.lan."]));
+    assert!(dns.ask("5.0.0.10.in-addr.arpa.", RecordType::PTR).await.is(&["nas.lan."]));
+    let problems = portolan.api("/api/problems").await.to_string();
+    for told in ["/dns/records/3", "/dns/records/4", "did you mean `type`?"] {
+        assert!(problems.contains(told), "{told}: {problems}");
+    }
+    // What is new in the file is new, what is gone is gone.
+    std::fs::write(
+        &file,
+        "dns.records = [{ name = \"tv.lan\", type = \"A\", data = \"10.0.0.6\" }]\n",
+    )
+    .unwrap();
+    eventually(|| dns.a("tv.lan."), |reply| reply.is(&["10.0.0.6"])).await;
+    assert!(dns.a("nas.lan.").await.answers.is_empty());
+    std::fs::remove_file(&file).unwrap();
+    eventually(|| dns.a("tv.lan."), |reply| reply.answers.is_empty()).await;
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** a source changes only by [`Source::apply`], which checks an update before it
 //! touches anything: a delta that does not fit leaves the source as it was.
 
+mod records;
 mod register;
 
 use std::{collections::HashSet, sync::Arc};
@@ -14,6 +15,7 @@ use crate::{
     roll::Roll,
 };
 
+pub use records::Recorded;
 pub use register::problem;
 use register::{parse, register};
 
@@ -43,6 +45,8 @@ pub struct Parsed {
     pub fragment: Arc<Fragment>,
     /// What it declares.
     pub declared: Arc<Declared>,
+    /// DNS records in it.
+    pub records: Arc<[Recorded]>,
 }
 
 /// Why an update was refused. The source is as it was; ask the provider for a snapshot.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Parsed, Registered};
+use super::{Parsed, Registered, records};
 use crate::{
     declare::{
         Canary, Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, canary, pool, read, tree,
@@ -40,13 +40,13 @@ pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
 
 /// Reads a fragment.
 pub(super) fn parse(fragment: Arc<Fragment>) -> Parsed {
-    const EXPECTED: &str = "a file of dynamic configuration holds `http`";
+    const EXPECTED: &str = "a file of dynamic configuration holds `http` and `dns`";
     let mut declared = match fragment.config.get("http") {
         Some(http) => read(http, "/http"),
         None => Declared::default(),
     };
     for key in fragment.config.as_object().into_iter().flat_map(|map| map.keys()) {
-        if key != "http" {
+        if key != "http" && key != "dns" {
             declared.flaws.push(Flaw {
                 severity: Severity::Warning,
                 pointer: format!("/{key}"),
@@ -55,7 +55,11 @@ pub(super) fn parse(fragment: Arc<Fragment>) -> Parsed {
             });
         }
     }
-    Parsed { fragment, declared: Arc::new(declared) }
+    let records = match fragment.config.get("dns") {
+        Some(dns) => records::read(dns, &mut declared.flaws),
+        None => Vec::new(),
+    };
+    Parsed { fragment, declared: Arc::new(declared), records: records.into() }
 }
 
 /// A flaw as a problem of a provider.

@@ -93,6 +93,8 @@ pub struct DnsConfig {
     pub edge_addresses: Vec<IpAddr>,
     /// The zones.
     pub zones: Vec<ZoneConfig>,
+    /// Records that belong to no zone of the configuration: they have whole names.
+    pub records: Arc<[LooseRecord]>,
     /// What hosts files say. A name that has static records keeps those alone.
     pub hosts: Arc<[HostEntry]>,
     /// Of answers from hosts files, in seconds.
@@ -100,6 +102,19 @@ pub struct DnsConfig {
     /// Whether upstreams are asked for the names of private addresses. Nobody outside can know
     /// them (RFC 6303), but a router nearby may.
     pub forwards_private: bool,
+}
+
+/// A record with a whole name, and where it was written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LooseRecord {
+    /// The record.
+    pub record: StaticRecord,
+    /// The provider that has it.
+    pub provider: String,
+    /// The file.
+    pub origin: String,
+    /// JSON Pointer to it there.
+    pub path: String,
 }
 
 /// One name of a line of a hosts file (hosts(5)).

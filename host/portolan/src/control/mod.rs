@@ -12,6 +12,7 @@ mod mdns;
 mod plugins;
 pub(crate) mod preview;
 mod provider;
+mod records;
 mod sources;
 mod state;
 pub(crate) mod surroundings;
@@ -29,7 +30,7 @@ use portolan_core::{
     port::BindError,
     problem::{Problem, Severity},
     snapshot::Snapshot,
-    zone::{DnsConfig, HostEntry},
+    zone::{DnsConfig, HostEntry, LooseRecord},
 };
 use portolan_net::health::Prober;
 use portolan_wasm::{Grants, Host, PluginWatch};
@@ -100,6 +101,8 @@ pub(crate) struct Controller {
     started: SystemTime,
     plugins: Plugins,
     hosts: HostsFiles,
+    /// Of the files of providers.
+    records: Arc<[LooseRecord]>,
     sources: Sources,
     assembler: Assembler,
     publisher: Publisher,
@@ -145,6 +148,7 @@ impl Controller {
             config,
             plugins,
             hosts: HostsFiles::default(),
+            records: Arc::default(),
             assembler: Assembler::default(),
             publisher,
             listeners,
@@ -247,7 +251,10 @@ impl Controller {
 
     fn assemble(&mut self) -> Arc<Snapshot> {
         let sources = self.all_sources(&self.config_source);
-        let inputs = inputs(&self.config, self.hosts.entries(), sources, &self.plugins);
+        let ttl = self.config.dns.as_ref().map_or(0, |dns| dns.ttl);
+        self.records = records::loose(&sources, ttl, &self.records);
+        let names = (self.hosts.entries(), self.records.clone());
+        let inputs = inputs(&self.config, names, sources, &self.plugins);
         self.assembler.assemble(&inputs)
     }
 
@@ -277,7 +284,8 @@ impl Controller {
         }
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let sources = self.all_sources(&source);
-        let trial = inputs(&loaded.config, self.hosts.entries(), sources, &self.plugins);
+        let names = (self.hosts.entries(), self.records.clone());
+        let trial = inputs(&loaded.config, names, sources, &self.plugins);
         let candidate = self.assembler.assemble(&trial);
         blame(&mut loaded.report, candidate.problems.iter());
         if loaded.report.has_errors() {
@@ -386,7 +394,7 @@ impl Controller {
 /// Everything that a snapshot is made of.
 fn inputs(
     config: &Config,
-    hosts: Arc<[HostEntry]>,
+    (hosts, records): (Arc<[HostEntry]>, Arc<[LooseRecord]>),
     sources: Vec<Arc<Source>>,
     plugins: &Plugins,
 ) -> Inputs {
@@ -397,6 +405,7 @@ fn inputs(
     let dns = config.dns.as_ref().map(|dns| DnsConfig {
         edge_addresses: dns.edge_addresses.clone(),
         zones: dns.zones.clone(),
+        records,
         hosts,
         hosts_ttl: dns.ttl,
         forwards_private: !dns.filter.bogus_priv,

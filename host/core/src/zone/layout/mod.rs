@@ -5,17 +5,19 @@
 //! catalog, then what is built in. The owner has the whole name, with all types: half a name from
 //! each would be a riddle to whoever debugs it.
 
+mod builder;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hashbrown::HashMap;
 
+use self::builder::{Builder, soa};
 use super::{
-    DnsConfig, HostEntry, Names, StaticRecord,
-    catalog::{self, CatalogZone},
-    draft::{Draft, Drafts},
+    DnsConfig, Names,
+    catalog::CatalogZone,
+    draft::Draft,
     lookup::Soa,
     name::{MAX_NAME, Name},
-    presentation,
     record::{self, QUESTION_POINTER, RecordType},
     table::{Kind, LONE},
 };
@@ -28,26 +30,6 @@ const NEGATIVE_TTL: u32 = 5;
 const BUILT_IN_TTL: u32 = 86_400;
 /// The life of the answers of router hosts outside every zone, in seconds.
 const HOST_TTL: u32 = 10;
-
-/// Names that must never leave this resolver (RFC 6761, 7686, 9462), and the reverse names of
-/// loopback (RFC 6303).
-const NEVER_FORWARDED: [&str; 6] = [
-    "localhost",
-    "invalid",
-    "onion",
-    "resolver.arpa",
-    "127.in-addr.arpa",
-    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
-];
-/// The reverse names of private addresses (RFC 6303), beside those of 172.16.0.0/12.
-const PRIVATE: [&str; 6] = [
-    "10.in-addr.arpa",
-    "168.192.in-addr.arpa",
-    "254.169.in-addr.arpa",
-    "c.f.ip6.arpa",
-    "d.f.ip6.arpa",
-    "8.e.f.ip6.arpa",
-];
 
 /// What the configuration makes of names.
 #[derive(Debug)]
@@ -88,14 +70,6 @@ pub(super) struct Plot {
     pub(super) is_consul: Option<bool>,
 }
 
-/// The layout while it is read.
-#[derive(Default)]
-struct Builder {
-    zones: Vec<Plot>,
-    drafts: Drafts,
-    problems: Vec<Problem>,
-}
-
 impl Layout {
     pub(super) fn new(config: &DnsConfig) -> Self {
         let mut builder = Builder::default();
@@ -125,6 +99,7 @@ impl Layout {
                 options: config.options.clone(),
             });
         }
+        builder.add_loose(&config.records);
         builder.add_hosts(&config.hosts, config.hosts_ttl);
         let Builder { zones, drafts, problems } = builder;
         let numbered = || (0..).zip(&zones);
@@ -328,118 +303,6 @@ impl Maker<'_> {
     }
 }
 
-impl Builder {
-    fn add_zones<'a>(&mut self, config: &'a DnsConfig) -> Vec<(&'a super::ZoneConfig, Name)> {
-        let mut origins = Vec::new();
-        for config in &config.zones {
-            let origin = match Name::parse(&config.origin) {
-                Ok(origin) => origin.to_lower(),
-                Err(error) => {
-                    let message = format!("`{}` is not a name: {error}", config.origin);
-                    self.problems.push(zone_problem(&config.origin, message));
-                    continue;
-                }
-            };
-            let is_consul = match config.names {
-                Names::Consul => Some(true),
-                Names::Services => Some(false),
-                Names::Routers | Names::Static(_) => None,
-            };
-            if self.add_zone(&origin, is_consul, config.ttl, config.options.negative_ttl) {
-                origins.push((config, origin));
-            } else {
-                let message = format!("the zone `{}` is there twice", config.origin);
-                self.problems.push(zone_problem(&config.origin, message));
-            }
-        }
-        origins
-    }
-
-    fn add_zone(
-        &mut self,
-        origin: &Name,
-        is_consul: Option<bool>,
-        ttl: u32,
-        negative_ttl: u32,
-    ) -> bool {
-        let Ok(place) = u16::try_from(self.zones.len()) else { return false };
-        if place == LONE || !self.drafts.add_zone(origin, place) {
-            return false;
-        }
-        self.zones.push(Plot {
-            origin: origin.clone(),
-            ttl,
-            soa: soa(origin, negative_ttl),
-            is_consul,
-        });
-        true
-    }
-
-    /// Zones that exist so that nobody else is asked. One that is configured takes their place.
-    fn add_private_zones(&mut self, forwards_private: bool) {
-        let sixteen = (16..32).map(|octet| format!("{octet}.172.in-addr.arpa"));
-        let private = PRIVATE.map(str::to_owned).into_iter().chain(sixteen);
-        let private = private.filter(|_| !forwards_private);
-        for text in NEVER_FORWARDED.map(str::to_owned).into_iter().chain(private) {
-            let Ok(origin) = Name::parse(&text) else { continue };
-            self.add_zone(&origin, None, BUILT_IN_TTL, NEGATIVE_TTL);
-            self.drafts.imply(&origin);
-        }
-    }
-
-    /// A bad record costs itself only.
-    fn add_records(&mut self, records: &[StaticRecord], origin: &Name) {
-        for (number, record) in records.iter().enumerate() {
-            let (owner, rtype, body) = match presentation::parse(record, origin) {
-                Ok(parsed) => parsed,
-                Err(error) => {
-                    let mut problem = record_problem(origin, number, error.to_string());
-                    problem.hint = error.hint();
-                    self.problems.push(problem);
-                    continue;
-                }
-            };
-            let Some(draft) = self.drafts.claim(&owner, Kind::Static) else { continue };
-            let is_alias = draft.set(RecordType::CNAME).is_some();
-            let clashes = match rtype {
-                RecordType::CNAME => is_alias || draft.has_other_than(RecordType::CNAME),
-                _ => is_alias,
-            };
-            if clashes {
-                let message = format!("nothing can stand beside the CNAME of `{owner}`");
-                self.problems.push(record_problem(origin, number, message));
-                continue;
-            }
-            draft.push(&body);
-            if let Some(address) = address_of(rtype, &body)
-                && !owner.as_bytes().starts_with(b"\x01*")
-            {
-                catalog::draft_pointer(address, &owner, record.ttl, &mut self.drafts);
-            }
-        }
-    }
-}
-
-impl Builder {
-    /// Names of hosts files, in zones and outside, and the names of their addresses.
-    fn add_hosts(&mut self, hosts: &[HostEntry], ttl: u32) {
-        let written = |host: &&HostEntry| self.drafts.find(&host.name).is_none_or(Draft::is_empty);
-        let fresh: Vec<_> = hosts.iter().filter(written).collect();
-        for HostEntry { name, address } in fresh {
-            let Some(draft) = self.drafts.claim(name, Kind::Static) else { continue };
-            draft.push(&record::address(*address, ttl));
-            catalog::draft_pointer(*address, name, ttl, &mut self.drafts);
-        }
-    }
-}
-
-/// The SOA of a zone, of no serial yet.
-fn soa(origin: &Name, negative_ttl: u32) -> Soa {
-    let below = |label: &[u8]| Name::below(origin, [label]).unwrap_or_else(|_| origin.clone());
-    let (server, person) = (below(b"ns"), below(b"hostmaster"));
-    Soa::new(&record::soa(server.as_bytes(), person.as_bytes(), 0, negative_ttl))
-}
-
 /// The SOA of `local`.
 pub(super) fn local_soa(local: Option<&Name>) -> Soa {
     local.map(|local| soa(local, NEGATIVE_TTL)).unwrap_or_default()
@@ -450,26 +313,4 @@ pub(super) fn lone_soa() -> Soa {
     let mut hostmaster = b"\x0ahostmaster".to_vec();
     hostmaster.extend_from_slice(&QUESTION_POINTER);
     Soa::new(&record::soa(&QUESTION_POINTER, &hostmaster, 0, NEGATIVE_TTL))
-}
-
-fn address_of(rtype: RecordType, body: &[u8]) -> Option<IpAddr> {
-    let data = record::body_data(body);
-    match rtype {
-        RecordType::A => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
-        RecordType::AAAA => <[u8; 16]>::try_from(data).ok().map(IpAddr::from),
-        _ => None,
-    }
-}
-
-fn record_problem(origin: &Name, number: usize, message: String) -> Problem {
-    let mut problem = zone_problem(&origin.to_string(), message);
-    problem.path.push_str(&format!("/records/{number}"));
-    problem
-}
-
-/// The path is a JSON Pointer: `~` and `/` are escaped (RFC 6901).
-fn zone_problem(origin: &str, message: String) -> Problem {
-    let escaped = origin.replace('~', "~0").replace('/', "~1");
-    Problem::error("dns", format!("dns.zones.{origin}"), message)
-        .at(format!("/dns/zones/{escaped}"))
 }

@@ -1,0 +1,189 @@
+//! What the configuration says of names, while it is read: zones, records, lines of hosts files.
+//!
+//! **Invariant:** what is wrong costs itself and is told; the rest goes on.
+
+use std::net::IpAddr;
+
+use super::{
+    super::{
+        DnsConfig, HostEntry, LooseRecord, Names, StaticRecord, ZoneConfig, catalog,
+        draft::{Draft, Drafts},
+        lookup::Soa,
+        name::Name,
+        presentation,
+        record::{self, RecordType},
+        table::{Kind, LONE},
+    },
+    BUILT_IN_TTL, NEGATIVE_TTL, Plot,
+};
+use crate::problem::Problem;
+
+/// Names that must never leave this resolver (RFC 6761, 7686, 9462), and the reverse names of
+/// loopback (RFC 6303).
+const NEVER_FORWARDED: [&str; 6] = [
+    "localhost",
+    "invalid",
+    "onion",
+    "resolver.arpa",
+    "127.in-addr.arpa",
+    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
+];
+/// The reverse names of private addresses (RFC 6303), beside those of 172.16.0.0/12.
+const PRIVATE: [&str; 6] = [
+    "10.in-addr.arpa",
+    "168.192.in-addr.arpa",
+    "254.169.in-addr.arpa",
+    "c.f.ip6.arpa",
+    "d.f.ip6.arpa",
+    "8.e.f.ip6.arpa",
+];
+
+/// The layout while it is read.
+#[derive(Default)]
+pub(super) struct Builder {
+    pub(super) zones: Vec<Plot>,
+    pub(super) drafts: Drafts,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Builder {
+    pub(super) fn add_zones<'a>(&mut self, config: &'a DnsConfig) -> Vec<(&'a ZoneConfig, Name)> {
+        let mut origins = Vec::new();
+        for config in &config.zones {
+            let origin = match Name::parse(&config.origin) {
+                Ok(origin) => origin.to_lower(),
+                Err(error) => {
+                    let message = format!("`{}` is not a name: {error}", config.origin);
+                    self.problems.push(zone_problem(&config.origin, message));
+                    continue;
+                }
+            };
+            let is_consul = match config.names {
+                Names::Consul => Some(true),
+                Names::Services => Some(false),
+                Names::Routers | Names::Static(_) => None,
+            };
+            if self.add_zone(&origin, is_consul, config.ttl, config.options.negative_ttl) {
+                origins.push((config, origin));
+            } else {
+                let message = format!("the zone `{}` is there twice", config.origin);
+                self.problems.push(zone_problem(&config.origin, message));
+            }
+        }
+        origins
+    }
+
+    fn add_zone(
+        &mut self,
+        origin: &Name,
+        is_consul: Option<bool>,
+        ttl: u32,
+        negative_ttl: u32,
+    ) -> bool {
+        let Ok(place) = u16::try_from(self.zones.len()) else { return false };
+        if place == LONE || !self.drafts.add_zone(origin, place) {
+            return false;
+        }
+        self.zones.push(Plot {
+            origin: origin.clone(),
+            ttl,
+            soa: soa(origin, negative_ttl),
+            is_consul,
+        });
+        true
+    }
+
+    /// Zones that exist so that nobody else is asked. One that is configured takes their place.
+    pub(super) fn add_private_zones(&mut self, forwards_private: bool) {
+        let sixteen = (16..32).map(|octet| format!("{octet}.172.in-addr.arpa"));
+        let private = PRIVATE.map(str::to_owned).into_iter().chain(sixteen);
+        let private = private.filter(|_| !forwards_private);
+        for text in NEVER_FORWARDED.map(str::to_owned).into_iter().chain(private) {
+            let Ok(origin) = Name::parse(&text) else { continue };
+            self.add_zone(&origin, None, BUILT_IN_TTL, NEGATIVE_TTL);
+            self.drafts.imply(&origin);
+        }
+    }
+
+    /// The records of a zone.
+    pub(super) fn add_records(&mut self, records: &[StaticRecord], origin: &Name) {
+        for (number, record) in records.iter().enumerate() {
+            if let Err((message, hint)) = self.add_record(record, origin) {
+                let mut problem = zone_problem(&origin.to_string(), message);
+                problem.path.push_str(&format!("/records/{number}"));
+                self.problems.push(Problem { hint, ..problem });
+            }
+        }
+    }
+
+    /// Records with whole names, in zones and outside.
+    pub(super) fn add_loose(&mut self, records: &[LooseRecord]) {
+        let Ok(root) = Name::parse(".") else { return };
+        for LooseRecord { record, provider, origin, path } in records {
+            if let Err((message, hint)) = self.add_record(record, &root) {
+                let problem = Problem::error(provider.clone(), origin.clone(), message);
+                self.problems.push(Problem { hint, ..problem.at(path.clone()) });
+            }
+        }
+    }
+
+    /// A bad record costs itself only. An error is what is wrong, and what was probably meant.
+    fn add_record(
+        &mut self,
+        record: &StaticRecord,
+        origin: &Name,
+    ) -> Result<(), (String, Option<String>)> {
+        let (owner, rtype, body) = presentation::parse(record, origin)
+            .map_err(|error| (error.to_string(), error.hint()))?;
+        let Some(draft) = self.drafts.claim(&owner, Kind::Static) else { return Ok(()) };
+        let is_alias = draft.set(RecordType::CNAME).is_some();
+        let clashes = match rtype {
+            RecordType::CNAME => is_alias || draft.has_other_than(RecordType::CNAME),
+            _ => is_alias,
+        };
+        if clashes {
+            return Err((format!("nothing can stand beside the CNAME of `{owner}`"), None));
+        }
+        draft.push(&body);
+        if let Some(address) = address_of(rtype, &body)
+            && !owner.as_bytes().starts_with(b"\x01*")
+        {
+            catalog::draft_pointer(address, &owner, record.ttl, &mut self.drafts);
+        }
+        Ok(())
+    }
+
+    /// Names of hosts files, in zones and outside, and the names of their addresses.
+    pub(super) fn add_hosts(&mut self, hosts: &[HostEntry], ttl: u32) {
+        let written = |host: &&HostEntry| self.drafts.find(&host.name).is_none_or(Draft::is_empty);
+        let fresh: Vec<_> = hosts.iter().filter(written).collect();
+        for HostEntry { name, address } in fresh {
+            let Some(draft) = self.drafts.claim(name, Kind::Static) else { continue };
+            draft.push(&record::address(*address, ttl));
+            catalog::draft_pointer(*address, name, ttl, &mut self.drafts);
+        }
+    }
+}
+
+/// The SOA of a zone, of no serial yet.
+pub(super) fn soa(origin: &Name, negative_ttl: u32) -> Soa {
+    let below = |label: &[u8]| Name::below(origin, [label]).unwrap_or_else(|_| origin.clone());
+    let (server, person) = (below(b"ns"), below(b"hostmaster"));
+    Soa::new(&record::soa(server.as_bytes(), person.as_bytes(), 0, negative_ttl))
+}
+
+fn address_of(rtype: RecordType, body: &[u8]) -> Option<IpAddr> {
+    let data = record::body_data(body);
+    match rtype {
+        RecordType::A => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
+        RecordType::AAAA => <[u8; 16]>::try_from(data).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// The path is a JSON Pointer: `~` and `/` are escaped (RFC 6901).
+fn zone_problem(origin: &str, message: String) -> Problem {
+    let escaped = origin.replace('~', "~0").replace('/', "~1");
+    Problem::error("dns", format!("dns.zones.{origin}"), message)
+        .at(format!("/dns/zones/{escaped}"))
+}
