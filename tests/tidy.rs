@@ -18,7 +18,12 @@ const LISTS: [&str; 2] = ["host/core/src", "host/wasm/src"];
 const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "host/net/src",
-        &[&["drain", "random"], &["worker", "tls", "transport", "h1"], &["health", "http", "dns"]],
+        &[
+            &["drain", "random"],
+            &["worker", "tls", "transport", "h1"],
+            &["health", "http", "dns"],
+            &["fuzzing"],
+        ],
     ),
     (
         "host/portolan/src",

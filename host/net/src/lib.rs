@@ -16,3 +16,5 @@ pub mod transport;
 pub mod health;
 pub mod http;
 pub mod dns;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

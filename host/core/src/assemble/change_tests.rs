@@ -97,8 +97,8 @@ impl World {
                 zones: vec![
                     zone("infra.local", Names::Services),
                     zone("consul", Names::Consul),
-                    zone("web.service.consul", Names::Static(records.clone())),
-                    zone("home.arpa", Names::Static(records)),
+                    zone("web.service.consul", Names::Static(records.clone().into())),
+                    zone("home.arpa", Names::Static(records.into())),
                     zone("edge", Names::Routers),
                 ],
                 ..DnsConfig::default()

@@ -10,7 +10,7 @@ use hashbrown::{HashMap, hash_map::Entry};
 use super::{
     name::Name,
     record::{self, RecordType},
-    table::{self, About, Kind, LONE, Set},
+    table::{self, About, Kind, LONE, Set, Table},
 };
 
 /// All names while they are gathered.
@@ -50,6 +50,11 @@ impl Draft {
     pub(super) fn push_soa(&mut self) {
         let soa = Set { rtype: RecordType::SOA.0, ..Set::default() };
         self.sets.push(soa);
+    }
+
+    /// A name as it was kept.
+    pub(super) fn decode(name: Name, entry: &table::Entry<'_>) -> Self {
+        Self { name, about: entry.about, sets: entry.drafts().collect() }
     }
 
     /// As it is kept.
@@ -152,9 +157,19 @@ impl Drafts {
         }
     }
 
-    /// All that was gathered.
-    pub(super) fn into_drafts(self) -> impl Iterator<Item = Draft> {
-        self.drafts.into_iter()
+    /// Every name.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.drafts.iter().map(Draft::name)
+    }
+
+    /// All that was gathered, as it is kept.
+    pub(super) fn into_table(self) -> Table {
+        let Self { origins: _, index, drafts } = self;
+        drop(index);
+        let encoded = drafts.into_iter().map(|draft| (draft.name().clone(), draft.encode()));
+        let mut table = Table::default();
+        table.update(&encoded.collect::<Vec<_>>());
+        table
     }
 
     /// Adds a name, and within a zone the names between it and the origin (RFC 8020: a name below

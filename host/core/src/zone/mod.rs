@@ -56,8 +56,8 @@ pub enum Names {
     Services,
     /// The hosts of live routers that lie in the zone; other names in it do not exist.
     Routers,
-    /// The records given.
-    Static(Vec<StaticRecord>),
+    /// The records given. There may be a hundred thousand: a copy shares them.
+    Static(Arc<[StaticRecord]>),
 }
 
 /// A record as it stands in a configuration.

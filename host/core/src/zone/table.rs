@@ -352,8 +352,18 @@ impl<'a> Entry<'a> {
         HEAD + self.name.len() + self.sets.len()
     }
 
+    /// The records of each type, to go on with.
+    pub(super) fn drafts(&self) -> impl Iterator<Item = Set> + use<'a> {
+        self.raw().map(|(rtype, count, bytes)| Set { rtype: rtype.0, count, bytes: bytes.to_vec() })
+    }
+
     /// The records of each type.
     pub(super) fn sets(&self) -> impl Iterator<Item = (RecordType, RecordSet<'a>)> + use<'a> {
+        self.raw().map(|(rtype, count, bytes)| (rtype, RecordSet::stored(count, bytes)))
+    }
+
+    /// Type, number and bytes of each.
+    fn raw(&self) -> impl Iterator<Item = (RecordType, u16, &'a [u8])> + use<'a> {
         let mut left = self.sets;
         std::iter::from_fn(move || {
             let (&[r0, r1, c0, c1, l0, l1, l2, l3], rest) = left.split_first_chunk::<SET_HEAD>()?;
@@ -361,7 +371,7 @@ impl<'a> Entry<'a> {
             let (bytes, rest) = rest.split_at_checked(length)?;
             left = rest;
             let count = u16::from_le_bytes([c0, c1]);
-            Some((RecordType(u16::from_le_bytes([r0, r1])), RecordSet::stored(count, bytes)))
+            Some((RecordType(u16::from_le_bytes([r0, r1])), count, bytes))
         })
     }
 }

@@ -20,6 +20,8 @@ mod cookie;
 mod figures;
 mod filter;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod https;
 mod limiter;
 mod local;

@@ -16,6 +16,8 @@ mod body;
 mod encode;
 mod error;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 mod line;
 mod outlet;

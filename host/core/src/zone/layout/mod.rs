@@ -19,7 +19,7 @@ use super::{
     lookup::Soa,
     name::{MAX_NAME, Name},
     record::{self, QUESTION_POINTER, RecordType},
-    table::{Kind, LONE},
+    table::{Kind, LONE, Table},
 };
 use crate::problem::Problem;
 
@@ -45,7 +45,10 @@ pub(super) struct Layout {
     pub(super) catalog: Vec<CatalogZone>,
     /// The one that reverse names point into: Consul's own where there is one.
     pub(super) primary: Option<usize>,
-    statics: Known<Draft>,
+    /// Names as static records and hosts files make them, encoded: there may be many, and each is
+    /// looked at again only when somebody else claims it.
+    statics: Table,
+    static_lengths: Lengths,
     pub(super) edges: Vec<IpAddr>,
     pub(super) problems: Vec<Problem>,
     pub(super) local: Option<Name>,
@@ -57,8 +60,12 @@ pub(super) struct Layout {
 #[derive(Debug)]
 struct Known<V> {
     names: HashMap<Name, V>,
-    lengths: [bool; MAX_NAME + 1],
+    lengths: Lengths,
 }
+
+/// The lengths that names have.
+#[derive(Debug)]
+struct Lengths([bool; MAX_NAME + 1]);
 
 /// A zone, as far as it does not change.
 #[derive(Debug)]
@@ -115,7 +122,8 @@ impl Layout {
             servers: servers.into_iter().collect(),
             catalog,
             primary,
-            statics: drafts.into_drafts().map(|draft| (draft.name().clone(), draft)).collect(),
+            static_lengths: Lengths::of(drafts.names().map(Name::as_bytes)),
+            statics: drafts.into_table(),
             edges: config.edge_addresses.clone(),
             local: parsed("local"),
             localhost: ["localhost", "*.localhost"].into_iter().filter_map(parsed).collect(),
@@ -126,10 +134,11 @@ impl Layout {
     }
 
     /// The names that exist whatever the catalog says.
-    pub(super) fn fixed(&self) -> impl Iterator<Item = &Name> {
+    pub(super) fn fixed(&self) -> impl Iterator<Item = Name> {
         let Self { statics, origins, servers, .. } = self;
-        let named = statics.names.keys().chain(origins.names.keys()).chain(servers.names.keys());
-        named.chain(&self.localhost)
+        let named = origins.names.keys().chain(servers.names.keys()).chain(&self.localhost);
+        let statics = statics.entries().map(|entry| Name::of_wire(entry.name));
+        statics.chain(named.cloned())
     }
 
     /// Whether a zone begins here.
@@ -150,36 +159,49 @@ impl Layout {
         suffixes.find_map(|suffix| self.origins.get(suffix).copied()).unwrap_or(LONE)
     }
 
+    fn as_static(&self, name: &Name) -> Option<Draft> {
+        let wire = name.as_bytes();
+        let entry = self.static_lengths.have(wire).then(|| self.statics.find(wire))??;
+        Some(Draft::decode(name.clone(), &entry))
+    }
+
     /// A name as the static records make it.
     pub(super) fn begin(&self, name: &Name) -> Maker<'_> {
         Maker {
             layout: self,
             zone: self.zone_of(name),
             name: name.clone(),
-            draft: self.statics.get(name.as_bytes()).cloned(),
+            draft: self.as_static(name),
         }
     }
 }
 
 impl<V> Known<V> {
     fn get(&self, name: &[u8]) -> Option<&V> {
-        match self.lengths.get(name.len()) {
-            Some(true) => self.names.get(name),
-            _ => None,
+        if self.lengths.have(name) { self.names.get(name) } else { None }
+    }
+}
+
+impl Lengths {
+    fn of<'a>(names: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut lengths = [false; MAX_NAME + 1];
+        for name in names {
+            if let Some(is_known) = lengths.get_mut(name.len()) {
+                *is_known = true;
+            }
         }
+        Self(lengths)
+    }
+
+    fn have(&self, name: &[u8]) -> bool {
+        self.0.get(name.len()) == Some(&true)
     }
 }
 
 impl<V> FromIterator<(Name, V)> for Known<V> {
     fn from_iter<I: IntoIterator<Item = (Name, V)>>(names: I) -> Self {
-        let names: HashMap<_, _> = names.into_iter().collect();
-        let mut lengths = [false; MAX_NAME + 1];
-        for name in names.keys() {
-            if let Some(is_known) = lengths.get_mut(name.as_bytes().len()) {
-                *is_known = true;
-            }
-        }
-        Self { names, lengths }
+        let names: HashMap<Name, V> = names.into_iter().collect();
+        Self { lengths: Lengths::of(names.keys().map(Name::as_bytes)), names }
     }
 }
 

@@ -290,7 +290,7 @@ impl Registry {
         (self.dirty, self.pending, self.unreachable) = Default::default();
         let services = self.groups.services.len() * self.layout.catalog.len();
         self.standing.reserve(services + self.hosts.len() + self.holders.len());
-        let fixed: Vec<_> = self.layout.fixed().cloned().chain(self.keywords()).collect();
+        let fixed: Vec<_> = self.layout.fixed().chain(self.keywords()).collect();
         fixed.into_iter().for_each(|name| self.stand(name, |standing| standing.is_fixed = true));
         let nodes: Vec<_> = self.groups.nodes.clone().into_iter().collect();
         for (place, node) in &nodes {

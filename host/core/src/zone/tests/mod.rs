@@ -95,7 +95,7 @@ fn config() -> DnsConfig {
         zones: vec![
             zone("consul", Names::Consul),
             zone("infra.local", Names::Services),
-            zone("home.arpa", Names::Static(records)),
+            zone("home.arpa", Names::Static(records.into())),
             zone("edge", Names::Routers),
         ],
         ..DnsConfig::default()

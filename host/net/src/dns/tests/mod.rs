@@ -5,6 +5,7 @@ mod fake;
 mod forwarding;
 mod rows;
 mod rules;
+mod soak;
 mod sockets;
 mod wire;
 
@@ -100,7 +101,7 @@ struct World {
     forwarding: Arc<Forwardings>,
     figures: Arc<DnsFigures>,
     policies: Arc<Policies>,
-    _publisher: Publisher,
+    publisher: Publisher,
     live: Live,
 }
 
@@ -121,7 +122,7 @@ impl World {
         let forwarding = Arc::new(Forwardings::new(settings, Arc::default()));
         let (figures, policies) = (Arc::<DnsFigures>::default(), Arc::<Policies>::default());
         let context = DnsContext::new(&live, forwarding.clone(), policies.clone(), figures.clone());
-        Self { context, forwarding, figures, policies, _publisher: publisher, live }
+        Self { context, forwarding, figures, policies, publisher, live }
     }
 
     fn govern(&self, policy: Policy) {

@@ -1,0 +1,65 @@
+//! What must hold for any bytes that somebody sends as HTTP/1.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use super::{
+    Framing, RequestHead, ResponseHead,
+    body::{Decoder, Step},
+};
+
+/// So many lines a head may have.
+const LINES: usize = 100;
+
+/// A head is refused or read, and what is behind it does not change it: a request that ends where
+/// another reader sees its middle is how requests are smuggled.
+pub fn request_head(bytes: &[u8]) {
+    let text = Bytes::copy_from_slice(bytes);
+    for asked in [Method::GET, Method::HEAD] {
+        drop(ResponseHead::read(&asked, &text));
+    }
+    let Ok(Some((head, length))) = RequestHead::read(&text, LINES) else { return };
+    let own = text.get(..length).unwrap_or_default();
+    assert!(own.ends_with(b"\r\n\r\n"), "the head ends in its middle");
+    let mut longer = own.to_vec();
+    longer.extend_from_slice(b"GET /smuggled HTTP/1.1\r\n\r\n");
+    let again = RequestHead::read(&Bytes::from(longer), LINES);
+    let Ok(Some((again, end))) = again else { panic!("what is behind a head makes it none") };
+    assert_eq!((end, again.framing, again.headers), (length, head.framing, head.headers));
+    let shorter = RequestHead::read(&text.slice(..length - 1), LINES);
+    assert!(shorter.is_ok_and(|head| head.is_none()), "less than a head is one");
+}
+
+/// A chunked body means the same in whatever pieces it comes. The first byte chooses the pieces.
+pub fn request_body(bytes: &[u8]) {
+    let Some((choice, body)) = bytes.split_first() else { return };
+    let is_tolerant = choice & 1 == 1;
+    let whole = decoded(body, body.len(), is_tolerant);
+    let pieces = decoded(body, 1 + usize::from(choice >> 1) % 9, is_tolerant);
+    assert_eq!(pieces, whole);
+}
+
+/// The content, the trailers, and how much of the input was used; `None`: it is refused.
+fn decoded(
+    input: &[u8],
+    piece: usize,
+    is_tolerant: bool,
+) -> Option<(Vec<u8>, Option<HeaderMap>, usize)> {
+    let mut decoder = Decoder::new(Framing::Chunked, is_tolerant);
+    let (mut content, mut used) = (Vec::new(), 0);
+    while used < input.len() {
+        let rest = input.get(used..(used + piece).min(input.len()))?;
+        match decoder.step(rest).ok()? {
+            Step::Data(length) => {
+                content.extend_from_slice(rest.get(..length)?);
+                used += length;
+            }
+            Step::Skip(length) | Step::More(length) => {
+                assert!(length > 0 && length <= rest.len(), "it goes on without going on");
+                used += length;
+            }
+            Step::End(length, trailers) => return Some((content, trailers, used + length)),
+        }
+    }
+    Some((content, None, used))
+}
