@@ -4,7 +4,7 @@
 //! what could not be written yet; a line that waits for a message keeps nothing.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
@@ -19,6 +19,7 @@ use super::{
     framing::Framing,
     head::{HeadLimits, RequestHead, ResponseHead},
     outlet::Outlet,
+    pipe::Pipe,
     socket::Socket,
     stream::Stream,
 };
@@ -37,14 +38,18 @@ const OUTPUT: usize = 16 * 1024;
 pub(crate) struct Buffers {
     input: RefCell<Box<[u8]>>,
     output: RefCell<Vec<u8>>,
+    /// Empty ones.
+    pub(super) pipes: RefCell<Vec<Pipe>>,
+    /// Whether the system takes bodies past our memory.
+    pub(super) passes: Cell<bool>,
 }
 
 /// One end of an HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct Line {
-    socket: Socket,
-    decoder: Decoder,
-    buffers: Rc<Buffers>,
+    pub(super) socket: Socket,
+    pub(super) decoder: Decoder,
+    pub(super) buffers: Rc<Buffers>,
     /// The other end waits for leave to send its body.
     pub(crate) awaits_continue: bool,
     /// Whether anything was read since this was last reset.
@@ -52,7 +57,9 @@ pub(crate) struct Line {
     /// How much of an incomplete head was looked at: without another line end it stays that.
     looked_at: usize,
     /// Whether the body was asked for more than has arrived.
-    is_wanted: bool,
+    pub(super) is_wanted: bool,
+    /// Whether the body goes past our memory: then so does the last of it.
+    pub(super) is_passing: bool,
     /// Nobody waits for more of the body.
     is_given_up: bool,
     /// Trailers that arrived together with the last of the content.
@@ -93,6 +100,8 @@ impl Default for Buffers {
         Self {
             input: RefCell::new(vec![0; INPUT].into()),
             output: RefCell::new(Vec::with_capacity(OUTPUT)),
+            pipes: RefCell::default(),
+            passes: Cell::new(true),
         }
     }
 }
@@ -120,6 +129,7 @@ impl Line {
             has_heard: false,
             looked_at: 0,
             is_wanted: false,
+            is_passing: false,
             is_given_up: false,
             late: None,
         }
@@ -186,6 +196,11 @@ impl Line {
         cx: &mut Context<'_>,
         outlet: &mut Outlet<'_>,
     ) -> Poll<Result<Poured, PourError<WireError>>> {
+        if !self.is_given_up
+            && let Some(passed) = self.poll_pass(cx, outlet)
+        {
+            return passed;
+        }
         self.poll_body(cx, |cx, data| outlet.push(cx, data))
     }
 
@@ -271,7 +286,14 @@ impl Line {
 
     /// Hands what is left to be written to the system.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.socket.is_flushed() { Poll::Ready(Ok(())) } else { self.socket.poll_flush(cx) }
+        if self.socket.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = ready!(self.socket.poll_flush(cx));
+        if let Some(pipe) = self.socket.pipe.take_if(|pipe| pipe.is_empty()) {
+            self.buffers.keep(pipe);
+        }
+        Poll::Ready(flushed)
     }
 
     /// Says that nothing more will be written.
@@ -315,7 +337,7 @@ impl Line {
     fn begin(&mut self, framing: Framing, length: usize, is_tolerant: bool) {
         self.skip(length);
         self.decoder = Decoder::new(framing, is_tolerant);
-        self.is_wanted = false;
+        (self.is_wanted, self.is_passing) = (false, false);
     }
 
     fn skip(&mut self, length: usize) {

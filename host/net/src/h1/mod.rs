@@ -8,7 +8,7 @@
 //!
 //! Reading order: `framing` says where a message ends, `head` reads what stands before it, `body`
 //! follows it, `encode` writes both, `socket` holds the bytes of a connection, `line` puts these
-//! together.
+//! together; `passage` is the way of large bodies past our memory.
 //!
 //! **Invariant:** a request that this module accepts has one reading: RFC 9112's.
 
@@ -21,6 +21,8 @@ pub(crate) mod fuzzing;
 mod head;
 mod line;
 mod outlet;
+mod passage;
+mod pipe;
 mod socket;
 mod stream;
 #[cfg(test)]

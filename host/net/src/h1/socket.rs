@@ -12,17 +12,19 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::stream::Stream;
+use super::{passage, pipe::Pipe, stream::Stream};
 
 /// A connection's bytes.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: Stream,
+    pub(super) stream: Stream,
     /// Read, and not used yet.
     pub(super) ahead: Bytes,
     /// To be written, from `sent` on.
     pending: Vec<u8>,
     sent: usize,
+    /// What goes past our memory and is to be written before that.
+    pub(super) pipe: Option<Pipe>,
     /// An encrypted stream keeps bytes itself until it is flushed.
     is_unflushed: bool,
     /// Whether bytes have gone in or out since this was last reset.
@@ -31,7 +33,8 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: Stream, ahead: Bytes) -> Self {
-        Self { stream, ahead, pending: Vec::new(), sent: 0, is_unflushed: false, has_moved: false }
+        let (is_unflushed, has_moved, pipe) = (false, false, None);
+        Self { stream, ahead, pending: Vec::new(), sent: 0, pipe, is_unflushed, has_moved }
     }
 
     /// Reads what has arrived; nothing is the end.
@@ -54,7 +57,7 @@ impl Socket {
         second: &[u8],
     ) -> io::Result<()> {
         let mut sent = 0;
-        if self.pending.is_empty() {
+        if self.pending.is_empty() && self.is_passed() {
             let all = first.len() + second.len();
             while sent < all {
                 match self.poll_write(
@@ -79,11 +82,21 @@ impl Socket {
 
     /// Whether everything that was written has been handed to the system.
     pub(super) fn is_flushed(&self) -> bool {
-        self.pending.is_empty() && !self.is_unflushed
+        self.pending.is_empty() && self.is_passed() && !self.is_unflushed
+    }
+
+    fn is_passed(&self) -> bool {
+        self.pipe.as_ref().is_none_or(Pipe::is_empty)
     }
 
     /// Hands what is left to the system.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(pipe) = &mut self.pipe {
+            let before = pipe.held();
+            let drained = passage::poll_drain(cx, &self.stream, pipe);
+            self.has_moved |= pipe.held() < before;
+            ready!(drained)?;
+        }
         while self.sent < self.pending.len() {
             let pending = std::mem::take(&mut self.pending);
             let polled = self.poll_write(cx, rest(&pending, self.sent), &[]);

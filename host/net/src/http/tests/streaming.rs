@@ -301,3 +301,74 @@ async fn clear_text_http2_works_on_both_sides() {
         assert_eq!(header(&seen, "cookie"), Some("a=1; b=2"));
     }
 }
+
+/// Content whose every piece tells where it stands.
+fn numbered(length: usize) -> String {
+    (0..length / 8).map(|number| format!("{number:08x}")).collect()
+}
+
+#[tokio::test]
+async fn what_follows_a_large_body_is_the_next_message() {
+    const LENGTH: usize = 4 * 1024 * 1024;
+    let body = numbered(LENGTH);
+    let sent = body.clone();
+    let backend = Script::start(move |mut client| {
+        let sent = sent.clone();
+        async move {
+            for number in 0.. {
+                let Some(_request) = client.request().await else { return };
+                let body = if number % 2 == 0 { sent.as_str() } else { "small" };
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                client.send(&(head + body)).await;
+            }
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    let get = "GET / HTTP/1.1\r\nHost: a.local\r\n\r\n";
+    client.send(&get.repeat(4)).await;
+    for _ in 0..2 {
+        // In pieces, so that what leaves has to wait for who reads it.
+        client.until("\r\n\r\n").await.unwrap();
+        let mut read = String::with_capacity(LENGTH);
+        while read.len() < LENGTH {
+            read += &client.exactly(16 * 1024).await;
+        }
+        assert!(read == body);
+        assert_eq!(client.response().await.body, "small");
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_that_breaks_off_breaks_off() {
+    const LENGTH: usize = 1024 * 1024;
+    let body = numbered(LENGTH);
+    let sent = body.clone();
+    let backend = Script::start(move |mut client| {
+        let sent = sent.clone();
+        async move {
+            client.request().await;
+            let length = LENGTH + 1;
+            client
+                .send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{sent}"))
+                .await;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    client.until("\r\n\r\n").await.unwrap();
+    assert!(client.exactly(LENGTH).await == body);
+    assert!(client.ends().await);
+    // And a client that leaves within one disturbs nobody.
+    let mut leaving = portolan.connect().await;
+    leaving.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    leaving.until("\r\n\r\n").await.unwrap();
+    drop(leaving);
+    let mut next = portolan.connect().await;
+    next.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    next.until("\r\n\r\n").await.unwrap();
+    assert!(next.exactly(LENGTH).await == body);
+}
