@@ -330,9 +330,8 @@ pub(super) fn local_soa(local: Option<&Name>) -> Soa {
     local.map(|local| soa(local, NEGATIVE_TTL)).unwrap_or_default()
 }
 
-/// The SOA of a name that is a zone by itself: its names are pointers to the question.
+/// The SOA of a name that is a zone by itself: its server is a pointer to the question. Nobody is
+/// named to write to: with a label before it, the name of a question may be too long.
 pub(super) fn lone_soa() -> Soa {
-    let mut hostmaster = b"\x0ahostmaster".to_vec();
-    hostmaster.extend_from_slice(&QUESTION_POINTER);
-    Soa::new(&record::soa(&QUESTION_POINTER, &hostmaster, 0, NEGATIVE_TTL))
+    Soa::new(&record::soa(&QUESTION_POINTER, &[0], 0, NEGATIVE_TTL))
 }
