@@ -73,12 +73,13 @@ impl Questions {
     }
 }
 
-/// Whatever an upstream says is refused, or kept in a form whose replies fit.
-pub fn upstream_answer(bytes: &[u8]) {
+/// Whatever an upstream says is refused, or kept in a form whose replies fit. Answers whether it was
+/// kept.
+pub fn upstream_answer(bytes: &[u8]) -> bool {
     let asked = question(b"\x01a\x07example\x03com\x00");
-    let Incoming::Question(question) = Incoming::parse(&asked) else { return };
+    let Incoming::Question(question) = Incoming::parse(&asked) else { return false };
     let name = question.name;
-    let Ok(mut stored) = Stored::parse(bytes, name.as_bytes(), RecordType::A) else { return };
+    let Ok(mut stored) = Stored::parse(bytes, name.as_bytes(), RecordType::A) else { return false };
     stored.without_private(bytes.len().is_multiple_of(2));
     stored.clamp(&CacheConfig { min_ttl: 10, ..CacheConfig::default() });
     let chain = chain();
@@ -89,6 +90,7 @@ pub fn upstream_answer(bytes: &[u8]) {
         let length = chase::join(&chain, &stored, age, limit, &mut out);
         assert!(length <= limit.max(chain.len()), "{length} of {limit}");
     }
+    true
 }
 
 /// A question for an address, with EDNS.
