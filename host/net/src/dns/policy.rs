@@ -49,6 +49,11 @@ impl Policies {
         is_other
     }
 
+    /// What stands in the place of names that are asked.
+    pub fn rewrites(&self) -> Arc<Rewrites> {
+        self.now.load().rewrites.clone()
+    }
+
     pub(super) fn load(&self) -> Guard<Arc<Policy>> {
         self.now.load()
     }

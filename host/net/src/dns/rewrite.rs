@@ -6,7 +6,9 @@
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
-use portolan_core::zone::{BODY_HEAD, MAX_NAME, Name, QUESTION_POINTER, RecordType, parent};
+use portolan_core::zone::{
+    BODY_HEAD, MAX_NAME, Name, QUESTION_POINTER, RecordType, labels, parent,
+};
 
 use super::{
     message::{HEADER, Question, Section, ShortName},
@@ -69,11 +71,7 @@ impl Rewrites {
             return None;
         }
         let name = question.name.as_bytes();
-        let (rewrite, suffix) = match self.exact.get(name) {
-            Some(rewrite) => (rewrite, name),
-            None => std::iter::successors(parent(name), |name| parent(name))
-                .find_map(|suffix| Some((self.below.get(suffix)?, suffix)))?,
-        };
+        let (rewrite, suffix) = self.find(name)?;
         reply.authoritative();
         match rewrite {
             Rewrite::Addresses(addresses) => {
@@ -86,6 +84,24 @@ impl Rewrites {
                 self.alias(labels, target, question, reply)
             }
         }
+    }
+
+    /// What stands in the place of a name: a name or addresses.
+    pub fn of(&self, name: &Name) -> Option<Rewrite> {
+        let name = name.to_lower();
+        let (rewrite, suffix) = self.find(name.as_bytes())?;
+        let Rewrite::Below(target) = rewrite else { return Some(rewrite.clone()) };
+        let own = name.as_bytes().get(..name.as_bytes().len() - suffix.len())?;
+        Name::below(target, labels(own)).ok().map(Rewrite::Name)
+    }
+
+    /// The rule for a name in lower case, and what of the name it is for.
+    fn find<'n>(&self, name: &'n [u8]) -> Option<(&Rewrite, &'n [u8])> {
+        if let Some(rewrite) = self.exact.get(name) {
+            return Some((rewrite, name));
+        }
+        let mut suffixes = std::iter::successors(parent(name), |name| parent(name));
+        suffixes.find_map(|suffix| Some((self.below.get(suffix)?, suffix)))
     }
 
     fn addresses(&self, addresses: &[IpAddr], question: &Question<'_>, reply: &mut Reply<'_>) {

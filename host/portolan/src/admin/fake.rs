@@ -26,7 +26,10 @@ use portolan_core::{
     zone::Name,
     zone::{DnsConfig, Names, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
-use portolan_net::tls::{Facts, Validity};
+use portolan_net::{
+    dns::{Rewrite, Rewrites},
+    tls::{Facts, Validity},
+};
 use serde_json::{Value, json};
 
 use super::{Admin, insight::Insight};
@@ -135,6 +138,14 @@ impl Insight for FakeInsight {
             waiting: 3,
             details: vec![("prefetched", 12), ("stale", 1)],
         }
+    }
+
+    fn rewrites(&self) -> Arc<Rewrites> {
+        let mut rewrites = Rewrites::new(5);
+        let name = |text: &str| Name::parse(text).unwrap();
+        rewrites.below(&name("old.local"), Rewrite::Below(name("local")));
+        rewrites.exactly(&name("nas"), Rewrite::Addresses(vec![[10, 0, 0, 8].into()]));
+        rewrites.into()
     }
 
     fn certificates(&self) -> Vec<CertificateReading> {

@@ -2,7 +2,10 @@
 //!
 //! **Invariant:** everything else that is told comes from the snapshot and the board.
 
+use std::sync::Arc;
+
 use portolan_core::zone::Name;
+use portolan_net::dns::Rewrites;
 
 use crate::telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading, HttpReading};
 
@@ -20,6 +23,9 @@ pub(crate) trait Insight: Send + Sync + 'static {
 
     /// Forgets what upstreams said of a name and of all below it; `None`: of every name.
     fn flush_dns(&self, name: Option<Name>);
+
+    /// What DNS puts in the place of names that are asked.
+    fn rewrites(&self) -> Arc<Rewrites>;
 
     /// The certificates that clients are shown, in any order.
     fn certificates(&self) -> Vec<CertificateReading>;

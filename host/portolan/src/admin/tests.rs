@@ -352,6 +352,24 @@ async fn explain_names_everybody_on_the_way() {
 }
 
 #[tokio::test]
+async fn explain_knows_the_rules_that_rewrite_names() {
+    let server = serve(0, "127.0.0.1:0").await;
+    for (host, told, data) in [
+        ("grafana.old.local", "a rule of `dns.rewrite` makes it `grafana.local`: the", "127.0.0.1"),
+        ("nas", "a rule of `dns.rewrite` says so", "10.0.0.8"),
+    ] {
+        let question = Question {
+            method: "GET".to_owned(),
+            url: format!("http://{host}/"),
+            ..Question::default()
+        };
+        let dns = ask::ask(server.address, &question).await.unwrap().dns.unwrap();
+        assert!(dns.why.starts_with(told), "{}", dns.why);
+        assert_eq!(dns.records[0].data, data);
+    }
+}
+
+#[tokio::test]
 async fn explain_names_the_disabled_router_that_would_have_taken_it() {
     let server = serve(0, "127.0.0.1:0").await;
     let question = Question { url: "loki.local".to_owned(), ..Question::default() };

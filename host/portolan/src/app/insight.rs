@@ -13,7 +13,7 @@ use portolan_core::{
     zone::Name,
 };
 use portolan_net::{
-    dns::{DnsFigures, Forwardings},
+    dns::{DnsFigures, Forwardings, Policies, Rewrites},
     http::Server,
 };
 
@@ -33,6 +33,7 @@ pub(super) struct DataPlane {
     /// Of each worker.
     pub(super) dns: Arc<[Arc<DnsFigures>]>,
     pub(super) forwardings: Arc<Forwardings>,
+    pub(super) policies: Arc<Policies>,
     pub(super) labels: Labelled,
 }
 
@@ -105,6 +106,10 @@ impl Insight for DataPlane {
             clients: clients(&self.dns),
             zones: zones(&self.dns),
         }
+    }
+
+    fn rewrites(&self) -> Arc<Rewrites> {
+        self.policies.rewrites()
     }
 
     fn certificates(&self) -> Vec<CertificateReading> {

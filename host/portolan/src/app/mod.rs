@@ -30,7 +30,7 @@ use portolan_core::{
     snapshot::Snapshot,
 };
 use portolan_net::{
-    dns::{DnsFigures, Forwarding, Forwardings},
+    dns::{DnsFigures, Forwarding, Forwardings, Policies},
     health::Prober,
     http::{HttpConfig, Ledger, Server},
     tls,
@@ -168,10 +168,12 @@ fn open(
 ) -> Open {
     let dns: Arc<[Arc<DnsFigures>]> =
         (0..server.workers().count()).map(|_| Arc::default()).collect();
+    let policies = Arc::<Policies>::default();
     let plane = Arc::new(DataPlane {
         http: server.clone(),
         dns: dns.clone(),
         forwardings: forwardings.clone(),
+        policies: policies.clone(),
         labels: config.counting.labels,
     });
     let make_admin = {
@@ -180,7 +182,7 @@ fn open(
         let zones: Vec<_> = zones.collect();
         move || Admin::new(reader.clone(), board.clone(), plane.clone()).zones(zones.clone())
     };
-    let names = Names::new(reader.clone(), dns, forwardings, around);
+    let names = Names::new(reader.clone(), dns, (forwardings, policies), around);
     Open::new(server.clone(), names, Box::new(make_admin), draining)
 }
 

@@ -62,14 +62,14 @@ impl Names {
     pub(super) fn new(
         live: Live,
         figures: Arc<[Arc<DnsFigures>]>,
-        forwarding: Arc<Forwardings>,
+        (forwarding, policies): (Arc<Forwardings>, Arc<Policies>),
         around: Files,
     ) -> Self {
         Self {
             live,
             figures,
             forwarding,
-            policies: Arc::default(),
+            policies,
             addresses: Vec::new(),
             encryption: None,
             block_lists: BlockLists::default(),

@@ -252,7 +252,8 @@ async fn explanation(
     }
     let admin = &state.admin;
     let (snapshot, board) = (admin.live.load(), admin.board.load());
-    let explanation = explain::explain(&question, &snapshot, &board);
+    let explanation =
+        explain::explain(&question, &snapshot, &board, &state.admin.insight.rewrites());
     Ok(Json(explanation.map_err(Refusal::bad)?).into_response())
 }
 

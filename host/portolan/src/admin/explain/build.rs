@@ -16,6 +16,7 @@ use portolan_core::{
     service::{Backend, Kind, Member, Service},
     snapshot::Snapshot,
 };
+use portolan_net::dns::Rewrites;
 
 use super::{
     BackendShare, Explanation, Place, Question, ServiceShare, Step, does, middleware::runs_code,
@@ -28,6 +29,7 @@ pub(crate) fn explain(
     question: &Question,
     snapshot: &Snapshot,
     board: &Board,
+    rewrites: &Rewrites,
 ) -> Result<Explanation, String> {
     let uri = parse_url(&question.url)?;
     let exchange = exchange(question, &uri, board)?;
@@ -49,7 +51,7 @@ pub(crate) fn explain(
             client: exchange.peer.address.ip().to_string(),
             entrypoint: (*exchange.entrypoint).to_owned(),
         },
-        dns: host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot)),
+        dns: host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot, rewrites)),
         entrypoint: place
             .map(|it| Place { name: (*it.name).to_owned(), address: it.address.to_string() }),
         verdict: match redirect {

@@ -1,19 +1,39 @@
 //! What DNS says of a host.
 
+use std::net::IpAddr;
+
 use portolan_core::{
     snapshot::Snapshot,
     zone::{Answer, Name, RecordSet, RecordType, Zones, body_text},
 };
+use portolan_net::dns::{Rewrite, Rewrites};
 
 use super::{NameAnswer, NameOutcome, Record};
 
 /// What DNS answers to the questions for both kinds of addresses of a host.
-pub(super) fn resolve(host: &str, snapshot: &Snapshot) -> NameAnswer {
+pub(super) fn resolve(host: &str, snapshot: &Snapshot, rewrites: &Rewrites) -> NameAnswer {
     let zones = &snapshot.zones;
     let told = |outcome, records, why| NameAnswer { name: host.to_owned(), outcome, records, why };
     let name = match Name::parse(host) {
         Ok(name) => name.to_lower(),
         Err(error) => return told(NameOutcome::NxDomain, Vec::new(), format!("no name: {error}")),
+    };
+    let name = match rewrites.of(&name) {
+        None => name,
+        Some(Rewrite::Addresses(addresses)) => {
+            let record = |ip: &IpAddr| Record {
+                rtype: if ip.is_ipv4() { "A" } else { "AAAA" }.to_owned(),
+                data: ip.to_string(),
+                ttl: 0,
+            };
+            let why = "a rule of `dns.rewrite` says so".to_owned();
+            return told(NameOutcome::Answered, addresses.iter().map(record).collect(), why);
+        }
+        Some(Rewrite::Name(target) | Rewrite::Below(target)) => {
+            let alias = resolve(&target.to_string(), snapshot, &Rewrites::default());
+            let why = format!("a rule of `dns.rewrite` makes it `{target}`: {}", alias.why);
+            return told(alias.outcome, alias.records, why);
+        }
     };
     let (outcome, records) = both(zones, &name);
     let why = match outcome {
