@@ -93,13 +93,14 @@ impl Claims {
     }
 }
 
-/// How a name stands.
+/// How a name stands. One of a static record that nobody else claims, and below which there is none,
+/// has none of these.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     pub(super) claims: Claims,
     /// How many names below it there are in its zone.
     pub(super) below: u32,
-    /// Whether the configuration alone makes it exist.
+    /// Whether it is built in, or comes with a zone.
     pub(super) is_fixed: bool,
 }
 

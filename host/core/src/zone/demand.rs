@@ -1,12 +1,13 @@
 //! Names that a source is asked for when somebody asks us: the results of prepared queries, and
 //! what is in datacenters that the catalog does not have (Consul's agent/dns.go).
 
+use std::sync::Arc;
+
 use super::{
     DnsConfig, Names, ZoneConfig, ZoneInputs, Zones,
     name::{self, Name},
 };
 use crate::item::{Found, Wanted};
-use std::sync::Arc;
 
 /// What is to be looked up for a name, and how the name is answered then.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -8,7 +8,7 @@ use portolan_core::{
     port::PollError,
 };
 use portolan_net::dns::{Finder, Sought};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinSet};
 
 use crate::control::lookup::{Lookups, SharedLookups};
 
@@ -40,7 +40,10 @@ impl Finder for Lookup {
             let demand = demand?;
             let zone = lookups.zones.iter().find(|zone| zone.origin == demand.origin)?.clone();
             let wanted = demand.wanted.clone();
-            let found = runtime.spawn(async move { ask(&lookups, &wanted).await }).await.ok()?;
+            // Who no longer waits ends it: a set takes its tasks along.
+            let mut asking = JoinSet::new();
+            asking.spawn_on(async move { ask(&lookups, &wanted).await }, &runtime);
+            let found = asking.join_next().await?.ok()?;
             let zones = demand.zones(&zone, found.ok()?);
             Some(Sought { zones, name: demand.name })
         })

@@ -133,12 +133,22 @@ impl Layout {
         }
     }
 
-    /// The names that exist whatever the catalog says.
-    pub(super) fn fixed(&self) -> impl Iterator<Item = Name> {
-        let Self { statics, origins, servers, .. } = self;
-        let named = origins.names.keys().chain(servers.names.keys()).chain(&self.localhost);
-        let statics = statics.entries().map(|entry| Name::of_wire(entry.name));
-        statics.chain(named.cloned())
+    /// The few names that are built in, or come with a zone: they exist whatever the catalog says.
+    pub(super) fn fixed(&self) -> impl Iterator<Item = &Name> {
+        let Self { origins, servers, .. } = self;
+        origins.names.keys().chain(servers.names.keys()).chain(&self.localhost)
+    }
+
+    /// The names of static records and hosts files, and those between them and their zones. They
+    /// exist too, and there may be so many that nothing else is kept of each.
+    pub(super) fn statics(&self) -> impl Iterator<Item = Name> {
+        self.statics.entries().map(|entry| Name::of_wire(entry.name))
+    }
+
+    /// Whether a name is one of those.
+    pub(super) fn is_static(&self, name: &Name) -> bool {
+        let wire = name.as_bytes();
+        self.static_lengths.have(wire) && self.statics.find(wire).is_some()
     }
 
     /// Whether a zone begins here.

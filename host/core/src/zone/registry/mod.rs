@@ -259,6 +259,11 @@ impl Registry {
             Some((name.clone(), Some(self.make(name, Some(standing))?)))
         };
         let mut all = Vec::with_capacity(self.standing.len() + 1);
+        let statics = self.layout.statics().filter(|name| !self.standing.contains_key(name));
+        all.extend(statics.filter_map(|name| {
+            let made = self.make(&name, None)?;
+            Some((name, Some(made)))
+        }));
         // In the order in which they were claimed, more or less: what they are made of lies together.
         let mut standing: Vec<_> = self.standing.iter().collect();
         standing.sort_unstable_by_key(|(name, _)| name.as_bytes().as_ptr());
@@ -290,8 +295,15 @@ impl Registry {
         (self.dirty, self.pending, self.unreachable) = Default::default();
         let services = self.groups.services.len() * self.layout.catalog.len();
         self.standing.reserve(services + self.hosts.len() + self.holders.len());
-        let fixed: Vec<_> = self.layout.fixed().chain(self.keywords()).collect();
+        let fixed: Vec<_> = self.layout.fixed().cloned().chain(self.keywords()).collect();
         fixed.into_iter().for_each(|name| self.stand(name, |standing| standing.is_fixed = true));
+        let statics: Vec<_> = self.layout.statics().collect();
+        for name in &statics {
+            self.stand_above(name, true);
+            if self.layout.local.as_ref().is_some_and(|local| name.is_within(local)) {
+                self.count_local(true);
+            }
+        }
         let nodes: Vec<_> = self.groups.nodes.clone().into_iter().collect();
         for (place, node) in &nodes {
             for (name, claim) in self.names_of_node(node, place) {

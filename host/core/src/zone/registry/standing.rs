@@ -29,14 +29,15 @@ impl Registry {
     /// Changes how a name stands, and with it those between it and the origin of its zone.
     pub(super) fn stand(&mut self, name: Name, change: impl FnOnce(&mut Standing)) {
         let local = self.layout.local.as_ref();
+        let is_static = self.layout.is_static(&name);
         let (standing, is_new) = match self.standing.entry(name.clone()) {
             Entry::Occupied(there) => (there.into_mut(), false),
             Entry::Vacant(free) => (free.insert(Standing::default()), true),
         };
-        let was_wanted = standing.is_wanted();
+        let was_wanted = is_static || standing.is_wanted();
         change(standing);
-        let is_wanted = standing.is_wanted();
-        let is_gone = !is_wanted && standing.below == 0;
+        let is_gone = !standing.is_wanted() && standing.below == 0;
+        let is_wanted = is_static || standing.is_wanted();
         if is_new != is_gone && local.is_some_and(|local| name.is_within(local)) {
             self.count_local(is_new);
         }
