@@ -17,6 +17,7 @@ use arc_swap::{ArcSwap, Guard};
 use portolan_core::zone::{RecordType, labels, parent};
 use tokio::sync::Notify;
 
+use super::super::policy::is_inside;
 use crate::random::Random;
 
 /// Nobody has a name below it (RFC 6761, 6.2).
@@ -157,13 +158,16 @@ pub(super) fn is_probe(name: &[u8]) -> bool {
 }
 
 /// The upstreams of some settings that can be asked whether they lead back: those of plain DNS.
-/// Whoever is known by a certificate is somebody else.
+/// Whoever is known by a certificate is somebody else, and whoever is outside cannot be told to ask
+/// us; nor should resolvers of the world be asked for nothing all day.
 pub(super) fn probed(settings: &super::Forwarding) -> Vec<SocketAddr> {
     let special = settings.suffixes.iter().flat_map(|(_, upstreams)| upstreams);
     let plain = settings.upstreams.iter().chain(special).filter(|upstream| {
         matches!(upstream.protocol, super::Protocol::Udp | super::Protocol::Tcp)
     });
-    let mut addresses: Vec<_> = plain.filter_map(|upstream| upstream.address()).collect();
+    let inside = |address: &SocketAddr| is_inside(address.ip());
+    let addresses = plain.filter_map(|upstream| upstream.address()).filter(inside);
+    let mut addresses: Vec<_> = addresses.collect();
     addresses.sort_unstable();
     addresses.dedup();
     addresses

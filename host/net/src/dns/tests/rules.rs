@@ -178,7 +178,8 @@ async fn an_upstream_that_leads_back_is_asked_no_more() {
         let settings =
             |upstreams: Vec<UpstreamConfig>| Forwarding { upstreams, ..Forwarding::default() };
         let forwarding = &listening.world.forwarding;
-        forwarding.set(settings(vec![itself.into()]));
+        let outside: std::net::SocketAddr = "9.9.9.9:53".parse().unwrap();
+        forwarding.set(settings(vec![outside.into(), itself.into()]));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         for probe in forwarding.probes() {
             assert_eq!(probe.upstream, itself);
@@ -186,6 +187,7 @@ async fn an_upstream_that_leads_back_is_asked_no_more() {
         }
         forwarding.loops.changed().await;
         assert_eq!(**forwarding.loops.found(), [itself]);
+        forwarding.set(settings(vec![itself.into()]));
         assert_eq!(outcome(&listening.ask("a.example.").await), (ResponseCode::ServFail, 0));
         // Another one is asked as if it were the only one.
         forwarding.set(settings(vec![itself.into(), upstream.address.into()]));
