@@ -14,6 +14,8 @@ use std::{
 use crate::support::{Config, Portolan, eventually, package, store};
 
 const BRIDGE: &str = "10.213.7.1";
+/// Where the Portolan of the next node answers.
+const OTHER: &str = "10.213.7.3";
 
 /// Two namespaces, a node and a container in it; gone when it is dropped.
 struct Node {
@@ -40,7 +42,9 @@ impl Node {
         }
         let folder = made.resolv_conf();
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("resolv.conf"), format!("nameserver {BRIDGE}\n")).unwrap();
+        let servers = format!("nameserver {BRIDGE}\nnameserver {OTHER}\n");
+        let text = servers + "options timeout:1 attempts:2\n";
+        fs::write(folder.join("resolv.conf"), text).unwrap();
         Some(made)
     }
 
@@ -55,6 +59,7 @@ impl Node {
         for line in [
             format!("-n {node} link add bridge0 type veth peer name eth0 netns {container}"),
             format!("-n {node} addr add {BRIDGE}/24 dev bridge0"),
+            format!("-n {node} addr add {OTHER}/24 dev bridge0"),
             format!("-n {node} link set bridge0 up"),
             format!("-n {container} addr add 10.213.7.2/24 dev eth0"),
             format!("-n {container} link set eth0 up"),
@@ -159,19 +164,24 @@ async fn a_container_resolves_with_glibc_and_with_musl_by_a_bridge_that_comes_la
         return;
     };
     let (first, second) = (Config::exactly(UPSTREAM), Config::exactly(NODE));
+    let addresses = format!("address = [\"{OTHER}:53\"]");
+    let third = NODE.replace("address = [\"127.0.0.1:53\", \"10.213.7.1:53\"]", &addresses);
+    let third = Config::exactly(&third);
     let _upstream = Portolan::start_in(&first, &node.node);
     // Port 53 of an address that nobody has yet.
-    let _portolan = Portolan::start_in(&second, &node.node);
+    let portolan = Portolan::start_in(&second, &node.node);
+    let _other = Portolan::start_in(&third, &node.node);
     node.add_bridge();
-    for (resolver, program) in programs() {
+    let programs = programs();
+    for (resolver, program) in &programs {
         let answered = eventually(
-            || async { node.lookup(&program, &["grafana.internal"]) },
+            || async { node.lookup(program, &["grafana.internal"]) },
             |told| told.trim_end() == "grafana.internal 10.213.7.1",
         );
         answered.await;
         let begin = Instant::now();
         let told = node.lookup(
-            &program,
+            program,
             &[
                 "db.infra.internal",
                 "both.infra.internal",
@@ -197,5 +207,19 @@ async fn a_container_resolves_with_glibc_and_with_musl_by_a_bridge_that_comes_la
         assert_eq!(absent, "absent.infra.internal no such name", "{resolver}");
         assert_eq!(outside, "absent.example.org no such name", "{resolver}");
         assert!(localhost.contains("127.0.0.1") || localhost.contains("::1"), "{resolver}");
+    }
+    // One dies: the other one is asked at once, since the system says that nobody listens.
+    portolan.stop();
+    for (resolver, program) in &programs {
+        let begin = Instant::now();
+        let told =
+            node.lookup(program, &["grafana.internal", "www.example.org", "absent.infra.internal"]);
+        assert!(begin.elapsed() < Duration::from_secs(4), "{resolver}: {:?}", begin.elapsed());
+        let lines: Vec<&str> = told.lines().collect();
+        let ["grafana.internal 10.213.7.1", "www.example.org 203.0.113.80", absent] = lines[..]
+        else {
+            panic!("{resolver}: {told}");
+        };
+        assert_eq!(absent, "absent.infra.internal no such name", "{resolver}");
     }
 }
