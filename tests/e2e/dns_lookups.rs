@@ -104,3 +104,26 @@ async fn other_datacenters_are_asked_when_they_are_asked_for() {
         assert_eq!(reply.authority, [RecordType::SOA], "{absent}");
     }
 }
+
+#[tokio::test]
+async fn a_node_of_both_protocols_answers_for_both() {
+    let consul = Consul::start().await;
+    let body = json!({
+        "Node": "both", "Address": "10.9.0.2",
+        "TaggedAddresses": { "lan": "10.9.0.2", "lan_ipv4": "10.9.0.2", "lan_ipv6": "fd09::2" },
+        "Service": { "ID": "w", "Service": "web", "Port": 80 },
+    });
+    consul.put("/v1/catalog/register", &body).await;
+    let portolan = Portolan::start(&Config::with_consul(&consul.url(), ""));
+    let (ours, theirs) = (portolan.dns(), Resolver(consul.dns()));
+    eventually(|| ours.a("web.service.consul."), |reply| reply.is(&["10.9.0.2"])).await;
+    for name in ["both.node.consul.", "web.service.consul."] {
+        agree(ours, theirs, name, RecordType::A).await;
+        agree(ours, theirs, name, RecordType::AAAA).await;
+    }
+    assert!(ours.ask("both.node.consul.", RecordType::AAAA).await.is(&["fd09::2"]));
+    // Consul spells the other address as a name; we name the node, and give both beside it.
+    let srv = ours.ask("web.service.consul.", RecordType::SRV).await;
+    assert_eq!(srv.answers, ["1 1 80 both.node.dc1.consul."]);
+    assert_eq!(srv.additional, ["10.9.0.2", "fd09::2"]);
+}

@@ -54,10 +54,19 @@ pub struct Node {
     pub name: String,
     /// IP address or host name.
     pub address: String,
+    /// Where it is too, by another protocol: names have these addresses as well.
+    pub also_at: Vec<IpAddr>,
     /// Where it is; empty when the source has no such notion.
     pub datacenter: String,
     /// What the source says about it.
     pub meta: Vec<(String, String)>,
+}
+
+impl Node {
+    /// Its addresses, as far as they are IP addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.address.parse().ok().into_iter().chain(self.also_at.iter().copied())
+    }
 }
 
 /// A piece of dynamic configuration that an instance declares: one Consul tag.

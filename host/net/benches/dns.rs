@@ -50,7 +50,7 @@ fn world(services: usize) -> World {
     };
     let node = |n: usize| {
         let (name, address) = (format!("node{n}"), format!("10.0.0.{n}"));
-        Arc::new(Node { name, address, datacenter: "dc1".to_owned(), meta: Vec::new() })
+        Arc::new(Node { name, address, datacenter: "dc1".to_owned(), ..Node::default() })
     };
     let instance = |n: usize| {
         Arc::new(Instance {

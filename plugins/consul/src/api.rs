@@ -20,6 +20,8 @@ pub(crate) struct NodeAnswer {
     #[serde(default, deserialize_with = "or_null")]
     datacenter: String,
     #[serde(default, deserialize_with = "or_null")]
+    tagged_addresses: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_null")]
     meta: BTreeMap<String, String>,
 }
 
@@ -128,7 +130,10 @@ pub(crate) struct Check {
 impl NodeAnswer {
     /// The node. `datacenter` stands in where the answer has none.
     pub(crate) fn into_node(self, datacenter: &str) -> Node {
+        let tagged = ["lan", "lan_ipv4", "lan_ipv6"];
+        let tagged = tagged.iter().filter_map(|key| self.tagged_addresses.get(*key).cloned());
         Node {
+            extra: also_at(&self.address, tagged),
             name: self.node,
             address: self.address,
             datacenter: or(self.datacenter, datacenter),
@@ -159,13 +164,8 @@ impl Entry {
             .filter(|place| !place.address.is_empty());
         let lan = tagged.next().unwrap_or_default();
         let port = if lan.port > 0 { lan.port } else { service.port };
-        // Of the other protocol: who asks for that is answered with it, as by Consul.
-        let is_v6 = |address: &str| address.contains(':');
         let plain = or(lan.address.clone(), &service.address);
-        let others = tagged.map(|place| place.address);
-        let others: BTreeSet<_> =
-            others.filter(|other| !plain.is_empty() && is_v6(other) != is_v6(&plain)).collect();
-        let also_at = others.into_iter().map(|value| Pair { key: "also-at".to_owned(), value });
+        let extra = also_at(&plain, tagged.map(|place| place.address));
         Instance {
             id: format!("{datacenter}/{}/{}", self.node.node, service.id),
             service: service.service,
@@ -181,9 +181,18 @@ impl Entry {
             meta: pairs(service.meta),
             version: service.modify_index,
             declares: Vec::new(),
-            extra: also_at.collect(),
+            extra,
         }
     }
+}
+
+/// The addresses beside the plain one that are of the other protocol: who asks for that is answered
+/// with it, as by Consul.
+fn also_at(plain: &str, tagged: impl Iterator<Item = String>) -> Vec<Pair> {
+    let is_v6 = |address: &str| address.contains(':');
+    let others: BTreeSet<_> =
+        tagged.filter(|other| !plain.is_empty() && is_v6(other) != is_v6(plain)).collect();
+    others.into_iter().map(|value| Pair { key: "also-at".to_owned(), value }).collect()
 }
 
 /// Consul's `AggregatedStatus`: the worst check counts, those of the node among them.
@@ -283,6 +292,18 @@ mod tests {
         let instance = instance(entry);
         assert_eq!(instance.address, "10.0.0.7");
         assert_eq!(instance.extra, [Pair::new("also-at", "fd00::7")]);
+    }
+
+    #[test]
+    fn a_node_has_addresses_of_both_protocols() {
+        let node: NodeAnswer = serde_json::from_str(
+            r#"{ "Node": "n1", "Address": "10.0.0.1", "TaggedAddresses": { "lan": "10.0.0.1",
+                "lan_ipv4": "10.0.0.1", "lan_ipv6": "fd00::1", "wan_ipv6": "2001:db8::1" } }"#,
+        )
+        .unwrap();
+        let node = node.into_node("dc1");
+        assert_eq!(node.address, "10.0.0.1");
+        assert_eq!(node.extra, [Pair::new("also-at", "fd00::1")]);
     }
 
     #[test]

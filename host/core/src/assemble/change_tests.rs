@@ -1,7 +1,12 @@
 //! A snapshot that came about change by change is the one that is made from nothing, and what did
 //! not change is the very same.
 
-use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -271,6 +276,7 @@ impl World {
             (1 | 3, 0) => Item::Node(Arc::new(Node {
                 name: self.text(&["n1", "n2", "n3"]),
                 address: self.text(&["10.0.0.1", "10.0.0.2", "fd00::2", "n.example.com", ""]),
+                also_at: [self.also_at()].into_iter().flatten().collect(),
                 datacenter: self.text(&["dc1", "dc1", "dc1", "dc2"]),
                 meta: vec![("os".to_owned(), "linux".to_owned())],
             })),
@@ -279,6 +285,14 @@ impl World {
                 let origin = self.text(if place == 0 { &["config.toml"] } else { &["a", "b"] });
                 Item::Fragment(Fragment { origin, config: self.fragment() }.into())
             }
+        }
+    }
+
+    fn also_at(&mut self) -> Option<IpAddr> {
+        match self.dice.throw(4) {
+            0 => Some(IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2))),
+            1 => Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))),
+            _ => None,
         }
     }
 

@@ -104,9 +104,14 @@ pub(super) fn node_labels(node: &Node) -> impl Iterator<Item = &str> {
 pub(super) fn fill_node(draft: &mut Draft, node: &Node, zone: &CatalogZone) {
     let name = draft.name().clone();
     match Address::parse(&node.address) {
-        Address::Ip(address) => draft.push(&record::address(address, zone.node_ttl())),
-        Address::Name(target) => push_alias(draft, &name, target, zone.node_ttl()),
-        Address::Unknown => (),
+        Address::Name(target) if node.also_at.is_empty() => {
+            push_alias(draft, &name, target, zone.node_ttl());
+        }
+        Address::Ip(_) | Address::Name(_) | Address::Unknown => {
+            for address in node.addresses() {
+                draft.push(&record::address(address, zone.node_ttl()));
+            }
+        }
     }
     // Nothing may stand beside a CNAME (RFC 1034, 3.6.2).
     if draft.set(RecordType::CNAME).is_none() {
@@ -135,8 +140,10 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
             draft.push_new(&record::address(address, ttl), &[]);
             has_address = true;
         }
-        for address in &site.instance.also_at {
-            draft.push_new(&record::address(*address, ttl), &[]);
+        for address in site.also_at() {
+            if is_alone || seen.insert(*address) {
+                draft.push_new(&record::address(*address, ttl), &[]);
+            }
             has_address = true;
         }
     }
@@ -165,7 +172,7 @@ fn push_srv(draft: &mut Draft, usable: &[&Site], zone: &CatalogZone, ttl: u32) {
             Address::Ip(address) => record::address(address, ttl),
             Address::Name(_) | Address::Unknown => Vec::new(),
         };
-        for address in &instance.also_at {
+        for address in site.also_at() {
             glue.extend_from_slice(&record::address(*address, ttl));
         }
         if zone.options.node_meta {

@@ -76,6 +76,12 @@ impl Zones {
 }
 
 impl Demand {
+    /// Whether the order in which things are found says which is the best: a query may sort its
+    /// results by how near they are, and shuffles them itself where it does not.
+    pub fn is_ranked(&self) -> bool {
+        matches!(self.wanted, Wanted::Query { .. })
+    }
+
     /// The names that what was found makes in a zone.
     pub fn zones(&self, zone: &ZoneConfig, found: Option<Found>) -> Zones {
         let Found { nodes, mut instances, ttl } = found.unwrap_or_default();

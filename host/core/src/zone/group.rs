@@ -71,6 +71,11 @@ impl Site {
         }
     }
 
+    /// Where it is too, by another protocol.
+    pub(super) fn also_at(&self) -> &[IpAddr] {
+        self.node.as_ref().map_or(&self.instance.also_at, |node| &node.also_at)
+    }
+
     /// The address, when it is an IP address and the instance's own.
     pub(super) fn own_ip(&self) -> Option<IpAddr> {
         self.ip.filter(|_| !self.is_of_node())

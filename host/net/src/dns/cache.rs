@@ -52,6 +52,11 @@ impl Key {
         Self::of(name, rtype, 0)
     }
 
+    /// The same question for another name in lower case.
+    pub(super) fn with_name(&self, name: &[u8]) -> Self {
+        Self::of(name, self.rtype(), self.wishes())
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.name_length) + 3).unwrap_or_default()
     }

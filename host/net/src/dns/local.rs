@@ -76,20 +76,19 @@ pub(super) fn answer(
 }
 
 /// Writes what zones that were made for this question have to say to it, where they know what it
-/// asks for by another name.
+/// asks for by another name. Also the name outside of them that this leads to.
 pub(super) fn answer_as(
     zones: &Zones,
     question: &Question<'_>,
     name: ShortName,
     random: u32,
     reply: &mut Reply<'_>,
-) -> Rcode {
+) -> (Rcode, Option<ShortName>) {
     let at = At { name, owner: HEADER };
     match follow(zones, question, at, random, None, reply, &mut None) {
-        Local::Answered(rcode) => rcode,
-        Local::NoSuchName(_) | Local::OnDemand(..) | Local::NotOurs => Rcode::NO_SUCH_NAME,
-        // The alias alone is all that can be said.
-        Local::Outside(_) => Rcode::NO_ERROR,
+        Local::Answered(rcode) => (rcode, None),
+        Local::NoSuchName(_) | Local::OnDemand(..) | Local::NotOurs => (Rcode::NO_SUCH_NAME, None),
+        Local::Outside(target) => (Rcode::NO_ERROR, Some(target)),
     }
 }
 

@@ -134,18 +134,27 @@ impl Stored {
     }
 
     /// What zones that were made for one question have to say to it, by the name that they answer it
-    /// under. `None`: it is no question.
-    pub(super) fn of_zones(key: &Key, zones: &Zones, name: &Name, random: u32) -> Option<Self> {
+    /// under, and the name outside of them that this leads to. `None`: it is no question.
+    pub(super) fn of_zones(
+        key: &Key,
+        zones: &Zones,
+        name: &Name,
+        random: u32,
+    ) -> Option<(Self, Option<ShortName>)> {
         let asked = question::write(key, 0, None);
         let Incoming::Question(question) = Incoming::parse(&asked) else { return None };
         let mut out = vec![0; MAX_TCP];
         let mut reply = Reply::to(&question, MAX_TCP, &mut out);
         let name = ShortName::lower(name.as_bytes())?;
-        let rcode = local::answer_as(zones, &question, name, random, &mut reply);
+        let (rcode, target) = local::answer_as(zones, &question, name, random, &mut reply);
         let length = reply.finish(rcode);
-        Self::parse(out.get(..length)?, key.name(), key.rtype())
-            .ok()
-            .map(|stored| Self { is_ours: true, ..stored })
+        Some((Self::ours(key, out.get(..length)?)?, target))
+    }
+
+    /// A message of our own about a name of ours.
+    pub(super) fn ours(key: &Key, wire: &[u8]) -> Option<Self> {
+        let stored = Self::parse(wire, key.name(), key.rtype()).ok()?;
+        Some(Self { is_ours: true, ..stored })
     }
 
     /// Keeps lives within what is configured. TTLs that are raised are so in the answer too: others

@@ -6,6 +6,7 @@ use portolan_core::{
     item::{Found, Wanted},
     live::Live,
     port::PollError,
+    zone::{Answer, RecordType},
 };
 use portolan_net::dns::{Finder, Sought};
 use tokio::{runtime::Handle, task::JoinSet};
@@ -32,6 +33,11 @@ impl Finder for Lookup {
         !self.lookups.load().providers.is_empty()
     }
 
+    fn is_ours(&self, name: &[u8]) -> bool {
+        let snapshot = self.live.load();
+        !matches!(snapshot.zones.answer(name, RecordType::A), Answer::NotOurs)
+    }
+
     fn find(&self, name: &[u8]) -> Pin<Box<dyn Future<Output = Option<Sought>> + Send>> {
         let lookups = self.lookups.load_full();
         let demand = self.live.load().zones.demand(name);
@@ -45,7 +51,7 @@ impl Finder for Lookup {
             asking.spawn_on(async move { ask(&lookups, &wanted).await }, &runtime);
             let found = asking.join_next().await?.ok()?;
             let zones = demand.zones(&zone, found.ok()?);
-            Some(Sought { zones, name: demand.name })
+            Some(Sought { zones, is_ranked: demand.is_ranked(), name: demand.name })
         })
     }
 }

@@ -160,6 +160,8 @@ enum KeptItem {
 struct KeptNode {
     name: String,
     address: String,
+    #[serde(default, rename = "also-at", skip_serializing_if = "Vec::is_empty")]
+    also_at: Vec<IpAddr>,
     datacenter: String,
     meta: Vec<(String, String)>,
 }
@@ -193,6 +195,7 @@ impl From<&Item> for KeptItem {
             Item::Node(node) => Self::Node(KeptNode {
                 name: node.name.clone(),
                 address: node.address.clone(),
+                also_at: node.also_at.clone(),
                 datacenter: node.datacenter.clone(),
                 meta: node.meta.clone(),
             }),
@@ -237,8 +240,8 @@ impl From<&Instance> for KeptInstance {
 impl From<KeptItem> for Item {
     fn from(item: KeptItem) -> Self {
         match item {
-            KeptItem::Node(KeptNode { name, address, datacenter, meta }) => {
-                Self::Node(Arc::new(Node { name, address, datacenter, meta }))
+            KeptItem::Node(KeptNode { name, address, also_at, datacenter, meta }) => {
+                Self::Node(Arc::new(Node { name, address, also_at, datacenter, meta }))
             }
             KeptItem::Instance(instance) => Self::Instance(Arc::new((*instance).into())),
             KeptItem::Fragment { origin, config } => {

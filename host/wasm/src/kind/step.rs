@@ -86,6 +86,7 @@ fn node(node: catalog::Node) -> Result<Node, Notice> {
     Ok(Node {
         name: node.name,
         address: node.address,
+        also_at: also_at(&node.extra),
         datacenter: node.datacenter,
         meta: pairs(node.meta),
     })

@@ -130,7 +130,7 @@ impl Registry {
             for (name, claim) in self.names_of_node(node, &place) {
                 self.unclaim(&name, &claim);
             }
-            if let Ok(ip) = node.address.parse() {
+            for ip in node.addresses() {
                 self.hold(ip, |it| it.nodes.retain(|known| *known != place));
             }
         }
@@ -140,10 +140,11 @@ impl Registry {
             for (name, claim) in self.names_of_node(node, &place) {
                 self.claim(name, claim);
             }
-            if let Ok(ip) = node.address.parse() {
+            for ip in node.addresses() {
                 self.hold(ip, |it| {
-                    let at = it.nodes.partition_point(|known| *known < place);
-                    it.nodes.insert(at, place);
+                    if let Err(at) = it.nodes.binary_search(&place) {
+                        it.nodes.insert(at, place.clone());
+                    }
                 });
             }
         }

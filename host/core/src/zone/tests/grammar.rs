@@ -184,6 +184,40 @@ fn a_services_zone_has_short_names() {
 }
 
 #[test]
+fn a_node_of_both_protocols_answers_for_both() {
+    let mut nodes = nodes();
+    Arc::make_mut(&mut nodes[0]).also_at = vec!["fd00::1".parse().unwrap()];
+    let config = DnsConfig { zones: vec![zone("consul", Names::Consul)], ..DnsConfig::default() };
+    let (zones, _) = Zones::build(&ZoneInputs {
+        config: &config,
+        nodes: &nodes,
+        // Two on that node, so its addresses are known twice.
+        instances: &instances(
+            &["w1 web Alpha - 80 v1 passing 1", "w2 web Alpha - 81 v1 passing 1"],
+            "dc1",
+        ),
+        router_hosts: &[],
+        synced: true,
+        serial: 1,
+    });
+    let reverse = Name::reverse("fd00::1".parse().unwrap()).to_string();
+    for (question, expected) in [
+        ("alpha.node.consul A", "5 A 10.0.0.1"),
+        ("alpha.node.consul AAAA", "5 AAAA fd00::1"),
+        ("web.service.consul A", "5 A 10.0.0.1"),
+        ("web.service.consul AAAA", "5 AAAA fd00::1"),
+        (
+            "web.service.consul SRV",
+            "5 SRV 1 1 80 Alpha.node.dc1.consul. (5 A 10.0.0.1, 5 AAAA fd00::1); \
+             5 SRV 1 1 81 Alpha.node.dc1.consul. (5 A 10.0.0.1, 5 AAAA fd00::1)",
+        ),
+        (&*format!("{reverse} PTR"), "5 PTR Alpha.node.dc1.consul."),
+    ] {
+        assert_eq!(ask(&zones, question), expected, "{question}");
+    }
+}
+
+#[test]
 fn names_that_a_source_may_know_are_on_demand() {
     let (zones, _) = build(&instances(INSTANCES, "dc1"), true);
     let query = |name: &str, datacenter: Option<&str>| Wanted::Query {

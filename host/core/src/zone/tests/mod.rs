@@ -38,6 +38,7 @@ fn nodes() -> Vec<Arc<Node>> {
             name: words[0].to_owned(),
             datacenter: words[1].to_owned(),
             address: words[2].to_owned(),
+            also_at: Vec::new(),
             meta: words[3..].iter().filter_map(pair).collect(),
         })
     };

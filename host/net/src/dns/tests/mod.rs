@@ -1,6 +1,7 @@
 //! A small world to ask about, and the ways to ask.
 
 mod access;
+mod demand;
 mod fake;
 mod forwarding;
 mod rows;

@@ -1,0 +1,110 @@
+//! Names of ours that a source is asked for.
+
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+};
+
+use hickory_proto::op::{Message, ResponseCode};
+use portolan_core::{
+    item::{Found, Instance},
+    zone::{Answer, Names, RecordType, ZoneConfig, ZoneOptions, Zones},
+};
+
+use super::{
+    super::{Finder, Forwarding, Sought},
+    fake::{FakeUpstream, Listening, Mood, locally, outcome},
+    zones,
+};
+
+/// A source that finds instances with these addresses, whatever it is asked for.
+struct Source {
+    zones: Zones,
+    addresses: Vec<String>,
+}
+
+impl Source {
+    fn of(addresses: &[&str]) -> Arc<Self> {
+        let addresses = addresses.iter().map(|&it| it.to_owned()).collect();
+        Arc::new(Self { zones: zones(&[]), addresses })
+    }
+}
+
+impl Finder for Source {
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    fn is_ours(&self, name: &[u8]) -> bool {
+        !matches!(self.zones.answer(name, RecordType::A), Answer::NotOurs)
+    }
+
+    fn find(&self, name: &[u8]) -> Pin<Box<dyn Future<Output = Option<Sought>> + Send>> {
+        let instance = |(place, address): (usize, &String)| {
+            Arc::new(Instance {
+                id: format!("z{}", 99 - place),
+                service: "db".to_owned(),
+                address: address.clone(),
+                port: 1,
+                weight_passing: 1,
+                ..Instance::default()
+            })
+        };
+        let instances = self.addresses.iter().enumerate().map(instance).collect();
+        let found = Found { instances, ttl: Some(60), ..Found::default() };
+        let (origin, options) = ("consul".to_owned(), ZoneOptions::default());
+        let zone = ZoneConfig { origin, names: Names::Consul, ttl: 5, options };
+        let sought = self.zones.demand(name).map(|demand| Sought {
+            zones: demand.zones(&zone, Some(found)),
+            is_ranked: demand.is_ranked(),
+            name: demand.name,
+        });
+        Box::pin(ready(sought))
+    }
+}
+
+fn answers(reply: &Message) -> Vec<String> {
+    reply.answers.iter().map(|record| record.data.to_string()).collect()
+}
+
+#[tokio::test]
+async fn results_of_a_query_stand_as_they_were_found() {
+    locally(async {
+        let ranked = ["10.7.0.9", "10.7.0.3", "10.7.0.8", "10.7.0.1", "10.7.0.5"];
+        let listening = Listening::with(Forwarding::default());
+        listening.world.forwarding.look_up_with(Source::of(&ranked));
+        // Kept, so the second comes from the cache.
+        for _ in 0..2 {
+            assert_eq!(answers(&listening.ask("near.query.consul.").await), ranked);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_that_leads_outside_is_followed() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let upstreams = vec![upstream.address.into()];
+        let listening = Listening::with(Forwarding { upstreams, ..Forwarding::default() });
+        listening.world.forwarding.look_up_with(Source::of(&["db.example.com"]));
+        for _ in 0..2 {
+            let reply = listening.ask("db.query.consul.").await;
+            assert_eq!(answers(&reply), ["db.example.com.", "203.0.113.1", "203.0.113.2"]);
+            assert_eq!(reply.answers[1].ttl, 30);
+        }
+        assert_eq!(upstream.asked.get(), 1);
+        // What is ours is not told to others.
+        upstream.mood.set(Mood::SaysNo);
+        let listening = Listening::with(Forwarding {
+            upstreams: vec![upstream.address.into()],
+            ..Forwarding::default()
+        });
+        listening.world.forwarding.look_up_with(Source::of(&["nothing.home.arpa"]));
+        let reply = listening.ask("db.query.consul.").await;
+        assert_eq!(outcome(&reply), (ResponseCode::NoError, 1));
+        assert_eq!(upstream.asked.get(), 1);
+    })
+    .await;
+}
