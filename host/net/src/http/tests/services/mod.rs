@@ -1,5 +1,8 @@
 //! How services treat backends: who is chosen, who is left alone, what is sent again, what waits.
 
+mod compound;
+mod waiting;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use portolan_core::{
@@ -59,6 +62,25 @@ async fn answers(portolan: &Portolan, count: usize) -> String {
         names += &get(&mut client, "").await.body;
     }
     names
+}
+
+/// A backend that answers when it is let.
+async fn held() -> (Script, Arc<Semaphore>, mpsc::UnboundedReceiver<()>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let (tell, asked) = mpsc::unbounded_channel();
+    let open = gate.clone();
+    let script = Script::start(move |mut client| {
+        let (open, tell) = (open.clone(), tell.clone());
+        async move {
+            while client.request().await.is_some() {
+                tell.send(()).ok();
+                open.acquire().await.unwrap().forget();
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await;
+    (script, gate, asked)
 }
 
 #[tokio::test]
@@ -293,264 +315,6 @@ async fn a_service_that_fails_is_given_a_rest_and_comes_back() {
     assert_eq!(rest.status, 503);
     let after: u64 = header(&rest.head, "retry-after").unwrap().parse().unwrap();
     assert!((2900..=3000).contains(&after), "{after}");
-}
-
-/// A backend that answers when it is let.
-async fn held() -> (Script, Arc<Semaphore>, mpsc::UnboundedReceiver<()>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let (tell, asked) = mpsc::unbounded_channel();
-    let open = gate.clone();
-    let script = Script::start(move |mut client| {
-        let (open, tell) = (open.clone(), tell.clone());
-        async move {
-            while client.request().await.is_some() {
-                tell.send(()).ok();
-                open.acquire().await.unwrap().forget();
-                client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-            }
-        }
-    })
-    .await;
-    (script, gate, asked)
-}
-
-#[tokio::test]
-async fn what_is_too_much_waits_and_what_waits_too_long_is_refused() {
-    for per_backend in [false, true] {
-        let (backend, gate, mut asked) = held().await;
-        let service = to(&[backend.address], |it| {
-            match per_backend {
-                true => it.limits.max_requests_per_backend = Some(1),
-                false => it.limits.max_requests = Some(1),
-            }
-            (it.limits.queue, it.limits.queue_timeout) = (1, Duration::from_secs(20));
-        });
-        let state = service.state.clone();
-        let portolan = Portolan::start(vec![leading("a.local", service)]);
-        let mut clients = Vec::new();
-        for _ in 0..2 {
-            let mut client = portolan.connect().await;
-            client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
-            clients.push(client);
-        }
-        soon(asked.recv()).await.unwrap();
-        soon(async {
-            while state.queue.is_empty() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        // One is under way, one waits, and there is no place for a third.
-        let third = portolan.get("a.local", "/").await;
-        assert_eq!((third.status, header(&third.head, "retry-after")), (503, Some("1")));
-        assert!(asked.try_recv().is_err(), "the second waits");
-        gate.add_permits(2);
-        for client in &mut clients {
-            assert_eq!(client.response().await.body, "ok");
-        }
-        assert!(state.queue.is_empty());
-        assert_eq!(state.in_flight.value(), 0);
-    }
-}
-
-#[tokio::test]
-async fn a_request_does_not_wait_longer_than_it_may() {
-    let (backend, _gate, mut asked) = held().await;
-    let service = to(&[backend.address], |it| {
-        it.limits.max_requests = Some(1);
-        it.limits.queue_timeout = Duration::from_millis(20);
-    });
-    let portolan = Portolan::start(vec![leading("a.local", service)]);
-    let mut first = portolan.connect().await;
-    first.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
-    soon(asked.recv()).await.unwrap();
-    assert_eq!(portolan.get("a.local", "/").await.status, 503);
-    // A client that goes away makes place.
-    drop(first);
-    let mut next = portolan.connect().await;
-    loop {
-        next.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
-        tokio::select! {
-            _ = asked.recv() => break,
-            refused = next.response() => assert_eq!(refused.status, 503),
-        }
-    }
-}
-
-#[tokio::test]
-async fn each_service_has_time_limits_of_its_own() {
-    let (backend, _gate, _asked) = held().await;
-    let short = Duration::from_millis(20);
-    let by_head = to(&[backend.address], |it| it.timeouts.response_header = Some(short));
-    let by_all = to(&[backend.address], |it| it.timeouts.total = Some(short));
-    let portolan =
-        Portolan::start(vec![leading("head.local", by_head), leading("all.local", by_all)]);
-    assert_eq!(portolan.get("head.local", "/").await.status, 504);
-    assert_eq!(portolan.get("all.local", "/").await.status, 504);
-}
-
-#[tokio::test]
-async fn what_a_router_says_of_time_comes_before_what_its_service_says() {
-    let (backend, _gate, _asked) = held().await;
-    let (short, long) = (Duration::from_millis(20), Duration::from_secs(600));
-    let timed = |host: &str, of_router: Timeouts, of_service: Timeouts| Router {
-        timeouts: Some(Box::new(of_router)),
-        ..leading(host, to(&[backend.address], |it| it.timeouts = of_service))
-    };
-    let total = |total| Timeouts { total: Some(total), ..Timeouts::default() };
-    let head = |head| Timeouts { response_header: Some(head), ..Timeouts::default() };
-    let portolan = Portolan::start(vec![
-        timed("total.local", total(short), total(long)),
-        timed("head.local", head(short), head(long)),
-        // What it does not say, its service says.
-        timed("other.local", total(long), head(short)),
-    ]);
-    for host in ["total.local", "head.local", "other.local"] {
-        assert_eq!(portolan.get(host, "/").await.status, 504, "{host}");
-    }
-}
-
-#[tokio::test]
-async fn a_body_that_stalls_ends_on_either_side() {
-    let stalling = Script::start(|mut client| async move {
-        client.request().await;
-        client.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab").await;
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let reading = named(200, "read").await;
-    let short = Some(Duration::from_millis(20));
-    let down = to(&[stalling.address], |it| it.timeouts.response_idle = short);
-    let up = to(&[reading.address], |it| it.timeouts.request_idle = short);
-    let portolan = Portolan::start(vec![leading("down.local", down), leading("up.local", up)]);
-    let mut client = portolan.connect().await;
-    client.send("GET / HTTP/1.1\r\nHost: down.local\r\n\r\n").await;
-    assert!(client.until("\r\n\r\n").await.unwrap().starts_with("HTTP/1.1 200"));
-    assert_eq!(client.exactly(2).await, "ab");
-    assert!(client.ends().await, "the rest never comes");
-    let mut client = portolan.connect().await;
-    client.send("PUT / HTTP/1.1\r\nHost: up.local\r\nContent-Length: 5\r\n\r\na").await;
-    assert_eq!(client.response().await.status, 408);
-    // One that moves is no stall, however long it takes altogether.
-    let mut client = portolan.connect().await;
-    client.send("PUT / HTTP/1.1\r\nHost: up.local\r\nContent-Length: 5\r\n\r\nhello").await;
-    assert_eq!(client.response().await.body, "read");
-}
-
-fn member(name: &str, weight: u32, service: Service) -> Member {
-    let service = Some(Arc::new(service));
-    Member { name: ObjectName::new(name, "test"), weight, service }
-}
-
-fn made_of(kind: Kind) -> Vec<Router> {
-    vec![leading("a.local", Service::of(ObjectName::new("all", "test"), kind))]
-}
-
-#[tokio::test]
-async fn services_share_traffic_by_weight() {
-    let (a, b) = (named(200, "a").await, named(200, "b").await);
-    let members = || {
-        let (a, b) = (to(&[a.address], |_| ()), to(&[b.address], |_| ()));
-        vec![member("a", 3, a), member("b", 1, b)]
-    };
-    let weighted = Weighted::new(members(), false, None);
-    let part = weighted.members[1].service.clone().unwrap();
-    let portolan = Portolan::start(made_of(Kind::Weighted(weighted)));
-    assert_eq!(answers(&portolan, 8).await, "aabaaaba");
-    assert_eq!(part.figures.classes()[1], 2, "a part notes its own requests");
-    let sticky = Sticky { name: Some("m".to_owned()), ..Sticky::default() };
-    let names = ["a", "b"].map(str::to_owned).into_iter();
-    let cookie = Some(Cookie::new("all", &sticky, names));
-    let kind = Kind::Weighted(Weighted::new(members(), false, cookie));
-    let portolan = Portolan::start(made_of(kind));
-    let mut client = portolan.connect().await;
-    let first = get(&mut client, "").await;
-    let line = header(&first.head, "set-cookie").unwrap().to_owned();
-    let cookie = format!("Cookie: {}\r\n", line.split(';').next().unwrap());
-    for _ in 0..8 {
-        let next = get(&mut client, &cookie).await;
-        assert_eq!((&*next.body, header(&next.head, "set-cookie")), (&*first.body, None));
-    }
-    let kind = Kind::Weighted(Weighted::new(members(), true, None));
-    let portolan = Portolan::start(made_of(kind));
-    let same = answers(&portolan, 4).await;
-    assert!(["aaaa", "bbbb"].contains(&same.as_str()), "{same}");
-}
-
-#[tokio::test]
-async fn a_mirror_sees_requests_and_disturbs_nobody() {
-    let main = named(200, "main").await;
-    let (tell, mut seen) = mpsc::unbounded_channel();
-    let mirror = Script::start(move |mut client| {
-        let tell = tell.clone();
-        async move {
-            while let Some(request) = client.request().await {
-                tell.send((request.head, request.body)).ok();
-                client.send("HTTP/1.1 500 X\r\nContent-Length: 6\r\n\r\nmirror").await;
-            }
-        }
-    })
-    .await;
-    let mirroring = |mirror_body| Mirroring {
-        main: Arc::new(to(&[main.address], |_| ())),
-        mirrors: vec![Mirror::new(Arc::new(to(&[mirror.address], |_| ())), 100)],
-        mirror_body,
-        max_body: 8,
-    };
-    for (mirror_body, body, mirrored) in
-        [(true, "12345678", Some("12345678")), (true, "123456789", None), (false, "x", Some(""))]
-    {
-        let portolan = Portolan::start(made_of(Kind::Mirroring(mirroring(mirror_body))));
-        let mut client = portolan.connect().await;
-        let head = "POST /x HTTP/1.1\r\nHost: a.local\r\nContent-Length:";
-        client.send(&format!("{head} {}\r\n\r\n{body}", body.len())).await;
-        assert_eq!(client.response().await.body, "main");
-        if let Some(mirrored) = mirrored {
-            let (head, body) = soon(seen.recv()).await.unwrap();
-            assert!(head.starts_with("post /x http/1.1\r\n"), "{head}");
-            assert_eq!((&*body, header(&head, "host")), (mirrored, Some("a.local")));
-        }
-        assert!(seen.try_recv().is_err());
-    }
-    // A mirror that is not there at all.
-    let nobody = nobody().await;
-    let dead = Mirroring {
-        mirrors: vec![Mirror::new(Arc::new(to(&[nobody], |_| ())), 100)],
-        ..mirroring(true)
-    };
-    let portolan = Portolan::start(made_of(Kind::Mirroring(dead)));
-    assert_eq!(answers(&portolan, 4).await, "mainmainmainmain");
-}
-
-#[tokio::test]
-async fn another_service_takes_over_when_the_first_is_not_well_or_fails() {
-    let (bad, spare) = (named(503, "bad").await, named(200, "spare").await);
-    let failover = |main: Service, statuses| {
-        Kind::Failover(Failover {
-            main: Some(Arc::new(main)),
-            fallback: Some(Arc::new(to(&[spare.address], |_| ()))),
-            statuses,
-            max_body: 8,
-        })
-    };
-    let main = to(&[bad.address], |_| ());
-    let figures = main.backends[0].figures.clone();
-    let by_health = Portolan::start(made_of(failover(main, Statuses::default())));
-    assert_eq!(answers(&by_health, 2).await, "badbad");
-    figures.standing.probe(Probed::Down, None);
-    assert_eq!(answers(&by_health, 2).await, "sparespare");
-    figures.standing.probe(Probed::Up, None);
-    assert_eq!(answers(&by_health, 1).await, "bad");
-    let by_status = failover(to(&[bad.address], |_| ()), statuses(500, 599));
-    let by_status = Portolan::start(made_of(by_status));
-    let mut client = by_status.connect().await;
-    for (body, expected) in [("12345678", "spare"), ("123456789", "bad")] {
-        let head = "POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length:";
-        client.send(&format!("{head} {}\r\n\r\n{body}", body.len())).await;
-        assert_eq!(client.response().await.body, expected);
-    }
-    let gone = failover(to(&[nobody().await], |_| ()), statuses(500, 599));
-    assert_eq!(answers(&Portolan::start(made_of(gone)), 2).await, "sparespare");
 }
 
 #[tokio::test]

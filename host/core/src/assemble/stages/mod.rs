@@ -1,5 +1,8 @@
 //! The stages of one turn: from what is different in the sources to the next snapshot.
 
+mod names;
+mod routers;
+
 use std::{mem, sync::Arc};
 
 use hashbrown::HashMap;
@@ -11,9 +14,9 @@ use super::{
     compound::{Compounds, Parts, compose},
     likeness::Likeness,
     merge::{Object, Objects, ServiceObject, Touched},
-    overlap::{Grievance, Grievances, Overlaps, Standing},
+    overlap::Overlaps,
     resolve::{Directory, End, Link, Provider},
-    routers::{self, Directories, Links, Rules, Surroundings},
+    routers::{Directories, Links, Rules},
     services::{self, NoWay, Way},
 };
 use crate::{
@@ -22,10 +25,9 @@ use crate::{
     matcher::MatcherSet,
     name::ObjectName,
     problem::Problem,
-    roll::Difference,
-    route::{Precedence, RouteTable},
+    route::RouteTable,
     snapshot::{Entries, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
-    zone::{DnsConfig, Registry, Zones},
+    zone::{DnsConfig, Registry},
 };
 
 /// Everything as it stands, stage by stage.
@@ -102,14 +104,6 @@ pub(super) struct Turn<'a> {
     /// Gathers the matchers of all plugins, if a rule is to be compiled.
     pub(super) matchers: &'a mut dyn FnMut() -> (MatcherSet, Vec<Problem>),
     pub(super) set: Option<MatcherSet>,
-}
-
-/// A router that is different now.
-struct Moved {
-    /// The hosts that lead to it, before and after.
-    hosts: [Arc<[String]>; 2],
-    before: Option<Standing>,
-    after: Option<Standing>,
 }
 
 impl Turn<'_> {
@@ -285,184 +279,6 @@ impl Turn<'_> {
         }
         let directory = &mut board.directories.services;
         replace(&mut board.services, changes, directory, self.providers, dirty);
-    }
-
-    fn make_routers(&mut self, names: Vec<ObjectName>) -> Vec<Moved> {
-        let names = each_once(names);
-        let mut changes = Vec::with_capacity(names.len());
-        let mut moved = Vec::with_capacity(names.len());
-        if self.board.routers.is_empty() {
-            self.board.make_room(names.len());
-            self.rules.make_room(names.len());
-        }
-        let providers: Vec<_> = self.providers.iter().map(|(name, _)| name.clone()).collect();
-        let placed = |entry: &RouterEntry| {
-            let router = entry.live.clone()?;
-            let place = Arc::new(Precedence::of(&router, &providers));
-            Some(Standing { place, router, origin: entry.entry.origin.clone() })
-        };
-        for name in names {
-            let (entry, links) = self.make_router(&name).unzip();
-            let board = &mut *self.board;
-            board.relink(&name, links.unwrap_or_default());
-            let known = board.routers.get(&name);
-            if known.is_none() && entry.is_none()
-                || known.zip(entry.as_ref()).is_some_and(|(one, two)| one.is_like(two))
-            {
-                continue;
-            }
-            let hosts = |entry: Option<&RouterEntry>| {
-                let live = entry.filter(|entry| entry.live.is_some());
-                live.map(|entry| entry.hosts.clone()).unwrap_or_default()
-            };
-            moved.push(Moved {
-                hosts: [hosts(known), hosts(entry.as_ref())],
-                before: known.and_then(&placed),
-                after: entry.as_ref().and_then(&placed),
-            });
-            changes.push((name, entry));
-        }
-        self.board.routers.update(changes);
-        moved
-    }
-
-    /// The router of this name, if there is one.
-    fn make_router(&mut self, name: &ObjectName) -> Option<(RouterEntry, Links)> {
-        let Board { objects, directories, middlewares, services, routers, complaints, .. } =
-            &mut *self.board;
-        let (object, problems) = objects.router(name);
-        complaints.set(|| Plaintiff::DeclaredRouter(name.clone()), problems);
-        let known = routers.get(name).map(|entry| entry.rule.clone());
-        let made = object.map(|object| {
-            let text = object.spec.rule.as_deref().unwrap_or_default();
-            let rule = known.clone().filter(|known| **known == *text);
-            let rule = rule.unwrap_or_else(|| text.into());
-            let (set, matchers) = (&mut self.set, &mut self.matchers);
-            let meaning = self.rules.use_one(&rule, || set.get_or_insert_with(|| (matchers)().0));
-            let surroundings = Surroundings {
-                entrypoints: &self.inputs.entrypoints,
-                providers: self.providers,
-                rule_priority: self.inputs.rule_priority,
-                services,
-                middlewares,
-            };
-            let before = self.previous.routers.get(name).and_then(|entry| entry.live.as_ref());
-            routers::make(name, &object, (rule, meaning), &surroundings, directories, before)
-        });
-        if let Some(rule) = known {
-            self.rules.drop_one(&rule);
-        }
-        let (entry, problems) = match made {
-            Some(made) => (Some((made.entry, made.links)), made.problems),
-            None => (None, Vec::new()),
-        };
-        complaints.set(|| Plaintiff::Router(name.clone()), problems);
-        entry
-    }
-
-    fn move_in_tables(&mut self, moved: &[Moved]) {
-        let mut changes = vec![Vec::new(); self.board.tables.len()];
-        for Moved { before, after, .. } in moved {
-            for ((entrypoint, _), changes) in self.board.tables.iter().zip(&mut changes) {
-                let is_here = |it: &&Standing| it.router.entrypoints.contains(entrypoint);
-                let before = before.as_ref().filter(is_here);
-                let after = after.as_ref().filter(is_here);
-                if let Some(Standing { place, .. }) = before
-                    && after.is_none_or(|after| after.place != *place)
-                {
-                    changes.push((place.clone(), None));
-                }
-                if let Some(Standing { place, router, .. }) = after {
-                    changes.push((place.clone(), Some(router.clone())));
-                }
-            }
-        }
-        for ((_, table), changes) in self.board.tables.iter_mut().zip(changes) {
-            table.update(changes);
-        }
-    }
-
-    /// Notes routers that stand in each other's way.
-    fn compare(&mut self, moved: &[Moved]) {
-        let mut grievances = Grievances::default();
-        let overlaps = &mut self.board.overlaps;
-        for Moved { before, after, .. } in moved {
-            let (before, after) = (before.as_ref(), after.as_ref());
-            overlaps.replace(self.inputs.rule_priority, before, after, &mut grievances);
-        }
-        overlaps.check(&mut grievances);
-        for (name, grievance) in grievances.alike {
-            let problems = self.grieve(&name, grievance);
-            self.board.complaints.set(|| Plaintiff::Alike(name), problems);
-        }
-        for (name, grievance) in grievances.hidden {
-            let problems = self.grieve(&name, grievance);
-            self.board.complaints.set(|| Plaintiff::Hidden(name), problems);
-        }
-    }
-
-    fn grieve(&self, name: &ObjectName, grievance: Grievance) -> Vec<Problem> {
-        let Some((message, hint)) = grievance else { return Vec::new() };
-        let (Some(object), _) = self.board.objects.router(name) else { return Vec::new() };
-        let message = format!("router `{}`: {message}", name.name);
-        let problem = Problem::warning(&*name.provider, &*object.origin, message).hint(hint);
-        vec![match object.pointer.as_str() {
-            "" => problem,
-            pointer => problem.at(format!("{pointer}/rule")),
-        }]
-    }
-
-    /// Without DNS nobody asks for the hosts of routers, and it is no problem that they lead nowhere.
-    fn name_all(&mut self, before: &[Arc<Source>], moved: &[Moved], generation: u64) -> Zones {
-        let dns = &self.inputs.dns;
-        let is_served = *dns != DnsConfig::default();
-        let nothing = Board::new(self.inputs).sources;
-        let board = &mut *self.board;
-        let is_new = board.dns.as_ref() != Some(dns);
-        if is_new {
-            board.dns = Some(dns.clone());
-            board.registry = Registry::new(dns);
-            board.registry.make_room(board.services.len(), board.routers.len());
-        }
-        let registry = &mut board.registry;
-        tell_sources(registry, if is_new { &nothing } else { before }, &board.sources);
-        if is_new {
-            let live = board.routers.iter().filter(|entry| is_served && entry.live.is_some());
-            live.flat_map(|entry| &*entry.hosts).for_each(|host| registry.host(host, true));
-        } else {
-            for Moved { hosts: [before, after], .. } in moved.iter().filter(|_| is_served) {
-                if before != after {
-                    after.iter().for_each(|host| registry.host(host, true));
-                    before.iter().for_each(|host| registry.host(host, false));
-                }
-            }
-        }
-        let synced = board.sources.iter().all(|source| source.synced);
-        // Serials compare modulo 2^32 (RFC 1982), so the generation may be cut.
-        let zones = board.registry.zones(synced, generation as u32);
-        board.complaints.set(|| Plaintiff::Zone, board.registry.problems());
-        zones
-    }
-}
-
-/// Tells the registry of names what is different in the sources.
-fn tell_sources(registry: &mut Registry, before: &[Arc<Source>], after: &[Arc<Source>]) {
-    for (order, (before, after)) in (0..).zip(before.iter().zip(after)) {
-        if Arc::ptr_eq(before, after) {
-            continue;
-        }
-        for Difference { before: was, after: is } in before.nodes.differences(&after.nodes) {
-            if let Some((id, _)) = was.or(is).map(|it| &**it) {
-                registry.node(order, id, was.map(|it| &it.1), is.map(|it| &it.1));
-            }
-        }
-        for Difference { before: was, after: is } in before.instances.differences(&after.instances)
-        {
-            if let Some((_, registered)) = was.or(is).map(|it| &**it) {
-                let [was, is] = [was, is].map(|it| it.map(|it| &it.1.instance));
-                registry.instance(order, &registered.id, was, is);
-            }
-        }
     }
 }
 

@@ -1,0 +1,119 @@
+//! Services made of services: shares, mirrors, one for another.
+
+use super::*;
+
+fn member(name: &str, weight: u32, service: Service) -> Member {
+    let service = Some(Arc::new(service));
+    Member { name: ObjectName::new(name, "test"), weight, service }
+}
+
+fn made_of(kind: Kind) -> Vec<Router> {
+    vec![leading("a.local", Service::of(ObjectName::new("all", "test"), kind))]
+}
+
+#[tokio::test]
+async fn services_share_traffic_by_weight() {
+    let (a, b) = (named(200, "a").await, named(200, "b").await);
+    let members = || {
+        let (a, b) = (to(&[a.address], |_| ()), to(&[b.address], |_| ()));
+        vec![member("a", 3, a), member("b", 1, b)]
+    };
+    let weighted = Weighted::new(members(), false, None);
+    let part = weighted.members[1].service.clone().unwrap();
+    let portolan = Portolan::start(made_of(Kind::Weighted(weighted)));
+    assert_eq!(answers(&portolan, 8).await, "aabaaaba");
+    assert_eq!(part.figures.classes()[1], 2, "a part notes its own requests");
+    let sticky = Sticky { name: Some("m".to_owned()), ..Sticky::default() };
+    let names = ["a", "b"].map(str::to_owned).into_iter();
+    let cookie = Some(Cookie::new("all", &sticky, names));
+    let kind = Kind::Weighted(Weighted::new(members(), false, cookie));
+    let portolan = Portolan::start(made_of(kind));
+    let mut client = portolan.connect().await;
+    let first = get(&mut client, "").await;
+    let line = header(&first.head, "set-cookie").unwrap().to_owned();
+    let cookie = format!("Cookie: {}\r\n", line.split(';').next().unwrap());
+    for _ in 0..8 {
+        let next = get(&mut client, &cookie).await;
+        assert_eq!((&*next.body, header(&next.head, "set-cookie")), (&*first.body, None));
+    }
+    let kind = Kind::Weighted(Weighted::new(members(), true, None));
+    let portolan = Portolan::start(made_of(kind));
+    let same = answers(&portolan, 4).await;
+    assert!(["aaaa", "bbbb"].contains(&same.as_str()), "{same}");
+}
+
+#[tokio::test]
+async fn a_mirror_sees_requests_and_disturbs_nobody() {
+    let main = named(200, "main").await;
+    let (tell, mut seen) = mpsc::unbounded_channel();
+    let mirror = Script::start(move |mut client| {
+        let tell = tell.clone();
+        async move {
+            while let Some(request) = client.request().await {
+                tell.send((request.head, request.body)).ok();
+                client.send("HTTP/1.1 500 X\r\nContent-Length: 6\r\n\r\nmirror").await;
+            }
+        }
+    })
+    .await;
+    let mirroring = |mirror_body| Mirroring {
+        main: Arc::new(to(&[main.address], |_| ())),
+        mirrors: vec![Mirror::new(Arc::new(to(&[mirror.address], |_| ())), 100)],
+        mirror_body,
+        max_body: 8,
+    };
+    for (mirror_body, body, mirrored) in
+        [(true, "12345678", Some("12345678")), (true, "123456789", None), (false, "x", Some(""))]
+    {
+        let portolan = Portolan::start(made_of(Kind::Mirroring(mirroring(mirror_body))));
+        let mut client = portolan.connect().await;
+        let head = "POST /x HTTP/1.1\r\nHost: a.local\r\nContent-Length:";
+        client.send(&format!("{head} {}\r\n\r\n{body}", body.len())).await;
+        assert_eq!(client.response().await.body, "main");
+        if let Some(mirrored) = mirrored {
+            let (head, body) = soon(seen.recv()).await.unwrap();
+            assert!(head.starts_with("post /x http/1.1\r\n"), "{head}");
+            assert_eq!((&*body, header(&head, "host")), (mirrored, Some("a.local")));
+        }
+        assert!(seen.try_recv().is_err());
+    }
+    // A mirror that is not there at all.
+    let nobody = nobody().await;
+    let dead = Mirroring {
+        mirrors: vec![Mirror::new(Arc::new(to(&[nobody], |_| ())), 100)],
+        ..mirroring(true)
+    };
+    let portolan = Portolan::start(made_of(Kind::Mirroring(dead)));
+    assert_eq!(answers(&portolan, 4).await, "mainmainmainmain");
+}
+
+#[tokio::test]
+async fn another_service_takes_over_when_the_first_is_not_well_or_fails() {
+    let (bad, spare) = (named(503, "bad").await, named(200, "spare").await);
+    let failover = |main: Service, statuses| {
+        Kind::Failover(Failover {
+            main: Some(Arc::new(main)),
+            fallback: Some(Arc::new(to(&[spare.address], |_| ()))),
+            statuses,
+            max_body: 8,
+        })
+    };
+    let main = to(&[bad.address], |_| ());
+    let figures = main.backends[0].figures.clone();
+    let by_health = Portolan::start(made_of(failover(main, Statuses::default())));
+    assert_eq!(answers(&by_health, 2).await, "badbad");
+    figures.standing.probe(Probed::Down, None);
+    assert_eq!(answers(&by_health, 2).await, "sparespare");
+    figures.standing.probe(Probed::Up, None);
+    assert_eq!(answers(&by_health, 1).await, "bad");
+    let by_status = failover(to(&[bad.address], |_| ()), statuses(500, 599));
+    let by_status = Portolan::start(made_of(by_status));
+    let mut client = by_status.connect().await;
+    for (body, expected) in [("12345678", "spare"), ("123456789", "bad")] {
+        let head = "POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length:";
+        client.send(&format!("{head} {}\r\n\r\n{body}", body.len())).await;
+        assert_eq!(client.response().await.body, expected);
+    }
+    let gone = failover(to(&[nobody().await], |_| ()), statuses(500, 599));
+    assert_eq!(answers(&Portolan::start(made_of(gone)), 2).await, "sparespare");
+}
