@@ -42,6 +42,51 @@ async fn explain_tells_who_answers_and_why() {
 }
 
 #[tokio::test]
+async fn explain_foresees_what_middlewares_do() {
+    let config = Config::new(
+        r#"
+[http.routers.broken]
+rule = "Host(`broken.local`)"
+service = "s"
+middlewares = ["absent"]
+[http.routers.moved]
+rule = "Host(`moved.local`)"
+service = "s"
+middlewares = ["secure"]
+[http.middlewares.secure.redirect-scheme]
+scheme = "https"
+[http.services.s.load-balancer]
+servers = [{ url = "http://127.0.0.1:9" }]
+"#,
+    );
+    let portolan = Portolan::start(&config);
+    for (url, verdict, reason) in [
+        (
+            "http://broken.local/",
+            "503: router `broken@config` takes it, but its middleware `absent@config` is missing \
+             or not in working order",
+            Some("no-middleware"),
+        ),
+        (
+            "http://moved.local/a?b=1",
+            "router `moved@config` takes it; its middleware `secure@config` redirects it to \
+             https://moved.local/a?b=1 (302)",
+            None,
+        ),
+        (
+            "https://moved.local/",
+            "router `moved@config` takes it; the one usable backend of `s@config` answers",
+            None,
+        ),
+    ] {
+        let path = format!("/api/explain?method=GET&url={}", url.replace('?', "%3F"));
+        let told = portolan.api(&path).await;
+        assert_eq!((told["verdict"].as_str(), told["reason"].as_str()), (Some(verdict), reason));
+    }
+    assert_eq!(portolan.http().get("broken.local", "/").await.status, 503);
+}
+
+#[tokio::test]
 async fn metrics_are_there_for_prometheus() {
     let config = Config::new(CONFIG);
     let portolan = Portolan::start(&config);

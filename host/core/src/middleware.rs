@@ -95,3 +95,20 @@ pub struct Middleware {
     /// What happens when the plugin fails.
     pub on_failure: OnFailure,
 }
+
+impl Middleware {
+    /// One in place of another that is missing or not in working order: whoever relies on it is
+    /// not let through.
+    pub fn closed(name: ObjectName) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let actions = vec![Action::Reply(Reply::empty(status))];
+        let plan = vec![PlanStep { when: None, actions }];
+        let interest = Interest { plan, ..Interest::default() };
+        Self { name, plugin: "".into(), interest, on_failure: OnFailure::Closed }
+    }
+
+    /// Whether it is in place of another.
+    pub fn is_closed(&self) -> bool {
+        self.plugin.is_empty()
+    }
+}

@@ -38,6 +38,8 @@ reasons! {
     NoRouter "no-router"
     /// The router has no service, and no middleware answered.
     NoService "no-service"
+    /// A middleware of the router is missing, or not in working order.
+    NoMiddleware "no-middleware"
     /// A middleware failed, and its router wants that to be felt.
     MiddlewareFailed "middleware-failed"
     /// None of the backends is usable.

@@ -4,13 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
-use http::{HeaderValue, StatusCode, header};
 
 use super::merge::Object;
 use crate::{
     declare::MiddlewareSpec,
-    exchange::Reply,
-    middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
+    middleware::{Middleware, OnFailure},
     name::{ObjectName, fold, nearest},
     port::{BindError, MiddlewarePlugin},
     problem::Problem,
@@ -90,22 +88,6 @@ impl Bindings {
         self.made.insert(name.clone(), (key, made.clone()));
         made
     }
-}
-
-/// A middleware in place of one that is not there: whoever relies on it is not let through.
-pub(super) fn closed(name: &ObjectName) -> Arc<Middleware> {
-    let reply = Reply {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))],
-        body: "this route is not in working order\n".into(),
-    };
-    let plan = vec![PlanStep { when: None, actions: vec![Action::Reply(reply)] }];
-    Arc::new(Middleware {
-        name: name.clone(),
-        plugin: "".into(),
-        interest: Interest { plan, ..Interest::default() },
-        on_failure: OnFailure::Closed,
-    })
 }
 
 fn make(

@@ -451,8 +451,7 @@ fn check_identity(before: &Snapshot, after: &Snapshot) -> usize {
         assert!(Arc::ptr_eq(&one.figures, &two.figures));
         let same_service =
             one.service.as_ref().map(Arc::as_ptr) == two.service.as_ref().map(Arc::as_ptr);
-        let is_closed =
-            |it: &crate::router::Router| it.middlewares.iter().any(|m| m.plugin.is_empty());
+        let is_closed = |it: &crate::router::Router| it.middlewares.iter().any(|m| m.is_closed());
         let ptrs = |it: &crate::router::Router| -> Vec<_> {
             it.middlewares.iter().map(Arc::as_ptr).collect()
         };

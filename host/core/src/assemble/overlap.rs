@@ -204,7 +204,10 @@ fn alike(routers: &[Standing]) -> Vec<(ObjectName, Grievance)> {
             taken.map(|it| it.filter(|it| it.predicate == router.predicate)).collect();
         let grievance = match taken.iter().flatten().next() {
             _ if place == 0 => None,
-            Some(winner) if (&winner.rule, winner.priority) == (&router.rule, router.priority) => {
+            Some(winner)
+                if (&winner.rule, winner.priority, winner.tls)
+                    == (&router.rule, router.priority, router.tls) =>
+            {
                 Some((
                     format!("it has the rule and the priority of `{}`, which wins", winner.name),
                     "give one of them another rule, or a `priority`".to_owned(),

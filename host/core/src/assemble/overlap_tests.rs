@@ -137,6 +137,22 @@ fn a_router_that_never_gets_a_request_is_told() {
     );
 }
 
+// The usual pair of Traefik: one that redirects to https, and the one that this leads to.
+#[test]
+fn what_is_encrypted_is_for_the_router_that_asks_for_that() {
+    let inputs = routers(json!({
+        "a-redirect": { "rule": "Host(`shop.local`)" },
+        "shop": { "rule": "Host(`shop.local`)", "tls": {} },
+    }));
+    let snapshot = Assembler::default().assemble(&inputs);
+    assert_eq!(told(&snapshot), "");
+    let first = |entrypoint| {
+        let exchange = exchange("GET http://shop.local/");
+        snapshot.table(entrypoint).unwrap().select(&exchange).unwrap().name.name.to_string()
+    };
+    assert_eq!([first("web"), first("websecure")], ["a-redirect", "shop"]);
+}
+
 #[test]
 fn of_two_routers_that_are_the_same_the_one_that_loses_is_told() {
     let mut inputs = routers(json!({ "shop": { "rule": "Host(`shop.local`)" } }));

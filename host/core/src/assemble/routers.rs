@@ -8,7 +8,6 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
-    bind::closed,
     merge::Object,
     resolve::{Directory, End, Link, Provider},
 };
@@ -197,13 +196,14 @@ impl Draft<'_> {
         for reference in &self.object.spec.middlewares {
             let (name, middleware) = self.middleware(reference);
             broken |= middleware.is_none();
-            let middleware = middleware.unwrap_or_else(|| closed(&name));
+            let middleware =
+                middleware.unwrap_or_else(|| Arc::new(Middleware::closed(name.clone())));
             middlewares.push(middleware);
             names.push(name.to_string());
         }
         let service = self.service();
         if let Some((name, None)) = &service {
-            middlewares.push(closed(name));
+            middlewares.push(Arc::new(Middleware::closed(name.clone())));
             broken = true;
         }
         if service.is_none() && middlewares.is_empty() {
@@ -377,7 +377,5 @@ fn is_same(one: &Router, other: &Router) -> bool {
 }
 
 fn is_same_middleware(one: &Arc<Middleware>, other: &Arc<Middleware>) -> bool {
-    // One in place of another that is not there has no plugin.
-    let is_closed = |middleware: &Middleware| middleware.plugin.is_empty();
-    Arc::ptr_eq(one, other) || is_closed(one) && is_closed(other) && one.name == other.name
+    Arc::ptr_eq(one, other) || one.is_closed() && other.is_closed() && one.name == other.name
 }

@@ -13,12 +13,14 @@ use crate::{
 
 /// Where a router stands among all others: what is less has precedence.
 ///
-/// By priority; of equals the one whose rule demands more; then in the order of the providers; then
-/// by name. Places are compared, not numbered: a new router does not move any other.
+/// By priority; of equals the one whose rule demands more; then the one with `tls`, as in Traefik,
+/// where the other would not be asked for what is encrypted; then in the order of the providers;
+/// then by name. Places are compared, not numbered: a new router does not move any other.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Precedence {
     priority: Reverse<i64>,
     specificity: Reverse<Specificity>,
+    tls: Reverse<bool>,
     provider: u32,
     name: ObjectName,
 }
@@ -57,6 +59,7 @@ impl Precedence {
         Self {
             priority: Reverse(router.priority),
             specificity: Reverse(Specificity::of(&router.predicate)),
+            tls: Reverse(router.tls),
             provider: u32::try_from(place.unwrap_or(providers.len())).unwrap_or(u32::MAX),
             name: router.name.clone(),
         }

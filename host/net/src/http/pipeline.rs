@@ -111,6 +111,10 @@ fn inwards(
     account: &mut Account,
 ) -> (Box<Exchange>, Reach) {
     for middleware in router.middlewares.iter().skip(entered.0.len()) {
+        if middleware.is_closed() {
+            let error = HttpError::NoMiddleware(middleware.name.clone());
+            return (exchange, Reach::Done(Inward::Fail(error)));
+        }
         let (steps, reply) = middleware.interest.plan_request(&mut exchange);
         entered.0.push(Way { steps, context: None });
         if let Some(reply) = reply {

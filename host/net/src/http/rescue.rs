@@ -57,6 +57,9 @@ pub(crate) enum HttpError {
     /// The router relies on a middleware to answer, and none did.
     #[error("router `{0}` has no service, and no middleware answered")]
     NoService(ObjectName),
+    /// The router relies on a middleware that cannot do its work.
+    #[error("middleware `{0}` is missing or not in working order")]
+    NoMiddleware(ObjectName),
     /// A plugin failed, and its router wants that to be felt.
     #[error("middleware `{middleware}` failed")]
     Middleware {
@@ -155,7 +158,7 @@ impl HttpError {
             | Self::Connect
             | Self::Misdirected
             | Self::NoRouter => false,
-            Self::NoService(_) | Self::Middleware { .. } => true,
+            Self::NoService(_) | Self::NoMiddleware(_) | Self::Middleware { .. } => true,
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) | ForwardError::Slow => false,
                 ForwardError::NoBackend
@@ -206,6 +209,11 @@ impl HttpError {
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")
             }
+            Self::NoMiddleware(_) => (
+                S::SERVICE_UNAVAILABLE,
+                R::NoMiddleware,
+                "a middleware of this request's router is not in working order",
+            ),
             Self::Middleware { .. } => (
                 S::SERVICE_UNAVAILABLE,
                 R::MiddlewareFailed,
@@ -232,6 +240,7 @@ impl HttpError {
             | Self::Connect
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => 1,
         }
@@ -255,6 +264,7 @@ impl HttpError {
             | Self::Connect
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => None,
         }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
-use portolan_core::{router::Router, service::Scheme};
+use portolan_core::{middleware::Middleware, name::ObjectName, router::Router, service::Scheme};
 
 use super::support::{Client, Portolan, Script, header, nobody, router, service, soon};
 use crate::http::HttpConfig;
@@ -129,6 +129,9 @@ async fn each_failure_has_its_status() {
         ..HttpConfig::default()
     };
     let nothing = Router { service: None, ..router("nothing.local", &[]) };
+    let closed = Middleware::closed(ObjectName::new("auth", "test"));
+    let closed =
+        Router { middlewares: vec![Arc::new(closed)], ..router("closed.local", &[silent.address]) };
     let portolan = Portolan::start_with(
         config,
         None,
@@ -139,6 +142,7 @@ async fn each_failure_has_its_status() {
             router("dead.local", &[nobody().await]),
             router("empty.local", &[]),
             nothing,
+            closed,
         ],
     );
     for (host, status, reason) in [
@@ -148,6 +152,7 @@ async fn each_failure_has_its_status() {
         ("dead.local", 502, "connect-refused"),
         ("empty.local", 503, "no-backend"),
         ("nothing.local", 503, "no-service"),
+        ("closed.local", 503, "no-middleware"),
         ("unknown.local", 404, "no-router"),
     ] {
         let response = portolan.get(host, "/").await;
@@ -160,18 +165,19 @@ async fn each_failure_has_its_status() {
     // A request is noted when its response has gone, which a client may see before we do.
     let noted = || figures.classes().iter().sum::<u64>();
     soon(async {
-        while noted() < 7 {
+        while noted() < 8 {
             tokio::task::yield_now().await
         }
     })
     .await;
-    assert_eq!((figures.failures(), figures.classes()[3]), (6, 1));
+    assert_eq!((figures.failures(), figures.classes()[3]), (7, 1));
     let reasons = &portolan.server.ledger().reasons;
     let counted = reasons.iter().filter(|(_, count)| *count > 0);
     let counted: Vec<_> = counted.map(|(reason, count)| (reason.as_str(), count)).collect();
     let expected = [
         ("no-router", 1),
         ("no-service", 1),
+        ("no-middleware", 1),
         ("no-backend", 1),
         ("connect-refused", 1),
         ("no-response", 2),

@@ -154,18 +154,27 @@ function soundings(overview) {
 const REASONS = {
   "bad-target": "target or host of the request are malformed", "no-host": "HTTP/1.1 without a host",
   "connect": "CONNECT is not served", "no-router": "no rule is true for the request",
-  "no-service": "the router has no service, and no middleware answered", "middleware-failed": "code of a middleware failed",
+  "no-service": "the router has no service, and no middleware answered",
+  "no-middleware": "a middleware is missing or not in working order", "middleware-failed": "code of a middleware failed",
   "no-backend": "no backend of the service is usable", "bad-backend": "the address of the backend is malformed",
   "resolve-failed": "the backend's name has no address", "connect-refused": "nothing listens at the backend's address",
   "connect-failed": "the backend cannot be reached", "connect-timeout": "the backend did not accept in time",
   "tls-failed": "the backend's encryption could not be trusted", "protocol": "the backend does not speak this protocol",
   "no-response": "the backend broke off before it answered", "response-timeout": "the backend did not answer in time",
   "response-broken": "the backend broke off within its answer", "body-broken": "the client's request broke off",
-  "client-gone": "the client went away before it had its answer",
+  "client-gone": "the client went away before it had its answer", "client-stalled": "the client did not read its response",
+  "bad-request-line": "the request's first line is malformed", "bad-version": "neither HTTP/1.0 nor HTTP/1.1",
+  "bad-header": "a header line is malformed", "bare-lf": "a line ends without CR",
+  "head-too-large": "the head of the request has too many bytes or lines", "bad-length": "the content-length is not one number",
+  "bad-transfer-encoding": "the transfer-encoding is not chunked", "two-framings": "the request says in two ways where it ends",
+  "header-timeout": "the rest of the request's head did not come in time", "body-timeout": "the rest of the request did not come in time",
+  "too-busy": "the service has as many requests under way as it may", "circuit-open": "the service is given a rest after failures",
+  "encoded-character": "the path has an encoded character that the entrypoint refuses",
+  "misdirected": "the host takes other TLS options than the connection has",
 };
 
 /** Where to look further: who would take a request, or how backends are. */
-const PLACES = { "no-router": "#explain", "no-service": "#routers", "middleware-failed": "#plugins", "bad-target": "#explain", "no-host": "#explain" };
+const PLACES = { "no-router": "#explain", "no-service": "#routers", "no-middleware": "#routers", "middleware-failed": "#plugins", "bad-target": "#explain", "no-host": "#explain" };
 
 /** Why requests were not answered as they were meant to be; what grows stands out. */
 function reasons(failures, [lines, spans]) {

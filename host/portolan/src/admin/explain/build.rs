@@ -11,7 +11,6 @@ use portolan_core::{
     backend::Out,
     exchange::{Exchange, Peer, RequestHead},
     moment::Moment,
-    reason::Reason,
     router::Router,
     service::{Backend, Kind, Member, Service},
     snapshot::Snapshot,
@@ -19,8 +18,11 @@ use portolan_core::{
 use portolan_net::dns::Rewrites;
 
 use super::{
-    BackendShare, Explanation, Place, Question, ServiceShare, Step, does, middleware::runs_code,
-    name::resolve, route::route,
+    BackendShare, Explanation, Place, Question, ServiceShare, Step, does,
+    middleware::runs_code,
+    name::resolve,
+    route::route,
+    verdict::{Verdict, verdict},
 };
 use crate::control::board::Board;
 
@@ -32,8 +34,16 @@ pub(crate) fn explain(
     rewrites: &Rewrites,
 ) -> Result<Explanation, String> {
     let uri = parse_url(&question.url)?;
-    let exchange = exchange(question, &uri, board)?;
+    let mut exchange = exchange(question, &uri, board)?;
+    let request = Question {
+        method: exchange.request.method.to_string(),
+        url: uri.to_string(),
+        headers: question.headers.clone(),
+        client: exchange.peer.address.ip().to_string(),
+        entrypoint: (*exchange.entrypoint).to_owned(),
+    };
     let host = exchange.request.host();
+    let dns = host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot, rewrites));
     let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
     let redirect = place.and_then(|place| place.redirect.as_deref());
     let (router, candidates) = match redirect {
@@ -43,22 +53,17 @@ pub(crate) fn explain(
     };
     let router = router.as_deref();
     let service = router.and_then(|router| router.service.as_deref()).map(share);
+    let Verdict { sentence, reason } = match redirect {
+        Some(target) => Verdict::of(format!("the entrypoint redirects it to {target}")),
+        None => verdict(router, service.as_ref(), &mut exchange),
+    };
     Ok(Explanation {
-        request: Question {
-            method: exchange.request.method.to_string(),
-            url: uri.to_string(),
-            headers: question.headers.clone(),
-            client: exchange.peer.address.ip().to_string(),
-            entrypoint: (*exchange.entrypoint).to_owned(),
-        },
-        dns: host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot, rewrites)),
+        request,
+        dns,
         entrypoint: place
             .map(|it| Place { name: (*it.name).to_owned(), address: it.address.to_string() }),
-        verdict: match redirect {
-            Some(target) => format!("the entrypoint redirects it to {target}"),
-            None => verdict(router, service.as_ref()),
-        },
-        reason: reason(router, service.as_ref()).map(|reason| reason.as_str().to_owned()),
+        verdict: sentence,
+        reason: reason.map(|reason| reason.as_str().to_owned()),
         candidates,
         router: router.map(|router| router.name.to_string()),
         middlewares: router.map(steps).unwrap_or_default(),
@@ -198,41 +203,6 @@ fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<Backen
             origin: (*backend.origin).to_owned(),
         }
     }));
-}
-
-fn verdict(router: Option<&Router>, service: Option<&ServiceShare>) -> String {
-    let Some(router) = router else {
-        return "404: no router takes it".to_owned();
-    };
-    let name = &router.name;
-    match service {
-        None if router.middlewares.is_empty() => {
-            format!("503: router `{name}` takes it, but it has neither service nor middleware")
-        }
-        None => format!("router `{name}` takes it; one of its middlewares answers"),
-        Some(service) => {
-            let usable = service.backends.iter().filter(|backend| backend.usable).count();
-            let to = &service.name;
-            match usable {
-                0 => format!("503: router `{name}` takes it, but `{to}` has no usable backend"),
-                1 => format!("router `{name}` takes it; the one usable backend of `{to}` answers"),
-                _ => {
-                    format!("router `{name}` takes it; one of {usable} backends of `{to}` answers")
-                }
-            }
-        }
-    }
-}
-
-/// Why Portolan itself would answer, where that can be foreseen.
-fn reason(router: Option<&Router>, service: Option<&ServiceShare>) -> Option<Reason> {
-    let Some(router) = router else { return Some(Reason::NoRouter) };
-    match service {
-        None if router.middlewares.is_empty() => Some(Reason::NoService),
-        None => None,
-        Some(service) if service.backends.iter().any(|backend| backend.usable) => None,
-        Some(_) => Some(Reason::NoBackend),
-    }
 }
 
 #[cfg(test)]

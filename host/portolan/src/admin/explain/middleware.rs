@@ -4,6 +4,9 @@ use portolan_core::middleware::{Action, Middleware, OnFailure, PlanStep, Redirec
 
 /// What a middleware does, in order; empty when it does nothing to any request.
 pub(crate) fn does(middleware: &Middleware) -> Vec<String> {
+    if middleware.is_closed() {
+        return vec!["is missing or not in working order: answers 503".to_owned()];
+    }
     let interest = &middleware.interest;
     let mut lines: Vec<String> = interest.plan.iter().flat_map(planned).collect();
     if interest.hooks.is_some() {

@@ -4,7 +4,7 @@
 //! **Invariant:** asking changes nothing: no plugin is called, no backend is chosen.
 //!
 //! Reading order: `shape` (what is told), `name` (DNS), `route` (who looks at it),
-//! `middleware` (what one does, in words), `build`, then
+//! `middleware` (what one does, in words), `verdict` (what comes of it), `build`, then
 //! what the command line needs: `ask` and `print`.
 
 mod shape;
@@ -14,6 +14,8 @@ mod name;
 mod route;
 
 mod middleware;
+
+mod verdict;
 
 mod build;
 

@@ -29,7 +29,10 @@ impl fmt::Display for Lines<'_> {
         }
         section(out, "routers", candidates(&it.candidates))?;
         let steps = it.middlewares.iter().flat_map(|step| {
-            let head = format!("{} ({})", step.middleware, step.plugin);
+            let head = match step.plugin.as_str() {
+                "" => step.middleware.clone(),
+                plugin => format!("{} ({plugin})", step.middleware),
+            };
             let does = step.does.iter().map(|line| format!("  {line}"));
             std::iter::once(head).chain(does)
         });

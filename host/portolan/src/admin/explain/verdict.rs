@@ -1,0 +1,107 @@
+//! What becomes of a request in one sentence, as far as that can be foreseen.
+
+use http::header::LOCATION;
+use portolan_core::{
+    exchange::{Exchange, Reply},
+    middleware::Middleware,
+    reason::Reason,
+    router::Router,
+};
+
+use super::{ServiceShare, middleware::runs_code};
+
+/// What becomes of a request.
+pub(super) struct Verdict {
+    pub(super) sentence: String,
+    /// Why Portolan itself would answer.
+    pub(super) reason: Option<Reason>,
+}
+
+impl Verdict {
+    pub(super) fn of(sentence: String) -> Self {
+        Self { sentence, reason: None }
+    }
+
+    fn because(reason: Reason, sentence: String) -> Self {
+        Self { sentence, reason: Some(reason) }
+    }
+}
+
+/// How far a request comes through the middlewares of its router.
+enum Reach<'a> {
+    /// This one cannot do its work.
+    Closed(&'a Middleware),
+    /// This one answers, without code of a plugin.
+    Answered(&'a Middleware, Reply),
+    /// Through all of them, unless one that runs code answers.
+    Through { code: bool },
+}
+
+/// What becomes of a request that `router` takes. Plans are carried out on the exchange; code of
+/// plugins is not run.
+pub(super) fn verdict(
+    router: Option<&Router>,
+    service: Option<&ServiceShare>,
+    exchange: &mut Exchange,
+) -> Verdict {
+    let Some(router) = router else {
+        return Verdict::because(Reason::NoRouter, "404: no router takes it".to_owned());
+    };
+    let takes = format!("router `{}` takes it", router.name);
+    let code = match inwards(router, exchange) {
+        Reach::Closed(it) => {
+            let sentence = format!(
+                "503: {takes}, but its middleware `{}` is missing or not in working order",
+                it.name
+            );
+            return Verdict::because(Reason::NoMiddleware, sentence);
+        }
+        Reach::Answered(it, reply) => {
+            return Verdict::of(format!("{takes}; its middleware `{}` {}", it.name, words(&reply)));
+        }
+        Reach::Through { code } => code,
+    };
+    match service {
+        None if code => Verdict::of(format!("{takes}; one of its middlewares answers")),
+        None => Verdict::because(
+            Reason::NoService,
+            format!("503: {takes}, but it has no service, and no middleware answers"),
+        ),
+        Some(service) => of_service(service, &takes),
+    }
+}
+
+fn of_service(service: &ServiceShare, takes: &str) -> Verdict {
+    let to = &service.name;
+    match service.backends.iter().filter(|backend| backend.usable).count() {
+        0 => Verdict::because(
+            Reason::NoBackend,
+            format!("503: {takes}, but `{to}` has no usable backend"),
+        ),
+        1 => Verdict::of(format!("{takes}; the one usable backend of `{to}` answers")),
+        usable => Verdict::of(format!("{takes}; one of {usable} backends of `{to}` answers")),
+    }
+}
+
+fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<'a> {
+    let mut code = false;
+    for middleware in &router.middlewares {
+        if middleware.is_closed() {
+            return Reach::Closed(middleware);
+        }
+        if let (_, Some(reply)) = middleware.interest.plan_request(exchange) {
+            return Reach::Answered(middleware, reply);
+        }
+        code |= runs_code(middleware) && middleware.interest.on_request;
+    }
+    Reach::Through { code }
+}
+
+fn words(reply: &Reply) -> String {
+    let location = reply.headers.iter().find(|(name, _)| name == LOCATION);
+    let location = location.and_then(|(_, value)| value.to_str().ok());
+    match location {
+        Some(target) => format!("redirects it to {target} ({})", reply.status.as_u16()),
+        None => format!("answers {}", reply.status),
+    }
+}
