@@ -1,6 +1,6 @@
 //! `config.toml` is read again when it changes; a broken one changes nothing.
 
-use crate::support::{Backend, Config, Portolan, eventually};
+use crate::support::{Backend, Client, Config, Consul, Portolan, Registration, eventually};
 
 fn router(host: &str) -> String {
     format!(
@@ -65,9 +65,81 @@ async fn entrypoints_come_and_go() {
     )
     .await;
     let extra = overview.as_array().unwrap().iter().find(|e| e["name"] == "extra").unwrap();
-    let extra = crate::support::Client(extra["address"].as_str().unwrap().parse().unwrap());
+    let extra = Client(extra["address"].as_str().unwrap().parse().unwrap());
     assert_eq!(extra.get("b.local", "/").await.status, 200);
     config.change(&service);
     eventually(|| extra.try_get("b.local", "/"), Option::is_none).await;
     assert_eq!(portolan.http().get("b.local", "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_provider_goes_on_while_its_new_configuration_is_wrong_and_all_is_read_again() {
+    let consul = Consul::start().await;
+    let provider = |key: &str, grant: &str| {
+        format!(
+            "[providers.consul]\nplugin = \"consul\"\n\
+             config = {{ address = \"{}\", {key} = \"traefik\" }}\n\
+             grants = {{ http-client = [\"{grant}\"] }}\n",
+            consul.url()
+        )
+    };
+    let config = Config::new(&provider("prefix", &consul.url()));
+    let portolan = Portolan::start(&config);
+    let register = async |id: &str, address: &str| {
+        let address = address.parse().unwrap();
+        consul.register(&Registration { id, service: id, address, tags: &[] }).await;
+        let name = format!("{id}.service.consul.");
+        eventually(|| portolan.dns().a(&name), |reply| !reply.answers.is_empty()).await;
+    };
+    register("one", "10.8.0.1:80").await;
+    config.change(&provider("prefx", &consul.url()));
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    eventually(problems, |it| it.contains("the configuration before goes on")).await;
+    register("two", "10.8.0.2:80").await;
+    portolan.signal("-HUP");
+    register("three", "10.8.0.3:80").await;
+    assert!(problems().await.contains("the configuration before goes on"));
+    // What it may no longer reach it does not reach.
+    config.change(&provider("prefix", "http://127.0.0.1:9"));
+    eventually(problems, |it| it.contains("granted")).await;
+    let address = "10.8.0.4:80".parse().unwrap();
+    consul.register(&Registration { id: "four", service: "four", address, tags: &[] }).await;
+    assert!(portolan.dns().a("three.service.consul.").await.is(&["10.8.0.3"]));
+    config.change(&provider("prefix", &consul.url()));
+    let four = || portolan.dns().a("four.service.consul.");
+    eventually(four, |reply| reply.is(&["10.8.0.4"])).await;
+    assert_eq!(problems().await, "[]");
+}
+
+#[tokio::test]
+async fn an_entrypoint_that_cannot_be_bound_costs_only_itself() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = Config::new("");
+    let portolan = Portolan::start(&config);
+    config.change(&format!(
+        "[entrypoints.taken]\naddress = \"{}\"\n[entrypoints.other]\naddress = \"127.0.0.1:0\"\n",
+        taken.local_addr().unwrap()
+    ));
+    // The log tells the port that it was given.
+    let log = portolan.log_until("listening entrypoint=other address=127.0.0.1:");
+    let (_, address) = log.rsplit_once("entrypoint=other address=").unwrap();
+    let address = address.split_whitespace().next().unwrap().parse().unwrap();
+    assert_eq!(Client(address).get("a", "/").await.status, 404);
+    let problems = portolan.api("/api/problems").await.to_string();
+    assert!(problems.contains("entrypoint `taken`"), "{problems}");
+}
+
+#[tokio::test]
+async fn what_takes_a_restart_is_told_until_it_is_as_it_was() {
+    let config = Config::new(&router("one.local"));
+    let portolan = Portolan::start(&config);
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    let takes = "a change of `metrics` takes a restart";
+    config.change(&format!("{}[metrics]\nbuckets = [1.0]\n", router("two.local")));
+    eventually(problems, |it| it.contains(takes)).await;
+    config.change(&format!("{}[metrics]\nbuckets = [1.0]\n", router("three.local")));
+    eventually(|| portolan.http().get("three.local", "/"), |it| it.status == 200).await;
+    assert!(problems().await.contains(takes));
+    config.change(&router("four.local"));
+    eventually(problems, |it| it == "[]").await;
 }

@@ -103,3 +103,36 @@ async fn who_holds_a_port_is_named() {
     assert!(problems.contains("holds it"), "{problems}");
     assert!(portolan.dns().a("localhost.").await.is(&["127.0.0.1"]));
 }
+
+#[tokio::test]
+async fn an_address_that_another_has_is_nobodys_half() {
+    let first = Portolan::start(&Config::new(""));
+    let config = Config::new("");
+    let address = first.address("dns");
+    let second = |address: &str| {
+        format!(
+            "data-dir = \"data\"\n[dns]\naddress = \"{address}\"\nupstreams = []\n\
+             [dns.zones.lan]\nnames = \"static\"\n\
+             records = [{{ name = \"a\", type = \"A\", data = \"10.0.0.1\" }}]\n\
+             [admin]\naddress = \"127.0.0.1:0\"\n[plugins]\ndirectory = \"plugins\"\n"
+        )
+    };
+    config.replace(&second(&address.to_string()));
+    let (code, _, log) = run(&config, &["run"]);
+    assert!(code != 0 && log.contains(&format!("bind udp address `{address}`")), "{code} {log}");
+    // While it runs: what it has is better than nothing.
+    config.replace(&second("127.0.0.1:0"));
+    let portolan = Portolan::start(&config);
+    assert!(portolan.dns().a("a.lan.").await.is(&["10.0.0.1"]));
+    config.replace(&second(&address.to_string()));
+    portolan.log_until("bind udp address");
+    assert!(portolan.dns().a("a.lan.").await.is(&["10.0.0.1"]));
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_there_keeps_nobody_from_answering() {
+    let config = Config::new("[dns.filter]\nblock-lists = [\"absent.txt\"]\n");
+    let portolan = Portolan::start(&config);
+    let problems = portolan.api("/api/problems").await.to_string();
+    assert!(problems.contains("absent.txt"), "{problems}");
+}

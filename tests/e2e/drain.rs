@@ -32,3 +32,33 @@ async fn what_is_open_is_finished() {
     let (status, log) = tokio::task::spawn_blocking(|| portolan.wait()).await.unwrap();
     assert!(status.success(), "{log}");
 }
+
+#[tokio::test]
+async fn a_log_that_is_rotated_ends_no_drain() {
+    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = Config::new(&format!(
+        "[http.routers.r]\nrule = \"Host(`a`)\"\nservice = \"b\"\n\
+         [http.services.b.load-balancer]\nservers = [{{ url = \"http://{}\" }}]\n\
+         [access-log]\nfile = \"access.log\"\n",
+        backend.local_addr().unwrap()
+    ));
+    let portolan = Portolan::start(&config);
+    let mut client = TcpStream::connect(portolan.address("web")).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let (mut at_backend, _) = backend.accept().await.unwrap();
+    let mut head = [0; 1024];
+    assert!(at_backend.read(&mut head).await.unwrap() > 0);
+    portolan.signal("-TERM");
+    portolan.log_until("draining");
+    std::fs::rename(config.path("access.log"), config.path("access.log.1")).unwrap();
+    portolan.signal("-HUP");
+    // It is opened again: so the signal was seen, and nothing ended for it.
+    let there = || async { config.path("access.log").exists() };
+    eventually(there, |there| *there).await;
+    at_backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("done"), "{answer}");
+    let (status, log) = tokio::task::spawn_blocking(|| portolan.wait()).await.unwrap();
+    assert!(status.success(), "{log}");
+}

@@ -128,3 +128,25 @@ async fn a_trap_costs_one_call_and_the_policy_decides() {
     assert_eq!(trapping("open.local").await.status, 200);
     assert_eq!(portolan.http().get("closed.local", "/").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_file_that_is_there_comes_before_one_that_is_gone() {
+    let config = Config::new(ROUTER);
+    config.install("hello-1", &guest("hello-header-1"));
+    let portolan = Portolan::start(&config);
+    eventually(|| hello(&portolan), |value| value == "1").await;
+    // The new version has its number in its name, as versions often have.
+    config.uninstall("hello-1");
+    config.install("hello-2", &guest("hello-header-2"));
+    eventually(|| hello(&portolan), |value| value == "2").await;
+}
+
+#[tokio::test]
+async fn a_file_named_like_a_plugin_of_the_program_does_not_hide_it() {
+    let config = Config::new(ROUTER);
+    config.install("whoami", &guest("hello-header-1"));
+    let portolan = Portolan::start(&config);
+    eventually(|| hello(&portolan), |value| value == "1").await;
+    let names = portolan.api("/api/plugins").await.to_string();
+    assert!(names.contains("\"whoami\""), "{names}");
+}

@@ -40,7 +40,8 @@ fn main() -> ExitCode {
         redirect: None,
         limits: Limits::default(),
     };
-    server.apply(vec![web]).expect("an address that is free");
+    let (_, taken) = server.apply(vec![web]);
+    assert!(taken.is_empty(), "the address is not free");
     loop {
         std::thread::park();
     }

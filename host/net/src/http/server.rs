@@ -133,26 +133,26 @@ impl Server {
     }
 
     /// Opens, keeps and closes entrypoints so that these and no others are open. Certificates
-    /// are read anew. Those that close finish what is open on them.
-    ///
-    /// # Errors
-    ///
-    /// When one of the new addresses cannot be bound: then nothing has changed.
-    pub fn apply(&self, wanted: Vec<EntrypointConfig>) -> Result<Vec<Bound>, Vec<BindError>> {
+    /// are read anew. Those that close finish what is open on them. Where an address cannot be
+    /// bound, an open entrypoint of the same name stays as it is.
+    pub fn apply(&self, mut wanted: Vec<EntrypointConfig>) -> (Vec<Bound>, Vec<BindError>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         let mut prepared = Vec::new();
         let mut errors = Vec::new();
-        for config in &wanted {
+        for config in &mut wanted {
             if !state.open.iter().any(|open| open.is_same(config)) {
                 match self.prepare(state, config.clone()) {
                     Ok(entrypoint) => prepared.push(entrypoint),
-                    Err(error) => errors.push(error),
+                    Err(error) => {
+                        errors.push(error);
+                        let before = state.open.iter().find(|open| open.config.name == config.name);
+                        if let Some(before) = before {
+                            *config = before.config.clone();
+                        }
+                    }
                 }
             }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
         }
         for open in state.open.extract_if(.., |open| !wanted.iter().any(|one| open.is_same(one))) {
             self.tell(|_| Command::Close(open.id));
@@ -171,7 +171,7 @@ impl Server {
             self.open(&open, listeners, &figures);
             state.open.push(open);
         }
-        Ok(wanted.into_iter().filter_map(|config| state.bound(config)).collect())
+        (wanted.into_iter().filter_map(|config| state.bound(config)).collect(), errors)
     }
 
     /// What happens at each entrypoint, those that were closed included.

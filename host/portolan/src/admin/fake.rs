@@ -72,7 +72,6 @@ pub(super) fn harbour(routers: usize) -> (Admin, Harbour) {
     let entrypoints = vec![web("web"), web("websecure")];
     let insight = Arc::new(FakeInsight { entrypoints, queries });
     let admin = Admin::new(live, board.clone(), insight.clone());
-    let admin = admin.zones(["Infra.LAN".to_owned()]);
     (admin, Harbour { publisher, board, insight })
 }
 
@@ -520,6 +519,8 @@ fn board() -> Board {
     Board {
         config_file: "/etc/portolan/config.toml".to_owned(),
         config_error: None,
+        zones: vec!["infra.lan".to_owned()],
+        drain: Duration::from_secs(30),
         config_loaded: ago(9_000),
         published: ago(42),
         started: ago(93_000),

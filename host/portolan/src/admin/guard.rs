@@ -28,7 +28,10 @@ pub(super) async fn guard(
 ) -> Response {
     let authority = authority(&request);
     let mut response = match authority {
-        Some(ref host) if request.uri().path() != "/ping" && !is_ours(host, &state.admin.zones) => {
+        Some(ref host)
+            if request.uri().path() != "/ping"
+                && !is_ours(host, &state.admin.board.load().zones) =>
+        {
             let message = format!(
                 "this API does not answer to `{host}`: use its IP address, `localhost` or a name in \
                  one of Portolan's zones; behind a router, give the service `pass-host-header = false`"

@@ -46,22 +46,14 @@ pub(crate) struct Admin {
     live: Live,
     board: SharedBoard,
     insight: Arc<dyn Insight>,
-    zones: Vec<String>,
 }
 
 impl Admin {
-    /// An API over what is served, how everything is, and what other rooms can tell.
+    /// An API over what is served, how everything is, and what other rooms can tell. It answers to
+    /// IP addresses, to `localhost` and to names in our own zones: a page from elsewhere cannot make
+    /// a browser send those (DNS rebinding).
     pub(crate) fn new(live: Live, board: SharedBoard, insight: Arc<dyn Insight>) -> Self {
-        Self { live, board, insight, zones: Vec::new() }
-    }
-
-    /// The same, answering to names in these zones too: nobody else can make names there. IP
-    /// addresses and `localhost` are always answered; a page from elsewhere cannot make a browser
-    /// send those (DNS rebinding).
-    #[must_use]
-    pub(crate) fn zones(mut self, zones: impl IntoIterator<Item = String>) -> Self {
-        self.zones = zones.into_iter().map(|zone| zone.to_ascii_lowercase()).collect();
-        self
+        Self { live, board, insight }
     }
 
     /// Answers on a bound socket until `drain` says true, then finishes what is open. Event

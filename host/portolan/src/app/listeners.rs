@@ -6,14 +6,15 @@
 use std::{fs, net::SocketAddr, sync::Arc};
 
 use portolan_core::problem::{Chain, Problem};
-use portolan_net::http::{EntrypointConfig, RedirectConfig, RedirectTarget, Server, Trust};
+use portolan_net::http::{Bound, EntrypointConfig, RedirectConfig, RedirectTarget, Server, Trust};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::{holder::Holder, names::Names, offline::address_file};
+use super::{holder::Holder, names::Names, offline::address_file, spoken};
 use crate::{
     admin::Admin,
     config::{Config, model},
     control::{Applied, Listeners, board::EntrypointReport},
+    telemetry,
 };
 
 /// Makes the admin API anew for each address it is served on.
@@ -54,28 +55,24 @@ impl Open {
         Self { http, entrypoints: Vec::new(), names, make_admin, admin: None, draining }
     }
 
-    /// Opens the entrypoints that are wanted; when one cannot be, those that were open stay.
+    /// Opens the entrypoints that are wanted; for one that cannot be, the one of its name that is open
+    /// stays.
     fn apply_http(&mut self, config: &Config, problems: &mut Vec<Problem>) {
         self.http.keyring().configure(config.tls.clone());
         let wanted = config.entrypoints.iter().map(entrypoint).collect();
-        match self.http.apply(wanted) {
-            Ok(bound) => {
-                self.entrypoints = bound
-                    .into_iter()
-                    .map(|bound| EntrypointReport {
-                        redirect: redirect(config, &bound.name),
-                        name: bound.name,
-                        address: bound.address,
-                        protocol: if bound.tls { "https" } else { "http" },
-                    })
-                    .collect();
-            }
-            Err(errors) => problems.extend(errors.iter().map(|error| {
-                let origin = format!("entrypoint `{}`", error.entrypoint);
-                Problem::error("http", origin, Chain(error).to_string())
-                    .hint(advice(error.address, &error.source))
-            })),
-        }
+        let (bound, errors) = self.http.apply(wanted);
+        let report = |bound: Bound| EntrypointReport {
+            redirect: redirect(config, &bound.name),
+            name: bound.name,
+            address: bound.address,
+            protocol: if bound.tls { "https" } else { "http" },
+        };
+        self.entrypoints = bound.into_iter().map(report).collect();
+        problems.extend(errors.iter().map(|error| {
+            let origin = format!("entrypoint `{}`", error.entrypoint);
+            Problem::error("http", origin, Chain(error).to_string())
+                .hint(advice(error.address, &error.source))
+        }));
     }
 
     async fn apply_admin(&mut self, config: &Config, problems: &mut Vec<Problem>) {
@@ -129,6 +126,10 @@ impl Listeners for Open {
 
     fn published(&self) {
         self.http.keyring().published();
+    }
+
+    fn say(&self, report: &EntrypointReport) {
+        telemetry::listening(&spoken(report));
     }
 
     fn retry(&self) {

@@ -102,7 +102,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         embedded: embedded::PLUGINS,
         publisher,
         listeners: Box::new(listeners),
-        board,
+        board: board.clone(),
         telemetry,
         prober: Prober::start(trust),
         lookups,
@@ -113,7 +113,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     };
     let (bound, mut refused) = controller.listen().await;
-    refused.retain(|problem| problem.severity == Severity::Error);
+    refused.retain(keeps_from_serving);
     if !refused.is_empty() {
         anyhow::bail!(told(&refused));
     }
@@ -130,19 +130,36 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         // The loop ends after us.
         drop(events.send(Event::Reload).await);
     }
-    tracing::info!(limit = ?config.drain.timeout, "draining");
+    let limit = board.load().drain;
+    tracing::info!(?limit, "draining");
     compiler.stop();
     drain.send_replace(true);
     stop.send(()).unwrap_or_default();
     tokio::select! {
-        () = server.drain(config.drain.timeout) => (),
-        // The next wish to end is meant seriously.
-        _ = signals.next() => tracing::warn!("ended before everything had finished"),
+        () = server.drain(limit) => (),
+        () = aborted(&mut signals, &server) => {
+            tracing::warn!("ended before everything had finished");
+        }
     }
     observe::finish(&server, exporter).await;
     control.await.context("the control loop did not end well")?;
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether it is one of what listens: something that cannot be reached is not up.
+fn keeps_from_serving(problem: &Problem) -> bool {
+    let is_of_dns = ["dns.address", "dns.tls-address", "dns.https-address"];
+    problem.severity == Severity::Error
+        && (matches!(&*problem.source, "http" | "admin") || is_of_dns.contains(&&*problem.origin))
+}
+
+/// Waits for the wish to end at once, while a drain goes on.
+async fn aborted(signals: &mut Signals, server: &Server) {
+    while signals.next().await != Wish::Abort {
+        // Logs are rotated at any time; there is nothing else to read again now.
+        server.ledger().access_log.iter().for_each(|log| log.reopen());
+    }
 }
 
 /// Sees a start through; `None` if a signal ends it before.
@@ -178,9 +195,7 @@ fn open(
     });
     let make_admin = {
         let (reader, board) = (reader.clone(), board.clone());
-        let zones = config.dns.iter().flat_map(|dns| &dns.zones).map(|zone| zone.origin.clone());
-        let zones: Vec<_> = zones.collect();
-        move || Admin::new(reader.clone(), board.clone(), plane.clone()).zones(zones.clone())
+        move || Admin::new(reader.clone(), board.clone(), plane.clone())
     };
     let names = Names::new(reader.clone(), dns, (forwardings, policies), around);
     Open::new(server.clone(), names, Box::new(make_admin), draining)

@@ -119,7 +119,10 @@ impl Names {
         let mut bound: Vec<(Wanted, SocketAddr)> = Vec::new();
         let mut failed: Vec<(&Wanted, BindError)> = Vec::new();
         for wanted in wanted {
-            match bind(*wanted, count) {
+            // Our own sockets, which are let go of as soon as the new ones serve, are in nobody's way.
+            let port = wanted.address.port();
+            let is_ours = self.addresses.iter().any(|(_, bound)| bound.port() == port);
+            match bind(*wanted, count, !is_ours) {
                 Ok((address, of_each)) => {
                     bound.push((*wanted, address));
                     for (worker, own) in sockets.iter_mut().zip(of_each) {
@@ -135,6 +138,12 @@ impl Names {
             let problem = if is_lost { Problem::error } else { Problem::warning };
             let problem = problem("dns", wanted.kind.key(), Chain(&error).to_string());
             problems.push(problem.hint(advice(wanted.address, &error.source)));
+        }
+        // What is served so far is better than nothing.
+        let has = |kind| bound.iter().any(|(it, _)| it.kind == kind);
+        let is_wanted = |kind| wanted.iter().any(|it| it.kind == kind);
+        if self.addresses.iter().any(|(it, _)| is_wanted(it.kind) && !has(it.kind)) {
+            return;
         }
         let (trigger, stop) = signal();
         let mut sockets = sockets.into_iter();

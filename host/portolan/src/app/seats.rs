@@ -65,8 +65,19 @@ impl Wanted {
     }
 }
 
-/// Binds sockets for each worker, all on one port.
-pub(super) fn bind(wanted: Wanted, count: usize) -> Result<(SocketAddr, Vec<Sockets>), BindError> {
+/// Binds sockets for each worker, all on one port. `alone`: nobody else may have it, who would get a
+/// part of the questions without anybody's notice.
+pub(super) fn bind(
+    wanted: Wanted,
+    count: usize,
+    alone: bool,
+) -> Result<(SocketAddr, Vec<Sockets>), BindError> {
+    if alone && wanted.address.port() != 0 {
+        if wanted.kind == Kind::Plain {
+            drop(bind_udp(wanted.address, false)?);
+        }
+        drop(bind_tcp(wanted.address, false)?);
+    }
     match wanted.kind {
         Kind::Plain => bind_plain(wanted.address, count),
         Kind::Tls => bind_streams(wanted.address, count, Sockets::Tls),

@@ -3,7 +3,10 @@
 //! The snapshot says what is served; the board says where it comes from and how fresh it is. It
 //! is replaced whole by the control loop and read by the admin API.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwap;
 use portolan_core::{
@@ -85,7 +88,7 @@ pub(crate) struct PluginReport {
 }
 
 /// A bound address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct EntrypointReport {
     /// `web`, `websecure`; `admin` and `dns` for our own.
     pub(crate) name: Arc<str>,
@@ -104,6 +107,10 @@ pub(crate) struct Board {
     pub(crate) config_file: String,
     /// Why the file as it is now is not in use: the one before goes on.
     pub(crate) config_error: Option<String>,
+    /// The zones of DNS, in lower case.
+    pub(crate) zones: Vec<String>,
+    /// How long a drain may take.
+    pub(crate) drain: Duration,
     /// When the configuration in use was read.
     pub(crate) config_loaded: SystemTime,
     /// When the snapshot that is served now was published.
@@ -125,6 +132,8 @@ impl Board {
     pub(crate) fn empty() -> Self {
         let now = SystemTime::now();
         Self {
+            zones: Vec::new(),
+            drain: Duration::ZERO,
             config_file: String::new(),
             config_error: None,
             config_loaded: now,

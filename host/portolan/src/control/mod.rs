@@ -57,6 +57,9 @@ pub(crate) trait Listeners: Send {
     /// A new snapshot is served.
     fn published(&self);
 
+    /// Something listens that did not before.
+    fn say(&self, report: &EntrypointReport);
+
     /// What failed is tried again now: somebody asks for it.
     fn retry(&self);
 }
@@ -90,6 +93,10 @@ pub(crate) struct Start {
 /// The control loop.
 pub(crate) struct Controller {
     config: Config,
+    /// The configuration of the start: what takes a restart is as it says.
+    begun: Config,
+    /// Whether what the start wanted was bound.
+    is_up: bool,
     config_file: Option<PathBuf>,
     config_name: String,
     /// `[http]` of the configuration in use, as a source like any other.
@@ -145,6 +152,8 @@ impl Controller {
             published: SystemTime::now(),
             started: SystemTime::now(),
             sources: Sources::new(config.data_dir.join("state"), sender.clone()),
+            begun: config.clone(),
+            is_up: false,
             config,
             plugins,
             hosts: HostsFiles::default(),
@@ -174,7 +183,14 @@ impl Controller {
     /// Binds what the configuration wants. Answers what is bound, and what is wrong.
     pub(crate) async fn listen(&mut self) -> (Vec<EntrypointReport>, Vec<Problem>) {
         let known = std::mem::take(&mut self.listener_problems);
-        (self.bound, self.listener_problems) = self.listeners.apply(&self.config).await;
+        let (bound, problems) = self.listeners.apply(&self.config).await;
+        let before = std::mem::replace(&mut self.bound, bound);
+        self.listener_problems = problems;
+        // At the start the greeting says it.
+        for report in self.bound.iter().filter(|report| self.is_up && !before.contains(report)) {
+            self.listeners.say(report);
+        }
+        self.is_up = true;
         for problem in self.listener_problems.iter().filter(|problem| !known.contains(problem)) {
             match problem.severity {
                 Severity::Error => tracing::error!(origin = %problem.origin, "{}", problem.message),
@@ -311,10 +327,11 @@ impl Controller {
         self.config_error = None;
         self.config_loaded = SystemTime::now();
         self.config_problems = loaded.report.problems();
-        self.config_problems.extend(needs_restart(&before, &self.config, &self.config_name));
+        self.config_problems.extend(needs_restart(&self.begun, &self.config, &self.config_name));
         if before.plugins.directory != self.config.plugins.directory {
             let (watch, files) = PluginWatch::open(&self.config.plugins.directory, MAX_PLUGIN);
             self.plugin_watch = watch;
+            self.plugins.only(&files);
             for file in files {
                 self.plugins.changed(file, self.sender.clone());
             }
@@ -368,7 +385,10 @@ impl Controller {
         problems.extend(self.certificate_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(self.sources.problems());
+        let zones = dns.into_iter().flat_map(|dns| &dns.zones);
         self.board.store(Arc::new(Board {
+            zones: zones.map(|zone| zone.origin.to_ascii_lowercase()).collect(),
+            drain: self.config.drain.timeout,
             config_file: self.config_name.clone(),
             config_error: self.config_error.clone(),
             config_loaded: self.config_loaded,
@@ -480,6 +500,8 @@ fn missing<'a>(plugin: &str, names: impl Iterator<Item = &'a str>) -> String {
 /// What cannot change while the process runs.
 fn needs_restart(before: &Config, after: &Config, file: &str) -> Vec<Problem> {
     let changed = [
+        ("plugins.memory-limit", before.plugins.memory_limit.0 != after.plugins.memory_limit.0),
+        ("plugins.time-limit", before.plugins.time_limit != after.plugins.time_limit),
         ("threads", before.threads != after.threads),
         ("data-dir", before.data_dir != after.data_dir),
         ("http.reason-header", before.reason_header != after.reason_header),

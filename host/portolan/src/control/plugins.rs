@@ -1,7 +1,8 @@
 //! Every plugin: those in the binary, and those in the plugins folder that take their place.
 //!
 //! **Invariant:** a file that does not load changes nothing but a report; the version that served
-//! goes on. A file that is gone goes on for as long as something uses it.
+//! goes on. Of one name a file that is there serves before the program's own, and that before a file
+//! that is gone; this one goes on for as long as something uses it.
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,8 @@ use super::{board::PluginReport, event::Event};
 #[derive(Debug)]
 pub(crate) struct Outcome {
     stem: String,
+    /// Which change of the file it is of: some take longer to load than others.
+    turn: u64,
     change: Change,
 }
 
@@ -48,13 +51,11 @@ struct Loaded {
     at: SystemTime,
 }
 
-/// What is known of one name in the plugins folder.
+/// What is known of one file in the plugins folder.
 #[derive(Debug, Default)]
 struct Slot {
-    /// The version in the binary.
-    embedded: Option<Loaded>,
-    /// The version of the file, the last one that loaded.
-    file: Option<Loaded>,
+    /// The last version that loaded.
+    loaded: Option<Loaded>,
     /// Why the file as it is now is not in use.
     error: Option<String>,
     /// The file is gone.
@@ -65,28 +66,36 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Plugins {
     host: Host,
-    slots: BTreeMap<String, Slot>,
+    embedded: BTreeMap<String, Slot>,
+    files: BTreeMap<String, Slot>,
+    /// The last change of each file that is being loaded or was.
+    turns: BTreeMap<String, u64>,
 }
 
 impl Plugins {
+    fn none(host: Host) -> Self {
+        let (embedded, files, turns) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { host, embedded, files, turns }
+    }
+
     /// Loads those in the binary and those in the folder, and returns when all are there.
     pub(super) async fn load(
         host: Host,
         embedded: &'static [(&'static str, &'static [u8])],
         files: Vec<PluginFile>,
     ) -> Self {
-        let mut plugins = Self { host, slots: BTreeMap::new() };
+        let mut plugins = Self::none(host);
         let mut loads: Vec<Load> = Vec::with_capacity(embedded.len() + files.len());
         // One that is replaced is loaded all the same: it goes on should the file not load.
         for (stem, bytes) in embedded {
             let load = plugins.load_one(format!("embedded {stem}.wasm"), *bytes, None);
             loads.push(Box::new(move || {
-                (true, Outcome { stem: (*stem).to_owned(), change: load() })
+                (true, Outcome { stem: (*stem).to_owned(), turn: 0, change: load() })
             }));
         }
         for PluginFile { stem, path, content } in files {
             let load = plugins.load_content(path, content, None);
-            loads.push(Box::new(move || (false, Outcome { stem, change: load() })));
+            loads.push(Box::new(move || (false, Outcome { stem, turn: 0, change: load() })));
         }
         // As many at once as there are cores: more would be no faster, and each thread keeps the
         // memory that it used.
@@ -94,7 +103,7 @@ impl Plugins {
         let mut loading = stream::iter(loads).map(task::spawn_blocking).buffer_unordered(cores);
         while let Some(loaded) = loading.next().await {
             match loaded {
-                Ok((true, outcome)) => drop(plugins.put(true, outcome)),
+                Ok((true, outcome)) => plugins.put_embedded(outcome),
                 Ok((false, outcome)) => drop(plugins.take(outcome)),
                 Err(panic) => tracing::error!(%panic, "plugin not loaded"),
             }
@@ -103,21 +112,40 @@ impl Plugins {
     }
 
     /// Loads a file that changed, off the loop; the outcome comes as an event.
-    pub(super) fn changed(&self, file: PluginFile, events: mpsc::Sender<Event>) {
+    pub(super) fn changed(&mut self, file: PluginFile, events: mpsc::Sender<Event>) {
         let PluginFile { stem, path, content } = file;
-        let current = self.slots.get(&stem).and_then(Slot::current);
+        let before = [self.files.get(&stem), self.embedded.get(&stem)];
+        let current = before.into_iter().flatten().find_map(|slot| slot.loaded.as_ref());
         let figures = current.map(|loaded| loaded.plugin.figures());
         let load = self.load_content(path, content, figures);
+        let turn = self.turns.entry(stem.clone()).or_default();
+        *turn += 1;
+        let turn = *turn;
         task::spawn_blocking(move || {
-            let outcome = Outcome { stem, change: load() };
+            let outcome = Outcome { stem, turn, change: load() };
             // The loop is gone only when the process ends.
             drop(events.blocking_send(Event::Plugin(outcome)));
         });
     }
 
+    /// There are these files now and no others: the folder is another one.
+    pub(super) fn only(&mut self, files: &[PluginFile]) {
+        let others = |stem: &&String| !files.iter().any(|file| file.stem == **stem);
+        for stem in self.files.keys().filter(others).cloned().collect::<Vec<_>>() {
+            let turn = self.turns.entry(stem.clone()).or_default();
+            *turn += 1;
+            let outcome = Outcome { turn: *turn, stem, change: Change::Gone };
+            self.take(outcome);
+        }
+    }
+
     /// Takes in what became of a file. Answers whether anything that serves changed.
     pub(super) fn take(&mut self, outcome: Outcome) -> bool {
         let stem = &outcome.stem;
+        if self.turns.get(stem).is_some_and(|last| outcome.turn < *last) {
+            // The file has changed once more since.
+            return false;
+        }
         match &outcome.change {
             Change::Loaded(loaded) => {
                 let info = loaded.plugin.info();
@@ -131,132 +159,151 @@ impl Plugins {
             }
             Change::Gone => tracing::info!(file = %format!("{stem}.wasm"), "plugin file gone"),
         }
-        self.put(false, outcome)
+        self.put(outcome)
     }
 
-    /// Whether the file of a plugin that is not in the binary is gone.
+    /// Whether the file of a plugin is gone.
     pub(super) fn is_any_gone(&self) -> bool {
-        self.slots.values().any(|slot| slot.gone && slot.embedded.is_none())
+        self.files.values().any(|slot| slot.gone)
     }
 
     /// Forgets files that are gone and that nothing uses. Answers whether there were any.
     pub(super) fn sweep(&mut self, used: impl Fn(&str) -> bool) -> bool {
-        let before = self.slots.len();
-        self.slots.retain(|_, slot| {
-            let unused = slot.current().is_none_or(|loaded| !used(&loaded.plugin.info().name));
-            !(slot.gone && slot.embedded.is_none() && unused)
-        });
-        before != self.slots.len()
+        let serving = self.serving();
+        let is_used = |stem: &str, slot: &Slot| {
+            let serves =
+                serving.iter().any(|(it, known, _)| *it == stem && std::ptr::eq(*known, slot));
+            serves && slot.loaded.as_ref().is_some_and(|it| used(&it.plugin.info().name))
+        };
+        let gone = self.files.iter().filter(|(stem, slot)| slot.gone && !is_used(stem, slot));
+        let gone: Vec<_> = gone.map(|(stem, _)| stem.clone()).collect();
+        gone.iter().for_each(|stem| drop(self.files.remove(stem)));
+        !gone.is_empty()
     }
 
     /// A plugin by its name in configurations.
     pub(super) fn find(&self, name: &str) -> Option<&Plugin> {
         let wanted = fold(name);
-        self.serving().map(|(_, loaded)| &loaded.plugin).find(|p| fold(&p.info().name) == wanted)
+        self.all().find(|plugin| fold(&plugin.info().name) == wanted)
     }
 
     /// The names of all plugins that serve.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.serving().map(|(_, loaded)| &*loaded.plugin.info().name)
+        self.all().map(|plugin| &*plugin.info().name)
     }
 
     /// Those that middlewares can be made of.
     pub(super) fn middlewares(&self) -> Vec<Arc<dyn MiddlewarePlugin>> {
-        self.serving().filter_map(|(_, loaded)| loaded.plugin.middleware()).collect()
+        self.all().filter_map(Plugin::middleware).collect()
     }
 
     /// Those that add matchers.
     pub(super) fn matchers(&self) -> Vec<Arc<dyn MatcherPlugin>> {
-        self.serving().filter_map(|(_, loaded)| loaded.plugin.matchers()).collect()
+        self.all().filter_map(Plugin::matchers).collect()
     }
 
     /// How each plugin is.
     pub(super) fn reports(&self) -> Vec<PluginReport> {
-        let report = |(stem, slot): (&String, &Slot)| {
-            let current = slot.current();
-            let info = current.map(|loaded| loaded.plugin.info().clone());
-            PluginReport {
-                name: info.as_ref().map_or_else(|| stem.as_str().into(), |info| info.name.clone()),
-                info,
-                error: slot.error.clone(),
-                deleted: slot.gone && slot.embedded.is_none(),
-                loaded: current.map(|loaded| loaded.at),
-                load_ms: current.map_or(0, |loaded| milliseconds(loaded.plugin.loading().took)),
-                cached: current.is_some_and(|loaded| loaded.plugin.loading().cached),
-                figures: current.map_or_else(Arc::<PluginFigures>::default, |l| l.plugin.figures()),
-            }
-        };
-        self.slots.iter().map(report).collect()
+        let serving = self.serving();
+        let serves = |slot: &Slot| serving.iter().any(|(_, it, _)| std::ptr::eq(*it, slot));
+        // A file that never loaded is told with what is in the program in its place.
+        let broken = |stem: &str| self.files.get(stem).filter(|slot| slot.loaded.is_none());
+        let embedded =
+            self.embedded.iter().filter(|(_, slot)| serves(slot) || slot.error.is_some());
+        let embedded = embedded.map(|(stem, slot)| (stem, slot, broken(stem).or(Some(slot))));
+        let is_told = |stem: &str| self.embedded.get(stem).is_some_and(&serves);
+        let files =
+            self.files.iter().filter(|(stem, slot)| slot.loaded.is_some() || !is_told(stem));
+        let files = files.map(|(stem, slot)| (stem, slot, Some(slot)));
+        let mut reports: Vec<_> = embedded
+            .chain(files)
+            .map(|(stem, slot, file)| report(stem, slot.loaded.as_ref(), file))
+            .collect();
+        reports.sort_by(|one, other| one.name.cmp(&other.name));
+        reports
     }
 
     /// What is wrong with plugins.
     pub(super) fn problems(&self) -> Vec<Problem> {
+        let serving = self.serving();
+        let serves = |slot: &Slot| serving.iter().any(|(_, it, _)| std::ptr::eq(*it, slot));
         let mut problems = Vec::new();
-        for (stem, slot) in &self.slots {
+        for (stem, slot) in &self.embedded {
+            if let Some(error) = &slot.error {
+                let origin = format!("embedded {stem}.wasm");
+                problems.push(Problem::error("plugins", origin, error.clone()));
+            }
+        }
+        for (stem, slot) in &self.files {
             let file = format!("{stem}.wasm");
             if let Some(error) = &slot.error {
                 let problem = Problem::error("plugins", file.clone(), error.clone());
-                problems.push(match slot.current() {
-                    Some(_) => problem.hint("the version that was loaded before goes on"),
-                    None => problem,
+                problems.push(match (&slot.loaded, self.embedded.get(stem)) {
+                    (Some(_), _) => problem.hint("the version that was loaded before goes on"),
+                    (None, Some(_)) => problem.hint("the one within the program goes on"),
+                    (None, None) => problem,
                 });
             }
-            if slot.gone && slot.embedded.is_none() && slot.current().is_some() {
+            let Some(loaded) = &slot.loaded else { continue };
+            if slot.gone && serves(slot) {
                 let message = "the file is gone, but the plugin is used and goes on";
                 problems.push(Problem::warning("plugins", file, message));
-            }
-        }
-        let serving: Vec<_> = self.serving().map(|(stem, _)| stem).collect();
-        for (stem, slot) in &self.slots {
-            if let Some(loaded) = slot.current()
-                && !serving.contains(&stem)
-            {
+            } else if !slot.gone && !serves(slot) {
                 let name = &loaded.plugin.info().name;
                 let message = format!("another file is the plugin `{name}` already");
-                problems.push(Problem::warning("plugins", format!("{stem}.wasm"), message));
+                problems.push(Problem::warning("plugins", file, message));
             }
         }
         problems
     }
 
-    /// What serves: files before those in the binary, one for each name.
-    fn serving(&self) -> impl Iterator<Item = (&String, &Loaded)> {
+    fn all(&self) -> impl Iterator<Item = &Plugin> {
+        self.serving().into_iter().map(|(_, _, loaded)| &loaded.plugin)
+    }
+
+    /// What serves, one for each name: see the invariant.
+    fn serving(&self) -> Vec<(&str, &Slot, &Loaded)> {
+        let files = |gone| self.files.iter().filter(move |(_, slot)| slot.gone == gone);
+        let slots = files(false).chain(&self.embedded).chain(files(true));
         let mut taken = Vec::new();
-        let current = |of_file: bool| {
-            let slots = self.slots.iter();
-            slots.filter(move |(_, slot)| slot.file.is_some() == of_file)
-        };
         let mut serving = Vec::new();
-        for (stem, slot) in current(true).chain(current(false)) {
-            let Some(loaded) = slot.current() else { continue };
+        for (stem, slot) in slots {
+            let Some(loaded) = &slot.loaded else { continue };
             let name = fold(&loaded.plugin.info().name);
             if !taken.contains(&name) {
                 taken.push(name);
-                serving.push((stem, loaded));
+                serving.push((stem.as_str(), slot, loaded));
             }
         }
-        serving.into_iter()
+        serving
     }
 
-    fn put(&mut self, embedded: bool, outcome: Outcome) -> bool {
-        let slot = self.slots.entry(outcome.stem).or_default();
+    fn put_embedded(&mut self, outcome: Outcome) {
+        let slot = match outcome.change {
+            Change::Loaded(loaded) => Slot { loaded: Some(*loaded), ..Slot::default() },
+            Change::Refused(reason) => Slot { error: Some(reason), ..Slot::default() },
+            Change::Gone => return,
+        };
+        self.embedded.insert(outcome.stem, slot);
+    }
+
+    fn put(&mut self, outcome: Outcome) -> bool {
+        let slot = self.files.entry(outcome.stem).or_default();
         match outcome.change {
-            Change::Loaded(loaded) if embedded => slot.embedded = Some(*loaded),
             Change::Loaded(loaded) => {
-                slot.file = Some(*loaded);
-                (slot.error, slot.gone) = (None, false);
+                *slot = Slot { loaded: Some(*loaded), ..Slot::default() };
+                true
             }
             Change::Refused(reason) => {
+                // One that comes back is there again, whatever is in it.
                 (slot.error, slot.gone) = (Some(reason), false);
-                return false;
+                false
             }
             Change::Gone => {
                 (slot.error, slot.gone) = (None, true);
-                // The version in the binary comes back.
-                return slot.embedded.is_some() && slot.file.take().is_some();
+                true
             }
         }
-        true
     }
 
     fn load_content(
@@ -291,9 +338,18 @@ impl Plugins {
     }
 }
 
-impl Slot {
-    fn current(&self) -> Option<&Loaded> {
-        self.file.as_ref().or(self.embedded.as_ref())
+/// `file` is the file that it is, or that is there in its place.
+fn report(stem: &str, current: Option<&Loaded>, file: Option<&Slot>) -> PluginReport {
+    let info = current.map(|loaded| loaded.plugin.info().clone());
+    PluginReport {
+        name: info.as_ref().map_or_else(|| stem.into(), |info| info.name.clone()),
+        info,
+        error: file.and_then(|slot| slot.error.clone()),
+        deleted: file.is_some_and(|slot| slot.gone),
+        loaded: current.map(|loaded| loaded.at),
+        load_ms: current.map_or(0, |loaded| milliseconds(loaded.plugin.loading().took)),
+        cached: current.is_some_and(|loaded| loaded.plugin.loading().cached),
+        figures: current.map_or_else(Arc::<PluginFigures>::default, |it| it.plugin.figures()),
     }
 }
 

@@ -53,10 +53,19 @@ struct Tenant {
     provider: Option<Arc<dyn Provider>>,
     running: Option<Runner>,
     /// Why the configuration as it is now is not used.
-    refused: Option<String>,
+    refused: Option<Refusal>,
     /// Started, and not yet heard.
     coming: Option<Runner>,
     keeper: Keeper,
+}
+
+/// Why a configuration is not used.
+#[derive(Debug)]
+enum Refusal {
+    /// Nothing can be started with it.
+    Start(String),
+    /// What was started with it does not get to a first step.
+    Step(String),
 }
 
 impl Sources {
@@ -84,7 +93,9 @@ impl Sources {
     /// What is wrong with providers.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let refused = |tenant: &Tenant| {
-            let reason = tenant.refused.as_ref().filter(|_| tenant.running.is_some())?;
+            let goes_on = tenant.running.is_some() || tenant.coming.is_some();
+            let (Refusal::Start(reason) | Refusal::Step(reason)) =
+                tenant.refused.as_ref().filter(|_| goes_on)?;
             let message = format!("the configuration before goes on: {reason}");
             Some(Problem::error(&*tenant.report.name, "provider", message))
         };
@@ -196,13 +207,18 @@ impl Sources {
         }
     }
 
-    /// A provider that points elsewhere now goes on with what it had, unless more is known.
+    /// A provider that points elsewhere now goes on with what it had. What was kept on disk of that
+    /// other place is older, and serves only where nothing else is known.
     fn inherit(&mut self, name: &Arc<str>, before: Tenant) {
         if let Some(tenant) = self.by_name.get_mut(name)
-            && !tenant.source.synced
+            && (before.source.synced || !tenant.source.synced)
         {
             tenant.source = before.source;
+            tenant.report.from_disk = before.report.from_disk;
+            (tenant.report.state, tenant.report.since) = (before.report.state, before.report.since);
             tenant.running = before.running;
+            (tenant.provider, tenant.coming) = (before.provider, before.coming);
+            tenant.report.grants = before.report.grants;
             tenant.report.last_success = before.report.last_success;
             tenant.report.count(&tenant.source);
         }
@@ -214,6 +230,10 @@ impl Sources {
             return;
         }
         tenant.fingerprint = candidate.fingerprint;
+        // Who may do less from now on does not go on with what it could do before.
+        if !tenant.report.grants.iter().all(|grant| candidate.grants.contains(grant)) {
+            (tenant.provider, tenant.running, tenant.coming) = (None, None, None);
+        }
         tenant.report.grants = candidate.grants;
         match candidate.provider {
             Ok(provider) => {
@@ -229,20 +249,19 @@ impl Sources {
             Err(error) => {
                 let reason = error.to_string();
                 tracing::error!(provider = %candidate.name, error = %reason, "provider not started");
-                if tenant.running.is_none() {
+                if tenant.running.is_none() && tenant.coming.is_none() {
                     tenant.report.set(ProviderState::Failed);
                 }
                 tenant.report.error = Some(reason.clone());
-                tenant.refused = Some(reason);
+                tenant.refused = Some(Refusal::Start(reason));
             }
         }
     }
 
     fn restart(&mut self, name: &Arc<str>) {
         let Some(tenant) = self.by_name.get_mut(name) else { return };
-        tenant.cursor = None;
-        tenant.running = None;
         let Some(provider) = tenant.provider.clone() else { return };
+        (tenant.cursor, tenant.running) = (None, None);
         let runner = self.runner(name.clone(), provider, None);
         if let Some(tenant) = self.by_name.get_mut(name) {
             tenant.coming = Some(runner);
@@ -286,7 +305,7 @@ impl Tenant {
         let is = |known: &Option<Runner>| known.as_ref().is_some_and(|known| known.id == runner);
         if is(&self.coming) && matches!(report, Report::Step(_)) {
             self.running = self.coming.take();
-            self.refused = None;
+            self.refused = self.refused.take().filter(|it| matches!(it, Refusal::Start(_)));
         }
         is(&self.running) || is(&self.coming) && self.running.is_none()
     }
@@ -294,8 +313,10 @@ impl Tenant {
     /// One that was started and fails while the one before goes on is not heard, but said.
     fn note_refusal(&mut self, runner: u64, report: &Report) {
         let is_coming = self.coming.as_ref().is_some_and(|coming| coming.id == runner);
-        if let (Report::Failed(reason) | Report::GaveUp(reason), true) = (report, is_coming) {
-            self.refused = Some(reason.clone());
+        if let (Report::Failed(reason) | Report::GaveUp(reason), true) = (report, is_coming)
+            && !matches!(self.refused, Some(Refusal::Start(_)))
+        {
+            self.refused = Some(Refusal::Step(reason.clone()));
         }
     }
 

@@ -105,7 +105,7 @@ async fn an_entrypoint_that_goes_finishes_what_is_open_and_the_others_do_not_not
     let (backend, mut asked, go) = held().await;
     let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
     let both = vec![entrypoint("web", None), entrypoint("other", None)];
-    let bound = portolan.server.apply(both).unwrap();
+    let (bound, _) = portolan.server.apply(both);
     assert_eq!(bound[0].address, portolan.address, "what is unchanged keeps its port");
     let other = bound[1].address;
     let mut kept = portolan.connect().await;
@@ -119,12 +119,12 @@ async fn an_entrypoint_that_goes_finishes_what_is_open_and_the_others_do_not_not
     busy.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
     soon(asked.recv()).await.unwrap();
 
-    portolan.server.apply(vec![entrypoint("web", None)]).unwrap();
+    portolan.server.apply(vec![entrypoint("web", None)]);
     assert!(there.ends().await);
     kept.send("GET / HTTP/1.1\r\nHost: nobody.local\r\n\r\n").await;
     assert_eq!(kept.response().await.status, 404);
 
-    portolan.server.apply(Vec::new()).unwrap();
+    portolan.server.apply(Vec::new());
     assert!(kept.ends().await);
     go.notify_one();
     assert_eq!(busy.response().await.body, "ok");
@@ -133,15 +133,21 @@ async fn an_entrypoint_that_goes_finishes_what_is_open_and_the_others_do_not_not
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_changes_nothing() {
+async fn an_address_that_is_taken_costs_only_itself() {
     let portolan = Portolan::start(Vec::new());
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut other = entrypoint("other", None);
     other.address = taken.local_addr().unwrap();
-    let errors = portolan.server.apply(vec![other]).unwrap_err();
-    assert_eq!(errors.len(), 1);
+    let mut web = entrypoint("web", None);
+    web.address = other.address;
+    let third = entrypoint("third", None);
+    let (bound, errors) = portolan.server.apply(vec![web, other, third]);
+    assert_eq!(errors.len(), 2);
     assert_eq!(errors[0].source.kind(), std::io::ErrorKind::AddrInUse);
-    assert_eq!(portolan.get("a.local", "/").await.status, 404, "web is still there");
+    let names: Vec<_> = bound.iter().map(|bound| &*bound.name).collect();
+    assert_eq!(names, ["web", "third"]);
+    assert_eq!(bound[0].address, portolan.address, "web is where it was");
+    assert_eq!(portolan.get("a.local", "/").await.status, 404);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ async fn behind(trust: Trust) -> (Portolan, Script) {
     let backend = Script::echo().await;
     let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
     let web = EntrypointConfig { trust, ..entrypoint("web", None) };
-    portolan.server.apply(vec![web]).unwrap();
+    portolan.server.apply(vec![web]);
     (portolan, backend)
 }
 
@@ -31,7 +31,7 @@ async fn a_trusted_proxy_is_added_to_and_a_change_of_trust_holds_for_the_next_co
             .map(|name| header(&seen, name).unwrap().to_owned())
     };
     assert_eq!(ask().await, ["192.0.2.7, 127.0.0.1", "https", "192.0.2.7"]);
-    portolan.server.apply(vec![entrypoint("web", None)]).unwrap();
+    portolan.server.apply(vec![entrypoint("web", None)]);
     assert_eq!(ask().await, ["127.0.0.1", "http", "127.0.0.1"]);
 }
 
@@ -80,7 +80,7 @@ async fn a_proxy_header_is_demanded_of_those_who_send_it_and_of_nobody_else() {
         client.send(wrong).await;
         assert!(client.ends().await, "{wrong}");
     }
-    portolan.server.apply(vec![entrypoint("web", None)]).unwrap();
+    portolan.server.apply(vec![entrypoint("web", None)]);
     let mut client = portolan.connect().await;
     client.send("PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\r\n\r\n").await;
     assert_eq!(client.response().await.status, 400);

@@ -58,7 +58,7 @@ async fn a_client_has_as_many_connections_as_it_may_and_others_have_theirs() {
     // A proxy speaks for many, and says for whom.
     let proxy = vec!["127.0.0.0/8".parse().unwrap()];
     let trust = Trust { forwarded_headers: proxy.clone(), ..Trust::default() };
-    portolan.server.apply(vec![EntrypointConfig { trust, ..web(limits.clone()) }]).unwrap();
+    portolan.server.apply(vec![EntrypointConfig { trust, ..web(limits.clone()) }]);
     let mut clients = Vec::new();
     for _ in 0..5 {
         let mut client = portolan.connect().await;
@@ -67,7 +67,7 @@ async fn a_client_has_as_many_connections_as_it_may_and_others_have_theirs() {
         clients.push(client);
     }
     let trust = Trust { proxy_protocol: proxy, ..Trust::default() };
-    portolan.server.apply(vec![EntrypointConfig { trust, ..web(limits) }]).unwrap();
+    portolan.server.apply(vec![EntrypointConfig { trust, ..web(limits) }]);
     let mut from = async |address: &str| {
         let mut client = portolan.connect().await;
         client.send(&format!("PROXY TCP6 {address} ::1 8080 80\r\n")).await;
@@ -145,11 +145,11 @@ async fn new_limits_hold_for_new_connections() {
     assert_eq!(ask(99).await, 404);
     assert_eq!(ask(100).await, 431);
     let limits = Limits { max_headers: 256, ..Limits::default() };
-    portolan.server.apply(vec![web(limits)]).unwrap();
+    portolan.server.apply(vec![web(limits)]);
     assert_eq!(ask(255).await, 404);
     assert_eq!(ask(256).await, 431);
     let limits = Limits { max_headers: 2, max_header_bytes: 8192, ..Limits::default() };
-    portolan.server.apply(vec![web(limits)]).unwrap();
+    portolan.server.apply(vec![web(limits)]);
     assert_eq!(ask(1).await, 404);
     assert_eq!(ask(2).await, 431);
     assert_eq!(counted(&portolan, Limit::Headers), 3);
@@ -171,7 +171,7 @@ async fn who_waited_comes_in_when_there_may_be_more() {
         clients.push(client);
     }
     until(|| counted(&portolan, Limit::Connections) > 0).await;
-    portolan.server.apply(vec![web(Limits::default())]).unwrap();
+    portolan.server.apply(vec![web(Limits::default())]);
     for client in &mut clients {
         assert_eq!(client.response().await.status, 404);
     }
@@ -202,7 +202,7 @@ async fn encoded_characters_are_passed_on_or_refused() {
     for (refused, text) in all {
         let encoded_characters = EncodedCharacters::default().refusing(refused);
         let limits = Limits { encoded_characters, ..Limits::default() };
-        portolan.server.apply(vec![web(limits)]).unwrap();
+        portolan.server.apply(vec![web(limits)]);
         for (path, status) in [
             (format!("/a{text}b"), 400),
             (format!("/{}", text.to_uppercase()), 400),

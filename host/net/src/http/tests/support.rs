@@ -67,7 +67,7 @@ impl Portolan {
     ) -> Self {
         let (publisher, live) = live(snapshot(1, routers));
         let server = Server::start(config, live, NonZeroUsize::new(2).unwrap()).unwrap();
-        let bound = server.apply(vec![web]).unwrap();
+        let (bound, _) = server.apply(vec![web]);
         Self { server: Arc::new(server), publisher, address: bound[0].address, generation: 1 }
     }
 

@@ -147,7 +147,7 @@ async fn certificates_from_files_come_first_and_are_read_anew() {
     assert!(handshake(&portolan, &trusting(&root, &[]), "c.local").await.is_ok());
 
     let (_, renewed) = files(folder.path(), "a", &["a.local"]);
-    let bound = portolan.server.apply(vec![entrypoint("web", Some(tls))]).unwrap();
+    let (bound, _) = portolan.server.apply(vec![entrypoint("web", Some(tls))]);
     assert_eq!(bound[0].address, portolan.address);
     assert_eq!(portolan.server.keyring().problems(), []);
     assert!(handshake(&portolan, &trusting(&renewed, &[]), "a.local").await.is_ok());
@@ -171,7 +171,7 @@ async fn a_broken_file_costs_that_file_and_says_where() {
     ];
     let (portolan, root) = encrypted(TlsConfig::default(), vec![router("a.local", &[])]);
     let web = entrypoint("web", Some(TlsConfig { certificates, ..TlsConfig::default() }));
-    portolan.server.apply(vec![web]).unwrap();
+    portolan.server.apply(vec![web]);
     portolan.server.keyring().with_broken(|broken| {
         let errors: Vec<_> = broken.iter().map(|one| &one.error).collect();
         assert!(
@@ -204,7 +204,7 @@ async fn a_session_is_resumed_by_whatever_worker_and_after_a_reload() {
         assert_eq!(kind().await, Some(HandshakeKind::Resumed));
     }
     let tls = TlsConfig { certificates: Vec::new(), ..TlsConfig::default() };
-    portolan.server.apply(vec![entrypoint("web", Some(tls))]).unwrap();
+    portolan.server.apply(vec![entrypoint("web", Some(tls))]);
     assert_eq!(kind().await, Some(HandshakeKind::Resumed));
 }
 
