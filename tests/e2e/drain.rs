@@ -25,6 +25,7 @@ async fn what_is_open_is_finished() {
     let http = portolan.http();
     portolan.signal("-TERM");
     eventually(|| http.try_get("nobody", "/"), Option::is_none).await;
+    assert_eq!(portolan.admin().get("localhost", "/ping").await.status, 503);
     at_backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();

@@ -67,6 +67,8 @@ struct Look {
     size: u64,
     modified: Option<SystemTime>,
     inode: u64,
+    /// When anything about it changed, its permissions too.
+    changed: (i64, i64),
 }
 
 impl PluginWatch {
@@ -204,7 +206,8 @@ impl Look {
     fn of(about: &fs::Metadata) -> Self {
         use std::os::unix::fs::MetadataExt as _;
 
-        Self { size: about.len(), modified: about.modified().ok(), inode: about.ino() }
+        let changed = (about.ctime(), about.ctime_nsec());
+        Self { size: about.len(), modified: about.modified().ok(), inode: about.ino(), changed }
     }
 }
 

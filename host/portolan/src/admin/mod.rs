@@ -56,8 +56,9 @@ impl Admin {
         Self { live, board, insight }
     }
 
-    /// Answers on a bound socket until `drain` says true, then finishes what is open. Event
-    /// streams end at once. `/ping` answers 503 as soon as `drain` says true.
+    /// Answers on a bound socket for as long as the process lives. When `drain` says true, event
+    /// streams end and `/ping` answers 503: whoever balances load is to see that we leave, not that
+    /// we are gone.
     ///
     /// # Errors
     ///
@@ -67,13 +68,10 @@ impl Admin {
         listener: TcpListener,
         drain: watch::Receiver<bool>,
     ) -> io::Result<()> {
-        let state = Arc::new(State {
-            admin: self,
-            drain: drain.clone(),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-        });
+        let state =
+            Arc::new(State { admin: self, drain, streams: Arc::new(Semaphore::new(MAX_STREAMS)) });
         let app = api::routes(state);
-        axum::serve(listener, app).with_graceful_shutdown(draining(drain)).await
+        axum::serve(listener, app).await
     }
 }
 

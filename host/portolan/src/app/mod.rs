@@ -142,7 +142,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         }
     }
     observe::finish(&server, exporter).await;
-    control.await.context("the control loop did not end well")?;
+    drop(control.await.context("the control loop did not end well")?);
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
 }

@@ -201,8 +201,9 @@ impl Controller {
         (self.bound.clone(), self.listener_problems.clone())
     }
 
-    /// Takes in events until `stop`.
-    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    /// Takes in events until `stop`. What listens is handed back: the admin API tells that we leave for
+    /// as long as we do.
+    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Box<dyn Listeners> {
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
@@ -216,6 +217,7 @@ impl Controller {
             }
         }
         self.sources.finish().await;
+        self.listeners
     }
 
     /// One turn: this event and all that are waiting, then one snapshot.
@@ -298,6 +300,8 @@ impl Controller {
         if loaded.config == self.config && self.config_error.is_none() {
             return false;
         }
+        // Snapshots tell their own problems themselves.
+        let told = loaded.report.problems();
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let sources = self.all_sources(&source);
         let names = (self.hosts.entries(), self.records.clone());
@@ -309,7 +313,10 @@ impl Controller {
             // The trial replaced the bindings that are in use: make them again.
             return true;
         }
-        self.accept(loaded, source).await;
+        if !loaded.report.is_empty() {
+            tracing::warn!("{}", loaded.report.render(config::Colour::Never));
+        }
+        self.accept(loaded, told, source).await;
         true
     }
 
@@ -321,12 +328,12 @@ impl Controller {
         false
     }
 
-    async fn accept(&mut self, loaded: config::Loaded, source: Arc<Source>) {
+    async fn accept(&mut self, loaded: config::Loaded, told: Vec<Problem>, source: Arc<Source>) {
         let before = std::mem::replace(&mut self.config, loaded.config);
         self.config_source = source;
         self.config_error = None;
         self.config_loaded = SystemTime::now();
-        self.config_problems = loaded.report.problems();
+        self.config_problems = told;
         self.config_problems.extend(needs_restart(&self.begun, &self.config, &self.config_name));
         if before.plugins.directory != self.config.plugins.directory {
             let (watch, files) = PluginWatch::open(&self.config.plugins.directory, MAX_PLUGIN);

@@ -166,9 +166,12 @@ fn is_left_out(name: &str) -> bool {
 
 /// The real path is part of the version: a link that is turned elsewhere is a change.
 fn describe(shown: &Path, real: &Path, about: &fs::Metadata) -> Found {
+    use std::os::unix::fs::MetadataExt as _;
+
     let mut hasher = DefaultHasher::new();
     let modified = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    (real, about.len(), modified).hash(&mut hasher);
+    // The last tells of permissions too: what could not be read may be readable now.
+    (real, about.len(), modified, about.ctime(), about.ctime_nsec()).hash(&mut hasher);
     Found {
         path: shown.to_string_lossy().into_owned(),
         size: about.len(),

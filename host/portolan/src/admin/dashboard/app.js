@@ -234,6 +234,10 @@ function showOverview(overview) {
     line.dataset.mood = mood;
     line.replaceChildren(...prose(text));
   }
+  // The file with what is wrong underlined, as the log has it.
+  const broken = byId("broken");
+  broken.textContent = ours.configError || "";
+  broken.hidden = !ours.configError;
   byId("version").textContent = `${ours.version} · up ${span(Date.now() - Date.parse(ours.started))} · ${ours.configFile}`;
   byId("soundings").replaceChildren(...soundings(overview).map(([term, value, unit, drawing, its]) =>
     h("div", { "data-mood": its || null }, h("dt", null, term), h("dd", null, h("b", null, value), h("small", null, unit)), drawing)));

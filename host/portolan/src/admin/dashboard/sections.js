@@ -40,7 +40,7 @@ const problems = {
       cell(it.severity, word),
       cell(it.source),
       cell([it.origin, it.path], ([origin, path]) => [prose(origin), path && h("p", { class: "why" }, h("code", null, path))]),
-      cell([it.message, it.hint], ([message, hint]) => [prose(message), hint && h("p", { class: "hint" }, prose(hint))]),
+      cell([it.message, it.hint], ([message, hint]) => [prose(message), hint && (hint.includes("\n") ? h("pre", { class: "hint" }, hint) : h("p", { class: "hint" }, prose(hint)))]),
     ],
   }),
 };
