@@ -124,7 +124,8 @@ job "portolan" {
           address = "{{ $ip }}:${var.ports.admin}"
 
           [dns]
-          address = ["127.0.0.1:${var.ports.dns}", "{{ $ip }}:${var.ports.dns}"]
+          # The third is Docker's bridge, for containers; it may come later.
+          address = ["127.0.0.1:${var.ports.dns}", "{{ $ip }}:${var.ports.dns}", "172.17.0.1:${var.ports.dns}"]
           upstreams = ${jsonencode(var.upstreams)}
           edge-addresses = ["{{ $ip }}"]
 
@@ -153,9 +154,10 @@ job "portolan" {
       kill_timeout = "30s"
 
       resources {
-        cpu        = 500
-        memory     = 128
-        memory_max = 512
+        cpu = 500
+        # At rest it holds 80 MB; the very first start compiles plugins in processes of their own,
+        # which take up to 350 MB for some seconds.
+        memory = 512
       }
     }
   }

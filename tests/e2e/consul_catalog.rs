@@ -202,3 +202,26 @@ async fn an_instance_that_fails_its_check_gets_nothing() {
     eventually(reverse, |reply| reply.is(&["c.node.dc1.consul."])).await;
     assert!(portolan.dns().a("web.service.consul").await.is(&usable));
 }
+
+#[tokio::test]
+async fn a_newest_word_that_is_wrong_does_not_take_the_place_of_a_right_one() {
+    let (consul, backend) = (Consul::start().await, Backend::start("b").await);
+    let portolan = Portolan::start(&Config::with_consul(&consul.url(), ""));
+    let address = backend.url().trim_start_matches("http://").parse().unwrap();
+    let good = ["traefik.http.routers.shop.rule=Host(`shop.local`)"];
+    consul.register(&Registration { id: "s1", service: "shop", address, tags: &good }).await;
+    eventually(|| portolan.http().get("shop.local", "/"), |it| it.status == 200).await;
+    let bad = ["traefik.http.routers.shop.rule=Hst(`shop.local`)"];
+    consul.register(&Registration { id: "s2", service: "shop", address, tags: &bad }).await;
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    eventually(problems, |it| it.contains("instances disagree")).await;
+    assert_eq!(portolan.http().get("shop.local", "/").await.status, 200);
+    // What protects a router, misspelt: nobody is let through.
+    let open = [
+        "traefik.http.routers.safe.rule=Host(`safe.local`)",
+        "traefik.http.routers.safe.middleware=auth@file",
+    ];
+    consul.register(&Registration { id: "f1", service: "safe", address, tags: &open }).await;
+    eventually(|| portolan.http().get("safe.local", "/"), |it| it.status == 503).await;
+    assert!(problems().await.contains("did you mean `middlewares`?"));
+}

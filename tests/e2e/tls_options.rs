@@ -107,3 +107,36 @@ async fn routers_that_disagree_and_options_that_are_not_there_are_problems() {
     assert_eq!(code, 2);
     assert!(error.contains("there is no `[tls.options.nowhere]`"), "{error}");
 }
+
+#[tokio::test]
+async fn a_router_that_no_handshake_tells_of_lets_nobody_in_unknown() {
+    let (pem, (chain, key)) = client();
+    let config = Config::new("");
+    fs::write(config.path("clients.pem"), pem).unwrap();
+    config.change(
+        "[tls.options.internal]
+        client-auth = { ca-files = [\"clients.pem\"] }
+        [http.routers.wild]
+        rule = \"Host(`*.wild.test`)\"
+        middlewares = [\"whoami\"]
+        tls = { options = \"internal\" }
+        [http.routers.public]
+        rule = \"Host(`a.wild.test`) && PathPrefix(`/public`)\"
+        middlewares = [\"whoami\"]
+        [http.routers.pattern]
+        rule = \"PathPrefix(`/pattern`)\"
+        middlewares = [\"whoami\"]
+        tls = { options = \"internal\" }
+        [http.middlewares.whoami.whoami]",
+    );
+    let portolan = Portolan::start(&config);
+    let roots = authority(&config);
+    let get = |host, path, own| portolan.https().get_as(&roots, host, host, path, own);
+    let own = || Some((chain.clone(), key.clone_key()));
+    assert_eq!(get("a.wild.test", "/public", None).await.unwrap().status, 200);
+    assert_eq!(get("a.wild.test", "/secret", None).await.unwrap().status, 421);
+    assert_eq!(get("b.wild.test", "/secret", own()).await.unwrap().status, 200);
+    assert!(get("b.wild.test", "/secret", None).await.is_err());
+    assert_eq!(get("a.wild.test", "/pattern", None).await.unwrap().status, 421);
+    assert_eq!(get("b.wild.test", "/pattern", own()).await.unwrap().status, 200);
+}

@@ -26,6 +26,8 @@ pub struct Router {
     pub service: Option<Arc<Service>>,
     /// Whether it answers on encrypted connections only.
     pub tls: bool,
+    /// The `[tls.options]` that it wants of the handshake; `None`: whatever its entrypoint has.
+    pub tls_options: Option<Arc<str>>,
     /// How long its requests may take, where that is not as its service says.
     pub timeouts: Option<Box<Timeouts>>,
     /// Requests and their outcomes. Kept when the snapshot changes and the router stays.

@@ -116,6 +116,7 @@ pub fn router(name: &str, rule: &str) -> Router {
         middlewares: Vec::new(),
         service: None,
         tls: false,
+        tls_options: None,
         timeouts: None,
         figures: Arc::new(TrafficFigures::default()),
     }

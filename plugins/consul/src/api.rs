@@ -2,7 +2,10 @@
 //!
 //! **Invariant:** what is not in these types cannot cause news: the output of a check does not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use portolan_plugin::{Health, Instance, Node, Pair};
 use serde::{Deserialize, Deserializer};
@@ -130,12 +133,12 @@ pub(crate) struct Check {
 impl NodeAnswer {
     /// The node. `datacenter` stands in where the answer has none.
     pub(crate) fn into_node(self, datacenter: &str) -> Node {
-        let tagged = ["lan", "lan_ipv4", "lan_ipv6"];
-        let tagged = tagged.iter().filter_map(|key| self.tagged_addresses.get(*key).cloned());
+        let (address, also) =
+            addresses(self.address, |key| self.tagged_addresses.get(key).cloned());
         Node {
-            extra: also_at(&self.address, tagged),
+            extra: also_at(also),
             name: self.node,
-            address: self.address,
+            address,
             datacenter: or(self.datacenter, datacenter),
             meta: pairs(self.meta),
         }
@@ -156,24 +159,18 @@ impl Entry {
     /// The instance, without what its tags declare.
     pub(crate) fn into_instance(self, datacenter: &str) -> Instance {
         let datacenter = or(self.node.datacenter, datacenter);
-        let mut service = self.service;
-        // Registrations with a local address name it so; the plain address may be the public one.
-        let mut tagged = ["lan", "lan_ipv4", "lan_ipv6"]
-            .iter()
-            .filter_map(|key| service.tagged_addresses.remove(*key))
-            .filter(|place| !place.address.is_empty());
-        let lan = tagged.next().unwrap_or_default();
-        let port = if lan.port > 0 { lan.port } else { service.port };
-        let plain = or(lan.address.clone(), &service.address);
-        let extra = also_at(&plain, tagged.map(|place| place.address));
+        let service = self.service;
+        let tagged = service.tagged_addresses;
+        // Left empty where it is, as Consul does: the node's is meant, and DNS names the node.
+        let (address, also) =
+            addresses(service.address, |key| tagged.get(key).map(|place| place.address.clone()));
         Instance {
             id: format!("{datacenter}/{}/{}", self.node.node, service.id),
             service: service.service,
             node: self.node.node,
             datacenter,
-            // Left empty, as Consul does: the node's address is meant, and DNS names the node.
-            address: or(lan.address, &service.address),
-            port: u16::try_from(port).unwrap_or_default(),
+            address,
+            port: u16::try_from(service.port).unwrap_or_default(),
             weight_passing: weight(service.weights.passing),
             weight_warning: weight(service.weights.warning),
             health: health(&self.checks),
@@ -181,18 +178,30 @@ impl Entry {
             meta: pairs(service.meta),
             version: service.modify_index,
             declares: Vec::new(),
-            extra,
+            extra: also_at(also),
         }
     }
 }
 
-/// The addresses beside the plain one that are of the other protocol: who asks for that is answered
-/// with it, as by Consul.
-fn also_at(plain: &str, tagged: impl Iterator<Item = String>) -> Vec<Pair> {
-    let is_v6 = |address: &str| address.contains(':');
-    let others: BTreeSet<_> =
-        tagged.filter(|other| !plain.is_empty() && is_v6(other) != is_v6(plain)).collect();
-    others.into_iter().map(|value| Pair { key: "also-at".to_owned(), value }).collect()
+/// The address of each protocol: the tagged one wins, as in Consul's DNS (`lan_ipv4`, `lan_ipv6`),
+/// else the plain one is it. First that of the plain one's protocol, then the other.
+fn addresses(plain: String, tagged: impl Fn(&str) -> Option<String>) -> (String, Option<String>) {
+    let is_v6 = plain.parse::<Ipv6Addr>().is_ok();
+    let is_v4 = plain.parse::<Ipv4Addr>().is_ok();
+    let of = |key: &str, is_plain: bool| {
+        let own = tagged(key).filter(|address| !address.is_empty());
+        own.or_else(|| is_plain.then(|| plain.clone()))
+    };
+    let (v4, v6) = (of("lan_ipv4", is_v4), of("lan_ipv6", is_v6));
+    match (v4, v6) {
+        (Some(v4), v6) if !is_v6 => (v4, v6),
+        (v4, Some(v6)) => (v6, v4),
+        (_, None) => (plain, None),
+    }
+}
+
+fn also_at(also: Option<String>) -> Vec<Pair> {
+    also.into_iter().map(|value| Pair { key: "also-at".to_owned(), value }).collect()
 }
 
 /// Consul's `AggregatedStatus`: the worst check counts, those of the node among them.
@@ -274,13 +283,39 @@ mod tests {
     }
 
     #[test]
-    fn the_local_address_is_preferred() {
-        let entry = r#"{ "Node": { "Node": "n1", "Address": "10.0.0.1" },
-            "Service": { "ID": "w", "Service": "web", "Address": "198.51.100.1", "Port": 80,
-                "TaggedAddresses": { "lan": { "Address": "10.0.0.7", "Port": 8080 },
-                                     "wan": { "Address": "198.51.100.1", "Port": 80 } } } }"#;
-        let instance = instance(entry);
-        assert_eq!((instance.address.as_str(), instance.port), ("10.0.0.7", 8080));
+    fn the_tagged_address_of_a_protocol_wins_and_the_port_stays() {
+        for (plain, tagged, address, also) in [
+            (
+                "198.51.100.1",
+                r#""lan_ipv4": { "Address": "10.0.0.7", "Port": 8080 }"#,
+                "10.0.0.7",
+                None,
+            ),
+            ("10.0.0.7", r#""lan_ipv6": { "Address": "fd00::7" }"#, "10.0.0.7", Some("fd00::7")),
+            ("fd00::7", r#""lan_ipv4": { "Address": "10.0.0.7" }"#, "fd00::7", Some("10.0.0.7")),
+            (
+                "10.0.0.7",
+                r#""lan": { "Address": "10.0.0.9", "Port": 9 }, "wan": {}"#,
+                "10.0.0.7",
+                None,
+            ),
+            ("db.example.com", "", "db.example.com", None),
+            ("", r#""lan_ipv6": { "Address": "fd00::7" }"#, "fd00::7", None),
+        ] {
+            let entry = format!(
+                r#"{{ "Node": {{ "Node": "n1", "Address": "10.0.0.1" }},
+                    "Service": {{ "ID": "w", "Service": "web", "Address": "{plain}", "Port": 80,
+                        "TaggedAddresses": {{ {tagged} }} }} }}"#
+            );
+            let instance = instance(&entry);
+            assert_eq!(
+                (instance.address.as_str(), instance.port),
+                (address, 80),
+                "{plain} {tagged}"
+            );
+            let told: Vec<_> = also.map(|it| Pair::new("also-at", it)).into_iter().collect();
+            assert_eq!(instance.extra, told, "{plain} {tagged}");
+        }
     }
 
     #[test]

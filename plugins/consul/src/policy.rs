@@ -65,7 +65,7 @@ impl Policy {
             return Vec::new();
         }
         let found = tags::declared(&self.prefix, &self.defaults, instance);
-        if found.is_in_mesh {
+        if found.is_in_mesh || found.is_kept_out {
             set_edge(instance, "none");
         } else if let Some(health) = self.edge_health(instance.health) {
             set_edge(instance, health);

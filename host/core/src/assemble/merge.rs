@@ -216,8 +216,10 @@ impl Objects {
     pub(super) fn router<'a>(
         &'a self,
         name: &ObjectName,
+        mut is_sound: impl FnMut(&RouterSpec) -> bool,
     ) -> (Option<Object<&'a RouterSpec>>, Vec<Problem>) {
-        merge(&self.routers, name, "routers", |statement| statement.find(|it| &it.routers))
+        let spec = |statement: &'a Statement| statement.find(|it| &it.routers);
+        merge(&self.routers, name, "routers", spec, |spec: &&RouterSpec| is_sound(spec))
     }
 
     /// A middleware as it is declared now.
@@ -225,9 +227,13 @@ impl Objects {
         &self,
         name: &ObjectName,
     ) -> (Option<Object<MiddlewareSpec>>, Vec<Problem>) {
-        let (object, problems) = merge(&self.middlewares, name, "middlewares", |statement| {
-            statement.find(|it| &it.middlewares)
-        });
+        let (object, problems) = merge(
+            &self.middlewares,
+            name,
+            "middlewares",
+            |statement| statement.find(|it| &it.middlewares),
+            any,
+        );
         (object.map(Object::cloned), problems)
     }
 
@@ -237,9 +243,13 @@ impl Objects {
         name: &ObjectName,
         sources: &[Arc<Source>],
     ) -> (Option<Object<ServiceObject>>, Vec<Problem>) {
-        let (object, problems) = merge(&self.services, name, "services", |statement| {
-            statement.find(|it| &it.services).map(|spec| (&spec.options, &spec.kind))
-        });
+        let (object, problems) = merge(
+            &self.services,
+            name,
+            "services",
+            |statement| statement.find(|it| &it.services).map(|spec| (&spec.options, &spec.kind)),
+            any,
+        );
         let with_backends = |object: Object<(&Arc<LoadBalancer>, &KindSpec)>| {
             let Object { spec: (options, kind), origin, pointer, warnings } = object;
             let (load_balancer, kind) = (options.clone(), kind.clone());
@@ -256,9 +266,13 @@ impl Objects {
 
     /// A way of connecting to backends, as it is declared now.
     pub(super) fn transport(&self, name: &ObjectName) -> (Option<Object<Transport>>, Vec<Problem>) {
-        let (object, problems) = merge(&self.transports, name, "servers-transports", |statement| {
-            statement.find(|it| &it.transports)
-        });
+        let (object, problems) = merge(
+            &self.transports,
+            name,
+            "servers-transports",
+            |statement| statement.find(|it| &it.transports),
+            any,
+        );
         (object.map(Object::cloned), problems)
     }
 }
@@ -349,16 +363,23 @@ fn speakers(statements: &[Statement]) -> impl Iterator<Item = &[Statement]> {
     })
 }
 
-/// The object of a name: what the first of those who declare it says.
+/// Where it takes others to find out whether something works, all are as good.
+fn any<T>(_: &T) -> bool {
+    true
+}
+
+/// The object of a name: what the first of those who declare it says. Of instances that disagree
+/// those count first whose word `is_sound`.
 fn merge<'a, T: PartialEq>(
     groups: &'a Groups,
     name: &ObjectName,
     kind: &str,
     spec: impl Fn(&'a Statement) -> Option<T>,
+    mut is_sound: impl FnMut(&T) -> bool,
 ) -> (Option<Object<T>>, Vec<Problem>) {
     let statements = groups.get(name).map(Vec::as_slice).unwrap_or_default();
-    let mut objects =
-        speakers(statements).filter_map(|statements| heard(statements, name, kind, &spec));
+    let mut objects = speakers(statements)
+        .filter_map(|statements| heard(statements, name, kind, &spec, &mut is_sound));
     let Some(first) = objects.next() else { return (None, Vec::new()) };
     let problem =
         |origin: &str, message: String| Problem::warning(&*name.provider, origin, message);
@@ -379,6 +400,7 @@ fn heard<'a, T: PartialEq>(
     name: &ObjectName,
     kind: &str,
     spec: &impl Fn(&'a Statement) -> Option<T>,
+    is_sound: impl FnMut(&T) -> bool,
 ) -> Option<Object<T>> {
     if let [Statement { by: By::Fragment(origin, _), .. }, ..] = statements {
         let pointer = format!("/http/{kind}/{}", name.name);
@@ -391,13 +413,23 @@ fn heard<'a, T: PartialEq>(
     match statements {
         // Mostly there is one.
         [only] => ranked(only).map(|(rank, spec)| object(spec, rank.id, String::new())),
-        _ => newest(statements.iter().filter_map(ranked).collect()),
+        _ => newest(statements.iter().filter_map(ranked).collect(), is_sound),
     }
 }
 
-/// The word of the newest instance in use; a warning names the others.
-fn newest<T: PartialEq>(mut ranked: Vec<(Rank<'_>, T)>) -> Option<Object<T>> {
+/// The word of the newest instance in use; a warning names the others. A word that is wrong does not
+/// take the place of one that is right.
+fn newest<T: PartialEq>(
+    mut ranked: Vec<(Rank<'_>, T)>,
+    mut is_sound: impl FnMut(&T) -> bool,
+) -> Option<Object<T>> {
     ranked.sort_by_key(|(rank, _)| Reverse(*rank));
+    if let [(_, first), others @ ..] = &*ranked
+        && others.iter().any(|(_, other)| other != first)
+    {
+        // Stable: the newest of the right ones is the first then.
+        ranked.sort_by_cached_key(|(_, spec)| !is_sound(spec));
+    }
     let mut ranked = ranked.into_iter();
     let (rank, spec) = ranked.next()?;
     let others: Vec<_> = ranked

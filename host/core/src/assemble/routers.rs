@@ -193,6 +193,13 @@ impl Draft<'_> {
         let entrypoints = self.entrypoints();
         let mut broken = entrypoints.is_empty();
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
+        if self.object.spec.is_doubtful {
+            let message = "it lets nobody through, since what it says of its middlewares, \
+                entrypoints or `tls` cannot be read";
+            self.complain("", message.to_owned(), None, true);
+            middlewares.push(Arc::new(Middleware::closed(self.name.clone())));
+            broken = true;
+        }
         for reference in &self.object.spec.middlewares {
             let (name, middleware) = self.middleware(reference);
             broken |= middleware.is_none();
@@ -202,10 +209,7 @@ impl Draft<'_> {
             names.push(name.to_string());
         }
         let service = self.service();
-        if let Some((name, None)) = &service {
-            middlewares.push(Arc::new(Middleware::closed(name.clone())));
-            broken = true;
-        }
+        broken |= matches!(service, Some((_, None)));
         if service.is_none() && middlewares.is_empty() {
             let message = "the router names neither a service nor a middleware".to_owned();
             self.complain("service", message, None, true);
@@ -232,6 +236,12 @@ impl Draft<'_> {
             middlewares,
             service: service.as_ref().and_then(|(_, service)| service.clone()),
             tls: self.object.spec.tls.is_some(),
+            tls_options: self
+                .object
+                .spec
+                .tls
+                .as_ref()
+                .and_then(|it| Some(it.options.as_deref()?.into())),
             timeouts: self.object.spec.timeouts.clone(),
             figures: self.before.map(|before| before.figures.clone()).unwrap_or_default(),
         });
@@ -320,7 +330,8 @@ impl Draft<'_> {
 
     /// `None`: it names none. `Some((name, None))`: it names one that is not there.
     fn service(&mut self) -> Option<(ObjectName, Option<Arc<Service>>)> {
-        let reference = self.object.spec.service.as_deref()?;
+        // Traefik's name for no service at all: the middlewares are to answer.
+        let reference = self.object.spec.service.as_deref().filter(|it| *it != "noop@internal")?;
         let Surroundings { providers, services, .. } = *self.surroundings;
         let directory = &mut self.directories.services;
         let link = directory.resolve(reference, self.name, providers);
@@ -328,6 +339,9 @@ impl Draft<'_> {
         match link.end {
             End::There(name) => {
                 let service = services.get(&name).and_then(|found| found.live.clone());
+                if service.is_none() {
+                    self.errors.push(format!("service `{name}` is not in working order"));
+                }
                 Some((name, service))
             }
             End::Missing(missing) => {
@@ -368,7 +382,7 @@ fn is_same(one: &Router, other: &Router) -> bool {
     same_service
         && one.rule == other.rule
         && one.priority == other.priority
-        && one.tls == other.tls
+        && (one.tls, &one.tls_options) == (other.tls, &other.tls_options)
         && one.timeouts == other.timeouts
         && one.entrypoints == other.entrypoints
         && one.middlewares.len() == other.middlewares.len()

@@ -63,6 +63,9 @@ pub struct RouterSpec {
     pub tls: Option<TlsSpec>,
     /// How long its requests may take. What is said here comes before what the service says.
     pub timeouts: Option<Box<Timeouts>>,
+    /// Whether what it says of its middlewares, its entrypoints or its encryption could not be
+    /// read: then it may have been meant to be protected.
+    pub is_doubtful: bool,
 }
 
 /// What a router says about encryption: `tls = true`, or a table. What options and resolvers

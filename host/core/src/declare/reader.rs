@@ -79,6 +79,16 @@ impl<'a> Reader<'a> {
         fields
     }
 
+    /// Those of the known keys that unknown ones seem to mean.
+    pub(super) fn misspelt(&self, keys: &Keys) -> Vec<&'static str> {
+        let Value::Object(table) = self.value else { return Vec::new() };
+        let is_known = |written: &str| {
+            keys.known.iter().chain(keys.foreign).any(|key| fold(key) == fold(written))
+        };
+        let unknown = table.keys().filter(|written| !is_known(written));
+        unknown.filter_map(|written| nearest(written, keys.known.iter().copied())).collect()
+    }
+
     pub(super) fn text(&self, flaws: &mut Vec<Flaw>) -> Option<String> {
         match self.value {
             Value::String(text) => Some(text.clone()),

@@ -59,7 +59,10 @@ fn object_name(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option
 
 fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
     let mut router = RouterSpec::default();
+    let misspelt = reader.misspelt(&ROUTER);
+    router.is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key));
     for (key, value) in reader.fields(&ROUTER, flaws) {
+        let before = flaws.len();
         match key {
             "rule" => router.rule = value.text(flaws).filter(|rule| !rule.trim().is_empty()),
             "service" => router.service = value.text(flaws),
@@ -72,9 +75,13 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
             "timeouts" => router.timeouts = Some(Box::new(timeouts(&value, flaws))),
             _ => router.tls = tls(&value, flaws),
         }
+        router.is_doubtful |= PROTECTING.contains(&key) && flaws.len() > before;
     }
     router
 }
+
+/// The keys of a router that say who is let through.
+const PROTECTING: [&str; 3] = ["middlewares", "entrypoints", "tls"];
 
 /// `true`, `false`, or a table.
 fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsSpec> {

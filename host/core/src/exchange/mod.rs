@@ -101,7 +101,8 @@ impl RequestHead {
         version: Version,
         mut headers: HeaderMap,
     ) -> Result<Self, BadTarget> {
-        if uri.authority().is_some() {
+        if let Some(authority) = uri.authority() {
+            check_host_beside(authority.as_str(), version, &headers)?;
             headers.remove(HOST);
         }
         let authority = match uri.authority() {
@@ -250,6 +251,22 @@ impl Reply {
 }
 
 /// The value of the one `Host` header; empty where there is none.
+/// Of what a request says twice it must not say two things (RFC 9112, 3.2; RFC 9113, 8.3.1). Over
+/// HTTP/1 the target counts, whatever `Host` says.
+fn check_host_beside(
+    authority: &str,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<(), BadTarget> {
+    match only_host(headers)? {
+        "" => Ok(()),
+        host if version >= Version::HTTP_2 && !host.eq_ignore_ascii_case(authority) => {
+            Err(BadTarget::Host)
+        }
+        host => check_authority(host),
+    }
+}
+
 fn only_host(headers: &HeaderMap) -> Result<&str, BadTarget> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {

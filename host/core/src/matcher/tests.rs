@@ -198,9 +198,9 @@ fn what_does_not_compile_is_underlined() {
     bad(
         "Header(`x-a`, `1`) || HeaderRegexp(`x-a`, `a{1000}{1000}`)",
         expect![[r#"
-        Header(`x-a`, `1`) || HeaderRegexp(`x-a`, `a{1000}{1000}`)
-                                                  ^^^^^^^^^^^^^^^
-        `HeaderRegexp`: the regular expression needs more than 1048576 bytes when compiled"#]],
+            Header(`x-a`, `1`) || HeaderRegexp(`x-a`, `a{1000}{1000}`)
+                                                      ^^^^^^^^^^^^^^^
+            `HeaderRegexp`: the regular expression needs more than 4194304 bytes when compiled"#]],
     );
     bad(
         "HeaderRegexp(`x a`, `a`)",

@@ -8,10 +8,13 @@ use hashbrown::HashSet;
 use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::field::{Field, Op};
+use super::{
+    field::{Field, Op},
+    go,
+};
 
 /// Bytes of a compiled regular expression; the text is bounded by what a rule may hold.
-const REGEX_SIZE: usize = 1 << 20;
+const REGEX_SIZE: usize = 4 << 20;
 
 /// A compiled comparison.
 pub(super) enum Check {
@@ -169,8 +172,13 @@ fn wildcard(field: &Field, values: &[String]) -> Result<Check, String> {
     Ok(Check::Wildcard { names: Texts::new(names), suffixes })
 }
 
+/// As Go reads it, whose users write rules: classes such as `\w` are ASCII.
 fn regex(value: &str) -> Result<Regex, String> {
-    RegexBuilder::new(value).size_limit(REGEX_SIZE).build().map_err(|error| match error {
+    let pattern = go::translated(value);
+    let build =
+        |unicode| RegexBuilder::new(&pattern).unicode(unicode).size_limit(REGEX_SIZE).build();
+    // Letters beyond ASCII in a class take the other reading.
+    build(false).or_else(|_| build(true)).map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
             format!("the regular expression needs more than {limit} bytes when compiled")
         }

@@ -8,6 +8,7 @@ mod expression;
 mod lex;
 mod parse;
 mod field;
+mod go;
 mod check;
 mod predicate;
 mod evaluate;

@@ -49,14 +49,16 @@ impl Target {
         }
         let normal = resolve_segments(&decode_unreserved(path)?);
         let routing = routing_form(&normal).map(String::into_boxed_str);
-        let sent = if normal == path { sent } else { with_query(normal, sent.query())? };
+        // `?x` has no path of its own, which means `/`.
+        let is_whole = normal == path && sent.as_str().starts_with('/');
+        let sent = if is_whole { sent } else { with_query(normal, sent.query())? };
         Ok(Self { sent, routing })
     }
 
     /// Whether a target is in normal form and rules see it as it is sent: the usual case.
     pub(crate) fn is_plain(sent: &PathAndQuery) -> bool {
-        let path = sent.path();
-        (path.starts_with('/') || path == "*") && is_normal(path)
+        let text = sent.as_str();
+        (text.starts_with('/') || text == "*") && is_normal(sent.path())
     }
 
     /// A path, given in pieces, and a query of one's own making, such as `/a b` and `c`: what

@@ -199,28 +199,31 @@ fn parsed(text: &[u8]) -> Result<Option<HeaderMap>, BodyError> {
 
 /// What frames, routes, authenticates or describes the content cannot come after it.
 pub(super) fn may_trail(name: &HeaderName) -> bool {
-    !matches!(
-        name.as_str(),
-        "authorization"
-            | "cache-control"
-            | "connection"
-            | "content-encoding"
-            | "content-length"
-            | "content-range"
-            | "content-type"
-            | "cookie"
-            | "expect"
-            | "host"
-            | "keep-alive"
-            | "max-forwards"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "range"
-            | "set-cookie"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
+    // What we say of the client is not its own to say.
+    !matches!(name.as_str(), "x-real-ip" | "forwarded")
+        && !name.as_str().starts_with("x-forwarded-")
+        && !matches!(
+            name.as_str(),
+            "authorization"
+                | "cache-control"
+                | "connection"
+                | "content-encoding"
+                | "content-length"
+                | "content-range"
+                | "content-type"
+                | "cookie"
+                | "expect"
+                | "host"
+                | "keep-alive"
+                | "max-forwards"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "proxy-connection"
+                | "range"
+                | "set-cookie"
+                | "te"
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+        )
 }

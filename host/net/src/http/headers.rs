@@ -64,7 +64,9 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, is_trusted: bool) -> Hop {
     }
     if connection {
         let upgrade = remove_named(headers);
-        found.upgrade = headers.remove(UPGRADE).filter(|_| upgrade);
+        // Behind it requests would pass by that no rule and no middleware sees (RFC 9113, 3.1).
+        let is_http = |protocol: &HeaderValue| has_token(protocol, "h2c");
+        found.upgrade = headers.remove(UPGRADE).filter(|it| upgrade && !is_http(it));
     }
     if hop {
         remove_hop(headers);
@@ -260,12 +262,19 @@ fn remove_named(headers: &mut HeaderMap) -> bool {
             _ if token.eq_ignore_ascii_case("upgrade") => upgrade = true,
             // Without it the request would go astray.
             _ if token.eq_ignore_ascii_case("host") => {}
+            // What proxies say of each other is not the client's to take back.
+            _ if is_said_by_proxies(token) => {}
             _ => {
                 headers.remove(token);
             }
         }
     }
     upgrade
+}
+
+fn is_said_by_proxies(name: &str) -> bool {
+    let is_forwarded = name.get(..12).is_some_and(|it| it.eq_ignore_ascii_case("x-forwarded-"));
+    is_forwarded || name.eq_ignore_ascii_case("x-real-ip")
 }
 
 fn remove_hop(headers: &mut HeaderMap) {

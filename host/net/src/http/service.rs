@@ -7,11 +7,14 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Version, header::CONTENT_TYPE, request::Parts,
+    HeaderMap, HeaderValue, Method, StatusCode, Version,
+    header::{CONTENT_TYPE, HOST},
+    request::Parts,
 };
 use portolan_core::{
     exchange::{Exchange, Reply, RequestHead, ResponseHead},
     router::Router,
+    target::BadTarget,
 };
 
 use crate::{h1::HeadError, tls::CHALLENGE_PATH};
@@ -44,6 +47,9 @@ pub(crate) async fn answer(
             None => {
                 let table = serving.table(&client.door.name);
                 match table.and_then(|table| table.select(&exchange)) {
+                    Some(router) if is_misdirected(&client, router) => {
+                        client.edge.rescue(&HttpError::Misdirected, &taste, &mut account)
+                    }
                     Some(router) => {
                         account.router(router);
                         through(&client, router, exchange, hop, content, &taste, &mut account).await
@@ -64,6 +70,13 @@ pub(crate) async fn answer(
         }
     };
     (head, body.until_sent(busy, account))
+}
+
+/// Whether a router wants to know who the client is, and the handshake did not ask: its host may be one
+/// that no handshake tells of, such as a pattern.
+fn is_misdirected(client: &Client, router: &Router) -> bool {
+    let (Some(options), Some(tls)) = (&router.tls_options, &client.door.tls) else { return false };
+    !tls.satisfies(client.peer.sni.as_deref(), options)
 }
 
 /// Refuses what is not, or not completely, a request.
@@ -95,6 +108,13 @@ fn admit(
 ) -> Result<(Box<Exchange>, Hop), HttpError> {
     if parts.method == Method::CONNECT {
         return Err(HttpError::Connect);
+    }
+    // Beside an absolute target too (RFC 9112, 3.2).
+    if parts.version == Version::HTTP_11 && !parts.headers.contains_key(HOST) {
+        return Err(HttpError::NoHost);
+    }
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return Err(HttpError::Target(BadTarget::Path));
     }
     if parts.version == Version::HTTP_2 {
         check_size(&parts, &client.limits).map_err(HttpError::Malformed)?;

@@ -140,6 +140,15 @@ impl TlsContext {
         options(sni.unwrap_or_default()) != options(host)
     }
 
+    /// Whether a handshake for this name was as good as one with these options: it had them, or they
+    /// are there and do not ask clients who they are.
+    pub(crate) fn satisfies(&self, sni: Option<&str>, options: &str) -> bool {
+        let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
+        let had = hosts.options(sni.unwrap_or_default()).unwrap_or(&desk.default);
+        let is_harmless = |ready: &Ready| !ready.options.asks_clients();
+        **had == *options || desk.ready.get(options).is_some_and(is_harmless)
+    }
+
     fn find(&self, name: Option<&str>) -> Result<Arc<ServerConfig>, Alert> {
         let name = name.unwrap_or_default();
         let (hosts, desk) = (self.chooser.hosts(), self.desk.load());

@@ -155,6 +155,11 @@ impl Options {
         Ok(server)
     }
 
+    /// Whether a handshake asks clients for certificates.
+    pub(super) fn asks_clients(&self) -> bool {
+        self.spec.client_auth.is_some()
+    }
+
     /// Whether a client that asks for no name, or one that is not served, is refused.
     pub(super) fn is_strict(&self) -> bool {
         self.spec.sni_strict

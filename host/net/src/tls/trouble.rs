@@ -137,7 +137,8 @@ fn torn_hosts(situation: &Situation<'_>) -> Vec<Problem> {
                 "`{host}` on entrypoint `{entrypoint}` has other TLS options than by router `{one}`"
             );
             let hint = format!(
-                "a handshake knows the host and nothing else: `{default}` is used for both"
+                "a handshake knows the host and nothing else: `{default}` is used for both, and one \
+                 that wants certificates of clients answers 421"
             );
             problems.push(Problem::error(SOURCE, router_origin(other), message).hint(hint));
         }

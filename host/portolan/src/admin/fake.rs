@@ -425,6 +425,7 @@ fn add_router(
         middlewares: middlewares.iter().map(|(live, _)| live.clone()).collect(),
         service: service.cloned(),
         tls: false,
+        tls_options: None,
         timeouts: None,
         figures: if provider == "static" { Arc::default() } else { traffic(2_000, 1) },
     };

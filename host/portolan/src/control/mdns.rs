@@ -23,7 +23,7 @@ pub(super) fn problem(dns: &Dns, snapshot: &Snapshot) -> Option<Problem> {
     );
     let hint = "names in `home.arpa` or `internal` are asked everywhere; else give nss-mdns \
                 `mdns_minimal [NOTFOUND=continue]` in /etc/nsswitch.conf and systemd-resolved \
-                `MulticastDNS=no`";
+                `Domains=~local`";
     Some(Problem::warning("dns", name, message).hint(hint))
 }
 

@@ -281,7 +281,10 @@ impl Plugins {
     fn put_embedded(&mut self, outcome: Outcome) {
         let slot = match outcome.change {
             Change::Loaded(loaded) => Slot { loaded: Some(*loaded), ..Slot::default() },
-            Change::Refused(reason) => Slot { error: Some(reason), ..Slot::default() },
+            Change::Refused(reason) => {
+                tracing::error!(plugin = %outcome.stem, error = %reason, "plugin not loaded");
+                Slot { error: Some(reason), ..Slot::default() }
+            }
             Change::Gone => return,
         };
         self.embedded.insert(outcome.stem, slot);

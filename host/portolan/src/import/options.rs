@@ -144,7 +144,8 @@ pub(super) fn take(line: &Line, plan: &mut Plan) {
         name if name.starts_with("dhcp") || name.starts_with("ra-") || name == "enable-ra" => {
             plan.leave(
                 line,
-                "DHCP is not served: leave it to dnsmasq with `port=0`, or to another",
+                "DHCP is not served: leave it to dnsmasq with `port=0` and \
+                 `dhcp-option=option:dns-server,ADDRESS` (of this node), or to another",
             );
         }
         name if name.starts_with("tftp") || name.starts_with("pxe") || name == "enable-tftp" => {

@@ -145,7 +145,7 @@ fn a_real_file_is_taken_and_what_cannot_be_is_told() {
         # d.conf:29: interface=docker0
         #   addresses are listened on, not interfaces: write those of the interface into `dns.address` (one that comes later, as that of a bridge, may be written too)
         # d.conf:30: dhcp-range=10.0.0.50,10.0.0.150,12h
-        #   DHCP is not served: leave it to dnsmasq with `port=0`, or to another
+        #   DHCP is not served: leave it to dnsmasq with `port=0` and `dhcp-option=option:dns-server,ADDRESS` (of this node), or to another
         # d.conf:31: user=dnsmasq
         #   the service manager's matter: see `config/systemd/portolan.service`
         # d.conf:32: catche-size=5
@@ -156,7 +156,7 @@ fn a_real_file_is_taken_and_what_cannot_be_is_told() {
     expect![[r#"
         d.conf:6: not needed any more: names of Consul are answered from the catalog (`[dns.zones.consul]` and `[providers.consul]`)
         d.conf:29: addresses are listened on, not interfaces: write those of the interface into `dns.address` (one that comes later, as that of a bridge, may be written too)
-        d.conf:30: DHCP is not served: leave it to dnsmasq with `port=0`, or to another
+        d.conf:30: DHCP is not served: leave it to dnsmasq with `port=0` and `dhcp-option=option:dns-server,ADDRESS` (of this node), or to another
         d.conf:31: the service manager's matter: see `config/systemd/portolan.service`
         d.conf:32: dnsmasq has no such option; did you mean `cache-size`?
         d.conf:33: the way out (`eth0`) cannot be chosen; 10.0.0.1 itself can be written"#]].assert_eq(&left.join("\n"));

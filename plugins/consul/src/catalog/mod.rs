@@ -25,6 +25,8 @@ pub(crate) const MOST_WATCHES: usize = 100;
 
 /// How many services are read at once when they are not watched.
 const MOST_READS: usize = 8;
+/// Milliseconds until everything is read again after a change that the list does show.
+const REREAD_MS: u64 = 250;
 
 /// An empty catalog has not even Consul itself in it: a weak token, or a server without its data.
 /// It is believed when it stays so for this long.
@@ -76,6 +78,9 @@ pub(crate) struct Catalog {
     entries: BTreeMap<String, Tracked>,
     last_checks: BTreeSet<Check>,
     ledger: Ledger,
+    /// When everything is read again, because behind a change that the list shows there may be
+    /// others that it does not.
+    reread_at: Option<u64>,
     /// Since when the catalog is empty.
     empty_since: Option<u64>,
     /// Why the last question about the services failed.
@@ -112,6 +117,7 @@ impl Catalog {
             entries: BTreeMap::new(),
             last_checks: BTreeSet::new(),
             ledger: Ledger::default(),
+            reread_at: None,
             empty_since: None,
             trouble: None,
             remarks: BTreeMap::new(),
@@ -176,6 +182,9 @@ impl Catalog {
     /// The questions to ask now.
     pub(crate) fn questions(&mut self, now: u64) -> Vec<Question> {
         let is_bulk = self.is_bulk();
+        if self.reread_at.take_if(|at| *at <= now).is_some() {
+            self.entries.values_mut().for_each(|tracked| tracked.is_stale = true);
+        }
         let mut subjects = vec![Subject::Services, Subject::Nodes];
         if is_bulk {
             subjects.push(Subject::Checks);
@@ -198,7 +207,9 @@ impl Catalog {
             |tracked: &&Tracked| !is_bulk || tracked.is_stale || !tracked.watch.is_ready;
         let services = self.entries.values().filter(is_wanted).filter_map(|it| it.watch.due());
         let checks = if is_bulk { self.checks.due() } else { None };
-        services.chain(checks).chain(self.services.due()).chain(self.nodes.due()).min()
+        let reread = self.reread_at.filter(|_| is_bulk);
+        let lists = [self.services.due(), self.nodes.due(), checks, reread];
+        services.chain(lists.into_iter().flatten()).min()
     }
 
     /// Whether the answer to a question is still wanted.
@@ -295,8 +306,11 @@ impl Catalog {
             }
         }
         // The list wakes up for a port or an address as well, and does not show whose.
-        if was_bulk && was_known && !has_changed {
-            self.entries.values_mut().for_each(|tracked| tracked.is_stale = true);
+        if was_bulk && was_known {
+            // What it does show comes first.
+            let wait = if has_changed { REREAD_MS } else { 0 };
+            let at = self.reread_at.get_or_insert(now + wait);
+            *at = (*at).min(now + wait);
         }
         if !was_bulk && self.is_bulk() {
             // Too many now: those that block give their connections back.

@@ -323,6 +323,20 @@ fn an_unexplained_change_of_the_list_reads_all_again() {
     assert_eq!(consul.told(), ["+ s042 dc1/n1/s042:81"]);
 }
 
+// Two changes at once: the list shows one of them.
+#[test]
+fn a_change_behind_another_is_found_too() {
+    let mut consul = many();
+    let mut names: Vec<String> = (0..=MOST_WATCHES).map(|it| format!("s{it:03}")).collect();
+    names.push("new".to_owned());
+    consul.list(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    consul.set("/v1/health/service/s042", &format!("[{}]", entry("s042", "s042", 81)));
+    consul.wake("/v1/catalog/services");
+    consul.now += REREAD_MS;
+    consul.settle();
+    assert!(consul.told().contains(&"+ s042 dc1/n1/s042:81".to_owned()));
+}
+
 #[test]
 fn no_more_than_eight_services_are_read_at_once() {
     let mut consul = many();

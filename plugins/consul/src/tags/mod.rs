@@ -16,6 +16,8 @@ pub(crate) struct Declared {
     pub(crate) notices: Vec<Notice>,
     /// Whether it is to be reached through Consul's mesh only; then it declares nothing.
     pub(crate) is_in_mesh: bool,
+    /// Whether it says itself that it is not to be routed to.
+    pub(crate) is_kept_out: bool,
 }
 
 /// What holds for an instance whose tags do not say.
@@ -116,6 +118,7 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self) -> Declared {
         self.declared.is_in_mesh = self.is_in_mesh;
+        self.declared.is_kept_out = self.enable == Some(false);
         let is_exposed = self.enable.or(self.defaults.exposed).unwrap_or(true);
         if is_exposed {
             self.add_default_rules();

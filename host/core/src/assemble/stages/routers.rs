@@ -7,11 +7,14 @@ use super::{
         complaints::Plaintiff,
         likeness::Likeness,
         overlap::{Grievance, Grievances, Standing},
-        routers::{self, Links, Surroundings},
+        routers::{self, Links, Rules, Surroundings},
     },
     Board, Turn, each_once,
 };
-use crate::{name::ObjectName, problem::Problem, route::Precedence, snapshot::RouterEntry};
+use crate::{
+    declare::RouterSpec, matcher::MatcherSet, name::ObjectName, problem::Problem,
+    route::Precedence, snapshot::RouterEntry,
+};
 
 /// A router that is different now.
 pub(super) struct Moved {
@@ -65,7 +68,8 @@ impl Turn<'_> {
     fn make_router(&mut self, name: &ObjectName) -> Option<(RouterEntry, Links)> {
         let Board { objects, directories, middlewares, services, routers, complaints, .. } =
             &mut *self.board;
-        let (object, problems) = objects.router(name);
+        let is_sound = sound(self.rules, &mut self.set, self.matchers);
+        let (object, problems) = objects.router(name, is_sound);
         complaints.set(|| Plaintiff::DeclaredRouter(name.clone()), problems);
         let known = routers.get(name).map(|entry| entry.rule.clone());
         let made = object.map(|object| {
@@ -136,14 +140,31 @@ impl Turn<'_> {
         }
     }
 
-    fn grieve(&self, name: &ObjectName, grievance: Grievance) -> Vec<Problem> {
+    fn grieve(&mut self, name: &ObjectName, grievance: Grievance) -> Vec<Problem> {
         let Some((message, hint)) = grievance else { return Vec::new() };
-        let (Some(object), _) = self.board.objects.router(name) else { return Vec::new() };
+        let is_sound = sound(self.rules, &mut self.set, self.matchers);
+        let (Some(object), _) = self.board.objects.router(name, is_sound) else {
+            return Vec::new();
+        };
         let message = format!("router `{}`: {message}", name.name);
         let problem = Problem::warning(&*name.provider, &*object.origin, message).hint(hint);
         vec![match object.pointer.as_str() {
             "" => problem,
             pointer => problem.at(format!("{pointer}/rule")),
         }]
+    }
+}
+
+/// Whether a router works as it is declared.
+fn sound<'a>(
+    rules: &'a mut Rules,
+    set: &'a mut Option<MatcherSet>,
+    matchers: &'a mut dyn FnMut() -> (MatcherSet, Vec<Problem>),
+) -> impl FnMut(&RouterSpec) -> bool + 'a {
+    |spec| {
+        let rule: Arc<str> = spec.rule.as_deref().unwrap_or_default().into();
+        let meaning = rules.use_one(&rule, || set.get_or_insert_with(|| matchers().0));
+        rules.drop_one(&rule);
+        !spec.is_doubtful && meaning.is_ok()
     }
 }

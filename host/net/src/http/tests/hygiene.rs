@@ -193,3 +193,47 @@ async fn leave_to_send_is_given_when_somebody_wants_the_body() {
     client.send("abc").await;
     assert_eq!(client.response().await.status, 200);
 }
+
+#[tokio::test]
+async fn nothing_passes_by_the_rules_behind_an_upgrade() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.local\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+             Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n",
+        )
+        .await;
+    let response = client.response().await;
+    assert_eq!(response.status, 200);
+    for gone in ["upgrade", "http2-settings", "connection"] {
+        assert_eq!(header(&response.body, gone), None, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_without_a_path_is_the_root_and_a_star_is_for_options() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    for (head, expected) in [
+        ("GET http://a.local?x=1 HTTP/1.1\r\nHost: a.local", "get /?x=1 http/1.1"),
+        ("OPTIONS * HTTP/1.1\r\nHost: a.local", "options * http/1.1"),
+    ] {
+        let mut client = portolan.connect().await;
+        client.send(&format!("{head}\r\n\r\n")).await;
+        let response = client.response().await;
+        assert!(response.body.starts_with(expected), "{head}: {response:?}");
+    }
+    for head in [
+        "GET * HTTP/1.1\r\nHost: a.local",
+        // RFC 9112, 3.2: whatever the target says.
+        "GET http://a.local/ HTTP/1.1",
+        "GET http://a.local/ HTTP/1.1\r\nHost: a.local\r\nHost: b.local",
+        "GET http://a.local/ HTTP/1.1\r\nHost: a b",
+    ] {
+        let mut client = portolan.connect().await;
+        client.send(&format!("{head}\r\n\r\n")).await;
+        assert_eq!(client.response().await.status, 400, "{head}");
+    }
+}

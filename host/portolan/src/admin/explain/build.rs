@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header::HOST};
 use portolan_core::{
     backend::Out,
     exchange::{Exchange, Peer, RequestHead},
@@ -82,7 +82,10 @@ fn exchange(question: &Question, uri: &Uri, board: &Board) -> Result<Exchange, S
         text => text.parse().map_err(|_error| format!("`{text}` is no IP address"))?,
     };
     let entrypoint = entrypoint(question, uri, board)?;
-    let headers = headers(&question.headers)?;
+    let mut headers = headers(&question.headers)?;
+    if let Some(host) = uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok()) {
+        headers.insert(HOST, host);
+    }
     let request = RequestHead::parse(method, uri.clone(), Version::HTTP_11, headers)
         .map_err(|error| format!("the request would be refused: {error}"))?;
     let tls = uri.scheme_str() == Some("https");
