@@ -117,3 +117,37 @@ async fn a_password_that_is_dear_to_check_is_checked_beside_the_threads_that_ser
     assert_eq!(portolan.http().send(hurried).await.unwrap().status, 503);
     assert_eq!(backend.requests(), 3);
 }
+
+// Behind a proxy that ends TLS every redirect to https would lead here again.
+#[tokio::test]
+async fn who_came_encrypted_to_a_trusted_proxy_is_not_redirected() {
+    let backend = Backend::start("b").await;
+    let rest = format!(
+        "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [plugins]\ndirectory = \"plugins\"\n\
+         [entrypoints.plain]\naddress = \"127.0.0.1:0\"\n\
+         forwarded-headers = {{ trusted-ips = [\"127.0.0.1\"] }}\n\
+         [http.routers.r]\nrule = \"Host(`a.local`)\"\nservice = \"b\"\nmiddlewares = [\"https\"]\n\
+         [http.middlewares.https.redirect-scheme]\nscheme = \"https\"\n\
+         [http.services.b.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
+         [entrypoints.web]\naddress = \"127.0.0.1:0\"\n\
+         redirect = {{ to = \":443\" }}\n",
+        backend.url()
+    );
+    for (trusts, said, status) in [(true, "https", 200), (true, "http", 302), (false, "https", 302)]
+    {
+        let trust = "forwarded-headers = { trusted-ips = [\"127.0.0.1\"] }\n";
+        let own = if trusts { trust } else { "" };
+        let config = Config::exactly(&match trusts {
+            true => format!("{rest}{own}"),
+            false => format!("{}{own}", rest.replace(trust, "")),
+        });
+        let portolan = Portolan::start(&config);
+        for entrypoint in ["plain", "web"] {
+            let request = request_with("a.local", "x-forwarded-proto", said);
+            let answer = Client(portolan.address(entrypoint)).send(request).await.unwrap();
+            let name = format!("{entrypoint} {trusts} {said}");
+            assert_eq!(answer.status.as_u16(), status, "{name}");
+        }
+    }
+}

@@ -107,6 +107,16 @@ impl Balancer {
         }
     }
 
+    /// Whether so many backends are left alone that nobody is.
+    pub fn panics(&self, backends: &[Backend], now: Moment) -> bool {
+        let (mut well, mut open) = (0_usize, 0_usize);
+        for backend in backends.iter().filter(|backend| backend.is_well()) {
+            well += 1;
+            open += usize::from(!backend.figures.standing.is_ejected(now));
+        }
+        open * 100 < well * usize::from(self.panic_threshold) || open == 0
+    }
+
     /// Whether a backend that a client wants to stay with may be asked. One whose weight is 0
     /// takes no new clients but keeps those it has.
     pub fn may_stay(&self, backends: &[Backend], place: usize, ask: &Ask<'_>) -> bool {
@@ -144,12 +154,7 @@ impl Choice<'_> {
         if let Some(known) = self.panics.get() {
             return known;
         }
-        let (mut well, mut open) = (0_usize, 0_usize);
-        for backend in self.backends.iter().filter(|backend| backend.is_well()) {
-            well += 1;
-            open += usize::from(!backend.figures.standing.is_ejected(self.ask.now));
-        }
-        let panics = open * 100 < well * usize::from(self.balancer.panic_threshold) || open == 0;
+        let panics = self.balancer.panics(self.backends, self.ask.now);
         self.panics.set(Some(panics));
         panics
     }

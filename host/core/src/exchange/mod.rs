@@ -224,9 +224,15 @@ impl Exchange {
         Self { request, response: None, peer, entrypoint, router: None, attributes: Vec::new() }
     }
 
-    /// `http` or `https`, by what the client spoke.
+    /// `http` or `https`, as the client spoke: to us, or to a proxy before us that is trusted, whose
+    /// word stands in `X-Forwarded-Proto`. (Of others that header never gets here.)
     pub fn scheme(&self) -> &'static str {
-        if self.peer.tls { "https" } else { "http" }
+        match self.request.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes) {
+            Some(b"https" | b"wss") => "https",
+            Some(b"http" | b"ws") => "http",
+            _ if self.peer.tls => "https",
+            _ => "http",
+        }
     }
 
     /// What a middleware left under this key.

@@ -43,6 +43,11 @@ impl Redirect {
         }
     }
 
+    /// Whether a request that was spoken so is where it is to be, though we see another entrypoint.
+    pub(crate) fn is_there(&self, scheme: &str) -> bool {
+        self.config.scheme == Scheme::HTTPS && scheme == "https"
+    }
+
     /// The response to a request: the same host and target, with another scheme and port.
     pub(crate) fn answer(&self, request: &RequestHead) -> (ResponseHead, Body) {
         let scheme = &self.config.scheme;

@@ -42,7 +42,7 @@ pub(crate) async fn answer(
     let mut account = Account::open(&client, &parts);
     let (taste, method) = (Taste::of(&parts.headers), parts.method.clone());
     let (head, body) = match admit(&client, parts, &mut account) {
-        Ok((exchange, hop)) => match before_routing(&client, &exchange.request).await {
+        Ok((exchange, hop)) => match before_routing(&client, &exchange).await {
             Some(answer) => answer,
             None => {
                 let table = serving.table(&client.door.name);
@@ -163,7 +163,8 @@ fn check_size(parts: &Parts, limits: &Limits) -> Result<(), HeadError> {
 }
 
 /// What the entrypoint itself answers: the challenges of certificate authorities, and a redirect.
-async fn before_routing(client: &Client, request: &RequestHead) -> Option<(ResponseHead, Body)> {
+async fn before_routing(client: &Client, exchange: &Exchange) -> Option<(ResponseHead, Body)> {
+    let request = &exchange.request;
     if request.path().starts_with(CHALLENGE_PATH)
         && let Some(answer) = client.door.keyring.challenges().of_path(request.path()).await
     {
@@ -172,7 +173,9 @@ async fn before_routing(client: &Client, request: &RequestHead) -> Option<(Respo
         let head = ResponseHead { status: StatusCode::OK, headers, local: true };
         return Some((head, Body::full(Bytes::copy_from_slice(answer.as_bytes()))));
     }
-    client.door.redirect.as_ref().map(|redirect| redirect.answer(request))
+    // Who came to a proxy before us as is wanted is not sent there once more.
+    let redirect = client.door.redirect.as_ref().filter(|it| !it.is_there(exchange.scheme()));
+    redirect.map(|redirect| redirect.answer(request))
 }
 
 /// Through the middlewares of a router to its service, and back.

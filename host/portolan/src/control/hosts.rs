@@ -1,6 +1,6 @@
 //! Hosts files: names and addresses as hosts(5) has them.
 
-use std::{fs, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fs, net::IpAddr, ops::Range, path::PathBuf, sync::Arc};
 
 use portolan_core::{
     problem::Problem,
@@ -18,6 +18,8 @@ pub(super) struct HostsFiles {
     marks: Vec<Mark>,
     domain: Option<Name>,
     entries: Arc<[HostEntry]>,
+    /// Which of the entries are of a file, as it was when it could be read.
+    of_files: HashMap<PathBuf, Range<usize>>,
     problems: Vec<Problem>,
 }
 
@@ -32,13 +34,26 @@ impl HostsFiles {
         (self.marks, self.domain) = (marks, domain.cloned());
         self.problems.clear();
         let mut entries = Vec::new();
+        let mut before = std::mem::take(&mut self.of_files);
         for file in paths.iter().flat_map(|path| expanded(path)) {
             let place = file.display().to_string();
             match fs::read(&file) {
-                Ok(bytes) => self.take(&place, &String::from_utf8_lossy(&bytes), &mut entries),
+                Ok(bytes) => {
+                    let start = entries.len();
+                    self.take(&place, &String::from_utf8_lossy(&bytes), &mut entries);
+                    self.of_files.insert(file, start..entries.len());
+                }
                 Err(error) => {
                     let message = format!("the hosts file cannot be read: {error}");
-                    self.problems.push(Problem::error("dns", place, message));
+                    let mut problem = Problem::error("dns", place, message);
+                    // An editor may be about to put it back; its names are not for others to answer.
+                    if let Some(own) = before.remove(&file).and_then(|own| self.entries.get(own)) {
+                        problem = problem.hint("its names are answered as they were");
+                        let start = entries.len();
+                        entries.extend(own.iter().cloned());
+                        self.of_files.insert(file, start..entries.len());
+                    }
+                    self.problems.push(problem);
                 }
             }
         }
@@ -115,6 +130,29 @@ fn read_line(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_a_file_that_is_away_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["a", "b"].map(|name| folder.path().join(name));
+        for (file, address) in files.iter().zip(["10.0.0.1", "10.0.0.2"]) {
+            fs::write(file, format!("{address} {}.lan\n", file.file_name().unwrap().display()))
+                .unwrap();
+        }
+        let mut hosts = HostsFiles::default();
+        assert!(hosts.read(&files, None));
+        fs::remove_file(&files[0]).unwrap();
+        // Twice: what is kept once is kept.
+        for text in ["10.0.0.3 b.lan\n", "10.0.0.4 b.lan c.lan\n"] {
+            fs::write(&files[1], text).unwrap();
+            assert!(hosts.read(&files, None));
+            assert_eq!(hosts.entries()[0].name.to_string(), "a.lan");
+            assert_eq!(hosts.problems().len(), 1);
+        }
+        // One that is not wanted any more is no file that is away.
+        assert!(hosts.read(&files[1..], None));
+        assert_eq!(hosts.entries().len(), 2);
+    }
 
     #[test]
     fn hosts_files_are_read_and_bad_lines_told() {

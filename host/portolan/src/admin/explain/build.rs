@@ -186,13 +186,18 @@ fn shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendSha
 }
 
 fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendShare>) {
-    let weight = |backend: &Backend| match backend.out(now) {
+    // With too many left alone nobody is.
+    let panics = service.balancer.panics(&service.backends, now);
+    let out = |backend: &Backend| {
+        backend.out(now).filter(|out| !(panics && matches!(out, Out::Ejected(_))))
+    };
+    let weight = |backend: &Backend| match out(backend) {
         None => f64::from(backend.weight),
         Some(_) => 0.0,
     };
     let sum: f64 = service.backends.iter().map(weight).sum();
     all.extend(service.backends.iter().map(|backend| {
-        let out = backend.out(now);
+        let out = out(backend);
         let part = if sum > 0.0 { weight(backend) / sum } else { 0.0 };
         BackendShare {
             url: backend.url(),
