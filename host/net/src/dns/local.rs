@@ -71,21 +71,24 @@ pub(super) fn answer(
         Some(Rewritten::Alias(name, owner)) => at = At { name, owner },
     }
     let mut zone = None;
-    let local = follow(zones, question, at, random, near, reply, &mut zone);
+    let way = Way { random, near, is_whole: true };
+    let local = follow(zones, question, at, &way, reply, &mut zone);
     Found { local, zone }
 }
 
-/// Writes what zones that were made for this question have to say to it, where they know what it
-/// asks for by another name. Also the name outside of them that this leads to.
+/// Writes what zones have to say to a question, where they know what it asks for by another name.
+/// Also the name outside of them that this leads to. Zones that were made for this question are
+/// not whole: what they do not know, others may.
 pub(super) fn answer_as(
     zones: &Zones,
     question: &Question<'_>,
     name: ShortName,
-    random: u32,
+    (random, is_whole): (u32, bool),
     reply: &mut Reply<'_>,
 ) -> (Rcode, Option<ShortName>) {
     let at = At { name, owner: HEADER };
-    match follow(zones, question, at, random, None, reply, &mut None) {
+    let way = Way { random, near: None, is_whole };
+    match follow(zones, question, at, &way, reply, &mut None) {
         Local::Answered(rcode) => (rcode, None),
         Local::NoSuchName(_) | Local::OnDemand(..) | Local::NotOurs => (Rcode::NO_SUCH_NAME, None),
         Local::Outside(target) => (Rcode::NO_ERROR, Some(target)),
@@ -98,12 +101,19 @@ struct At {
     owner: usize,
 }
 
+/// How zones are asked.
+struct Way<'a> {
+    random: u32,
+    near: Option<Near<'a>>,
+    /// Whether they are all there are.
+    is_whole: bool,
+}
+
 fn follow(
     zones: &Zones,
     question: &Question<'_>,
     mut at: At,
-    random: u32,
-    near: Option<Near<'_>>,
+    way: &Way<'_>,
     reply: &mut Reply<'_>,
     first: &mut Option<usize>,
 ) -> Local {
@@ -117,13 +127,16 @@ fn follow(
         }
         let records = match found {
             Answer::Records(records) => {
-                reply.answers(&records, owner, random, near);
+                reply.answers(&records, owner, way.random, way.near);
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::Alias(records) => records,
             Answer::NoData(authority) => {
                 negative(reply, question, &at, authority);
                 return Local::Answered(Rcode::NO_ERROR);
+            }
+            Answer::NoSuchName(_) | Answer::OnDemand(_) if owner != HEADER && !way.is_whole => {
+                return Local::Outside(*name);
             }
             Answer::NoSuchName(authority) => {
                 negative(reply, question, &at, authority);

@@ -133,20 +133,21 @@ impl Stored {
         Some(Self { wire, records, flags, life, is_censored: false, is_ours: false })
     }
 
-    /// What zones that were made for one question have to say to it, by the name that they answer it
-    /// under, and the name outside of them that this leads to. `None`: it is no question.
+    /// What zones have to say to a question, by the name that they answer it under, and the name outside
+    /// of them that this leads to; `is_whole`: see [`local::answer_as`]. `None`: it is no question.
     pub(super) fn of_zones(
         key: &Key,
         zones: &Zones,
         name: &Name,
-        random: u32,
+        (random, is_whole): (u32, bool),
     ) -> Option<(Self, Option<ShortName>)> {
         let asked = question::write(key, 0, None);
         let Incoming::Question(question) = Incoming::parse(&asked) else { return None };
         let mut out = vec![0; MAX_TCP];
         let mut reply = Reply::to(&question, MAX_TCP, &mut out);
         let name = ShortName::lower(name.as_bytes())?;
-        let (rcode, target) = local::answer_as(zones, &question, name, random, &mut reply);
+        let (rcode, target) =
+            local::answer_as(zones, &question, name, (random, is_whole), &mut reply);
         let length = reply.finish(rcode);
         Some((Self::ours(key, out.get(..length)?)?, target))
     }

@@ -6,7 +6,7 @@ use portolan_core::{
     item::{Found, Wanted},
     live::Live,
     port::PollError,
-    zone::{Answer, RecordType},
+    snapshot::Snapshot,
 };
 use portolan_net::dns::{Finder, Sought};
 use tokio::{runtime::Handle, task::JoinSet};
@@ -33,9 +33,8 @@ impl Finder for Lookup {
         !self.lookups.load().providers.is_empty()
     }
 
-    fn is_ours(&self, name: &[u8]) -> bool {
-        let snapshot = self.live.load();
-        !matches!(snapshot.zones.answer(name, RecordType::A), Answer::NotOurs)
+    fn served(&self) -> Arc<Snapshot> {
+        self.live.load()
     }
 
     fn find(&self, name: &[u8]) -> Pin<Box<dyn Future<Output = Option<Sought>> + Send>> {

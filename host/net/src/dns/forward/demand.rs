@@ -1,9 +1,12 @@
 //! Names of ours that a source is asked for: looked up once for all who ask, and remembered like
 //! the answers of upstreams.
 
-use std::{future::Future, pin::Pin, rc::Rc};
+use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 
-use portolan_core::zone::{Name, Zones};
+use portolan_core::{
+    snapshot::Snapshot,
+    zone::{Answer, Name, Text, Zones},
+};
 use tokio::time::timeout;
 
 use super::{
@@ -11,7 +14,7 @@ use super::{
         cache::Key,
         chase,
         message::{MAX_TCP, ShortName},
-        stored::Stored,
+        stored::{Age, Stored},
     },
     ForwardError, Forwarder, Via, Way,
     settings::DEADLINE,
@@ -35,8 +38,8 @@ pub trait Finder: Send + Sync {
     /// Whether there is one that can be asked.
     fn is_ready(&self) -> bool;
 
-    /// Whether a name, in wire form and lower case, lies in a zone of ours.
-    fn is_ours(&self, name: &[u8]) -> bool;
+    /// What is served now.
+    fn served(&self) -> Arc<Snapshot>;
 
     /// Looks up what a name of ours, in wire form and lower case, stands for; `None`: nobody can
     /// tell now.
@@ -53,29 +56,56 @@ impl Forwarder {
         };
         let random = if is_ranked { 0 } else { Random::seeded().next() };
         let (stored, target) =
-            Stored::of_zones(key, &zones, &name, random).ok_or(ForwardError::NoAnswer)?;
-        match target {
-            Some(target) if !finder.is_ours(target.as_bytes()) => {
-                Ok(self.led_outside(key, stored, &target).await)
-            }
-            _ => Ok(stored),
+            Stored::of_zones(key, &zones, &name, (random, false)).ok_or(ForwardError::NoAnswer)?;
+        let Some(target) = target else { return Ok(stored) };
+        let served = finder.served();
+        match served.zones.answer(target.as_bytes(), key.rtype()) {
+            Answer::NotOurs => Ok(self.led_to(key, stored, &target, Via::Upstreams).await),
+            Answer::OnDemand(_) => Ok(self.led_to(key, stored, &target, Via::Catalog).await),
+            _ => Ok(led_inside(key, &served.zones, stored, &target)),
         }
     }
 
-    /// An alias with what upstreams say of its target; alone if nobody can be asked, or none
-    /// answers.
-    async fn led_outside(self: &Rc<Self>, key: &Key, alias: Stored, target: &ShortName) -> Stored {
+    /// An alias with what others say of its target; alone if nobody can be asked, or none answers.
+    async fn led_to(
+        self: &Rc<Self>,
+        key: &Key,
+        alias: Stored,
+        target: &ShortName,
+        via: Via,
+    ) -> Stored {
         let target = key.with_name(target.as_bytes());
-        let may_ask = matches!(self.way(target.name(), target.rtype()), Way::Ask)
-            && !self.with_filter(|filter| filter.blocks(target.name()));
+        // One that leads to itself would wait for itself.
+        let is_other = target.name() != key.name();
+        let may_ask = match via {
+            Via::Catalog => is_other,
+            Via::Upstreams => {
+                matches!(self.way(target.name(), target.rtype()), Way::Ask)
+                    && !self.with_filter(|filter| filter.blocks(target.name()))
+            }
+        };
         if !may_ask {
             return alias;
         }
         // A question of its own: it is asked once for all, and kept under its own name too.
-        let asked = Box::pin(self.resolve(&target, Via::Upstreams)).await;
+        let asked = Box::pin(self.resolve(&target, via)).await;
         let Ok((outside, age)) = asked else { return alias };
         let mut out = vec![0; MAX_TCP];
         let length = chase::join(alias.wire(), &outside, age, MAX_TCP, &mut out);
         Stored::ours(key, out.get(..length).unwrap_or_default()).unwrap_or(alias)
     }
+}
+
+/// An alias with what our own zones say of its target.
+fn led_inside(key: &Key, zones: &Zones, alias: Stored, target: &ShortName) -> Stored {
+    let joined = || {
+        let key_of_target = key.with_name(target.as_bytes());
+        let name = Name::parse(&Text(target.as_bytes()).to_string()).ok()?;
+        let way = (Random::seeded().next(), true);
+        let (found, _) = Stored::of_zones(&key_of_target, zones, &name, way)?;
+        let mut out = vec![0; MAX_TCP];
+        let length = chase::join(alias.wire(), &found, Age::Fresh(0), MAX_TCP, &mut out);
+        Stored::ours(key, out.get(..length)?)
+    };
+    joined().unwrap_or(alias)
 }

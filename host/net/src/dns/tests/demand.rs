@@ -9,7 +9,8 @@ use std::{
 use hickory_proto::op::{Message, ResponseCode};
 use portolan_core::{
     item::{Found, Instance},
-    zone::{Answer, Names, RecordType, ZoneConfig, ZoneOptions, Zones},
+    snapshot::Snapshot,
+    zone::{Names, ZoneConfig, ZoneOptions},
 };
 
 use super::{
@@ -20,14 +21,15 @@ use super::{
 
 /// A source that finds instances with these addresses, whatever it is asked for.
 struct Source {
-    zones: Zones,
+    snapshot: Arc<Snapshot>,
     addresses: Vec<String>,
 }
 
 impl Source {
     fn of(addresses: &[&str]) -> Arc<Self> {
         let addresses = addresses.iter().map(|&it| it.to_owned()).collect();
-        Arc::new(Self { zones: zones(&[]), addresses })
+        let snapshot = Snapshot { zones: zones(&[]), ..Snapshot::default() };
+        Arc::new(Self { snapshot: Arc::new(snapshot), addresses })
     }
 }
 
@@ -36,8 +38,8 @@ impl Finder for Source {
         true
     }
 
-    fn is_ours(&self, name: &[u8]) -> bool {
-        !matches!(self.zones.answer(name, RecordType::A), Answer::NotOurs)
+    fn served(&self) -> Arc<Snapshot> {
+        self.snapshot.clone()
     }
 
     fn find(&self, name: &[u8]) -> Pin<Box<dyn Future<Output = Option<Sought>> + Send>> {
@@ -55,7 +57,7 @@ impl Finder for Source {
         let found = Found { instances, ttl: Some(60), ..Found::default() };
         let (origin, options) = ("consul".to_owned(), ZoneOptions::default());
         let zone = ZoneConfig { origin, names: Names::Consul, ttl: 5, options };
-        let sought = self.zones.demand(name).map(|demand| Sought {
+        let sought = self.snapshot.zones.demand(name).map(|demand| Sought {
             zones: demand.zones(&zone, Some(found)),
             is_ranked: demand.is_ranked(),
             name: demand.name,
@@ -95,7 +97,7 @@ async fn a_name_that_leads_outside_is_followed() {
             assert_eq!(reply.answers[1].ttl, 30);
         }
         assert_eq!(upstream.asked.get(), 1);
-        // What is ours is not told to others.
+        // What is ours is known, and not told to others.
         upstream.mood.set(Mood::SaysNo);
         let listening = Listening::with(Forwarding {
             upstreams: vec![upstream.address.into()],
@@ -103,7 +105,19 @@ async fn a_name_that_leads_outside_is_followed() {
         });
         listening.world.forwarding.look_up_with(Source::of(&["nothing.home.arpa"]));
         let reply = listening.ask("db.query.consul.").await;
-        assert_eq!(outcome(&reply), (ResponseCode::NoError, 1));
+        assert_eq!(outcome(&reply), (ResponseCode::NXDomain, 1));
+        assert_eq!(reply.authorities.len(), 1);
+        for (target, address) in
+            [("box.home.arpa", "192.168.7."), ("one.service.consul", "10.1.0.0")]
+        {
+            let listening = Listening::with(Forwarding::default());
+            listening.world.forwarding.look_up_with(Source::of(&[target]));
+            let reply = listening.ask("db.query.consul.").await;
+            let told = answers(&reply);
+            assert_eq!(told[0], format!("{target}."));
+            assert!(told[1].starts_with(address), "{told:?}");
+            assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+        }
         assert_eq!(upstream.asked.get(), 1);
     })
     .await;
