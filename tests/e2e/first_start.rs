@@ -52,7 +52,10 @@ async fn without_a_consul_everything_else_works_and_its_names_are_not_denied() {
     // Denying a name that may exist would be remembered by whoever asked.
     assert_eq!(reply.code, ResponseCode::ServFail, "{reply:?}");
     assert_eq!(portolan.http().get("unknown.local", "/").await.status, 404);
-    // It waits quietly: nothing at `warn` or above.
+    // It waits quietly: no problem, and nothing at `warn` or above.
+    let providers = || async { portolan.api("/api/providers").await.to_string() };
+    eventually(providers, |told| told.contains("does not answer")).await;
+    assert_eq!(portolan.api("/api/problems").await.to_string(), "[]");
     let log = portolan.log();
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }

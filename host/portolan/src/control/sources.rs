@@ -93,9 +93,13 @@ impl Sources {
     /// What is wrong with providers.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let refused = |tenant: &Tenant| {
-            let goes_on = tenant.running.is_some() || tenant.coming.is_some();
-            let (Refusal::Start(reason) | Refusal::Step(reason)) =
-                tenant.refused.as_ref().filter(|_| goes_on)?;
+            let is_running = tenant.running.is_some();
+            let reason = match tenant.refused.as_ref()? {
+                // One of the configuration before was begun anew, and waits for its first step.
+                Refusal::Start(reason) if is_running || tenant.coming.is_some() => reason,
+                Refusal::Step(reason) if is_running => reason,
+                Refusal::Start(_) | Refusal::Step(_) => return None,
+            };
             let message = format!("the configuration before goes on: {reason}");
             Some(Problem::error(&*tenant.report.name, "provider", message))
         };
