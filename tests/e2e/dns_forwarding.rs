@@ -135,14 +135,14 @@ async fn upstreams_that_ask_in_turn_are_noticed() {
     let second = Config::exactly(&asking(&one.address("dns").to_string(), ""));
     let other = Portolan::start(&second);
     first.replace(&asking(&other.address("dns").to_string(), ""));
-    // It looks at once when its upstreams are others, and else each half minute.
-    second.replace(&asking(&one.address("dns").to_string(), "mix-case = false\n"));
     let told = |portolan: &Portolan| {
         let client = crate::support::Client(portolan.address("admin"));
         async move { client.get("127.0.0.1", "/api/problems").await.json().to_string() }
     };
     for portolan in [&one, &other] {
         eventually(|| told(portolan), |text| text.contains("asks Portolan in turn")).await;
+        // It looks at once when its upstreams are others, and else each half minute.
+        second.replace(&asking(&one.address("dns").to_string(), "mix-case = false\n"));
         let reply = portolan.dns().a("shop.example.org.").await;
         assert_eq!(reply.code, hickory_proto::op::ResponseCode::ServFail);
     }

@@ -95,8 +95,6 @@ struct Service {
 struct Place {
     #[serde(default, deserialize_with = "or_null")]
     address: String,
-    #[serde(default, deserialize_with = "or_null")]
-    port: i64,
 }
 
 #[derive(Debug, Deserialize)]
