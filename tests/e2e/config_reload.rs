@@ -108,7 +108,7 @@ async fn a_provider_goes_on_while_its_new_configuration_is_wrong_and_all_is_read
     config.change(&provider("prefix", &consul.url()));
     let four = || portolan.dns().a("four.service.consul.");
     eventually(four, |reply| reply.is(&["10.8.0.4"])).await;
-    assert_eq!(problems().await, "[]");
+    eventually(problems, |told| told == "[]").await;
 }
 
 #[tokio::test]
@@ -125,8 +125,8 @@ async fn an_entrypoint_that_cannot_be_bound_costs_only_itself() {
     let (_, address) = log.rsplit_once("entrypoint=other address=").unwrap();
     let address = address.split_whitespace().next().unwrap().parse().unwrap();
     assert_eq!(Client(address).get("a", "/").await.status, 404);
-    let problems = portolan.api("/api/problems").await.to_string();
-    assert!(problems.contains("entrypoint `taken`"), "{problems}");
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    eventually(problems, |told| told.contains("entrypoint `taken`")).await;
 }
 
 #[tokio::test]

@@ -223,5 +223,5 @@ async fn a_newest_word_that_is_wrong_does_not_take_the_place_of_a_right_one() {
     ];
     consul.register(&Registration { id: "f1", service: "safe", address, tags: &open }).await;
     eventually(|| portolan.http().get("safe.local", "/"), |it| it.status == 503).await;
-    assert!(problems().await.contains("did you mean `middlewares`?"));
+    eventually(problems, |told| told.contains("did you mean `middlewares`?")).await;
 }
