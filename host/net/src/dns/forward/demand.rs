@@ -21,6 +21,9 @@ use super::{
 };
 use crate::random::Random;
 
+/// So many aliases that a source has are followed, one lookup for each.
+const MOST_ALIASES: usize = 4;
+
 /// What a source was found to have: zones for this one question, and the name that they answer
 /// what was asked under.
 #[derive(Debug)]
@@ -49,6 +52,15 @@ pub trait Finder: Send + Sync {
 impl Forwarder {
     /// Asks the sources of the catalog for what a name stands for.
     pub(super) async fn look_up(self: &Rc<Self>, key: &Key) -> Result<Stored, ForwardError> {
+        self.look_up_behind(key, 0).await
+    }
+
+    /// The same, behind so many aliases that were looked up.
+    async fn look_up_behind(
+        self: &Rc<Self>,
+        key: &Key,
+        aliases: usize,
+    ) -> Result<Stored, ForwardError> {
         let finder = self.settings.finder().ok_or(ForwardError::NoAnswer)?;
         let found = timeout(DEADLINE, finder.find(key.name())).await;
         let Ok(Some(Sought { zones, name, is_ranked })) = found else {
@@ -60,52 +72,53 @@ impl Forwarder {
         let Some(target) = target else { return Ok(stored) };
         let served = finder.served();
         match served.zones.answer(target.as_bytes(), key.rtype()) {
-            Answer::NotOurs => Ok(self.led_to(key, stored, &target, Via::Upstreams).await),
-            Answer::OnDemand(_) => Ok(self.led_to(key, stored, &target, Via::Catalog).await),
+            Answer::NotOurs => Ok(self.led_outside(key, stored, &target).await),
+            Answer::OnDemand(_) if aliases < MOST_ALIASES => {
+                // Not by way of a flight: of two names that lead to each other each would wait for
+                // the other.
+                let target = key.with_name(target.as_bytes());
+                match Box::pin(self.look_up_behind(&target, aliases + 1)).await {
+                    Ok(found) => Ok(joined(key, stored, &found, Age::Fresh(0))),
+                    Err(_nobody_can_tell) => Ok(stored),
+                }
+            }
+            Answer::OnDemand(_) => Ok(stored),
             _ => Ok(led_inside(key, &served.zones, stored, &target)),
         }
     }
 
-    /// An alias with what others say of its target; alone if nobody can be asked, or none answers.
-    async fn led_to(
-        self: &Rc<Self>,
-        key: &Key,
-        alias: Stored,
-        target: &ShortName,
-        via: Via,
-    ) -> Stored {
+    /// An alias with what upstreams say of its target; alone if nobody can be asked, or none
+    /// answers.
+    async fn led_outside(self: &Rc<Self>, key: &Key, alias: Stored, target: &ShortName) -> Stored {
         let target = key.with_name(target.as_bytes());
-        // One that leads to itself would wait for itself.
-        let is_other = target.name() != key.name();
-        let may_ask = match via {
-            Via::Catalog => is_other,
-            Via::Upstreams => {
-                matches!(self.way(target.name(), target.rtype()), Way::Ask)
-                    && !self.with_filter(|filter| filter.blocks(target.name()))
-            }
-        };
+        let may_ask = matches!(self.way(target.name(), target.rtype()), Way::Ask)
+            && !self.with_filter(|filter| filter.blocks(target.name()));
         if !may_ask {
             return alias;
         }
         // A question of its own: it is asked once for all, and kept under its own name too.
-        let asked = Box::pin(self.resolve(&target, via)).await;
-        let Ok((outside, age)) = asked else { return alias };
-        let mut out = vec![0; MAX_TCP];
-        let length = chase::join(alias.wire(), &outside, age, MAX_TCP, &mut out);
-        Stored::ours(key, out.get(..length).unwrap_or_default()).unwrap_or(alias)
+        match Box::pin(self.resolve(&target, Via::Upstreams)).await {
+            Ok((outside, age)) => joined(key, alias, &outside, age),
+            Err(_nobody_answers) => alias,
+        }
     }
+}
+
+/// An alias with what was said of its target; alone if they do not fit together.
+fn joined(key: &Key, alias: Stored, target: &Stored, age: Age) -> Stored {
+    let mut out = vec![0; MAX_TCP];
+    let length = chase::join(alias.wire(), target, age, MAX_TCP, &mut out);
+    Stored::ours(key, out.get(..length).unwrap_or_default()).unwrap_or(alias)
 }
 
 /// An alias with what our own zones say of its target.
 fn led_inside(key: &Key, zones: &Zones, alias: Stored, target: &ShortName) -> Stored {
-    let joined = || {
-        let key_of_target = key.with_name(target.as_bytes());
-        let name = Name::parse(&Text(target.as_bytes()).to_string()).ok()?;
-        let way = (Random::seeded().next(), true);
-        let (found, _) = Stored::of_zones(&key_of_target, zones, &name, way)?;
-        let mut out = vec![0; MAX_TCP];
-        let length = chase::join(alias.wire(), &found, Age::Fresh(0), MAX_TCP, &mut out);
-        Stored::ours(key, out.get(..length)?)
-    };
-    joined().unwrap_or(alias)
+    let key_of_target = key.with_name(target.as_bytes());
+    let name = Name::parse(&Text(target.as_bytes()).to_string());
+    let way = (Random::seeded().next(), true);
+    let found = name.ok().and_then(|name| Stored::of_zones(&key_of_target, zones, &name, way));
+    match found {
+        Some((found, _)) => joined(key, alias, &found, Age::Fresh(0)),
+        None => alias,
+    }
 }

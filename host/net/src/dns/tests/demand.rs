@@ -10,7 +10,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use portolan_core::{
     item::{Found, Instance},
     snapshot::Snapshot,
-    zone::{Names, ZoneConfig, ZoneOptions},
+    zone::{Name, Names, ZoneConfig, ZoneOptions},
 };
 
 use super::{
@@ -53,7 +53,9 @@ impl Finder for Source {
                 ..Instance::default()
             })
         };
-        let instances = self.addresses.iter().enumerate().map(instance).collect();
+        // Nothing leads to itself.
+        let others = |address: &&String| Name::parse(address).unwrap().as_bytes() != name;
+        let instances = self.addresses.iter().filter(others).enumerate().map(instance).collect();
         let found = Found { instances, ttl: Some(60), ..Found::default() };
         let (origin, options) = ("consul".to_owned(), ZoneOptions::default());
         let zone = ZoneConfig { origin, names: Names::Consul, ttl: 5, options };
@@ -119,6 +121,22 @@ async fn a_name_that_leads_outside_is_followed() {
             assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
         }
         assert_eq!(upstream.asked.get(), 1);
+    })
+    .await;
+}
+
+/// Two names that lead to each other.
+#[tokio::test]
+async fn who_leads_in_circles_keeps_nobody_waiting() {
+    locally(async {
+        let listening = Listening::with(Forwarding::default());
+        listening
+            .world
+            .forwarding
+            .look_up_with(Source::of(&["ping.query.consul", "pong.query.consul"]));
+        let reply = listening.ask("ping.query.consul.").await;
+        assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+        assert!(answers(&reply).len() > 1, "{reply:?}");
     })
     .await;
 }
