@@ -256,7 +256,6 @@ impl Reply {
     }
 }
 
-/// The value of the one `Host` header; empty where there is none.
 /// Of what a request says twice it must not say two things (RFC 9112, 3.2; RFC 9113, 8.3.1). Over
 /// HTTP/1 the target counts, whatever `Host` says.
 fn check_host_beside(
@@ -273,6 +272,7 @@ fn check_host_beside(
     }
 }
 
+/// The value of the one `Host` header; empty where there is none.
 fn only_host(headers: &HeaderMap) -> Result<&str, BadTarget> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {

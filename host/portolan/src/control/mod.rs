@@ -152,7 +152,8 @@ impl Controller {
             published: SystemTime::now(),
             started: SystemTime::now(),
             sources: Sources::new(config.data_dir.join("state"), sender.clone()),
-            begun: config.clone(),
+            // Names may be many, and take no restart.
+            begun: Config { dns: None, ..config.clone() },
             is_up: false,
             config,
             plugins,
