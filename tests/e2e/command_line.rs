@@ -26,6 +26,42 @@ async fn check_finds_every_problem_at_its_line() {
 }
 
 #[tokio::test]
+async fn check_looks_at_what_the_configuration_stands_on() {
+    let config = Config::exactly(
+        "data-dir = \"config.toml/data\"\n\
+         [entrypoints.websecure]\naddress = \"127.0.0.1:0\"\n\
+         tls = { certificates = [\n    { cert = \"absent.pem\", key = \"absent.key\" },\n] }\n\
+         [dns]\naddress = \"127.0.0.1:0\"\nhosts = [\"names\"]\n\
+         [dns.filter]\nblock-lists = [\"absent.txt\"]\n\
+         [providers.static]\nplugin = \"file\"\nconfig = { directory = \"other\" }\n\
+         grants = { files = [\"dynamic\"] }\n\
+         [tls.options.strict.client-auth]\nca-files = [\"absent-ca.pem\"]\n\
+         [http.routers.r]\nrule = \"Host(`a.local`)\"\nmiddlewares = [\"w\"]\n\
+         tls = { options = \"unknown\", cert-resolver = \"nobody\" }\n\
+         [http.middlewares.w.whoami]\n",
+    );
+    std::fs::write(config.path("names"), "10.0.0.1 nas\n10.0.0.x nas\n").unwrap();
+    let (code, out, err) = run(&config, &["check"]);
+    assert_eq!(code, 2, "{out}{err}");
+    let lines: Vec<_> = err.lines().collect();
+    for (line, says) in [
+        (1, "is no folder"),
+        (5, "absent.pem"),
+        (9, "names:2: `10.0.0.x` is not an IP address"),
+        (11, "absent.txt: the list cannot be read"),
+        (14, "`other` is not granted"),
+        (16, "absent-ca.pem"),
+        (21, "there is no `[tls.options.unknown]`"),
+        (21, "there is no resolver `[acme.nobody]`"),
+    ] {
+        let place = format!("config.toml:{line}:");
+        let at = lines.iter().position(|it| it.contains(says));
+        let at = at.unwrap_or_else(|| panic!("it does not say {says}:\n{err}"));
+        assert!(lines[at + 1].contains(&place), "{says} is not at line {line}:\n{err}");
+    }
+}
+
+#[tokio::test]
 async fn plugins_and_explain_answer_in_plain_lines() {
     let config = Config::new(GOOD);
     let portolan = Portolan::start(&config);

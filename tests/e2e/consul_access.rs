@@ -83,8 +83,9 @@ async fn a_token_file_that_is_not_granted_is_denied() {
     ));
     fs::write(config.path("consul.token"), "t").unwrap();
     let portolan = Portolan::start(&config);
-    let told = eventually(|| portolan.api("/api/providers"), says("may not be read")).await;
-    assert!(told.to_string().contains("nothing is granted"), "{told}");
+    let told = eventually(|| portolan.api("/api/providers"), says("is not granted")).await;
+    let wanted = "add \\\"consul.token\\\" to its `grants.files`";
+    assert!(told.to_string().contains(wanted), "{told}");
 }
 
 #[tokio::test]

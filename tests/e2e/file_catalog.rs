@@ -36,6 +36,25 @@ async fn a_file_is_in_use_while_it_is_there_and_its_last_good_content_while_it_i
 }
 
 #[tokio::test]
+async fn state_that_cannot_be_kept_is_told_of_until_it_can() {
+    let config = Config::new(PROVIDER);
+    std::fs::create_dir(config.path("data")).unwrap();
+    // Where the folder of states should be.
+    std::fs::write(config.path("data/state"), "").unwrap();
+    let portolan = Portolan::start(&config);
+    let declare = |host: &str| {
+        let text = format!("[http.routers.a]\nrule = \"Host(`{host}`)\"\nservice = \"a\"\n");
+        std::fs::write(config.path("dynamic/a.toml"), text).unwrap();
+    };
+    let told = || async { portolan.api("/api/problems").await.to_string() };
+    declare("one.local");
+    eventually(told, |told| told.contains("its state is not kept")).await;
+    std::fs::remove_file(config.path("data/state")).unwrap();
+    declare("two.local");
+    eventually(told, |told| !told.contains("its state is not kept")).await;
+}
+
+#[tokio::test]
 async fn records_in_a_file_are_answered_while_they_are_there() {
     let config = Config::new(PROVIDER);
     let portolan = Portolan::start(&config);

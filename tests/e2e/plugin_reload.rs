@@ -142,6 +142,25 @@ async fn a_file_that_is_there_comes_before_one_that_is_gone() {
 }
 
 #[tokio::test]
+async fn another_folder_is_another_set_of_plugins() {
+    let config = Config::new(ROUTER);
+    config.install("hello-header", &guest("hello-header-1"));
+    let portolan = Portolan::start(&config);
+    eventually(|| hello(&portolan), |value| value == "1").await;
+    std::fs::create_dir(config.path("others")).unwrap();
+    std::fs::write(config.path("others/hello-header.wasm"), guest("hello-header-2")).unwrap();
+    let text = std::fs::read_to_string(config.path("config.toml")).unwrap();
+    let text = text.replace("directory = \"plugins\"", "directory = \"others\"");
+    config.replace(&text);
+    eventually(|| hello(&portolan), |value| value == "2").await;
+    // Nobody looks into the first folder any more; into the other one, somebody does.
+    config.install("hello-header", b"garbage");
+    std::fs::write(config.path("others/hello-header.wasm"), guest("hello-header-1")).unwrap();
+    eventually(|| hello(&portolan), |value| value == "1").await;
+    assert_eq!(portolan.api("/api/problems").await.to_string(), "[]");
+}
+
+#[tokio::test]
 async fn a_file_named_like_a_plugin_of_the_program_does_not_hide_it() {
     let config = Config::new(ROUTER);
     config.install("whoami", &guest("hello-header-1"));

@@ -5,6 +5,7 @@
 
 pub mod roll;
 pub mod name;
+pub mod pointer;
 pub mod problem;
 pub mod metric;
 pub mod figure;

@@ -36,6 +36,17 @@ pub fn fold(key: &str) -> String {
     key.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect()
 }
 
+/// A key or the name of a plugin as Traefik's API spells it: `stripPrefix` for `strip-prefix`.
+pub fn camel(key: &str) -> String {
+    let mut words = key.split('-');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut all, word| {
+        let mut letters = word.chars();
+        all.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        all + letters.as_str()
+    })
+}
+
 /// The candidate that was probably meant by `word`, for "did you mean" hints.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = Word::new(word);

@@ -41,6 +41,9 @@ impl fmt::Display for BindError {
                 for (place, field) in fields.iter().enumerate() {
                     let comma = if place > 0 { "; " } else { "" };
                     write!(f, "{comma}{}: {}", field.path, field.message)?;
+                    if let Some(hint) = &field.hint {
+                        write!(f, " ({hint})")?;
+                    }
                 }
                 Ok(())
             }
@@ -67,6 +70,12 @@ pub trait MiddlewarePlugin: Send + Sync + fmt::Debug {
         config: &Value,
         limit: Option<Duration>,
     ) -> Result<Interest, BindError>;
+
+    /// A configuration as Traefik's API would write it: options in camel case, values with their
+    /// types. What is not known of is as it was written.
+    fn shown(&self, config: &Value) -> Value {
+        config.clone()
+    }
 }
 
 /// One matcher that a plugin adds to the rule language.

@@ -95,7 +95,7 @@ pub struct MiddlewareEntry {
     pub entry: Entry,
     /// The plugin that it is a use of, as written.
     pub plugin: Arc<str>,
-    /// Its configuration, as written.
+    /// Its configuration: as written, or in camel case if it could be bound.
     pub config: Arc<Value>,
     /// The middleware that works, unless it is disabled.
     pub live: Option<Arc<Middleware>>,

@@ -120,8 +120,13 @@ impl Plugin {
         })?;
         let (budget, schema) = (loaded.provider_budget.clone(), loaded.schema.as_deref());
         let runtime = loaded.runtime.clone();
-        BoundProvider::bind(runtime, pre, budget, grant, schema, (label, config))
-            .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
+        let bound =
+            BoundProvider::bind(runtime, pre, budget, grant.clone(), schema, (label, config))?;
+        let beyond = schema.map(|schema| grant.beyond(schema, config)).unwrap_or_default();
+        match beyond.is_empty() {
+            true => Ok(Arc::new(bound)),
+            false => Err(BindError::Config(beyond)),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 pub(crate) struct Config {
     /// Where the agent's HTTP API is: `http://127.0.0.1:8500`. For `https` the authority and the
     /// certificate stand beside `config`, in `tls`.
+    #[schemars(extend("x-reaches" = "http-client"))]
     pub(crate) address: String,
     /// What the tags begin with that are for Portolan: `traefik` in `traefik.http.routers…`.
     pub(crate) prefix: String,
@@ -18,6 +19,7 @@ pub(crate) struct Config {
     #[schemars(extend("writeOnly" = true))]
     pub(crate) token: String,
     /// A file that holds the token, read again whenever it changes; `grants.files` must name it.
+    #[schemars(extend("x-reaches" = "files"))]
     pub(crate) token_file: String,
     /// A name and a password, for a proxy before Consul that asks for them.
     pub(crate) http_auth: Option<HttpAuth>,
@@ -74,6 +76,7 @@ pub(crate) struct HttpAuth {
     #[schemars(extend("writeOnly" = true))]
     pub(crate) password: String,
     /// A file that holds the password, as `token-file`.
+    #[schemars(extend("x-reaches" = "files"))]
     pub(crate) password_file: String,
 }
 

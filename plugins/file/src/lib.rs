@@ -24,8 +24,10 @@ use crate::tracked::Tracked;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
     /// A folder: the `.toml`, `.json`, `.yaml` and `.yml` files in it and below it.
+    #[schemars(extend("x-reaches" = "files"))]
     directory: String,
     /// One file.
+    #[schemars(extend("x-reaches" = "files"))]
     filename: String,
 }
 

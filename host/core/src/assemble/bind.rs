@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
+use serde_json::Value;
 
 use super::merge::Object;
 use crate::{
@@ -42,17 +43,20 @@ impl Bindings {
         plugins: &[Arc<dyn MiddlewarePlugin>],
     ) -> (MiddlewareEntry, Vec<Problem>) {
         match plugin(&object.spec, plugins) {
-            Ok(plugin) => match self.bound(name, object, plugin) {
-                Ok(middleware) => (entry(name, object, Some(middleware), &[]), Vec::new()),
-                Err(error) => {
-                    let problems = refused(name, object, &error);
-                    (entry(name, object, None, &problems), problems)
-                }
-            },
+            Ok(plugin) => {
+                let written = &object.spec.config;
+                let (config, live, problems) = match self.bound(name, object, plugin) {
+                    Ok(live) => (plugin.shown(written).into(), Some(live), Vec::new()),
+                    // What is wrong with it is seen best as it was written.
+                    Err(error) => (written.clone(), None, refused(name, object, &error)),
+                };
+                (entry(name, object, config, live, &problems), problems)
+            }
             Err(missing) => {
                 self.made.remove(name);
                 let problems = vec![missing(name, object)];
-                (entry(name, object, None, &problems), problems)
+                let config = object.spec.config.clone();
+                (entry(name, object, config, None, &problems), problems)
             }
         }
     }
@@ -147,6 +151,7 @@ fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError
 fn entry(
     name: &ObjectName,
     object: &Object<MiddlewareSpec>,
+    config: Arc<Value>,
     live: Option<Arc<Middleware>>,
     problems: &[Problem],
 ) -> MiddlewareEntry {
@@ -168,7 +173,7 @@ fn entry(
             used_by: Roll::default(),
         },
         plugin: object.spec.plugin.as_str().into(),
-        config: object.spec.config.clone(),
+        config,
         live,
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::Flaw;
 use crate::{
     name::{fold, nearest},
+    pointer::child,
     problem::Severity,
 };
 
@@ -53,7 +54,7 @@ impl<'a> Reader<'a> {
     }
 
     fn child(&self, key: &str, value: &'a Value) -> Self {
-        Self { value, pointer: format!("{}/{}", self.pointer, escape(key)) }
+        Self { value, pointer: child(&self.pointer, key) }
     }
 
     /// The entries of a table whose keys are known, with the canonical spelling of each. A key
@@ -194,9 +195,4 @@ fn kind(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a table".to_owned(),
     }
-}
-
-/// A key as it stands in a JSON Pointer (RFC 6901, 3).
-pub(super) fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }

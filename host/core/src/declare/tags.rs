@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{Flaw, reader::escape};
-use crate::{item::Declaration, problem::Severity};
+use super::Flaw;
+use crate::{item::Declaration, pointer::child, problem::Severity};
 
 /// What the tags of an instance declare, as one tree, and which tag each part comes from.
 #[derive(Clone, Debug, Default)]
@@ -116,7 +116,7 @@ fn insert(root: &mut Value, steps: &[Part<'_>], value: &str) -> Result<String, S
                 let known = map.keys().find(|known| known.eq_ignore_ascii_case(key)).cloned();
                 let key = known.unwrap_or_else(|| (*key).to_owned());
                 if depth > 0 {
-                    pointer = format!("{pointer}/{}", escape(&key));
+                    pointer = child(&pointer, &key);
                 }
                 map.entry(key).or_insert(Value::Null)
             }

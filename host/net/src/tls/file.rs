@@ -3,15 +3,22 @@
 //! **Invariant:** a pair of files that was good once goes on being shown, however it is overwritten,
 //! until it is good again or nobody wants it any more.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
 use hashbrown::HashMap;
 
 use super::{Certificate, CertificateFile, CertificateSource, TlsError, error::PemPart};
 
-/// The pairs of files that are wanted, each with its last good content.
+/// The pairs of files that are wanted, each with its last content that can be used.
 #[derive(Debug, Default)]
-pub(super) struct Files(HashMap<CertificateFile, Arc<Certificate>>);
+pub(super) struct Files(HashMap<CertificateFile, Held>);
+
+#[derive(Debug)]
+struct Held {
+    current: Arc<Certificate>,
+    /// What was there before one whose time is over or has not come. Handshakes choose what is good.
+    former: Option<Arc<Certificate>>,
+}
 
 /// A pair of files that cannot be used as it is now.
 #[derive(Debug)]
@@ -32,17 +39,14 @@ impl Files {
     ) -> Vec<Broken> {
         let mut before = std::mem::take(&mut self.0);
         let mut broken: Vec<Broken> = Vec::new();
+        let now = SystemTime::now();
         for file in wanted {
             if self.0.contains_key(file) || broken.iter().any(|one| one.file == *file) {
                 continue;
             }
             let kept = before.remove(file);
             match load(file) {
-                Ok(fresh) => {
-                    // The same as before stays the same, so that nobody sees a change.
-                    let same = kept.filter(|kept| kept.key.cert == fresh.key.cert);
-                    self.0.insert(file.clone(), same.unwrap_or_else(|| Arc::new(fresh)));
-                }
+                Ok(fresh) => drop(self.0.insert(file.clone(), Held::next(kept, fresh, now))),
                 Err(error) => {
                     broken.push(Broken { file: file.clone(), error, kept: kept.is_some() });
                     self.0.extend(kept.map(|kept| (file.clone(), kept)));
@@ -52,14 +56,36 @@ impl Files {
         broken
     }
 
-    /// What a pair of files holds, or held when it was last good.
-    pub(super) fn find(&self, file: &CertificateFile) -> Option<&Arc<Certificate>> {
-        self.0.get(file)
+    /// What there is to show of a pair of files.
+    pub(super) fn of(&self, file: &CertificateFile) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.0.get(file).into_iter().flat_map(Held::all)
     }
 
-    /// What all of them hold.
+    /// What there is to show of all of them.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Certificate>> {
-        self.0.values()
+        self.0.values().flat_map(Held::all)
+    }
+}
+
+impl Held {
+    fn next(before: Option<Self>, fresh: Certificate, now: SystemTime) -> Self {
+        let Some(before) = before else {
+            return Self { current: Arc::new(fresh), former: None };
+        };
+        // The same as before stays the same, so that nobody sees a change.
+        if before.current.key.cert == fresh.key.cert {
+            return before;
+        }
+        let former = if fresh.is_good(now) { None } else { before.into_good(now) };
+        Self { current: Arc::new(fresh), former }
+    }
+
+    fn into_good(self, now: SystemTime) -> Option<Arc<Certificate>> {
+        std::iter::once(self.current).chain(self.former).find(|it| it.is_good(now))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        std::iter::once(&self.current).chain(&self.former)
     }
 }
 

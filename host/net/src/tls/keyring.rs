@@ -317,7 +317,7 @@ impl State {
             // One that closes finishes with what it has.
             let Some(tls) = served.map(|(_, tls)| tls).or(beside.as_ref()) else { continue };
             let own = self.settings.certificates.iter().chain(&tls.certificates);
-            let own = own.filter_map(|file| self.files.find(file));
+            let own = own.flat_map(|file| self.files.of(file));
             context.chooser.replace(Shelf::build(own.chain(&self.ordered)));
             let default = tls.options.clone().unwrap_or_else(|| DEFAULT_OPTIONS.into());
             if let Err(error) = context.equip(&default, &self.options) {

@@ -7,7 +7,10 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
-use portolan_core::problem::{Chain, Problem};
+use portolan_core::{
+    pointer::child,
+    problem::{Chain, Problem},
+};
 use tokio::{
     sync::mpsc,
     task::{Id, JoinSet},
@@ -179,7 +182,8 @@ impl Steward {
             }
             Err(error) => {
                 let origin = format!("acme.{}", config.name);
-                let problem = Problem::error(SOURCE, origin, Chain(&error).to_string());
+                let place = child("/acme", &config.name);
+                let problem = Problem::error(SOURCE, origin, Chain(&error).to_string()).at(place);
                 self.refused.push((config.clone(), problem));
             }
         }

@@ -101,19 +101,41 @@ fn a_pair_of_files_that_breaks_keeps_what_it_held() {
     fs::write(&file.key, &key).unwrap();
     let mut files = Files::default();
     assert!(files.read([&file]).is_empty());
-    let first = files.find(&file).unwrap().clone();
+    let first = files.of(&file).next().unwrap().clone();
     assert!(files.read([&file, &file]).is_empty());
-    assert!(Arc::ptr_eq(files.find(&file).unwrap(), &first), "the same is the same");
+    assert!(Arc::ptr_eq(files.of(&file).next().unwrap(), &first), "the same is the same");
 
     // A new certificate whose key has not come yet.
     fs::write(&file.cert, pem("a.test", SystemTime::now(), DAY).0).unwrap();
     let broken = files.read([&file]);
     assert!(matches!(broken[0], Broken { kept: true, error: TlsError::Pair { .. }, .. }));
-    assert!(Arc::ptr_eq(files.find(&file).unwrap(), &first));
+    assert!(Arc::ptr_eq(files.of(&file).next().unwrap(), &first));
     // Nobody wants it any more: it is forgotten.
     assert!(files.read([]).is_empty());
-    assert!(files.find(&file).is_none());
+    assert!(files.of(&file).next().is_none());
     assert!(!files.read([&file])[0].kept);
+}
+
+#[test]
+fn a_good_certificate_does_not_give_way_to_one_whose_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = CertificateFile { cert: folder.path().join("c"), key: folder.path().join("k") };
+    let now = SystemTime::now();
+    let mut files = Files::default();
+    let mut shown = |from: SystemTime, life: Duration| {
+        let (chain, key) = pem("a.test", from, life);
+        fs::write(&file.cert, chain).unwrap();
+        fs::write(&file.key, key).unwrap();
+        assert!(files.read([&file]).is_empty());
+        let all: Vec<_> = files.of(&file).cloned().collect();
+        let shown = Shelf::build(&all).find("a.test", None, now, &[]).unwrap().clone();
+        (shown.is_good(now), all.len())
+    };
+    assert_eq!(shown(now - 9 * DAY, 8 * DAY), (false, 1), "there is no other");
+    assert_eq!(shown(now - DAY, 9 * DAY), (true, 1));
+    assert_eq!(shown(now - 9 * DAY, 8 * DAY), (true, 2));
+    assert_eq!(shown(now + DAY, 9 * DAY), (true, 2), "the good one is still the one before");
+    assert_eq!(shown(now - DAY, 9 * DAY), (true, 1));
 }
 
 #[test]

@@ -8,12 +8,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use portolan_core::problem::{Chain, Problem};
+use portolan_core::{
+    assemble::CONFIG,
+    pointer::child,
+    problem::{Chain, Problem},
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Broken, Certificate, DEFAULT_OPTIONS, TlsConfig, TlsContext, TlsError, TlsSettings, Validity,
-    keyring::Refused,
+    Broken, Certificate, CertificateFile, CertificateSource, DEFAULT_OPTIONS, TlsConfig,
+    TlsContext, TlsError, TlsSettings, Validity, keyring::Refused,
 };
 
 /// Where these problems come from.
@@ -33,15 +37,30 @@ pub(super) struct Situation<'a> {
     pub(super) certificates: Vec<Arc<Certificate>>,
 }
 
+impl Situation<'_> {
+    /// Where `config.toml` names a file.
+    fn place(&self, cert: &Path) -> String {
+        let position = |files: &[CertificateFile]| files.iter().position(|it| it.cert == cert);
+        if let Some(index) = position(&self.settings.certificates) {
+            return format!("/tls/certificates/{index}");
+        }
+        let own = self.entrypoints.iter().find_map(|(name, tls)| {
+            let index = position(&tls.certificates)?;
+            Some(format!("{}/tls/certificates/{index}", child("/entrypoints", name)))
+        });
+        own.unwrap_or_default()
+    }
+}
+
 /// What is wrong, in a steady order.
 pub(super) fn problems(situation: &Situation<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(situation.authority_error.map(authority));
     problems.extend(situation.directory.and_then(open_key));
-    problems.extend(situation.broken.iter().map(broken));
+    problems.extend(situation.broken.iter().map(|one| broken(situation, one)));
     problems.extend(situation.refused.iter().map(refused));
     let expiring = situation.certificates.iter();
-    problems.extend(expiring.filter_map(|certificate| expiry(certificate, situation.now)));
+    problems.extend(expiring.filter_map(|certificate| expiry(situation, certificate)));
     problems.extend(unknown_options(situation));
     problems.extend(torn_hosts(situation));
     problems.sort();
@@ -65,27 +84,34 @@ fn open_key(directory: &Path) -> Option<Problem> {
     })
 }
 
-fn broken(broken: &Broken) -> Problem {
+fn broken(situation: &Situation<'_>, broken: &Broken) -> Problem {
     let origin = format!("certificate `{}`", broken.file.cert.display());
-    Problem::error(SOURCE, origin, Chain(&broken.error).to_string()).hint(match broken.kept {
-        true => "the certificate that was there before goes on being shown",
-        false => "its names get a certificate of the local authority, if a router answers to them",
-    })
+    let message = Chain(&broken.error).to_string();
+    Problem::error(SOURCE, origin, message).at(situation.place(&broken.file.cert)).hint(
+        match broken.kept {
+            true => "the certificate that was there before goes on being shown",
+            false => {
+                "its names get a certificate of the local authority, if a router answers to them"
+            }
+        },
+    )
 }
 
 fn refused(refused: &Refused) -> Problem {
     let origin = format!("tls.options.{}", refused.name);
-    Problem::error(SOURCE, origin, Chain(&refused.error).to_string()).hint(match refused.kept {
+    let place = child("/tls/options", &refused.name);
+    let message = Chain(&refused.error).to_string();
+    Problem::error(SOURCE, origin, message).at(place).hint(match refused.kept {
         true => "the options that were there before go on",
         false => "handshakes of hosts that want these options are refused",
     })
 }
 
-fn expiry(certificate: &Certificate, now: SystemTime) -> Option<Problem> {
+fn expiry(situation: &Situation<'_>, certificate: &Certificate) -> Option<Problem> {
     let facts = &certificate.facts;
     let names = certificate.names.join("`, `");
     let origin = certificate.source.to_string();
-    let problem = match certificate.validity(now) {
+    let problem = match certificate.validity(situation.now) {
         Validity::Valid => return None,
         Validity::Expired => {
             let message =
@@ -105,7 +131,10 @@ fn expiry(certificate: &Certificate, now: SystemTime) -> Option<Problem> {
             Problem::error(SOURCE, origin, message)
         }
     };
-    Some(problem)
+    Some(match &certificate.source {
+        CertificateSource::File(path) => problem.at(situation.place(path)),
+        CertificateSource::Acme(_) | CertificateSource::Local => problem,
+    })
 }
 
 fn unknown_options(situation: &Situation<'_>) -> Vec<Problem> {
@@ -119,7 +148,8 @@ fn unknown_options(situation: &Situation<'_>) -> Vec<Problem> {
         for (options, host, router) in hosts.wanted().filter(|(options, ..)| !known(options)) {
             let message = format!("there is no `[tls.options.{options}]`");
             let hint = format!("handshakes for `{host}` are refused until there is");
-            problems.push(Problem::error(SOURCE, router_origin(router), message).hint(hint));
+            let problem = Problem::error(SOURCE, router_origin(router), message);
+            problems.push(problem.at(router_place(router)).hint(hint));
         }
     }
     problems
@@ -140,7 +170,8 @@ fn torn_hosts(situation: &Situation<'_>) -> Vec<Problem> {
                 "a handshake knows the host and nothing else: `{default}` is used for both, and one \
                  that wants certificates of clients answers 421"
             );
-            problems.push(Problem::error(SOURCE, router_origin(other), message).hint(hint));
+            let problem = Problem::error(SOURCE, router_origin(other), message);
+            problems.push(problem.at(router_place(other)).hint(hint));
         }
     }
     problems
@@ -149,6 +180,12 @@ fn torn_hosts(situation: &Situation<'_>) -> Vec<Problem> {
 /// Where a router's own problems are.
 pub(super) fn router_origin(router: &str) -> String {
     format!("router `{router}`")
+}
+
+/// Where it stands in `config.toml`, if it does.
+pub(super) fn router_place(router: &str) -> String {
+    let name = router.strip_suffix(&format!("@{CONFIG}"));
+    name.map_or_else(String::new, |name| child("/http/routers", name) + "/tls")
 }
 
 /// A moment, to the second, in UTC (RFC 3339).

@@ -139,7 +139,7 @@ async fn middlewares_show_their_plugin_and_no_secret() {
     let list = server.get("/api/http/middlewares").await.json();
     let gate = &list.as_array().unwrap().iter().find(|it| it["name"] == "gate@config").unwrap();
     assert_eq!(gate["type"], "basicauth");
-    assert_eq!(gate["basic-auth"]["users"], "hidden");
+    assert_eq!(gate["basicAuth"]["users"], "hidden");
     let hello = &list.as_array().unwrap().iter().find(|it| it["name"] == "hello@config").unwrap();
     let does = "sets the response header `x-served-by: portolan`";
     assert_eq!(hello["portolan"]["does"][0], does);
@@ -236,14 +236,16 @@ async fn rawdata_is_keyed_by_name() {
     let raw = server.get("/api/rawdata").await.json();
     assert_eq!(raw["routers"]["whoami@config"]["rule"], "Host(`whoami.local`)");
     assert_eq!(raw["services"]["vault@consul"]["serverStatus"]["http://10.0.0.3:8200"], "DOWN");
-    assert_eq!(raw["middlewares"]["strip-v2@config"]["strip-prefix"]["prefixes"][0], "/v2");
+    assert_eq!(raw["middlewares"]["strip-v2@config"]["stripPrefix"]["prefixes"][0], "/v2");
 }
 
 #[tokio::test]
 async fn tools_for_traefik_find_what_they_look_for() {
     let server = serve(0, "127.0.0.1:0").await;
     for path in ["tcp/routers", "tcp/services", "tcp/middlewares", "udp/routers", "udp/services"] {
-        assert_eq!(server.get(&format!("/api/{path}")).await.json(), serde_json::json!([]));
+        let answer = server.get(&format!("/api/{path}")).await;
+        assert_eq!(answer.json(), serde_json::json!([]));
+        assert_eq!(answer.header("x-next-page"), "1");
     }
     let version = server.get("/api/version").await.json();
     assert_eq!(version["Version"], env!("CARGO_PKG_VERSION"));

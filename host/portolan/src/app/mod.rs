@@ -81,7 +81,8 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let config = loaded.config.clone();
     create_folders(&config)?;
-    let watched = watch_config(&loaded);
+    let seen = config::Seen::new(&loaded.report.source().text);
+    let watched = watch_config(&loaded, seen.clone());
     let (publisher, reader) = live(Snapshot::default());
     let (ledger, exporter) = observe::ledger(&config)?;
     let trust = Arc::new(Trust::new(&config.base));
@@ -98,6 +99,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let compiler = Processes::new();
     let start = Start {
         loaded,
+        seen,
         host: host(&config, &compiler)?,
         embedded: embedded::PLUGINS,
         publisher,
@@ -252,8 +254,8 @@ pub(super) fn host(config: &Config, compiler: &Processes) -> anyhow::Result<Host
 }
 
 /// Notices of changes of the file; `None` for the embedded default.
-fn watch_config(loaded: &Loaded) -> Option<mpsc::Receiver<()>> {
-    let watched = config::watch(loaded.file()?, &loaded.report.source().text);
+fn watch_config(loaded: &Loaded, seen: config::Seen) -> Option<mpsc::Receiver<()>> {
+    let watched = config::watch(loaded.file()?, seen);
     watched.inspect_err(|error| tracing::warn!(%error, "configuration not watched")).ok()
 }
 

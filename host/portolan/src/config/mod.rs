@@ -39,8 +39,8 @@ use report::{Finding, counted};
 
 pub(crate) use model::Config;
 pub(crate) use report::{Colour, Place, Report, Source};
-pub(crate) use spans::{Spans, child};
-pub(crate) use watch::watch;
+pub(crate) use spans::Spans;
+pub(crate) use watch::{Seen, watch};
 
 /// The annotated default, used when there is no file.
 pub(crate) const EMBEDDED: &str = include_str!("../../../../config/config.toml");

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use portolan_core::name::fold;
+use portolan_core::{name::fold, pointer::child};
 use toml::de::{DeTable, DeValue};
 
 /// The places of all values of a document.
@@ -63,11 +63,6 @@ impl Spans {
         self.folded.insert(fold(&pointer), span.clone());
         self.exact.insert(pointer, span);
     }
-}
-
-/// The pointer to `key` within the value at `pointer`.
-pub(crate) fn child(pointer: &str, key: &str) -> String {
-    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Line and column of a byte offset, both counted from one; columns are characters.

@@ -18,6 +18,13 @@ pub(crate) enum Event {
         /// What it says.
         report: Report,
     },
+    /// Keeping the state of a provider on disk did not work, or works again.
+    Kept {
+        /// The key under `[providers]`.
+        provider: Arc<str>,
+        /// What is the matter.
+        outcome: Result<(), String>,
+    },
     /// A plugin file was loaded, did not load, or is gone.
     Plugin(Outcome),
     /// Something else is wrong with certificates now, or nothing any more.

@@ -14,7 +14,7 @@ const TOLD: usize = 3;
 
 /// What was read last.
 #[derive(Debug, Default)]
-pub(super) struct HostsFiles {
+pub(crate) struct HostsFiles {
     marks: Vec<Mark>,
     domain: Option<Name>,
     entries: Arc<[HostEntry]>,
@@ -26,7 +26,7 @@ pub(super) struct HostsFiles {
 impl HostsFiles {
     /// Reads files and folders again, if one of them is not as it was. Names without a dot are
     /// known in `domain` too. Answers whether anything changed.
-    pub(super) fn read(&mut self, paths: &[PathBuf], domain: Option<&Name>) -> bool {
+    pub(crate) fn read(&mut self, paths: &[PathBuf], domain: Option<&Name>) -> bool {
         let marks: Vec<_> = paths.iter().flat_map(|path| Mark::of(path)).collect();
         if marks == self.marks && domain == self.domain.as_ref() {
             return false;
@@ -71,7 +71,7 @@ impl HostsFiles {
     }
 
     /// What is wrong with the files.
-    pub(super) fn problems(&self) -> &[Problem] {
+    pub(crate) fn problems(&self) -> &[Problem] {
         &self.problems
     }
 

@@ -6,7 +6,7 @@
 pub(crate) mod board;
 mod credentials;
 pub(crate) mod event;
-mod hosts;
+pub(crate) mod hosts;
 pub(crate) mod lookup;
 mod mdns;
 mod plugins;
@@ -37,7 +37,7 @@ use portolan_wasm::{Grants, Host, PluginWatch};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    config::{self, Config, Place, Report, model},
+    config::{self, Config, Loaded, Place, Report, model},
     telemetry::Telemetry,
 };
 use board::{Board, EntrypointReport, SharedBoard};
@@ -71,7 +71,9 @@ pub(crate) type Applied<'a> =
 /// What the loop needs to begin.
 pub(crate) struct Start {
     /// The configuration, read.
-    pub(crate) loaded: config::Loaded,
+    pub(crate) loaded: Loaded,
+    /// What its file held when it was read last, for whoever watches it.
+    pub(crate) seen: config::Seen,
     /// Runs guests.
     pub(crate) host: Host,
     /// The plugins in the binary: stem and bytes.
@@ -98,6 +100,7 @@ pub(crate) struct Controller {
     /// Whether what the start wanted was bound.
     is_up: bool,
     config_file: Option<PathBuf>,
+    config_seen: config::Seen,
     config_name: String,
     /// `[http]` of the configuration in use, as a source like any other.
     config_source: Arc<Source>,
@@ -144,6 +147,7 @@ impl Controller {
         let name = loaded.report.source().name.clone();
         let mut controller = Self {
             config_file: loaded.file().map(PathBuf::from),
+            config_seen: start.seen,
             config_source: Arc::new(config_source(&config, &name)),
             config_name: name,
             config_error: None,
@@ -239,6 +243,10 @@ impl Controller {
                     self.listen().await;
                     self.read_hosts()
                 }
+                Event::Kept { provider, outcome } => {
+                    self.sources.note_kept(&provider, outcome);
+                    false
+                }
                 Event::Config => self.read_config().await,
                 Event::Reload => {
                     self.sources.resync();
@@ -294,7 +302,10 @@ impl Controller {
     /// middlewares, changes nothing.
     async fn read_config(&mut self) -> bool {
         let Some(file) = self.config_file.clone() else { return false };
-        let mut loaded = match config::load_file(&file) {
+        let read = config::load_file(&file);
+        let (Ok(Loaded { report, .. }) | Err(report)) = &read;
+        self.config_seen.note(&report.source().text);
+        let mut loaded = match read {
             Ok(loaded) => loaded,
             Err(report) => return self.refuse(&report),
         };
@@ -329,7 +340,7 @@ impl Controller {
         false
     }
 
-    async fn accept(&mut self, loaded: config::Loaded, told: Vec<Problem>, source: Arc<Source>) {
+    async fn accept(&mut self, loaded: Loaded, told: Vec<Problem>, source: Arc<Source>) {
         let before = std::mem::replace(&mut self.config, loaded.config);
         self.config_source = source;
         self.config_error = None;
@@ -410,7 +421,7 @@ impl Controller {
     }
 
     /// At the start, what is wrong with `[http]` is left out and said.
-    fn report_config(&self, loaded: &config::Loaded, snapshot: &Snapshot) {
+    fn report_config(&self, loaded: &Loaded, snapshot: &Snapshot) {
         let mut report = loaded.report.clone();
         blame(&mut report, snapshot.problems.iter());
         if !report.is_empty() {

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use portolan_core::{
-    assemble::Assembler, catalog::Source, port::BindError, problem::Problem, snapshot::Snapshot,
+    assemble::Assembler, catalog::Source, pointer::child, port::BindError, problem::Problem,
+    snapshot::Snapshot,
 };
 use portolan_wasm::{Host, PluginWatch};
 
@@ -12,7 +13,7 @@ use super::{
     MAX_PLUGIN, board::Board, candidate, config_source, hosts::HostsFiles, inputs,
     plugins::Plugins, sources::Candidate,
 };
-use crate::config::{Loaded, child};
+use crate::config::Loaded;
 
 /// What a configuration would add up to.
 pub(crate) struct Preview {

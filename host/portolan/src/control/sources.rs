@@ -57,6 +57,8 @@ struct Tenant {
     /// Started, and not yet heard.
     coming: Option<Runner>,
     keeper: Keeper,
+    /// Why its state is not on disk, or was not to be had from there.
+    unkept: Option<String>,
 }
 
 /// Why a configuration is not used.
@@ -116,8 +118,14 @@ impl Sources {
                 ProviderState::Waiting | ProviderState::Synced => None,
             }
         };
+        let unkept = |tenant: &Tenant| {
+            let reason = tenant.unkept.as_deref()?;
+            let problem = Problem::warning(&*tenant.report.name, "provider", reason);
+            Some(problem.hint("a restart while the source is away would begin without it"))
+        };
         let tenants = || self.by_name.values();
-        tenants().filter_map(wrong).chain(tenants().filter_map(refused)).collect()
+        let problems = tenants().filter_map(wrong).chain(tenants().filter_map(refused));
+        problems.chain(tenants().filter_map(unkept)).collect()
     }
 
     /// Runs these providers and no others. What did not change goes on as it is.
@@ -172,6 +180,13 @@ impl Sources {
         }
     }
 
+    /// How keeping the state of a provider went.
+    pub(super) fn note_kept(&mut self, name: &Arc<str>, outcome: Result<(), String>) {
+        if let Some(tenant) = self.by_name.get_mut(name) {
+            tenant.unkept = outcome.err().map(|reason| format!("its state is not kept: {reason}"));
+        }
+    }
+
     /// Ends every provider and writes what is not written yet.
     pub(super) async fn finish(self) {
         for tenant in self.by_name.into_values() {
@@ -185,7 +200,13 @@ impl Sources {
         let Candidate { name, plugin, identity, .. } = candidate;
         let mut source = Source::new(name.clone(), plugin.clone());
         let mut report = candidate.report();
-        if let Some(kept) = read(&self.folder, name, identity) {
+        let kept = read(&self.folder, name, identity);
+        let unread = kept.as_ref().err();
+        let unkept = unread.map(|reason| format!("its kept state cannot be read: {reason}"));
+        if let Some(reason) = &unkept {
+            tracing::warn!(provider = %name, "{reason}");
+        }
+        if let Ok(Some(kept)) = kept {
             match source.apply(Update::Snapshot(kept.items), Vec::new()) {
                 Ok(_) => {
                     report.state = ProviderState::Stale;
@@ -207,7 +228,13 @@ impl Sources {
             running: None,
             refused: None,
             coming: None,
-            keeper: Keeper::start(&self.folder, name, identity.clone()),
+            keeper: Keeper::start(
+                &self.folder,
+                name.clone(),
+                identity.clone(),
+                self.events.clone(),
+            ),
+            unkept,
         }
     }
 

@@ -6,6 +6,7 @@
 //! begins with another's state.
 
 use std::{
+    error::Error,
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -19,7 +20,12 @@ use portolan_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::{sync::watch, task};
+use tokio::{
+    sync::{mpsc, watch},
+    task,
+};
+
+use super::event::Event;
 
 /// Changes when what is written changes: an older file is then as good as none.
 const FORMAT: u32 = 1;
@@ -44,10 +50,16 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Keeps the state of a provider in `folder`. `identity` says what the provider points at.
-    pub(super) fn start(folder: &Path, provider: &str, identity: String) -> Self {
-        let path = path(folder, provider);
+    pub(super) fn start(
+        folder: &Path,
+        provider: Arc<str>,
+        identity: String,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let path = path(folder, &provider);
         let (latest, mut changes) = watch::channel::<Option<Arc<Source>>>(None);
         let task = task::spawn(async move {
+            let mut known = None;
             // Ends when the sender is dropped, after what it sent last was written.
             while changes.changed().await.is_ok() {
                 tokio::select! {
@@ -56,10 +68,20 @@ impl Keeper {
                     () = closed(&mut changes) => (),
                 }
                 let Some(source) = changes.borrow_and_update().clone() else { continue };
-                let (path, identity) = (path.clone(), identity.clone());
-                let written = task::spawn_blocking(move || write(&path, &identity, &source)).await;
-                if let Ok(Err(error)) = written {
-                    tracing::warn!(%error, "state not kept");
+                let (place, identity) = (path.clone(), identity.clone());
+                let written = task::spawn_blocking(move || write(&place, &identity, &source)).await;
+                let outcome = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+                let outcome = outcome.map_err(|error| format!("{}: {error}", path.display()));
+                if known.as_ref() == Some(&outcome) {
+                    continue;
+                }
+                if let Err(reason) = &outcome {
+                    tracing::warn!(%provider, %reason, "state not kept");
+                }
+                // Never waited for: at the end nobody takes events any more, but waits for us.
+                let told = Event::Kept { provider: provider.clone(), outcome: outcome.clone() };
+                if events.try_send(told).is_ok() {
+                    known = Some(outcome);
                 }
             }
         });
@@ -85,28 +107,23 @@ async fn closed(changes: &mut watch::Receiver<Option<Arc<Source>>>) {
     while changes.changed().await.is_ok() {}
 }
 
-/// Reads what was kept of a provider that points at the same source.
-pub(super) fn read(folder: &Path, provider: &str, identity: &str) -> Option<Kept> {
+/// Reads what was kept of a provider that points at the same source, if there is any.
+pub(super) fn read(folder: &Path, provider: &str, identity: &str) -> Result<Option<Kept>, String> {
     let path = path(folder, provider);
+    let unreadable = |error: &dyn Error| format!("{}: {error}", path.display());
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "kept state not read");
-            return None;
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&error)),
     };
-    match serde_json::from_slice::<File>(&bytes) {
-        Ok(file) if file.format == FORMAT && file.identity == identity => Some(Kept {
-            saved: SystemTime::UNIX_EPOCH + Duration::from_millis(file.saved),
-            items: file.items.into_iter().map(Item::from).collect(),
-        }),
-        Ok(_) => None,
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "kept state not read");
-            None
-        }
+    let file: File = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+    if file.format != FORMAT || file.identity != identity {
+        return Ok(None);
     }
+    Ok(Some(Kept {
+        saved: SystemTime::UNIX_EPOCH + Duration::from_millis(file.saved),
+        items: file.items.into_iter().map(Item::from).collect(),
+    }))
 }
 
 /// Provider names are table keys: anything may stand in them, a file name may hold less.

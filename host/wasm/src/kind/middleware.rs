@@ -82,6 +82,11 @@ impl MiddlewarePlugin for Middlewares {
         runtime.give_back(lane, warm);
         Ok(found)
     }
+
+    fn shown(&self, config: &Value) -> Value {
+        let schema = self.schema.as_deref();
+        schema.map_or_else(|| config.clone(), |schema| schema.shown(config))
+    }
 }
 
 /// The configuration as the plugin expects it, as JSON.

@@ -12,7 +12,7 @@ use std::{
 
 use portolan_core::{
     item::{Found, Step, Wanted},
-    port::{BindError, CallError, PollError, PortFuture, Provider},
+    port::{BindError, CallError, FieldError, PollError, PortFuture, Provider},
 };
 use serde_json::Value;
 use wasmtime::{
@@ -29,7 +29,7 @@ use crate::{
     guest::{self, Budget, Guest},
     outbound::{Client, Folders, Waits},
     runtime::{Lane, Runtime, instance_error},
-    schema::Schema,
+    schema::{Reach, Schema},
 };
 
 /// What an operator granted.
@@ -37,6 +37,29 @@ use crate::{
 pub(crate) struct Grant {
     pub(crate) http: Option<Client>,
     pub(crate) files: Option<Folders>,
+}
+
+impl Grant {
+    /// What a configuration says that the provider will ask for, and must not.
+    pub(crate) fn beyond(&self, schema: &Schema, config: &Value) -> Vec<FieldError> {
+        // One with errors is refused for them.
+        let Ok(config) = schema.canonical(config) else { return Vec::new() };
+        schema.reaches(&config).into_iter().filter_map(|reach| self.refusal(reach)).collect()
+    }
+
+    fn refusal(&self, reach: Reach) -> Option<FieldError> {
+        let Reach { path, capability, text } = reach;
+        let scope = match capability.as_str() {
+            "http-client" => self.http.as_ref()?.refusal(&text)?,
+            "files" => self.files.as_ref()?.refusal(&text).then(|| text.clone())?,
+            _ => return None,
+        };
+        Some(FieldError {
+            path,
+            message: format!("`{text}` is not granted"),
+            hint: Some(format!("add \"{scope}\" to its `grants.{capability}`")),
+        })
+    }
 }
 
 /// A provider, bound to its configuration and grants.

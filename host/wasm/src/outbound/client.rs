@@ -100,6 +100,18 @@ impl Client {
         Err(Failure::Denied(not_granted(&self.granted)))
     }
 
+    /// The origin that a URL wants granted, if it is not; one without a scheme means `http`.
+    pub(crate) fn refusal(&self, url: &str) -> Option<String> {
+        let whole = match url.contains("://") {
+            true => url.to_owned(),
+            false => format!("http://{url}"),
+        };
+        // What is no URL at all is for the plugin to judge.
+        let url: Uri = whole.parse().ok()?;
+        let (scheme, authority) = (url.scheme_str()?, url.authority()?);
+        self.check(&url).is_err().then(|| format!("{scheme}://{authority}"))
+    }
+
     /// Starts a request that has been checked. `done` is told when it is over.
     pub(crate) fn start(
         &self,

@@ -100,6 +100,11 @@ impl Folders {
         }
     }
 
+    /// Whether a path must not be asked for.
+    pub(crate) fn refusal(&self, path: &str) -> bool {
+        matches!(self.resolve(path), Err(Failure::Denied(_)))
+    }
+
     fn covers(&self, real: &Path) -> bool {
         let roots = self.granted.iter().filter_map(|folder| folder.canonicalize().ok());
         roots.into_iter().any(|root| real.starts_with(root))

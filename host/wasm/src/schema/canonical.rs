@@ -6,30 +6,36 @@
 
 use portolan_core::{
     name::{fold, nearest},
+    pointer::child,
     port::FieldError,
 };
 use serde_json::{Map, Number, Value};
 
 /// The configuration in canonical spelling, and the keys that are wrong.
 pub(super) fn canonical(root: &Value, config: &Value) -> (Value, Vec<FieldError>) {
-    let mut walk = Walk { root, errors: Vec::new() };
+    let mut walk = Walk::new(root);
     let value = walk.value(root, config, "", 0);
     (value, walk.errors)
 }
 
-struct Walk<'a> {
+/// A walk through a schema and a value at once.
+pub(super) struct Walk<'a> {
     root: &'a Value,
     errors: Vec<FieldError>,
 }
 
 /// What a schema says of objects.
-struct Shape<'a> {
-    properties: Vec<(&'a str, &'a Value)>,
+pub(super) struct Shape<'a> {
+    pub(super) properties: Vec<(&'a str, &'a Value)>,
     /// The schema of keys that are not named; `None`: there are no others.
-    others: Option<&'a Value>,
+    pub(super) others: Option<&'a Value>,
 }
 
 impl<'a> Walk<'a> {
+    pub(super) fn new(root: &'a Value) -> Self {
+        Self { root, errors: Vec::new() }
+    }
+
     fn value(&mut self, schema: &'a Value, value: &Value, path: &str, depth: usize) -> Value {
         if depth > MAX_DEPTH {
             return value.clone();
@@ -60,7 +66,7 @@ impl<'a> Walk<'a> {
         let shape = self.shape(schema, depth);
         let mut known = Map::new();
         for (key, value) in fields {
-            let place = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
+            let place = child(path, &key);
             let (name, of) = match (shape.property(&key), shape.others) {
                 (Some(found), _) => found,
                 (None, Some(of)) => (key.as_str(), of),
@@ -83,7 +89,7 @@ impl<'a> Walk<'a> {
 
     /// The part of a schema that is meant for a value: references followed, `null` set aside, and
     /// of several the first that takes the kind of value.
-    fn alternative(&self, schema: &'a Value, value: &Value, depth: usize) -> &'a Value {
+    pub(super) fn alternative(&self, schema: &'a Value, value: &Value, depth: usize) -> &'a Value {
         let schema = self.resolve(schema);
         let Some(branches) = ["anyOf", "oneOf"]
             .iter()
@@ -162,7 +168,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The properties of a schema and of all its parts.
-    fn shape(&self, schema: &'a Value, depth: usize) -> Shape<'a> {
+    pub(super) fn shape(&self, schema: &'a Value, depth: usize) -> Shape<'a> {
         let schema = self.resolve(schema);
         let named = schema.get("properties").and_then(Value::as_object);
         let mut shape = Shape {

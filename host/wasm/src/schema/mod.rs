@@ -8,6 +8,8 @@
 
 mod canonical;
 mod complaint;
+mod reach;
+mod shown;
 
 use jsonschema::Validator;
 use portolan_core::port::FieldError;
@@ -33,6 +35,17 @@ impl Schema {
         &self.root
     }
 
+    /// What a configuration in canonical spelling says that its provider will ask for.
+    pub(crate) fn reaches(&self, config: &Value) -> Vec<Reach> {
+        reach::reaches(&self.root, config)
+    }
+
+    /// A configuration as Traefik's API would write it.
+    pub(crate) fn shown(&self, config: &Value) -> Value {
+        let (config, _) = canonical::canonical(&self.root, config);
+        shown::shown(&self.root, &config)
+    }
+
     /// The configuration as the plugin expects it, or everything that is wrong with it.
     pub(crate) fn canonical(&self, config: &Value) -> Result<Value, Vec<FieldError>> {
         let (config, mut errors) = canonical::canonical(&self.root, config);
@@ -47,6 +60,8 @@ impl Schema {
         if errors.is_empty() { Ok(config) } else { Err(errors) }
     }
 }
+
+pub(crate) use reach::Reach;
 
 #[cfg(test)]
 mod tests;

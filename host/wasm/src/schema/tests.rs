@@ -214,3 +214,22 @@ fn what_is_no_schema_is_refused() {
         assert!(Schema::parse(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn options_are_shown_in_camel_case_and_headers_as_they_are() {
+    let schema = Schema::parse(SCHEMA).expect("a good schema");
+    let written = json!({
+        "customrequestheaders": { "x-from-us": "yes" },
+        "source-range": "10.0.0.1, 10.0.0.2",
+        "limits": { "maxBody": "5" },
+        "rules": [{ "status-code": 404 }],
+        "what-is-this": 1,
+    });
+    let shown = json!({
+        "customRequestHeaders": { "x-from-us": "yes" },
+        "sourceRange": ["10.0.0.1", "10.0.0.2"],
+        "limits": { "maxBody": 5 },
+        "rules": [{ "statusCode": 404 }],
+    });
+    assert_eq!(schema.shown(&written), shown);
+}

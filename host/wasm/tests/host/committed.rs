@@ -75,16 +75,58 @@ async fn what_only_some_configurations_need_need_not_be_granted() {
     let consul = plugin(&host(), "consul");
     let http_client = vec!["http://127.0.0.1:1".to_owned()];
     let grants = Grants { http_client, ..Grants::default() };
-    let config = json!({ "address": "127.0.0.1:1", "tokenFile": "token" });
+    let config = json!({ "address": "127.0.0.1:1" });
     let provider = consul.provider("consul", &config, &grants).expect("a good binding");
     let step = provider.poll(None, Duration::from_secs(1)).await;
-    let Err(PollError::Temporary(told)) = step else { panic!("must be denied: {step:?}") };
-    assert!(
-        told.contains("`token` cannot be used: it may not be read: nothing is granted"),
-        "{told}"
-    );
+    assert!(matches!(step, Err(PollError::Temporary(_))), "nobody is there: {step:?}");
     let nothing = consul.provider("consul", &config, &Grants::default());
     assert!(matches!(nothing, Err(BindError::Refused(told)) if told.contains("http-client")));
+}
+
+#[test]
+fn a_configuration_that_names_what_is_not_granted_is_refused_at_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("granted")).expect("a folder");
+    let grants = Grants {
+        http_client: vec!["http://127.0.0.1:1".to_owned()],
+        files: vec!["granted".into()],
+        base_dir: folder.path().to_owned(),
+        ..Grants::default()
+    };
+    let refused = |plugin: &str, config: serde_json::Value| match self::plugin(&host(), plugin)
+        .provider("x", &config, &grants)
+    {
+        Ok(_) => Vec::new(),
+        Err(BindError::Config(errors)) => errors
+            .into_iter()
+            .map(|it| format!("{}: {}; {}", it.path, it.message, it.hint.unwrap_or_default()))
+            .collect(),
+        Err(other) => panic!("another refusal: {other:?}"),
+    };
+    let nothing: [&str; 0] = [];
+    let good = json!({ "address": "127.0.0.1:1", "tokenFile": "granted/not-there-yet" });
+    assert_eq!(refused("consul", good), nothing);
+    let bad = json!({
+        "address": "http://consul.example:8500/",
+        "tokenFile": "/etc/token",
+        "httpAuth": { "username": "a", "passwordFile": "granted/../secret" },
+    });
+    assert_eq!(
+        refused("consul", bad),
+        [
+            "/address: `http://consul.example:8500/` is not granted; \
+             add \"http://consul.example:8500\" to its `grants.http-client`",
+            "/http-auth/password-file: `granted/../secret` is not granted; \
+             add \"granted/../secret\" to its `grants.files`",
+            "/token-file: `/etc/token` is not granted; add \"/etc/token\" to its `grants.files`",
+        ]
+    );
+    // What is not said has a default.
+    let default = refused("consul", json!({}));
+    assert_eq!(default.len(), 1, "{default:?}");
+    assert!(default[0].starts_with("/address: `http://127.0.0.1:8500`"), "{default:?}");
+    assert_eq!(refused("file", json!({ "directory": "granted/below" })), nothing);
+    assert_eq!(refused("file", json!({ "directory": "other" })).len(), 1);
 }
 
 #[test]

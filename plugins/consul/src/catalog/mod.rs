@@ -161,8 +161,12 @@ impl Catalog {
         self.remarks().next()
     }
 
+    /// While Consul is away, that says it all: that this or that question failed is no news.
     fn remarks(&self) -> impl Iterator<Item = Notice> {
-        self.remarks.iter().map(|(subject, text)| Notice::new(subject.path(), text))
+        let is_away = self.services.is_failing();
+        let told = move |subject: &Subject| *subject == Subject::Services || !is_away;
+        let remarks = self.remarks.iter().filter(move |(subject, _)| told(subject));
+        remarks.map(|(subject, text)| Notice::new(subject.path(), text))
     }
 
     /// Whoever called waited long enough: what failed is asked again now.
@@ -256,8 +260,9 @@ impl Catalog {
             Err(reason) => return self.failed(question, reason, now),
         };
         if question.subject == Subject::Services && self.services.is_failing() {
-            // It is back: whatever failed meanwhile need not wait any longer.
+            // It is back: whatever failed meanwhile need not wait any longer, nor be told of.
             self.end_backoff();
+            self.remarks.retain(|subject, _| *subject == Subject::Services);
         }
         let Some(watch) = self.watch(&question.subject) else { return };
         match taken {
@@ -332,7 +337,7 @@ impl Catalog {
         for check in checks.symmetric_difference(&self.last_checks) {
             for (name, tracked) in &mut self.entries {
                 let is_of_node = check.service_name.is_empty()
-                    && tracked.instances.iter().any(|id| id.split('/').nth(1) == Some(&check.node));
+                    && tracked.instances.iter().any(|id| is_on(id, &check.node));
                 tracked.is_stale |= is_of_node || check.service_name == *name;
             }
         }
@@ -422,6 +427,12 @@ impl Subject {
             Self::Service(name) => format!("/v1/health/service/{}", percent_encoded(name)),
         }
     }
+}
+
+/// Whether an instance's id, `datacenter/node/service`, is of a node, in whose name there may be `/`.
+fn is_on(id: &str, node: &str) -> bool {
+    let rest = id.split_once('/').and_then(|(_, rest)| rest.strip_prefix(node));
+    rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// RFC 3986, 2.3: what is not unreserved is encoded.

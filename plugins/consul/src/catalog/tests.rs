@@ -224,6 +224,7 @@ fn a_failure_keeps_everything_and_the_next_question_does_not_block() {
     }
     assert!(consul.told().is_empty());
     assert_eq!(consul.catalog.trouble(), Some("does not answer"));
+    assert!(consul.catalog.notices().is_empty(), "that Consul is away says it all");
     assert!(consul.catalog.questions(consul.now).is_empty());
 
     consul.catalog.retry();
@@ -233,6 +234,23 @@ fn a_failure_keeps_everything_and_the_next_question_does_not_block() {
     assert_eq!(consul.settle().len(), 8);
     assert_eq!(consul.told(), ["+ web dc1/n1/w:90"]);
     assert_eq!(consul.catalog.trouble(), None);
+}
+
+#[test]
+fn one_question_that_fails_is_told_of() {
+    let mut consul = with_web();
+    let path = "/v1/health/service/web";
+    let place = consul.waiting.iter().position(|it| it.subject.path() == path).unwrap();
+    let question = consul.waiting.swap_remove(place);
+    consul.catalog.failed(&question, "does not answer".to_owned(), consul.now);
+    let notices = consul.catalog.notices();
+    assert_eq!((notices.len(), &*notices[0].origin), (1, path));
+}
+
+#[test]
+fn an_instance_is_on_a_node_whatever_its_name() {
+    assert!(is_on("dc1/a/web", "a") && is_on("dc1/rack/a/web", "rack/a"));
+    assert!(!is_on("dc1/ab/web", "a") && !is_on("dc1/a", "a"));
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(crate) fn declared(prefix: &str, defaults: &Defaults, instance: &Instance) -
         enable: None,
         enable_key: "default-rule",
         is_in_mesh: defaults.is_in_mesh,
+        has_others: false,
         labels: BTreeMap::new(),
         declared: Declared::default(),
     };
@@ -60,6 +61,8 @@ struct Reader<'a> {
     /// Where the router that a service gets by itself comes from.
     enable_key: &'a str,
     is_in_mesh: bool,
+    /// Whether it speaks of other protocols than HTTP.
+    has_others: bool,
     /// As a default rule sees them.
     labels: BTreeMap<String, String>,
     declared: Declared,
@@ -76,6 +79,7 @@ impl<'a> Reader<'a> {
         let is_in_rule = self.defaults.rule.as_ref().is_some_and(|rule| rule.names(&label));
         self.labels.insert(label, value.to_owned());
         let (first, below) = path.split_once('.').unwrap_or((path, ""));
+        self.has_others |= matches!(fold(first).as_str(), "tcp" | "udp");
         match fold(first).as_str() {
             "enable" if below.is_empty() => {
                 if let Some(enable) = self.boolean(key, value) {
@@ -149,7 +153,9 @@ impl<'a> Reader<'a> {
             }
         }
         let service = normalize(&self.instance.service);
-        let is_wanted = self.enable.or(self.defaults.exposed) == Some(true);
+        // One that speaks of TCP or UDP, and not of HTTP, is no service for browsers, as in Traefik.
+        let is_http = !self.has_others || !self.declared.declarations.is_empty();
+        let is_wanted = is_http && self.enable.or(self.defaults.exposed) == Some(true);
         if routers.is_empty() && is_wanted && !service.is_empty() {
             routers.push((service, false, self.enable_key.trim().to_owned()));
         }

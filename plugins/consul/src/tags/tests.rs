@@ -55,6 +55,15 @@ fn a_tag_declares_what_it_says() {
 }
 
 #[test]
+fn what_speaks_of_tcp_alone_gets_no_router_by_itself() {
+    let tcp = "traefik.tcp.routers.db.rule=HostSNI(`*`)";
+    let read = |tags: &[&str]| read_by(Some(true), "Host(`{{ .Name }}`)", "db", tags);
+    assert!(!read(&[tcp]).contains("http.routers"), "{}", read(&[tcp]));
+    let port = "traefik.http.services.db.loadbalancer.server.port=80";
+    assert!(read(&[tcp, port]).contains("http.routers.db.rule = Host(`db`)"));
+}
+
+#[test]
 fn other_tags_are_not_for_us() {
     assert_eq!(read("web", &["v1", "traefikx.http.a=b", "traefik", "é", "primary=yes"]), "");
     let tags = ["traefik.consul-catalog.canary=true", "traefik.nomad.canary.weight=5"];

@@ -16,7 +16,7 @@ use super::{
     },
     BUILT_IN_TTL, NEGATIVE_TTL, Plot,
 };
-use crate::problem::Problem;
+use crate::{pointer::child, problem::Problem};
 
 /// Names that must never leave this resolver (RFC 6761, 7686, 9462), and the reverse names of
 /// loopback (RFC 6303).
@@ -181,9 +181,6 @@ fn address_of(rtype: RecordType, body: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The path is a JSON Pointer: `~` and `/` are escaped (RFC 6901).
 fn zone_problem(origin: &str, message: String) -> Problem {
-    let escaped = origin.replace('~', "~0").replace('/', "~1");
-    Problem::error("dns", format!("dns.zones.{origin}"), message)
-        .at(format!("/dns/zones/{escaped}"))
+    Problem::error("dns", format!("dns.zones.{origin}"), message).at(child("/dns/zones", origin))
 }

@@ -9,11 +9,16 @@ use std::{
 };
 
 use portolan_core::{
+    pointer::child,
     problem::Problem,
     snapshot::{RouterEntry, Snapshot},
 };
 
-use crate::tls::{TlsConfig, TlsSettings, shelf::Shelf, trouble::SOURCE, trouble::router_origin};
+use crate::tls::{
+    TlsConfig, TlsSettings,
+    shelf::Shelf,
+    trouble::{SOURCE, router_origin, router_place},
+};
 
 /// A certificate that is wanted.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -41,7 +46,8 @@ pub(in crate::tls) fn wants(
     };
     for (name, tls) in entrypoints {
         if let Some(resolver) = &tls.resolver {
-            gathering.known(resolver, &format!("entrypoint `{name}`"));
+            let place = child("/entrypoints", name) + "/tls";
+            gathering.known(resolver, (&format!("entrypoint `{name}`"), &place));
         }
     }
     for router in snapshot.routers.iter().filter(|router| router.live.is_some()) {
@@ -65,6 +71,9 @@ fn resolver(router: &RouterEntry, entrypoints: &[(Arc<str>, TlsConfig)]) -> Opti
     }
 }
 
+/// Where a wish comes from: in words, and as a pointer into `config.toml`.
+type Origin<'a> = (&'a str, &'a str);
+
 struct Gathering<'a> {
     settings: &'a TlsSettings,
     files: &'a Shelf,
@@ -76,24 +85,25 @@ struct Gathering<'a> {
 
 impl Gathering<'_> {
     fn router(&mut self, router: &RouterEntry, resolver: &Arc<str>) {
-        let origin = router_origin(&router.entry.name.to_string());
-        if !self.known(resolver, &origin) {
+        let name = router.entry.name.to_string();
+        let origin = (&*router_origin(&name), &*router_place(&name));
+        if !self.known(resolver, origin) {
             return;
         }
         let domains = router.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
         if domains.is_empty() {
             for host in &*router.hosts {
-                self.want(resolver, vec![host.clone()], &origin);
+                self.want(resolver, vec![host.clone()], origin);
             }
         }
         for domain in domains {
             let mut names = vec![domain.main.clone()];
             names.extend(domain.sans.iter().filter(|san| **san != domain.main).cloned());
-            self.want(resolver, names, &origin);
+            self.want(resolver, names, origin);
         }
     }
 
-    fn want(&mut self, resolver: &Arc<str>, mut names: Vec<String>, origin: &str) {
+    fn want(&mut self, resolver: &Arc<str>, mut names: Vec<String>, (origin, place): Origin<'_>) {
         // Public authorities certify addresses by other means, or not at all.
         names.retain(|name| name.parse::<IpAddr>().is_err());
         let all = names.len();
@@ -103,7 +113,8 @@ impl Gathering<'_> {
                 "resolver `{resolver}` cannot certify a wildcard: that takes a record in DNS"
             );
             let hint = "name the hosts, bring a certificate file, or rely on the local authority";
-            self.problems.insert(Problem::warning(SOURCE, origin, message).hint(hint));
+            let problem = Problem::warning(SOURCE, origin, message);
+            self.problems.insert(problem.at(place).hint(hint));
         }
         if !names.is_empty() && !names.iter().all(|name| self.files.covers(name, self.now)) {
             let mut sorted = names.clone();
@@ -112,12 +123,13 @@ impl Gathering<'_> {
         }
     }
 
-    fn known(&mut self, resolver: &str, origin: &str) -> bool {
+    fn known(&mut self, resolver: &str, (origin, place): Origin<'_>) -> bool {
         let known = self.settings.resolvers.iter().any(|config| &*config.name == resolver);
         if !known {
             let message = format!("there is no resolver `[acme.{resolver}]`");
             let hint = "the local authority's certificate is shown";
-            self.problems.insert(Problem::error(SOURCE, origin, message).hint(hint));
+            let problem = Problem::error(SOURCE, origin, message);
+            self.problems.insert(problem.at(place).hint(hint));
         }
         known
     }

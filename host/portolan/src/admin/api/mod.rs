@@ -110,9 +110,15 @@ async fn overview(Extract(state): Shared) -> Response {
     Json(Overview::of(&admin.live.load(), &admin.board.load(), &*admin.insight)).into_response()
 }
 
-async fn entrypoints(Extract(state): Shared) -> Response {
-    let admin = &state.admin;
-    Json(EntrypointView::all(&admin.board.load(), &admin.insight.entrypoints())).into_response()
+async fn entrypoints(
+    Extract(state): Shared,
+    Query(parameters): Parameters,
+) -> Result<Response, Refusal> {
+    let (wanted, admin) = (Wanted::parse(parameters)?, &state.admin);
+    let mut all = EntrypointView::all(&admin.board.load(), &admin.insight.entrypoints());
+    all.retain(|entrypoint| wanted.finds([entrypoint.name.as_str()]));
+    let page = wanted.cut(&all)?;
+    Ok(page.answer(&page.items))
 }
 
 async fn entrypoint(
@@ -176,7 +182,6 @@ struct ZoneView<'a> {
     names: usize,
 }
 
-/// `?search= &zone= &kind= &page= &per_page=`; the totals are those of all names.
 /// Forgets what upstreams said of `name` and of all below it, or of everything.
 async fn flush_dns(
     Extract(state): Shared,
@@ -197,6 +202,7 @@ async fn flush_dns(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// `?search= &zone= &kind= &page= &per_page=`; the totals are those of all names.
 async fn dns(Extract(state): Shared, Query(parameters): Parameters) -> Result<Response, Refusal> {
     let wanted = Wanted::parse(parameters)?;
     let snapshot = state.admin.live.load();

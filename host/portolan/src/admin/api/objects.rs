@@ -28,7 +28,13 @@ use crate::admin::{
 
 /// The part of the API that Traefik has too.
 pub(super) fn routes() -> Router<Arc<State>> {
-    let none = || get(async || Json(json!([])));
+    let none = || {
+        get(async |Query(parameters): Parameters| {
+            let page = Wanted::parse(parameters)?;
+            let page = page.cut::<Value>(&[])?;
+            Ok::<_, Refusal>(page.answer(&page.items))
+        })
+    };
     Router::new()
         .route("/api/http/routers", get(list::<RouterEntry>))
         .route("/api/http/routers/{id}", get(one::<RouterEntry>))

@@ -7,6 +7,8 @@ const MOODS = {
   enabled: "good", warning: "warn", disabled: "bad", synced: "good", waiting: "warn", stale: "warn", failed: "bad",
   passing: "good", critical: "bad", maintenance: "off", loaded: "good", outdated: "warn", deleted: "warn", error: "bad",
 };
+/** The key of a plugin in the API: stripPrefix for strip-prefix. */
+const camel = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
 const word = (text) => state(text, MOODS[text] ?? "idle");
 const chips = (texts) => texts.map((text) => h("span", { class: "chip" }, text));
 const lines = (texts, kind) => texts.map((text) => h("p", { class: kind }, prose(text)));
@@ -179,7 +181,7 @@ const middlewares = {
     mark: MOODS[it.status],
     cells: [
       named(it),
-      cell([it.portolan.plugin, it[it.portolan.plugin]], ([plugin, config]) => [h("code", null, plugin),
+      cell([it.portolan.plugin, it[camel(it.portolan.plugin)]], ([plugin, config]) => [h("code", null, plugin),
         h("details", null, h("summary", null, "configuration"), h("pre", null, JSON.stringify(config, null, 2)))]),
       cell(it.portolan.does, (does) => (does.length === 0 ? h("span", { class: "why" }, "nothing, for these settings") : lines(does))),
       cell([it.status, it.error ?? []], ([status, errors]) => [word(status), lines(errors, "fault")]),

@@ -2,7 +2,7 @@
 
 use portolan_core::{
     declare::TlsSpec,
-    name::{ObjectName, fold},
+    name::{ObjectName, camel, fold},
     snapshot::{Entry, MiddlewareEntry, RouterEntry},
 };
 use serde::Serialize;
@@ -126,7 +126,7 @@ impl MiddlewareView {
         };
         let config = secrets_hidden(&middleware.config);
         Self {
-            config: Map::from_iter([((*middleware.plugin).to_owned(), config)]),
+            config: Map::from_iter([(camel(&middleware.plugin), config)]),
             status: middleware.entry.status.as_str(),
             used_by: users(&middleware.entry),
             error: middleware.entry.errors.clone(),

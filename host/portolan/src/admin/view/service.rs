@@ -155,11 +155,10 @@ fn kind(service: &Service) -> Map<String, Value> {
 }
 
 fn shared(weighted: &Weighted, sticky: Option<&Sticky>) -> Value {
-    let members = weighted.members.iter().map(|member| {
-        // One that is not there has no share.
-        let weight = if member.service.is_some() { member.weight } else { 0 };
-        json!({ "name": member.name.to_string(), "weight": weight })
-    });
+    let members = weighted
+        .members
+        .iter()
+        .map(|member| json!({ "name": member.name.to_string(), "weight": member.weight }));
     let mut value = json!({ "services": members.collect::<Vec<_>>() });
     if let (Some(sticky), Some(map)) = (sticky, value.as_object_mut()) {
         map.insert("sticky".to_owned(), cookie(sticky));

@@ -1,5 +1,7 @@
 //! `check` and `plugins`, as far as they need no running process.
 
+mod ground;
+
 use std::path::PathBuf;
 
 use portolan_core::{live::live, problem::Problem, snapshot::Snapshot};
@@ -21,6 +23,9 @@ use crate::{
 pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
     let preview = look(loaded)?;
     let report = &mut loaded.report;
+    for (pointer, problem) in ground::problems(&loaded.config) {
+        report.add(Place::Pointer(&pointer), problem);
+    }
     blame(report, preview.snapshot.problems.iter());
     for (pointer, problem) in preview.provider_problems {
         report.add(Place::Pointer(&pointer), problem);
@@ -34,7 +39,9 @@ pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
     let (mut publisher, live) = live(Snapshot::default());
     publisher.publish(preview.snapshot.clone());
     for problem in Keyring::preview(config.tls.clone(), encrypted.collect(), live)? {
-        report.add(Place::Elsewhere, problem);
+        let pointer = problem.path.clone();
+        let place = if pointer.is_empty() { Place::Elsewhere } else { Place::Pointer(&pointer) };
+        report.add(place, problem);
     }
     add_zone_problems(report, preview.snapshot.problems.iter());
     Ok(())
