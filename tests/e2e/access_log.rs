@@ -113,6 +113,41 @@ async fn secrets_stay_secret_and_the_reason_is_told() {
 }
 
 #[tokio::test]
+async fn who_asks_is_the_client_behind_the_proxies_that_are_trusted() {
+    let backend = Backend::start("b").await;
+    let trusted = "address = \"127.0.0.1:0\"\n\
+                   forwarded-headers = { trusted-ips = [\"127.0.0.0/8\", \"10.0.0.0/8\"] }\n";
+    let config = config(
+        &backend,
+        "[access-log]\nfile = \"access.log\"\nformat = \"json\"\n[log]\nlevel = \"debug\"\n",
+    );
+    let text = fs::read_to_string(config.path("config.toml")).unwrap();
+    config.replace(&text.replacen("address = \"127.0.0.1:0\"\n", trusted, 1));
+    let portolan = Portolan::start(&config);
+    for (said, client) in [
+        ("192.0.2.1, 198.51.100.7, 10.0.0.1", "198.51.100.7"),
+        ("10.0.0.2, 10.0.0.1", "10.0.0.2"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("unknown", "127.0.0.1"),
+    ] {
+        fs::write(config.path("access.log"), "").unwrap();
+        let request = request_with("a", "x-forwarded-for", said);
+        assert_eq!(portolan.http().send(request).await.unwrap().status, 200);
+        let file = config.path("access.log");
+        let lines = eventually(|| async { lines(&file) }, |lines| lines.len() == 1).await;
+        assert_eq!(lines[0]["ClientHost"], client, "{said}");
+        assert!(lines[0]["ClientAddr"].as_str().unwrap().starts_with("127.0.0.1:"), "{said}");
+    }
+    // Those who debug are told which request a line is about, and nothing of what is in its query.
+    assert_eq!(portolan.http().get("a", "/x?secret").await.status, 200);
+    let line = portolan.log_until("GET a/x");
+    assert!(line.contains("a@config") && !line.contains("secret"), "{line}");
+    assert_eq!(portolan.http().get("nobody", "/y").await.status, 404);
+    portolan.log_until("path=\"/y\"");
+    assert!(!portolan.log().contains("cranelift"), "the compiler has no word in it");
+}
+
+#[tokio::test]
 async fn a_log_that_cannot_be_written_is_said_at_the_start() {
     let backend = Backend::start("b").await;
     let config = config(&backend, "[access-log]\nfile = \"plugins\"\n");

@@ -55,6 +55,12 @@ impl Circuit {
         Gate::Trial
     }
 
+    /// For how many milliseconds nothing passes yet; `None`: something may.
+    pub fn rests(&self, now: Moment) -> Option<u64> {
+        let left = self.open_until.load(Relaxed).saturating_sub(now.as_millis());
+        (left > 0).then_some(left)
+    }
+
     /// Whether it is open.
     pub fn is_open(&self) -> bool {
         self.open_until.load(Relaxed) != 0

@@ -13,6 +13,7 @@ use http::HeaderMap;
 use super::Service;
 use crate::{
     balance::{Cookie, Turns, key, mix},
+    moment::Moment,
     name::ObjectName,
     policy::Statuses,
 };
@@ -132,6 +133,11 @@ impl Weighted {
         (0..self.members.len()).any(|place| self.has(place, 1))
     }
 
+    pub(super) fn is_ready(&self, now: Moment) -> bool {
+        let services = self.members.iter().filter(|it| it.weight > 0);
+        services.filter_map(|it| it.service.as_ref()).any(|service| service.is_ready(now))
+    }
+
     /// Whether a member with at least this weight may be asked.
     fn has(&self, place: usize, weight: u32) -> bool {
         self.members.get(place).is_some_and(|member| {
@@ -207,15 +213,27 @@ impl Mirror {
 pub struct Failover {
     /// Who is asked first; `None` when there is no such service.
     pub main: Option<Arc<Service>>,
-    /// Who is asked when nobody of the first is well.
+    /// Who is asked when nobody of the first is well, or can be reached.
     pub fallback: Option<Arc<Service>>,
-    /// Answers of the first on which the other is asked, and also when there is no answer.
+    /// Answers of the first on which the other is asked, and also when there is none at all.
     pub statuses: Statuses,
     /// The most bytes of a body that are kept for that.
     pub max_body: u64,
 }
 
 impl Failover {
+    /// The one that is asked, and the one that is asked when that one fails.
+    pub fn choose(&self, now: Moment) -> (Option<&Service>, Option<&Service>) {
+        let (main, fallback) = (self.main.as_deref(), self.fallback.as_deref());
+        match (main, fallback) {
+            (Some(ready), fallback) if ready.is_ready(now) => (main, fallback),
+            // Neither is known to answer: the first has the better claim.
+            (Some(well), Some(other)) if well.is_well() && !other.is_well() => (main, fallback),
+            (_, Some(_)) => (fallback, None),
+            (main, None) => (main, None),
+        }
+    }
+
     /// Who is there of the two.
     pub(super) fn parts(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.main.iter().chain(&self.fallback)

@@ -21,6 +21,7 @@ pub use crate::{
 use crate::{
     balance::{Balancer, Cookie},
     figure::{Gauge, TrafficFigures},
+    moment::Moment,
     name::ObjectName,
 };
 
@@ -111,6 +112,26 @@ impl Service {
             Kind::Mirroring(mirroring) => mirroring.main.is_well(),
             Kind::Failover(failover) => failover.parts().any(|part| part.is_well()),
         }
+    }
+
+    /// The same, and requests that failed do not say otherwise: whether one that comes now is likely to
+    /// get an answer.
+    pub fn is_ready(&self, now: Moment) -> bool {
+        match &self.kind {
+            Kind::Backends => {
+                let rests = self.rests(now).is_some();
+                let ready = |it: &Backend| it.is_well() && !it.figures.standing.is_ejected(now);
+                !rests && self.backends.iter().any(ready)
+            }
+            Kind::Weighted(members) => members.is_ready(now),
+            Kind::Mirroring(mirroring) => mirroring.main.is_ready(now),
+            Kind::Failover(failover) => failover.parts().any(|part| part.is_ready(now)),
+        }
+    }
+
+    /// For how many milliseconds its circuit breaker lets nothing pass.
+    pub fn rests(&self, now: Moment) -> Option<u64> {
+        self.load_balancer.breaker.as_ref().and_then(|_| self.state.circuit.rests(now))
     }
 
     /// The services that it is made of, those that only get copies included.

@@ -14,11 +14,13 @@ use std::{
 
 use http::HeaderValue;
 use portolan_core::{
-    exchange::ResponseHead,
+    exchange::{RequestHead, ResponseHead},
     live::{Live, Reader},
     problem::Chain,
+    router::Router,
     snapshot::Snapshot,
 };
+use tracing::field::display;
 
 use crate::random::Random;
 
@@ -63,6 +65,13 @@ pub(crate) struct Edge {
     /// When something was last complained about, and how often in silence since.
     complained: Cell<Option<Tick>>,
     silent: Cell<u32>,
+}
+
+/// The request that a complaint is about, as far as it could be read and went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct About<'a> {
+    pub(crate) request: Option<&'a RequestHead>,
+    pub(crate) router: Option<&'a Router>,
 }
 
 /// A snapshot behind a count of this worker's own: that of the `Arc` is contended for by all.
@@ -137,26 +146,48 @@ impl Edge {
         error: &HttpError,
         taste: &Taste,
         account: &mut Account,
+        about: About<'_>,
     ) -> (ResponseHead, Body) {
         account.failed(error.reason());
         if let Some(limit) = error.limit() {
             account.exceeded(limit);
         }
-        self.complain(error);
+        self.complain(error, about);
         error.rescue(taste.page(), self.config.reason_header.as_ref())
     }
 
     /// Notes an error: once a second where a person may want to know, else for those who debug.
-    pub(crate) fn complain(&self, error: &HttpError) {
+    pub(crate) fn complain(&self, error: &HttpError, about: About<'_>) {
         let now = self.clock.now();
+        let reason = error.reason().as_str();
+        // Without the query, in which there may be secrets.
+        let method = about.request.map(|it| it.method.as_str());
+        let (host, path) = about.request.map(|it| (it.host(), it.uri().path())).unzip();
+        let router = about.router.map(|it| display(&it.name));
+        let error_text = display(Chain(error));
         if error.is_ours() && self.complained.replace(Some(now)) != Some(now) {
-            let silent = self.silent.take();
-            let reason = error.reason().as_str();
-            tracing::warn!(reason, error = %Chain(error), more = silent, "request failed");
+            let more = self.silent.take();
+            tracing::warn!(
+                reason,
+                error = error_text,
+                method,
+                host,
+                path,
+                router,
+                more,
+                "request failed"
+            );
         } else {
             self.silent.set(self.silent.get().saturating_add(u32::from(error.is_ours())));
-            let reason = error.reason().as_str();
-            tracing::debug!(reason, error = %Chain(error), "request refused");
+            tracing::debug!(
+                reason,
+                error = error_text,
+                method,
+                host,
+                path,
+                router,
+                "request refused"
+            );
         }
     }
 }

@@ -4,6 +4,8 @@
 //! **Invariant:** nothing that a client says about its own address, scheme or host survives; the
 //! backend reads what we saw.
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
@@ -211,6 +213,32 @@ impl Origin {
         let port = port.and_then(|port| HeaderValue::from_str(port).ok());
         port.unwrap_or_else(|| HeaderValue::from_static(default))
     }
+}
+
+/// The client that proxies before us speak for: the last address that none of ours has, since what
+/// stands before it may be forged; if all are ours, the first.
+pub(crate) fn client_behind(
+    headers: &HeaderMap,
+    is_ours: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
+    let mut first = None;
+    for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+        for word in line.to_str().ok()?.rsplit(',') {
+            let address = address(word.trim())?;
+            if !is_ours(address) {
+                return Some(address);
+            }
+            first = Some(address);
+        }
+    }
+    first
+}
+
+/// An address, perhaps with a port, as some proxies write it.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let plain = bare.parse::<IpAddr>().ok();
+    plain.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip())).map(|it| it.to_canonical())
 }
 
 fn kind(name: &HeaderName) -> Kind {

@@ -16,7 +16,12 @@ use portolan_core::{
 };
 
 use super::{
-    account::Account, body::Body, edge::Edge, page::Taste, rescue::HttpError, trace::Step,
+    account::Account,
+    body::Body,
+    edge::{About, Edge},
+    page::Taste,
+    rescue::HttpError,
+    trace::Step,
 };
 
 /// Who was entered, outermost first, and what each is to do on the way back.
@@ -213,7 +218,12 @@ pub(crate) async fn leave(
                 Ok(ResponseVerdict::Replace(reply)) => replace(&mut exchange, body, reply),
                 Err(source) => {
                     if let Some(error) = failed(edge, middleware, source) {
-                        let (head, text) = edge.rescue(&error, taste, account);
+                        let (head, text) = edge.rescue(
+                            &error,
+                            taste,
+                            account,
+                            About { request: Some(&exchange.request), router: Some(router) },
+                        );
                         exchange.response = Some(head);
                         *body = text;
                     }
@@ -247,7 +257,7 @@ fn failed(edge: &Edge, middleware: &Middleware, source: CallError) -> Option<Htt
     match middleware.on_failure {
         OnFailure::Closed => Some(error),
         OnFailure::Open => {
-            edge.complain(&error);
+            edge.complain(&error, About::default());
             None
         }
     }

@@ -134,6 +134,24 @@ pub(crate) enum ForwardError {
     },
 }
 
+impl ForwardError {
+    /// Whether no backend can have got the request.
+    pub(super) fn is_unsent(&self) -> bool {
+        match self {
+            Self::NoBackend | Self::Resting { .. } | Self::Address(_) | Self::Dial { .. } => true,
+            // Another service may be no less busy; whoever limits one wants it to be felt.
+            Self::Full => false,
+            Self::Exchange { .. } | Self::Upgrade { .. } | Self::Timeout { .. } => false,
+            Self::Client(_) | Self::Slow => false,
+        }
+    }
+
+    /// Whether it is the client's own fault.
+    pub(super) fn is_of_client(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::Slow)
+    }
+}
+
 /// What a client is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Verdict {

@@ -136,30 +136,25 @@ async fn fail_over(
     mut errand: Box<Errand<'_>>,
     mut account: Option<&mut Account>,
 ) -> Result<Answer, ForwardError> {
-    let fallback = failover.fallback.as_deref();
-    let main = failover.main.as_deref().filter(|main| main.is_well() || fallback.is_none());
-    let (main, fallback) = match (main, fallback) {
-        (None, None) => return Err(ForwardError::NoBackend),
-        (None, Some(only)) | (Some(only), None) => {
-            return part(edge, only, errand, account).await;
+    let (first, second) = failover.choose(errand.asker.now());
+    let first = first.ok_or(ForwardError::NoBackend)?;
+    let Some(second) = second else { return part(edge, first, errand, account).await };
+    let by_status = !failover.statuses.is_empty() && !errand.upgrade;
+    if by_status {
+        errand.keep_body(failover.max_body).await?;
+    }
+    let Some(spare) = errand.copy() else { return part(edge, first, errand, account).await };
+    let failed = match part(edge, first, errand, account.as_deref_mut()).await {
+        Ok(answer) if !failover.statuses.contains(answer.head.status) => return Ok(answer),
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            // Sent once more only if nobody had it, or that was asked for.
+            let goes_on = error.is_unsent() || by_status && !error.is_of_client();
+            if goes_on { Err(error) } else { return Err(error) }
         }
-        (Some(main), Some(fallback)) => (main, fallback),
     };
-    if failover.statuses.is_empty() || errand.upgrade {
-        return part(edge, main, errand, account).await;
-    }
-    errand.keep_body(failover.max_body).await?;
-    let Some(spare) = errand.copy() else { return part(edge, main, errand, account).await };
-    let fails = |answer: &Answer| failover.statuses.contains(answer.head.status);
-    match part(edge, main, errand, account.as_deref_mut()).await {
-        Ok(answer) if !fails(&answer) => Ok(answer),
-        // It is the client's own fault.
-        Err(error @ (ForwardError::Client(_) | ForwardError::Slow)) => Err(error),
-        failed => {
-            discard(failed.ok());
-            part(edge, fallback, spare, account).await
-        }
-    }
+    discard(failed.ok());
+    part(edge, second, spare, account).await
 }
 
 /// Sends a request to one of the backends of a service, within its limits.

@@ -23,6 +23,7 @@ use super::{
     account::Account,
     body::{Body, Content, RequestBody},
     connection::Client,
+    edge::About,
     headers::{self, Hop},
     limits::Limits,
     page::Taste,
@@ -48,17 +49,23 @@ pub(crate) async fn answer(
                 let table = serving.table(&client.door.name);
                 match table.and_then(|table| table.select(&exchange)) {
                     Some(router) if is_misdirected(&client, router) => {
-                        client.edge.rescue(&HttpError::Misdirected, &taste, &mut account)
+                        let about =
+                            About { request: Some(&exchange.request), router: Some(router) };
+                        let error = HttpError::Misdirected;
+                        client.edge.rescue(&error, &taste, &mut account, about)
                     }
                     Some(router) => {
                         account.router(router);
                         through(&client, router, exchange, hop, content, &taste, &mut account).await
                     }
-                    None => client.edge.rescue(&HttpError::NoRouter, &taste, &mut account),
+                    None => {
+                        let about = About { request: Some(&exchange.request), router: None };
+                        client.edge.rescue(&HttpError::NoRouter, &taste, &mut account, about)
+                    }
                 }
             }
         },
-        Err(error) => client.edge.rescue(&error, &taste, &mut account),
+        Err(error) => client.edge.rescue(&error, &taste, &mut account, About::default()),
     };
     account.head(&head, &method);
     let account = match head.status {
@@ -84,7 +91,7 @@ pub(crate) fn refuse(client: &Client, error: &HttpError) -> (ResponseHead, Body)
     let busy = client.seat.begin();
     let mut account = Account::unread(client);
     let taste = Taste::of(&HeaderMap::new());
-    let (head, body) = client.edge.rescue(error, &taste, &mut account);
+    let (head, body) = client.edge.rescue(error, &taste, &mut account, About::default());
     account.head(&head, &Method::GET);
     (head, body.until_sent(busy, Some(account)))
 }
@@ -126,6 +133,9 @@ fn admit(
     account.protocol(&parts.headers, hop.upgrade.as_ref().map(HeaderValue::as_bytes));
     if parts.version == Version::HTTP_2 {
         headers::join_cookies(&mut parts.headers);
+    }
+    if client.told.is_trusted {
+        account.behind(&parts.headers, &client.door.trust.load());
     }
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     client.told.tell(&mut parts.headers, authority, hop.upgrade.is_some());
@@ -214,14 +224,18 @@ async fn through(
                 }
                 Err(source) => {
                     let error = HttpError::Forward { service: service.name.clone(), source };
-                    let (head, body) = edge.rescue(&error, taste, account);
+                    let about = About { request: Some(&exchange.request), router: Some(router) };
+                    let (head, body) = edge.rescue(&error, taste, account, about);
                     account.answered(&head);
                     Ok((head, body))
                 }
             }
         }
     };
-    let (head, mut body) = answered.unwrap_or_else(|error| edge.rescue(&error, taste, account));
+    let (head, mut body) = answered.unwrap_or_else(|error| {
+        let about = About { request: Some(&exchange.request), router: Some(router) };
+        edge.rescue(&error, taste, account, about)
+    });
     if entered.is_empty() {
         return (head, body);
     }

@@ -24,7 +24,8 @@ const ENVIRONMENT_VARIABLE: &str = "PORTOLAN_LOG";
 /// What is logged, and how.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Log {
-    /// A level, or directives of `tracing-subscriber`: `info,portolan_net=debug`.
+    /// A level, or directives of `tracing-subscriber`: `info,portolan_net=debug`. A lone `debug` or
+    /// `trace` is about Portolan itself.
     pub(crate) level: String,
     /// For people or for machines.
     pub(crate) format: Format,
@@ -100,7 +101,16 @@ fn environment() -> Option<String> {
 /// The environment's filter, if it can be understood, else the configuration's.
 fn filter(log: &Log) -> EnvFilter {
     let chosen = environment().filter(|chosen| check_filter(chosen).is_ok());
-    EnvFilter::new(chosen.as_deref().unwrap_or(&log.level))
+    EnvFilter::new(of_ours(chosen.as_deref().unwrap_or(&log.level)))
+}
+
+/// A lone `debug` or `trace` is about us: what the compiler of plugins has to say then would hide it.
+fn of_ours(level: &str) -> String {
+    let directive = |directive: &str| match Level::from_str(directive) {
+        Ok(level) if level > Level::INFO => format!("info,portolan={level}"),
+        _ => directive.to_owned(),
+    };
+    level.split(',').map(|it| directive(it.trim())).collect::<Vec<_>>().join(",")
 }
 
 fn lines<S, W>(format: Format, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
@@ -132,6 +142,18 @@ mod tests {
         }
         for level in ["inof", "", "info,", "portolan_net=loud", "debug;info"] {
             assert!(check_filter(level).is_err(), "{level}");
+        }
+    }
+
+    #[test]
+    fn a_lone_level_is_about_us() {
+        for (level, means) in [
+            ("info", "info"),
+            ("Debug", "info,portolan=DEBUG"),
+            ("warn,h2=trace", "warn,h2=trace"),
+            ("trace, h2=debug", "info,portolan=TRACE,h2=debug"),
+        ] {
+            assert_eq!(of_ours(level), means);
         }
     }
 

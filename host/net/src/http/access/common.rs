@@ -17,7 +17,7 @@ use super::{
 /// Writes a line.
 pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
     let keep = |field| config.fields.of(field);
-    let ip = ending.client.ip().to_canonical().to_string();
+    let ip = ending.client.to_canonical().to_string();
     bare(out, ip.as_bytes(), keep(Field::ClientHost));
     out.extend(b" - ");
     bare(out, entry.user.as_bytes(), keep(Field::ClientUsername));

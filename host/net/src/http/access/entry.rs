@@ -3,7 +3,10 @@
 //! **Invariant:** an entry that was used before is blank again: nothing of one request stands in the
 //! line of another.
 
-use std::time::SystemTime;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::SystemTime,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use portolan_core::{figure::Encryption, reason::Reason};
@@ -59,7 +62,10 @@ pub(crate) enum Side {
 /// What is known of a request when its response has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending<'a> {
-    pub(crate) client: std::net::SocketAddr,
+    /// The other end of the connection.
+    pub(crate) peer: SocketAddr,
+    /// Who asks, which trusted proxies before us may have said.
+    pub(crate) client: IpAddr,
     pub(crate) entrypoint: &'a str,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) status: u16,

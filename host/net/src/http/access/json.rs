@@ -60,16 +60,16 @@ impl Object<'_> {
 
     fn kept(&mut self, field: Field, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
         use Value::{Number, Text, Time};
-        let client = ending.client;
+        let (peer, client) = (ending.peer, ending.client);
         let key = field.as_str();
         let origin = ending.origin;
         let known = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (host, port) = text::split(&entry.authority);
         let text = match field {
-            Field::ClientAddr => Some(client.to_string()),
-            Field::ClientHost => Some(client.ip().to_canonical().to_string()),
-            Field::ClientPort => Some(client.port().to_string()),
+            Field::ClientAddr => Some(peer.to_string()),
+            Field::ClientHost => Some(client.to_canonical().to_string()),
+            Field::ClientPort => Some(peer.port().to_string()),
             Field::ClientUsername => Some(known(&entry.user)),
             Field::Reason => ending.reason.map(|reason| reason.as_str().to_owned()),
             Field::RequestAddr => some(&entry.authority),

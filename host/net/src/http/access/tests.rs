@@ -57,7 +57,8 @@ fn answered() -> HeaderMap {
 
 fn ending() -> Ending<'static> {
     Ending {
-        client: "192.0.2.1:55000".parse::<SocketAddr>().unwrap(),
+        peer: "192.0.2.1:55000".parse::<SocketAddr>().unwrap(),
+        client: [192, 0, 2, 1].into(),
         entrypoint: "websecure",
         encryption: Some(Encryption { version: "1.3", cipher: "TLS_AES_128_GCM_SHA256" }),
         status: 201,

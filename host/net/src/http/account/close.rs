@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** what is counted and what is written agree: both are made of one reading of the clock.
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 use portolan_core::{
     figure::{Answer, AnswerKey},
@@ -17,6 +17,10 @@ use crate::http::{
 };
 
 impl Account {
+    fn client(&self) -> IpAddr {
+        self.client.unwrap_or_else(|| self.peer.ip())
+    }
+
     fn key(&self, status: u16) -> AnswerKey {
         let code = match self.grpc {
             Some(code) => code,
@@ -79,7 +83,8 @@ impl Account {
         });
         if let (Some(entry), Some(pen)) = (self.entry.take(), &edge.pen) {
             let ending = Ending {
-                client: self.peer,
+                peer: self.peer,
+                client: self.client(),
                 entrypoint,
                 encryption: self.encryption.map(|(_, encryption)| encryption),
                 status,
@@ -99,6 +104,7 @@ impl Account {
         {
             let origin_status = origin.and_then(|origin| origin.status);
             let outcome = Outcome {
+                client: self.client(),
                 entrypoint,
                 status,
                 reason,

@@ -8,15 +8,16 @@
 
 mod close;
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
-use http::{HeaderMap, Method, StatusCode, request::Parts};
+use http::{HeaderMap, Method, StatusCode, header::HOST, request::Parts};
 use portolan_core::{
     exchange::{Exchange, ResponseHead},
     figure::{Encryption, MethodLabel, ProtocolLabel, TrafficShard},
     hook::CallError,
     limit::Limit,
     middleware::Middleware,
+    name::ObjectName,
     reason::Reason,
     router::Router,
     service::{Backend, Service},
@@ -24,8 +25,10 @@ use portolan_core::{
 
 use super::{
     access::{Entry, Pen, Side},
+    config::Trust,
     connection::Client,
     entrypoint::Door,
+    headers,
     trace::{Recording, Step, TraceContext},
 };
 
@@ -37,6 +40,8 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 pub(crate) struct Account {
     door: Rc<Door>,
     peer: std::net::SocketAddr,
+    /// The client behind the proxies that we trust, where it is written down.
+    client: Option<IpAddr>,
     encryption: Option<(u32, Encryption)>,
     begin: Instant,
     method: MethodLabel,
@@ -52,8 +57,18 @@ pub(crate) struct Account {
     response_bytes: u64,
     is_complete: bool,
     entry: Option<Box<Entry>>,
+    /// The request in words, where somebody debugs.
+    story: Option<Box<Story>>,
     context: Option<TraceContext>,
     recording: Option<Box<Recording>>,
+}
+
+/// What a line for those who debug is about.
+#[derive(Debug)]
+struct Story {
+    /// Without the query, in which there may be secrets.
+    request: String,
+    router: Option<ObjectName>,
 }
 
 /// The head of the response.
@@ -78,12 +93,25 @@ struct Origin {
     head_nanos: Option<u64>,
 }
 
+impl Story {
+    fn of(request: &Parts) -> Self {
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        let host = authority.or(host).unwrap_or_default();
+        let request = format!("{} {host}{}", request.method, request.uri.path());
+        Self { request, router: None }
+    }
+}
+
 impl Account {
     /// Opens the account of a request, whose headers are as they came.
     pub(crate) fn open(client: &Client, request: &Parts) -> Self {
         let (edge, begin) = (&client.edge, Instant::now());
         let entry = edge.pen.as_ref().map(|pen| pen.begin(request));
         let mut account = Self::blank(client, begin, MethodLabel::of(&request.method), entry);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            account.story = Some(Box::new(Story::of(request)));
+        }
         if let Some(tracing) = &edge.config.ledger.tracing {
             let context = TraceContext::of(&request.headers, tracing, &edge.random);
             account.recording = context.is_sampled().then(|| {
@@ -110,6 +138,7 @@ impl Account {
         Self {
             door: client.door.clone(),
             peer: client.peer.address,
+            client: None,
             encryption: client.encryption,
             begin,
             method,
@@ -124,6 +153,7 @@ impl Account {
             response_bytes: 0,
             is_complete: false,
             entry,
+            story: None,
             context: None,
             recording: None,
         }
@@ -132,6 +162,13 @@ impl Account {
     /// When the request came.
     pub(crate) fn begin(&self) -> Instant {
         self.begin
+    }
+
+    /// Notes who asks, as trusted proxies have it.
+    pub(crate) fn behind(&mut self, headers: &HeaderMap, trust: &Trust) {
+        if self.entry.is_some() || self.recording.is_some() {
+            self.client = headers::client_behind(headers, |proxy| trust.takes_headers_of(proxy));
+        }
     }
 
     /// Notes what is spoken.
@@ -144,6 +181,9 @@ impl Account {
         self.router = Some(router.figures.shard(self.door.edge.worker).clone());
         if let Some(entry) = &mut self.entry {
             entry.router(&router.name);
+        }
+        if let Some(story) = &mut self.story {
+            story.router = Some(router.name.clone());
         }
         if let Some(recording) = &mut self.recording {
             recording.router(router, &self.door.edge.random);
@@ -249,7 +289,12 @@ impl Account {
         if let (Some(recording), Some(tracing)) = (&mut self.recording, tracing) {
             recording.response(&head.headers, tracing.config());
         }
+        let story = self.story.as_deref();
         tracing::debug!(
+            request = story.map(|it| it.request.as_str()),
+            router = story.and_then(|it| it.router.as_ref()).map(tracing::field::display),
+            entrypoint = %self.door.name,
+            client.address = %self.peer,
             http.response.status_code = status.as_u16(),
             reason = self.reason.map(Reason::as_str),
             nanos = nanos(self.begin),

@@ -18,6 +18,8 @@ use super::{
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome<'a> {
+    /// Who asks, which trusted proxies before us may have said.
+    pub(crate) client: std::net::IpAddr,
     pub(crate) entrypoint: &'a str,
     pub(crate) status: u16,
     pub(crate) reason: Option<Reason>,
@@ -101,11 +103,12 @@ impl Recording {
         if let Some(port) = port {
             add(it, "server.port", port);
         }
-        let client = self.client.ip().to_canonical().to_string();
-        add(it, "client.address", client.as_str());
-        add(it, "client.port", u64::from(self.client.port()));
-        add(it, "network.peer.address", client);
-        add(it, "network.peer.port", u64::from(self.client.port()));
+        add(it, "client.address", outcome.client.to_canonical().to_string());
+        if outcome.client == self.peer.ip() {
+            add(it, "client.port", u64::from(self.peer.port()));
+        }
+        add(it, "network.peer.address", self.peer.ip().to_canonical().to_string());
+        add(it, "network.peer.port", u64::from(self.peer.port()));
         add(it, "network.protocol.version", version(self.version));
         if let Some(agent) = &self.user_agent {
             add(it, "user_agent.original", agent.as_str());

@@ -28,7 +28,7 @@ pub(crate) struct Recording {
     pub(super) version: Version,
     pub(super) authority: String,
     pub(super) user_agent: Option<String>,
-    pub(super) client: SocketAddr,
+    pub(super) peer: SocketAddr,
     pub(super) is_encrypted: bool,
     pub(super) state: String,
     pub(super) headers: Vec<(HeaderName, Vec<String>)>,
@@ -80,7 +80,7 @@ impl Recording {
     /// Begins to record.
     pub(crate) fn begin(
         request: &Parts,
-        client: SocketAddr,
+        peer: SocketAddr,
         is_encrypted: bool,
         begin: Instant,
         tracing: &Tracing,
@@ -98,7 +98,7 @@ impl Recording {
             version: request.version,
             authority: authority.or_else(|| text(&http::header::HOST)).unwrap_or_default(),
             user_agent: text(&USER_AGENT),
-            client,
+            peer,
             is_encrypted,
             state: text(&TRACESTATE).unwrap_or_default(),
             headers: captured(&request.headers, &tracing.config.request_headers),

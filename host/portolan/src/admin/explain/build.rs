@@ -154,9 +154,10 @@ fn steps(router: &Router) -> Vec<Step> {
 }
 
 fn share(service: &Service) -> ServiceShare {
+    let now = Moment::of(Instant::now());
     let mut backends = Vec::new();
-    shares(service, 100.0, Moment::of(Instant::now()), &mut backends);
-    ServiceShare { name: service.name.to_string(), backends }
+    shares(service, 100.0, now, &mut backends);
+    ServiceShare { name: service.name.to_string(), backends, rests: service.rests(now) }
 }
 
 /// Of `percent` of the traffic, what each backend gets; of services that a service is made of,
@@ -176,24 +177,25 @@ fn shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendSha
         }
         Kind::Mirroring(mirroring) => shares(&mirroring.main, percent, now, all),
         Kind::Failover(failover) => {
-            let main_is_well = failover.main.as_ref().is_some_and(|main| main.is_well());
-            let parts = if main_is_well { [percent, 0.0] } else { [0.0, percent] };
-            for (service, part) in [&failover.main, &failover.fallback].into_iter().zip(parts) {
-                service.iter().for_each(|service| shares(service, part, now, all));
+            let (first, _) = failover.choose(now);
+            for service in [&failover.main, &failover.fallback].into_iter().flatten() {
+                let is_first = first.is_some_and(|first| std::ptr::eq(first, &**service));
+                shares(service, if is_first { percent } else { 0.0 }, now, all);
             }
         }
     }
 }
 
 fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendShare>) {
+    let rests = service.rests(now);
     // With too many left alone nobody is.
     let panics = service.balancer.panics(&service.backends, now);
     let out = |backend: &Backend| {
         backend.out(now).filter(|out| !(panics && matches!(out, Out::Ejected(_))))
     };
-    let weight = |backend: &Backend| match out(backend) {
-        None => f64::from(backend.weight),
-        Some(_) => 0.0,
+    let weight = |backend: &Backend| match (out(backend), rests) {
+        (None, None) => f64::from(backend.weight),
+        _ => 0.0,
     };
     let sum: f64 = service.backends.iter().map(weight).sum();
     all.extend(service.backends.iter().map(|backend| {
@@ -202,10 +204,11 @@ fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<Backen
         BackendShare {
             url: backend.url(),
             health: match &out {
+                None if rests.is_some() => format!("{}, at rest", backend.health.as_str()),
                 None | Some(Out::Catalog(_)) => backend.health.as_str().to_owned(),
                 Some(other) => other.to_string(),
             },
-            usable: out.is_none(),
+            usable: out.is_none() && rests.is_none(),
             // At most 100, so it fits.
             percent: (percent * part) as u32,
             origin: (*backend.origin).to_owned(),

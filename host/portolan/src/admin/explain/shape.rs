@@ -150,6 +150,9 @@ pub(crate) struct ServiceShare {
     pub(crate) name: String,
     /// All its backends.
     pub(crate) backends: Vec<BackendShare>,
+    /// For how many milliseconds its circuit breaker lets nothing pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rests: Option<u64>,
 }
 
 /// A backend and its part of the traffic.

@@ -73,6 +73,12 @@ pub(super) fn verdict(
 
 fn of_service(service: &ServiceShare, takes: &str) -> Verdict {
     let to = &service.name;
+    if let Some(rests) = service.rests {
+        let seconds = rests.div_ceil(1000);
+        let sentence =
+            format!("503: {takes}, but the circuit breaker of `{to}` is open for {seconds} s yet");
+        return Verdict::because(Reason::CircuitOpen, sentence);
+    }
     match service.backends.iter().filter(|backend| backend.usable).count() {
         0 => Verdict::because(
             Reason::NoBackend,

@@ -117,3 +117,21 @@ async fn another_service_takes_over_when_the_first_is_not_well_or_fails() {
     let gone = failover(to(&[nobody().await], |_| ()), statuses(500, 599));
     assert_eq!(answers(&Portolan::start(made_of(gone)), 2).await, "sparespare");
 }
+
+#[tokio::test]
+async fn another_service_takes_over_when_the_first_cannot_be_reached() {
+    let spare = named(200, "spare").await;
+    let main = to(&[nobody().await], |_| ());
+    let portolan = Portolan::start(made_of(Kind::Failover(Failover {
+        main: Some(Arc::new(main)),
+        fallback: Some(Arc::new(to(&[spare.address], |_| ()))),
+        statuses: Statuses::default(),
+        max_body: 0,
+    })));
+    // From the very first request on: what has no body can be sent to anybody.
+    assert_eq!(answers(&portolan, 3).await, "sparesparespare");
+    // What has one goes where it is taken, once it is known who does not.
+    let mut client = portolan.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 1\r\n\r\nx").await;
+    assert_eq!(client.response().await.body, "spare");
+}
