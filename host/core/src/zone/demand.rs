@@ -85,6 +85,9 @@ impl Demand {
     /// The names that what was found makes in a zone.
     pub fn zones(&self, zone: &ZoneConfig, found: Option<Found>) -> Zones {
         let Found { nodes, mut instances, ttl } = found.unwrap_or_default();
+        // Where a query says nothing of it, its service does.
+        let of_service = instances.first().and_then(|it| zone.options.ttl_of(&it.service));
+        let ttl = ttl.or_else(|| of_service.filter(|_| self.is_ranked()));
         if matches!(self.wanted, Wanted::Query { .. }) {
             for instance in &mut instances {
                 Arc::make_mut(instance).service = RESULT.to_owned();

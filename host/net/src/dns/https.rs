@@ -160,7 +160,7 @@ async fn question(request: Request<IncomingBody>) -> Result<Bytes, StatusCode> {
             Ok(question.into())
         }
         Method::POST => {
-            if request.headers().get(CONTENT_TYPE) != Some(&MESSAGE) {
+            if !request.headers().get(CONTENT_TYPE).is_some_and(is_message) {
                 return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
             }
             let body = Limited::new(request.into_body(), LONGEST).collect();
@@ -196,4 +196,27 @@ fn life(reply: &[u8]) -> Option<u32> {
         }
     }
     life
+}
+
+/// Whether a media type is that of messages, in any case and whatever parameters it has (RFC 9110, 8.3.1).
+fn is_message(media_type: &HeaderValue) -> bool {
+    let essence = media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(MESSAGE.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_known_in_any_case_and_with_parameters() {
+        for (text, is) in [
+            ("application/dns-message", true),
+            ("Application/DNS-Message; charset=binary", true),
+            ("application/dns-json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_message(&HeaderValue::from_static(text)), is, "{text}");
+        }
+    }
 }

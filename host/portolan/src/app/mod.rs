@@ -69,9 +69,9 @@ pub(super) fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
-        // Plugins are loaded on blocking threads, and what each of those freed is given back to the
-        // system when it ends.
+        // Plugins are loaded on blocking threads: what that took is not kept for the next time.
         .thread_keep_alive(Duration::from_secs(1))
+        .on_thread_stop(crate::give_memory_back)
         .enable_all()
         .build()
         .context("cannot start the control threads")

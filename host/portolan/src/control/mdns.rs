@@ -12,7 +12,7 @@ pub(super) fn problem(dns: &Dns, snapshot: &Snapshot) -> Option<Problem> {
     if dns.addresses.iter().chain(encrypted).all(|address| address.ip().is_loopback()) {
         return None;
     }
-    let is_local = |name: &&str| name.ends_with(".local");
+    let is_local = |name: &&str| *name == "local" || name.ends_with(".local");
     let live = snapshot.routers.iter().filter(|router| router.live.is_some());
     let hosts = live.flat_map(|router| router.hosts.iter().map(String::as_str));
     let zones = dns.zones.iter().map(|zone| zone.origin.as_str());
@@ -44,6 +44,8 @@ mod tests {
     fn names_in_local_are_told_of_where_others_ask() {
         let zone = "[dns.zones.\"infra.local\"]\nnames = \"services\"\n";
         assert_eq!(told(&format!("address = \"127.0.0.1:53\"\n{zone}")), None);
+        let whole = zone.replace("infra.local", "local");
+        assert!(told(&format!("address = \"0.0.0.0:53\"\n{whole}")).is_some());
         let other = zone.replace("local", "internal");
         assert_eq!(told(&format!("address = \"0.0.0.0:53\"\n{other}")), None);
         let told = told(&format!("address = [\"127.0.0.1:53\", \"0.0.0.0:53\"]\n{zone}")).unwrap();

@@ -135,6 +135,11 @@ impl Builder {
     ) -> Result<(), (String, Option<String>)> {
         let (owner, rtype, body) = presentation::parse(record, origin)
             .map_err(|error| (error.to_string(), error.hint()))?;
+        if rtype == RecordType::CNAME && self.zones.iter().any(|zone| zone.origin == owner) {
+            let message = format!("`{owner}` is a zone: beside its SOA there can be no CNAME");
+            let hint = "give its addresses, as A and AAAA records";
+            return Err((message, Some(hint.to_owned())));
+        }
         let Some(draft) = self.drafts.claim(&owner, Kind::Static) else { return Ok(()) };
         let is_alias = draft.set(RecordType::CNAME).is_some();
         let clashes = match rtype {

@@ -1,7 +1,7 @@
 //! Names of the catalog: services, tags, nodes, addresses, and what a source is asked for.
 
 use super::*;
-use crate::item::Wanted;
+use crate::item::{Found, Wanted};
 
 #[test]
 fn a_zone_has_lives_and_standards_of_its_own() {
@@ -214,6 +214,19 @@ fn a_node_of_both_protocols_answers_for_both() {
         (&*format!("{reverse} PTR"), "5 PTR Alpha.node.dc1.consul."),
     ] {
         assert_eq!(ask(&zones, question), expected, "{question}");
+    }
+}
+
+#[test]
+fn what_a_query_finds_lives_as_long_as_it_says_or_else_its_service() {
+    let (zones, _) = build(&instances(INSTANCES, "dc1"), true);
+    let demand = zones.demand(Name::parse("db.query.consul").unwrap().as_bytes()).unwrap();
+    let service_ttl = vec![("redis".to_owned(), 40)];
+    let options = ZoneOptions { service_ttl, ..ZoneOptions::default() };
+    let zone = ZoneConfig { options, ..zone("consul", Names::Consul) };
+    for (ttl, expected) in [(None, "40 A 10.0.1.1"), (Some(7), "7 A 10.0.1.1")] {
+        let found = Found { ttl, nodes: nodes(), instances: instances(&INSTANCES[..1], "dc1") };
+        assert_eq!(ask(&demand.zones(&zone, Some(found)), "result.service.consul A"), expected);
     }
 }
 

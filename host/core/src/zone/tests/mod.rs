@@ -90,6 +90,7 @@ fn config() -> DnsConfig {
         record("nope", "A", "fd00::1"),
         record("alias", "A", "192.168.7.6"),
         record("www", "TXT", "hello world"),
+        record("@", "CNAME", "box"),
     ];
     DnsConfig {
         edge_addresses: vec!["10.9.9.9".parse().unwrap(), "fd00::99".parse().unwrap()],
@@ -243,6 +244,7 @@ fn bad_records_cost_only_themselves() {
         [
             "/dns/zones/home.arpa/records/6: `fd00::1` is not an IPv4 address",
             "/dns/zones/home.arpa/records/7: nothing can stand beside the CNAME of `alias.home.arpa`",
+            "/dns/zones/home.arpa/records/9: `home.arpa` is a zone: beside its SOA there can be no CNAME",
         ]
     );
 }
