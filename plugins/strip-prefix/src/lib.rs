@@ -11,6 +11,9 @@ struct Config {
     /// The first of these that the path starts with is taken off, and named in
     /// `x-forwarded-prefix`.
     prefixes: Vec<String>,
+    /// Without effect, for tags that have it: a path always begins with a slash.
+    #[serde(default, rename = "force-slash")]
+    _force_slash: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -50,7 +53,7 @@ mod tests {
 
     fn problems(prefixes: &[&str]) -> String {
         let prefixes = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
-        StripPrefix::new(Config { prefixes }).unwrap_err().to_string()
+        StripPrefix::new(Config { prefixes, _force_slash: None }).unwrap_err().to_string()
     }
 
     #[test]

@@ -65,6 +65,10 @@ fn a_planned_middleware_never_runs() {
     let config = json!({ "customRequestHeaders": { "X-Script-Name": "test" } });
     let interest = middleware.bind("headers", &config, None).expect("a good binding");
     assert!(interest.hooks.is_none() && !interest.plan.is_empty());
+    let strip = self::plugin(&host(), "strip-prefix").middleware().expect("a middleware");
+    // From tags of Traefik, in which everything is text.
+    let config = json!({ "prefixes": "/a,/b", "forceSlash": "false" });
+    strip.bind("strip", &config, None).expect("a good binding");
     let error = middleware.bind("headers", &json!({ "customRequestHeader": {} }), None);
     let Err(BindError::Config(errors)) = error else { panic!("must be refused: {error:?}") };
     assert_eq!(errors[0].hint.as_deref(), Some("did you mean `custom-request-headers`?"));
