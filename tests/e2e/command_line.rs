@@ -62,6 +62,19 @@ async fn check_looks_at_what_the_configuration_stands_on() {
 }
 
 #[tokio::test]
+async fn explain_answers_for_names_where_no_http_is_served() {
+    let config = Config::exactly(
+        "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [dns]\naddress = \"127.0.0.1:0\"\n[dns.zones.lan]\nnames = \"static\"\n\
+         records = [{ name = \"nas\", type = \"A\", data = \"10.0.0.5\" }]\n",
+    );
+    let _portolan = Portolan::start(&config);
+    let (code, out, err) = run(&config, &["explain", "GET", "http://nas.lan/"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("no entrypoint serves http") && out.contains("10.0.0.5"), "{out}");
+}
+
+#[tokio::test]
 async fn plugins_and_explain_answer_in_plain_lines() {
     let config = Config::new(GOOD);
     let portolan = Portolan::start(&config);

@@ -294,14 +294,29 @@ pub(super) fn plain_name_end(packet: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// The byte behind a name that may end with a pointer.
+/// The byte behind a name that may end with a pointer, which must lead back (RFC 1035, 4.1.4): others
+/// get it as it is, and could go in circles.
 fn name_end(packet: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
+    let (mut at, mut bound, mut length) = (start, start, 1);
+    let mut end = None;
     loop {
         match *packet.get(at)? {
-            0 => return Some(at + 1),
-            length @ 1..=63 => at += 1 + usize::from(length),
-            0xc0..=0xff => return packet.get(at + 1).map(|_| at + 2),
+            0 => return end.or(Some(at + 1)),
+            label @ 1..=63 => {
+                let step = 1 + usize::from(label);
+                (at, length) = (at + step, length + step);
+                if length > MAX_NAME {
+                    return None;
+                }
+            }
+            0xc0..=0xff => {
+                let target = usize::from(number(packet, at)? & 0x3fff);
+                if target < HEADER || target >= bound {
+                    return None;
+                }
+                end = end.or(Some(at + 2));
+                (at, bound) = (target, target);
+            }
             _ => return None,
         }
     }

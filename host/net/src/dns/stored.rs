@@ -12,7 +12,7 @@ use super::{
     forward::CacheConfig,
     local,
     message::{HEADER, Header, Incoming, MAX_TCP, Question, Rcode, Section, ShortName, Walk, flag},
-    question,
+    question::{self, Dress},
     reply::{ExtendedError, Reply},
 };
 
@@ -70,10 +70,14 @@ impl Stored {
     /// Reads the answer to a question, given as name in lower case and type.
     pub(super) fn parse(wire: &[u8], name: &[u8], rtype: RecordType) -> Result<Self, Unusable> {
         let header = Header::parse(wire).ok_or(Unusable::Garbage)?;
+        let rcode = Rcode(header.flags & flag::RCODE);
+        // Old servers that EDNS is nonsense to send back no more than their header.
+        if rcode == Rcode::FORMAT && header.flags & flag::RESPONSE != 0 && header.counts[0] == 0 {
+            return Err(Unusable::Failed(rcode.0));
+        }
         if !is_answer_to(wire, &header, name, rtype) {
             return Err(Unusable::Garbage);
         }
-        let rcode = Rcode(header.flags & flag::RCODE);
         if !matches!(rcode, Rcode::NO_ERROR | Rcode::NO_SUCH_NAME) {
             return Err(Unusable::Failed(rcode.0));
         }
@@ -81,7 +85,12 @@ impl Stored {
             return Err(Unusable::Truncated);
         }
         let end = HEADER + name.len();
-        let mut stored = Self::walk(wire, &header, end + 4).ok_or(Unusable::Garbage)?;
+        let walked = Self::walk(wire, &header, end + 4).ok_or(Unusable::Garbage)?;
+        let (mut stored, extended) = walked;
+        // The rest of the code stands in the OPT record (RFC 6891, 6.1.3): BADVERS is no answer.
+        if extended != 0 {
+            return Err(Unusable::Failed(extended << 4 | rcode.0));
+        }
         // Its letters may have been mixed on the way to the upstream: names that point here would
         // have them too.
         if let Some(asked) = stored.wire.get_mut(HEADER..end) {
@@ -90,18 +99,20 @@ impl Stored {
         Ok(stored)
     }
 
-    fn walk(wire: &[u8], header: &Header, question_end: usize) -> Option<Self> {
+    /// Answers also what an OPT record says of the code.
+    fn walk(wire: &[u8], header: &Header, question_end: usize) -> Option<(Self, u16)> {
         let mut walk = Walk::behind_question(wire, question_end, header);
         let mut records = Vec::new();
         let mut end = question_end;
-        let (mut positive, mut negative) = (None, None);
+        let (mut positive, mut negative, mut extended) = (None, None, 0);
         while let Some(record) = walk.next_record()? {
             if record.rtype == RecordType::OPT {
                 // What stands behind it could only be a signature of this hop.
+                extended = (record.ttl >> 24) as u16;
                 break;
             }
-            // RFC 2181, 8: a TTL with its top bit set is zero.
-            let ttl = if record.ttl > i32::MAX as u32 { 0 } else { record.ttl };
+            // RFC 8767, 4: one with its top bit set is merely large.
+            let ttl = record.ttl.min(i32::MAX as u32);
             match record.section {
                 Section::Answer => positive = Some(positive.map_or(ttl, |life: u32| life.min(ttl))),
                 Section::Authority if record.rtype == RecordType::SOA => {
@@ -130,7 +141,8 @@ impl Stored {
         let kept = u16::try_from(kept.count()).ok()?.to_be_bytes();
         wire.get_mut(HEADER - 2..HEADER)?.copy_from_slice(&kept);
         let (records, flags) = (records.into(), header.flags);
-        Some(Self { wire, records, flags, life, is_censored: false, is_ours: false })
+        let stored = Self { wire, records, flags, life, is_censored: false, is_ours: false };
+        Some((stored, extended))
     }
 
     /// What zones have to say to a question, by the name that they answer it under, and the name outside
@@ -141,7 +153,7 @@ impl Stored {
         name: &Name,
         (random, is_whole): (u32, bool),
     ) -> Option<(Self, Option<ShortName>)> {
-        let asked = question::write(key, 0, None);
+        let asked = question::write(key, 0, Dress::default());
         let Incoming::Question(question) = Incoming::parse(&asked) else { return None };
         let mut out = vec![0; MAX_TCP];
         let mut reply = Reply::to(&question, MAX_TCP, &mut out);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{Message, OpCode, ResponseCode},
+    op::{Edns, Message, OpCode, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata},
 };
 use tokio::{
@@ -41,6 +41,10 @@ pub(super) enum Mood {
     Lowers,
     /// Answers with 127.0.0.1, and nothing of another family.
     IsHere,
+    /// Finds EDNS malformed, as old servers do.
+    KnowsNoEdns,
+    /// Says that it knows another EDNS, whatever it is asked.
+    WantsOtherEdns,
 }
 
 /// An upstream on loopback, and how often it was asked.
@@ -132,6 +136,18 @@ pub(super) fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
                 let data = RData::A(rdata::A::new(127, 0, 0, 1));
                 reply.add_answer(Record::from_rdata(query.name().clone(), 30, data));
             }
+            reply
+        }],
+        Mood::KnowsNoEdns if asked.edns.is_none() => vec![good],
+        Mood::KnowsNoEdns => vec![{
+            let mut reply = answer(asked, 0);
+            reply.metadata.response_code = ResponseCode::FormErr;
+            reply
+        }],
+        Mood::WantsOtherEdns => vec![{
+            let mut reply = answer(asked, 0);
+            reply.metadata.response_code = ResponseCode::BADVERS;
+            reply.edns = Some(Edns::new());
             reply
         }],
         Mood::Lowers => vec![{

@@ -235,6 +235,20 @@ async fn an_upstream_that_changes_letters_is_asked_over_tcp_and_then_without() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_knows_no_edns_is_asked_without() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::KnowsNoEdns).await;
+        let listening = Listening::start(&[&upstream]);
+        assert_eq!(outcome(&listening.ask("a.example.").await), (ResponseCode::NoError, 2));
+        assert_eq!(upstream.asked.get(), 2);
+        // Part of the code stands in the OPT record; what stands in the header looks like an answer.
+        upstream.mood.set(Mood::WantsOtherEdns);
+        assert_eq!(outcome(&listening.ask("b.example.").await), (ResponseCode::ServFail, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_order_of_upstreams_is_as_configured() {
     locally(async {
         for mode in [Mode::Strict, Mode::Parallel] {

@@ -13,6 +13,7 @@ use super::{
         asker::Transport,
         fuzzing::upstream_answer,
         message::{MAX_UDP, PLAIN_UDP},
+        stored::{Stored, Unusable},
     },
     World, packet, question,
 };
@@ -303,4 +304,26 @@ fn no_bytes_of_an_upstream_break_what_is_kept_or_what_is_made_of_it() {
     let mut dice = Dice(7);
     let read = (0..30_000).filter(|_| upstream_answer(&dice.mutate(answer.clone()))).count();
     assert!(read > 3_000, "{read} were read");
+}
+
+/// An answer to `a A` whose record is owned by these bytes.
+fn owned(owner: &[u8]) -> Vec<u8> {
+    let head = [0, 7, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+    let record = [0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1];
+    [&head[..], b"\x01a\0\0\x01\0\x01", owner, &record].concat()
+}
+
+#[test]
+fn a_pointer_leads_back_and_an_answer_whose_does_not_is_none() {
+    let read = |wire: &[u8]| Stored::parse(wire, b"\x01a\0", zone::RecordType::A).map(|it| it.life);
+    // The question ends at 19: so the record begins there.
+    for good in [&b"\xc0\x0c"[..], b"\x01a\0", b"\x01b\xc0\x0c"] {
+        assert_eq!(read(&owned(good)), Ok(60), "{good:?}");
+    }
+    for bad in [&b"\xc0\x13"[..], b"\xc0\x14", b"\x01b\xc0\x13", b"\xc0\x00", b"\xff\xff", b"\x40"]
+    {
+        assert_eq!(read(&owned(bad)), Err(Unusable::Garbage), "{bad:?}");
+    }
+    // What an old server makes of EDNS is its header and no more.
+    assert_eq!(read(&[0, 7, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Unusable::Failed(1)));
 }

@@ -30,7 +30,7 @@ use self::{
 use super::{
     cache::Key,
     forward::{Forwarding, Place, Protocol, UpstreamConfig},
-    question,
+    question::{self, Dress},
     stored::{Stored, Unusable},
 };
 use crate::{random::Random, transport::Trust};
@@ -57,6 +57,11 @@ impl AttemptError {
     /// Whether the upstream has answered that it cannot answer.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Unusable(Unusable::Failed(_)))
+    }
+
+    /// Whether it may be EDNS that the upstream does not understand: FORMERR, NOTIMP or BADVERS.
+    fn may_be_edns(&self) -> bool {
+        matches!(self, Self::Unusable(Unusable::Failed(1 | 4 | 16)))
     }
 }
 
@@ -120,7 +125,7 @@ impl Upstream {
     /// Asks once, and again over TCP when the answer does not fit or may be a guess.
     pub(super) async fn ask(&self, key: &Key) -> Result<Stored, AttemptError> {
         let begin = Instant::now();
-        let asked = timeout(ATTEMPT, self.exchange(key)).await;
+        let asked = timeout(ATTEMPT, self.converse(key)).await;
         let result = asked.unwrap_or(Err(AttemptError::Timeout));
         self.failed.set(result.is_err().then(Instant::now));
         if result.is_ok() {
@@ -132,13 +137,26 @@ impl Upstream {
         result
     }
 
-    async fn exchange(&self, key: &Key) -> Result<Stored, AttemptError> {
+    /// Asks, and once more without EDNS if that is what it does not understand. Not remembered: it may
+    /// have been about this question, and answers are.
+    async fn converse(&self, key: &Key) -> Result<Stored, AttemptError> {
+        match self.exchange(key, false).await {
+            Err(error) if error.may_be_edns() => {
+                let plain = self.exchange(key, true).await;
+                plain.map_err(|_no_better| error)
+            }
+            result => result,
+        }
+    }
+
+    async fn exchange(&self, key: &Key, is_plain: bool) -> Result<Stored, AttemptError> {
+        let dress = Dress { mix: None, is_plain };
         let wire = match &self.config.protocol {
-            Protocol::Udp => return self.over_udp(key).await,
-            Protocol::Tcp => self.over_stream(key, None).await?,
-            Protocol::Tls { name } => self.over_stream(key, Some(name)).await?,
+            Protocol::Udp => return self.over_udp(key, is_plain).await,
+            Protocol::Tcp => self.over_stream(key, None, dress).await?,
+            Protocol::Tls { name } => self.over_stream(key, Some(name), dress).await?,
             Protocol::Https { name, path } => {
-                let question = question::write(key, 0, None);
+                let question = question::write(key, 0, dress);
                 let sender = match self.web.open() {
                     Some(sender) => sender,
                     None => self.web_connection(name).await?,
@@ -149,10 +167,10 @@ impl Upstream {
         Ok(Stored::parse(&wire, key.name(), key.rtype())?)
     }
 
-    async fn over_udp(&self, key: &Key) -> Result<Stored, AttemptError> {
-        let mix = self.mixes.get().then(|| self.random.next_long());
+    async fn over_udp(&self, key: &Key, is_plain: bool) -> Result<Stored, AttemptError> {
+        let dress = Dress { mix: self.mixes.get().then(|| self.random.next_long()), is_plain };
         let id = self.random.next() as u16;
-        let answer = self.datagrams.ask(id, |id| question::write(key, id, mix)).await?;
+        let answer = self.datagrams.ask(id, |id| question::write(key, id, dress)).await?;
         let parsed = match &answer {
             Answer::Message(wire) => Stored::parse(wire, key.name(), key.rtype()),
             Answer::OtherCase => Err(Unusable::Truncated),
@@ -160,7 +178,7 @@ impl Upstream {
         if !matches!(parsed, Err(Unusable::Truncated)) {
             return Ok(parsed?);
         }
-        let wire = self.over_stream(key, None).await?;
+        let wire = self.over_stream(key, None, Dress { mix: None, ..dress }).await?;
         let stored = Stored::parse(&wire, key.name(), key.rtype())?;
         if matches!(answer, Answer::OtherCase) && self.mixes.replace(false) {
             // It answers over TCP too, so it is the upstream itself that does not keep letters.
@@ -170,8 +188,13 @@ impl Upstream {
         Ok(stored)
     }
 
-    async fn over_stream(&self, key: &Key, name: Option<&str>) -> Result<Vec<u8>, AttemptError> {
-        let write = |id| question::write(key, id, None);
+    async fn over_stream(
+        &self,
+        key: &Key,
+        name: Option<&str>,
+        dress: Dress,
+    ) -> Result<Vec<u8>, AttemptError> {
+        let write = |id| question::write(key, id, dress);
         let id = self.random.next() as u16;
         let kept = self.stream.borrow().clone().filter(|pipe| pipe.is_open());
         if let Some(pipe) = kept {

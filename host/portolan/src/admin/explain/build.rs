@@ -53,9 +53,13 @@ pub(crate) fn explain(
     };
     let router = router.as_deref();
     let service = router.and_then(|router| router.service.as_deref()).map(share);
-    let Verdict { sentence, reason } = match redirect {
-        Some(target) => Verdict::of(format!("the entrypoint redirects it to {target}")),
-        None => verdict(router, service.as_ref(), &mut exchange),
+    let Verdict { sentence, reason } = match (place, redirect) {
+        (None, _) => {
+            let scheme = uri.scheme_str().unwrap_or("http");
+            Verdict::of(format!("nobody answers: no entrypoint serves {scheme}"))
+        }
+        (_, Some(target)) => Verdict::of(format!("the entrypoint redirects it to {target}")),
+        (Some(_), None) => verdict(router, service.as_ref(), &mut exchange),
     };
     Ok(Explanation {
         request,
@@ -127,7 +131,7 @@ fn parse_url(text: &str) -> Result<Uri, String> {
 }
 
 /// The entrypoint that was named, else the one bound to the URL's port, else the first of its
-/// scheme.
+/// scheme; without a name where there is none, which keeps nobody from asking for names.
 fn entrypoint(question: &Question, uri: &Uri, board: &Board) -> Result<Arc<str>, String> {
     let scheme = uri.scheme_str().unwrap_or("http");
     let serving = || board.entrypoints.iter().filter(|it| matches!(it.protocol, "http" | "https"));
@@ -139,8 +143,7 @@ fn entrypoint(question: &Question, uri: &Uri, board: &Board) -> Result<Arc<str>,
     let mut fitting = serving().filter(|it| it.protocol == scheme);
     let first = fitting.clone().next();
     let by_port = fitting.find(|it| Some(it.address.port()) == uri.port_u16());
-    let found = by_port.or(first).map(|it| it.name.clone());
-    found.ok_or_else(|| format!("no entrypoint serves {scheme}"))
+    Ok(by_port.or(first).map_or_else(|| "".into(), |it| it.name.clone()))
 }
 
 fn steps(router: &Router) -> Vec<Step> {
