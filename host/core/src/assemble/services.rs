@@ -145,7 +145,7 @@ pub(super) fn judge(entry: &mut ServiceEntry) {
             let usable = live.backends.iter().any(Backend::is_usable);
             if matches!(live.kind, Kind::Backends) && !usable {
                 errors.push(match live.backends.len() {
-                    0 => "it has no backends".to_owned(),
+                    0 => "it has no backend with an address and a port".to_owned(),
                     1 => "its backend is not passing".to_owned(),
                     count => format!("none of its {count} backends is passing"),
                 });

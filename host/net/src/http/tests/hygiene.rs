@@ -35,6 +35,24 @@ async fn a_trusted_proxy_is_added_to_and_a_change_of_trust_holds_for_the_next_co
     assert_eq!(ask().await, ["127.0.0.1", "http", "127.0.0.1"]);
 }
 
+#[tokio::test]
+async fn nobody_takes_back_what_proxies_said() {
+    let trust = Trust { forwarded_headers: loopback(), ..Trust::default() };
+    let (portolan, _backend) = behind(trust).await;
+    let mut client = portolan.connect().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.local\r\nX-Forwarded-For: 192.0.2.7\r\nX-Real-Ip: 192.0.2.7\r\n\
+             X-Mine: 1\r\nConnection: x-forwarded-for, X-REAL-IP, host, x-mine\r\n\r\n",
+        )
+        .await;
+    let seen = client.response().await.body;
+    let told = |name| header(&seen, name);
+    assert_eq!(told("x-forwarded-for"), Some("192.0.2.7, 127.0.0.1"));
+    assert_eq!((told("x-real-ip"), told("host")), (Some("192.0.2.7"), Some("a.local")));
+    assert_eq!(told("x-mine"), None, "its own it may");
+}
+
 /// A PROXY header of version 2 with these addresses.
 fn binary(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();

@@ -103,7 +103,10 @@ async fn large_bodies_arrive_whole_in_both_directions() {
 async fn trailers_pass_in_both_directions() {
     let backend = Script::start(|mut client| async move {
         while let Some(request) = client.request().await {
-            assert!(request.body.to_lowercase().contains("x-sum: 7\r\n"), "{}", request.body);
+            let body = request.body.to_lowercase();
+            assert!(body.contains("x-sum: 7\r\n"), "{body}");
+            // What we say of a client is not for it to say.
+            assert!(!body.contains("x-forwarded") && !body.contains("x-real-ip"), "{body}");
             client
                 .send(
                     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n\
@@ -120,7 +123,8 @@ async fn trailers_pass_in_both_directions() {
         client
             .send(
                 "POST / HTTP/1.1\r\nHost: a.local\r\nTE: trailers\r\nTrailer: x-sum\r\n\
-                 Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n",
+                 Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\
+                 X-Forwarded-For: 6.6.6.6\r\nX-Real-Ip: 6.6.6.6\r\n\r\n",
             )
             .await;
         let response = client.response().await;
