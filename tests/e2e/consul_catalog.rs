@@ -216,6 +216,21 @@ async fn a_newest_word_that_is_wrong_does_not_take_the_place_of_a_right_one() {
     let problems = || async { portolan.api("/api/problems").await.to_string() };
     eventually(problems, |it| it.contains("instances disagree")).await;
     assert_eq!(portolan.http().get("shop.local", "/").await.status, 200);
+    // The same of a middleware that it has.
+    let [good, bad] = ["prefixes", "prefixs"].map(|option| {
+        [
+            "traefik.http.routers.api.rule=Host(`api.local`)".to_owned(),
+            "traefik.http.routers.api.middlewares=strip".to_owned(),
+            format!("traefik.http.middlewares.strip.stripprefix.{option}=/v1"),
+        ]
+    });
+    for (id, tags) in [("a1", good), ("a2", bad)] {
+        let tags = tags.each_ref().map(String::as_str);
+        consul.register(&Registration { id, service: "api", address, tags: &tags }).await;
+        eventually(|| portolan.http().get("api.local", "/v1/x"), |it| it.status == 200).await;
+    }
+    eventually(problems, |told| told.contains("a2`, declares does not work")).await;
+    assert_eq!(portolan.http().get("api.local", "/v1/x").await.status, 200);
     // What protects a router, misspelt: nobody is let through.
     let open = [
         "traefik.http.routers.safe.rule=Host(`safe.local`)",

@@ -94,6 +94,12 @@ impl Bindings {
     }
 }
 
+/// Whether a middleware works as it is declared.
+pub(super) fn takes(spec: &MiddlewareSpec, plugins: &[Arc<dyn MiddlewarePlugin>]) -> bool {
+    let bound = |it: &Arc<dyn MiddlewarePlugin>| it.bind("", &spec.config, spec.time_limit);
+    plugin(spec, plugins).is_ok_and(|plugin| bound(plugin).is_ok())
+}
+
 fn make(
     name: &ObjectName,
     spec: &MiddlewareSpec,

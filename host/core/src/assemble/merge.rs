@@ -226,13 +226,14 @@ impl Objects {
     pub(super) fn middleware(
         &self,
         name: &ObjectName,
+        mut is_sound: impl FnMut(&MiddlewareSpec) -> bool,
     ) -> (Option<Object<MiddlewareSpec>>, Vec<Problem>) {
         let (object, problems) = merge(
             &self.middlewares,
             name,
             "middlewares",
             |statement| statement.find(|it| &it.middlewares),
-            any,
+            |spec: &&MiddlewareSpec| is_sound(spec),
         );
         (object.map(Object::cloned), problems)
     }
@@ -424,6 +425,7 @@ fn newest<T: PartialEq>(
     mut is_sound: impl FnMut(&T) -> bool,
 ) -> Option<Object<T>> {
     ranked.sort_by_key(|(rank, _)| Reverse(*rank));
+    let newest = ranked.first().map(|(rank, _)| rank.id)?;
     if let [(_, first), others @ ..] = &*ranked
         && others.iter().any(|(_, other)| other != first)
     {
@@ -438,11 +440,17 @@ fn newest<T: PartialEq>(
         .collect();
     let mut object = object(spec, rank.id, String::new());
     if !others.is_empty() {
-        let others = others.join(", ");
-        object.warnings.push(format!(
-            "instances disagree: `{}` is the newest in use and wins, {others} declare it otherwise",
-            rank.id
-        ));
+        let (others, winner) = (others.join(", "), rank.id);
+        object.warnings.push(match winner == newest {
+            true => format!(
+                "instances disagree: `{winner}` is the newest in use and wins, {others} declare it \
+                 otherwise"
+            ),
+            false => format!(
+                "instances disagree: what the newest in use, `{newest}`, declares does not work, so \
+                 `{winner}` wins; {others} declare it otherwise"
+            ),
+        });
     }
     Some(object)
 }

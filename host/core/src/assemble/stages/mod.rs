@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use super::{
     Inputs,
-    bind::Bindings,
+    bind::{Bindings, takes},
     complaints::{Complaints, Plaintiff},
     compound::{Compounds, Parts, compose},
     likeness::Likeness,
@@ -155,10 +155,10 @@ impl Turn<'_> {
         let board = &mut *self.board;
         let mut changes = Vec::new();
         for name in each_once(names) {
-            let (object, problems) = board.objects.middleware(&name);
+            let plugins = &self.inputs.middlewares;
+            let (object, problems) = board.objects.middleware(&name, |it| takes(it, plugins));
             board.complaints.set(|| Plaintiff::DeclaredMiddleware(name.clone()), problems);
-            let made =
-                object.map(|object| self.bindings.bind(&name, &object, &self.inputs.middlewares));
+            let made = object.map(|object| self.bindings.bind(&name, &object, plugins));
             let (entry, problems) = made.unzip();
             let problems = problems.unwrap_or_default();
             board.complaints.set(|| Plaintiff::Middleware(name.clone()), problems);
