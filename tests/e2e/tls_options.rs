@@ -114,7 +114,10 @@ async fn a_router_that_no_handshake_tells_of_lets_nobody_in_unknown() {
     let config = Config::new("");
     fs::write(config.path("clients.pem"), pem).unwrap();
     config.change(
-        "[tls.options.internal]
+        "[access-log]
+        file = \"access.log\"
+        format = \"json\"
+        [tls.options.internal]
         client-auth = { ca-files = [\"clients.pem\"] }
         [http.routers.wild]
         rule = \"Host(`*.wild.test`)\"
@@ -139,4 +142,7 @@ async fn a_router_that_no_handshake_tells_of_lets_nobody_in_unknown() {
     assert!(get("b.wild.test", "/secret", None).await.is_err());
     assert_eq!(get("a.wild.test", "/pattern", None).await.unwrap().status, 421);
     assert_eq!(get("b.wild.test", "/pattern", own()).await.unwrap().status, 200);
+    // Who it was is written down.
+    let log = || async { fs::read_to_string(config.path("access.log")).unwrap_or_default() };
+    eventually(log, |lines| lines.contains("\"TLSClientSubject\":\"CN=")).await;
 }

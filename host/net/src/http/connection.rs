@@ -21,7 +21,7 @@ use portolan_core::{exchange::Peer, figure::Encryption, limit::Limit};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::TlsStream;
 
-use crate::tls::TlsContext;
+use crate::tls::{TlsContext, subject};
 
 use super::{
     crowd::Guest,
@@ -49,6 +49,8 @@ pub(crate) struct Client {
     pub(crate) told: headers::Origin,
     /// How the connection is encrypted, and a number that stands for it.
     pub(crate) encryption: Option<(u32, Encryption)>,
+    /// Whom the client's certificate is about, where that is written down.
+    pub(crate) subject: Option<Rc<str>>,
     pub(crate) seat: Seat,
     /// Where the connection goes on when HTTP is over.
     pub(crate) tunnel: RefCell<Option<Box<Tunnel>>>,
@@ -163,7 +165,7 @@ async fn plain(
     };
     let Ok((protocol, ahead)) = sniffed else { return };
     let peer = Peer { address: from.address, tls: false, sni: None };
-    let client = Client::new(door, limits, seat, peer, from.is_trusted, None);
+    let client = Client::new(door, limits, seat, peer, from.is_trusted, (None, None));
     speak(protocol, client, Stream::Plain(stream), ahead).await;
 }
 
@@ -197,8 +199,11 @@ async fn encrypted(
     };
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into());
     let peer = Peer { address: from.address, tls: true, sni };
-    let encryption = encryption(session);
-    let client = Client::new(door, limits, seat, peer, from.is_trusted, encryption);
+    let shown = session.peer_certificates().and_then(|chain| chain.first());
+    let shown = shown.filter(|_| door.edge.pen.is_some());
+    let subject = shown.and_then(|certificate| subject(certificate)).map(Rc::from);
+    let said = (encryption(session), subject);
+    let client = Client::new(door, limits, seat, peer, from.is_trusted, said);
     let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
     speak(protocol, client, stream, Bytes::new()).await;
 }
@@ -233,7 +238,7 @@ impl Client {
         seat: Seat,
         peer: Peer,
         is_trusted: bool,
-        encryption: Option<(u32, Encryption)>,
+        (encryption, subject): (Option<(u32, Encryption)>, Option<Rc<str>>),
     ) -> Rc<Self> {
         let edge = door.edge.clone();
         let address = HeaderValue::try_from(peer.address.ip().to_canonical().to_string());
@@ -253,6 +258,7 @@ impl Client {
             peer,
             told,
             encryption,
+            subject,
             seat,
             tunnel,
             line,

@@ -15,6 +15,7 @@ use rustls_pki_types::{
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
+    objects::{oid2abbrev, oid_registry},
     prelude::FromDer as _,
     public_key::PublicKey,
     time::ASN1Time,
@@ -210,6 +211,19 @@ impl Facts {
 pub(super) fn sha256(bytes: &[u8]) -> String {
     let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, bytes);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whom a certificate is about, as Go writes it (RFC 2253: the last part first).
+pub(crate) fn subject(der: &[u8]) -> Option<String> {
+    let (_, cert) = X509Certificate::from_der(der).ok()?;
+    let parts = cert.subject().iter_rdn().flat_map(|rdn| rdn.iter()).map(|part| {
+        let kind = oid2abbrev(part.attr_type(), oid_registry());
+        let kind = kind.map_or_else(|_unknown| part.attr_type().to_id_string(), str::to_owned);
+        format!("{kind}={}", part.as_str().unwrap_or_default().replace(',', "\\,"))
+    });
+    let mut parts: Vec<_> = parts.collect();
+    parts.reverse();
+    Some(parts.join(","))
 }
 
 fn first<'a>(mut parts: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<String> {

@@ -25,7 +25,7 @@ mod steward;
 
 use std::{path::PathBuf, sync::Arc};
 
-pub(crate) use self::challenge::PATH as CHALLENGE_PATH;
+pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH};
 pub use self::{
     authority::{Authority, Root},
     certificate::{Certificate, CertificateSource, Facts, Validity},

@@ -66,6 +66,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) peer: SocketAddr,
     /// Who asks, which trusted proxies before us may have said.
     pub(crate) client: IpAddr,
+    /// Whom the client's certificate is about.
+    pub(crate) subject: Option<&'a str>,
     pub(crate) entrypoint: &'a str,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) status: u16,

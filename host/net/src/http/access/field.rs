@@ -37,7 +37,7 @@ fields! {
     RetryAttempts RouterName
     ServiceAddr ServiceName ServiceURL
     StartLocal StartUTC
-    TLSCipher TLSVersion
+    TLSCipher TLSClientSubject TLSVersion
     EntryPointName SpanId TraceId
 }
 

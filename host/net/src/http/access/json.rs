@@ -91,6 +91,7 @@ impl Object<'_> {
             Field::ServiceName => some(&entry.service),
             Field::ServiceURL => some(&entry.url()),
             Field::TLSCipher => ending.encryption.map(|it| it.cipher.to_owned()),
+            Field::TLSClientSubject => ending.subject.map(str::to_owned),
             Field::TLSVersion => ending.encryption.map(|it| it.version.to_owned()),
             Field::EntryPointName => some(ending.entrypoint),
             Field::SpanId => {

@@ -59,6 +59,7 @@ fn ending() -> Ending<'static> {
     Ending {
         peer: "192.0.2.1:55000".parse::<SocketAddr>().unwrap(),
         client: [192, 0, 2, 1].into(),
+        subject: None,
         entrypoint: "websecure",
         encryption: Some(Encryption { version: "1.3", cipher: "TLS_AES_128_GCM_SHA256" }),
         status: 201,

@@ -85,6 +85,7 @@ impl Account {
             let ending = Ending {
                 peer: self.peer,
                 client: self.client(),
+                subject: self.subject.as_deref(),
                 entrypoint,
                 encryption: self.encryption.map(|(_, encryption)| encryption),
                 status,

@@ -42,6 +42,8 @@ pub(crate) struct Account {
     peer: std::net::SocketAddr,
     /// The client behind the proxies that we trust, where it is written down.
     client: Option<IpAddr>,
+    /// Whom the client's certificate is about.
+    subject: Option<Rc<str>>,
     encryption: Option<(u32, Encryption)>,
     begin: Instant,
     method: MethodLabel,
@@ -139,6 +141,7 @@ impl Account {
             door: client.door.clone(),
             peer: client.peer.address,
             client: None,
+            subject: client.subject.clone(),
             encryption: client.encryption,
             begin,
             method,
