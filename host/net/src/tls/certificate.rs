@@ -15,7 +15,7 @@ use rustls_pki_types::{
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
-    objects::{oid2abbrev, oid_registry},
+    objects::{oid_registry, oid2abbrev},
     prelude::FromDer as _,
     public_key::PublicKey,
     time::ASN1Time,

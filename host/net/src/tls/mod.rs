@@ -25,7 +25,6 @@ mod steward;
 
 use std::{path::PathBuf, sync::Arc};
 
-pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH};
 pub use self::{
     authority::{Authority, Root},
     certificate::{Certificate, CertificateSource, Facts, Validity},
@@ -36,6 +35,7 @@ pub use self::{
     options::{ClientAuth, Suite, TlsOptions, TlsVersion},
     steward::tend,
 };
+pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH};
 
 /// How an entrypoint is encrypted. Names that none of its certificates is for get one of the local
 /// authority, if a router answers to them.

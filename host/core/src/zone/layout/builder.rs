@@ -38,6 +38,9 @@ const PRIVATE: [&str; 6] = [
     "8.e.f.ip6.arpa",
 ];
 
+/// How far aliases are followed when they are looked at for circles.
+const MOST_ALIASES: usize = 16;
+
 /// The layout while it is read.
 #[derive(Default)]
 pub(super) struct Builder {
@@ -140,6 +143,11 @@ impl Builder {
             let hint = "give its addresses, as A and AAAA records";
             return Err((message, Some(hint.to_owned())));
         }
+        if rtype == RecordType::CNAME
+            && let Some(circle) = self.circle(&owner, record::body_data(&body))
+        {
+            return Err((format!("this alias leads back to itself: {circle}"), None));
+        }
         let Some(draft) = self.drafts.claim(&owner, Kind::Static) else { return Ok(()) };
         let is_alias = draft.set(RecordType::CNAME).is_some();
         let clashes = match rtype {
@@ -156,6 +164,25 @@ impl Builder {
             catalog::draft_pointer(address, &owner, record.ttl, &mut self.drafts);
         }
         Ok(())
+    }
+
+    /// The way from a name through its aliases back to it, if that is where they lead.
+    fn circle(&self, owner: &Name, target: &[u8]) -> Option<String> {
+        let mut names = vec![owner.clone()];
+        let mut next = Name::of_wire(target).to_lower();
+        while next != *owner {
+            // Longer than anybody follows them.
+            if names.len() > MOST_ALIASES {
+                return None;
+            }
+            let aliases = self.drafts.find(&next)?.set(RecordType::CNAME)?;
+            let records = aliases.records();
+            let target = record::body_data(records.in_order().next()?.body);
+            let target = Name::of_wire(target).to_lower();
+            names.push(std::mem::replace(&mut next, target));
+        }
+        names.push(owner.clone());
+        Some(names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" → "))
     }
 
     /// Names of hosts files, in zones and outside, and the names of their addresses.

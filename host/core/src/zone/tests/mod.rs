@@ -91,6 +91,10 @@ fn config() -> DnsConfig {
         record("alias", "A", "192.168.7.6"),
         record("www", "TXT", "hello world"),
         record("@", "CNAME", "box"),
+        record("here", "CNAME", "There"),
+        record("there", "CNAME", "round"),
+        record("round", "CNAME", "here.home.arpa."),
+        record("self", "CNAME", "self"),
     ];
     DnsConfig {
         edge_addresses: vec!["10.9.9.9".parse().unwrap(), "fd00::99".parse().unwrap()],
@@ -245,6 +249,10 @@ fn bad_records_cost_only_themselves() {
             "/dns/zones/home.arpa/records/6: `fd00::1` is not an IPv4 address",
             "/dns/zones/home.arpa/records/7: nothing can stand beside the CNAME of `alias.home.arpa`",
             "/dns/zones/home.arpa/records/9: `home.arpa` is a zone: beside its SOA there can be no CNAME",
+            "/dns/zones/home.arpa/records/12: this alias leads back to itself: `round.home.arpa` → \
+             `here.home.arpa` → `there.home.arpa` → `round.home.arpa`",
+            "/dns/zones/home.arpa/records/13: this alias leads back to itself: `self.home.arpa` → \
+             `self.home.arpa`",
         ]
     );
 }
