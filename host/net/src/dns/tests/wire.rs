@@ -190,7 +190,8 @@ fn chains_of_names_are_followed() {
     assert_eq!(owners, ["chain.home.arpa. CNAME", "alias.home.arpa. CNAME", "box.home.arpa. A"]);
     let (code, owners, authorities) = ask("dangling.home.arpa.");
     assert_eq!((code, owners.len(), authorities), (ResponseCode::NXDomain, 1, 1));
-    let (code, owners, _) = ask("loop.home.arpa.");
+    // Of wildcards it is not seen beforehand that they lead in circles.
+    let (code, owners, _) = ask("a.one.home.arpa.");
     assert_eq!((code, owners.len()), (ResponseCode::NoError, 8));
 }
 
