@@ -233,11 +233,6 @@ fn coerce(types: &[&str], value: &Value) -> Value {
         // `[http.middlewares.x.whoami]` with nothing in it, and Traefik's `compress=true`.
         Value::Null | Value::Bool(true) if has("object") => Some(Value::Object(Map::new())),
         Value::Null => None,
-        // A header whose value YAML takes for a number. (Of fractions the spelling is lost.)
-        Value::Number(number) if has("string") && !number.is_f64() => {
-            Some(Value::String(number.to_string()))
-        }
-        Value::Bool(value) if has("string") => Some(Value::String(value.to_string())),
         single if has("array") => Some(Value::Array(vec![single.clone()])),
         _ => None,
     };
