@@ -295,9 +295,12 @@ pub(super) fn plain_name_end(packet: &[u8], start: usize) -> Option<usize> {
 }
 
 /// The byte behind a name that may end with a pointer, which must lead back (RFC 1035, 4.1.4): others
-/// get it as it is, and could go in circles.
+/// get it as it is, and could go in circles. Pointers may lead to pointers, but no name needs more of
+/// them than it has labels; without a bound each record could make us follow a chain through the packet.
 fn name_end(packet: &[u8], start: usize) -> Option<usize> {
-    let (mut at, mut bound, mut length) = (start, start, 1);
+    /// What a name of 255 bytes has at most.
+    const MOST_LABELS: usize = 127;
+    let (mut at, mut bound, mut length, mut jumps) = (start, start, 1, 0);
     let mut end = None;
     loop {
         match *packet.get(at)? {
@@ -311,7 +314,8 @@ fn name_end(packet: &[u8], start: usize) -> Option<usize> {
             }
             0xc0..=0xff => {
                 let target = usize::from(number(packet, at)? & 0x3fff);
-                if target < HEADER || target >= bound {
+                jumps += 1;
+                if target < HEADER || target >= bound || jumps > MOST_LABELS {
                     return None;
                 }
                 end = end.or(Some(at + 2));

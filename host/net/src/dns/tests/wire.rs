@@ -325,6 +325,22 @@ fn a_pointer_leads_back_and_an_answer_whose_does_not_is_none() {
     {
         assert_eq!(read(&owned(bad)), Err(Unusable::Garbage), "{bad:?}");
     }
+    // A chain of pointers, and a record behind it that is owned by where the chain ends.
+    let chained = |count: u16| {
+        let mut wire = owned(b"\xc0\x0c");
+        wire[7] = 2;
+        // The data of the first record: the first pointer leads to the question, others one back.
+        let data = wire.len() as u16 - 4;
+        wire.truncate(data.into());
+        let pointers = (0..count).map(|place| if place == 0 { 12 } else { data + 2 * (place - 1) });
+        wire.extend(pointers.flat_map(|target| (0xc000 + target).to_be_bytes()));
+        wire[usize::from(data) - 2..usize::from(data)].copy_from_slice(&(2 * count).to_be_bytes());
+        wire.extend((0xc000 + data + 2 * (count - 1)).to_be_bytes());
+        wire.extend([0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 2]);
+        wire
+    };
+    assert_eq!(read(&chained(100)), Ok(60));
+    assert_eq!(read(&chained(1000)), Err(Unusable::Garbage));
     // What an old server makes of EDNS is its header and no more.
     assert_eq!(read(&[0, 7, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Unusable::Failed(1)));
 }
