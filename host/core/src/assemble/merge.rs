@@ -429,8 +429,18 @@ fn newest<T: PartialEq>(
     if let [(_, first), others @ ..] = &*ranked
         && others.iter().any(|(_, other)| other != first)
     {
-        // Stable: the newest of the right ones is the first then.
-        ranked.sort_by_cached_key(|(_, spec)| !is_sound(spec));
+        // Finding out may take a while, and most say what others say.
+        let mut wrong: Vec<&T> = Vec::new();
+        let right = ranked.iter().position(|(_, spec)| {
+            let is_right = !wrong.contains(&spec) && is_sound(spec);
+            if !is_right {
+                wrong.push(spec);
+            }
+            is_right
+        });
+        if let Some(before) = right.and_then(|place| ranked.get_mut(..=place)) {
+            before.rotate_right(1);
+        }
     }
     let mut ranked = ranked.into_iter();
     let (rank, spec) = ranked.next()?;
