@@ -144,16 +144,13 @@ async fn fail_over(
         errand.keep_body(failover.max_body).await?;
     }
     let Some(spare) = errand.copy() else { return part(edge, first, errand, account).await };
-    let failed = match part(edge, first, errand, account.as_deref_mut()).await {
+    match part(edge, first, errand, account.as_deref_mut()).await {
         Ok(answer) if !failover.statuses.contains(answer.head.status) => return Ok(answer),
-        Ok(answer) => Ok(answer),
-        Err(error) => {
-            // Sent once more only if nobody had it, or that was asked for.
-            let goes_on = error.is_unsent() || by_status && !error.is_of_client();
-            if goes_on { Err(error) } else { return Err(error) }
-        }
-    };
-    discard(failed.ok());
+        Ok(answer) => discard(Some(answer)),
+        // Sent once more only if nobody had it, or that was asked for.
+        Err(error) if error.is_unsent() || by_status && !error.is_of_client() => {}
+        Err(error) => return Err(error),
+    }
     part(edge, second, spare, account).await
 }
 

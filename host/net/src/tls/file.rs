@@ -74,7 +74,8 @@ impl Held {
         };
         // The same as before stays the same, so that nobody sees a change.
         if before.current.key.cert == fresh.key.cert {
-            return before;
+            let former = before.former.filter(|_| !before.current.is_good(now));
+            return Self { current: before.current, former };
         }
         let former = if fresh.is_good(now) { None } else { before.into_good(now) };
         Self { current: Arc::new(fresh), former }

@@ -46,10 +46,10 @@ pub(crate) fn explain(
     let dns = host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot, rewrites));
     let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
     let redirect = place.and_then(|place| place.redirect.as_deref());
-    let (router, candidates) = match redirect {
-        None => route(&exchange, snapshot),
-        // It comes before every router.
-        Some(_) => (None, Vec::new()),
+    let (router, candidates) = match (place, redirect) {
+        (Some(_), None) => route(&exchange, snapshot),
+        // It comes before every router; or there is nobody whose routers they could be.
+        _ => (None, Vec::new()),
     };
     let router = router.as_deref();
     let service = router.and_then(|router| router.service.as_deref()).map(share);
