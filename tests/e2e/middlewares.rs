@@ -59,6 +59,31 @@ async fn a_redirect_and_an_allow_list_answer_by_themselves() {
 }
 
 #[tokio::test]
+async fn an_allow_list_finds_the_client_behind_proxies_as_traefik_does() {
+    let backend = Backend::start("b").await;
+    let list = "[http.middlewares.list.ipAllowList]\nsourceRange = [\"203.0.113.0/24\"]\n";
+    let trusted = "[entrypoints.web.forwarded-headers]\ntrusted-ips = [\"127.0.0.1\"]\n";
+    let says = |chain: &'static str| request_with("a", "x-forwarded-for", chain);
+    for (strategy, trust, chain, expected) in [
+        ("depth = 1", trusted, "6.6.6.6, 203.0.113.9", 200),
+        ("depth = 1", trusted, "203.0.113.9, 6.6.6.6", 403),
+        ("depth = 2", trusted, "203.0.113.9, 6.6.6.6", 200),
+        ("excludedIPs = [\"10.0.0.0/8\"]", trusted, "6.6.6.6, 203.0.113.9, 10.1.2.3", 200),
+        ("excludedIPs = [\"10.0.0.0/8\"]", trusted, "203.0.113.9, 6.6.6.6, 10.1.2.3", 403),
+        // Whom nobody trusts may write what it likes.
+        ("depth = 1", "", "203.0.113.9", 403),
+        ("", trusted, "203.0.113.9", 403),
+    ] {
+        let strategy =
+            format!("{list}[http.middlewares.list.ipAllowList.ipStrategy]\n{strategy}\n");
+        let (_config, _portolan, client) =
+            start(&backend, "[\"list\"]", &format!("{strategy}{trust}")).await;
+        let answer = client.send(says(chain)).await.unwrap();
+        assert_eq!(answer.status, expected, "{strategy} {trust} {chain}");
+    }
+}
+
+#[tokio::test]
 async fn basic_auth_asks_and_request_id_repeats() {
     let backend = Backend::start("b").await;
     let (_config, _portolan, client) = start(

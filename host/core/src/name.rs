@@ -36,11 +36,17 @@ pub fn fold(key: &str) -> String {
     key.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// A key or the name of a plugin as Traefik's API spells it: `stripPrefix` for `strip-prefix`.
+/// A key or the name of a plugin as Traefik's API spells it: `stripPrefix` for `strip-prefix`,
+/// `excludedIPs` for `excluded-ips`.
 pub fn camel(key: &str) -> String {
     let mut words = key.split('-');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |mut all, word| {
+        match word {
+            "ips" => return all + "IPs",
+            "sts" | "xss" => return all + &word.to_ascii_uppercase(),
+            _ => {}
+        }
         let mut letters = word.chars();
         all.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
         all + letters.as_str()
@@ -121,6 +127,21 @@ mod tests {
             assert_eq!(fold(key), "stripprefix");
         }
         assert_eq!(ObjectName::new("grafana", "consul").to_string(), "grafana@consul");
+    }
+
+    #[test]
+    fn keys_are_spelt_as_traefik_spells_them() {
+        for (key, spelt) in [
+            ("strip-prefix", "stripPrefix"),
+            ("users", "users"),
+            ("excluded-ips", "excludedIPs"),
+            ("force-sts-header", "forceSTSHeader"),
+            ("sts-seconds", "stsSeconds"),
+            ("custom-browser-xss-value", "customBrowserXSSValue"),
+            ("ipv6-subnet", "ipv6Subnet"),
+        ] {
+            assert_eq!(camel(key), spelt);
+        }
     }
 
     #[test]

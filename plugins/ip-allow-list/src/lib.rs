@@ -2,7 +2,7 @@
 //! a request.
 
 use portolan_plugin::{
-    Action, Field, Interest, Invalid, Middleware, Op, Plugin, Predicate, Reply, is_ip_range,
+    Action, ClientStrategy, Interest, Invalid, Middleware, Plugin, Predicate, Reply, is_ip_range,
     register,
 };
 use schemars::JsonSchema;
@@ -14,6 +14,10 @@ use serde::Deserialize;
 struct Config {
     /// Addresses and networks that are let in: `10.0.0.0/8`, `2001:db8::1`.
     source_range: Vec<String>,
+    /// Which address is the client's, where there are proxies before us. They have to be trusted
+    /// (`forwarded-headers` of the entrypoint), else there is no such address and nobody is let in.
+    #[serde(default)]
+    ip_strategy: ClientStrategy,
     /// What the others get.
     #[serde(default = "forbidden")]
     #[schemars(range(min = 400, max = 599))]
@@ -43,6 +47,7 @@ impl Plugin for IpAllowList {
                 invalid.add(format!("/source-range/{place}"), message);
             }
         }
+        config.ip_strategy.check("/ip-strategy", &mut invalid);
         if !(400..=599).contains(&config.reject_status_code) {
             invalid.add("/reject-status-code", "a refusal has a status of 400 to 599");
         }
@@ -53,7 +58,7 @@ impl Plugin for IpAllowList {
 impl Middleware for IpAllowList {
     fn interest(&self) -> Interest {
         let ranges = self.0.source_range.iter().map(|range| range.trim());
-        let inside = Predicate::test(Field::ClientIp, Op::Cidr, ranges);
+        let inside = Predicate::client_in(&self.0.ip_strategy, ranges);
         let status = self.0.reject_status_code;
         let text = if status == 403 { "403 Forbidden\n".to_owned() } else { format!("{status}\n") };
         Interest::default().step(inside.not(), [Action::Reply(Reply::new(status).text(text))])
@@ -68,7 +73,12 @@ mod tests {
 
     fn problems(ranges: &[&str], reject_status_code: u16) -> String {
         let source_range = ranges.iter().map(|&range| range.to_owned()).collect();
-        IpAllowList::new(Config { source_range, reject_status_code }).unwrap_err().to_string()
+        let ip_strategy = ClientStrategy {
+            excluded_ips: ranges.iter().skip(1).map(|&range| range.to_owned()).collect(),
+            ..ClientStrategy::default()
+        };
+        let config = Config { source_range, ip_strategy, reject_status_code };
+        IpAllowList::new(config).unwrap_err().to_string()
     }
 
     #[test]
@@ -77,6 +87,8 @@ mod tests {
             problems(&["10.0.0.0/8", "here", "::/200"], 200),
             "/source-range/1: `here` is neither an IP address nor a network\n\
              /source-range/2: `::/200` is neither an IP address nor a network\n\
+             /ip-strategy/excluded-ips/0: `here` is neither an IP address nor a network\n\
+             /ip-strategy/excluded-ips/1: `::/200` is neither an IP address nor a network\n\
              /reject-status-code: a refusal has a status of 400 to 599"
         );
     }

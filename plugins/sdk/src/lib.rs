@@ -86,7 +86,7 @@ pub use bindings::{
 pub use matchers::Matchers;
 pub use middleware::{Interest, Middleware, OnRequest, OnResponse};
 pub use plugin::{Invalid, NoConfig, Plugin, to_json};
-pub use predicate::{Field, Op, Predicate, is_ip_range};
+pub use predicate::{ClientStrategy, Field, Op, Predicate, is_ip_range};
 pub use provider::{Lookup, Provider};
 pub use slots::{OnRequestSlots, OnResponseSlots, Slots};
 

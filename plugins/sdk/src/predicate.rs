@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::bindings::imports::predicate as wire;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{Invalid, bindings::imports::predicate as wire};
 
 pub use wire::{Field, Op};
 
@@ -38,6 +41,14 @@ impl Predicate {
         Self::Test(Field::Header(name.into()), Op::Exists, Vec::new())
     }
 
+    /// Whether the client is in one of these networks, however it is found.
+    pub fn client_in<S: Into<String>>(
+        strategy: &ClientStrategy,
+        networks: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self::test(strategy.field(), Op::Cidr, networks)
+    }
+
     /// This and the other.
     pub fn and(self, other: Self) -> Self {
         Self::All(vec![self, other])
@@ -54,6 +65,52 @@ impl Predicate {
         let mut nodes = Vec::new();
         let root = push(self, &mut nodes);
         wire::Predicate { nodes, root }
+    }
+}
+
+/// How the client of a request is found (Traefik's `ipStrategy`); by default it is the peer. Flatten
+/// it into a configuration, or give it a key.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientStrategy {
+    /// The client is so many from the end of `X-Forwarded-For`, as it came; 0: the peer.
+    pub depth: u32,
+    /// The client is the last in `X-Forwarded-For` that is none of these. `depth` comes first.
+    #[serde(rename = "excluded-ips")]
+    pub excluded_ips: Vec<String>,
+    /// Addresses of IPv6 stand for their network of this many bits.
+    #[serde(rename = "ipv6-subnet")]
+    #[schemars(range(max = 128))]
+    pub ipv6_subnet: Option<u8>,
+}
+
+impl ClientStrategy {
+    /// Adds what is wrong to `invalid`; `path` is where the configuration has it.
+    pub fn check(&self, path: &str, invalid: &mut Invalid) {
+        for (place, range) in self.excluded_ips.iter().enumerate() {
+            if !is_ip_range(range.trim()) {
+                let message = format!("`{range}` is neither an IP address nor a network");
+                invalid.add(format!("{path}/excluded-ips/{place}"), message);
+            }
+        }
+        if self.ipv6_subnet.is_some_and(|length| length > 128) {
+            invalid.add(format!("{path}/ipv6-subnet"), "an address has 128 bits");
+        }
+    }
+
+    fn field(&self) -> Field {
+        let excluded: Vec<&str> = self.excluded_ips.iter().map(|range| range.trim()).collect();
+        let proxies = match (self.depth, excluded.as_slice()) {
+            (0, []) => None,
+            (0, excluded) => Some(format!("except={}", excluded.join(","))),
+            (depth, _) => Some(format!("depth={depth}")),
+        };
+        let subnet = self.ipv6_subnet.map(|length| format!("ipv6-subnet={length}"));
+        let how: Vec<String> = proxies.into_iter().chain(subnet).collect();
+        if how.is_empty() {
+            return Field::ClientIp;
+        }
+        Field::Other(format!("client-ip;{}", how.join(";")))
     }
 }
 
@@ -96,6 +153,24 @@ mod tests {
         assert_eq!(arena.root, 3);
         assert_eq!(arena.nodes[1], wire::Node::Not(0));
         assert_eq!(arena.nodes[3], wire::Node::All(vec![1, 2]));
+    }
+
+    #[test]
+    fn a_client_is_found_as_the_contract_writes_it() {
+        let field = |depth, excluded: &[&str], ipv6_subnet| {
+            let excluded_ips = excluded.iter().map(|&range| range.to_owned()).collect();
+            match (ClientStrategy { depth, excluded_ips, ipv6_subnet }).field() {
+                Field::Other(name) => name,
+                field => format!("{field:?}"),
+            }
+        };
+        assert_eq!(field(0, &[], None), "Field::ClientIp");
+        assert_eq!(field(0, &[], Some(64)), "client-ip;ipv6-subnet=64");
+        assert_eq!(field(2, &["10.0.0.1"], None), "client-ip;depth=2");
+        assert_eq!(
+            field(0, &["10.0.0.0/8", " ::1"], Some(56)),
+            "client-ip;except=10.0.0.0/8,::1;ipv6-subnet=56"
+        );
     }
 
     #[test]

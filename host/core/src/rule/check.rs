@@ -54,7 +54,7 @@ impl Check {
         if values.is_empty() {
             return Err("a comparison needs at least one value".to_owned());
         }
-        if (op == Op::Cidr) != (*field == Field::ClientIp) {
+        if (op == Op::Cidr) != matches!(field, Field::ClientIp | Field::Client(_)) {
             return Err("the client's address is compared with `cidr`, and nothing else is".into());
         }
         let texts = || values.iter().map(|value| canonical(field, value)).collect();
@@ -192,7 +192,7 @@ fn regex(value: &str) -> Result<Regex, String> {
     })
 }
 
-fn network(value: &str) -> Result<IpNet, String> {
+pub(super) fn network(value: &str) -> Result<IpNet, String> {
     match value.parse::<IpAddr>() {
         Ok(address) => Ok(address.into()),
         Err(_) => value.parse().map_err(|_not_a_network: ipnet::AddrParseError| {

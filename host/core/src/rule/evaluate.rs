@@ -68,6 +68,10 @@ impl Test {
                     request.cookie_values(name).any(|value| check.accepts(value.as_bytes()))
                 }
                 Field::ClientIp => check.accepts_address(exchange.peer.address.ip()),
+                Field::Client(strategy) => {
+                    let address = strategy.address(exchange);
+                    address.is_some_and(|address| check.accepts_address(address))
+                }
                 Field::Sni => {
                     exchange.peer.sni.as_deref().is_some_and(|sni| check.accepts(sni.as_bytes()))
                 }

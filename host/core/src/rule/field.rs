@@ -1,5 +1,7 @@
 //! What rules look at, and how they compare it.
 
+use super::client::ClientStrategy;
+
 /// What is looked at. The meanings are those of `matcher.wit`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Field {
@@ -19,6 +21,8 @@ pub enum Field {
     Cookie(String),
     /// The address of the peer.
     ClientIp,
+    /// The address of the client, found so.
+    Client(ClientStrategy),
     /// The name in the TLS handshake.
     Sni,
     /// The name of the entrypoint.

@@ -7,6 +7,7 @@ mod error;
 mod expression;
 mod lex;
 mod parse;
+mod client;
 mod field;
 mod go;
 mod check;
@@ -15,6 +16,7 @@ mod evaluate;
 mod index;
 mod words;
 
+pub use client::{ClientStrategy, forwarded_address};
 pub use error::{RuleError, RuleFault, Span};
 pub(crate) use evaluate::Facts;
 pub use expression::{Argument, Call, Expression, Rule};

@@ -73,7 +73,7 @@ impl Test {
         let is_longer =
             is_head(self.op()) && other.op() == Op::Prefix && *self.field() == Field::Path;
         self.field() == other.field()
-            && *self.field() != Field::ClientIp
+            && !matches!(self.field(), Field::ClientIp | Field::Client(_))
             && (is_value(self.op()) || is_longer)
             && !self.values().is_empty()
             && self

@@ -78,6 +78,10 @@ impl Test {
                 many("cookie", name, request.cookie_values(name).map(Cow::Borrowed))
             }
             Field::ClientIp => one("client", &exchange.peer.address.ip().to_string()),
+            Field::Client(strategy) => {
+                let address = strategy.address(exchange).map(|address| address.to_string());
+                one("client behind the proxies", &address.unwrap_or_default())
+            }
             Field::Sni => one("server name", exchange.peer.sni.as_deref().unwrap_or_default()),
             Field::Entrypoint => one("entrypoint", &exchange.entrypoint),
         }

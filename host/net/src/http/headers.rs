@@ -4,7 +4,7 @@
 //! **Invariant:** nothing that a client says about its own address, scheme or host survives; the
 //! backend reads what we saw.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -13,6 +13,7 @@ use http::{
         TE, TRANSFER_ENCODING, UPGRADE,
     },
 };
+use portolan_core::rule::forwarded_address;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -224,7 +225,7 @@ pub(crate) fn client_behind(
     let mut first = None;
     for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
         for word in line.to_str().ok()?.rsplit(',') {
-            let address = address(word.trim())?;
+            let address = forwarded_address(word.trim())?;
             if !is_ours(address) {
                 return Some(address);
             }
@@ -232,13 +233,6 @@ pub(crate) fn client_behind(
         }
     }
     first
-}
-
-/// An address, perhaps with a port, as some proxies write it.
-fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let plain = bare.parse::<IpAddr>().ok();
-    plain.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip())).map(|it| it.to_canonical())
 }
 
 fn kind(name: &HeaderName) -> Kind {

@@ -114,9 +114,13 @@ fn field(field: &wit::Field) -> Result<Field, String> {
         wit::Field::ClientIp => Field::ClientIp,
         wit::Field::Sni => Field::Sni,
         wit::Field::Entrypoint => Field::Entrypoint,
-        wit::Field::Other(name) => {
-            return Err(format!("this host does not know the field `{}`", name.escape_debug()));
-        }
+        wit::Field::Other(name) => match name.strip_prefix("client-ip;") {
+            Some(strategy) => Field::Client(strategy.parse()?),
+            None => {
+                let name = name.escape_debug();
+                return Err(format!("this host does not know the field `{name}`"));
+            }
+        },
     })
 }
 
