@@ -59,6 +59,36 @@ async fn a_redirect_and_an_allow_list_answer_by_themselves() {
 }
 
 #[tokio::test]
+async fn origins_by_pattern_and_hosts_are_let_in_as_the_headers_middleware_says() {
+    let backend = Backend::start("b").await;
+    let (_config, _portolan, client) = start(
+        &backend,
+        "[\"cors\"]",
+        "[http.middlewares.cors.headers]\nallowedHosts = [\"a\"]\n\
+         accessControlAllowOriginListRegex = [\"^https://[a-z]+\\\\.example$\"]\n\
+         accessControlAllowMethods = \"GET,PUT\"\ncustomRequestHeaders = { Host = \"inner\" }\n",
+    )
+    .await;
+    for (origin, allowed) in
+        [("https://app.example", "https://app.example"), ("https://app.example.evil", "")]
+    {
+        let answer = client.send(request_with("a", "origin", origin)).await.unwrap();
+        assert_eq!(answer.header("access-control-allow-origin"), allowed);
+        assert!(answer.body.contains("host: inner"), "{answer:?}");
+
+        let mut asked = request_with("a", "origin", origin);
+        *asked.method_mut() = "OPTIONS".parse().unwrap();
+        asked.headers_mut().insert("access-control-request-method", "PUT".parse().unwrap());
+        let before = backend.requests();
+        let answer = client.send(asked).await.unwrap();
+        assert_eq!((answer.status.as_u16(), backend.requests()), (200, before));
+        assert_eq!(answer.header("access-control-allow-origin"), allowed);
+        assert_eq!(answer.header("access-control-allow-methods"), "GET,PUT");
+    }
+    assert_eq!(client.get("b", "/").await.status, 400);
+}
+
+#[tokio::test]
 async fn an_allow_list_finds_the_client_behind_proxies_as_traefik_does() {
     let backend = Backend::start("b").await;
     let list = "[http.middlewares.list.ipAllowList]\nsourceRange = [\"203.0.113.0/24\"]\n";

@@ -60,6 +60,8 @@ reasons! {
     Protocol "protocol"
     /// The backend broke off before it answered.
     NoResponse "no-response"
+    /// The head of the backend's answer has too many bytes or lines.
+    ResponseHeadTooLarge "response-head-too-large"
     /// The backend did not answer in time.
     ResponseTimeout "response-timeout"
     /// The backend broke off within its answer.
@@ -98,6 +100,8 @@ reasons! {
     EncodedCharacter "encoded-character"
     /// The host of the request takes other TLS options than its connection has.
     Misdirected "misdirected"
+    /// The request leads back to us, again and again.
+    Loop "loop"
 }
 
 /// How often each of them was the case.

@@ -1,6 +1,6 @@
 //! The plan of a configuration, written as lines: what is done, and when.
 
-use portolan_plugin::{Field, Header, Predicate};
+use portolan_plugin::{Field, Header, Op, Predicate};
 
 use super::*;
 
@@ -85,22 +85,72 @@ fn a_star_allows_all_origins() {
 #[test]
 fn every_bad_header_is_named() {
     let config = r#"{
-        "custom-request-headers": { "host": "b.example", "x/y": "1" },
+        "custom-request-headers": { "content-length": "1", "x/y": "1" },
+        "access-control-allow-origin-list-regex": ["a("],
         "custom-response-headers": { "x-a": "one\ntwo" },
         "referrer-policy": "\u0000"
     }"#;
     let config: Config = serde_json::from_str(config).unwrap();
     assert_eq!(
         Headers::new(config).unwrap_err().to_string(),
-        "/custom-request-headers/host: `host` is set by Portolan itself\n\
+        "/custom-request-headers/content-length: `content-length` is set by Portolan itself\n\
          /custom-request-headers/x~1y: `x/y` is no header name\n\
          /custom-response-headers/x-a: a header value cannot hold '\\n'\n\
-         /referrer-policy: a header value cannot hold '\\0'"
+         /referrer-policy: a header value cannot hold '\\0'\n\
+         /access-control-allow-origin-list-regex/0: `a(`: found open group without closing ')'"
     );
 }
 
+#[test]
+fn the_host_can_be_set_and_headers_of_the_connection_are_left_out() {
+    let config = r#"{
+        "custom-request-headers": { "Host": "b.example", "Connection": "Upgrade", "Upgrade": "x" },
+        "custom-response-headers": { "Keep-Alive": "1" }
+    }"#;
+    assert_eq!(plan(config), "request Host: b.example\n");
+    assert_eq!(plan(r#"{ "custom-request-headers": { "host": "" } }"#), "");
+}
+
+#[test]
+fn hosts_that_are_not_meant_are_refused() {
+    let steps = |config| headers(config).interest().steps().to_vec();
+    let found = steps(r#"{ "allowed-hosts": ["a.example:8080", "b.example"] }"#);
+    let (own, refusal) = (found[0].0.clone().unwrap(), &found[0].1[0]);
+    assert!(matches!(refusal, Action::Reply(reply) if reply.status == 400));
+    assert_eq!(
+        own,
+        Predicate::test(Field::Host, Op::EqualsIgnoreCase, ["a.example", "b.example"]).not()
+    );
+    let behind = r#"{ "allowed-hosts": ["a"], "hosts-proxy-headers": ["X-Forwarded-Host"] }"#;
+    let header = Field::Header("x-forwarded-host".to_owned());
+    let said = Predicate::test(header, Op::EqualsIgnoreCase, ["a"]);
+    let own = Predicate::test(Field::Host, Op::EqualsIgnoreCase, ["a"]);
+    let otherwise = Predicate::has_header("x-forwarded-host").not().and(own);
+    assert_eq!(steps(behind)[0].0, Some(Predicate::Any(vec![said, otherwise]).not()));
+    assert!(steps(r#"{ "allowed-hosts": ["a"], "is-development": true }"#).is_empty());
+}
+
+#[test]
+fn many_origins_and_patterns_are_looked_up() {
+    let many: Vec<String> = (0..40).map(|n| format!("\"https://{n}.example\"")).collect();
+    let many = format!(r#"{{ "access-control-allow-origin-list": [{}] }}"#, many.join(","));
+    let called = headers(&many);
+    assert!(called.interest().steps().is_empty() && !called.interest().is_planned());
+    let origins = called.origins.unwrap();
+    assert!(origins.allow(b"https://39.example") && !origins.allow(b"https://40.example"));
+    let pattern = r#"{ "access-control-allow-origin-list-regex": ["^https://[a-z]+[.]example$"] }"#;
+    let origins = headers(pattern).origins.unwrap();
+    assert!(origins.allow(b"https://app.example"));
+    assert!(!origins.allow(b"https://app.example.evil") && !origins.allow(b"\xff"));
+    assert!(headers(r#"{ "access-control-allow-origin-list": ["a"] }"#).interest().is_planned());
+}
+
+fn headers(config: &str) -> Headers {
+    Headers::new(serde_json::from_str(config).unwrap()).unwrap()
+}
+
 fn plan(config: &str) -> String {
-    let headers = Headers::new(serde_json::from_str(config).unwrap()).unwrap();
+    let headers = headers(config);
     let mut text = String::new();
     for (when, actions) in headers.interest().steps() {
         for action in actions {

@@ -36,6 +36,7 @@ pub trait OnResponse: Middleware {
 pub struct Interest {
     plan: Vec<(Option<Predicate>, Vec<Action>)>,
     when: Option<Predicate>,
+    is_planned: bool,
     request_headers: Vec<String>,
     response_headers: Vec<String>,
 }
@@ -74,6 +75,18 @@ impl Interest {
         self
     }
 
+    /// Calls no hook: for a binding whose whole work is its plan, where others of the plugin run code.
+    #[must_use]
+    pub fn planned(mut self) -> Self {
+        self.is_planned = true;
+        self
+    }
+
+    /// Whether no hook is called, for tests.
+    pub fn is_planned(&self) -> bool {
+        self.is_planned
+    }
+
     /// The headers that [`Request::slot`] and [`Request::set_slot`] number, from 0.
     #[must_use]
     pub fn request_headers<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
@@ -100,7 +113,7 @@ impl Interest {
             .map(|(when, actions)| wire::Step { when: when.map(Predicate::into_wire), actions });
         wire::Interest {
             plan: plan.collect(),
-            phases,
+            phases: if self.is_planned { wire::Phases::empty() } else { phases },
             when: self.when.map(Predicate::into_wire),
             request_headers: self.request_headers,
             response_headers: self.response_headers,

@@ -194,8 +194,8 @@ impl Draft<'_> {
         let mut broken = entrypoints.is_empty();
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
         if self.object.spec.is_doubtful {
-            let message = "it lets nobody through, since what it says of its middlewares, \
-                entrypoints or `tls` cannot be read";
+            let message = "it lets nobody through, since what it says of who may pass \
+                cannot be read";
             self.complain("", message.to_owned(), None, true);
             middlewares.push(Arc::new(Middleware::closed(self.name.clone())));
             broken = true;
@@ -364,7 +364,8 @@ impl Draft<'_> {
             false => Problem::warning(source, origin, message),
         };
         if !self.object.pointer.is_empty() {
-            problem = problem.at(format!("{}/{key}", self.object.pointer));
+            let separator = if key.is_empty() { "" } else { "/" };
+            problem = problem.at(format!("{}{separator}{key}", self.object.pointer));
         }
         problem.hint = hint;
         self.problems.push(problem);

@@ -116,6 +116,45 @@ fn a_transport_that_is_not_there_closes_the_service() {
     );
 }
 
+#[test]
+fn what_protects_and_cannot_be_done_closes_what_it_protects() {
+    let servers = json!({ "servers": [{ "url": "https://10.0.0.9" }], "servers-transport": "t" });
+    let plain = json!({ "servers": [{ "url": "http://10.0.0.9" }] });
+    let http = json!({
+        "services": {
+            "guarded": { "load-balancer": plain, "middlewares": ["auth"] },
+            "pinned": { "load-balancer": servers },
+        },
+        "servers-transports": { "t": { "insecure-skip-verify": true, "peerCertURI": "spiffe://x" } },
+        "routers": {
+            "child": { "rule": "PathPrefix(`/c`)", "service": "open", "parentRefs": ["p"] },
+            "old": { "rule": "Host(`a`)", "service": "open", "ruleSyntax": "v2" },
+            "new": { "rule": "Host(`b`)", "service": "open", "ruleSyntax": "v3" },
+        },
+    });
+    check(
+        vec![file(http)],
+        expect![[r#"
+            router child@config disabled on web,websecure via [] to open@config hosts []
+            router new@config disabled on web,websecure via [] to open@config hosts ["b"]
+            router old@config disabled on web,websecure via [] to open@config hosts ["a"]
+            service guarded@config disabled [] used by []
+            service pinned@config disabled [] used by []
+            Error config config.toml /http/routers/child: router `child`: it lets nobody through, since what it says of who may pass cannot be read
+            Error config config.toml /http/routers/child/parentRefs: routers below others are not supported
+            Error config config.toml /http/routers/old: router `old`: it lets nobody through, since what it says of who may pass cannot be read
+            Error config config.toml /http/routers/old/ruleSyntax: rules are read as `v3`, and not as `v2`
+            Error config config.toml /http/servers-transports/t: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
+            Error config config.toml /http/services/guarded/middlewares: the service lets nobody through, since `middlewares` of services are not supported
+            Error config config.toml /http/services/pinned/load-balancer: service `pinned`: there is no servers-transport `t@config`
+            Warning config config.toml /http/routers/child/service: router `child`: there is no service `open@config`
+            Warning config config.toml /http/routers/new/service: router `new`: there is no service `open@config`
+            Warning config config.toml /http/routers/old/service: router `old`: there is no service `open@config`
+            Warning config config.toml /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do
+            Warning config config.toml /http/servers-transports/t/peerCertURI: `peerCertURI` is not supported and has no effect"#]],
+    );
+}
+
 fn canary(id: &str, version: u64, weight: Option<&str>) -> Instance {
     let rule = ("http.routers.shop.rule", "Host(`shop.local`)");
     let mut instance = instance(id, version, &[rule]);

@@ -46,6 +46,10 @@ pub(super) fn make(
     let mut entry = entry(name, object);
     let mut problems = Vec::new();
     match way {
+        // Whoever declared it has been told.
+        Ok(_) if object.spec.load_balancer.is_closed => {
+            entry.entry.errors.push("it lets nobody through: see its declaration".to_owned());
+        }
         Ok(way) => {
             entry.live = Some(match before {
                 Some(before) if same(before, &object.spec, &way) => before.clone(),

@@ -19,6 +19,7 @@ mod tags;
 mod tests;
 
 pub use canary::{Canary, canary, pool};
+pub use reader::boolean;
 pub use schema::read;
 pub use tags::{Tree, tree};
 

@@ -298,7 +298,7 @@ fn retry(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Retry {
             "attempts" => retry.attempts = count(&value, flaws).unwrap_or(retry.attempts),
             "statuses" => retry.statuses = value.statuses(flaws),
             "on-reset" => retry.on_reset = value.boolean(flaws).unwrap_or_default(),
-            "max-body-size" => retry.max_body = value.bytes(flaws).unwrap_or(retry.max_body),
+            "max-body-size" => retry.max_body = value.kept_bytes(flaws, retry.max_body),
             "budget" => {
                 let percent = value.percent(flaws).map(u32::from);
                 retry.budget_percent = percent.unwrap_or(retry.budget_percent);

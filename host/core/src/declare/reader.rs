@@ -26,6 +26,15 @@ pub(super) struct Keys {
     pub(super) foreign: &'static [&'static str],
 }
 
+/// Yes or no as Traefik reads it in tags: the words of Go's `strconv.ParseBool`, in any case.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" => Some(true),
+        "false" | "f" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn root(value: &'a Value, pointer: &str) -> Self {
         Self { value, pointer: pointer.to_owned() }
@@ -90,6 +99,12 @@ impl<'a> Reader<'a> {
         unknown.filter_map(|written| nearest(written, keys.known.iter().copied())).collect()
     }
 
+    /// Whether a key is there, however it is spelt.
+    pub(super) fn has(&self, key: &str) -> bool {
+        let Value::Object(table) = self.value else { return false };
+        table.keys().any(|written| fold(written) == fold(key))
+    }
+
     pub(super) fn text(&self, flaws: &mut Vec<Flaw>) -> Option<String> {
         match self.value {
             Value::String(text) => Some(text.clone()),
@@ -101,8 +116,7 @@ impl<'a> Reader<'a> {
     pub(super) fn boolean(&self, flaws: &mut Vec<Flaw>) -> Option<bool> {
         match self.value {
             Value::Bool(value) => Some(*value),
-            Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-            Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            Value::String(text) if boolean(text).is_some() => boolean(text),
             other => self.wrong(flaws, "`true` or `false`", other),
         }
     }

@@ -18,8 +18,18 @@ const ROOT: Keys = Keys {
     foreign: &["models"],
 };
 const ROUTER: Keys = Keys {
-    known: &["rule", "service", "middlewares", "entrypoints", "priority", "tls", "timeouts"],
-    foreign: &["rule-syntax", "observability", "parent-refs"],
+    known: &[
+        "rule",
+        "service",
+        "middlewares",
+        "entrypoints",
+        "priority",
+        "tls",
+        "timeouts",
+        "rule-syntax",
+        "parent-refs",
+    ],
+    foreign: &["observability"],
 };
 const TLS: Keys = Keys { known: &["options", "cert-resolver", "domains"], foreign: &[] };
 const DOMAIN: Keys = Keys { known: &["main", "sans"], foreign: &[] };
@@ -35,7 +45,8 @@ pub fn read(http: &Value, pointer: &str) -> Declared {
                 "routers" => declared.routers.push((name, router(&reader, &mut flaws))),
                 "services" => declared.services.push((name, service(&reader, &mut flaws))),
                 "servers-transports" => {
-                    declared.transports.push((name, transport(&reader, &mut flaws)));
+                    let transport = transport(&reader, &mut flaws);
+                    declared.transports.extend(transport.map(|transport| (name, transport)));
                 }
                 _ => {
                     let middleware = middleware(&reader, &mut flaws);
@@ -72,6 +83,18 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
                 let priority = value.integer(flaws, "a whole number");
                 router.priority = priority.filter(|priority| *priority != 0);
             }
+            "rule-syntax" => {
+                let syntax = value.text(flaws).unwrap_or_default();
+                if !matches!(fold(&syntax).as_str(), "" | "v3" | "default") {
+                    let message = format!("rules are read as `v3`, and not as `{syntax}`");
+                    value.flaw(flaws, message);
+                }
+            }
+            "parent-refs" => {
+                let message = "routers below others are not supported";
+                let hint = "write the parent's rule and middlewares here".to_owned();
+                value.flaw_with(flaws, message.to_owned(), Some(hint));
+            }
             "timeouts" => router.timeouts = Some(Box::new(timeouts(&value, flaws))),
             _ => router.tls = tls(&value, flaws),
         }
@@ -81,7 +104,7 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
 }
 
 /// The keys of a router that say who is let through.
-const PROTECTING: [&str; 3] = ["middlewares", "entrypoints", "tls"];
+const PROTECTING: [&str; 5] = ["middlewares", "entrypoints", "tls", "rule-syntax", "parent-refs"];
 
 /// `true`, `false`, or a table.
 fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsSpec> {

@@ -5,11 +5,18 @@ use super::{
     options::{load_balancer, sticky},
     reader::{Keys, Reader},
 };
-use crate::backend::Scheme;
+use crate::{backend::Scheme, policy::LoadBalancer};
 
 const SERVICE: Keys = Keys {
-    known: &["load-balancer", "weighted", "highest-random-weight", "mirroring", "failover"],
-    foreign: &["middlewares"],
+    known: &[
+        "load-balancer",
+        "weighted",
+        "highest-random-weight",
+        "mirroring",
+        "failover",
+        "middlewares",
+    ],
+    foreign: &[],
 };
 const SERVER: Keys = Keys { known: &["url", "weight"], foreign: &["preserve-path"] };
 /// Of an instance: what a tag may say of the server that the instance is.
@@ -33,8 +40,16 @@ const MAX_BODY: u64 = 1 << 20;
 
 pub(super) fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec {
     let mut service = ServiceSpec::default();
-    let mut first = None;
+    let (mut first, mut is_closed) = (None, false);
     for (key, value) in reader.fields(&SERVICE, flaws) {
+        if key == "middlewares" {
+            let message = "the service lets nobody through, since `middlewares` of services are \
+                           not supported";
+            let hint = "let its routers have them".to_owned();
+            value.flaw_with(flaws, message.to_owned(), Some(hint));
+            is_closed = true;
+            continue;
+        }
         if let Some(first) = first.replace(key) {
             let message = format!("a service is one kind, here are `{first}` and `{key}`");
             value.flaw(flaws, message);
@@ -46,6 +61,10 @@ pub(super) fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec
             "failover" => service.kind = failover(&value, flaws).unwrap_or_default(),
             _ => service.kind = weighted(&value, key != "weighted", flaws),
         }
+    }
+    if is_closed {
+        let options = LoadBalancer { is_closed, ..LoadBalancer::default() };
+        return ServiceSpec { options: options.into(), ..ServiceSpec::default() };
     }
     service
 }
@@ -175,7 +194,7 @@ fn mirroring(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<KindSpec> {
             "mirrors" => mirrors = self::mirrors(&value, flaws),
             "mirror-body" => mirror_body = value.boolean(flaws).unwrap_or(true),
             "health-check" => (),
-            _ => max_body = value.bytes(flaws).unwrap_or(MAX_BODY),
+            _ => max_body = value.kept_bytes(flaws, MAX_BODY),
         }
     }
     if service.is_none() {
@@ -214,7 +233,7 @@ fn failover(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<KindSpec> {
                 for (key, value) in value.fields(&ERRORS, flaws) {
                     match key {
                         "status" => statuses = value.statuses(flaws),
-                        _ => max_body = value.bytes(flaws).unwrap_or(MAX_BODY),
+                        _ => max_body = value.kept_bytes(flaws, MAX_BODY),
                     }
                 }
             }

@@ -182,7 +182,7 @@ fn encryption_is_a_flag_or_a_table() {
             ("http.routers.a.tls.domains[0].main", "Example.com"),
             ("http.routers.a.tls.domains[0].sans", "www.example.com, api.example.com"),
             ("http.routers.a.tls.domains[1].sans", "lost.example.com"),
-            ("http.routers.b.tls", "false"),
+            ("http.routers.b.tls", "0"),
             ("http.routers.c.tls.option", "x"),
         ],
         expect![[r#"
@@ -317,7 +317,7 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             }},
             "b": { "load-balancer": {}, "weighted": { "services": [{ "name": "a" }] } },
             "c": { "weighted": { "services": [{ "weight": 1 }] } },
-            "d": { "mirroring": { "mirrors": [{ "name": "a", "percent": 101 }] } },
+            "d": { "mirroring": { "max-body-size": -1, "mirrors": [{ "name": "a", "percent": 101 }] } },
             "e": { "failover": { "service": "a" } },
             "f": { "highest-random-weight": { "services": [{ "name": "a" }], "sticky": true } }
         }, "servers-transports": {
@@ -334,11 +334,11 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             service e: [] None None None
             service f: [] None None None
               Weighted { members: [MemberSpec { name: "a", weight: 1 }], by_client: true, sticky: None }
-            transport t: Transport { server_name: None, insecure_skip_verify: true, root_cas: [], certificates: [], disable_http2: false, dial_timeout: None, response_header_timeout: None }
             Warning /http/servers-transports/t/max-version: `max-version` is not supported and has no effect
             Error /http/servers-transports/t/certificates/0: a certificate is a `cert-file` and a `key-file`
             Warning /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do
             Error /http/servers-transports/t/root-cas: expected the path of a PEM file, found what stands in one
+            Error /http/servers-transports/t: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
             Warning /http/services/a/load-balancer/response-forwarding: `response-forwarding` is not supported and has no effect
             Error /http/services/a/load-balancer/circuit-breaker/error-ratio: expected a ratio from 0.01 to 1, found `150%`
             Error /http/services/a/load-balancer/health-check/intervall: unknown key `intervall` (did you mean `interval`?)
@@ -361,6 +361,7 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             Error /http/services/b/weighted: a service is one kind, here are `load-balancer` and `weighted`
             Error /http/services/c/weighted/services/0: the service has no `name`
             Error /http/services/c/weighted: the service is made of no services
+            Warning /http/services/d/mirroring/max-body-size: there is a bound: 1048576 bytes, unless it is said here
             Error /http/services/d/mirroring/mirrors/0/percent: expected percent, from 0 to 100, found `101`
             Error /http/services/d/mirroring: the service has no `service` that answers
             Error /http/services/e/failover: the service has no `fallback`

@@ -27,15 +27,24 @@ const TRANSPORT: Keys = Keys {
         "spiffe",
     ],
 };
+/// Those that say who is trusted. One that cannot be read, or is misspelt, leaves nobody.
+const PROTECTING: [&str; 2] = ["root-cas", "server-name"];
+/// Those of Traefik that do, and that we do not know.
+const UNKNOWN: [&str; 3] = ["peer-cert-uri", "peer-cert-sans", "spiffe"];
 const CERTIFICATE: Keys = Keys { known: &["cert-file", "key-file"], foreign: &[] };
 const TIMEOUTS: Keys = Keys {
     known: &["dial-timeout", "response-header-timeout"],
     foreign: &["idle-conn-timeout", "read-idle-timeout", "ping-timeout"],
 };
 
-pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Transport {
+/// `None`, and services that refer to it answer nobody, where it would trust more than is meant.
+pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Transport> {
     let mut transport = Transport::default();
+    let misspelt = reader.misspelt(&TRANSPORT);
+    let mut is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key))
+        || UNKNOWN.iter().any(|key| reader.has(key));
     for (key, value) in reader.fields(&TRANSPORT, flaws) {
+        let before = flaws.len();
         match key {
             "server-name" => {
                 transport.server_name = value.text(flaws).filter(|name| !name.is_empty());
@@ -63,11 +72,18 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Transport
                 }
             }
         }
+        is_doubtful |= PROTECTING.contains(&key) && flaws.len() > before;
+    }
+    if is_doubtful {
+        let message = "connections would be trusted that are not meant to be: there is no such \
+                       transport until all of it can be read";
+        reader.flaw(flaws, message.to_owned());
+        return None;
     }
     if transport.insecure_skip_verify && !transport.root_cas.is_empty() {
         reader.flaw(flaws, "`root-cas` are not asked with `insecure-skip-verify`".to_owned());
     }
-    transport
+    Some(transport)
 }
 
 fn certificates(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Vec<ClientCertificate> {

@@ -54,6 +54,20 @@ impl Reader<'_> {
         self.or_wrong(read, "a size such as `\"64KiB\"`", flaws)
     }
 
+    /// A number of bytes that are kept of a body; Traefik's `-1`, no bound at all, is the usual one.
+    pub(super) fn kept_bytes(&self, flaws: &mut Vec<Flaw>, usual: u64) -> u64 {
+        let is_unbounded = match self.value {
+            Value::Number(number) => number.as_i64() == Some(-1),
+            Value::String(text) => text.trim() == "-1",
+            _ => false,
+        };
+        if is_unbounded {
+            self.doubt(flaws, format!("there is a bound: {usual} bytes, unless it is said here"));
+            return usual;
+        }
+        self.bytes(flaws).unwrap_or(usual)
+    }
+
     /// From 0 to 100: `20` or `"20%"`.
     pub(super) fn percent(&self, flaws: &mut Vec<Flaw>) -> Option<u8> {
         let read = match self.value {

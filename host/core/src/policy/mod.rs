@@ -47,6 +47,8 @@ pub struct LoadBalancer {
     pub timeouts: Timeouts,
     /// How connections to the backends are made: a reference to a [`Transport`].
     pub transport: Option<String>,
+    /// Nobody is let through: what protects the service was declared, and cannot be done.
+    pub is_closed: bool,
 }
 
 impl LoadBalancer {
@@ -72,6 +74,7 @@ impl Default for LoadBalancer {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             transport: None,
+            is_closed: false,
         }
     }
 }

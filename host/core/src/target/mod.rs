@@ -1,8 +1,9 @@
 //! Where a request goes: path, query and host in the one form that routing and backends both see.
 //!
 //! **Invariant:** a [`Target`] has no dot segment, no empty segment but the last, no percent-encoded
-//! unreserved character, and only upper-case hexadecimal digits (RFC 3986, 6.2.2). What was in
-//! that form already is taken as it stands, without allocating.
+//! unreserved character, only upper-case hexadecimal digits (RFC 3986, 6.2.2), and in its path
+//! nothing that has to be encoded there. What was in that form already is taken as it stands, without
+//! allocating.
 
 use std::fmt::Write as _;
 
@@ -47,7 +48,7 @@ impl Target {
         if !path.starts_with('/') {
             return Err(BadTarget::Path);
         }
-        let normal = resolve_segments(&decode_unreserved(path)?);
+        let normal = resolve_segments(&recode(path)?);
         let routing = routing_form(&normal).map(String::into_boxed_str);
         // `?x` has no path of its own, which means `/`.
         let is_whole = normal == path && sent.as_str().starts_with('/');
@@ -159,7 +160,8 @@ pub(crate) fn check_authority(authority: &str) -> Result<(), BadTarget> {
     if host_is_good && port_is_good { Ok(()) } else { Err(BadTarget::Host) }
 }
 
-/// Whether a path has no percent-encoding, no dot segment and no empty segment but the last.
+/// Whether a path has no percent-encoding, nothing that should have one, no dot segment and no empty
+/// segment but the last.
 fn is_normal(path: &str) -> bool {
     /// What the current segment is so far.
     #[derive(Clone, Copy, PartialEq)]
@@ -173,6 +175,7 @@ fn is_normal(path: &str) -> bool {
     for byte in path.bytes() {
         segment = match (byte, segment) {
             (b'%', _) => return false,
+            (byte, _) if is_raw(byte) => return false,
             (b'/', Segment::Name) => Segment::Empty,
             (b'/', _) => return false,
             (b'.', Segment::Empty) => Segment::Dot,
@@ -183,13 +186,14 @@ fn is_normal(path: &str) -> bool {
     matches!(segment, Segment::Empty | Segment::Name)
 }
 
-/// Decodes unreserved characters, and writes every other encoding in upper case.
-fn decode_unreserved(path: &str) -> Result<String, BadTarget> {
+/// Decodes unreserved characters, writes every other encoding in upper case, and encodes what came
+/// bare and must not (as Go's `URL.EscapedPath`): a backslash is one thing, however it is written.
+fn recode(path: &str) -> Result<String, BadTarget> {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
     while let Some((before, encoded)) = rest.split_once('%') {
         let (byte, after) = hex_pair(encoded).ok_or(BadTarget::Encoding)?;
-        decoded.push_str(before);
+        push_path(&mut decoded, before);
         match byte {
             0 => return Err(BadTarget::Nul),
             _ if is_unreserved(byte) => decoded.push(char::from(byte)),
@@ -197,7 +201,7 @@ fn decode_unreserved(path: &str) -> Result<String, BadTarget> {
         }
         rest = after;
     }
-    decoded.push_str(rest);
+    push_path(&mut decoded, rest);
     Ok(decoded)
 }
 
@@ -264,11 +268,17 @@ fn decode_if(path: &str, is_wanted: impl Fn(u8) -> bool) -> Vec<u8> {
 fn push_path(text: &mut String, path: &str) {
     for byte in path.bytes() {
         match byte {
-            b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' => push_encoded(text, byte),
-            _ if byte.is_ascii_graphic() => text.push(char::from(byte)),
-            _ => push_encoded(text, byte),
+            b'#' | b'?' => push_encoded(text, byte),
+            _ if is_raw(byte) => push_encoded(text, byte),
+            _ => text.push(char::from(byte)),
         }
     }
+}
+
+/// Whether a byte is neither allowed in a path (RFC 3986, 3.3) nor a delimiter of one.
+fn is_raw(byte: u8) -> bool {
+    !byte.is_ascii_graphic()
+        || matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
 
 fn with_query(mut path: String, query: Option<&str>) -> Result<PathAndQuery, BadTarget> {

@@ -51,6 +51,12 @@ fn a_path_is_sent_and_seen_in_one_form() {
         ("/foo%20bar", "/foo%20bar", "/foo bar"),
         ("/%c3%a4", "/%C3%A4", "/ä"),
         ("/%22%3C%5c", "/%22%3C%5C", "/\"<\\"),
+        // What must not be there bare is encoded, so it is one thing however it comes.
+        ("/a\\b", "/a%5Cb", "/a\\b"),
+        ("/a\\..\\b", "/a%5C..%5Cb", "/a\\..\\b"),
+        ("/{a}|^\"", "/%7Ba%7D%7C%5E%22", "/{a}|^\""),
+        ("/ä/../é", "/%C3%A9", "/é"),
+        ("/a?{ä|^}", "/a?{ä|^}", "/a"),
         // Not UTF-8: what is not ASCII stays encoded.
         ("/%20%ff", "/%20%FF", "/ %FF"),
         // A control character would change a log line.
@@ -63,7 +69,7 @@ fn a_path_is_sent_and_seen_in_one_form() {
 /// Every path of four pieces that matter to normal form.
 #[test]
 fn normal_form_is_final() {
-    let pieces = ["/", "//", ".", "..", "%2e", "%2F", "%41", "%20", "%ff", "a"];
+    let pieces = ["/", "//", ".", "..", "%2e", "%2F", "%41", "%20", "%ff", "a", "\\", "ä"];
     let count = pieces.len();
     for number in 0..count.pow(4) {
         let place = |power| number / count.pow(power) % count;

@@ -12,6 +12,11 @@ use http::{
 
 use super::framing::{Framing, is_bodiless};
 
+/// Who has passed a request on (RFC 8586).
+pub(crate) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// We, in that header.
+pub(crate) const OURSELVES: HeaderValue = HeaderValue::from_static("portolan");
+
 /// What a client is told about the connection, besides the response itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ending {
@@ -60,6 +65,10 @@ pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
     let is_ours = |name: &HeaderName| is_framing(name) || (host.is_some() && *name == HOST);
     lines(out, headers, is_ours);
     lines(out, hop, is_framing);
+    // Mostly nobody has passed it on before us.
+    if !hop.contains_key(CDN_LOOP) {
+        line(out, &CDN_LOOP, &OURSELVES);
+    }
     match framing {
         // A method that usually has a body says that it has none (RFC 9110, 8.6).
         Framing::Empty if headers.contains_key(CONTENT_LENGTH) => length(out, 0),

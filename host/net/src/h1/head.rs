@@ -16,8 +16,8 @@ use super::{
     framing::{Framing, Said},
 };
 
-/// The most header lines in the head of a response.
-const MAX_LINES: usize = 100;
+/// The most header lines in the head of a response. Backends are trusted further than clients.
+const MAX_LINES: usize = 512;
 /// The most in the head of a request, whatever its limit.
 pub(crate) const MOST_LINES: usize = 256;
 /// Room in a map of headers for what a proxy adds.
@@ -134,12 +134,30 @@ fn target_of(method: &Method, target: Bytes) -> Result<Uri, HeadError> {
     if target.contains(&b'#') || (is_asterisk && *method != Method::OPTIONS) {
         return Err(HeadError::Target);
     }
-    let uri = Uri::from_maybe_shared(target).map_err(|_invalid| HeadError::Target)?;
+    let uri = Uri::from_maybe_shared(target.clone())
+        .or_else(|_invalid| Uri::from_maybe_shared(encoded(&target)))
+        .map_err(|_invalid| HeadError::Target)?;
     let is_good = match *method {
         Method::CONNECT => uri.authority().is_some() && uri.scheme().is_none(),
         _ => is_path || is_asterisk || uri.scheme().is_some(),
     };
     if is_good { Ok(uri) } else { Err(HeadError::Target) }
+}
+
+/// A target with those characters encoded that browsers and scripts send bare, that Go takes, and
+/// that `Uri` does not.
+fn encoded(target: &[u8]) -> Bytes {
+    let mut encoded = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        match byte {
+            b'"' => encoded.extend_from_slice(b"%22"),
+            b'<' => encoded.extend_from_slice(b"%3C"),
+            b'>' => encoded.extend_from_slice(b"%3E"),
+            b'`' => encoded.extend_from_slice(b"%60"),
+            byte => encoded.push(*byte),
+        }
+    }
+    encoded.into()
 }
 
 fn headers(arrived: &Bytes, lines: &[Header<'_>]) -> Result<(HeaderMap, Said), HeadError> {

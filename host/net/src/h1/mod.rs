@@ -29,7 +29,10 @@ mod stream;
 mod tests;
 
 pub(crate) use self::{
-    encode::{Ending, Outgoing, Status, request as encode_request, response as encode_response},
+    encode::{
+        CDN_LOOP, Ending, OURSELVES, Outgoing, Status, request as encode_request,
+        response as encode_response,
+    },
     error::{HeadError, WireError},
     framing::Framing,
     head::{HeadLimits, MOST_LINES, RequestHead, ResponseHead},

@@ -265,7 +265,7 @@ fn the_framing_that_is_written_is_the_one_that_is_used() {
         encode_request(&mut out, head, framing);
         String::from_utf8(out).unwrap()
     };
-    let begin = "PUT /x HTTP/1.1\r\nhost: h\r\nx-a: 1\r\n";
+    let begin = "PUT /x HTTP/1.1\r\nhost: h\r\nx-a: 1\r\ncdn-loop: portolan\r\n";
     assert_eq!(
         head(Framing::Chunked, &headers),
         format!("{begin}transfer-encoding: chunked\r\n\r\n")

@@ -121,15 +121,17 @@ async fn from(
     peer: SocketAddr,
 ) -> Option<Arrival> {
     let trust = door.trust.load_full();
-    let is_trusted = trust.takes_headers_of(peer.ip());
+    // Whoever stands before us with the PROXY protocol does not read headers: those that come are
+    // of the one it names, so it is that one who has to be trusted.
+    let arrival = |address: SocketAddr, is_named: bool| {
+        let is_trusted = trust.takes_headers_of(address.ip());
+        Some(Arrival { address, is_trusted, is_proxy: is_trusted || !is_named })
+    };
     if !trust.wants_header_of(peer.ip()) {
-        return Some(Arrival { address: peer, is_trusted, is_proxy: is_trusted });
+        return arrival(peer, true);
     }
     match timeout(limits.timeouts.handshake, proxy_protocol::read(stream)).await {
-        Ok(Ok(client)) => {
-            let (address, is_proxy) = (client.unwrap_or(peer), client.is_none());
-            Some(Arrival { address, is_trusted, is_proxy })
-        }
+        Ok(Ok(client)) => arrival(client.unwrap_or(peer), client.is_some()),
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
             tracing::debug!(client.address = %peer, %error, "PROXY protocol failed");

@@ -70,6 +70,26 @@ impl Dialer {
         Self { buffers, trust }
     }
 
+    /// A new connection for one request that asks for another protocol, which only HTTP/1 can do,
+    /// whatever else the origin speaks (RFC 9113, 8.5 took `Upgrade` away).
+    pub(crate) async fn dial_alone(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
+        let stream = connect(&origin.target).await?;
+        let stream = match origin.scheme {
+            Scheme::Http | Scheme::H2c => Stream::Plain(stream),
+            Scheme::Https => {
+                let offered = vec![b"http/1.1".to_vec()];
+                let stream = self.encrypt(stream, origin, Some(offered)).await?;
+                Stream::Tls(Box::new(stream))
+            }
+        };
+        let mut link = Link::new(stream, origin.clone(), self.buffers.clone());
+        if origin.scheme != Scheme::Http {
+            // Other requests are to have HTTP/2.
+            link.use_once();
+        }
+        Ok(Connected::Alone(link))
+    }
+
     /// A new connection to an origin.
     pub(crate) async fn dial(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
         let stream = connect(&origin.target).await?;
@@ -77,7 +97,7 @@ impl Dialer {
             Scheme::Http => Ok(self.alone(Stream::Plain(stream), origin)),
             Scheme::H2c => shared(Stream::Plain(stream)).await,
             Scheme::Https => {
-                let stream = self.encrypt(stream, origin).await?;
+                let stream = self.encrypt(stream, origin, None).await?;
                 let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let stream = Stream::Tls(Box::new(stream));
                 if speaks_h2 { shared(stream).await } else { Ok(self.alone(stream, origin)) }
@@ -89,12 +109,17 @@ impl Dialer {
         Connected::Alone(Link::new(stream, origin.clone(), self.buffers.clone()))
     }
 
+    /// `offered`: protocols that are offered in place of what the way of the origin offers.
     async fn encrypt(
         &self,
         stream: TcpStream,
         origin: &Origin,
+        offered: Option<Vec<Vec<u8>>>,
     ) -> Result<TlsStream<TcpStream>, DialError> {
-        let config = self.trust.config(&origin.way).await.map_err(DialError::Setup)?;
+        let mut config = self.trust.config(&origin.way).await.map_err(DialError::Setup)?;
+        if let Some(offered) = offered {
+            Arc::make_mut(&mut config).alpn_protocols = offered;
+        }
         let name = origin.server_name().ok_or(io::ErrorKind::InvalidInput);
         let name = name.map_err(|kind| DialError::Setup(kind.into()))?;
         let stream = TlsConnector::from(config).connect(name, stream).await;

@@ -40,7 +40,7 @@ use super::{
     stall::Stall,
     tunnel::Tunnel,
 };
-use crate::h1::Outgoing;
+use crate::h1::{CDN_LOOP, OURSELVES, Outgoing};
 
 /// What a backend answered.
 #[derive(Debug)]
@@ -123,6 +123,7 @@ impl Dispatch<'_> {
     ) -> Result<Answer, Failed> {
         let mut kept = match origin.take() {
             Some(link) => Some(Connected::Alone(link)),
+            None if self.errand.upgrade => None,
             None => origin.shared().map(Connected::Shared),
         };
         loop {
@@ -161,6 +162,9 @@ impl Dispatch<'_> {
         let own = self.errand.timeout(self.service, |it| it.connect).or_else(of_transport);
         let limit = own.unwrap_or(self.edge.config.connect_timeout);
         let connecting = async {
+            if self.errand.upgrade {
+                return self.edge.dialer.dial_alone(origin).await;
+            }
             if origin.scheme != Scheme::H2c {
                 return self.dial(origin).await;
             }
@@ -321,6 +325,7 @@ impl Dispatch<'_> {
             // A mirror may get a request without its body.
             headers.remove(CONTENT_LENGTH);
         }
+        headers.insert(CDN_LOOP, OURSELVES);
         headers.extend(self.errand.hop.iter().map(|(name, value)| (name.clone(), value.clone())));
         let method = head.method.clone();
         let mut request =

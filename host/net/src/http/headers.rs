@@ -15,6 +15,8 @@ use http::{
 };
 use portolan_core::rule::forwarded_address;
 
+use crate::h1::{CDN_LOOP, OURSELVES};
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -31,6 +33,10 @@ pub(crate) struct Hop {
     pub(crate) upgrade: Option<HeaderValue>,
     /// Whether the client takes trailers.
     trailers: bool,
+    /// How often the request has been here, or at others of us.
+    pub(crate) visits: usize,
+    /// Who has passed the request on, with ourselves behind; absent: nobody before us.
+    passed: Option<HeaderValue>,
 }
 
 /// What is found in one pass over the names, so that a request that has nothing to remove costs
@@ -46,12 +52,15 @@ enum Kind {
     Forged,
     /// Answered by us.
     Expect,
+    /// Says who has passed it on.
+    Loop,
 }
 
 /// Removes what is not for the backend, and answers what of it matters. What only a proxy may
 /// say stays where the peer is one that `is_trusted`.
 pub(crate) fn clean_request(headers: &mut HeaderMap, is_trusted: bool) -> Hop {
     let (mut connection, mut hop, mut forged, mut expect) = (false, false, false, false);
+    let mut passed = false;
     for name in headers.keys() {
         match kind(name) {
             Kind::Message => {}
@@ -59,11 +68,15 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, is_trusted: bool) -> Hop {
             Kind::Hop => hop = true,
             Kind::Forged => forged = true,
             Kind::Expect => expect = true,
+            Kind::Loop => passed = true,
         }
     }
     let mut found = Hop::default();
     if hop {
         found.trailers = headers.get_all(TE).iter().any(|line| has_token(line, "trailers"));
+    }
+    if passed {
+        note_passage(headers, &mut found);
     }
     if connection {
         let upgrade = remove_named(headers);
@@ -100,6 +113,26 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes out who has passed a request on, and adds ourselves. What a client invents there costs its own
+/// request at most.
+fn note_passage(headers: &mut HeaderMap, found: &mut Hop) {
+    let mut passed = Vec::new();
+    for line in headers.get_all(CDN_LOOP) {
+        // What stands behind a semicolon are parameters.
+        let names = line
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(|word| word.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii());
+        found.visits += names.filter(|name| *name == OURSELVES.as_bytes()).count();
+        passed.extend_from_slice(line.as_bytes());
+        passed.extend_from_slice(b", ");
+    }
+    passed.extend_from_slice(OURSELVES.as_bytes());
+    headers.remove(CDN_LOOP);
+    // Valid lines joined by valid bytes are valid.
+    found.passed = HeaderValue::from_maybe_shared(bytes::Bytes::from(passed)).ok();
+}
+
 /// Removes what is not for the client.
 pub(crate) fn clean_response(status: StatusCode, headers: &mut HeaderMap) {
     let (mut connection, mut hop) = (false, false);
@@ -107,7 +140,7 @@ pub(crate) fn clean_response(status: StatusCode, headers: &mut HeaderMap) {
         match kind(name) {
             Kind::Connection => connection = true,
             Kind::Hop => hop = true,
-            Kind::Message | Kind::Forged | Kind::Expect => {}
+            Kind::Message | Kind::Forged | Kind::Expect | Kind::Loop => {}
         }
     }
     // What the backend changes to is for the client to know.
@@ -125,6 +158,9 @@ pub(crate) fn clean_response(status: StatusCode, headers: &mut HeaderMap) {
 
 /// Adds the headers of our own connection to the backend.
 pub(crate) fn connect(headers: &mut HeaderMap, hop: Hop) {
+    if let Some(passed) = hop.passed {
+        headers.insert(CDN_LOOP, passed);
+    }
     if hop.trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -166,7 +202,7 @@ impl Origin {
         headers.insert(X_REAL_IP, self.address.clone());
         headers.insert(X_FORWARDED_PROTO, self.proto(upgrade));
         headers.insert(X_FORWARDED_SERVER, self.server.clone());
-        headers.insert(X_FORWARDED_PORT, self.port(host.as_ref()));
+        headers.insert(X_FORWARDED_PORT, port(host.as_ref(), self.tls));
         match host {
             Some(host) => headers.insert(X_FORWARDED_HOST, host),
             None => headers.remove(X_FORWARDED_HOST),
@@ -186,11 +222,13 @@ impl Origin {
         if let Ok(chain) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
             headers.insert(X_FORWARDED_FOR, chain);
         }
-        let port = self.port(host.as_ref());
         headers.entry(X_REAL_IP).or_insert_with(|| self.address.clone());
-        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto(upgrade));
-        headers.entry(X_FORWARDED_SERVER).or_insert_with(|| self.server.clone());
+        let proto = headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto(upgrade));
+        // Behind a proxy that ends TLS it is the proxy's port that the client came to.
+        let port = port(host.as_ref(), self.tls || matches!(proto.as_bytes(), b"https" | b"wss"));
         headers.entry(X_FORWARDED_PORT).or_insert(port);
+        // Not of who asked, but of who is answered.
+        headers.insert(X_FORWARDED_SERVER, self.server.clone());
         if let Some(host) = host {
             headers.entry(X_FORWARDED_HOST).or_insert(host);
         }
@@ -204,16 +242,17 @@ impl Origin {
             (true, true) => "wss",
         })
     }
+}
 
-    fn port(&self, host: Option<&HeaderValue>) -> HeaderValue {
-        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.is_empty());
-        // The colons of an IPv6 address stand in brackets.
-        let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-        let default = if self.tls { "443" } else { "80" };
-        let port = port.and_then(|port| HeaderValue::from_str(port).ok());
-        port.unwrap_or_else(|| HeaderValue::from_static(default))
-    }
+/// The port that the client came to.
+fn port(host: Option<&HeaderValue>, tls: bool) -> HeaderValue {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.is_empty());
+    // The colons of an IPv6 address stand in brackets.
+    let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let default = if tls { "443" } else { "80" };
+    let port = port.and_then(|port| HeaderValue::from_str(port).ok());
+    port.unwrap_or_else(|| HeaderValue::from_static(default))
 }
 
 /// The client that proxies before us speak for: the last address that none of ours has, since what
@@ -246,6 +285,7 @@ fn kind(name: &HeaderName) -> Kind {
         | "proxy-authenticate"
         | "proxy-authorization" => Kind::Hop,
         "expect" => Kind::Expect,
+        "cdn-loop" => Kind::Loop,
         name if name.starts_with('x') && is_forged(name) => Kind::Forged,
         _ => Kind::Message,
     }
@@ -440,12 +480,13 @@ mod tests {
             ("x-forwarded-for", "192.0.2.2"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-prefix", "/p"),
+            ("x-forwarded-server", "before"),
         ]);
         clean_request(&mut headers, true);
         origin.tell(&mut headers, None, false);
-        let told = ["for", "proto", "host", "port", "prefix"]
+        let told = ["for", "proto", "host", "port", "prefix", "server"]
             .map(|name| headers[&format!("x-forwarded-{name}")].to_str().unwrap());
-        assert_eq!(told, ["192.0.2.1, 192.0.2.2, 10.0.0.1", "https", "a.b", "80", "/p"]);
+        assert_eq!(told, ["192.0.2.1, 192.0.2.2, 10.0.0.1", "https", "a.b", "443", "/p", "edge"]);
         assert_eq!(headers["x-real-ip"], "10.0.0.1");
     }
 }

@@ -172,6 +172,11 @@ impl Link {
         })
     }
 
+    /// Nothing is sent over it after the next request.
+    pub(crate) fn use_once(&mut self) {
+        self.keep_alive = false;
+    }
+
     /// Sends a request and waits for the head of its response. Interim responses (1xx) go to the
     /// client at once, if it can have them; `100 Continue` was for us.
     pub(crate) async fn send(

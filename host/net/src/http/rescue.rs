@@ -22,7 +22,7 @@ use super::{
     dial::DialError,
     page::Page,
 };
-use crate::h1::HeadError;
+use crate::h1::{HeadError, WireError};
 
 /// Why a request was not answered by a backend or a middleware.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,9 @@ pub(crate) enum HttpError {
     /// Its host wants another handshake than the one it came over.
     #[error("the host wants other TLS options than the handshake had")]
     Misdirected,
+    /// It has been here too often: a service of ours leads back to us (RFC 8586).
+    #[error("the request goes in circles")]
+    Loop,
     /// No rule is true for it.
     #[error("no router")]
     NoRouter,
@@ -176,7 +179,9 @@ impl HttpError {
             | Self::Connect
             | Self::Misdirected
             | Self::NoRouter => false,
-            Self::NoService(_) | Self::NoMiddleware(_) | Self::Middleware { .. } => true,
+            Self::Loop | Self::NoService(_) | Self::NoMiddleware(_) | Self::Middleware { .. } => {
+                true
+            }
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) | ForwardError::Slow => false,
                 ForwardError::NoBackend
@@ -223,6 +228,9 @@ impl HttpError {
             Self::Misdirected => {
                 (S::MISDIRECTED_REQUEST, R::Misdirected, "this host takes a connection of its own")
             }
+            Self::Loop => {
+                (S::LOOP_DETECTED, R::Loop, "the service of this request leads back here")
+            }
             Self::NoRouter => (S::NOT_FOUND, R::NoRouter, "no router takes this request"),
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")
@@ -256,6 +264,7 @@ impl HttpError {
             | Self::Target(_)
             | Self::NoHost
             | Self::Connect
+            | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
             | Self::NoMiddleware(_)
@@ -280,6 +289,7 @@ impl HttpError {
             | Self::Target(_)
             | Self::NoHost
             | Self::Connect
+            | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
             | Self::NoMiddleware(_)
@@ -370,6 +380,15 @@ impl ForwardError {
                     (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
                 }
             },
+            Self::Exchange {
+                source:
+                    StreamError::Http1(WireError::Head(HeadError::TooLarge | HeadError::TooMany)),
+                ..
+            } => (
+                S::BAD_GATEWAY,
+                R::ResponseHeadTooLarge,
+                "the head of the backend's answer is too large",
+            ),
             Self::Exchange { .. } => (S::BAD_GATEWAY, R::NoResponse, "the backend broke off"),
             Self::Upgrade { .. } => {
                 (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")

@@ -107,6 +107,10 @@ fn hand_over(client: &Client, account: Account) -> Option<Account> {
     }
 }
 
+/// How often a request may come to one of us: Portolans may stand behind each other, but where a
+/// service leads back to an entrypoint, one request would become all that the machine can take.
+const MOST_VISITS: usize = 8;
+
 /// The request as rules, plans and plugins see it.
 fn admit(
     client: &Client,
@@ -127,6 +131,9 @@ fn admit(
         check_size(&parts, &client.limits).map_err(HttpError::Malformed)?;
     }
     let mut hop = headers::clean_request(&mut parts.headers, client.told.is_trusted);
+    if hop.visits >= MOST_VISITS {
+        return Err(HttpError::Loop);
+    }
     if parts.version != Version::HTTP_11 {
         hop.upgrade = None;
     }
@@ -144,7 +151,9 @@ fn admit(
     if !client.limits.encoded_characters.allow(request.uri().path()) {
         return Err(HttpError::EncodedCharacter);
     }
-    if request.authority().is_empty() && parts.version >= Version::HTTP_11 {
+    // Old clients need not name one, but where to could they be redirected?
+    let needs_host = parts.version >= Version::HTTP_11 || client.door.redirect.is_some();
+    if request.authority().is_empty() && needs_host {
         return Err(HttpError::NoHost);
     }
     if let Some(tls) = &client.door.tls

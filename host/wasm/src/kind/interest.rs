@@ -1,8 +1,9 @@
 //! What a middleware plugin wants of the host for one binding: its plan, and what it is called
 //! for.
 
-use http::HeaderName;
+use http::{HeaderName, header::HOST};
 use portolan_core::{
+    edit,
     middleware::{Action, Interest, PlanStep, Redirect},
     rule::Predicate,
 };
@@ -76,6 +77,13 @@ fn action(action: wit::Action) -> Result<Action, String> {
     let pair =
         |make: fn(_, _) -> Action, header| line(&header).map(|(name, value)| make(name, value));
     match action {
+        // A plan says beforehand which host it sets; a hook has a function of its own for that.
+        wit::Action::SetRequestHeader(header) if header.name.eq_ignore_ascii_case("host") => {
+            let value = edit::header_value(&header.value);
+            value
+                .map(|value| Action::SetRequestHeader(HOST, value))
+                .map_err(|error| format!("the header `host`: {error}"))
+        }
         wit::Action::SetRequestHeader(header) => pair(Action::SetRequestHeader, header),
         wit::Action::AppendRequestHeader(header) => pair(Action::AppendRequestHeader, header),
         wit::Action::RemoveRequestHeader(text) => name(&text).map(Action::RemoveRequestHeader),

@@ -5,6 +5,7 @@
 //! judge.
 
 use portolan_core::{
+    declare::boolean,
     name::{fold, nearest},
     pointer::child,
     port::FieldError,
@@ -250,11 +251,8 @@ fn from_text(types: &[&str], text: &str) -> Option<Value> {
         return Some(Value::Number(number));
     }
     let has = |name: &str| types.contains(&name);
-    if has("boolean") && word.eq_ignore_ascii_case("true") {
-        return Some(Value::Bool(true));
-    }
-    if has("boolean") && word.eq_ignore_ascii_case("false") {
-        return Some(Value::Bool(false));
+    if let Some(yes) = boolean(word).filter(|_| has("boolean")) {
+        return Some(Value::Bool(yes));
     }
     if has("object") && (word.is_empty() || word.eq_ignore_ascii_case("true")) {
         return Some(Value::Object(Map::new()));

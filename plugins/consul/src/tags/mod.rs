@@ -1,6 +1,6 @@
 //! Tags as people write them for Traefik: `traefik.http.routers.shop.rule=Host(...)`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_plugin::{Declaration, Instance, Notice};
 
@@ -142,21 +142,32 @@ impl<'a> Reader<'a> {
     /// it is exposed on purpose and names no router.
     fn add_default_rules(&mut self) {
         let mut routers: Vec<(String, bool, String)> = Vec::new();
-        for declaration in &self.declared.declarations {
+        self.declared.declarations.retain(|declaration| {
             let mut segments = declaration.path.split('.').skip(1);
             let is_router = segments.next().is_some_and(|it| fold(it) == "routers");
-            let (true, Some(name)) = (is_router, segments.next()) else { continue };
-            let has_rule = segments.next().is_some_and(|it| fold(it) == "rule");
+            let (true, Some(name)) = (is_router, segments.next()) else { return true };
+            let is_rule = segments.next().is_some_and(|it| fold(it) == "rule");
+            // An empty rule is none, as in Traefik.
+            let is_empty = is_rule && declaration.value.trim().is_empty();
+            let has_rule = is_rule && !is_empty;
             match routers.iter_mut().find(|(other, ..)| other.eq_ignore_ascii_case(name)) {
                 Some((_, ruled, _)) => *ruled |= has_rule,
                 None => routers.push((name.to_owned(), has_rule, declaration.origin.clone())),
             }
-        }
+            !is_empty
+        });
         let service = normalize(&self.instance.service);
         // One that speaks of TCP or UDP, and not of HTTP, is no service for browsers, as in Traefik.
         let is_http = !self.has_others || !self.declared.declarations.is_empty();
         let is_wanted = is_http && self.enable.or(self.defaults.exposed) == Some(true);
         if routers.is_empty() && is_wanted && !service.is_empty() {
+            if self.services() > 1 {
+                // Which of them is meant cannot be told.
+                let message = "declares more than one service, so no router is made for it: name \
+                    one, with the service that it leads to";
+                self.declared.notices.push(Notice::new(self.instance.id.as_str(), message));
+                return;
+            }
             routers.push((service, false, self.enable_key.trim().to_owned()));
         }
         routers.retain(|(_, has_rule, _)| !has_rule);
@@ -169,6 +180,16 @@ impl<'a> Reader<'a> {
             let value = value.clone();
             self.declared.declarations.push(Declaration { path, value, origin });
         }
+    }
+
+    /// How many services its tags speak of.
+    fn services(&self) -> usize {
+        let name = |declaration: &'_ Declaration| {
+            let mut segments = declaration.path.split('.').skip(1);
+            let is_service = segments.next().is_some_and(|it| fold(it) == "services");
+            segments.next().filter(|_| is_service).map(str::to_ascii_lowercase)
+        };
+        self.declared.declarations.iter().filter_map(name).collect::<BTreeSet<_>>().len()
     }
 
     /// The default rule for this instance. If there is none, that is said.

@@ -64,6 +64,25 @@ fn what_speaks_of_tcp_alone_gets_no_router_by_itself() {
 }
 
 #[test]
+fn an_empty_rule_is_the_default_one() {
+    assert_eq!(
+        read("web", &["traefik.http.routers.web.rule="]),
+        "http.routers.web.rule = Host(`web`) (traefik.http.routers.web.rule)\n"
+    );
+}
+
+#[test]
+fn of_two_services_none_gets_a_router_by_itself() {
+    let ports = [
+        "traefik.http.services.a.loadbalancer.server.port=80",
+        "traefik.http.services.b.loadbalancer.server.port=81",
+    ];
+    let read = read_by(Some(true), "Host(`{{ .Name }}`)", "web", &ports);
+    assert!(!read.contains("routers"), "{read}");
+    assert!(read.contains("dc1/a/web: declares more than one service"), "{read}");
+}
+
+#[test]
 fn other_tags_are_not_for_us() {
     assert_eq!(read("web", &["v1", "traefikx.http.a=b", "traefik", "é", "primary=yes"]), "");
     let tags = ["traefik.consul-catalog.canary=true", "traefik.nomad.canary.weight=5"];

@@ -187,6 +187,67 @@ async fn each_failure_has_its_status() {
 }
 
 #[tokio::test]
+async fn what_is_no_uri_is_encoded_as_others_do() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let response = portolan.get("a.local", "/<a>`\\b?q={\"c\":\"<d>\"}").await;
+    let expected = "get /%3ca%3e%60%5cb?q={%22c%22:%22%3cd%3e%22} http/1.1\r\n";
+    assert!(response.body.starts_with(expected), "{response:?}");
+}
+
+#[tokio::test]
+async fn a_backend_may_have_much_to_say() {
+    let backend = Script::start(|mut client| async move {
+        while let Some(request) = client.request().await {
+            let path = request.head.split_whitespace().nth(1).unwrap();
+            let lines = path.trim_start_matches('/').parse().unwrap();
+            let lines: String = (0..lines).map(|n| format!("X-{n}: 1\r\n")).collect();
+            client.send(&format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n")).await;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let response = portolan.get("a.local", "/500").await;
+    assert_eq!((response.status, header(&response.head, "x-499")), (200, Some("1")));
+    let response = portolan.get("a.local", "/600").await;
+    assert_eq!(response.status, 502);
+    assert!(response.body.contains("answer is too large"), "{response:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_leads_back_to_its_router_is_noticed() {
+    let mut portolan = Portolan::start(Vec::new());
+    portolan.publish(vec![router("a.local", &[portolan.address])]);
+    let response = portolan.get("a.local", "/").await;
+    assert_eq!(response.status, 508, "{response:?}");
+    assert!(response.body.contains("leads back"), "{response:?}");
+    let figures = portolan.server.figures()[0].1.traffic.clone();
+    soon(async {
+        while figures.classes().iter().sum::<u64>() < 9 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    // A few of us may stand behind each other; what others say in that header goes on.
+    let backend = Script::echo().await;
+    portolan.publish(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for (said, passed) in [
+        ("", "portolan"),
+        ("CDN-Loop: other; x=portolan\r\nConnection: cdn-loop\r\n", "other; x=portolan, portolan"),
+        ("CDN-Loop: portolan, portolan\r\nCDN-Loop: b\r\n", "portolan, portolan, b, portolan"),
+    ] {
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\n{said}\r\n")).await;
+        let seen = client.response().await.body;
+        assert_eq!(header(&seen, "cdn-loop"), Some(passed), "{seen}");
+    }
+    let said = "portolan,".repeat(8);
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\nCDN-Loop: {said}\r\n\r\n")).await;
+    assert_eq!(client.response().await.status, 508);
+}
+
+#[tokio::test]
 async fn json_is_told_as_json() {
     let portolan = Portolan::start(Vec::new());
     let mut client = portolan.connect().await;

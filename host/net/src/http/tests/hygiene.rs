@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::support::{Client, Portolan, Script, entrypoint, header, router, soon};
-use crate::http::{ClientTimeouts, EntrypointConfig, Limits, Trust};
+use http::uri::Scheme;
+
+use crate::http::{
+    ClientTimeouts, EntrypointConfig, HttpConfig, Limits, RedirectConfig, RedirectTarget, Trust,
+};
 
 /// A server behind proxies on this machine.
 async fn behind(trust: Trust) -> (Portolan, Script) {
@@ -81,6 +85,40 @@ async fn the_proxy_protocol_says_who_the_client_is() {
         stream.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
         let seen = stream.response().await.body;
         assert_eq!(header(&seen, "x-forwarded-for"), Some(client));
+    }
+}
+
+#[tokio::test]
+async fn headers_are_of_whom_the_proxy_protocol_names() {
+    // Who passes connections on does not look into them; trusted is whom it names.
+    let trust = Trust {
+        proxy_protocol: loopback(),
+        forwarded_headers: vec!["127.0.0.0/8".parse().unwrap(), "198.51.100.1/32".parse().unwrap()],
+    };
+    let (portolan, _backend) = behind(trust).await;
+    for (client, expected) in
+        [("192.0.2.7", "192.0.2.7"), ("198.51.100.1", "6.6.6.6, 198.51.100.1")]
+    {
+        let mut stream = Client::connect(portolan.address).await;
+        stream.send(&format!("PROXY TCP4 {client} 10.0.0.1 8080 80\r\n")).await;
+        stream.send("GET / HTTP/1.1\r\nHost: a.local\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n").await;
+        let seen = stream.response().await.body;
+        assert_eq!(header(&seen, "x-forwarded-for"), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn who_names_no_host_is_not_redirected_to_none() {
+    let to = RedirectTarget::Port(443);
+    let redirect = RedirectConfig { to, scheme: Scheme::HTTPS, permanent: true };
+    let web = EntrypointConfig { redirect: Some(redirect), ..entrypoint("web", None) };
+    let portolan = Portolan::start_at(HttpConfig::default(), web, Vec::new());
+    for (request, status) in
+        [("GET /x HTTP/1.0\r\n\r\n", 400), ("GET /x HTTP/1.0\r\nHost: a.local\r\n\r\n", 301)]
+    {
+        let mut client = portolan.connect().await;
+        client.send(request).await;
+        assert_eq!(client.response().await.status, status);
     }
 }
 

@@ -26,6 +26,7 @@ const CASES: &[(&str, u16)] = &[
     ("GET /a b HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
     ("GET / HTTP/1.1 \r\nHost: a.local\r\n\r\n", 400),
     ("GET  HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
+    ("GET http://a<b.local/ HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
     ("CONNECT a.local:80 HTTP/1.1\r\nHost: a.local\r\n\r\n", 501),
     ("G@T / HTTP/1.1\r\nHost: a.local\r\n\r\n", 400),
     ("GET / HTTP/3.0\r\nHost: a.local\r\n\r\n", 400),

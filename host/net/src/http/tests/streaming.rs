@@ -3,14 +3,20 @@
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portolan_core::{router::Router, service::Scheme};
+use portolan_core::{
+    router::Router,
+    service::{Scheme, Transport},
+};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
 };
 
 use super::support::{Portolan, Script, entrypoint, header, router, service, soon};
-use crate::http::EntrypointConfig;
+use crate::{
+    http::{EntrypointConfig, HttpConfig},
+    tls::TlsConfig,
+};
 
 #[tokio::test]
 async fn the_first_byte_of_a_response_does_not_wait_for_the_last() {
@@ -240,6 +246,50 @@ async fn an_upgraded_connection_carries_anything_both_ways() {
     assert_eq!(client.until("\n").await.unwrap(), "hello EARLY\n");
     client.send("\u{2}anything\n").await;
     assert_eq!(client.until("\n").await.unwrap(), "\u{2}ANYTHING\n");
+}
+
+/// What a backend that speaks HTTP/2, in this way, answers to an upgrade.
+async fn upgrades_over_http2(scheme: Scheme, tls: Option<TlsConfig>) {
+    let backend = Script::start(|mut client| async move {
+        while let Some(request) = client.request().await {
+            if header(&request.head, "upgrade").is_none() {
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                continue;
+            }
+            client
+                .send("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+                .await;
+            while let Some(line) = client.until("\n").await {
+                client.send(&line.to_uppercase()).await;
+            }
+        }
+    })
+    .await;
+    // A Portolan behind a Portolan.
+    let inner = vec![router("a.local", &[backend.address])];
+    let inner = Portolan::start_with(HttpConfig::default(), tls, inner);
+    let mut hop = service(scheme, &[inner.address]);
+    let careless = Transport { insecure_skip_verify: true, ..Transport::default() };
+    hop.transport = Some((7, careless.into()));
+    let outer =
+        Portolan::start(vec![Router { service: Some(hop.into()), ..router("a.local", &[]) }]);
+    for _ in 0..2 {
+        assert_eq!(outer.get("a.local", "/").await.status, 200);
+        let mut client = outer.connect().await;
+        client
+            .send("GET / HTTP/1.1\r\nHost: a.local\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+            .await;
+        let head = client.until("\r\n\r\n").await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        client.send("anything\n").await;
+        assert_eq!(client.until("\n").await.unwrap(), "ANYTHING\n");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_reaches_a_backend_that_speaks_http2_too() {
+    upgrades_over_http2(Scheme::Https, Some(TlsConfig::default())).await;
+    upgrades_over_http2(Scheme::H2c, None).await;
 }
 
 #[tokio::test]

@@ -161,6 +161,7 @@ const REASONS = {
   "connect-failed": "the backend cannot be reached", "connect-timeout": "the backend did not accept in time",
   "tls-failed": "the backend's encryption could not be trusted", "protocol": "the backend does not speak this protocol",
   "no-response": "the backend broke off before it answered", "response-timeout": "the backend did not answer in time",
+  "response-head-too-large": "the head of the backend's answer has too many bytes or lines",
   "response-broken": "the backend broke off within its answer", "body-broken": "the client's request broke off",
   "client-gone": "the client went away before it had its answer", "client-stalled": "the client did not read its response",
   "bad-request-line": "the request's first line is malformed", "bad-version": "neither HTTP/1.0 nor HTTP/1.1",
@@ -171,6 +172,7 @@ const REASONS = {
   "too-busy": "the service has as many requests under way as it may", "circuit-open": "the service is given a rest after failures",
   "encoded-character": "the path has an encoded character that the entrypoint refuses",
   "misdirected": "the host takes other TLS options than the connection has",
+  "loop": "the service of the request leads back to an entrypoint, again and again",
 };
 
 /** Where to look further: who would take a request, or how backends are. */
