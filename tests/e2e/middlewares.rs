@@ -1,6 +1,6 @@
 //! The middlewares that come with Portolan, from tables and from tags.
 
-use crate::support::{Backend, Client, Config, Portolan, request_with};
+use crate::support::{Backend, Client, Config, Portolan, eventually, request_with};
 
 async fn start(backend: &Backend, chain: &str, tables: &str) -> (Config, Portolan, Client) {
     let config = Config::new(&format!(
@@ -56,6 +56,36 @@ async fn a_redirect_and_an_allow_list_answer_by_themselves() {
     .await;
     assert_eq!(client.get("a", "/").await.status, 403);
     assert_eq!(backend.requests(), 0);
+}
+
+#[tokio::test]
+async fn an_entrypoint_has_middlewares_for_all_its_routers() {
+    let backend = Backend::start("b").await;
+    let (config, portolan, client) = start(
+        &backend,
+        "[\"own\"]",
+        "[http.middlewares.own.headers]\ncustom-request-headers = { x-own = \"1\" }\n\
+         [http.middlewares.first.headers]\ncustom-request-headers = { x-first = \"1\" }\n",
+    )
+    .await;
+    let answer = client.get("a", "/").await;
+    assert!(answer.body.contains("x-own: 1") && !answer.body.contains("x-first"), "{answer:?}");
+    let text = std::fs::read_to_string(config.path("config.toml")).unwrap();
+    let with = |list: &str| {
+        let lines = format!("[entrypoints.web]\nmiddlewares = {list}\n");
+        config.replace(&text.replace("[entrypoints.web]\n", &lines));
+    };
+    with("[\"first\"]");
+    let ask = async || client.get("a", "/").await;
+    eventually(ask, |answer| {
+        answer.body.contains("x-own: 1") && answer.body.contains("x-first: 1")
+    })
+    .await;
+    // At a start, who was to be looked at first is not let through unseen.
+    drop(portolan);
+    with("[\"frist\"]");
+    let portolan = Portolan::start(&config);
+    assert_eq!(portolan.http().get("a", "/").await.status, 503);
 }
 
 #[tokio::test]

@@ -20,8 +20,10 @@ pub struct Router {
     pub priority: i64,
     /// The entrypoints that it serves.
     pub entrypoints: Vec<Arc<str>>,
-    /// Outermost first.
+    /// Its own, outermost first: what requests meet is [`Router::chain`].
     pub middlewares: Vec<Arc<Middleware>>,
+    /// For each entrypoint that has middlewares of its own: those, and the router's behind them.
+    pub chains: Vec<(Arc<str>, Vec<Arc<Middleware>>)>,
     /// Where requests go; `None` when a middleware answers them all.
     pub service: Option<Arc<Service>>,
     /// Whether it answers on encrypted connections only.
@@ -32,4 +34,12 @@ pub struct Router {
     pub timeouts: Option<Box<Timeouts>>,
     /// Requests and their outcomes. Kept when the snapshot changes and the router stays.
     pub figures: Arc<TrafficFigures>,
+}
+
+impl Router {
+    /// The middlewares that requests of an entrypoint meet, outermost first.
+    pub fn chain<'a>(&'a self, entrypoint: &str) -> &'a [Arc<Middleware>] {
+        let own = self.chains.iter().find(|(name, _)| **name == *entrypoint);
+        own.map_or(&self.middlewares, |(_, chain)| chain)
+    }
 }

@@ -114,6 +114,7 @@ pub fn router(name: &str, rule: &str) -> Router {
         priority: i64::try_from(rule.len()).unwrap_or(i64::MAX),
         entrypoints: vec!["web".into()],
         middlewares: Vec::new(),
+        chains: Vec::new(),
         service: None,
         tls: false,
         tls_options: None,

@@ -66,7 +66,7 @@ impl World {
 
     fn empty() -> Self {
         let inputs = Inputs {
-            entrypoints: vec![Entrypoint { name: "web".into(), tls: false }],
+            entrypoints: vec![Entrypoint::new("web", false)],
             dns: DnsConfig {
                 edge_addresses: vec![[127, 0, 0, 1].into()],
                 zones: vec![zone("consul", Names::Consul), zone("infra.local", Names::Services)],

@@ -93,10 +93,7 @@ impl World {
             record("web", "A", "fd00::1"),
         ];
         let inputs = Inputs {
-            entrypoints: vec![
-                Entrypoint { name: "web".into(), tls: false },
-                Entrypoint { name: "websecure".into(), tls: true },
-            ],
+            entrypoints: vec![Entrypoint::new("web", false), Entrypoint::new("websecure", true)],
             dns: DnsConfig {
                 edge_addresses: vec![[127, 0, 0, 1].into()],
                 zones: vec![

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use super::{
     merge::Object,
-    resolve::{Directory, End, Link, Provider},
+    resolve::{CONFIG, Directory, End, Link, Provider},
 };
 use crate::{
     declare::RouterSpec,
@@ -31,6 +31,20 @@ pub struct Entrypoint {
     pub name: Arc<str>,
     /// Whether its connections are encrypted.
     pub tls: bool,
+    /// Whether routers without `tls` are there too, where it is encrypted.
+    pub takes_plain: bool,
+    /// Whether routers that name no entrypoint are there. If none is such, all are.
+    pub is_default: bool,
+    /// References to middlewares that go before those of each router.
+    pub middlewares: Vec<String>,
+}
+
+impl Entrypoint {
+    /// One that takes whatever there is.
+    pub fn new(name: &str, tls: bool) -> Self {
+        let (takes_plain, is_default) = (true, false);
+        Self { name: name.into(), tls, takes_plain, is_default, middlewares: Vec::new() }
+    }
 }
 
 /// Which of two routers without a priority has precedence.
@@ -193,6 +207,7 @@ impl Draft<'_> {
         let entrypoints = self.entrypoints();
         let mut broken = entrypoints.is_empty();
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
+        let ahead = self.ahead(&entrypoints, &mut broken);
         if self.object.spec.is_doubtful {
             let message = "it lets nobody through, since what it says of who may pass \
                 cannot be read";
@@ -210,7 +225,7 @@ impl Draft<'_> {
         }
         let service = self.service();
         broken |= matches!(service, Some((_, None)));
-        if service.is_none() && middlewares.is_empty() {
+        if service.is_none() && middlewares.is_empty() && ahead.is_empty() {
             let message = "the router names neither a service nor a middleware".to_owned();
             self.complain("service", message, None, true);
             broken = true;
@@ -233,6 +248,12 @@ impl Draft<'_> {
             predicate,
             priority,
             entrypoints: entrypoints.clone(),
+            chains: ahead
+                .into_iter()
+                .map(|(name, ahead)| {
+                    (name, ahead.into_iter().chain(middlewares.iter().cloned()).collect())
+                })
+                .collect(),
             middlewares,
             service: service.as_ref().and_then(|(_, service)| service.clone()),
             tls: self.object.spec.tls.is_some(),
@@ -274,12 +295,38 @@ impl Draft<'_> {
         Made { entry, links: self.links, problems: self.problems }
     }
 
-    /// Those it names, else all; one with `tls` only those that are encrypted.
+    /// What entrypoints put before each of their routers, where they do.
+    fn ahead(
+        &mut self,
+        entrypoints: &[Arc<str>],
+        broken: &mut bool,
+    ) -> Vec<(Arc<str>, Vec<Arc<Middleware>>)> {
+        let all = self.surroundings.entrypoints;
+        let own = all.iter().filter(|it| !it.middlewares.is_empty());
+        let mut ahead = Vec::new();
+        for entrypoint in own.filter(|it| entrypoints.contains(&it.name)) {
+            let mut middlewares = Vec::new();
+            for reference in &entrypoint.middlewares {
+                let (name, middleware) = self.middleware_of(entrypoint, reference);
+                *broken |= middleware.is_none();
+                middlewares.push(middleware.unwrap_or_else(|| Arc::new(Middleware::closed(name))));
+            }
+            ahead.push((entrypoint.name.clone(), middlewares));
+        }
+        ahead
+    }
+
+    /// Those it names, else those that are there for all; one with `tls` only those that are encrypted.
     fn entrypoints(&mut self) -> Vec<Arc<str>> {
         let (spec, all) = (&self.object.spec, self.surroundings.entrypoints);
-        let fits = |entrypoint: &&Entrypoint| entrypoint.tls || spec.tls.is_none();
+        let fits = |entrypoint: &&Entrypoint| match spec.tls {
+            Some(_) => entrypoint.tls,
+            None => !entrypoint.tls || entrypoint.takes_plain,
+        };
         if spec.entrypoints.is_empty() {
-            let entrypoints = all.iter().filter(fits).map(|e| e.name.clone()).collect::<Vec<_>>();
+            let has_defaults = all.iter().any(|entrypoint| entrypoint.is_default);
+            let usual = all.iter().filter(|entrypoint| entrypoint.is_default || !has_defaults);
+            let entrypoints: Vec<_> = usual.filter(fits).map(|it| it.name.clone()).collect();
             if entrypoints.is_empty() && spec.tls.is_some() {
                 let message = "the router wants TLS, but no entrypoint has it".to_owned();
                 self.complain("tls", message, None, false);
@@ -291,8 +338,14 @@ impl Draft<'_> {
             match all.iter().find(|entrypoint| *entrypoint.name == **wanted) {
                 Some(entrypoint) if fits(&entrypoint) => entrypoints.push(entrypoint.name.clone()),
                 Some(_) => {
-                    let message =
-                        format!("the router wants TLS, which entrypoint `{wanted}` does not have");
+                    let message = match spec.tls {
+                        Some(_) => {
+                            format!(
+                                "the router wants TLS, which entrypoint `{wanted}` does not have"
+                            )
+                        }
+                        None => format!("entrypoint `{wanted}` takes routers with `tls` only"),
+                    };
                     self.complain("entrypoints", message, None, false);
                 }
                 None => {
@@ -304,6 +357,32 @@ impl Draft<'_> {
             }
         }
         entrypoints
+    }
+
+    /// A middleware that an entrypoint puts before its routers.
+    fn middleware_of(
+        &mut self,
+        entrypoint: &Entrypoint,
+        reference: &str,
+    ) -> (ObjectName, Option<Arc<Middleware>>) {
+        let Surroundings { providers, middlewares, .. } = *self.surroundings;
+        let whose = ObjectName::new(&*entrypoint.name, CONFIG);
+        let link = self.directories.middlewares.resolve(reference, &whose, providers);
+        self.links.middlewares.push(link.clone());
+        let (name, found) = match link.end {
+            End::There(name) => {
+                let found = middlewares.get(&name).and_then(|found| found.live.clone());
+                (name, found)
+            }
+            End::Missing(missing) => (missing.looked, None),
+        };
+        if found.is_none() {
+            let at = &entrypoint.name;
+            let message =
+                format!("middleware `{name}` of entrypoint `{at}` is not in working order");
+            self.complain("", message, None, true);
+        }
+        (name, found)
     }
 
     fn middleware(&mut self, reference: &str) -> (ObjectName, Option<Arc<Middleware>>) {
@@ -389,6 +468,12 @@ fn is_same(one: &Router, other: &Router) -> bool {
         && one.middlewares.len() == other.middlewares.len()
         && middlewares.into_iter().all(|(one, other)| is_same_middleware(one, other))
         && one.predicate == other.predicate
+        && one.chains.len() == other.chains.len()
+        && one.chains.iter().zip(&other.chains).all(|((one, these), (other, those))| {
+            one == other
+                && these.len() == those.len()
+                && these.iter().zip(those).all(|(one, other)| is_same_middleware(one, other))
+        })
 }
 
 fn is_same_middleware(one: &Arc<Middleware>, other: &Arc<Middleware>) -> bool {

@@ -80,7 +80,7 @@ pub(super) fn consul(instances: Vec<Instance>) -> Source {
 }
 
 pub(super) fn inputs(sources: Vec<Source>) -> Inputs {
-    let entrypoint = |name: &str, tls| Entrypoint { name: name.into(), tls };
+    let entrypoint = Entrypoint::new;
     Inputs {
         entrypoints: vec![entrypoint("web", false), entrypoint("websecure", true)],
         sources: sources.into_iter().map(Arc::new).collect(),
@@ -88,6 +88,58 @@ pub(super) fn inputs(sources: Vec<Source>) -> Inputs {
         middlewares: vec![Arc::new(Hello)],
         ..Inputs::default()
     }
+}
+
+#[test]
+fn an_entrypoint_says_which_routers_it_has_and_what_goes_before_them() {
+    let rule = |rule: &str| json!({ "rule": rule, "service": "s", "middlewares": ["own"] });
+    let mut named = rule("Host(`named`)");
+    named["entrypoints"] = json!(["internal", "strict"]);
+    let mut tls = rule("Host(`tls`)");
+    tls["tls"] = true.into();
+    let http = json!({
+        "routers": { "usual": rule("Host(`usual`)"), "named": named, "tls": tls },
+        "services": { "s": { "load-balancer": { "servers": [{ "url": "http://10.0.0.1" }] } } },
+        "middlewares": { "own": { "hello": {} }, "first": { "hello": {} } },
+    });
+    let mut given = inputs(vec![file(http)]);
+    let [web, internal] = ["web", "internal"].map(|name| Entrypoint::new(name, false));
+    let strict = Entrypoint { takes_plain: false, ..Entrypoint::new("strict", true) };
+    let guarded = Entrypoint { middlewares: vec!["first".to_owned()], ..internal };
+    let secure = Entrypoint {
+        middlewares: vec!["first@config".to_owned(), "lost".to_owned()],
+        is_default: true,
+        ..Entrypoint::new("secure", true)
+    };
+    given.entrypoints = vec![Entrypoint { is_default: true, ..web }, guarded, strict, secure];
+    let snapshot = Assembler::default().assemble(&given);
+    let chains = snapshot.routers.iter().flat_map(|router| {
+        let live = router.live.clone().unwrap();
+        router.entrypoints.clone().into_iter().map(move |at| {
+            let chain = live.chain(&at).iter();
+            let names: Vec<_> = chain
+                .map(|it| format!("{}{}", it.name.name, if it.is_closed() { "!" } else { "" }))
+                .collect();
+            format!("{} on {at}: {}\n", live.name.name, names.join(" "))
+        })
+    });
+    expect![[r#"
+        named on internal: first own
+        tls on secure: first lost! own
+        usual on web: own
+        usual on secure: first lost! own
+    "#]]
+    .assert_eq(&chains.collect::<String>());
+    expect![[r#"
+        router named@config enabled on internal via ["own@config"] to s@config hosts ["named"]
+        router tls@config disabled on secure via ["own@config"] to s@config hosts ["tls"]
+        router usual@config disabled on web,secure via ["own@config"] to s@config hosts ["usual"]
+        service s@config enabled ["http://10.0.0.1:80 passing"] used by ["named@config", "tls@config", "usual@config"]
+        middleware first@config enabled used by ["named@config", "tls@config", "usual@config"]
+        middleware own@config enabled used by ["named@config", "tls@config", "usual@config"]
+        Error config config.toml /http/routers/tls: router `tls`: middleware `lost@config` of entrypoint `secure` is not in working order
+        Error config config.toml /http/routers/usual: router `usual`: middleware `lost@config` of entrypoint `secure` is not in working order
+        Warning config config.toml /http/routers/named/entrypoints: router `named`: entrypoint `strict` takes routers with `tls` only"#]].assert_eq(&show(&snapshot));
 }
 
 pub(super) fn show(snapshot: &Snapshot) -> String {

@@ -3,7 +3,7 @@
 //! **Invariant:** a middleware that was entered is left, whoever answered: a further middleware,
 //! the backend, or we ourselves because something failed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use portolan_core::{
@@ -35,6 +35,13 @@ struct Way {
     context: Option<u64>,
 }
 
+/// A router, and the middlewares before it where the request came in.
+#[derive(Clone, Copy)]
+struct Route<'a> {
+    router: &'a Router,
+    chain: &'a [Arc<Middleware>],
+}
+
 /// What the middlewares made of a request.
 #[derive(Debug)]
 pub(crate) enum Inward {
@@ -61,8 +68,8 @@ impl Entered {
     }
 
     /// The middleware that was entered last.
-    fn innermost<'a>(&self, router: &'a Router) -> Option<&'a Middleware> {
-        router.middlewares.get(self.0.len().checked_sub(1)?).map(|middleware| &**middleware)
+    fn innermost<'a>(&self, route: Route<'a>) -> Option<&'a Middleware> {
+        route.chain.get(self.0.len().checked_sub(1)?).map(|middleware| &**middleware)
     }
 
     /// Its response hook is to be called.
@@ -82,14 +89,15 @@ pub(crate) async fn enter(
     exchange: Box<Exchange>,
     account: &mut Account,
 ) -> (Box<Exchange>, Entered, Inward) {
-    let mut entered = Entered(Vec::with_capacity(router.middlewares.len()));
-    let (mut exchange, mut step) = inwards(edge, router, exchange, &mut entered, account);
+    let route = Route { router, chain: router.chain(&exchange.entrypoint) };
+    let mut entered = Entered(Vec::with_capacity(route.chain.len()));
+    let (mut exchange, mut step) = inwards(edge, route, exchange, &mut entered, account);
     loop {
         let limit = match step {
             Reach::Done(inward) => return (exchange, entered, inward),
             Reach::Aside(limit) => limit,
         };
-        let middleware = entered.innermost(router);
+        let middleware = entered.innermost(route);
         if let Some(middleware) = middleware
             && let Some(hooks) = middleware.interest.hooks.clone()
         {
@@ -98,24 +106,24 @@ pub(crate) async fn enter(
             let (returned, verdict) = Box::pin(call).await;
             account.step(begin, Step::Request, middleware, verdict.as_ref().err());
             exchange = returned;
-            match decided(edge, router, &mut entered, verdict) {
+            match decided(edge, route, &mut entered, verdict) {
                 Inward::Continue => {}
                 inward => return (exchange, entered, inward),
             }
         }
-        (exchange, step) = inwards(edge, router, exchange, &mut entered, account);
+        (exchange, step) = inwards(edge, route, exchange, &mut entered, account);
     }
 }
 
 /// Inwards from where we are, as far as that goes on this thread.
 fn inwards(
     edge: &Edge,
-    router: &Router,
+    route: Route<'_>,
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
     account: &mut Account,
 ) -> (Box<Exchange>, Reach) {
-    for middleware in router.middlewares.iter().skip(entered.0.len()) {
+    for middleware in route.chain.iter().skip(entered.0.len()) {
         if middleware.is_closed() {
             let error = HttpError::NoMiddleware(middleware.name.clone());
             return (exchange, Reach::Done(Inward::Fail(error)));
@@ -125,7 +133,7 @@ fn inwards(
         if let Some(reply) = reply {
             return (exchange, Reach::Done(Inward::Reply(reply)));
         }
-        let (returned, step) = hook(edge, router, middleware, exchange, entered, account);
+        let (returned, step) = hook(edge, route, middleware, exchange, entered, account);
         exchange = returned;
         match step {
             Reach::Done(Inward::Continue) => {}
@@ -138,7 +146,7 @@ fn inwards(
 /// Asks the request hook of a middleware, if it wants this request.
 fn hook(
     edge: &Edge,
-    router: &Router,
+    route: Route<'_>,
     middleware: &Middleware,
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
@@ -157,7 +165,7 @@ fn hook(
     }
     if exchange.router.is_none() {
         // Only hooks can read it, and its text is shared with other workers.
-        exchange.router = Some(router.name.clone());
+        exchange.router = Some(route.router.name.clone());
     }
     if let Some(limit) = interest.aside {
         return (exchange, Reach::Aside(limit));
@@ -165,17 +173,17 @@ fn hook(
     let begin = account.now();
     let (exchange, verdict) = hooks.on_request(exchange);
     account.step(begin, Step::Request, middleware, verdict.as_ref().err());
-    (exchange, Reach::Done(decided(edge, router, entered, verdict)))
+    (exchange, Reach::Done(decided(edge, route, entered, verdict)))
 }
 
 /// What the request hook of the innermost middleware so far makes of a request.
 fn decided(
     edge: &Edge,
-    router: &Router,
+    route: Route<'_>,
     entered: &mut Entered,
     verdict: Result<RequestVerdict, CallError>,
 ) -> Inward {
-    let Some(middleware) = entered.innermost(router) else { return Inward::Continue };
+    let Some(middleware) = entered.innermost(route) else { return Inward::Continue };
     match verdict {
         Ok(RequestVerdict::Continue { context, response }) => {
             if response && middleware.interest.on_response {
@@ -201,7 +209,8 @@ pub(crate) async fn leave(
     taste: &Taste,
     account: &mut Account,
 ) -> Box<Exchange> {
-    for (way, middleware) in entered.0.iter().zip(&router.middlewares).rev() {
+    let chain = router.chain(&exchange.entrypoint);
+    for (way, middleware) in entered.0.iter().zip(chain).rev() {
         if let (Some(context), Some(hooks)) = (way.context, &middleware.interest.hooks) {
             let begin = account.now();
             let (returned, verdict) = match middleware.interest.aside {

@@ -423,6 +423,7 @@ fn add_router(
         priority: rule.len() as i64,
         entrypoints: vec!["web".into(), "websecure".into()],
         middlewares: middlewares.iter().map(|(live, _)| live.clone()).collect(),
+        chains: Vec::new(),
         service: service.cloned(),
         tls: false,
         tls_options: None,

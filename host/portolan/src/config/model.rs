@@ -86,6 +86,12 @@ pub(crate) struct Entrypoint {
     pub(crate) address: SocketAddr,
     /// `None`: plain HTTP.
     pub(crate) tls: Option<TlsConfig>,
+    /// Whether routers without `tls` are there too, where it is encrypted.
+    pub(crate) takes_plain: bool,
+    /// Whether routers that name no entrypoint are there. If none is such, all are.
+    pub(crate) is_default: bool,
+    /// References to middlewares that go before those of each router.
+    pub(crate) middlewares: Vec<String>,
     /// Whose `X-Forwarded-…` headers are added to instead of replaced.
     pub(crate) forwarded_headers: Vec<IpNet>,
     /// Whose connections begin with a PROXY protocol header.

@@ -123,6 +123,8 @@ table! {
         proxy_protocol: Proxies = Proxies::default(),
         /// Default: requests meet routers.
         redirect: Option<Redirect> = None,
+        as_default: bool = false,
+        middlewares: Vec<String> = Vec::new(),
         timeouts: Timeouts = Timeouts::default(),
         limits: Amounts = Amounts::default(),
         http2: Http2 = Http2::default(),
@@ -146,6 +148,7 @@ table! {
         options: Option<Spanned<String>> = None,
         /// Default: the local authority.
         resolver: Option<Spanned<String>> = None,
+        plain_routers: bool = true,
     }
 }
 

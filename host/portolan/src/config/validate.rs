@@ -110,6 +110,7 @@ fn entrypoints(
     let mut entrypoints = Vec::with_capacity(entries.len());
     for (name, entry) in entries {
         check_name("an entrypoint", &name, reading);
+        let takes_plain = entry.tls.0.as_ref().is_none_or(|tls| tls.plain_routers);
         let tls = entry.tls.0.map(|tls| tls::entrypoint(tls, names, reading));
         let redirect = entry.redirect.map(|it| tls::redirect(name.get_ref(), it, names, reading));
         let tables = limits::Tables {
@@ -127,6 +128,9 @@ fn entrypoints(
             name: name.into_inner(),
             address,
             tls,
+            takes_plain,
+            is_default: entry.as_default,
+            middlewares: entry.middlewares,
             forwarded_headers: networks(entry.forwarded_headers),
             redirect,
             proxy_protocol: networks(entry.proxy_protocol),

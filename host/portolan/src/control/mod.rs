@@ -440,6 +440,9 @@ fn inputs(
     let entrypoints = config.entrypoints.iter().map(|entrypoint| Entrypoint {
         name: entrypoint.name.as_str().into(),
         tls: entrypoint.tls.is_some(),
+        takes_plain: entrypoint.takes_plain,
+        is_default: entrypoint.is_default,
+        middlewares: entrypoint.middlewares.clone(),
     });
     let dns = config.dns.as_ref().map(|dns| DnsConfig {
         edge_addresses: dns.edge_addresses.clone(),

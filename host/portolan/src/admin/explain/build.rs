@@ -70,7 +70,7 @@ pub(crate) fn explain(
         reason: reason.map(|reason| reason.as_str().to_owned()),
         candidates,
         router: router.map(|router| router.name.to_string()),
-        middlewares: router.map(steps).unwrap_or_default(),
+        middlewares: router.map(|it| steps(it, &exchange.entrypoint)).unwrap_or_default(),
         service,
         generation: snapshot.generation,
     })
@@ -146,14 +146,14 @@ fn entrypoint(question: &Question, uri: &Uri, board: &Board) -> Result<Arc<str>,
     Ok(by_port.or(first).map_or_else(|| "".into(), |it| it.name.clone()))
 }
 
-fn steps(router: &Router) -> Vec<Step> {
+fn steps(router: &Router, entrypoint: &str) -> Vec<Step> {
     let step = |middleware: &Arc<portolan_core::middleware::Middleware>| Step {
         middleware: middleware.name.to_string(),
         plugin: (*middleware.plugin).to_owned(),
         does: does(middleware),
         runs_code: runs_code(middleware),
     };
-    router.middlewares.iter().map(step).collect()
+    router.chain(entrypoint).iter().map(step).collect()
 }
 
 fn share(service: &Service) -> ServiceShare {

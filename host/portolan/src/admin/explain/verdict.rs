@@ -91,7 +91,7 @@ fn of_service(service: &ServiceShare, takes: &str) -> Verdict {
 
 fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<'a> {
     let mut code = false;
-    for middleware in &router.middlewares {
+    for middleware in router.chain(&exchange.entrypoint) {
         if middleware.is_closed() {
             return Reach::Closed(middleware);
         }
