@@ -106,6 +106,28 @@ async fn of_two_certificates_for_a_name_the_one_that_lives_longer_is_shown() {
 }
 
 #[tokio::test]
+async fn names_without_a_certificate_are_shown_the_default_one() {
+    let config = Config::new("");
+    let folder = config.path("");
+    let own = make(&folder, "own", "e.files.test", -1, 80);
+    let default = make(&folder, "default", "default.files.test", -1, 80);
+    config.change(&format!(
+        "[tls]\ncertificates = [{{ cert = \"own.pem\", key = \"own.key\" }}]\n\
+         default-certificate = {{ cert = \"default.pem\", key = \"default.key\" }}\n{}",
+        router("f.files.test")
+    ));
+    let portolan = Portolan::start(&config);
+    assert!(shows(&portolan, &own, "e.files.test").await);
+    assert!(shows(&portolan, &default, "default.files.test").await);
+    // That of a router, for which the local authority would make one, and that of nobody.
+    for name in ["f.files.test", "g.files.test"] {
+        let roots = std::slice::from_ref(&default);
+        let error = portolan.https().get_tls(roots, name, "/").await.unwrap_err();
+        assert!(format!("{error:?}").contains("default.files.test"), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_root_is_shown_and_exported_and_its_key_is_not() {
     let config = Config::new(&router("d.files.test"));
     let (code, _, error) = run(&config, &["ca"]);

@@ -1,6 +1,6 @@
 //! Which certificate a client is shown: from files or from an authority that was asked for it
-//! first, then of the local authority for names that a router of the entrypoint answers to, then
-//! the default one.
+//! first, then the operator's default; without that, of the local authority for names that a router
+//! of the entrypoint answers to, then its own default.
 //!
 //! **Invariant:** the local authority signs no name that no router answers to, so a stranger who
 //! asks for many names costs no signatures.
@@ -91,7 +91,9 @@ impl Chooser {
         let name = name.map(str::to_ascii_lowercase).unwrap_or_default();
         let wildcard = wildcard(&name);
         let now = SystemTime::now();
-        if let Some(found) = self.shelf.load().find(&name, wildcard.as_deref(), now, schemes) {
+        let shelf = self.shelf.load();
+        let found = shelf.find(&name, wildcard.as_deref(), now, schemes);
+        if let Some(found) = found.or_else(|| shelf.default(now)) {
             return Some(found.key.clone());
         }
         let hosts = self.hosts();

@@ -318,7 +318,9 @@ impl State {
             let Some(tls) = served.map(|(_, tls)| tls).or(beside.as_ref()) else { continue };
             let own = self.settings.certificates.iter().chain(&tls.certificates);
             let own = own.flat_map(|file| self.files.of(file));
-            context.chooser.replace(Shelf::build(own.chain(&self.ordered)));
+            let default = self.settings.default.iter().flat_map(|file| self.files.of(file));
+            let shelf = Shelf::build(own.chain(&self.ordered)).with_default(default);
+            context.chooser.replace(shelf);
             let default = tls.options.clone().unwrap_or_else(|| DEFAULT_OPTIONS.into());
             if let Err(error) = context.equip(&default, &self.options) {
                 let name = entrypoint.clone();

@@ -54,6 +54,9 @@ pub struct TlsConfig {
 pub struct TlsSettings {
     /// Certificates from files.
     pub certificates: Vec<CertificateFile>,
+    /// One of them, which is shown where none is for the name that is asked for; `None`: one of the
+    /// local authority is.
+    pub default: Option<CertificateFile>,
     /// Options, by name. There is always a `default`, here or built in.
     pub options: Vec<(Arc<str>, TlsOptions)>,
     /// Authorities that are asked for certificates.

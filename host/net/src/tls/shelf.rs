@@ -11,9 +11,14 @@ use rustls::SignatureScheme;
 
 use super::Certificate;
 
-/// Certificates by name; those that live longest first.
+/// Certificates by name.
 #[derive(Debug, Default)]
-pub(super) struct Shelf(HashMap<String, Vec<Arc<Certificate>>>);
+pub(super) struct Shelf {
+    /// Those that live longest first.
+    names: HashMap<String, Vec<Arc<Certificate>>>,
+    /// For any other name.
+    default: Vec<Arc<Certificate>>,
+}
 
 impl Shelf {
     /// All of these.
@@ -30,7 +35,21 @@ impl Shelf {
         for place in shelf.values_mut() {
             place.sort_by_key(|certificate| std::cmp::Reverse(certificate.facts.not_after));
         }
-        Self(shelf)
+        Self { names: shelf, default: Vec::new() }
+    }
+
+    /// With what is shown for names that no certificate is for.
+    pub(super) fn with_default<'a>(
+        self,
+        default: impl IntoIterator<Item = &'a Arc<Certificate>>,
+    ) -> Self {
+        Self { default: default.into_iter().cloned().collect(), ..self }
+    }
+
+    /// The certificate for names that none is for, if there is one.
+    pub(super) fn default(&self, now: SystemTime) -> Option<&Arc<Certificate>> {
+        let good = self.default.iter().find(|certificate| certificate.is_good(now));
+        good.or_else(|| self.default.first())
     }
 
     /// The certificate for a name, or for the wildcard that it falls under, for a client that can
@@ -42,10 +61,10 @@ impl Shelf {
         now: SystemTime,
         schemes: &[SignatureScheme],
     ) -> Option<&Arc<Certificate>> {
-        if self.0.is_empty() {
+        if self.names.is_empty() {
             return None;
         }
-        let places = [Some(name), wildcard].map(|name| self.0.get(name?));
+        let places = [Some(name), wildcard].map(|name| self.names.get(name?));
         let all = || places.iter().flatten().flat_map(|place| place.iter());
         let good = || all().filter(|certificate| certificate.is_good(now));
         good()

@@ -165,6 +165,8 @@ table! {
     /// `[tls]`: what holds for all entrypoints.
     pub(super) struct CommonTls {
         certificates: Vec<Certificate> = Vec::new(),
+        /// Default: one of the local authority.
+        default_certificate: Option<Certificate> = None,
         options: Named<Options> = Named(Vec::new()),
     }
 }
