@@ -76,6 +76,36 @@ async fn a_rotation_under_load_loses_no_line() {
 }
 
 #[tokio::test]
+async fn a_router_may_keep_its_requests_out_of_logs_and_figures() {
+    let backend = Backend::start("b").await;
+    let config = config(
+        &backend,
+        "[http.routers.quiet]\nrule = \"Host(`quiet`)\"\nservice = \"s\"\n\
+         observability = { accessLogs = false, metrics = false }\n\
+         [access-log]\nfile = \"access.log\"\nformat = \"json\"\n",
+    );
+    let portolan = Portolan::start(&config);
+    assert_eq!(portolan.http().get("quiet", "/").await.status, 200);
+    assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    let file = config.path("access.log");
+    let metrics = async || portolan.admin().get("localhost", "/metrics").await.body;
+    let requests = |told: &str, label: &str| -> Vec<String> {
+        let all =
+            told.lines().filter(|line| line.contains("requests_total") && line.contains(label));
+        all.filter_map(|line| line.rsplit(' ').next()).map(str::to_owned).collect()
+    };
+    let told = eventually(metrics, |told| !requests(told, "\"a@config\"").is_empty()).await;
+    assert!(requests(&told, "\"quiet@config\"").iter().all(|count| count == "0"), "{told}");
+    let of_entrypoint = requests(&told, "entrypoint=\"web\"");
+    assert!(!of_entrypoint.is_empty(), "{told}");
+    assert!(of_entrypoint.iter().all(|count| count == "1"), "{of_entrypoint:?}");
+    let (status, log) = portolan.stop();
+    assert!(status.success(), "{log}");
+    let routers: Vec<_> = lines(&file).iter().map(|it| it["RouterName"].to_string()).collect();
+    assert_eq!(routers, ["\"a@config\""]);
+}
+
+#[tokio::test]
 async fn secrets_stay_secret_and_the_reason_is_told() {
     let backend = Backend::start("b").await;
     let config = config(

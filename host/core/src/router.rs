@@ -7,6 +7,24 @@ use crate::{
     rule::Predicate, service::Service,
 };
 
+/// What is noted of the requests of a router (Traefik's `observability`). What is off is off for the
+/// entrypoint and the service of such a request as well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Observability {
+    /// Lines in the access log.
+    pub access_logs: bool,
+    /// Figures of answers.
+    pub metrics: bool,
+    /// Spans.
+    pub tracing: bool,
+}
+
+impl Default for Observability {
+    fn default() -> Self {
+        Self { access_logs: true, metrics: true, tracing: true }
+    }
+}
+
 /// A router that works: everything it names is there.
 #[derive(Debug)]
 pub struct Router {
@@ -32,6 +50,8 @@ pub struct Router {
     pub tls_options: Option<Arc<str>>,
     /// How long its requests may take, where that is not as its service says.
     pub timeouts: Option<Box<Timeouts>>,
+    /// What is noted of its requests.
+    pub observability: Observability,
     /// Requests and their outcomes. Kept when the snapshot changes and the router stays.
     pub figures: Arc<TrafficFigures>,
 }

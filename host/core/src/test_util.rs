@@ -13,7 +13,7 @@ use crate::{
     matcher::MatcherSet,
     name::ObjectName,
     port::{MatcherError, MatcherPlugin, Signature},
-    router::Router,
+    router::{Observability, Router},
     rule::{Field, Op, Predicate, Rule, Test},
 };
 
@@ -115,6 +115,7 @@ pub fn router(name: &str, rule: &str) -> Router {
         entrypoints: vec!["web".into()],
         middlewares: Vec::new(),
         chains: Vec::new(),
+        observability: Observability::default(),
         service: None,
         tls: false,
         tls_options: None,

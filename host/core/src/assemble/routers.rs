@@ -264,6 +264,7 @@ impl Draft<'_> {
                 .as_ref()
                 .and_then(|it| Some(it.options.as_deref()?.into())),
             timeouts: self.object.spec.timeouts.clone(),
+            observability: self.object.spec.observability,
             figures: self.before.map(|before| before.figures.clone()).unwrap_or_default(),
         });
         let live = live.map(|router| match self.before {
@@ -464,6 +465,7 @@ fn is_same(one: &Router, other: &Router) -> bool {
         && one.priority == other.priority
         && (one.tls, &one.tls_options) == (other.tls, &other.tls_options)
         && one.timeouts == other.timeouts
+        && one.observability == other.observability
         && one.entrypoints == other.entrypoints
         && one.middlewares.len() == other.middlewares.len()
         && middlewares.into_iter().all(|(one, other)| is_same_middleware(one, other))

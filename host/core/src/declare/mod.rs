@@ -32,6 +32,7 @@ use crate::{
     middleware::OnFailure,
     policy::{LoadBalancer, Statuses, Sticky, Timeouts, Transport},
     problem::Severity,
+    router::Observability,
 };
 
 /// Something in a dynamic configuration that was left out, or is doubtful.
@@ -64,6 +65,8 @@ pub struct RouterSpec {
     pub tls: Option<TlsSpec>,
     /// How long its requests may take. What is said here comes before what the service says.
     pub timeouts: Option<Box<Timeouts>>,
+    /// What is noted of its requests.
+    pub observability: Observability,
     /// Whether what it says of its middlewares, its entrypoints or its encryption could not be
     /// read: then it may have been meant to be protected.
     pub is_doubtful: bool,

@@ -11,7 +11,7 @@ use super::{
     service::service,
     transport::transport,
 };
-use crate::{middleware::OnFailure, name::fold};
+use crate::{middleware::OnFailure, name::fold, router::Observability};
 
 const ROOT: Keys = Keys {
     known: &["routers", "services", "middlewares", "servers-transports"],
@@ -28,9 +28,12 @@ const ROUTER: Keys = Keys {
         "timeouts",
         "rule-syntax",
         "parent-refs",
+        "observability",
     ],
-    foreign: &["observability"],
+    foreign: &[],
 };
+const OBSERVABILITY: Keys =
+    Keys { known: &["access-logs", "metrics", "tracing"], foreign: &["trace-verbosity"] };
 const TLS: Keys = Keys { known: &["options", "cert-resolver", "domains"], foreign: &[] };
 const DOMAIN: Keys = Keys { known: &["main", "sans"], foreign: &[] };
 
@@ -95,12 +98,26 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
                 let hint = "write the parent's rule and middlewares here".to_owned();
                 value.flaw_with(flaws, message.to_owned(), Some(hint));
             }
+            "observability" => router.observability = observability(&value, flaws),
             "timeouts" => router.timeouts = Some(Box::new(timeouts(&value, flaws))),
             _ => router.tls = tls(&value, flaws),
         }
         router.is_doubtful |= PROTECTING.contains(&key) && flaws.len() > before;
     }
     router
+}
+
+fn observability(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Observability {
+    let mut noted = Observability::default();
+    for (key, value) in reader.fields(&OBSERVABILITY, flaws) {
+        let is_wanted = value.boolean(flaws).unwrap_or(true);
+        match key {
+            "access-logs" => noted.access_logs = is_wanted,
+            "metrics" => noted.metrics = is_wanted,
+            _ => noted.tracing = is_wanted,
+        }
+    }
+    noted
 }
 
 /// The keys of a router that say who is let through.

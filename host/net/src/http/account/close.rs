@@ -37,8 +37,7 @@ impl Account {
             // Dropped before its end, and not because the backend broke off.
             self.failed(Reason::ClientGone);
         }
-        let (edge, now) = (&*self.door.edge, Instant::now());
-        let ledger = &edge.config.ledger;
+        let now = Instant::now();
         let status = self.head.map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
         let answer = Answer {
             key: self.key(status),
@@ -49,9 +48,20 @@ impl Account {
             is_failure: self.head.is_some_and(|head| head.is_failure),
             encryption: self.encryption,
         };
-        self.door.shard.record(&answer, &ledger.buckets);
+        if !self.is_uncounted {
+            self.count(&answer, now);
+        }
+        if self.entry.is_some() || self.recording.is_some() {
+            self.tell(status, &answer, now);
+        }
+    }
+
+    /// Adds it to the figures of its entrypoint, router and service.
+    fn count(&self, answer: &Answer, now: Instant) {
+        let ledger = &self.door.edge.config.ledger;
+        self.door.shard.record(answer, &ledger.buckets);
         if let Some(router) = &self.router {
-            router.record(&answer, &ledger.buckets);
+            router.record(answer, &ledger.buckets);
         }
         if let Some(origin) = &self.origin {
             let status = match self.head {
@@ -60,14 +70,11 @@ impl Account {
             };
             let (head_nanos, nanos) = (origin.head_nanos, between(origin.begin, now));
             let key = self.key(status);
-            let part = Answer { key, head_nanos, nanos, ..answer };
+            let part = Answer { key, head_nanos, nanos, ..*answer };
             origin.figures.record(&part, &ledger.buckets);
         }
         if let Some(reason) = self.reason {
             ledger.reasons.count(reason);
-        }
-        if self.entry.is_some() || self.recording.is_some() {
-            self.tell(status, &answer, now);
         }
     }
 

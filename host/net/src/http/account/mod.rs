@@ -19,7 +19,7 @@ use portolan_core::{
     middleware::Middleware,
     name::ObjectName,
     reason::Reason,
-    router::Router,
+    router::{Observability, Router},
     service::{Backend, Service},
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Account {
     method: MethodLabel,
     protocol: ProtocolLabel,
     router: Option<Arc<TrafficShard>>,
+    /// Its router wants it in no figures.
+    is_uncounted: bool,
     origin: Option<Origin>,
     head: Option<Head>,
     /// The code of gRPC, where that is spoken.
@@ -147,6 +149,7 @@ impl Account {
             method,
             protocol: ProtocolLabel::Http,
             router: None,
+            is_uncounted: false,
             origin: None,
             head: None,
             grpc: None,
@@ -182,6 +185,14 @@ impl Account {
     /// Notes the router that takes it.
     pub(crate) fn router(&mut self, router: &Router) {
         self.router = Some(router.figures.shard(self.door.edge.worker).clone());
+        let Observability { access_logs, metrics, tracing } = router.observability;
+        self.is_uncounted = !metrics;
+        if !access_logs {
+            self.entry = None;
+        }
+        if !tracing {
+            self.recording = None;
+        }
         if let Some(entry) = &mut self.entry {
             entry.router(&router.name);
         }
