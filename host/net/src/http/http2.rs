@@ -4,9 +4,10 @@
 //! listens, and costs nobody else anything.
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     error::Error as _,
-    io,
+    io::{self, IoSlice},
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
@@ -18,11 +19,15 @@ use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::TokioTimer;
 use portolan_core::{exchange::ResponseHead, limit::Limit};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task,
+};
 
 use super::{
     body::{Body, Content},
     connection::Client,
+    cork::Cork,
     frames::Frames,
     pace::{Paced, Pacer},
     roster::Notice,
@@ -50,11 +55,13 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         let (parts, incoming) = request.into_parts();
         let (client, pace) = (answering.clone(), pace.begin());
         client.note_request();
-        let answer = service::answer(client, parts, Content::Stream(incoming));
+        // In a box, since hyper moves it into a task in several steps.
+        let answer = Box::pin(service::answer(client, parts, Content::Stream(incoming)));
         async { Ok::<_, Infallible>(response(answer.await, pace)) }
     });
     let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
-    let wire = Guarded::new(stream, &ahead, client.clone());
+    let cork = Rc::new(RefCell::new(Cork::new(stream)));
+    let wire = Guarded::new(cork.clone(), &ahead, client.clone());
     let mut builder = Builder::new(pacer);
     builder
         .timer(TokioTimer::new())
@@ -67,7 +74,7 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         .keep_alive_interval(limits.http2.ping_interval)
         .keep_alive_timeout(limits.http2.ping_timeout);
     let mut connection = pin!(builder.serve_connection(Wire::new(wire, ahead), service));
-    let mut is_leaving = false;
+    let (mut is_leaving, mut rest) = (false, pin!(None));
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
@@ -76,6 +83,24 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
                 }
                 return Poll::Ready(());
             }
+            let mut cork = cork.borrow_mut();
+            if cork.is_waiting() {
+                // Other answers may be on their way: those that the system has already come first.
+                if rest.is_none() && client.seat.is_busy() {
+                    rest.set(Some(task::yield_now()));
+                }
+                let rested = rest.as_mut().as_pin_mut().is_none_or(|it| it.poll(cx).is_ready());
+                if rested {
+                    rest.set(None);
+                    if let Poll::Ready(Err(error)) = cork.poll_release(cx) {
+                        tracing::debug!(client.address = %client.peer.address, %error, "connection broke");
+                        return Poll::Ready(());
+                    }
+                }
+            } else if !client.seat.is_busy() {
+                cork.give_back();
+            }
+            drop(cork);
             if !is_leaving && client.is_last_request() {
                 is_leaving = true;
                 connection.as_mut().graceful_shutdown();
@@ -122,7 +147,7 @@ fn response((head, body): (ResponseHead, Body), pace: Rc<super::pace::Pace>) -> 
 
 /// A connection whose frames are followed.
 struct Guarded {
-    stream: Stream,
+    cork: Rc<RefCell<Cork<Stream>>>,
     frames: Frames,
     client: Rc<Client>,
     /// Whether everything that was written is a whole number of frames: hyper flushes only then.
@@ -132,20 +157,21 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(stream: Stream, ahead: &[u8], client: Rc<Client>) -> Self {
+    fn new(cork: Rc<RefCell<Cork<Stream>>>, ahead: &[u8], client: Rc<Client>) -> Self {
         let mut frames = Frames::new(client.limits.http2);
         let over = frames.arrived(ahead, client.edge.clock.now()).err();
-        Self { stream, frames, client, is_between: false, over }
+        Self { cork, frames, client, is_between: false, over }
     }
 
     /// Ends the connection, and says why where that is possible.
-    fn give_up(&mut self, limit: Limit, cx: &mut Context<'_>) -> io::Error {
+    fn give_up(&self, limit: Limit, cx: &mut Context<'_>) -> io::Error {
         self.client.door.exceeded(limit);
         if self.is_between {
             let goodbye = self.frames.goodbye(limit);
             // Who does not read it does not need it.
-            drop(Pin::new(&mut self.stream).poll_write(cx, &goodbye));
-            drop(Pin::new(&mut self.stream).poll_flush(cx));
+            let mut cork = self.cork.borrow_mut();
+            drop(cork.poll_write(cx, &[IoSlice::new(&goodbye)]));
+            drop(cork.poll_release(cx));
         }
         io::Error::other(limit.as_str())
     }
@@ -162,7 +188,7 @@ impl AsyncRead for Guarded {
             return Poll::Ready(Err(this.give_up(limit, cx)));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        ready!(this.cork.borrow_mut().poll_read(cx, buffer))?;
         let arrived = buffer.filled().get(before..).unwrap_or_default();
         match this.frames.arrived(arrived, this.client.edge.clock.now()) {
             Ok(()) => Poll::Ready(Ok(())),
@@ -177,36 +203,32 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.is_between = false;
-        let length = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
-        this.frames.sent(length);
-        Poll::Ready(Ok(length))
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.is_between = true;
-        Pin::new(&mut this.stream).poll_flush(cx)
+    /// What waits is let go when the connection has been polled: see [`serve`].
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().is_between = true;
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.cork.borrow_mut().poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.is_between = false;
-        let length = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, slices))?;
+        let length = ready!(this.cork.borrow_mut().poll_write(cx, slices))?;
         this.frames.sent(length);
         Poll::Ready(Ok(length))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 }

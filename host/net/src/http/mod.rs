@@ -42,6 +42,7 @@ mod pace;
 mod http2;
 mod proxy_protocol;
 mod connection;
+mod cork;
 mod entrypoint;
 mod worker;
 mod server;

@@ -213,6 +213,11 @@ impl Seat {
         Busy { entry, clock: self.roster.clock.clone() }
     }
 
+    /// Whether requests are under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.entry.busy.get() > 0
+    }
+
     /// Part of a request is there: from now on the client has as long for the rest as a fresh one.
     pub(crate) fn note_reading(&self) {
         if self.entry.used.replace(false) {
