@@ -45,6 +45,8 @@ async fn explain_tells_who_answers_and_why() {
 async fn explain_foresees_what_middlewares_do() {
     let config = Config::new(
         r#"
+[entrypoints.web.encoded-characters]
+allow-encoded-slash = false
 [http.routers.broken]
 rule = "Host(`broken.local`)"
 service = "s"
@@ -72,6 +74,11 @@ servers = [{ url = "http://127.0.0.1:9" }]
             "router `moved@config` takes it; its middleware `secure@config` redirects it to \
              https://moved.local/a?b=1 (302)",
             None,
+        ),
+        (
+            "http://moved.local/a%252Fb",
+            "400: the path has an encoded character that entrypoint `web` refuses",
+            Some("encoded-character"),
         ),
         (
             "https://moved.local/",

@@ -143,7 +143,7 @@ impl EncodedCharacters {
     }
 
     /// Whether a path, whose encodings are in upper case, may stand as it does.
-    pub(crate) fn allow(self, path: &str) -> bool {
+    pub fn allow(self, path: &str) -> bool {
         self.refused == 0 || !path.split('%').skip(1).any(|encoded| self.refuse(encoded))
     }
 

@@ -28,6 +28,7 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::{Rewrite, Rewrites},
+    http::EncodedCharacters,
     tls::{Facts, Validity},
 };
 use serde_json::{Value, json};
@@ -497,6 +498,7 @@ fn board() -> Board {
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         protocol,
         redirect: None,
+        encoded_characters: EncodedCharacters::default(),
     };
     let provider = |name: &str, plugin: &str, state, since| ProviderReport {
         name: name.into(),

@@ -6,7 +6,9 @@
 use std::{fs, net::SocketAddr, sync::Arc};
 
 use portolan_core::problem::{Chain, Problem};
-use portolan_net::http::{Bound, EntrypointConfig, RedirectConfig, RedirectTarget, Server, Trust};
+use portolan_net::http::{
+    Bound, EncodedCharacters, EntrypointConfig, RedirectConfig, RedirectTarget, Server, Trust,
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::{holder::Holder, names::Names, offline::address_file, spoken};
@@ -63,6 +65,7 @@ impl Open {
         let (bound, errors) = self.http.apply(wanted);
         let report = |bound: Bound| EntrypointReport {
             redirect: redirect(config, &bound.name),
+            encoded_characters: encoded_characters(config, &bound.name),
             name: bound.name,
             address: bound.address,
             protocol: if bound.tls { "https" } else { "http" },
@@ -118,6 +121,7 @@ impl Listeners for Open {
                 address: serving.bound,
                 protocol: "admin",
                 redirect: None,
+                encoded_characters: EncodedCharacters::default(),
             });
             let bound = self.entrypoints.iter().cloned().chain(names).chain(admin);
             (bound.collect(), problems)
@@ -149,6 +153,12 @@ fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
             proxy_protocol: entrypoint.proxy_protocol.clone(),
         },
     }
+}
+
+/// What may not stand in the paths of an entrypoint.
+fn encoded_characters(config: &Config, name: &str) -> EncodedCharacters {
+    let entrypoint = config.entrypoints.iter().find(|entrypoint| entrypoint.name == name);
+    entrypoint.map(|entrypoint| entrypoint.limits.encoded_characters).unwrap_or_default()
 }
 
 /// Where an entrypoint sends everybody, as a person would say it.

@@ -15,7 +15,7 @@ use portolan_net::{
         system_upstreams, without_own,
     },
     drain::{Stop, Trigger, signal},
-    http::Server,
+    http::{EncodedCharacters, Server},
     interfaces::interfaces,
     tls::{TlsContext, TlsError},
     worker::{Job, WorkerContext},
@@ -99,6 +99,7 @@ impl Names {
             address: *bound,
             protocol: wanted.kind.as_str(),
             redirect: None,
+            encoded_characters: EncodedCharacters::default(),
         };
         self.addresses.iter().map(report).collect()
     }

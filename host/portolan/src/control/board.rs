@@ -13,6 +13,7 @@ use portolan_core::{
     plugin::{PluginFigures, PluginInfo},
     problem::Problem,
 };
+use portolan_net::http::EncodedCharacters;
 
 /// How a provider is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,6 +99,8 @@ pub(crate) struct EntrypointReport {
     pub(crate) protocol: &'static str,
     /// Where it sends everybody, as a person would say it; `None`: requests meet routers.
     pub(crate) redirect: Option<Arc<str>>,
+    /// What may not stand in the paths of its requests.
+    pub(crate) encoded_characters: EncodedCharacters,
 }
 
 /// How everything is.

@@ -11,6 +11,7 @@ use portolan_core::{
     backend::Out,
     exchange::{Exchange, Peer, RequestHead},
     moment::Moment,
+    reason::Reason,
     router::Router,
     service::{Backend, Kind, Member, Service},
     snapshot::Snapshot,
@@ -46,14 +47,23 @@ pub(crate) fn explain(
     let dns = host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot, rewrites));
     let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
     let redirect = place.and_then(|place| place.redirect.as_deref());
+    let path = exchange.request.uri().path();
+    let refuses = place.is_some_and(|place| !place.encoded_characters.allow(path));
     let (router, candidates) = match (place, redirect) {
-        (Some(_), None) => route(&exchange, snapshot),
+        (Some(_), None) if !refuses => route(&exchange, snapshot),
         // It comes before every router; or there is nobody whose routers they could be.
         _ => (None, Vec::new()),
     };
     let router = router.as_deref();
     let service = router.and_then(|router| router.service.as_deref()).map(share);
     let Verdict { sentence, reason } = match (place, redirect) {
+        (Some(place), _) if refuses => Verdict::because(
+            Reason::EncodedCharacter,
+            format!(
+                "400: the path has an encoded character that entrypoint `{}` refuses",
+                place.name
+            ),
+        ),
         (None, _) => {
             let scheme = uri.scheme_str().unwrap_or("http");
             Verdict::of(format!("nobody answers: no entrypoint serves {scheme}"))

@@ -22,7 +22,7 @@ impl Verdict {
         Self { sentence, reason: None }
     }
 
-    fn because(reason: Reason, sentence: String) -> Self {
+    pub(super) fn because(reason: Reason, sentence: String) -> Self {
         Self { sentence, reason: Some(reason) }
     }
 }
