@@ -196,7 +196,11 @@ impl Forwarder {
             return self.stale(key).ok_or(ForwardError::NoAnswer);
         }
         let group = self.group(key, via);
-        let answer = self.join(key, &group)?;
+        let answer = match self.join(key, &group) {
+            Ok(answer) => answer,
+            // Where upstreams stall there is no room soon, and that is what old answers are for.
+            Err(error) => return self.stale(key).ok_or(error),
+        };
         let waiting = Waiting::new(self, group);
         let outcome = match self.stale(key) {
             None => answer.await,

@@ -123,6 +123,34 @@ async fn who_waits_for_a_silent_upstream_is_given_a_stale_answer_soon() {
 }
 
 #[tokio::test]
+async fn a_stale_answer_serves_where_there_is_no_room_to_ask() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let cache = CacheConfig { max_ttl: 1, ..CacheConfig::default() };
+        let upstreams = all(&[&upstream]);
+        let listening = Listening::with(Forwarding { upstreams, cache, ..Forwarding::default() });
+        listening.ask("a.example.").await;
+        upstream.mood.set(Mood::Drops);
+        let client = UdpSocket::bind(HERE).await.unwrap();
+        for number in 1..=2_048 {
+            let asked = question(&format!("n{number}.example."), RecordType::A, Some(1232));
+            client.send_to(&asked.to_vec().unwrap(), listening.udp).await.unwrap();
+            while number % 64 == 0 && listening.world.figures.waiting.value() < number {
+                tokio::task::yield_now().await;
+            }
+        }
+        loop {
+            let reply = listening.ask("a.example.").await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 2));
+            if error(&reply) == Some(3) {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_asked_for_often_is_asked_anew_before_it_is_forgotten() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::Answers).await;
