@@ -39,7 +39,7 @@ pub(super) enum Mood {
     LeadsInside,
     /// Repeats questions in lower case.
     Lowers,
-    /// Answers with 127.0.0.1, and nothing of another family.
+    /// Answers with 127.0.0.1, for this once, and nothing of another family.
     IsHere,
     /// Finds EDNS malformed, as old servers do.
     KnowsNoEdns,
@@ -59,8 +59,21 @@ pub(super) struct FakeUpstream {
 impl FakeUpstream {
     pub(super) async fn start(mood: Mood) -> Self {
         let listener = TcpListener::bind(HERE).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let upstream = Self::without_tcp(mood, listener.local_addr().unwrap()).await;
+        spawn_local(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let asked = read_message(&mut stream).await;
+                write_message(&mut stream, &answer(&asked, 100)).await;
+            }
+        });
+        upstream
+    }
+
+    /// One that listens at this address, by UDP alone.
+    pub(super) async fn without_tcp(mood: Mood, address: SocketAddr) -> Self {
         let socket = UdpSocket::bind(address).await.unwrap();
+        let address = socket.local_addr().unwrap();
         let asked = Rc::new(Cell::new(0));
         let counter = asked.clone();
         let last = Rc::<RefCell<Vec<u8>>>::default();
@@ -77,13 +90,6 @@ impl FakeUpstream {
                 for reply in replies(&asked, now.get()) {
                     socket.send_to(&reply.to_vec().unwrap(), peer).await.unwrap();
                 }
-            }
-        });
-        spawn_local(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let asked = read_message(&mut stream).await;
-                write_message(&mut stream, &answer(&asked, 100)).await;
             }
         });
         Self { address, mood, asked, last }
@@ -134,7 +140,7 @@ pub(super) fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
             let query = &asked.queries[0];
             if query.query_type() == RecordType::A {
                 let data = RData::A(rdata::A::new(127, 0, 0, 1));
-                reply.add_answer(Record::from_rdata(query.name().clone(), 30, data));
+                reply.add_answer(Record::from_rdata(query.name().clone(), 0, data));
             }
             reply
         }],

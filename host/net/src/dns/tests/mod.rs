@@ -8,6 +8,7 @@ mod rows;
 mod rules;
 mod soak;
 mod sockets;
+mod upstreams;
 mod wire;
 
 use std::{

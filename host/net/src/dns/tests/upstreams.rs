@@ -1,0 +1,73 @@
+//! Upstreams that are not as they should be.
+
+use hickory_proto::op::ResponseCode;
+use tokio::{net::TcpListener, task::spawn_local};
+
+use super::{
+    super::{Forwarding, Mode, Place, Protocol, UpstreamConfig},
+    fake::{
+        FakeUpstream, HERE, Listening, Mood, answer, locally, outcome, read_message, write_message,
+    },
+};
+
+/// The first connection dies after its first answer, as where a router between has forgotten it.
+#[tokio::test]
+async fn a_stream_that_is_dead_is_not_asked_again() {
+    locally(async {
+        let listener = TcpListener::bind(HERE).await.unwrap();
+        let place = Place::At(listener.local_addr().unwrap());
+        spawn_local(async move {
+            let (mut dead, _) = listener.accept().await.unwrap();
+            let asked = read_message(&mut dead).await;
+            write_message(&mut dead, &answer(&asked, 1)).await;
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                spawn_local(async move {
+                    let asked = read_message(&mut stream).await;
+                    write_message(&mut stream, &answer(&asked, 2)).await;
+                });
+            }
+        });
+        let upstreams = vec![UpstreamConfig { place, protocol: Protocol::Tcp }];
+        let listening = Listening::with(Forwarding { upstreams, ..Forwarding::default() });
+        assert_eq!(outcome(&listening.ask("a.example.").await), (ResponseCode::NoError, 1));
+        assert_eq!(outcome(&listening.ask("b.example.").await), (ResponseCode::NoError, 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_changes_letters_and_knows_no_tcp_is_of_use() {
+    locally(async {
+        let upstream = FakeUpstream::without_tcp(Mood::Lowers, HERE.parse().unwrap()).await;
+        let listening = Listening::start(&[&upstream]);
+        for number in 0..6 {
+            let reply = listening.ask(&format!("abcdefghijklmnopqrst{number}.example.")).await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 2));
+        }
+        // The first three twice; by then it is known.
+        assert_eq!(upstream.asked.get(), 9);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_first_in_order_stays_so_after_one_name_that_it_cannot_resolve() {
+    locally(async {
+        let first = FakeUpstream::start(Mood::Fails).await;
+        let other = FakeUpstream::start(Mood::Answers).await;
+        let listening = Listening::with(Forwarding {
+            upstreams: vec![first.address.into(), other.address.into()],
+            mode: Mode::Strict,
+            ..Forwarding::default()
+        });
+        assert_eq!(outcome(&listening.ask("broken.example.").await), (ResponseCode::NoError, 2));
+        first.mood.set(Mood::Answers);
+        for number in 0..8 {
+            listening.ask(&format!("n{number}.example.")).await;
+        }
+        assert_eq!(first.asked.get(), 9);
+        assert!(other.asked.get() < 9);
+    })
+    .await;
+}
