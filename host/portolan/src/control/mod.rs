@@ -18,7 +18,8 @@ mod state;
 pub(crate) mod surroundings;
 
 use std::{
-    collections::BTreeSet, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime,
+    collections::BTreeSet, future::Future, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc,
+    time::SystemTime,
 };
 
 use portolan_core::{
@@ -111,6 +112,8 @@ pub(crate) struct Controller {
     started: SystemTime,
     plugins: Plugins,
     hosts: HostsFiles,
+    /// What the hosts of routers resolve to now.
+    edges: Vec<IpAddr>,
     /// Of the files of providers.
     records: Arc<[LooseRecord]>,
     sources: Sources,
@@ -162,6 +165,7 @@ impl Controller {
             config,
             plugins,
             hosts: HostsFiles::default(),
+            edges: Vec::new(),
             records: Arc::default(),
             assembler: Assembler::default(),
             publisher,
@@ -178,6 +182,7 @@ impl Controller {
             plugin_watch,
         };
         controller.read_hosts();
+        controller.find_edges();
         controller.run_providers();
         let snapshot = controller.assemble();
         controller.report_config(&loaded, &snapshot);
@@ -241,7 +246,7 @@ impl Controller {
                 }
                 Event::Surroundings => {
                     self.listen().await;
-                    self.read_hosts()
+                    self.read_hosts() | self.find_edges()
                 }
                 Event::Kept { provider, outcome } => {
                     self.sources.note_kept(&provider, outcome);
@@ -276,12 +281,20 @@ impl Controller {
         tokio::task::block_in_place(|| self.hosts.read(paths, domain))
     }
 
+    /// Looks where the edge is. Answers whether it is elsewhere than before.
+    fn find_edges(&mut self) -> bool {
+        let edges = self.config.edges();
+        let is_other = edges != self.edges;
+        self.edges = edges;
+        is_other
+    }
+
     fn assemble(&mut self) -> Arc<Snapshot> {
         let sources = self.all_sources(&self.config_source);
         let ttl = self.config.dns.as_ref().map_or(0, |dns| dns.ttl);
         self.records = records::loose(&sources, ttl, &self.records);
         let names = (self.hosts.entries(), self.records.clone());
-        let inputs = inputs(&self.config, names, sources, &self.plugins);
+        let inputs = inputs(&self.config, self.edges.clone(), names, sources, &self.plugins);
         self.assembler.assemble(&inputs)
     }
 
@@ -317,7 +330,7 @@ impl Controller {
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let sources = self.all_sources(&source);
         let names = (self.hosts.entries(), self.records.clone());
-        let trial = inputs(&loaded.config, names, sources, &self.plugins);
+        let trial = inputs(&loaded.config, loaded.config.edges(), names, sources, &self.plugins);
         let candidate = self.assembler.assemble(&trial);
         blame(&mut loaded.report, candidate.problems.iter());
         if loaded.report.has_errors() {
@@ -358,6 +371,7 @@ impl Controller {
         self.telemetry.apply(&self.config.log);
         self.run_providers();
         self.read_hosts();
+        self.find_edges();
         // Routers for a new entrypoint first, then the entrypoint.
         let snapshot = self.assemble();
         self.publish(snapshot);
@@ -433,6 +447,7 @@ impl Controller {
 /// Everything that a snapshot is made of.
 fn inputs(
     config: &Config,
+    edge_addresses: Vec<IpAddr>,
     (hosts, records): (Arc<[HostEntry]>, Arc<[LooseRecord]>),
     sources: Vec<Arc<Source>>,
     plugins: &Plugins,
@@ -442,7 +457,7 @@ fn inputs(
         tls: entrypoint.tls.is_some(),
     });
     let dns = config.dns.as_ref().map(|dns| DnsConfig {
-        edge_addresses: dns.edge_addresses.clone(),
+        edge_addresses,
         zones: dns.zones.clone(),
         records,
         hosts,
