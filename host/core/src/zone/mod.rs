@@ -168,6 +168,12 @@ impl Zones {
         registry::build(inputs)
     }
 
+    /// Whether every provider has told what it knows: only then a name that is not there does not
+    /// exist.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
     /// How many names there are.
     pub fn len(&self) -> usize {
         self.table.len()

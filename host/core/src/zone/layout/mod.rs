@@ -75,6 +75,8 @@ pub(super) struct Plot {
     pub(super) soa: Soa,
     /// Whether its names are of the catalog, in Consul's grammar or in ours.
     pub(super) is_consul: Option<bool>,
+    /// Whether nobody can have a name in it.
+    pub(super) is_closed: bool,
 }
 
 impl Layout {

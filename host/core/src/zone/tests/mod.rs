@@ -148,7 +148,7 @@ fn ask(zones: &Zones, question: &str) -> String {
         Answer::NoData(soa) => format!("no data, says {}", authority(soa)),
         Answer::NoSuchName(soa) => format!("no such name, says {}", authority(soa)),
         Answer::OnDemand(_) => "on demand".to_owned(),
-        Answer::NotSynced => "not synced".to_owned(),
+        Answer::NotSynced(_) => "not synced".to_owned(),
         Answer::NotOurs => "not ours".to_owned(),
     }
 }

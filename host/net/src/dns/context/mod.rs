@@ -182,41 +182,31 @@ impl DnsContext {
         let mut reply = Reply::to(question, limit, out);
         let Found { local, zone } = local::answer(
             zones,
+            &*self.forwarder,
             question,
             &policy.rewrites,
-            self.shuffle(),
-            policy.edges.to(asker.local),
+            (self.shuffle(), policy.edges.to(asker.local)),
             &mut reply,
         );
         match local {
-            Local::NoSuchName(origin) if self.is_for_others(question, origin) => {
-                self.handle_foreign(question, limit, now, out)
-            }
-            Local::NoSuchName(_) => {
-                self.count_local(zone, Rcode::NO_SUCH_NAME);
-                Handled::Reply(reply.finish(Rcode::NO_SUCH_NAME))
-            }
             Local::Answered(rcode) => {
                 self.count_local(zone, rcode);
                 Handled::Reply(reply.finish(rcode))
             }
             Local::NotOurs => self.handle_foreign(question, limit, now, out),
-            Local::OnDemand(_, origin) if self.is_for_others(question, origin) => {
-                self.handle_foreign(question, limit, now, out)
-            }
-            Local::OnDemand(name, _) if self.forwarder.looks_up() => {
+            Local::OnDemand(name) if name.as_bytes() == question.name.as_bytes() => {
                 self.count_zone(zone, Rcode::NO_ERROR);
-                self.handle_demand(question, &name, limit, now, out)
+                self.handle_demand(question, limit, now, out)
             }
-            Local::OnDemand(..) => {
-                self.count_local(zone, Rcode::NO_SUCH_NAME);
-                Handled::Reply(reply.finish(Rcode::NO_SUCH_NAME))
+            Local::OnDemand(_) if question.may_recurse => {
+                self.count_zone(zone, Rcode::NO_ERROR);
+                Handled::Forward
             }
             Local::Outside(target) if question.may_recurse && self.may_ask(&target, question) => {
                 Handled::Forward
             }
             // The alias alone is all that can be said.
-            Local::Outside(_) => {
+            Local::Outside(_) | Local::OnDemand(_) => {
                 self.count_local(zone, Rcode::NO_ERROR);
                 Handled::Reply(reply.finish(Rcode::NO_ERROR))
             }

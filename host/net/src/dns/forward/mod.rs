@@ -12,6 +12,7 @@ mod settings;
 
 use std::{
     cell::{Cell, RefCell},
+    cmp::Ordering,
     rc::Rc,
     sync::Arc,
 };
@@ -36,6 +37,7 @@ use super::{
     cache::{Cache, Key},
     figures::DnsFigures,
     filter::Filter,
+    local::{Origin, Others, Whose},
     stored::{Age, Stored},
 };
 
@@ -151,17 +153,6 @@ impl Forwarder {
         }
     }
 
-    /// How long the suffix is that a name in lower case is forwarded by, if it is by one.
-    pub(super) fn suffix_of(&self, name: &[u8]) -> Option<usize> {
-        let current = self.current.borrow();
-        current.groups.of(name).suffix.as_ref().map(|suffix| suffix.as_bytes().len())
-    }
-
-    /// Whether a source can be asked for what the catalog does not have.
-    pub(super) fn looks_up(&self) -> bool {
-        self.settings.finder().is_some_and(|finder| finder.is_ready())
-    }
-
     fn group(&self, key: &Key, via: Via) -> Rc<Group> {
         let groups = &self.current.borrow().groups;
         match via {
@@ -271,6 +262,25 @@ impl Forwarder {
             // Whoever no longer waits needs no answer.
             drop(arrived.send(outcome.clone()));
         }
+    }
+}
+
+impl Others for Forwarder {
+    /// The longer of the zone and the suffix counts, and what is configured before what is built in.
+    fn whose(&self, name: &[u8], origin: Origin) -> Whose {
+        let groups = &self.current.borrow().groups;
+        let group = groups.of(name);
+        let Some(suffix) = &group.suffix else { return Whose::Ours };
+        match suffix.as_bytes().len().cmp(&origin.length) {
+            Ordering::Less => Whose::Ours,
+            Ordering::Equal if !origin.is_built_in => Whose::Ours,
+            _ if group.is_empty() => Whose::Nobodys,
+            _ => Whose::Others,
+        }
+    }
+
+    fn look_up(&self) -> bool {
+        self.settings.finder().is_some_and(|finder| finder.is_ready())
     }
 }
 

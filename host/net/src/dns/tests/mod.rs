@@ -4,6 +4,7 @@ mod access;
 mod demand;
 mod fake;
 mod forwarding;
+mod others;
 mod rows;
 mod rules;
 mod soak;
@@ -46,12 +47,18 @@ const RECORDS: &[&str] = &[
     "*.other CNAME a.one.home.arpa",
     "dangling CNAME nothing.home.arpa",
     "outside CNAME www.example.com",
+    "away CNAME x.corp.home.arpa",
+    "wanted CNAME db.query.consul",
     "mail MX 10 box",
     "www TXT hello",
     "*.wild A 192.168.7.3",
 ];
 
 fn zones(edges: &[IpAddr]) -> Zones {
+    zones_when(true, edges)
+}
+
+fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
     let record = |line: &&str| {
         let mut words = line.splitn(3, ' ').map(str::to_owned);
         let mut word = || words.next().unwrap();
@@ -91,7 +98,7 @@ fn zones(edges: &[IpAddr]) -> Zones {
         nodes: &[Arc::new(node)],
         instances: &instances,
         router_hosts: &["shop.example.org".to_owned()],
-        synced: true,
+        synced,
         serial: 1,
     };
     Zones::build(&inputs).0
