@@ -6,7 +6,7 @@
 use std::{
     cell::RefCell,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -24,7 +24,8 @@ use super::asker::{Asker, Transport};
 
 /// Connections for each worker and listener.
 const MOST_CONNECTIONS: usize = 512;
-/// How many of them one client may have.
+/// How many of them one client may have: an address, or a network of IPv6 that one machine can have
+/// to itself.
 const MOST_OF_ONE: u32 = 64;
 /// How long the listener rests after it failed: out of files, most likely.
 const REST: Duration = Duration::from_millis(100);
@@ -120,6 +121,7 @@ struct Guest {
 impl Guest {
     /// `None`: the client has enough.
     fn enter(guests: &Rc<Guests>, client: IpAddr) -> Option<Self> {
+        let client = network(client);
         let mut counts = guests.0.borrow_mut();
         let count = counts.entry(client).or_default();
         if *count >= MOST_OF_ONE {
@@ -127,6 +129,13 @@ impl Guest {
         }
         *count += 1;
         Some(Self { guests: guests.clone(), client })
+    }
+}
+
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(client) => Ipv6Addr::from_bits(client.to_bits() & !u128::from(u64::MAX)).into(),
+        client => client,
     }
 }
 
@@ -139,5 +148,24 @@ impl Drop for Guest {
                 counts.remove(&self.client);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_an_address_or_a_network_that_it_may_have_to_itself() {
+        let guests = Rc::<Guests>::default();
+        let enter = |client: &str| Guest::enter(&guests, client.parse().unwrap());
+        let there: Vec<_> = (0..MOST_OF_ONE).map(|it| enter(&format!("fd00::{it:x}"))).collect();
+        assert!(there.iter().all(Option::is_some));
+        assert!(enter("fd00::ffff").is_none());
+        for other in ["fd00:0:0:1::1", "10.0.0.1", "::ffff:10.0.0.1"] {
+            assert!(enter(other).is_some(), "{other}");
+        }
+        drop(there);
+        assert!(enter("fd00::ffff").is_some());
     }
 }

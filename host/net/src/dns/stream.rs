@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     message::MAX_TCP,
 };
 
-/// How long a client may be silent.
+/// How long a client may take from one whole question to the next: bytes now and then are none.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a client may take to read.
 const SLOW: Duration = Duration::from_secs(5);
@@ -35,6 +35,8 @@ pub(super) struct Connection {
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     forwards: FuturesUnordered<Pin<Box<dyn Future<Output = Vec<u8>>>>>,
+    /// When it was the client's turn last.
+    since: Instant,
 }
 
 impl Connection {
@@ -44,7 +46,8 @@ impl Connection {
         stopped: watch::Receiver<bool>,
     ) -> Self {
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        Self { context, asker, stopped, incoming, outgoing, forwards: FuturesUnordered::new() }
+        let (forwards, since) = (FuturesUnordered::new(), Instant::now());
+        Self { context, asker, stopped, incoming, outgoing, forwards, since }
     }
 
     /// Answers until the client is done, silent for too long, or asked to finish.
@@ -63,18 +66,21 @@ impl Connection {
                 };
                 timeout(SLOW, write).await??;
                 self.outgoing.clear();
+                self.since = Instant::now();
             }
             let may_read = is_open && self.forwards.len() < MOST_FORWARDS;
             if !is_open && self.forwards.is_empty() {
                 break;
             }
+            let due = self.since + IDLE;
             tokio::select! {
-                read = timeout(IDLE, stream.read_buf(&mut self.incoming)), if may_read => {
-                    is_open = match read {
-                        Ok(read) => read? > 0,
+                read = timeout_at(due, stream.read_buf(&mut self.incoming)), if may_read => {
+                    match read {
+                        Ok(read) => is_open = read? > 0,
                         // Silent, but perhaps because it waits for us.
-                        Err(_elapsed) => !self.forwards.is_empty(),
-                    };
+                        Err(_elapsed) if !self.forwards.is_empty() => self.since = Instant::now(),
+                        Err(_elapsed) => is_open = false,
+                    }
                 }
                 Some(reply) = self.forwards.next(), if !self.forwards.is_empty() => {
                     self.outgoing.extend_from_slice(&reply);

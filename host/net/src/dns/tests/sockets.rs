@@ -1,6 +1,7 @@
 //! Real sockets, and upstreams that answer, drop, truncate and lie: see `fake`.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     rc::Rc,
     time::{Duration, Instant as WallClock},
 };
@@ -10,19 +11,23 @@ use hickory_proto::{
     rr::RecordType,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
     net::{TcpStream, UdpSocket},
-    task::spawn_local,
-    time::{Instant, timeout},
+    sync::watch,
+    task::{spawn_local, yield_now},
+    time::{Instant, advance, timeout},
 };
 
 use super::{
     super::{
-        CacheConfig, Forwarding, bind_udp,
+        CacheConfig, Forwarding,
+        asker::{Asker, Transport},
+        bind_udp,
         cache::{Cache, Key},
         message::Incoming,
         serve_udp,
         stored::Stored,
+        stream::Connection,
     },
     World,
     fake::{
@@ -111,6 +116,33 @@ async fn a_silent_upstream_costs_little_and_is_then_asked_last() {
             assert_eq!(outcome(&listening.ask(name).await), (ResponseCode::NoError, 2));
         }
         assert_eq!(silent.asked.get(), 1, "the next questions go to the good one at once");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_now_and_then_are_no_questions() {
+    locally(async {
+        let world = World::new(&[]);
+        let asked = packet("one.service.consul.", RecordType::A, None);
+        let framed = [&(asked.len() as u16).to_be_bytes()[..], &asked].concat();
+        for (whole, is_served) in [(true, true), (false, false)] {
+            let (ours, mut theirs) = duplex(4096);
+            let (_running, stopped) = watch::channel(false);
+            let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let asker = Asker { transport: Transport::Tcp, client: here, local: here };
+            let connection = Connection::new(world.context.clone(), asker, stopped);
+            let served = spawn_local(connection.serve(ours));
+            for byte in 0..4 {
+                let written = if whole { &framed[..] } else { &framed[byte..=byte] };
+                theirs.write_all(written).await.unwrap_or_default();
+                advance(Duration::from_secs(4)).await;
+                for _ in 0..8 {
+                    yield_now().await;
+                }
+            }
+            assert_eq!(!served.is_finished(), is_served, "{whole}");
+        }
     })
     .await;
 }
