@@ -117,17 +117,17 @@ impl Forwarder {
         }
     }
 
-    /// Takes over new settings. Other upstreams may know other names, so the cache starts anew.
+    /// Takes over new settings. Other upstreams may know other names, so the cache starts anew; names
+    /// that are blocked are looked for before it, so another list changes nothing else.
     pub(super) fn refresh(&self) {
         let settings = self.settings.load();
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(&settings, &current.settings) {
-            let is_other = *current.settings != **settings;
-            let groups = Rc::new(Groups::new(&settings, &self.settings.trust));
-            *current = Current { settings: Arc::clone(&settings), groups };
-            if is_other {
+            if !current.settings.is_alike(&settings) {
+                current.groups = Rc::new(Groups::new(&settings, &self.settings.trust));
                 *self.cache.borrow_mut() = Cache::new(settings.cache, self.figures.clone());
             }
+            current.settings = Arc::clone(&settings);
         }
         if self.settings.flushes() != self.flushes.get() {
             let (name, seen) = self.settings.flushed_since(self.flushes.get());

@@ -247,6 +247,31 @@ async fn names_on_a_list_and_plain_names_are_asked_of_nobody() {
 }
 
 #[tokio::test]
+async fn another_block_list_makes_nobody_forget_what_is_known() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let settings = |blocked: &[&str]| {
+            let blocked = blocked.iter().map(|it| Listed::parse(it).unwrap());
+            let filter = Filter { blocked: BlockList::build(blocked).into(), ..Filter::default() };
+            Forwarding { upstreams: all(&[&upstream]), filter, ..Forwarding::default() }
+        };
+        let listening = Listening::with(settings(&[]));
+        for asked in ["a.example.", "ads.example."] {
+            assert_eq!(outcome(&listening.ask(asked).await), (ResponseCode::NoError, 2));
+        }
+        listening.world.forwarding.set(settings(&["ads.example"]));
+        assert_eq!(outcome(&listening.ask("a.example.").await), (ResponseCode::NoError, 2));
+        assert_eq!(outcome(&listening.ask("ads.example.").await), (ResponseCode::NXDomain, 0));
+        assert_eq!(upstream.asked.get(), 2);
+        // Other upstreams may know other names.
+        listening.world.forwarding.set(Forwarding { mode: Mode::Strict, ..settings(&[]) });
+        listening.ask("a.example.").await;
+        assert_eq!(upstream.asked.get(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_upstream_that_changes_letters_is_asked_over_tcp_and_then_without() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::Lowers).await;
