@@ -136,3 +136,24 @@ async fn a_list_that_is_not_there_keeps_nobody_from_answering() {
     let problems = portolan.api("/api/problems").await.to_string();
     assert!(problems.contains("absent.txt"), "{problems}");
 }
+
+#[tokio::test]
+async fn every_address_of_both_protocols_can_be_listened_on() {
+    let free = std::net::UdpSocket::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    for address in [
+        format!("\"0.0.0.0:{free}\", \"[::]:{free}\""),
+        format!("\"[::]:{free}\", \"0.0.0.0:{free}\""),
+        format!("\"127.0.0.1:{free}\", \"[::]:{free}\""),
+    ] {
+        let config = Config::exactly(&format!(
+            "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+             [dns]\naddress = [{address}]\nupstreams = []\n"
+        ));
+        let portolan = Portolan::start(&config);
+        assert_eq!(portolan.api("/api/problems").await.as_array().map(Vec::len), Some(0));
+        for here in [format!("127.0.0.1:{free}"), format!("[::1]:{free}")] {
+            let reply = Resolver(here.parse().unwrap()).a("localhost.").await;
+            assert!(reply.is(&["127.0.0.1"]), "{address} {here}: {reply:?}");
+        }
+    }
+}

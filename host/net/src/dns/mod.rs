@@ -43,7 +43,7 @@ mod upstream;
 mod zones;
 
 pub use self::{
-    bind::{BindError, bind_tcp, bind_udp},
+    bind::{BindError, Sharing, bind_tcp, bind_udp},
     clients::Clients,
     context::DnsContext,
     figures::DnsFigures,

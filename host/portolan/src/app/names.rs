@@ -124,9 +124,11 @@ impl Names {
         let mut bound: Vec<(Wanted, SocketAddr)> = Vec::new();
         let mut failed: Vec<(&Wanted, BindError)> = Vec::new();
         for wanted in wanted {
-            // Our own sockets, which are let go of as soon as the new ones serve, are in nobody's way.
+            // Our own sockets are in nobody's way: those that are let go of as soon as the new ones
+            // serve, and those that take what comes to this address too.
             let port = wanted.address.port();
-            let is_ours = self.addresses.iter().any(|(_, bound)| bound.port() == port);
+            let is_ours = self.addresses.iter().any(|(_, bound)| bound.port() == port)
+                || bound.iter().any(|(other, bound)| wanted.meets(other, *bound));
             match bind(*wanted, count, !is_ours) {
                 Ok((address, of_each)) => {
                     bound.push((*wanted, address));

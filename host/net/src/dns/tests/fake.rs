@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Forwarding, bind_tcp, bind_udp, serve_tcp, serve_udp},
+    super::{Forwarding, Sharing, bind_tcp, bind_udp, serve_tcp, serve_udp},
     World, packet, question,
 };
 
@@ -204,8 +204,8 @@ impl Listening {
     pub(super) fn with(settings: Forwarding) -> Self {
         let world = World::new(&[]);
         world.forwarding.set(settings);
-        let socket = bind_udp(HERE.parse().unwrap(), true).unwrap();
-        let listener = bind_tcp(HERE.parse().unwrap(), true).unwrap();
+        let socket = bind_udp(HERE.parse().unwrap(), Sharing::WORKERS).unwrap();
+        let listener = bind_tcp(HERE.parse().unwrap(), Sharing::WORKERS).unwrap();
         let (udp, tcp) = (socket.local_addr().unwrap(), listener.local_addr().unwrap());
         let (stop, stopping) = oneshot::channel::<()>();
         let (stop_tcp, stopping_tcp) = oneshot::channel::<()>();

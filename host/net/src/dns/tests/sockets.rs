@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     super::{
-        CacheConfig, Forwarding,
+        CacheConfig, Forwarding, Sharing,
         asker::{Asker, Transport},
         bind_udp,
         cache::{Cache, Key},
@@ -224,9 +224,9 @@ async fn upstreams_change_while_we_run() {
 
 #[test]
 fn an_address_in_use_is_named() {
-    let taken = bind_udp(HERE.parse().unwrap(), false).unwrap();
+    let taken = bind_udp(HERE.parse().unwrap(), Sharing::NONE).unwrap();
     let address = taken.local_addr().unwrap();
-    let error = bind_udp(address, false).unwrap_err();
+    let error = bind_udp(address, Sharing::NONE).unwrap_err();
     assert_eq!(error.to_string(), format!("bind udp address `{address}`"));
     assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
 }
@@ -234,8 +234,8 @@ fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn workers_share_a_port() {
     locally(async {
-        let first = bind_udp(HERE.parse().unwrap(), true).unwrap();
-        let second = bind_udp(first.local_addr().unwrap(), true).unwrap();
+        let first = bind_udp(HERE.parse().unwrap(), Sharing::WORKERS).unwrap();
+        let second = bind_udp(first.local_addr().unwrap(), Sharing::WORKERS).unwrap();
         let world = World::new(&[]);
         let address = first.local_addr().unwrap();
         for socket in [first, second] {
