@@ -7,7 +7,7 @@ use super::record::{self, BODY_HEAD, RecordType};
 pub enum Answer<'a> {
     /// These records.
     Records(RecordSet<'a>),
-    /// The name is another name for the target of this one record.
+    /// The name is another name for the target of one of these records.
     Alias(RecordSet<'a>),
     /// The name exists, but not with this type.
     NoData(Authority<'a>),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use portolan_core::zone::{Answer, Authority, Record, RecordSet, Zones, body_data};
+use portolan_core::zone::{Answer, Authority, Record, RecordSet, RecordType, Zones, body_data};
 
 pub(super) use super::policy::Near;
 use super::{
@@ -158,6 +158,14 @@ fn follow(
             reply.authoritative();
         }
         let records = match found {
+            // An alias is one (RFC 1034, 3.6.2), though there may be several to choose from.
+            Answer::Records(records) if is_alias(&records, question.rtype) => {
+                let alias = records.shuffled(way.random).next();
+                if alias.is_some_and(|it| !reply.record(Section::Answer, it.body, owner)) {
+                    reply.truncated();
+                }
+                return Local::Answered(Rcode::NO_ERROR);
+            }
             Answer::Records(records) => {
                 reply.answers(&records, owner, way.random, way.near);
                 return Local::Answered(Rcode::NO_ERROR);
@@ -192,7 +200,7 @@ fn follow(
             Answer::NotOurs if owner == HEADER => return Local::NotOurs,
             Answer::NotOurs => return Local::Outside(*name),
         };
-        let Some(alias) = records.in_order().next() else { break };
+        let Some(alias) = records.shuffled(way.random).next() else { break };
         let start = reply.position();
         if !reply.record(Section::Answer, alias.body, owner) {
             reply.truncated();
@@ -202,6 +210,13 @@ fn follow(
         at = At { name: target, owner: start + alias.body.len() - target.as_bytes().len() };
     }
     Local::Answered(Rcode::NO_ERROR)
+}
+
+/// Whether records that were asked for by type are aliases.
+fn is_alias(records: &RecordSet<'_>, asked: RecordType) -> bool {
+    asked == RecordType::CNAME
+        || asked == RecordType::ANY
+            && records.in_order().next().is_some_and(|it| it.rtype() == RecordType::CNAME)
 }
 
 /// Every answer that says no tells how long that may be remembered (RFC 2308, 3). The name ends

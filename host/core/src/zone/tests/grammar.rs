@@ -106,8 +106,8 @@ fn srv_targets_are_addresses_nodes_or_names() {
             "ext.service.consul SRV",
             "5 SRV 1 1 443 api.example.com.; 5 SRV 1 1 443 second.example.com.",
         ),
-        ("ext.service.consul A", "alias 5 CNAME api.example.com."),
-        ("ext.service.consul CNAME", "5 CNAME api.example.com."),
+        ("ext.service.consul A", "alias 5 CNAME api.example.com.; 5 CNAME second.example.com."),
+        ("ext.service.consul CNAME", "5 CNAME api.example.com.; 5 CNAME second.example.com."),
     ]);
 }
 

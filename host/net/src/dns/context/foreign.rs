@@ -176,7 +176,8 @@ impl DnsContext {
         let mut chain = [0; MAX_UDP];
         let mut reply = Reply::to(question, chain.len(), &mut chain);
         let (others, rewrites) = (&*self.forwarder, &policy.rewrites);
-        let found = local::answer(zones, others, question, rewrites, (0, None), &mut reply);
+        let found =
+            local::answer(zones, others, question, rewrites, (self.shuffle(), None), &mut reply);
         let (target, via) = match found.local {
             Local::Outside(target) => (target, Via::Upstreams),
             Local::OnDemand(target) => (target, Via::Catalog),

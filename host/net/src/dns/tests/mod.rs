@@ -92,7 +92,11 @@ fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
     };
     let many = (0..200).map(|number| instance("many", number));
     let some = (0..14).map(|number| instance("some", number));
-    let instances: Vec<_> = many.chain(some).chain([instance("one", 0)]).collect();
+    let far = (0..3).map(|number| {
+        let address = format!("far{number}.example.com");
+        Arc::new(Instance { address, ..(*instance("far", number)).clone() })
+    });
+    let instances: Vec<_> = many.chain(some).chain([instance("one", 0)]).chain(far).collect();
     let inputs = ZoneInputs {
         config: &config,
         nodes: &[Arc::new(node)],

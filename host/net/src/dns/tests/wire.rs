@@ -251,6 +251,23 @@ fn without_upstreams_other_names_are_refused() {
 }
 
 #[test]
+fn of_several_aliases_each_is_given_now_and_then_and_one_at_a_time() {
+    let world = World::new(&[]);
+    for rtype in [RecordType::A, RecordType::CNAME, RecordType::ANY] {
+        let mut targets = BTreeSet::new();
+        for _ in 0..200 {
+            let reply = world.ask(&packet("far.service.consul.", rtype, None), Transport::Udp);
+            assert_eq!(reply.answers.len(), 1, "{rtype}");
+            targets.insert(reply.answers[0].data.to_string());
+        }
+        let all = [0, 1, 2].map(|it| format!("far{it}.example.com."));
+        assert!(targets.iter().eq(&all), "{rtype}: {targets:?}");
+    }
+    let reply = world.ask(&packet("far.service.consul.", RecordType::SRV, None), Transport::Udp);
+    assert_eq!(reply.answers.len(), 3);
+}
+
+#[test]
 fn any_is_answered_with_one_set() {
     let world = World::new(&[]);
     let reply = world.ask(&packet("box.home.arpa.", RecordType::ANY, None), Transport::Udp);
