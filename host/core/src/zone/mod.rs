@@ -91,6 +91,8 @@ pub struct ZoneConfig {
 pub struct DnsConfig {
     /// What the `Host()` of a router resolves to.
     pub edge_addresses: Vec<IpAddr>,
+    /// Where DNS is answered: the addresses of the name server of each zone.
+    pub server_addresses: Vec<IpAddr>,
     /// The zones.
     pub zones: Vec<ZoneConfig>,
     /// Records that belong to no zone of the configuration: they have whole names.

@@ -9,7 +9,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::Config;
 
+/// Where we are, as things stand now.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Whereabouts {
+    /// What the hosts of routers resolve to.
+    pub(crate) edges: Vec<IpAddr>,
+    /// Where DNS is answered.
+    pub(crate) servers: Vec<IpAddr>,
+}
+
 impl Config {
+    /// Where we are, as things stand now.
+    pub(crate) fn whereabouts(&self) -> Whereabouts {
+        let listening = self.dns.iter().flat_map(|dns| &dns.addresses).map(SocketAddr::ip);
+        Whereabouts { edges: self.edges(), servers: addresses(listening, primary_address) }
+    }
+
     /// What the hosts of routers resolve to, as things stand now.
     pub(crate) fn edges(&self) -> Vec<IpAddr> {
         let Some(dns) = &self.dns else { return Vec::new() };

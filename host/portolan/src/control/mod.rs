@@ -18,8 +18,7 @@ mod state;
 pub(crate) mod surroundings;
 
 use std::{
-    collections::BTreeSet, future::Future, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc,
-    time::SystemTime,
+    collections::BTreeSet, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime,
 };
 
 use portolan_core::{
@@ -38,7 +37,7 @@ use portolan_wasm::{Grants, Host, PluginWatch};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    config::{self, Config, Loaded, Place, Report, model},
+    config::{self, Config, Loaded, Place, Report, edge::Whereabouts, model},
     telemetry::Telemetry,
 };
 use board::{Board, EntrypointReport, SharedBoard};
@@ -112,8 +111,8 @@ pub(crate) struct Controller {
     started: SystemTime,
     plugins: Plugins,
     hosts: HostsFiles,
-    /// What the hosts of routers resolve to now.
-    edges: Vec<IpAddr>,
+    /// Where we are now.
+    here: Whereabouts,
     /// Of the files of providers.
     records: Arc<[LooseRecord]>,
     sources: Sources,
@@ -165,7 +164,7 @@ impl Controller {
             config,
             plugins,
             hosts: HostsFiles::default(),
-            edges: Vec::new(),
+            here: Whereabouts::default(),
             records: Arc::default(),
             assembler: Assembler::default(),
             publisher,
@@ -182,7 +181,7 @@ impl Controller {
             plugin_watch,
         };
         controller.read_hosts();
-        controller.find_edges();
+        controller.look_where();
         controller.run_providers();
         let snapshot = controller.assemble();
         controller.report_config(&loaded, &snapshot);
@@ -246,7 +245,7 @@ impl Controller {
                 }
                 Event::Surroundings => {
                     self.listen().await;
-                    self.read_hosts() | self.find_edges()
+                    self.read_hosts() | self.look_where()
                 }
                 Event::Kept { provider, outcome } => {
                     self.sources.note_kept(&provider, outcome);
@@ -281,11 +280,11 @@ impl Controller {
         tokio::task::block_in_place(|| self.hosts.read(paths, domain))
     }
 
-    /// Looks where the edge is. Answers whether it is elsewhere than before.
-    fn find_edges(&mut self) -> bool {
-        let edges = self.config.edges();
-        let is_other = edges != self.edges;
-        self.edges = edges;
+    /// Looks where we are. Answers whether that is elsewhere than before.
+    fn look_where(&mut self) -> bool {
+        let here = self.config.whereabouts();
+        let is_other = here != self.here;
+        self.here = here;
         is_other
     }
 
@@ -294,7 +293,7 @@ impl Controller {
         let ttl = self.config.dns.as_ref().map_or(0, |dns| dns.ttl);
         self.records = records::loose(&sources, ttl, &self.records);
         let names = (self.hosts.entries(), self.records.clone());
-        let inputs = inputs(&self.config, self.edges.clone(), names, sources, &self.plugins);
+        let inputs = inputs(&self.config, self.here.clone(), names, sources, &self.plugins);
         self.assembler.assemble(&inputs)
     }
 
@@ -330,7 +329,8 @@ impl Controller {
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let sources = self.all_sources(&source);
         let names = (self.hosts.entries(), self.records.clone());
-        let trial = inputs(&loaded.config, loaded.config.edges(), names, sources, &self.plugins);
+        let trial =
+            inputs(&loaded.config, loaded.config.whereabouts(), names, sources, &self.plugins);
         let candidate = self.assembler.assemble(&trial);
         blame(&mut loaded.report, candidate.problems.iter());
         if loaded.report.has_errors() {
@@ -371,7 +371,7 @@ impl Controller {
         self.telemetry.apply(&self.config.log);
         self.run_providers();
         self.read_hosts();
-        self.find_edges();
+        self.look_where();
         // Routers for a new entrypoint first, then the entrypoint.
         let snapshot = self.assemble();
         self.publish(snapshot);
@@ -447,7 +447,7 @@ impl Controller {
 /// Everything that a snapshot is made of.
 fn inputs(
     config: &Config,
-    edge_addresses: Vec<IpAddr>,
+    here: Whereabouts,
     (hosts, records): (Arc<[HostEntry]>, Arc<[LooseRecord]>),
     sources: Vec<Arc<Source>>,
     plugins: &Plugins,
@@ -457,7 +457,8 @@ fn inputs(
         tls: entrypoint.tls.is_some(),
     });
     let dns = config.dns.as_ref().map(|dns| DnsConfig {
-        edge_addresses,
+        edge_addresses: here.edges,
+        server_addresses: here.servers,
         zones: dns.zones.clone(),
         records,
         hosts,

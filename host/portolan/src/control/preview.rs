@@ -47,7 +47,7 @@ pub(crate) async fn preview(
         hosts.read(&dns.hosts, dns.hosts_domain.as_ref());
     }
     let inputs =
-        inputs(config, config.edges(), (hosts.entries(), Arc::default()), sources, &plugins);
+        inputs(config, config.whereabouts(), (hosts.entries(), Arc::default()), sources, &plugins);
     let snapshot = Assembler::default().assemble(&inputs);
     let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
     let candidates: Vec<_> = candidates.collect();

@@ -158,8 +158,8 @@ fn a_zone_has_soa_and_ns() {
     let soa = "5 SOA ns.consul. hostmaster.consul. 7 3600 600 86400 5";
     check(&[
         ("consul SOA", soa),
-        ("consul NS", "5 NS ns.consul."),
-        ("ns.consul A", "5 A 10.9.9.9"),
+        ("consul NS", "5 NS ns.consul. (5 A 10.9.9.8)"),
+        ("ns.consul A", "5 A 10.9.9.8"),
         ("dc1.consul SOA", "no data, says consul"),
         ("redis.service.consul SOA", "no data, says consul"),
         ("redis.service.consul NS", "no data, says consul"),

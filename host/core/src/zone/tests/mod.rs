@@ -98,6 +98,7 @@ fn config() -> DnsConfig {
     ];
     DnsConfig {
         edge_addresses: vec!["10.9.9.9".parse().unwrap(), "fd00::99".parse().unwrap()],
+        server_addresses: vec!["10.9.9.8".parse().unwrap()],
         zones: vec![
             zone("consul", Names::Consul),
             zone("infra.local", Names::Services),

@@ -72,6 +72,7 @@ fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
     };
     let config = DnsConfig {
         edge_addresses: edges.to_vec(),
+        server_addresses: vec!["10.9.9.8".parse().unwrap()],
         zones: vec![
             zone("consul", Names::Consul),
             zone("home.arpa", Names::Static(RECORDS.iter().map(record).collect())),

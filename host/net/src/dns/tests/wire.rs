@@ -251,6 +251,21 @@ fn without_upstreams_other_names_are_refused() {
 }
 
 #[test]
+fn the_name_server_of_a_zone_is_where_dns_is_answered() {
+    let world = World::new(&[]);
+    let told = |record: &Record| format!("{} {}", record.name.to_ascii(), record.data);
+    for zone in ["consul.", "home.arpa."] {
+        let reply = world.ask(&packet(zone, RecordType::NS, None), Transport::Udp);
+        assert_eq!(reply.answers[0].data.to_string(), format!("ns.{zone}"));
+        let additionals: Vec<_> = reply.additionals.iter().map(told).collect();
+        assert_eq!(additionals, [format!("ns.{zone} 10.9.9.8")]);
+        let server = packet(&format!("ns.{zone}"), RecordType::A, None);
+        let reply = world.ask(&server, Transport::Udp);
+        assert_eq!(reply.answers[0].data.to_string(), "10.9.9.8");
+    }
+}
+
+#[test]
 fn of_several_aliases_each_is_given_now_and_then_and_one_at_a_time() {
     let world = World::new(&[]);
     for rtype in [RecordType::A, RecordType::CNAME, RecordType::ANY] {
