@@ -22,6 +22,8 @@ pub(super) struct Reply<'o> {
     length: usize,
     /// Where records end, so that OPT still fits.
     limit: usize,
+    /// 1, unless nothing was asked.
+    questions: u16,
     counts: [u16; 3],
     flags: u16,
     edns: Option<Options>,
@@ -62,6 +64,7 @@ impl<'o> Reply<'o> {
             out,
             length: HEADER,
             limit,
+            questions: u16::from(!question.echo.is_empty()),
             counts: [0; 3],
             flags: question.flags & kept | flag::RESPONSE | available,
             edns,
@@ -200,7 +203,9 @@ impl<'o> Reply<'o> {
             self.opt(options, rcode);
         }
         let flags = self.flags | rcode.0 & flag::RCODE;
-        for (place, value) in [flags, 1, answers, authorities, additionals].iter().enumerate() {
+        for (place, value) in
+            [flags, self.questions, answers, authorities, additionals].iter().enumerate()
+        {
             self.put(2 + 2 * place, &value.to_be_bytes());
         }
         self.length

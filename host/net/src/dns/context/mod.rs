@@ -143,9 +143,9 @@ impl DnsContext {
         };
         self.figures.clients.note(asker.client);
         let policy = &*self.policy.borrow();
-        let is_proven = prepare(&mut question, asker, policy, &self.policies.baker);
+        prepare(&mut question, asker, policy, &self.policies.baker);
         let limit = asker.transport.limit(&question, policy);
-        if !question.may_recurse && asker.transport == Transport::Udp && !is_proven {
+        if !question.may_recurse && asker.transport == Transport::Udp && !question.is_proven {
             match self.allowance(asker, policy, now) {
                 Allowance::Full => (),
                 Allowance::Nothing => return Handled::Ignore,
@@ -175,7 +175,10 @@ impl DnsContext {
         out: &mut [u8],
     ) -> Handled {
         if let Some(rcode) = question.refusal() {
-            self.figures.refused.increment();
+            match rcode {
+                Rcode::NO_ERROR => self.figures.local.increment(),
+                _ => self.figures.refused.increment(),
+            }
             return Handled::Reply(Reply::to(question, limit, out).finish(rcode));
         }
         let policy = self.policy.borrow();
@@ -261,15 +264,11 @@ impl DnsContext {
     }
 }
 
-/// Notes what a question may ask for, and answers its cookie. True: the asker has shown that it has
-/// the address that it speaks from.
-fn prepare(question: &mut Question<'_>, asker: Asker, policy: &Policy, baker: &Baker) -> bool {
+/// Notes what a question may ask for, and answers its cookie.
+fn prepare(question: &mut Question<'_>, asker: Asker, policy: &Policy, baker: &Baker) {
     question.may_recurse = policy.trusts(asker.client);
-    let Some(cookie) = question.edns.and_then(|edns| edns.cookie) else { return false };
-    if !policy.cookies {
-        return false;
+    if let Some(cookie) = question.edns.and_then(|edns| edns.cookie).filter(|_| policy.cookies) {
+        let (answered, is_proven) = baker.answer(&cookie, asker.client);
+        (question.cookie, question.is_proven) = (Some(answered), is_proven);
     }
-    let (answered, is_proven) = baker.answer(&cookie, asker.client);
-    question.cookie = Some(answered);
-    is_proven
 }
