@@ -111,10 +111,10 @@ impl Forwarder {
 }
 
 /// An alias with what was said of its target; alone if they do not fit together.
-fn joined(key: &Key, alias: Stored, target: &Stored, age: Age) -> Stored {
+pub(super) fn joined(key: &Key, alias: Stored, target: &Stored, age: Age) -> Stored {
     let mut out = vec![0; MAX_TCP];
     let length = chase::join(alias.wire(), target, age, MAX_TCP, &mut out);
-    Stored::ours(key, out.get(..length).unwrap_or_default()).unwrap_or(alias)
+    alias.longer(key, target, out.get(..length).unwrap_or_default()).unwrap_or(alias)
 }
 
 /// An alias with what our own zones say of its target.

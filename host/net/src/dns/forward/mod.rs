@@ -6,6 +6,7 @@
 
 mod ask;
 mod demand;
+mod follow;
 mod groups;
 mod loops;
 mod settings;
@@ -31,7 +32,7 @@ pub use self::{
 };
 use self::{
     groups::{Group, Groups},
-    settings::STALE_AFTER,
+    settings::{DEADLINE, STALE_AFTER},
 };
 use super::{
     cache::{Cache, Key},
@@ -247,9 +248,15 @@ impl Forwarder {
     /// Asks for everybody who waits. Not one of them: whoever asked first may hang up.
     async fn fly(self: Rc<Self>, key: Key, group: Rc<Group>) {
         group.under_way.update(|count| count + 1);
+        let deadline = Instant::now() + DEADLINE;
         let outcome = match group.is_catalog {
             true => self.look_up(&key).await,
-            false => self.ask(&key, &group).await,
+            false => match self.ask(&key, &group).await {
+                Ok(stored) if stored.is_half_way() => {
+                    Ok(Box::pin(self.followed(&key, &group, stored, deadline)).await)
+                }
+                outcome => outcome,
+            },
         };
         let outcome = outcome.map(Rc::new);
         group.under_way.update(|count| count.saturating_sub(1));

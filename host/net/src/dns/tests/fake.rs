@@ -39,6 +39,8 @@ pub(super) enum Mood {
     LeadsInside,
     /// Repeats questions in lower case.
     Lowers,
+    /// Answers with an alias for `www.example.com`, and says nothing of that.
+    LeadsOn,
     /// Answers with 127.0.0.1, for this once, and nothing of another family.
     IsHere,
     /// Finds EDNS malformed, as old servers do.
@@ -132,6 +134,12 @@ pub(super) fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
         Mood::LeadsInside => vec![{
             let mut reply = answer(asked, 1);
             let data = RData::A(rdata::A::new(10, 0, 0, 7));
+            reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));
+            reply
+        }],
+        Mood::LeadsOn => vec![{
+            let mut reply = answer(asked, 0);
+            let data = RData::CNAME(rdata::CNAME(Name::from_ascii("www.example.com.").unwrap()));
             reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));
             reply
         }],

@@ -220,6 +220,9 @@ async fn addresses_of_ours_are_not_believed_of_names_outside() {
         for asked in ["a.exempt.example.", "a.corp.example."] {
             assert_eq!(addresses(&listening.ask(asked).await), inside, "{asked}");
         }
+        // Behind an alias of ours neither.
+        let told = addresses(&listening.ask("outside.home.arpa.").await);
+        assert_eq!(told, ["www.example.com.", "203.0.113.1"]);
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Upstreams that are not as they should be.
 
 use hickory_proto::op::ResponseCode;
+use portolan_core::zone::Name;
 use tokio::{net::TcpListener, task::spawn_local};
 
 use super::{
@@ -47,6 +48,42 @@ async fn an_upstream_that_changes_letters_and_knows_no_tcp_is_of_use() {
         }
         // The first three twice; by then it is known.
         assert_eq!(upstream.asked.get(), 9);
+    })
+    .await;
+}
+
+/// A server that answers for its own zones only leaves an alias where it leads elsewhere.
+#[tokio::test]
+async fn an_alias_that_is_left_half_way_is_followed_but_not_to_what_only_some_are_trusted_with() {
+    locally(async {
+        let (first, other) =
+            (FakeUpstream::start(Mood::LeadsOn).await, FakeUpstream::start(Mood::Answers).await);
+        let to = |upstream: &FakeUpstream| vec![UpstreamConfig::from(upstream.address)];
+        let name = |text: &str| Name::parse(text).unwrap();
+        let listening = Listening::with(Forwarding {
+            upstreams: to(&other),
+            suffixes: vec![(name("corp.example"), to(&first))],
+            ..Forwarding::default()
+        });
+        for _cached in 0..2 {
+            let reply = listening.ask("a.corp.example.").await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 3));
+            assert_eq!(reply.answers[1].name.to_ascii(), "www.example.com.");
+        }
+        assert_eq!([first.asked.get(), other.asked.get()], [1, 1]);
+        listening.world.forwarding.set(Forwarding {
+            upstreams: to(&first),
+            suffixes: vec![(name("example.com"), to(&other))],
+            ..Forwarding::default()
+        });
+        assert_eq!(outcome(&listening.ask("evil.example.").await), (ResponseCode::NoError, 1));
+        assert_eq!(other.asked.get(), 1);
+        // Who leads to itself keeps nobody waiting.
+        listening
+            .world
+            .forwarding
+            .set(Forwarding { upstreams: to(&first), ..Forwarding::default() });
+        assert_eq!(listening.ask("a.example.").await.metadata.response_code, ResponseCode::NoError);
     })
     .await;
 }

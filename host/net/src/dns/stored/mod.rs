@@ -3,7 +3,7 @@
 //! **Invariant:** the message of a [`Stored`] has been walked once from end to end, answers the
 //! question that it was asked, and has no OPT record: that belongs to each hop (RFC 6891, 6.2.6).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod censor;
 
 use portolan_core::zone::{Name, RecordType, Zones};
 
@@ -180,6 +180,27 @@ impl Stored {
         Some(Self { is_ours: true, ..stored })
     }
 
+    /// An alias, as it is together with what was said of its target.
+    pub(super) fn longer(&self, key: &Key, target: &Self, wire: &[u8]) -> Option<Self> {
+        let stored = Self::parse(wire, key.name(), key.rtype()).ok()?;
+        let is_censored = self.is_censored || target.is_censored;
+        Some(Self { is_ours: self.is_ours, is_censored, ..stored })
+    }
+
+    /// Whether it is an alias, and says nothing of the name that it leads to: not even that there is
+    /// nothing (RFC 2308, 2.2).
+    pub(super) fn is_half_way(&self) -> bool {
+        let is_soa = |place: &Place| {
+            place.section == Section::Authority
+                && rtype_of(&self.wire, place) == Some(RecordType::SOA)
+        };
+        self.rcode() == Rcode::NO_ERROR
+            && !self.is_censored
+            && self.says_no()
+            && self.records.first().is_some_and(|first| first.section == Section::Answer)
+            && !self.records.iter().any(is_soa)
+    }
+
     /// Keeps lives within what is configured. TTLs that are raised are so in the answer too: others
     /// may remember it as long as we do.
     pub(super) fn clamp(&mut self, config: &CacheConfig) {
@@ -212,23 +233,6 @@ impl Stored {
                     || rtype_of(&self.wire, place) == Some(self.rtype))
         };
         self.rcode() == Rcode::NO_SUCH_NAME || !self.records.iter().any(is_answer)
-    }
-
-    /// Takes out addresses that lie in networks of ours, and tells whether there were any: a name
-    /// outside that leads inside is how pages from elsewhere reach what is not meant for them.
-    pub(super) fn without_private(&mut self, may_be_loopback: bool) -> bool {
-        let wire = &self.wire;
-        let is_private = |place: &Place| {
-            let data = wire.get(usize::from(place.ttl_at) + 6..usize::from(place.end));
-            data.zip(rtype_of(wire, place))
-                .is_some_and(|(data, rtype)| is_inside(rtype, data, may_be_loopback))
-        };
-        let kept: Box<[Place]> =
-            self.records.iter().filter(|place| !is_private(place)).copied().collect();
-        let is_censored = kept.len() < self.records.len();
-        self.records = kept;
-        self.is_censored |= is_censored;
-        is_censored
     }
 
     /// How much memory it takes, about.
@@ -294,32 +298,6 @@ impl Stored {
 /// The type of a record: it stands before its class and its TTL.
 fn rtype_of(wire: &[u8], place: &Place) -> Option<RecordType> {
     number(wire, usize::from(place.ttl_at).saturating_sub(4)).map(RecordType)
-}
-
-/// Whether an address is one that only networks of ours have.
-fn is_inside(rtype: RecordType, data: &[u8], may_be_loopback: bool) -> bool {
-    let v4 = |address: Ipv4Addr| {
-        address.is_private()
-            || address.is_link_local()
-            || address.octets()[0] == 0
-            || address.is_loopback() && !may_be_loopback
-    };
-    match rtype {
-        RecordType::A => data.try_into().is_ok_and(|octets: [u8; 4]| v4(Ipv4Addr::from(octets))),
-        RecordType::AAAA => data.try_into().is_ok_and(|octets: [u8; 16]| {
-            let address = Ipv6Addr::from(octets);
-            match address.to_ipv4_mapped() {
-                Some(mapped) => v4(mapped),
-                None => {
-                    address.is_unique_local()
-                        || address.is_unicast_link_local()
-                        || address.is_unspecified()
-                        || address.is_loopback() && !may_be_loopback
-                }
-            }
-        }),
-        _ => false,
-    }
 }
 
 /// Whether it is a response to exactly this question.
