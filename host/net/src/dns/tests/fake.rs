@@ -60,8 +60,14 @@ pub(super) struct FakeUpstream {
 
 impl FakeUpstream {
     pub(super) async fn start(mood: Mood) -> Self {
-        let listener = TcpListener::bind(HERE).await.unwrap();
-        let upstream = Self::without_tcp(mood, listener.local_addr().unwrap()).await;
+        // Of a port that is free for TCP that of UDP may be another's.
+        let (listener, socket) = loop {
+            let listener = TcpListener::bind(HERE).await.unwrap();
+            if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
+                break (listener, socket);
+            }
+        };
+        let upstream = Self::on(socket, mood);
         spawn_local(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -72,9 +78,12 @@ impl FakeUpstream {
         upstream
     }
 
-    /// One that listens at this address, by UDP alone.
-    pub(super) async fn without_tcp(mood: Mood, address: SocketAddr) -> Self {
-        let socket = UdpSocket::bind(address).await.unwrap();
+    /// One that is asked by UDP alone.
+    pub(super) async fn without_tcp(mood: Mood) -> Self {
+        Self::on(UdpSocket::bind(HERE).await.unwrap(), mood)
+    }
+
+    fn on(socket: UdpSocket, mood: Mood) -> Self {
         let address = socket.local_addr().unwrap();
         let asked = Rc::new(Cell::new(0));
         let counter = asked.clone();

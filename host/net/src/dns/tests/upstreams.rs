@@ -40,7 +40,7 @@ async fn a_stream_that_is_dead_is_not_asked_again() {
 #[tokio::test]
 async fn an_upstream_that_changes_letters_and_knows_no_tcp_is_of_use() {
     locally(async {
-        let upstream = FakeUpstream::without_tcp(Mood::Lowers, HERE.parse().unwrap()).await;
+        let upstream = FakeUpstream::without_tcp(Mood::Lowers).await;
         let listening = Listening::start(&[&upstream]);
         for number in 0..6 {
             let reply = listening.ask(&format!("abcdefghijklmnopqrst{number}.example.")).await;
