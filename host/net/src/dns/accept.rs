@@ -20,7 +20,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::asker::{Asker, Transport};
+use super::{
+    asker::{Asker, Transport},
+    seat::{Seat, Seats},
+};
 
 /// Connections for each worker and listener.
 const MOST_CONNECTIONS: usize = 512;
@@ -36,6 +39,7 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) asker: Asker,
+    pub(super) seat: Rc<Seat>,
     /// Becomes true when no more questions are to be read.
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -56,12 +60,15 @@ where
 {
     let listener = TcpListener::from_std(listener)?;
     let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let guests = Rc::<Guests>::default();
+    let (guests, seats) = (Rc::<Guests>::default(), Seats::default());
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
         let accepted = async {
+            if slots.available_permits() == 0 {
+                seats.make_room();
+            }
             let slot = slots.clone().acquire_owned().await;
             (listener.accept().await, slot)
         };
@@ -74,8 +81,10 @@ where
         match accepted {
             Ok((stream, peer)) => {
                 let Some(guest) = Guest::enter(&guests, peer.ip()) else { continue };
-                let Ok(accepted) = prepare(stream, peer, transport, &stopped) else { continue };
-                let served = serve(accepted);
+                let Ok(accepted) = prepare(stream, peer, transport) else { continue };
+                let (stream, asker) = accepted;
+                let (seat, stopped) = (seats.take(), stopped.clone());
+                let served = serve(Accepted { stream, asker, seat, stopped });
                 connections.spawn_local(async move {
                     let _held = (slot, guest);
                     if let Err(error) = served.await {
@@ -99,13 +108,11 @@ fn prepare(
     stream: TcpStream,
     peer: SocketAddr,
     transport: Transport,
-    stopped: &watch::Receiver<bool>,
-) -> io::Result<Accepted> {
+) -> io::Result<(TcpStream, Asker)> {
     // Replies are written whole; to wait for more would only delay them.
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?.ip();
-    let asker = Asker { transport, client: peer.ip(), local };
-    Ok(Accepted { stream, asker, stopped: stopped.clone() })
+    Ok((stream, Asker { transport, client: peer.ip(), local }))
 }
 
 /// How many connections each client has.

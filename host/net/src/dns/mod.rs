@@ -32,6 +32,7 @@ mod policy;
 mod question;
 mod reply;
 mod rewrite;
+mod seat;
 mod stored;
 mod stream;
 mod system;

@@ -16,6 +16,7 @@ use super::{
     asker::{Asker, Handled, Transport},
     context::DnsContext,
     message::MAX_TCP,
+    seat::Seat,
 };
 
 /// How long a client may take from one whole question to the next: bytes now and then are none.
@@ -35,19 +36,19 @@ pub(super) struct Connection {
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     forwards: FuturesUnordered<Pin<Box<dyn Future<Output = Vec<u8>>>>>,
-    /// When it was the client's turn last.
-    since: Instant,
+    seat: Rc<Seat>,
 }
 
 impl Connection {
     pub(super) fn new(
         context: Rc<DnsContext>,
         asker: Asker,
+        seat: Rc<Seat>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        let (forwards, since) = (FuturesUnordered::new(), Instant::now());
-        Self { context, asker, stopped, incoming, outgoing, forwards, since }
+        let forwards = FuturesUnordered::new();
+        Self { context, asker, stopped, incoming, outgoing, forwards, seat }
     }
 
     /// Answers until the client is done, silent for too long, or asked to finish.
@@ -56,7 +57,7 @@ impl Connection {
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
     ) -> io::Result<()> {
         let mut is_open = true;
-        let mut stopped = self.stopped.clone();
+        let (mut stopped, seat) = (self.stopped.clone(), self.seat.clone());
         while is_open || !self.forwards.is_empty() {
             while self.answer_some() | !self.outgoing.is_empty() {
                 // An encrypted stream keeps what is written until it is told.
@@ -66,19 +67,19 @@ impl Connection {
                 };
                 timeout(SLOW, write).await??;
                 self.outgoing.clear();
-                self.since = Instant::now();
+                seat.touch();
             }
             let may_read = is_open && self.forwards.len() < MOST_FORWARDS;
             if !is_open && self.forwards.is_empty() {
                 break;
             }
-            let due = self.since + IDLE;
+            let due = seat.since() + IDLE;
             tokio::select! {
                 read = timeout_at(due, stream.read_buf(&mut self.incoming)), if may_read => {
                     match read {
                         Ok(read) => is_open = read? > 0,
                         // Silent, but perhaps because it waits for us.
-                        Err(_elapsed) if !self.forwards.is_empty() => self.since = Instant::now(),
+                        Err(_elapsed) if !self.forwards.is_empty() => seat.touch(),
                         Err(_elapsed) => is_open = false,
                     }
                 }
@@ -86,6 +87,7 @@ impl Connection {
                     self.outgoing.extend_from_slice(&reply);
                 }
                 _ = stopped.wait_for(|stopped| *stopped), if is_open => is_open = false,
+                () = seat.wanted(), if is_open => is_open = false,
             }
         }
         Ok(())

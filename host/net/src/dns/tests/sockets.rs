@@ -25,6 +25,7 @@ use super::{
         bind_udp,
         cache::{Cache, Key},
         message::Incoming,
+        seat::Seats,
         serve_udp,
         stored::Stored,
         stream::Connection,
@@ -126,12 +127,15 @@ async fn bytes_now_and_then_are_no_questions() {
         let world = World::new(&[]);
         let asked = packet("one.service.consul.", RecordType::A, None);
         let framed = [&(asked.len() as u16).to_be_bytes()[..], &asked].concat();
-        for (whole, is_served) in [(true, true), (false, false)] {
-            let (ours, mut theirs) = duplex(4096);
+        for (whole, is_wanted, is_served) in
+            [(true, false, true), (false, false, false), (true, true, false)]
+        {
+            let ((ours, mut theirs), seats) = (duplex(4096), Seats::default());
             let (_running, stopped) = watch::channel(false);
             let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
             let asker = Asker { transport: Transport::Tcp, client: here, local: here };
-            let connection = Connection::new(world.context.clone(), asker, stopped);
+            let context = world.context.clone();
+            let connection = Connection::new(context, asker, seats.take(), stopped);
             let served = spawn_local(connection.serve(ours));
             for byte in 0..4 {
                 let written = if whole { &framed[..] } else { &framed[byte..=byte] };
@@ -141,7 +145,12 @@ async fn bytes_now_and_then_are_no_questions() {
                     yield_now().await;
                 }
             }
-            assert_eq!(!served.is_finished(), is_served, "{whole}");
+            // Another client needs the place.
+            if is_wanted {
+                seats.make_room();
+                yield_now().await;
+            }
+            assert_eq!(!served.is_finished(), is_served, "{whole} {is_wanted}");
         }
     })
     .await;
