@@ -158,7 +158,9 @@ impl<'p> Question<'p> {
             false => None,
         };
         let echo = packet.get(HEADER..end + 4)?;
-        Some(Self { class, edns, ..Self::bare(header, echo, name, RecordType(rtype)) })
+        let (id, flags, rtype) = (header.id, header.flags, RecordType(rtype));
+        let (cookie, is_proven, may_recurse) = (None, false, true);
+        Some(Self { id, flags, echo, name, rtype, class, edns, cookie, is_proven, may_recurse })
     }
 
     /// Nothing is asked but for a cookie (RFC 7873, 5.4).
@@ -166,13 +168,10 @@ impl<'p> Question<'p> {
     fn for_cookie(packet: &'p [u8], header: &Header) -> Option<Self> {
         let edns = Edns::find(packet, HEADER, header)?;
         edns.and_then(|edns| edns.cookie)?;
-        Some(Self { edns, ..Self::bare(header, &[], ShortName::lower(&[0])?, RecordType::OPT) })
-    }
-
-    fn bare(header: &Header, echo: &'p [u8], name: ShortName, rtype: RecordType) -> Self {
-        let (id, flags, class) = (header.id, header.flags, Self::IN);
-        let (edns, cookie, is_proven, may_recurse) = (None, None, false, true);
-        Self { id, flags, echo, name, rtype, class, edns, cookie, is_proven, may_recurse }
+        let (id, flags, class, rtype) = (header.id, header.flags, Self::IN, RecordType::OPT);
+        let (echo, name): (&[u8], _) = (&[], ShortName::lower(&[0])?);
+        let (cookie, is_proven, may_recurse) = (None, false, true);
+        Some(Self { id, flags, echo, name, rtype, class, edns, cookie, is_proven, may_recurse })
     }
 
     /// How large a reply over UDP may be, when we send at most so much.
