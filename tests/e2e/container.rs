@@ -61,6 +61,8 @@ impl Node {
             format!("-n {node} addr add {BRIDGE}/24 dev bridge0"),
             format!("-n {node} addr add {OTHER}/24 dev bridge0"),
             format!("-n {node} link set bridge0 up"),
+            // The host of the router is where others reach us now: by the bridge.
+            format!("-n {node} route add default via 10.213.7.2"),
             format!("-n {container} addr add 10.213.7.2/24 dev eth0"),
             format!("-n {container} link set eth0 up"),
         ] {
@@ -138,11 +140,10 @@ const NODE: &str = r#"
 data-dir = "data"
 admin = false
 [entrypoints.web]
-address = "127.0.0.1:0"
+address = "0.0.0.0:0"
 [dns]
 address = ["127.0.0.1:53", "10.213.7.1:53"]
 upstreams = ["127.0.0.1:5301"]
-edge-addresses = ["10.213.7.1"]
 [dns.zones."infra.internal"]
 names = "static"
 records = [
@@ -166,7 +167,9 @@ async fn a_container_resolves_with_glibc_and_with_musl_by_a_bridge_that_comes_la
     let (first, second) = (Config::exactly(UPSTREAM), Config::exactly(NODE));
     let addresses = format!("address = [\"{OTHER}:53\"]");
     let third = NODE.replace("address = [\"127.0.0.1:53\", \"10.213.7.1:53\"]", &addresses);
-    let third = Config::exactly(&third);
+    // This one is told where the edge is; the other one finds it when there is a route.
+    let told = format!("edge-addresses = [\"{BRIDGE}\"]\n[dns.zones");
+    let third = Config::exactly(&third.replace("[dns.zones", &told));
     let _upstream = Portolan::start_in(&first, &node.node);
     // Port 53 of an address that nobody has yet.
     let portolan = Portolan::start_in(&second, &node.node);

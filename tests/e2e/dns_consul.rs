@@ -205,6 +205,8 @@ fn is_non_terminal(name: &str) -> bool {
     let own = own.strip_suffix("dc1").map_or(own, |own| own.trim_end_matches('.'));
     let labels: Vec<_> = own.split('.').collect();
     matches!(labels[..], [""] | ["service" | "node"] | ["rack", "node"])
+        // Or may be, which only a source knows.
+        || matches!(labels[..], ["service" | "node" | "query", "dc9"] | ["query"])
         || matches!(labels[..], [only] | [only, "service"] if only.starts_with('_'))
 }
 

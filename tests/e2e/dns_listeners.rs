@@ -136,3 +136,37 @@ async fn a_list_that_is_not_there_keeps_nobody_from_answering() {
     let problems = portolan.api("/api/problems").await.to_string();
     assert!(problems.contains("absent.txt"), "{problems}");
 }
+
+/// A port that nobody has, and that the system gives to nobody who asks for any.
+fn free_port() -> u16 {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let is_free = |port: &u16| {
+        let address = ("::", *port);
+        let (udp, tcp) = (std::net::UdpSocket::bind(address), std::net::TcpListener::bind(address));
+        udp.is_ok() && tcp.is_ok()
+    };
+    (first..first + 1000).find(is_free).unwrap()
+}
+
+#[tokio::test]
+async fn every_address_of_both_protocols_can_be_listened_on() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("not tried: this machine has no IPv6");
+        return;
+    }
+    for addresses in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"], ["127.0.0.1", "[::]"]] {
+        let port = free_port();
+        let [one, other] = addresses.map(|address| format!("\"{address}:{port}\""));
+        let config = Config::exactly(&format!(
+            "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+             [dns]\naddress = [{one}, {other}]\nupstreams = []\n"
+        ));
+        let portolan = Portolan::start(&config);
+        let problems = portolan.api("/api/problems").await;
+        assert_eq!(problems.as_array().map(Vec::len), Some(0), "{problems}");
+        for here in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+            let reply = Resolver(here.parse().unwrap()).a("localhost.").await;
+            assert!(reply.is(&["127.0.0.1"]), "{addresses:?} {here}: {reply:?}");
+        }
+    }
+}

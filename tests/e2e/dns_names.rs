@@ -43,6 +43,7 @@ async fn what_dnsmasq_answered_is_answered_after_the_import() {
         &format!(
             "listen-address=127.0.0.1\nport=0\nno-resolv\nno-hosts\naddn-hosts={}\n\
              address=/apps.lan/10.0.0.80\nhost-record=nas.home,10.0.0.5\nlocal=/lan/\n\
+             cname=files.home,nas.home\naddress=/ads.home/#\n\
              dhcp-range=10.0.0.50,10.0.0.150\n",
             config.path("hosts").display()
         ),
@@ -50,7 +51,7 @@ async fn what_dnsmasq_answered_is_answered_after_the_import() {
     let file = config.path("dnsmasq.conf");
     let (code, toml, told) = run(&config, &["import", "dnsmasq", file.to_str().unwrap()]);
     assert_eq!(code, 0, "{told}");
-    assert!(told.contains("dnsmasq.conf:9: `dhcp-range=10.0.0.50,10.0.0.150`"), "{told}");
+    assert!(told.contains("dnsmasq.conf:11: `dhcp-range=10.0.0.50,10.0.0.150`"), "{told}");
     let toml = toml.replace("127.0.0.1:53", "127.0.0.1:0");
     config.replace(&format!("data-dir = \"data\"\nadmin = false\n{toml}"));
     let portolan = Portolan::start(&config);
@@ -59,11 +60,14 @@ async fn what_dnsmasq_answered_is_answered_after_the_import() {
         ("apps.lan.", "10.0.0.80"),
         ("any.thing.apps.lan.", "10.0.0.80"),
         ("nas.home.", "10.0.0.5"),
+        ("a.ads.home.", "0.0.0.0"),
         ("printer.", "10.0.0.7"),
     ] {
         let reply = resolver.a(name).await;
         assert!(reply.is(&[address]), "{name}: {reply:?}");
     }
+    let alias = resolver.a("files.home.").await;
+    assert!(alias.is(&["10.0.0.5", "nas.home."]), "{alias:?}");
     let absent = resolver.a("other.lan.").await;
     assert_eq!(absent.code, hickory_proto::op::ResponseCode::NXDomain);
 

@@ -26,7 +26,7 @@ use portolan_core::{
     snapshot::Snapshot,
     zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
-use portolan_net::dns::{DnsContext, DnsFigures, Forwardings, bind_udp, serve_udp};
+use portolan_net::dns::{DnsContext, DnsFigures, Forwardings, Sharing, bind_udp, serve_udp};
 use tokio::{runtime::Builder, task::LocalSet};
 
 #[global_allocator]
@@ -70,7 +70,7 @@ struct Running {
 
 impl Running {
     fn start(serve: impl FnOnce(UdpSocket, Arc<AtomicBool>) + Send + 'static) -> Self {
-        let socket = bind_udp("127.0.0.1:0".parse().unwrap(), true).unwrap();
+        let socket = bind_udp("127.0.0.1:0".parse().unwrap(), Sharing::WORKERS).unwrap();
         let address = socket.local_addr().unwrap();
         let stop = Arc::<AtomicBool>::default();
         let (told, path) = mpsc::channel();

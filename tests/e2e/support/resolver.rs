@@ -37,7 +37,8 @@ impl Reply {
 impl Resolver {
     /// Asks over UDP.
     pub(crate) async fn ask(self, name: &str, rtype: RecordType) -> Reply {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let here = if self.0.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+        let socket = UdpSocket::bind(here).await.unwrap();
         socket.connect(self.0).await.unwrap();
         let mut buffer = [0; 4096];
         loop {

@@ -7,7 +7,7 @@ use super::record::{self, BODY_HEAD, RecordType};
 pub enum Answer<'a> {
     /// These records.
     Records(RecordSet<'a>),
-    /// The name is another name for the target of this one record.
+    /// The name is another name for the target of one of these records.
     Alias(RecordSet<'a>),
     /// The name exists, but not with this type.
     NoData(Authority<'a>),
@@ -15,7 +15,7 @@ pub enum Answer<'a> {
     NoSuchName(Authority<'a>),
     /// The name is ours, but not every provider has told what it knows: better no answer than one
     /// that it does not exist, which would be cached.
-    NotSynced,
+    NotSynced(Authority<'a>),
     /// The name is ours, and a source may know it: [`super::Zones::demand`] says what to look up.
     OnDemand(Authority<'a>),
     /// The name is not ours.
@@ -31,6 +31,8 @@ pub struct Authority<'a> {
     pub origin: Option<&'a [u8]>,
     /// Whether the zone is there only so that nobody else is asked (RFC 6303).
     pub is_built_in: bool,
+    /// Whether nobody can have a name in it, so that it need not be waited for providers.
+    pub(super) is_closed: bool,
 }
 
 /// The records of one name and type.

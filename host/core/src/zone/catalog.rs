@@ -147,14 +147,18 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
             has_address = true;
         }
     }
-    // Consul gives a name only when no instance has an address, and then only the first.
-    let first = usable.iter().find_map(|site| match site.address() {
-        Address::Name(target) => Some(target),
-        Address::Ip(_) | Address::Unknown => None,
-    });
-    if let Some(target) = first.filter(|_| !has_address) {
+    // Consul gives a name only when no instance has an address, and then one of them: who answers
+    // chooses.
+    if !has_address {
         let name = draft.name().clone();
-        push_alias(draft, &name, target, ttl);
+        let mut seen = BTreeSet::new();
+        for site in &usable {
+            if let Address::Name(target) = site.address()
+                && seen.insert(target)
+            {
+                push_alias(draft, &name, target, ttl);
+            }
+        }
     }
     push_srv(draft, &usable, zone, ttl);
 }
@@ -198,12 +202,12 @@ fn srv_target(site: &Site, zone: &CatalogZone) -> Option<Name> {
     }
 }
 
-/// An address that is the name itself would be a loop.
+/// An address that is the name itself would be a loop. It is known not to be there.
 fn push_alias(draft: &mut Draft, owner: &Name, target: &str, ttl: u32) {
     if let Ok(target) = Name::parse(target)
         && target.to_lower() != *owner
     {
-        draft.push(&record::pointer(RecordType::CNAME, &target, ttl));
+        draft.push_new(&record::pointer(RecordType::CNAME, &target, ttl), &[]);
     }
 }
 

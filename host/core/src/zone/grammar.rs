@@ -111,6 +111,8 @@ impl Grammar {
                 self.rfc2782(service, tag, datacenter, origin)
             }
             [] if datacenter.is_some() => Meaning::Nothing,
+            // Below it may be names that a source knows (RFC 8020): in a datacenter, known or not.
+            _ if self.is_consul && is_above(all) => Meaning::Nothing,
             labels if datacenter.is_some() && self.datacenters.len() == 1 => {
                 same(labels, None, origin)
             }
@@ -176,6 +178,15 @@ impl Grammar {
             tag => same(&[tag, service, b"service"], datacenter, origin),
         }
     }
+}
+
+/// Whether it is what stands behind names of one kind in one datacenter.
+fn is_above(labels: &[&[u8]]) -> bool {
+    let keyword = match labels {
+        [keyword, _datacenter] | [keyword, _datacenter, b"dc"] => *keyword,
+        _ => return false,
+    };
+    matches!(keyword, b"service" | b"node" | b"addr" | b"query")
 }
 
 fn same(labels: &[&[u8]], datacenter: Option<&[u8]>, origin: &[u8]) -> Meaning {

@@ -22,6 +22,8 @@ pub(super) struct Zone {
     pub(super) soa: Soa,
     pub(super) ttl: u32,
     pub(super) grammar: Arc<Grammar>,
+    /// Whether nobody can have a name in it, whatever providers will tell.
+    pub(super) is_closed: bool,
 }
 
 /// An SOA record, as a set of records is kept. It changes with every snapshot, so it is not in the
@@ -146,7 +148,10 @@ impl Zones {
     }
 
     fn no_such_name<'a>(&self, authority: Authority<'a>) -> Answer<'a> {
-        if self.synced { Answer::NoSuchName(authority) } else { Answer::NotSynced }
+        match self.synced || authority.is_closed {
+            true => Answer::NoSuchName(authority),
+            false => Answer::NotSynced(authority),
+        }
     }
 
     fn authority(&self, place: u16) -> Authority<'_> {
@@ -155,8 +160,14 @@ impl Zones {
                 soa: zone.soa.body(),
                 origin: Some(&zone.origin),
                 is_built_in: usize::from(place) >= self.configured,
+                is_closed: zone.is_closed,
             },
-            None => Authority { soa: self.lone_soa.body(), origin: None, is_built_in: true },
+            None => Authority {
+                soa: self.lone_soa.body(),
+                origin: None,
+                is_built_in: true,
+                is_closed: false,
+            },
         }
     }
 

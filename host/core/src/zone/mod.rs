@@ -91,6 +91,8 @@ pub struct ZoneConfig {
 pub struct DnsConfig {
     /// What the `Host()` of a router resolves to.
     pub edge_addresses: Vec<IpAddr>,
+    /// Where DNS is answered: the addresses of the name server of each zone.
+    pub server_addresses: Vec<IpAddr>,
     /// The zones.
     pub zones: Vec<ZoneConfig>,
     /// Records that belong to no zone of the configuration: they have whole names.
@@ -166,6 +168,12 @@ impl Zones {
     /// Builds every name and its answers, and what was wrong with the inputs.
     pub fn build(inputs: &ZoneInputs<'_>) -> (Self, Vec<Problem>) {
         registry::build(inputs)
+    }
+
+    /// Whether every provider has told what it knows: only then a name that is not there does not
+    /// exist.
+    pub fn is_synced(&self) -> bool {
+        self.synced
     }
 
     /// How many names there are.

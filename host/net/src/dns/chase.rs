@@ -39,6 +39,7 @@ fn joined(chain: &[u8], stored: &Stored, age: Age) -> Option<Vec<u8>> {
             Age::Stale => STALE_TTL,
         };
     }
+    message.metadata.authentic_data &= outside.metadata.authentic_data;
     message.answers.append(&mut outside.answers);
     // Of the authorities only the SOA says something to whoever asked us (RFC 2308, 2).
     outside.authorities.retain(|record| record.record_type() == RecordType::SOA);

@@ -42,6 +42,11 @@ impl Cookie {
         }
         Some(Self { client: *client, server: kept, length: server.len() as u8 })
     }
+
+    /// Whether it has a part that a server gave.
+    pub(super) fn is_returned(&self) -> bool {
+        self.length > 0
+    }
 }
 
 /// Makes and knows cookies. Workers share the key; other processes do not, and who comes from one

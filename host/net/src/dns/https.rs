@@ -65,10 +65,12 @@ async fn serve(
     context: Rc<DnsContext>,
     accepted: Accepted,
 ) -> io::Result<()> {
-    let Accepted { stream, asker, mut stopped } = accepted;
+    let Accepted { stream, asker, seat, mut stopped } = accepted;
     let Some(stream) = timeout(HANDSHAKE, tls.accept(stream)).await?? else { return Ok(()) };
+    let turn = seat.clone();
     let service = service_fn(move |request| {
         let context = context.clone();
+        turn.touch();
         async move { Ok::<_, Infallible>(answer(&context, asker, request).await) }
     });
     let mut builder = Builder::new(LocalExecutor);
@@ -79,6 +81,7 @@ async fn serve(
     let is_done = tokio::select! {
         done = connection.as_mut() => Some(done),
         () = end(&mut stopped) => None,
+        () = seat.wanted() => None,
     };
     let done = match is_done {
         Some(done) => done,

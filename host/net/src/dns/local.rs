@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use portolan_core::zone::{Answer, Authority, Record, RecordSet, Zones, body_data};
+use portolan_core::zone::{Answer, Authority, Record, RecordSet, RecordType, Zones, body_data};
 
 pub(super) use super::policy::Near;
 use super::{
@@ -19,14 +19,32 @@ const MAX_CHAIN: usize = 8;
 pub(super) enum Local {
     /// The reply only needs to be finished.
     Answered(Rcode),
-    /// The same, and it says that the name that was asked does not exist.
-    NoSuchName(Origin),
     /// The name is not ours.
     NotOurs,
-    /// A source may know this name. Until it has said so, the reply says that there is none.
-    OnDemand(ShortName, Origin),
+    /// A source may know this name, and can be asked.
+    OnDemand(ShortName),
     /// The name is ours, but another name for this one, which is not ours.
     Outside(ShortName),
+}
+
+/// Who else may know a name.
+pub(super) trait Others {
+    /// Who is asked for a name in lower case that a zone of ours does not have.
+    fn whose(&self, name: &[u8], origin: Origin) -> Whose;
+
+    /// Whether a source can be asked for what the catalog does not have.
+    fn look_up(&self) -> bool;
+}
+
+/// Who is asked for a name that a zone of ours does not have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Whose {
+    /// Nobody: what the zone says counts.
+    Ours,
+    /// Upstreams.
+    Others,
+    /// Nobody: that is how it is configured.
+    Nobodys,
 }
 
 /// The zone that does not have a name.
@@ -39,7 +57,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    fn of(authority: Authority<'_>) -> Self {
+    pub(super) fn of(authority: Authority<'_>) -> Self {
         let length = authority.origin.map_or(0, <[u8]>::len);
         Self { length, is_built_in: authority.is_built_in }
     }
@@ -56,10 +74,10 @@ pub(super) struct Found {
 /// Writes what our own zones have to say to a question, or to what `rewrites` make of it.
 pub(super) fn answer(
     zones: &Zones,
+    others: &impl Others,
     question: &Question<'_>,
     rewrites: &Rewrites,
-    random: u32,
-    near: Option<Near<'_>>,
+    (random, near): (u32, Option<Near<'_>>),
     reply: &mut Reply<'_>,
 ) -> Found {
     let mut at = At { name: question.name, owner: HEADER };
@@ -71,7 +89,7 @@ pub(super) fn answer(
         Some(Rewritten::Alias(name, owner)) => at = At { name, owner },
     }
     let mut zone = None;
-    let way = Way { random, near, is_whole: true };
+    let way = Way { others, random, near, is_whole: true };
     let local = follow(zones, question, at, &way, reply, &mut zone);
     Found { local, zone }
 }
@@ -87,10 +105,10 @@ pub(super) fn answer_as(
     reply: &mut Reply<'_>,
 ) -> (Rcode, Option<ShortName>) {
     let at = At { name, owner: HEADER };
-    let way = Way { random, near: None, is_whole };
+    let way = Way { others: &Alone, random, near: None, is_whole };
     match follow(zones, question, at, &way, reply, &mut None) {
         Local::Answered(rcode) => (rcode, None),
-        Local::NoSuchName(_) | Local::OnDemand(..) | Local::NotOurs => (Rcode::NO_SUCH_NAME, None),
+        Local::OnDemand(_) | Local::NotOurs => (Rcode::NO_SUCH_NAME, None),
         Local::Outside(target) => (Rcode::NO_ERROR, Some(target)),
     }
 }
@@ -101,8 +119,22 @@ struct At {
     owner: usize,
 }
 
+/// Zones without anybody beside them.
+struct Alone;
+
+impl Others for Alone {
+    fn whose(&self, _name: &[u8], _origin: Origin) -> Whose {
+        Whose::Ours
+    }
+
+    fn look_up(&self) -> bool {
+        false
+    }
+}
+
 /// How zones are asked.
-struct Way<'a> {
+struct Way<'a, O> {
+    others: &'a O,
     random: u32,
     near: Option<Near<'a>>,
     /// Whether they are all there are.
@@ -113,7 +145,7 @@ fn follow(
     zones: &Zones,
     question: &Question<'_>,
     mut at: At,
-    way: &Way<'_>,
+    way: &Way<'_, impl Others>,
     reply: &mut Reply<'_>,
     first: &mut Option<usize>,
 ) -> Local {
@@ -122,10 +154,18 @@ fn follow(
         let owner = *owner;
         let (found, zone) = zones.answer_of(name.as_bytes(), question.rtype);
         *first = first.or(zone);
-        if owner == HEADER && !matches!(found, Answer::NotOurs | Answer::NotSynced) {
+        if owner == HEADER && !matches!(found, Answer::NotOurs | Answer::NotSynced(_)) {
             reply.authoritative();
         }
         let records = match found {
+            // An alias is one (RFC 1034, 3.6.2), though there may be several to choose from.
+            Answer::Records(records) if is_alias(&records, question.rtype) => {
+                let alias = records.shuffled(way.random).next();
+                if alias.is_some_and(|it| !reply.record(Section::Answer, it.body, owner)) {
+                    reply.truncated();
+                }
+                return Local::Answered(Rcode::NO_ERROR);
+            }
             Answer::Records(records) => {
                 reply.answers(&records, owner, way.random, way.near);
                 return Local::Answered(Rcode::NO_ERROR);
@@ -138,27 +178,29 @@ fn follow(
             Answer::NoSuchName(_) | Answer::OnDemand(_) if owner != HEADER && !way.is_whole => {
                 return Local::Outside(*name);
             }
-            Answer::NoSuchName(authority) => {
-                negative(reply, question, &at, authority);
-                return match owner {
-                    HEADER => Local::NoSuchName(Origin::of(authority)),
-                    _ => Local::Answered(Rcode::NO_SUCH_NAME),
-                };
-            }
-            Answer::OnDemand(authority) => {
-                if owner == HEADER {
-                    negative(reply, question, &at, authority);
+            Answer::NoSuchName(authority)
+            | Answer::NotSynced(authority)
+            | Answer::OnDemand(authority) => {
+                match way.others.whose(name.as_bytes(), Origin::of(authority)) {
+                    Whose::Others | Whose::Nobodys if owner == HEADER => return Local::NotOurs,
+                    Whose::Others => return Local::Outside(*name),
+                    Whose::Nobodys | Whose::Ours => (),
                 }
-                return Local::OnDemand(*name, Origin::of(authority));
-            }
-            Answer::NotSynced => {
-                reply.because(ExtendedError::NotReady);
-                return Local::Answered(Rcode::FAILURE);
+                let is_on_demand = matches!(found, Answer::OnDemand(_));
+                if is_on_demand && way.others.look_up() {
+                    return Local::OnDemand(*name);
+                }
+                if matches!(found, Answer::NotSynced(_)) || is_on_demand && !zones.is_synced() {
+                    reply.because(ExtendedError::NotReady);
+                    return Local::Answered(Rcode::FAILURE);
+                }
+                negative(reply, question, &at, authority);
+                return Local::Answered(Rcode::NO_SUCH_NAME);
             }
             Answer::NotOurs if owner == HEADER => return Local::NotOurs,
             Answer::NotOurs => return Local::Outside(*name),
         };
-        let Some(alias) = records.in_order().next() else { break };
+        let Some(alias) = records.shuffled(way.random).next() else { break };
         let start = reply.position();
         if !reply.record(Section::Answer, alias.body, owner) {
             reply.truncated();
@@ -168,6 +210,13 @@ fn follow(
         at = At { name: target, owner: start + alias.body.len() - target.as_bytes().len() };
     }
     Local::Answered(Rcode::NO_ERROR)
+}
+
+/// Whether records that were asked for by type are aliases.
+fn is_alias(records: &RecordSet<'_>, asked: RecordType) -> bool {
+    asked == RecordType::CNAME
+        || asked == RecordType::ANY
+            && records.in_order().next().is_some_and(|it| it.rtype() == RecordType::CNAME)
 }
 
 /// Every answer that says no tells how long that may be remembered (RFC 2308, 3). The name ends

@@ -29,6 +29,8 @@ impl Rcode {
     pub(super) const REFUSED: Self = Self(5);
     /// RFC 6891, 6.1.3.
     pub(super) const BAD_VERSION: Self = Self(16);
+    /// RFC 7873, 8.
+    pub(super) const BAD_COOKIE: Self = Self(23);
 }
 
 /// What the flags of a header mean, as masks of the third and fourth byte.
@@ -86,7 +88,7 @@ pub(super) struct Question<'p> {
     pub(super) id: u16,
     pub(super) flags: u16,
     /// Name, type and class as they were asked: they are echoed bit for bit, so that who mixes
-    /// cases to be sure of the answer is answered.
+    /// cases to be sure of the answer is answered. Empty: only a cookie is asked for.
     pub(super) echo: &'p [u8],
     pub(super) name: ShortName,
     pub(super) rtype: RecordType,
@@ -94,6 +96,8 @@ pub(super) struct Question<'p> {
     pub(super) edns: Option<Edns>,
     /// What the reply says to a cookie, if the asker has sent one.
     pub(super) cookie: Option<Answered>,
+    /// Whether the asker has shown by it that it has the address that it speaks from.
+    pub(super) is_proven: bool,
     /// Whether the asker may ask for names that are not ours.
     pub(super) may_recurse: bool,
 }
@@ -141,30 +145,33 @@ impl Header {
 
 impl<'p> Question<'p> {
     fn parse(packet: &'p [u8], header: &Header) -> Option<Self> {
-        if header.counts[0] != 1 {
-            return None;
+        match header.counts[0] {
+            0 => return Self::for_cookie(packet, header),
+            1 => (),
+            _ => return None,
         }
         let end = plain_name_end(packet, HEADER)?;
         let name = ShortName::lower(packet.get(HEADER..end)?)?;
         let (rtype, class) = (number(packet, end)?, number(packet, end + 2)?);
-        let mut edns = None;
-        if header.counts[1..] != [0, 0, 0] {
-            let mut walk = Walk::behind_question(packet, end + 4, header);
-            while let Some(record) = walk.next_record()? {
-                if record.rtype != RecordType::OPT {
-                    continue;
-                }
-                // RFC 6891, 6.1.1: one, among the additionals, owned by the root.
-                let is_rooted = packet.get(record.start) == Some(&0);
-                if edns.is_some() || record.section != Section::Additional || !is_rooted {
-                    return None;
-                }
-                edns = Some(Edns::of(&record)?);
-            }
-        }
+        let edns = match header.counts[1..] != [0, 0, 0] {
+            true => Edns::find(packet, end + 4, header)?,
+            false => None,
+        };
         let echo = packet.get(HEADER..end + 4)?;
         let (id, flags, rtype) = (header.id, header.flags, RecordType(rtype));
-        Some(Self { id, flags, echo, name, rtype, class, edns, cookie: None, may_recurse: true })
+        let (cookie, is_proven, may_recurse) = (None, false, true);
+        Some(Self { id, flags, echo, name, rtype, class, edns, cookie, is_proven, may_recurse })
+    }
+
+    /// Nothing is asked but for a cookie (RFC 7873, 5.4).
+    #[cold]
+    fn for_cookie(packet: &'p [u8], header: &Header) -> Option<Self> {
+        let edns = Edns::find(packet, HEADER, header)?;
+        edns.and_then(|edns| edns.cookie)?;
+        let (id, flags, class, rtype) = (header.id, header.flags, Self::IN, RecordType::OPT);
+        let (echo, name): (&[u8], _) = (&[], ShortName::lower(&[0])?);
+        let (cookie, is_proven, may_recurse) = (None, false, true);
+        Some(Self { id, flags, echo, name, rtype, class, edns, cookie, is_proven, may_recurse })
     }
 
     /// How large a reply over UDP may be, when we send at most so much.
@@ -173,19 +180,32 @@ impl<'p> Question<'p> {
         self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.payload).clamp(PLAIN_UDP, most))
     }
 
-    /// Why it is not answered, if so.
+    const IN: u16 = 1;
+
+    /// Why it is not answered by records, if so.
     pub(super) fn refusal(&self) -> Option<Rcode> {
-        const IN: u16 = 1;
         if self.edns.is_some_and(|edns| edns.version > 0) {
             return Some(Rcode::BAD_VERSION);
         }
         match self.rtype {
+            RecordType::OPT if self.echo.is_empty() => Some(self.greeting()),
             RecordType::OPT => Some(Rcode::FORMAT),
-            _ if self.class != IN => Some(Rcode::REFUSED),
+            _ if self.class != Self::IN => Some(Rcode::REFUSED),
             RecordType::AXFR | RecordType::IXFR => Some(Rcode::REFUSED),
             // The other types that are operations: TKEY, TSIG, MAILB, MAILA.
             RecordType(249..=254) => Some(Rcode::NOT_IMPLEMENTED),
             _ => None,
+        }
+    }
+
+    /// What is said to who wants nothing but a cookie, beside it.
+    fn greeting(&self) -> Rcode {
+        let shows_one = self.edns.and_then(|edns| edns.cookie).is_some_and(|it| it.is_returned());
+        match self.cookie {
+            // None are given.
+            None => Rcode::FORMAT,
+            Some(_) if shows_one && !self.is_proven => Rcode::BAD_COOKIE,
+            Some(_) => Rcode::NO_ERROR,
         }
     }
 
@@ -197,6 +217,24 @@ impl<'p> Question<'p> {
 
 impl Edns {
     const COOKIE: u16 = 10;
+
+    /// What a message says by EDNS behind its question. `None`: it cannot be read.
+    fn find(packet: &[u8], behind: usize, header: &Header) -> Option<Option<Self>> {
+        let mut edns = None;
+        let mut walk = Walk::behind_question(packet, behind, header);
+        while let Some(record) = walk.next_record()? {
+            if record.rtype != RecordType::OPT {
+                continue;
+            }
+            // RFC 6891, 6.1.1: one, among the additionals, owned by the root.
+            let is_rooted = packet.get(record.start) == Some(&0);
+            if edns.is_some() || record.section != Section::Additional || !is_rooted {
+                return None;
+            }
+            edns = Some(Self::of(&record)?);
+        }
+        Some(edns)
+    }
 
     /// `None`: its options make no sense.
     fn of(record: &RawRecord<'_>) -> Option<Self> {

@@ -32,6 +32,7 @@ mod policy;
 mod question;
 mod reply;
 mod rewrite;
+mod seat;
 mod stored;
 mod stream;
 mod system;
@@ -43,7 +44,7 @@ mod upstream;
 mod zones;
 
 pub use self::{
-    bind::{BindError, bind_tcp, bind_udp},
+    bind::{BindError, Sharing, bind_tcp, bind_udp},
     clients::Clients,
     context::DnsContext,
     figures::DnsFigures,

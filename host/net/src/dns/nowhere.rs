@@ -24,6 +24,13 @@ pub(super) fn no_such_name(
     reply.finish(Rcode::NO_SUCH_NAME)
 }
 
+/// The name exists, without records, and nobody is asked for it.
+pub(super) fn no_data(question: &Question<'_>, limit: usize, out: &mut [u8]) -> usize {
+    let mut reply = Reply::to(question, limit, out);
+    says_no(&mut reply, question.name.as_bytes());
+    reply.finish(Rcode::NO_ERROR)
+}
+
 /// The name is on a block list.
 pub(super) fn blocked(
     question: &Question<'_>,

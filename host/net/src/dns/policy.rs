@@ -158,6 +158,8 @@ impl Nearby {
         if self.near.is_empty() {
             return None;
         }
+        // As a socket on every address of IPv6 has it.
+        let local = local.to_canonical();
         let (_, near) = self.near.iter().find(|(address, _)| *address == local)?;
         Some(Near { edges: &self.edges, near })
     }
@@ -214,6 +216,8 @@ mod tests {
         let nearby = Nearby::new(&edges, &interfaces);
         let near = nearby.to("10.0.0.7".parse().unwrap()).unwrap();
         assert!(near.is_near(edges[0]) && !near.is_near(edges[1]) && near.is_edge(edges[2]));
+        let near = nearby.to("::ffff:10.0.0.7".parse().unwrap()).unwrap();
+        assert!(near.is_near(edges[0]) && !near.is_near(edges[1]));
         assert!(nearby.to("127.0.0.1".parse().unwrap()).is_none());
         assert_eq!(Nearby::new(&edges[..1], &interfaces), Nearby::default());
     }

@@ -3,7 +3,7 @@
 //! **Invariant:** a reply is never longer than its limit; what does not fit is left out whole, and
 //! when that is an answer, TC says so (RFC 2181, 9).
 
-use portolan_core::zone::{QUESTION_POINTER, Record, RecordSet, RecordType, body_type};
+use portolan_core::zone::{BODY_HEAD, QUESTION_POINTER, Record, RecordSet, RecordType, body_type};
 
 use super::{
     cookie::Answered,
@@ -22,6 +22,8 @@ pub(super) struct Reply<'o> {
     length: usize,
     /// Where records end, so that OPT still fits.
     limit: usize,
+    /// 1, unless nothing was asked.
+    questions: u16,
     counts: [u16; 3],
     flags: u16,
     edns: Option<Options>,
@@ -62,6 +64,7 @@ impl<'o> Reply<'o> {
             out,
             length: HEADER,
             limit,
+            questions: u16::from(!question.echo.is_empty()),
             counts: [0; 3],
             flags: question.flags & kept | flag::RESPONSE | available,
             edns,
@@ -164,16 +167,15 @@ impl<'o> Reply<'o> {
         self.additionals(records.shuffled(random).filter(kept).take(written), first);
     }
 
-    /// The target of a SRV record stands 6 bytes into its data, and owns its addresses.
+    /// The target of a record owns its addresses.
     fn additionals<'r>(&mut self, records: impl Iterator<Item = Record<'r>> + Clone, first: usize) {
-        const TARGET: usize = portolan_core::zone::BODY_HEAD + 6;
         // Addresses first: what else is known of targets is of less use.
         for are_addresses in [true, false] {
             let mut at = first;
             for record in records.clone() {
                 let wanted = |body: &&[u8]| is_address(body) == are_addresses;
                 for body in record.glue().filter(wanted) {
-                    if !self.record(Section::Additional, body, at + TARGET) {
+                    if !self.record(Section::Additional, body, at + target_at(record.body)) {
                         return;
                     }
                 }
@@ -201,7 +203,9 @@ impl<'o> Reply<'o> {
             self.opt(options, rcode);
         }
         let flags = self.flags | rcode.0 & flag::RCODE;
-        for (place, value) in [flags, 1, answers, authorities, additionals].iter().enumerate() {
+        for (place, value) in
+            [flags, self.questions, answers, authorities, additionals].iter().enumerate()
+        {
             self.put(2 + 2 * place, &value.to_be_bytes());
         }
         self.length
@@ -252,6 +256,11 @@ impl<'o> Reply<'o> {
             room.copy_from_slice(bytes);
         }
     }
+}
+
+/// Where the target of a record stands: a SRV record has three numbers before it.
+fn target_at(body: &[u8]) -> usize {
+    BODY_HEAD + if body_type(body) == RecordType::SRV { 6 } else { 0 }
 }
 
 fn is_address(body: &[u8]) -> bool {

@@ -9,16 +9,17 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
     asker::{Asker, Handled, Transport},
     context::DnsContext,
     message::MAX_TCP,
+    seat::Seat,
 };
 
-/// How long a client may be silent.
+/// How long a client may take from one whole question to the next: bytes now and then are none.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a client may take to read.
 const SLOW: Duration = Duration::from_secs(5);
@@ -35,16 +36,19 @@ pub(super) struct Connection {
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     forwards: FuturesUnordered<Pin<Box<dyn Future<Output = Vec<u8>>>>>,
+    seat: Rc<Seat>,
 }
 
 impl Connection {
     pub(super) fn new(
         context: Rc<DnsContext>,
         asker: Asker,
+        seat: Rc<Seat>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        Self { context, asker, stopped, incoming, outgoing, forwards: FuturesUnordered::new() }
+        let forwards = FuturesUnordered::new();
+        Self { context, asker, stopped, incoming, outgoing, forwards, seat }
     }
 
     /// Answers until the client is done, silent for too long, or asked to finish.
@@ -53,7 +57,7 @@ impl Connection {
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
     ) -> io::Result<()> {
         let mut is_open = true;
-        let mut stopped = self.stopped.clone();
+        let (mut stopped, seat) = (self.stopped.clone(), self.seat.clone());
         while is_open || !self.forwards.is_empty() {
             while self.answer_some() | !self.outgoing.is_empty() {
                 // An encrypted stream keeps what is written until it is told.
@@ -63,23 +67,27 @@ impl Connection {
                 };
                 timeout(SLOW, write).await??;
                 self.outgoing.clear();
+                seat.touch();
             }
             let may_read = is_open && self.forwards.len() < MOST_FORWARDS;
             if !is_open && self.forwards.is_empty() {
                 break;
             }
+            let due = seat.since() + IDLE;
             tokio::select! {
-                read = timeout(IDLE, stream.read_buf(&mut self.incoming)), if may_read => {
-                    is_open = match read {
-                        Ok(read) => read? > 0,
+                read = timeout_at(due, stream.read_buf(&mut self.incoming)), if may_read => {
+                    match read {
+                        Ok(read) => is_open = read? > 0,
                         // Silent, but perhaps because it waits for us.
-                        Err(_elapsed) => !self.forwards.is_empty(),
-                    };
+                        Err(_elapsed) if !self.forwards.is_empty() => seat.touch(),
+                        Err(_elapsed) => is_open = false,
+                    }
                 }
                 Some(reply) = self.forwards.next(), if !self.forwards.is_empty() => {
                     self.outgoing.extend_from_slice(&reply);
                 }
                 _ = stopped.wait_for(|stopped| *stopped), if is_open => is_open = false,
+                () = seat.wanted(), if is_open => is_open = false,
             }
         }
         Ok(())

@@ -27,8 +27,8 @@ pub async fn serve_tcp(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     accept(listener, Transport::Tcp, stop, |accepted| {
-        let Accepted { stream, asker, stopped } = accepted;
-        Connection::new(context.clone(), asker, stopped).serve(stream)
+        let Accepted { stream, asker, seat, stopped } = accepted;
+        Connection::new(context.clone(), asker, seat, stopped).serve(stream)
     })
     .await
 }
@@ -46,8 +46,8 @@ pub async fn serve_tls(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     accept(listener, Transport::Tls, stop, |accepted| {
-        let Accepted { stream, asker, stopped } = accepted;
-        let connection = Connection::new(context.clone(), asker, stopped);
+        let Accepted { stream, asker, seat, stopped } = accepted;
+        let connection = Connection::new(context.clone(), asker, seat, stopped);
         let tls = tls.clone();
         async move {
             match timeout(HANDSHAKE, tls.accept(stream)).await?? {

@@ -1,6 +1,11 @@
 //! Lists of names that are not to be had, read from files.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs, mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use portolan_core::problem::Problem;
 use portolan_net::dns::{BlockList, Listed};
@@ -15,6 +20,8 @@ const TOLD: usize = 3;
 pub(super) struct BlockLists {
     marks: Vec<Mark>,
     list: Arc<BlockList>,
+    /// What each file had when it could be read.
+    of_files: HashMap<PathBuf, Arc<BlockList>>,
     problems: Vec<Problem>,
 }
 
@@ -28,25 +35,46 @@ impl BlockLists {
             // A list is long; the other thread of the control plane goes on meanwhile.
             let list = tokio::task::block_in_place(|| self.gather(paths));
             tracing::info!(names = list.len(), "block lists read");
-            self.list = Arc::new(list);
+            self.list = list;
         }
         (self.list.clone(), self.problems.clone())
     }
 
-    fn gather(&mut self, paths: &[PathBuf]) -> BlockList {
-        let files = paths.iter().flat_map(|path| expanded(path));
-        let problems = &mut self.problems;
-        BlockList::build(files.flat_map(|file| {
+    fn gather(&mut self, paths: &[PathBuf]) -> Arc<BlockList> {
+        let before = mem::take(&mut self.of_files);
+        for file in paths.iter().flat_map(|path| expanded(path)) {
             let place = file.display().to_string();
             match fs::read(&file) {
-                Ok(bytes) => read(&place, &String::from_utf8_lossy(&bytes), problems),
+                Ok(bytes) => {
+                    let lines = read(&place, &String::from_utf8_lossy(&bytes), &mut self.problems);
+                    self.of_files.insert(file, Arc::new(BlockList::build(lines)));
+                }
                 Err(error) => {
                     let message = format!("the list cannot be read: {error}");
-                    problems.push(Problem::error("dns", place, message));
-                    Vec::new()
+                    let mut problem = Problem::error("dns", place, message);
+                    // Whoever renews it may be about to put it back.
+                    if self.keep(&file, &before) {
+                        problem = problem.hint("its names are blocked as they were");
+                    }
+                    self.problems.push(problem);
                 }
             }
-        }))
+        }
+        // One is not kept twice.
+        let mut lists = self.of_files.values();
+        match (lists.next(), lists.next()) {
+            (Some(only), None) => only.clone(),
+            _ => Arc::new(BlockList::merge(self.of_files.values().map(|list| &**list))),
+        }
+    }
+
+    /// Keeps what a file had, or those of a folder. False: there was none.
+    fn keep(&mut self, away: &Path, before: &HashMap<PathBuf, Arc<BlockList>>) -> bool {
+        let known = before.iter().filter(|(file, _)| file.starts_with(away));
+        let known: Vec<_> = known.map(|(file, list)| (file.clone(), list.clone())).collect();
+        let is_known = !known.is_empty();
+        self.of_files.extend(known);
+        is_known
     }
 }
 
@@ -96,5 +124,32 @@ mod tests {
         assert_eq!((list.len(), problems), (1, Vec::new()));
         let (list, problems) = lists.read(&[folder.path().join("absent")]);
         assert!(list.is_empty() && problems.len() == 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn names_of_a_list_that_is_away_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inner, other) = (folder.path().join("lists"), folder.path().join("other.txt"));
+        fs::create_dir(&inner).unwrap();
+        for name in ["a", "b"] {
+            fs::write(inner.join(name), format!("{name}.example\n")).unwrap();
+        }
+        fs::write(&other, "c.example\n").unwrap();
+        let mut lists = BlockLists::default();
+        let paths = [inner.clone(), other.clone()];
+        assert_eq!(lists.read(&paths).0.len(), 3);
+        // A folder with all its files, and a file; what changes beside them counts.
+        fs::remove_dir_all(&inner).unwrap();
+        fs::write(&other, "c.example\nd.example\n").unwrap();
+        let (list, problems) = lists.read(&paths);
+        assert_eq!((list.len(), problems.len()), (4, 1));
+        fs::remove_file(&other).unwrap();
+        let (list, problems) = lists.read(&paths);
+        assert_eq!((list.len(), problems.len()), (4, 2));
+        // One that is gone from a folder that is there is not wanted any more.
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("a"), "a.example\n").unwrap();
+        assert_eq!(lists.read(&paths).0.len(), 3);
+        assert_eq!(lists.read(&paths[1..]).0.len(), 2);
     }
 }

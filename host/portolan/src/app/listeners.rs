@@ -114,7 +114,8 @@ impl Listeners for Open {
         Box::pin(async move {
             let mut problems = Vec::new();
             self.apply_http(config, &mut problems);
-            let names = self.names.apply(config.dns.as_ref(), &self.http, &mut problems);
+            let (dns, edges) = (config.dns.as_ref(), config.edges());
+            let names = self.names.apply(dns, &edges, &self.http, &mut problems);
             self.apply_admin(config, &mut problems).await;
             let admin = self.admin.iter().map(|serving| EntrypointReport {
                 name: "admin".into(),

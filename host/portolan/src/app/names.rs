@@ -2,7 +2,11 @@
 //!
 //! **Invariant:** when addresses change, the new sockets answer before the old ones stop.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use portolan_core::{
     live::Live,
@@ -82,6 +86,7 @@ impl Names {
     pub(super) fn apply(
         &mut self,
         wanted: Option<&Dns>,
+        edges: &[IpAddr],
         server: &Server,
         problems: &mut Vec<Problem>,
     ) -> Vec<EntrypointReport> {
@@ -91,7 +96,7 @@ impl Names {
         }
         if let Some(dns) = wanted {
             self.forward(dns, problems);
-            self.govern(dns);
+            self.govern(dns, edges);
             problems.extend(self.absent());
         }
         let report = |(wanted, bound): &(Wanted, SocketAddr)| EntrypointReport {
@@ -120,9 +125,11 @@ impl Names {
         let mut bound: Vec<(Wanted, SocketAddr)> = Vec::new();
         let mut failed: Vec<(&Wanted, BindError)> = Vec::new();
         for wanted in wanted {
-            // Our own sockets, which are let go of as soon as the new ones serve, are in nobody's way.
+            // Our own sockets are in nobody's way: those that are let go of as soon as the new ones
+            // serve, and those that take what comes to this address too.
             let port = wanted.address.port();
-            let is_ours = self.addresses.iter().any(|(_, bound)| bound.port() == port);
+            let is_ours = self.addresses.iter().any(|(_, bound)| bound.port() == port)
+                || bound.iter().any(|(other, bound)| wanted.meets(other, *bound));
             match bind(*wanted, count, !is_ours) {
                 Ok((address, of_each)) => {
                     bound.push((*wanted, address));
@@ -246,8 +253,8 @@ impl Names {
     }
 
     /// Who may ask, and which addresses of the edge are near to whom as things stand now.
-    fn govern(&self, dns: &Dns) {
-        let edges = Nearby::new(&dns.edge_addresses, &interfaces());
+    fn govern(&self, dns: &Dns, edges: &[IpAddr]) {
+        let edges = Nearby::new(edges, &interfaces());
         self.policies.set(portolan_net::dns::Policy { edges, ..dns.policy.clone() });
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use portolan_net::dns::{BindError, bind_tcp, bind_udp};
+use portolan_net::dns::{BindError, Sharing, bind_tcp, bind_udp};
 
 use crate::config::model::Dns;
 
@@ -23,6 +23,8 @@ pub(super) enum Kind {
 pub(super) struct Wanted {
     pub(super) kind: Kind,
     pub(super) address: SocketAddr,
+    /// Whether every address of IPv4 is wanted too.
+    pub(super) is_beside_ipv4: bool,
 }
 
 /// The sockets of one address for one worker.
@@ -60,8 +62,32 @@ impl Wanted {
             (Kind::Https, &dns.https_addresses),
         ];
         all.into_iter().flat_map(|(kind, addresses)| {
-            addresses.iter().map(move |address| Self { kind, address: *address })
+            addresses.iter().map(move |address| {
+                let is_beside = |other: &SocketAddr| {
+                    other.port() == address.port() && other.is_ipv4() && other.ip().is_unspecified()
+                };
+                let is_every = address.is_ipv6() && address.ip().is_unspecified();
+                let is_beside_ipv4 = is_every && addresses.iter().any(is_beside);
+                Self { kind, address: *address, is_beside_ipv4 }
+            })
         })
+    }
+
+    /// Whether a socket that is bound takes what comes to this address, or the other way round.
+    pub(super) fn meets(&self, other: &Self, bound: SocketAddr) -> bool {
+        let covers = |one: &Self, at: SocketAddr, other: SocketAddr| {
+            let is_both = at.is_ipv6() && !one.is_beside_ipv4;
+            at.ip().is_unspecified() && (is_both || at.is_ipv4() == other.is_ipv4())
+        };
+        let address = self.address;
+        address.port() == bound.port()
+            && (address.ip() == bound.ip()
+                || covers(self, address, bound)
+                || covers(other, bound, address))
+    }
+
+    fn sharing(self, workers: bool) -> Sharing {
+        Sharing { workers, ipv4: self.is_beside_ipv4 }
     }
 }
 
@@ -74,24 +100,25 @@ pub(super) fn bind(
 ) -> Result<(SocketAddr, Vec<Sockets>), BindError> {
     if alone && wanted.address.port() != 0 {
         if wanted.kind == Kind::Plain {
-            drop(bind_udp(wanted.address, false)?);
+            drop(bind_udp(wanted.address, wanted.sharing(false))?);
         }
-        drop(bind_tcp(wanted.address, false)?);
+        drop(bind_tcp(wanted.address, wanted.sharing(false))?);
     }
     match wanted.kind {
-        Kind::Plain => bind_plain(wanted.address, count),
-        Kind::Tls => bind_streams(wanted.address, count, Sockets::Tls),
-        Kind::Https => bind_streams(wanted.address, count, Sockets::Https),
+        Kind::Plain => bind_plain(wanted, count),
+        Kind::Tls => bind_streams(wanted, count, Sockets::Tls),
+        Kind::Https => bind_streams(wanted, count, Sockets::Https),
     }
 }
 
-fn bind_plain(wanted: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<Sockets>), BindError> {
-    let mut tries = 0;
+fn bind_plain(wanted: Wanted, count: usize) -> Result<(SocketAddr, Vec<Sockets>), BindError> {
+    let (mut tries, sharing) = (0, wanted.sharing(true));
+    let wanted = wanted.address;
     let (address, udp, tcp) = loop {
         tries += 1;
-        let udp = bind_udp(wanted, true)?;
+        let udp = bind_udp(wanted, sharing)?;
         let address = udp.local_addr().unwrap_or(wanted);
-        match bind_tcp(address, true) {
+        match bind_tcp(address, sharing) {
             Ok(tcp) => break (address, udp, tcp),
             Err(error) if wanted.port() != 0 || tries == TRIES => return Err(error),
             Err(_taken) => (),
@@ -99,21 +126,22 @@ fn bind_plain(wanted: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<Socke
     };
     let mut sockets = vec![Sockets::Plain(udp, tcp)];
     for _ in 1..count {
-        sockets.push(Sockets::Plain(bind_udp(address, true)?, bind_tcp(address, true)?));
+        sockets.push(Sockets::Plain(bind_udp(address, sharing)?, bind_tcp(address, sharing)?));
     }
     Ok((address, sockets))
 }
 
 fn bind_streams(
-    wanted: SocketAddr,
+    wanted: Wanted,
     count: usize,
     kind: fn(TcpListener) -> Sockets,
 ) -> Result<(SocketAddr, Vec<Sockets>), BindError> {
-    let first = bind_tcp(wanted, true)?;
-    let address = first.local_addr().unwrap_or(wanted);
+    let sharing = wanted.sharing(true);
+    let first = bind_tcp(wanted.address, sharing)?;
+    let address = first.local_addr().unwrap_or(wanted.address);
     let mut sockets = vec![kind(first)];
     for _ in 1..count {
-        sockets.push(kind(bind_tcp(address, true)?));
+        sockets.push(kind(bind_tcp(address, sharing)?));
     }
     Ok((address, sockets))
 }

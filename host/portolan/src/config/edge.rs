@@ -1,4 +1,5 @@
-//! What the hosts of routers resolve to, unless `dns.edge-addresses` says it.
+//! What the hosts of routers resolve to: what `dns.edge-addresses` says, else what is worked out
+//! here, anew whenever the addresses of this machine change.
 //!
 //! The rule: each entrypoint's own address; for one that listens on every address, that from which
 //! this machine reaches others. Loopback addresses are left away as soon as there is another: who
@@ -6,9 +7,37 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// The addresses at which entrypoints bound to `listening` can be reached.
-pub(super) fn default_addresses(listening: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
-    addresses(listening, primary_address)
+use super::Config;
+
+/// Where we are, as things stand now.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Whereabouts {
+    /// What the hosts of routers resolve to.
+    pub(crate) edges: Vec<IpAddr>,
+    /// Where DNS is answered.
+    pub(crate) servers: Vec<IpAddr>,
+}
+
+impl Config {
+    /// Where we are, as things stand now.
+    pub(crate) fn whereabouts(&self) -> Whereabouts {
+        let listening = self.dns.iter().flat_map(|dns| &dns.addresses).map(SocketAddr::ip);
+        Whereabouts { edges: self.edges(), servers: addresses(listening, primary_address) }
+    }
+
+    /// What the hosts of routers resolve to, as things stand now.
+    pub(crate) fn edges(&self) -> Vec<IpAddr> {
+        let Some(dns) = &self.dns else { return Vec::new() };
+        dns.edge_addresses.clone().unwrap_or_else(|| {
+            let listening = self.entrypoints.iter().map(|entrypoint| entrypoint.address.ip());
+            addresses(listening, primary_address)
+        })
+    }
+}
+
+/// The addresses from which this machine reaches others, of either family.
+pub(crate) fn primary_addresses() -> [Option<IpAddr>; 2] {
+    [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].map(primary_address)
 }
 
 fn addresses(

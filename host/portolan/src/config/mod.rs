@@ -8,7 +8,7 @@
 //! `validate` → [`model`] (what the program uses); `report` shows what went wrong.
 
 mod dns;
-mod edge;
+pub(crate) mod edge;
 mod limits;
 pub(crate) mod model;
 mod observe;

@@ -128,8 +128,8 @@ pub(crate) struct Dns {
     pub(crate) cache: CacheConfig,
     /// What is not asked, or not believed.
     pub(crate) filter: FilterConfig,
-    /// What the hosts of routers resolve to.
-    pub(crate) edge_addresses: Vec<IpAddr>,
+    /// What the hosts of routers resolve to; `None`: [`Config::edges`] works it out.
+    pub(crate) edge_addresses: Option<Vec<IpAddr>>,
     /// Of answers for the hosts of routers, in seconds; also what zones have by default.
     pub(crate) ttl: u32,
     /// In the order of the file.

@@ -23,7 +23,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     check_listeners(&file, reading);
     let names = Names::of(&file);
     let entrypoints = entrypoints(file.entrypoints.0, &names, reading);
-    let dns = file.dns.0.map(|dns| dns::validate(dns, &entrypoints, reading));
+    let dns = file.dns.0.map(|dns| dns::validate(dns, reading));
     let providers = file.providers.0.into_iter();
     let providers = providers.map(|(name, provider)| self::provider(name, provider, reading));
     let providers: Vec<_> = providers.collect();

@@ -37,7 +37,7 @@ use portolan_wasm::{Grants, Host, PluginWatch};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    config::{self, Config, Loaded, Place, Report, model},
+    config::{self, Config, Loaded, Place, Report, edge::Whereabouts, model},
     telemetry::Telemetry,
 };
 use board::{Board, EntrypointReport, SharedBoard};
@@ -111,6 +111,8 @@ pub(crate) struct Controller {
     started: SystemTime,
     plugins: Plugins,
     hosts: HostsFiles,
+    /// Where we are now.
+    here: Whereabouts,
     /// Of the files of providers.
     records: Arc<[LooseRecord]>,
     sources: Sources,
@@ -162,6 +164,7 @@ impl Controller {
             config,
             plugins,
             hosts: HostsFiles::default(),
+            here: Whereabouts::default(),
             records: Arc::default(),
             assembler: Assembler::default(),
             publisher,
@@ -178,6 +181,7 @@ impl Controller {
             plugin_watch,
         };
         controller.read_hosts();
+        controller.look_where();
         controller.run_providers();
         let snapshot = controller.assemble();
         controller.report_config(&loaded, &snapshot);
@@ -241,7 +245,7 @@ impl Controller {
                 }
                 Event::Surroundings => {
                     self.listen().await;
-                    self.read_hosts()
+                    self.read_hosts() | self.look_where()
                 }
                 Event::Kept { provider, outcome } => {
                     self.sources.note_kept(&provider, outcome);
@@ -276,12 +280,20 @@ impl Controller {
         tokio::task::block_in_place(|| self.hosts.read(paths, domain))
     }
 
+    /// Looks where we are. Answers whether that is elsewhere than before.
+    fn look_where(&mut self) -> bool {
+        let here = self.config.whereabouts();
+        let is_other = here != self.here;
+        self.here = here;
+        is_other
+    }
+
     fn assemble(&mut self) -> Arc<Snapshot> {
         let sources = self.all_sources(&self.config_source);
         let ttl = self.config.dns.as_ref().map_or(0, |dns| dns.ttl);
         self.records = records::loose(&sources, ttl, &self.records);
         let names = (self.hosts.entries(), self.records.clone());
-        let inputs = inputs(&self.config, names, sources, &self.plugins);
+        let inputs = inputs(&self.config, self.here.clone(), names, sources, &self.plugins);
         self.assembler.assemble(&inputs)
     }
 
@@ -317,7 +329,8 @@ impl Controller {
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let sources = self.all_sources(&source);
         let names = (self.hosts.entries(), self.records.clone());
-        let trial = inputs(&loaded.config, names, sources, &self.plugins);
+        let trial =
+            inputs(&loaded.config, loaded.config.whereabouts(), names, sources, &self.plugins);
         let candidate = self.assembler.assemble(&trial);
         blame(&mut loaded.report, candidate.problems.iter());
         if loaded.report.has_errors() {
@@ -358,6 +371,7 @@ impl Controller {
         self.telemetry.apply(&self.config.log);
         self.run_providers();
         self.read_hosts();
+        self.look_where();
         // Routers for a new entrypoint first, then the entrypoint.
         let snapshot = self.assemble();
         self.publish(snapshot);
@@ -433,6 +447,7 @@ impl Controller {
 /// Everything that a snapshot is made of.
 fn inputs(
     config: &Config,
+    here: Whereabouts,
     (hosts, records): (Arc<[HostEntry]>, Arc<[LooseRecord]>),
     sources: Vec<Arc<Source>>,
     plugins: &Plugins,
@@ -445,7 +460,8 @@ fn inputs(
         middlewares: entrypoint.middlewares.clone(),
     });
     let dns = config.dns.as_ref().map(|dns| DnsConfig {
-        edge_addresses: dns.edge_addresses.clone(),
+        edge_addresses: here.edges,
+        server_addresses: here.servers,
         zones: dns.zones.clone(),
         records,
         hosts,

@@ -46,7 +46,8 @@ pub(crate) async fn preview(
     if let Some(dns) = &config.dns {
         hosts.read(&dns.hosts, dns.hosts_domain.as_ref());
     }
-    let inputs = inputs(config, (hosts.entries(), Arc::default()), sources, &plugins);
+    let inputs =
+        inputs(config, config.whereabouts(), (hosts.entries(), Arc::default()), sources, &plugins);
     let snapshot = Assembler::default().assemble(&inputs);
     let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
     let candidates: Vec<_> = candidates.collect();

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -14,6 +15,7 @@ use portolan_net::interfaces::interfaces;
 use tokio::{sync::mpsc, task};
 
 use super::event::Event;
+use crate::config::edge::primary_addresses;
 
 /// How often it is looked at. A look costs a few system calls.
 const EVERY: Duration = Duration::from_secs(1);
@@ -72,9 +74,10 @@ pub(crate) async fn watch(files: Files, events: mpsc::Sender<Event>) {
     }
 }
 
-fn look(files: &Files) -> (Vec<IpNet>, Vec<Mark>) {
+/// A route may come after the address that it leads from: then it is another one that others see.
+fn look(files: &Files) -> (Vec<IpNet>, [Option<IpAddr>; 2], Vec<Mark>) {
     let marks = files.load().iter().flat_map(|path| Mark::of(path)).collect();
-    (interfaces(), marks)
+    (interfaces(), primary_addresses(), marks)
 }
 
 #[cfg(test)]

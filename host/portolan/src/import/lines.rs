@@ -18,8 +18,10 @@ pub(super) struct Line {
     /// As it is written.
     pub(super) text: String,
     pub(super) name: String,
-    /// Empty when there is none.
+    /// Without quotation marks; empty when there is none.
     pub(super) value: String,
+    /// With them.
+    pub(super) raw: String,
 }
 
 /// The lines of a file, and of those that it names, in the order in which dnsmasq reads them.
@@ -76,8 +78,8 @@ pub(super) fn parse(text: &str, place: String) -> Option<Line> {
         return None;
     }
     let (name, value) = bare.split_once('=').unwrap_or((bare, ""));
-    let (name, value) = (name.trim().to_owned(), value.trim().replace('"', ""));
-    Some(Line { place, text: text.trim().to_owned(), name, value })
+    let (name, raw) = (name.trim().to_owned(), value.trim().to_owned());
+    Some(Line { place, text: text.trim().to_owned(), name, value: raw.replace('"', ""), raw })
 }
 
 /// A `#` begins a comment at the beginning of a line or behind a blank; elsewhere it is a port.

@@ -1,7 +1,7 @@
 //! `portolan import dnsmasq`: the configuration of dnsmasq, as ours.
 //!
-//! Reading order: `lines` reads files as dnsmasq does, `options` says what each line means to us,
-//! [`plan`] is what they add up to, `output` writes it as TOML.
+//! Reading order: `lines` reads files as dnsmasq does, `options` and `records` say what each line
+//! means to us, [`plan`] is what they add up to, `settle` ends it, `output` writes it as TOML.
 //!
 //! **Invariant:** a line is taken or told: nothing is dropped without a word.
 
@@ -9,6 +9,8 @@ mod lines;
 mod options;
 mod output;
 mod plan;
+mod records;
+mod settle;
 
 use std::{
     io::{self, Write as _},
@@ -40,7 +42,7 @@ fn read(files: &[PathBuf]) -> anyhow::Result<Plan> {
             options::take(&line, &mut plan);
         }
     }
-    options::complete(&mut plan);
+    settle::settle(&mut plan);
     Ok(plan)
 }
 

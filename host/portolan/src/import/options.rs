@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{lines::Line, plan::Plan};
+use super::{lines::Line, plan::Plan, records};
 
 /// Every option that dnsmasq has of which we know what to say; for "did you mean".
 const KNOWN: &[&str] = &[
@@ -49,6 +49,7 @@ const KNOWN: &[&str] = &[
     "mx-host",
     "ptr-record",
     "caa-record",
+    "naptr-record",
     "edns-packet-max",
     "use-stale-cache",
     "dnssec",
@@ -57,6 +58,12 @@ const KNOWN: &[&str] = &[
     "group",
     "pid-file",
     "filterwin2k",
+    "no-round-robin",
+    "dns-rr",
+    "synth-domain",
+    "interface-name",
+    "dynamic-host",
+    "local-service",
     "conf-file",
     "conf-dir",
     "bogus-nxdomain",
@@ -69,14 +76,6 @@ const KNOWN: &[&str] = &[
     "no-daemon",
     "keep-in-foreground",
 ];
-
-/// Adds what dnsmasq does by itself, where we would do something else.
-pub(super) fn complete(plan: &mut Plan) {
-    for key in ["domain-needed", "bogus-priv"] {
-        plan.set_by_default("filter", key, "false");
-    }
-    plan.set_by_default("filter", "rebind-protection", "\"off\"");
-}
 
 /// Takes a line into the plan, or says why not.
 pub(super) fn take(line: &Line, plan: &mut Plan) {
@@ -114,12 +113,23 @@ pub(super) fn take(line: &Line, plan: &mut Plan) {
         }
         "log-queries" => plan.set(line, "query-log", "sample", 1),
         "host-record" | "cname" | "txt-record" | "srv-host" | "mx-host" | "ptr-record"
-        | "caa-record" => record(line, plan),
-        // What we do in any case.
+        | "caa-record" | "naptr-record" => records::take(line, plan),
         "bogus-priv" => plan.set(line, "filter", "bogus-priv", true),
-        "no-poll" | "bind-interfaces" | "bind-dynamic" | "localise-queries" | "dns-loop-detect"
-        | "dns-forward-max" | "keep-in-foreground" | "no-daemon" | "clear-on-reload"
-        | "no-round-robin" => (),
+        // What we do in any case.
+        "no-poll" | "bind-interfaces" | "bind-dynamic" | "dns-loop-detect" | "dns-forward-max"
+        | "keep-in-foreground" | "no-daemon" | "clear-on-reload" => (),
+        "localise-queries" => plan.leave(
+            line,
+            "only the hosts of routers are answered with the address in the network of the \
+             question (`dns.edge-addresses`); names of hosts files have all their addresses",
+        ),
+        "no-round-robin" => plan.leave(line, "addresses are given in changing order in any case"),
+        "local-service" => plan.leave(
+            line,
+            "names of others are resolved for private networks only: `[dns.access] recursion`",
+        ),
+        "dns-rr" | "synth-domain" | "interface-name" | "dynamic-host" => plan
+            .leave(line, "write the records that it makes into a zone with `names = \"static\"`"),
         "interface" | "except-interface" | "no-dhcp-interface" => plan.leave(
             line,
             "addresses are listened on, not interfaces: write those of the interface into \
@@ -189,10 +199,15 @@ fn upstream(text: &str) -> Result<String, String> {
 
 fn server(line: &Line, plan: &mut Plan) {
     let (names, target) = split(&line.value);
-    if names.contains(&"consul") && !target.is_empty() {
+    let is_consul = |name: &&str| *name == "consul" && !target.is_empty();
+    let (consul, names): (Vec<_>, Vec<_>) = names.into_iter().partition(is_consul);
+    if !consul.is_empty() {
         let why = "not needed any more: names of Consul are answered from the catalog \
                    (`[dns.zones.consul]` and `[providers.consul]`)";
-        return plan.leave(line, why);
+        plan.leave(line, why);
+        if names.is_empty() {
+            return;
+        }
     }
     let target = match target {
         "" => None,
@@ -262,13 +277,21 @@ fn address(line: &Line, plan: &mut Plan) {
     for name in names {
         match (name, target.parse::<IpAddr>()) {
             ("#", _) => plan.leave(line, "every name there is cannot be answered with one address"),
-            (name, _) if matches!(target, "" | "#" | "0.0.0.0" | "::") => {
+            ("", _) => {
+                plan.leave(line, "names without a dot cannot be answered with one address");
+            }
+            (name, _) if matches!(target, "#" | "0.0.0.0" | "::") => {
+                let null = plan.nulls.entry(name.to_ascii_lowercase()).or_default();
+                let texts = if target == "#" { &["0.0.0.0", "::"][..] } else { &[target] };
+                null.extend(texts.iter().map(|text| Plan::note(line, (*text).to_owned())));
+            }
+            (name, _) if target.is_empty() => {
                 let nowhere = Plan::note(line, None);
                 plan.suffixes.entry(name.to_ascii_lowercase()).or_default().push(nowhere);
             }
             (name, Ok(ip)) => {
                 let name = name.to_ascii_lowercase();
-                plan.record(line, &name, address_type(ip), ip.to_string());
+                plan.record(line, &name, address_type(ip), ip.to_string(), None);
                 if !plan.wild.contains(&name) {
                     plan.wild.push(name);
                 }
@@ -278,7 +301,7 @@ fn address(line: &Line, plan: &mut Plan) {
     }
 }
 
-fn address_type(ip: IpAddr) -> &'static str {
+pub(super) fn address_type(ip: IpAddr) -> &'static str {
     if ip.is_ipv4() { "A" } else { "AAAA" }
 }
 
@@ -304,7 +327,11 @@ fn number(line: &Line, plan: &mut Plan) {
             plan.set(line, "cache", "size", format!("\"{size}MiB\""));
         }
         "no-negcache" => plan.set(line, "cache", "negative-ttl", 0),
-        "neg-ttl" => plan.set(line, "cache", "negative-ttl", number),
+        "neg-ttl" => plan.leave(
+            line,
+            "answers that say no are remembered for as long as their SOA says, and without one not \
+             at all (RFC 2308); `negative-ttl` of `[dns.cache]` only makes it shorter",
+        ),
         "min-cache-ttl" => plan.set(line, "cache", "min-ttl", number),
         "max-cache-ttl" | "max-ttl" => plan.set(line, "cache", "max-ttl", number),
         "local-ttl" => plan.set(line, "", "ttl", number),
@@ -323,60 +350,4 @@ fn number(line: &Line, plan: &mut Plan) {
             Err(_) => plan.leave(line, "not a port"),
         },
     }
-}
-
-/// Records, one form for each.
-fn record(line: &Line, plan: &mut Plan) {
-    let words: Vec<_> = line.value.split(',').map(str::trim).collect();
-    match (line.name.as_str(), words.as_slice()) {
-        ("host-record", words) => {
-            let (addresses, names): (Vec<_>, Vec<_>) =
-                words.iter().partition(|word| word.parse::<IpAddr>().is_ok());
-            // The last word may be a TTL.
-            let names = names.into_iter().filter(|name: &&str| name.parse::<u32>().is_err());
-            for name in names {
-                for ip in addresses.iter().filter_map(|it| it.parse::<IpAddr>().ok()) {
-                    plan.record(line, name, address_type(ip), ip.to_string());
-                }
-            }
-        }
-        ("cname", words) => {
-            let names: Vec<_> = words.iter().filter(|it| it.parse::<u32>().is_err()).collect();
-            let Some((target, aliases)) = names.split_last() else { return };
-            for alias in aliases {
-                plan.record(line, alias, "CNAME", format!("{target}."));
-            }
-        }
-        ("txt-record", [name, ..]) => {
-            let text = line.text.split_once(',').map_or("", |(_, text)| text);
-            plan.record(line, name, "TXT", strings(text).join(" "));
-        }
-        ("srv-host", [name, target, rest @ ..]) if !target.is_empty() => {
-            let at = |place: usize, default| rest.get(place).copied().unwrap_or(default);
-            let (port, priority, weight) = (at(0, "1"), at(1, "0"), at(2, "0"));
-            plan.record(line, name, "SRV", format!("{priority} {weight} {port} {target}."));
-        }
-        ("mx-host", [name, target, rest @ ..]) if !target.is_empty() => {
-            let preference = rest.first().copied().unwrap_or("1");
-            plan.record(line, name, "MX", format!("{preference} {target}."));
-        }
-        ("ptr-record", [name, target]) => {
-            plan.record(line, name, "PTR", format!("{}.", target.trim_end_matches('.')));
-        }
-        ("caa-record", [name, flags, tag, value]) => {
-            plan.record(line, name, "CAA", format!("{flags} {tag} \"{value}\""));
-        }
-        _ => plan.leave(line, "it leaves to dnsmasq what it should say: write the record yourself"),
-    }
-}
-
-/// Strings between commas, each in quotation marks; a comma within such marks separates nothing.
-fn strings(text: &str) -> Vec<String> {
-    let mut is_quoted = false;
-    let mut is_end = |character: char| {
-        is_quoted ^= character == '"';
-        character == ',' && !is_quoted
-    };
-    let bare = |text: &str| text.trim().trim_matches('"').replace('"', "");
-    text.split(&mut is_end).map(|text| format!("\"{}\"", bare(text))).collect()
 }

@@ -13,6 +13,7 @@ pub(super) fn toml(plan: &Plan) -> String {
     let text = &mut out;
     line(text, "\n[dns]");
     dns(plan, text);
+    rewrite(plan, text);
     forward(plan, text);
     for (table, name) in [
         ("cache", "[dns.cache]"),
@@ -78,6 +79,18 @@ fn dns(plan: &Plan, text: &mut String) {
     keys(plan, "", text);
 }
 
+fn rewrite(plan: &Plan, text: &mut String) {
+    if plan.rewrites.is_empty() {
+        return;
+    }
+    line(text, "\n[dns.rewrite]");
+    for (name, to) in &plan.rewrites {
+        to.iter().for_each(|it| origin(text, &it.origin));
+        let values: Vec<_> = to.iter().map(|it| quoted(&it.value)).collect();
+        line(text, &format!("{} = [{}]", quoted(name), values.join(", ")));
+    }
+}
+
 fn forward(plan: &Plan, text: &mut String) {
     let zones = owners(plan);
     let suffixes: Vec<_> =
@@ -94,23 +107,12 @@ fn forward(plan: &Plan, text: &mut String) {
     }
 }
 
-/// The zones that records need: a name with all below it, a suffix that is never forwarded, or the
-/// name alone.
+/// The zones that records need; one that lies in none is a zone by itself.
 fn owners(plan: &Plan) -> BTreeMap<&str, Vec<&From<Record>>> {
-    let local = plan
-        .suffixes
-        .iter()
-        .filter(|(_, upstreams)| upstreams.iter().all(|upstream| upstream.value.is_none()));
-    let mut roots: Vec<&str> = plan.wild.iter().map(String::as_str).collect();
-    roots.extend(local.map(|(suffix, _)| suffix.as_str()));
     let mut zones: BTreeMap<&str, Vec<&From<Record>>> = BTreeMap::new();
     for record in &plan.records {
         let owner = record.value.owner.as_str();
-        let is_within = |root: &&&str| {
-            owner.strip_suffix(**root).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        let root = roots.iter().filter(is_within).max_by_key(|root| root.len());
-        zones.entry(root.copied().unwrap_or(owner)).or_default().push(record);
+        zones.entry(plan.root(owner).unwrap_or(owner)).or_default().push(record);
     }
     zones
 }

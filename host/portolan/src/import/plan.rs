@@ -44,6 +44,10 @@ pub(super) struct Plan {
     pub(super) no_hosts: bool,
     pub(super) exempt: Vec<From<String>>,
     pub(super) records: Vec<From<Record>>,
+    /// Names that have no address in particular, with all below them.
+    pub(super) nulls: BTreeMap<String, Vec<From<String>>>,
+    /// Names, or addresses, in the place of a name or, with `*.`, of those below it.
+    pub(super) rewrites: BTreeMap<String, Vec<From<String>>>,
     /// Names that answer for all below them too.
     pub(super) wild: Vec<String>,
     pub(super) domain: Option<From<String>>,
@@ -83,6 +87,13 @@ impl Plan {
         self.left.push(Left { place: place.clone(), text: text.clone(), why: why.into() });
     }
 
+    /// The same of a line that was noted.
+    pub(super) fn leave_again(&mut self, origin: &str, why: &str) {
+        let (place, text) = origin.split_once(": ").unwrap_or((origin, ""));
+        let why = why.to_owned();
+        self.left.push(Left { place: place.to_owned(), text: text.to_owned(), why });
+    }
+
     /// Adds a record.
     pub(super) fn record(
         &mut self,
@@ -90,9 +101,36 @@ impl Plan {
         owner: &str,
         rtype: &'static str,
         data: impl Into<String>,
+        ttl: Option<u32>,
+    ) {
+        let From { origin, .. } = Self::note(line, ());
+        self.record_of(origin, owner, rtype, data, ttl);
+    }
+
+    /// The same for a line that was noted.
+    pub(super) fn record_of(
+        &mut self,
+        origin: String,
+        owner: &str,
+        rtype: &'static str,
+        data: impl Into<String>,
+        ttl: Option<u32>,
     ) {
         let owner = owner.trim_end_matches('.').to_ascii_lowercase();
-        let record = Record { owner, rtype, data: data.into(), ttl: None };
-        self.records.push(Self::note(line, record));
+        let value = Record { owner, rtype, data: data.into(), ttl };
+        self.records.push(From { value, origin });
+    }
+
+    /// Where the zone begins that a name lies in: a name that answers for all below it, or a suffix
+    /// that is never forwarded; `None`: it lies in none.
+    pub(super) fn root(&self, owner: &str) -> Option<&str> {
+        let is_local =
+            |upstreams: &[From<Option<String>>]| upstreams.iter().all(|it| it.value.is_none());
+        let local = self.suffixes.iter().filter(|(_, upstreams)| is_local(upstreams));
+        let roots = self.wild.iter().chain(local.map(|(suffix, _)| suffix)).map(String::as_str);
+        let is_within = |root: &&str| {
+            owner.strip_suffix(*root).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        roots.filter(is_within).max_by_key(|root| root.len())
     }
 }

@@ -38,6 +38,9 @@ const PRIVATE: [&str; 6] = [
     "8.e.f.ip6.arpa",
 ];
 
+/// Those of them in which nobody has a name.
+const CLOSED: [&str; 3] = ["invalid", "onion", "resolver.arpa"];
+
 /// How far aliases are followed when they are looked at for circles.
 const MOST_ALIASES: usize = 16;
 
@@ -92,6 +95,7 @@ impl Builder {
             ttl,
             soa: soa(origin, negative_ttl),
             is_consul,
+            is_closed: false,
         });
         true
     }
@@ -103,7 +107,10 @@ impl Builder {
         let private = private.filter(|_| !forwards_private);
         for text in NEVER_FORWARDED.map(str::to_owned).into_iter().chain(private) {
             let Ok(origin) = Name::parse(&text) else { continue };
-            self.add_zone(&origin, None, BUILT_IN_TTL, NEGATIVE_TTL);
+            let is_new = self.add_zone(&origin, None, BUILT_IN_TTL, NEGATIVE_TTL);
+            if let Some(zone) = self.zones.last_mut().filter(|_| is_new) {
+                zone.is_closed = CLOSED.contains(&&*text);
+            }
             self.drafts.imply(&origin);
         }
     }

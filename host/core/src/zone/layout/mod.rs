@@ -50,6 +50,8 @@ pub(super) struct Layout {
     statics: Table,
     static_lengths: Lengths,
     pub(super) edges: Vec<IpAddr>,
+    /// Where our name server is.
+    server_addresses: Vec<IpAddr>,
     pub(super) problems: Vec<Problem>,
     pub(super) local: Option<Name>,
     localhost: Vec<Name>,
@@ -75,6 +77,8 @@ pub(super) struct Plot {
     pub(super) soa: Soa,
     /// Whether its names are of the catalog, in Consul's grammar or in ours.
     pub(super) is_consul: Option<bool>,
+    /// Whether nobody can have a name in it.
+    pub(super) is_closed: bool,
 }
 
 impl Layout {
@@ -125,6 +129,7 @@ impl Layout {
             static_lengths: Lengths::of(drafts.names().map(Name::as_bytes)),
             statics: drafts.into_table(),
             edges: config.edge_addresses.clone(),
+            server_addresses: config.server_addresses.clone(),
             local: parsed("local"),
             localhost: ["localhost", "*.localhost"].into_iter().filter_map(parsed).collect(),
             zones,
@@ -173,6 +178,21 @@ impl Layout {
         let wire = name.as_bytes();
         let entry = self.static_lengths.have(wire).then(|| self.statics.find(wire))??;
         Some(Draft::decode(name.clone(), &entry))
+    }
+
+    /// The addresses of our name server, as they stand beside its name: those that a zone has written
+    /// down for it, else ours.
+    fn glue(&self, server: &Name, ttl: u32) -> Vec<u8> {
+        if let Some(written) = self.as_static(server).filter(|draft| !draft.is_empty()) {
+            let sets = [RecordType::A, RecordType::AAAA].map(|rtype| written.set(rtype));
+            let sets: Vec<_> = sets.iter().flatten().map(|set| set.records()).collect();
+            return sets
+                .iter()
+                .flat_map(|set| set.in_order())
+                .flat_map(|it| it.body.to_vec())
+                .collect();
+        }
+        self.server_addresses.iter().flat_map(|it| record::address(*it, ttl)).collect()
     }
 
     /// A name as the static records make it.
@@ -296,7 +316,8 @@ impl Maker<'_> {
         }
         draft.push_soa();
         if draft.set(RecordType::NS).is_none() {
-            draft.push(&record::pointer(RecordType::NS, &server, zone.ttl));
+            let body = record::pointer(RecordType::NS, &server, zone.ttl);
+            draft.push_with_glue(&body, &self.layout.glue(&server, zone.ttl));
         }
     }
 
@@ -305,7 +326,8 @@ impl Maker<'_> {
         let layout = self.layout;
         let Some(zone) = layout.zones.get(usize::from(zone)) else { return };
         if let Some(draft) = self.claim(Kind::Zone) {
-            layout.edges.iter().for_each(|edge| draft.push(&record::address(*edge, zone.ttl)));
+            let addresses = layout.server_addresses.iter();
+            addresses.for_each(|address| draft.push(&record::address(*address, zone.ttl)));
         }
     }
 

@@ -243,6 +243,7 @@ impl Registry {
                 .find(|(kind, _)| *kind == plot.is_consul)
                 .map(|(_, grammar)| grammar.clone())
                 .unwrap_or_default(),
+            is_closed: plot.is_closed,
         });
         Zones {
             table: self.table.clone(),

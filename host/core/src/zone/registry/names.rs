@@ -20,7 +20,7 @@ impl Registry {
         let mut names = Vec::new();
         for zone in self.layout.catalog.iter().filter(|zone| zone.is_consul) {
             for (_, scope) in self.all_scopes() {
-                let keywords = ["service", "node", "addr"];
+                let keywords = ["service", "node", "addr", "query"];
                 names
                     .extend(keywords.into_iter().filter_map(|keyword| zone.name([keyword], scope)));
             }

@@ -98,6 +98,7 @@ fn config() -> DnsConfig {
     ];
     DnsConfig {
         edge_addresses: vec!["10.9.9.9".parse().unwrap(), "fd00::99".parse().unwrap()],
+        server_addresses: vec!["10.9.9.8".parse().unwrap()],
         zones: vec![
             zone("consul", Names::Consul),
             zone("infra.local", Names::Services),
@@ -148,7 +149,7 @@ fn ask(zones: &Zones, question: &str) -> String {
         Answer::NoData(soa) => format!("no data, says {}", authority(soa)),
         Answer::NoSuchName(soa) => format!("no such name, says {}", authority(soa)),
         Answer::OnDemand(_) => "on demand".to_owned(),
-        Answer::NotSynced => "not synced".to_owned(),
+        Answer::NotSynced(_) => "not synced".to_owned(),
         Answer::NotOurs => "not ours".to_owned(),
     }
 }

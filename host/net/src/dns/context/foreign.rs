@@ -36,10 +36,7 @@ impl DnsContext {
         out: &mut [u8],
     ) -> Handled {
         if !question.may_recurse {
-            self.figures.refused.increment();
-            let mut reply = Reply::to(question, limit, out);
-            reply.because(ExtendedError::Prohibited);
-            return Handled::Reply(reply.finish(Rcode::REFUSED));
+            return self.prohibited(question, limit, out);
         }
         let name = question.name.as_bytes();
         let blocked =
@@ -58,6 +55,11 @@ impl DnsContext {
         }
         match self.forwarder.way(name, question.rtype) {
             Way::Ask => Handled::Forward,
+            // Below it are names of ours, perhaps: hosts files and routers have them one by one.
+            Way::Nowhere(Some(suffix)) if suffix.as_bytes() == name => {
+                self.figures.local.increment();
+                Handled::Reply(nowhere::no_data(question, limit, out))
+            }
             Way::Nowhere(suffix) => {
                 self.figures.no_such_name.increment();
                 Handled::Reply(nowhere::no_such_name(question, suffix.as_ref(), limit, out))
@@ -71,34 +73,32 @@ impl DnsContext {
         }
     }
 
-    /// A name that a source is asked for.
+    /// A name that a source is asked for. What was found serves everybody; but a stranger is not one
+    /// for whom we ask others, and it could be something else each time.
     pub(super) fn handle_demand(
         &self,
         question: &Question<'_>,
-        name: &ShortName,
         limit: usize,
         now: Instant,
         out: &mut [u8],
     ) -> Handled {
-        if name.as_bytes() == question.name.as_bytes() {
-            let written = self.forwarder.cache.borrow().answer(question, now, limit, out);
-            if let Some(written) = written {
-                self.figures.cached.increment();
-                return Handled::Reply(written.length);
-            }
+        let written = self.forwarder.cache.borrow().answer(question, now, limit, out);
+        if let Some(written) = written {
+            self.figures.cached.increment();
+            return Handled::Reply(written.length);
         }
-        Handled::Forward
+        match question.may_recurse {
+            true => Handled::Forward,
+            false => self.prohibited(question, limit, out),
+        }
     }
 
-    /// Whether a name that a zone of ours does not have is one that somebody else is asked for:
-    /// the longer of the zone and the suffix counts, and what is configured before what is built
-    /// in.
-    pub(super) fn is_for_others(&self, question: &Question<'_>, origin: local::Origin) -> bool {
-        let suffix = self.forwarder.suffix_of(question.name.as_bytes());
-        suffix.is_some_and(|suffix| match origin.is_built_in {
-            true => suffix >= origin.length,
-            false => suffix > origin.length,
-        })
+    /// Nobody else is asked for strangers.
+    fn prohibited(&self, question: &Question<'_>, limit: usize, out: &mut [u8]) -> Handled {
+        self.figures.refused.increment();
+        let mut reply = Reply::to(question, limit, out);
+        reply.because(ExtendedError::Prohibited);
+        Handled::Reply(reply.finish(Rcode::REFUSED))
     }
 
     /// Whether somebody can be asked for what a name of ours leads to.
@@ -175,17 +175,14 @@ impl DnsContext {
     fn beginning(&self, zones: &Zones, question: &Question<'_>, policy: &Policy) -> Beginning {
         let mut chain = [0; MAX_UDP];
         let mut reply = Reply::to(question, chain.len(), &mut chain);
-        let found = local::answer(zones, question, &policy.rewrites, 0, None, &mut reply);
+        let (others, rewrites) = (&*self.forwarder, &policy.rewrites);
+        let found =
+            local::answer(zones, others, question, rewrites, (self.shuffle(), None), &mut reply);
         let (target, via) = match found.local {
             Local::Outside(target) => (target, Via::Upstreams),
-            Local::OnDemand(_, origin) if self.is_for_others(question, origin) => {
-                (question.name, Via::Upstreams)
-            }
-            Local::OnDemand(target, _) => (target, Via::Catalog),
+            Local::OnDemand(target) => (target, Via::Catalog),
             // Not ours, or since a moment ago: an upstream is asked all the same.
-            Local::Answered(_) | Local::NoSuchName(_) | Local::NotOurs => {
-                (question.name, Via::Upstreams)
-            }
+            Local::Answered(_) | Local::NotOurs => (question.name, Via::Upstreams),
         };
         let is_alias = target.as_bytes() != question.name.as_bytes();
         let length = reply.finish(Rcode::NO_ERROR);

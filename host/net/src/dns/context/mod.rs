@@ -143,9 +143,9 @@ impl DnsContext {
         };
         self.figures.clients.note(asker.client);
         let policy = &*self.policy.borrow();
-        let is_proven = prepare(&mut question, asker, policy, &self.policies.baker);
+        prepare(&mut question, asker, policy, &self.policies.baker);
         let limit = asker.transport.limit(&question, policy);
-        if !question.may_recurse && asker.transport == Transport::Udp && !is_proven {
+        if !question.may_recurse && asker.transport == Transport::Udp && !question.is_proven {
             match self.allowance(asker, policy, now) {
                 Allowance::Full => (),
                 Allowance::Nothing => return Handled::Ignore,
@@ -175,48 +175,41 @@ impl DnsContext {
         out: &mut [u8],
     ) -> Handled {
         if let Some(rcode) = question.refusal() {
-            self.figures.refused.increment();
+            match rcode {
+                Rcode::NO_ERROR => self.figures.local.increment(),
+                _ => self.figures.refused.increment(),
+            }
             return Handled::Reply(Reply::to(question, limit, out).finish(rcode));
         }
         let policy = self.policy.borrow();
         let mut reply = Reply::to(question, limit, out);
         let Found { local, zone } = local::answer(
             zones,
+            &*self.forwarder,
             question,
             &policy.rewrites,
-            self.shuffle(),
-            policy.edges.to(asker.local),
+            (self.shuffle(), policy.edges.to(asker.local)),
             &mut reply,
         );
         match local {
-            Local::NoSuchName(origin) if self.is_for_others(question, origin) => {
-                self.handle_foreign(question, limit, now, out)
-            }
-            Local::NoSuchName(_) => {
-                self.count_local(zone, Rcode::NO_SUCH_NAME);
-                Handled::Reply(reply.finish(Rcode::NO_SUCH_NAME))
-            }
             Local::Answered(rcode) => {
                 self.count_local(zone, rcode);
                 Handled::Reply(reply.finish(rcode))
             }
             Local::NotOurs => self.handle_foreign(question, limit, now, out),
-            Local::OnDemand(_, origin) if self.is_for_others(question, origin) => {
-                self.handle_foreign(question, limit, now, out)
-            }
-            Local::OnDemand(name, _) if self.forwarder.looks_up() => {
+            Local::OnDemand(name) if name.as_bytes() == question.name.as_bytes() => {
                 self.count_zone(zone, Rcode::NO_ERROR);
-                self.handle_demand(question, &name, limit, now, out)
+                self.handle_demand(question, limit, now, out)
             }
-            Local::OnDemand(..) => {
-                self.count_local(zone, Rcode::NO_SUCH_NAME);
-                Handled::Reply(reply.finish(Rcode::NO_SUCH_NAME))
+            Local::OnDemand(_) if question.may_recurse => {
+                self.count_zone(zone, Rcode::NO_ERROR);
+                Handled::Forward
             }
             Local::Outside(target) if question.may_recurse && self.may_ask(&target, question) => {
                 Handled::Forward
             }
             // The alias alone is all that can be said.
-            Local::Outside(_) => {
+            Local::Outside(_) | Local::OnDemand(_) => {
                 self.count_local(zone, Rcode::NO_ERROR);
                 Handled::Reply(reply.finish(Rcode::NO_ERROR))
             }
@@ -271,15 +264,11 @@ impl DnsContext {
     }
 }
 
-/// Notes what a question may ask for, and answers its cookie. True: the asker has shown that it has
-/// the address that it speaks from.
-fn prepare(question: &mut Question<'_>, asker: Asker, policy: &Policy, baker: &Baker) -> bool {
+/// Notes what a question may ask for, and answers its cookie.
+fn prepare(question: &mut Question<'_>, asker: Asker, policy: &Policy, baker: &Baker) {
     question.may_recurse = policy.trusts(asker.client);
-    let Some(cookie) = question.edns.and_then(|edns| edns.cookie) else { return false };
-    if !policy.cookies {
-        return false;
+    if let Some(cookie) = question.edns.and_then(|edns| edns.cookie).filter(|_| policy.cookies) {
+        let (answered, is_proven) = baker.answer(&cookie, asker.client);
+        (question.cookie, question.is_proven) = (Some(answered), is_proven);
     }
-    let (answered, is_proven) = baker.answer(&cookie, asker.client);
-    question.cookie = Some(answered);
-    is_proven
 }

@@ -56,6 +56,21 @@ impl BlockList {
         Self { names: names.into(), suffixes: suffixes.into(), excepted: excepted.into() }
     }
 
+    /// What several lists say together.
+    pub fn merge<'a>(lists: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let gather = |part: fn(&Self) -> &[u64]| {
+            let mut all: Vec<u64> = lists.clone().flat_map(part).copied().collect();
+            all.sort_unstable();
+            all.dedup();
+            all.into()
+        };
+        Self {
+            names: gather(|list| &list.names),
+            suffixes: gather(|list| &list.suffixes),
+            excepted: gather(|list| &list.excepted),
+        }
+    }
+
     /// How many names and suffixes there are.
     pub fn len(&self) -> usize {
         self.names.len() + self.suffixes.len()

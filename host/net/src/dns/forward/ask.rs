@@ -20,6 +20,10 @@ impl Forwarder {
     /// Asks one upstream after the other, without giving up on those that were asked before.
     pub(super) async fn ask(&self, key: &Key, group: &Group) -> Result<Stored, ForwardError> {
         let upstreams = group.by_preference(key.name(), &self.settings.loops);
+        // All of them may lead back to us.
+        if upstreams.is_empty() {
+            return Err(ForwardError::NoAnswer);
+        }
         let most = ATTEMPTS.max(group.len());
         let mut next = upstreams.iter().cycle().take(most);
         let mut asked = 0;
@@ -79,7 +83,7 @@ impl Forwarder {
 fn give_up(silent: &[(&Rc<Upstream>, Instant)]) {
     for (upstream, since) in silent {
         if since.elapsed() >= PATIENCE {
-            upstream.note_silence(PATIENCE);
+            upstream.health.slower_than(PATIENCE, *since);
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     super::{
         cache::Key,
         chase,
+        local::{Origin, Others as _, Whose},
         message::{MAX_TCP, ShortName},
         stored::{Age, Stored},
     },
@@ -73,6 +74,11 @@ impl Forwarder {
         let served = finder.served();
         match served.zones.answer(target.as_bytes(), key.rtype()) {
             Answer::NotOurs => Ok(self.led_outside(key, stored, &target).await),
+            Answer::NoSuchName(authority) | Answer::NotSynced(authority)
+                if self.whose(target.as_bytes(), Origin::of(authority)) == Whose::Others =>
+            {
+                Ok(self.led_outside(key, stored, &target).await)
+            }
             Answer::OnDemand(_) if aliases < MOST_ALIASES => {
                 // Not by way of a flight: of two names that lead to each other each would wait for
                 // the other.
@@ -105,10 +111,10 @@ impl Forwarder {
 }
 
 /// An alias with what was said of its target; alone if they do not fit together.
-fn joined(key: &Key, alias: Stored, target: &Stored, age: Age) -> Stored {
+pub(super) fn joined(key: &Key, alias: Stored, target: &Stored, age: Age) -> Stored {
     let mut out = vec![0; MAX_TCP];
     let length = chase::join(alias.wire(), target, age, MAX_TCP, &mut out);
-    Stored::ours(key, out.get(..length).unwrap_or_default()).unwrap_or(alias)
+    alias.longer(key, target, out.get(..length).unwrap_or_default()).unwrap_or(alias)
 }
 
 /// An alias with what our own zones say of its target.

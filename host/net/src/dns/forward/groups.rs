@@ -98,7 +98,7 @@ impl Group {
             upstreams.retain(|it| !it.config.address().is_some_and(|at| looping.contains(&at)));
         }
         if self.mode == Mode::Fastest {
-            upstreams.sort_by_key(|upstream| upstream.expected());
+            upstreams.sort_by_key(|upstream| upstream.health.expected());
             let turn = self.turn.get().wrapping_add(1);
             self.turn.set(turn);
             // Whoever was slow once may be fast again.
@@ -107,7 +107,7 @@ impl Group {
                 upstreams.swap(0, other);
             }
         }
-        upstreams.sort_by_key(|upstream| upstream.is_resting(Instant::now()));
+        upstreams.sort_by_key(|upstream| upstream.health.is_resting(Instant::now()));
         upstreams
     }
 }

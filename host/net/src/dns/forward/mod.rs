@@ -6,12 +6,14 @@
 
 mod ask;
 mod demand;
+mod follow;
 mod groups;
 mod loops;
 mod settings;
 
 use std::{
     cell::{Cell, RefCell},
+    cmp::Ordering,
     rc::Rc,
     sync::Arc,
 };
@@ -30,12 +32,13 @@ pub use self::{
 };
 use self::{
     groups::{Group, Groups},
-    settings::STALE_AFTER,
+    settings::{DEADLINE, STALE_AFTER},
 };
 use super::{
     cache::{Cache, Key},
     figures::DnsFigures,
     filter::Filter,
+    local::{Origin, Others, Whose},
     stored::{Age, Stored},
 };
 
@@ -115,17 +118,17 @@ impl Forwarder {
         }
     }
 
-    /// Takes over new settings. Other upstreams may know other names, so the cache starts anew.
+    /// Takes over new settings. Other upstreams may know other names, so the cache starts anew; names
+    /// that are blocked are looked for before it, so another list changes nothing else.
     pub(super) fn refresh(&self) {
         let settings = self.settings.load();
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(&settings, &current.settings) {
-            let is_other = *current.settings != **settings;
-            let groups = Rc::new(Groups::new(&settings, &self.settings.trust));
-            *current = Current { settings: Arc::clone(&settings), groups };
-            if is_other {
+            if !current.settings.is_alike(&settings) {
+                current.groups = Rc::new(Groups::new(&settings, &self.settings.trust));
                 *self.cache.borrow_mut() = Cache::new(settings.cache, self.figures.clone());
             }
+            current.settings = Arc::clone(&settings);
         }
         if self.settings.flushes() != self.flushes.get() {
             let (name, seen) = self.settings.flushed_since(self.flushes.get());
@@ -149,17 +152,6 @@ impl Forwarder {
             (true, Some(suffix)) => Way::Nowhere(Some(suffix.clone())),
             (true, None) => Way::Nobody,
         }
-    }
-
-    /// How long the suffix is that a name in lower case is forwarded by, if it is by one.
-    pub(super) fn suffix_of(&self, name: &[u8]) -> Option<usize> {
-        let current = self.current.borrow();
-        current.groups.of(name).suffix.as_ref().map(|suffix| suffix.as_bytes().len())
-    }
-
-    /// Whether a source can be asked for what the catalog does not have.
-    pub(super) fn looks_up(&self) -> bool {
-        self.settings.finder().is_some_and(|finder| finder.is_ready())
     }
 
     fn group(&self, key: &Key, via: Via) -> Rc<Group> {
@@ -196,7 +188,11 @@ impl Forwarder {
             return self.stale(key).ok_or(ForwardError::NoAnswer);
         }
         let group = self.group(key, via);
-        let answer = self.join(key, &group)?;
+        let answer = match self.join(key, &group) {
+            Ok(answer) => answer,
+            // Where upstreams stall there is no room soon, and that is what old answers are for.
+            Err(error) => return self.stale(key).ok_or(error),
+        };
         let waiting = Waiting::new(self, group);
         let outcome = match self.stale(key) {
             None => answer.await,
@@ -252,9 +248,15 @@ impl Forwarder {
     /// Asks for everybody who waits. Not one of them: whoever asked first may hang up.
     async fn fly(self: Rc<Self>, key: Key, group: Rc<Group>) {
         group.under_way.update(|count| count + 1);
+        let deadline = Instant::now() + DEADLINE;
         let outcome = match group.is_catalog {
             true => self.look_up(&key).await,
-            false => self.ask(&key, &group).await,
+            false => match self.ask(&key, &group).await {
+                Ok(stored) if stored.is_half_way() => {
+                    Ok(Box::pin(self.followed(&key, &group, stored, deadline)).await)
+                }
+                outcome => outcome,
+            },
         };
         let outcome = outcome.map(Rc::new);
         group.under_way.update(|count| count.saturating_sub(1));
@@ -267,6 +269,25 @@ impl Forwarder {
             // Whoever no longer waits needs no answer.
             drop(arrived.send(outcome.clone()));
         }
+    }
+}
+
+impl Others for Forwarder {
+    /// The longer of the zone and the suffix counts, and what is configured before what is built in.
+    fn whose(&self, name: &[u8], origin: Origin) -> Whose {
+        let groups = &self.current.borrow().groups;
+        let group = groups.of(name);
+        let Some(suffix) = &group.suffix else { return Whose::Ours };
+        match suffix.as_bytes().len().cmp(&origin.length) {
+            Ordering::Less => Whose::Ours,
+            Ordering::Equal if !origin.is_built_in => Whose::Ours,
+            _ if group.is_empty() => Whose::Nobodys,
+            _ => Whose::Others,
+        }
+    }
+
+    fn look_up(&self) -> bool {
+        self.settings.finder().is_some_and(|finder| finder.is_ready())
     }
 }
 

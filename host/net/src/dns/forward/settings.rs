@@ -129,6 +129,15 @@ impl Default for CacheConfig {
     }
 }
 
+impl Forwarding {
+    /// Whether upstreams are asked alike, whatever names are on block lists.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        let blocked = other.filter.blocked.clone();
+        let filter = Filter { blocked, ..self.filter.clone() };
+        Self { filter, ..self.clone() } == *other
+    }
+}
+
 impl From<SocketAddr> for UpstreamConfig {
     fn from(address: SocketAddr) -> Self {
         Self { place: Place::At(address), protocol: Protocol::Udp }

@@ -97,6 +97,34 @@ fn a_cookie_of_a_wrong_length_is_a_format_error() {
     }
 }
 
+/// RFC 7873, 5.4.
+#[test]
+fn who_asks_for_a_cookie_alone_is_given_one() {
+    let world = World::new(&[]);
+    let alone = |cookie: &[u8]| {
+        let mut message = with_cookie(".", cookie);
+        message.queries.clear();
+        message
+    };
+    let first = answer(&world, &alone(&[7; 8]), STRANGER).unwrap();
+    let given = option(&first, EdnsCode::Cookie).unwrap();
+    assert_eq!((first.metadata.response_code, first.queries.len()), (ResponseCode::NoError, 0));
+    assert_eq!((given.len(), &given[..8]), (24, &[7; 8][..]));
+    let made_up = [[7; 8], [1; 8], [2; 8]].concat();
+    for (shown, code) in [(given, ResponseCode::NoError), (made_up, ResponseCode::BADCOOKIE)] {
+        let reply = answer(&world, &alone(&shown), STRANGER).unwrap();
+        assert_eq!(reply.metadata.response_code, code);
+        assert!(option(&reply, EdnsCode::Cookie).is_some());
+    }
+    world.govern(Policy { cookies: false, ..Policy::default() });
+    let reply = answer(&world, &alone(&[7; 8]), NEIGHBOUR).unwrap();
+    assert_eq!(reply.metadata.response_code, ResponseCode::FormErr);
+    let mut nothing = alone(&[7; 8]);
+    nothing.edns = None;
+    let reply = answer(&world, &nothing, NEIGHBOUR).unwrap();
+    assert_eq!(reply.metadata.response_code, ResponseCode::FormErr);
+}
+
 #[test]
 fn without_cookies_none_is_given() {
     let world = World::new(&[]);

@@ -20,13 +20,13 @@ use super::{
 };
 
 /// A source that finds instances with these addresses, whatever it is asked for.
-struct Source {
+pub(super) struct Source {
     snapshot: Arc<Snapshot>,
     addresses: Vec<String>,
 }
 
 impl Source {
-    fn of(addresses: &[&str]) -> Arc<Self> {
+    pub(super) fn of(addresses: &[&str]) -> Arc<Self> {
         let addresses = addresses.iter().map(|&it| it.to_owned()).collect();
         let snapshot = Snapshot { zones: zones(&[]), ..Snapshot::default() };
         Arc::new(Self { snapshot: Arc::new(snapshot), addresses })

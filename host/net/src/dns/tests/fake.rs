@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Forwarding, bind_tcp, bind_udp, serve_tcp, serve_udp},
+    super::{Forwarding, Sharing, bind_tcp, bind_udp, serve_tcp, serve_udp},
     World, packet, question,
 };
 
@@ -39,7 +39,9 @@ pub(super) enum Mood {
     LeadsInside,
     /// Repeats questions in lower case.
     Lowers,
-    /// Answers with 127.0.0.1, and nothing of another family.
+    /// Answers with an alias for `www.example.com`, and says nothing of that.
+    LeadsOn,
+    /// Answers with 127.0.0.1, for this once, and nothing of another family.
     IsHere,
     /// Finds EDNS malformed, as old servers do.
     KnowsNoEdns,
@@ -58,9 +60,31 @@ pub(super) struct FakeUpstream {
 
 impl FakeUpstream {
     pub(super) async fn start(mood: Mood) -> Self {
-        let listener = TcpListener::bind(HERE).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let socket = UdpSocket::bind(address).await.unwrap();
+        // Of a port that is free for TCP that of UDP may be another's.
+        let (listener, socket) = loop {
+            let listener = TcpListener::bind(HERE).await.unwrap();
+            if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
+                break (listener, socket);
+            }
+        };
+        let upstream = Self::on(socket, mood);
+        spawn_local(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let asked = read_message(&mut stream).await;
+                write_message(&mut stream, &answer(&asked, 100)).await;
+            }
+        });
+        upstream
+    }
+
+    /// One that is asked by UDP alone.
+    pub(super) async fn without_tcp(mood: Mood) -> Self {
+        Self::on(UdpSocket::bind(HERE).await.unwrap(), mood)
+    }
+
+    fn on(socket: UdpSocket, mood: Mood) -> Self {
+        let address = socket.local_addr().unwrap();
         let asked = Rc::new(Cell::new(0));
         let counter = asked.clone();
         let last = Rc::<RefCell<Vec<u8>>>::default();
@@ -77,13 +101,6 @@ impl FakeUpstream {
                 for reply in replies(&asked, now.get()) {
                     socket.send_to(&reply.to_vec().unwrap(), peer).await.unwrap();
                 }
-            }
-        });
-        spawn_local(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let asked = read_message(&mut stream).await;
-                write_message(&mut stream, &answer(&asked, 100)).await;
             }
         });
         Self { address, mood, asked, last }
@@ -129,12 +146,18 @@ pub(super) fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
             reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));
             reply
         }],
+        Mood::LeadsOn => vec![{
+            let mut reply = answer(asked, 0);
+            let data = RData::CNAME(rdata::CNAME(Name::from_ascii("www.example.com.").unwrap()));
+            reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));
+            reply
+        }],
         Mood::IsHere => vec![{
             let mut reply = answer(asked, 0);
             let query = &asked.queries[0];
             if query.query_type() == RecordType::A {
                 let data = RData::A(rdata::A::new(127, 0, 0, 1));
-                reply.add_answer(Record::from_rdata(query.name().clone(), 30, data));
+                reply.add_answer(Record::from_rdata(query.name().clone(), 0, data));
             }
             reply
         }],
@@ -198,8 +221,8 @@ impl Listening {
     pub(super) fn with(settings: Forwarding) -> Self {
         let world = World::new(&[]);
         world.forwarding.set(settings);
-        let socket = bind_udp(HERE.parse().unwrap(), true).unwrap();
-        let listener = bind_tcp(HERE.parse().unwrap(), true).unwrap();
+        let socket = bind_udp(HERE.parse().unwrap(), Sharing::WORKERS).unwrap();
+        let listener = bind_tcp(HERE.parse().unwrap(), Sharing::WORKERS).unwrap();
         let (udp, tcp) = (socket.local_addr().unwrap(), listener.local_addr().unwrap());
         let (stop, stopping) = oneshot::channel::<()>();
         let (stop_tcp, stopping_tcp) = oneshot::channel::<()>();

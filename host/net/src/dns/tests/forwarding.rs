@@ -123,6 +123,34 @@ async fn who_waits_for_a_silent_upstream_is_given_a_stale_answer_soon() {
 }
 
 #[tokio::test]
+async fn a_stale_answer_serves_where_there_is_no_room_to_ask() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let cache = CacheConfig { max_ttl: 1, ..CacheConfig::default() };
+        let upstreams = all(&[&upstream]);
+        let listening = Listening::with(Forwarding { upstreams, cache, ..Forwarding::default() });
+        listening.ask("a.example.").await;
+        upstream.mood.set(Mood::Drops);
+        let client = UdpSocket::bind(HERE).await.unwrap();
+        for number in 1..=2_048 {
+            let asked = question(&format!("n{number}.example."), RecordType::A, Some(1232));
+            client.send_to(&asked.to_vec().unwrap(), listening.udp).await.unwrap();
+            while number % 64 == 0 && listening.world.figures.waiting.value() < number {
+                tokio::task::yield_now().await;
+            }
+        }
+        loop {
+            let reply = listening.ask("a.example.").await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 2));
+            if error(&reply) == Some(3) {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_asked_for_often_is_asked_anew_before_it_is_forgotten() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::Answers).await;
@@ -192,6 +220,9 @@ async fn addresses_of_ours_are_not_believed_of_names_outside() {
         for asked in ["a.exempt.example.", "a.corp.example."] {
             assert_eq!(addresses(&listening.ask(asked).await), inside, "{asked}");
         }
+        // Behind an alias of ours neither.
+        let told = addresses(&listening.ask("outside.home.arpa.").await);
+        assert_eq!(told, ["www.example.com.", "203.0.113.1"]);
     })
     .await;
 }
@@ -214,6 +245,31 @@ async fn names_on_a_list_and_plain_names_are_asked_of_nobody() {
         assert_eq!(listening.world.figures.blocked.value(), 1);
         assert_eq!(outcome(&listening.ask("example.").await), (ResponseCode::NXDomain, 0));
         assert_eq!(outcome(&listening.ask("a.example.").await), (ResponseCode::NoError, 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_block_list_makes_nobody_forget_what_is_known() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let settings = |blocked: &[&str]| {
+            let blocked = blocked.iter().map(|it| Listed::parse(it).unwrap());
+            let filter = Filter { blocked: BlockList::build(blocked).into(), ..Filter::default() };
+            Forwarding { upstreams: all(&[&upstream]), filter, ..Forwarding::default() }
+        };
+        let listening = Listening::with(settings(&[]));
+        for asked in ["a.example.", "ads.example."] {
+            assert_eq!(outcome(&listening.ask(asked).await), (ResponseCode::NoError, 2));
+        }
+        listening.world.forwarding.set(settings(&["ads.example"]));
+        assert_eq!(outcome(&listening.ask("a.example.").await), (ResponseCode::NoError, 2));
+        assert_eq!(outcome(&listening.ask("ads.example.").await), (ResponseCode::NXDomain, 0));
+        assert_eq!(upstream.asked.get(), 2);
+        // Other upstreams may know other names.
+        listening.world.forwarding.set(Forwarding { mode: Mode::Strict, ..settings(&[]) });
+        listening.ask("a.example.").await;
+        assert_eq!(upstream.asked.get(), 3);
     })
     .await;
 }

@@ -4,10 +4,12 @@ mod access;
 mod demand;
 mod fake;
 mod forwarding;
+mod others;
 mod rows;
 mod rules;
 mod soak;
 mod sockets;
+mod upstreams;
 mod wire;
 
 use std::{
@@ -45,12 +47,18 @@ const RECORDS: &[&str] = &[
     "*.other CNAME a.one.home.arpa",
     "dangling CNAME nothing.home.arpa",
     "outside CNAME www.example.com",
+    "away CNAME x.corp.home.arpa",
+    "wanted CNAME db.query.consul",
     "mail MX 10 box",
     "www TXT hello",
     "*.wild A 192.168.7.3",
 ];
 
 fn zones(edges: &[IpAddr]) -> Zones {
+    zones_when(true, edges)
+}
+
+fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
     let record = |line: &&str| {
         let mut words = line.splitn(3, ' ').map(str::to_owned);
         let mut word = || words.next().unwrap();
@@ -64,6 +72,7 @@ fn zones(edges: &[IpAddr]) -> Zones {
     };
     let config = DnsConfig {
         edge_addresses: edges.to_vec(),
+        server_addresses: vec!["10.9.9.8".parse().unwrap()],
         zones: vec![
             zone("consul", Names::Consul),
             zone("home.arpa", Names::Static(RECORDS.iter().map(record).collect())),
@@ -84,13 +93,17 @@ fn zones(edges: &[IpAddr]) -> Zones {
     };
     let many = (0..200).map(|number| instance("many", number));
     let some = (0..14).map(|number| instance("some", number));
-    let instances: Vec<_> = many.chain(some).chain([instance("one", 0)]).collect();
+    let far = (0..3).map(|number| {
+        let address = format!("far{number}.example.com");
+        Arc::new(Instance { address, ..(*instance("far", number)).clone() })
+    });
+    let instances: Vec<_> = many.chain(some).chain([instance("one", 0)]).chain(far).collect();
     let inputs = ZoneInputs {
         config: &config,
         nodes: &[Arc::new(node)],
         instances: &instances,
         router_hosts: &["shop.example.org".to_owned()],
-        synced: true,
+        synced,
         serial: 1,
     };
     Zones::build(&inputs).0

@@ -6,7 +6,7 @@ use hickory_proto::{op::Message, rr::RecordType};
 use tokio::{net::UdpSocket, sync::oneshot, task::LocalSet, time::timeout};
 
 use super::{
-    super::{Policy, bind_udp, serve_udp},
+    super::{Policy, Sharing, bind_udp, serve_udp},
     World, question,
 };
 
@@ -24,7 +24,7 @@ async fn serving_under<F: Future<Output = ()>>(
         .run_until(async {
             let world = World::new(&[]);
             world.policies.set(policy);
-            let socket = bind_udp(address.parse().unwrap(), true).unwrap();
+            let socket = bind_udp(address.parse().unwrap(), Sharing::WORKERS).unwrap();
             let port = socket.local_addr().unwrap().port();
             let (stop, stopping) = oneshot::channel::<()>();
             let served =

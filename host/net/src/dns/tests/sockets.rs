@@ -1,6 +1,7 @@
 //! Real sockets, and upstreams that answer, drop, truncate and lie: see `fake`.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     rc::Rc,
     time::{Duration, Instant as WallClock},
 };
@@ -10,19 +11,24 @@ use hickory_proto::{
     rr::RecordType,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
     net::{TcpStream, UdpSocket},
-    task::spawn_local,
-    time::{Instant, timeout},
+    sync::watch,
+    task::{spawn_local, yield_now},
+    time::{Instant, advance, timeout},
 };
 
 use super::{
     super::{
-        CacheConfig, Forwarding, bind_udp,
+        CacheConfig, Forwarding, Sharing,
+        asker::{Asker, Transport},
+        bind_udp,
         cache::{Cache, Key},
         message::Incoming,
+        seat::Seats,
         serve_udp,
         stored::Stored,
+        stream::Connection,
     },
     World,
     fake::{
@@ -115,6 +121,41 @@ async fn a_silent_upstream_costs_little_and_is_then_asked_last() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn bytes_now_and_then_are_no_questions() {
+    locally(async {
+        let world = World::new(&[]);
+        let asked = packet("one.service.consul.", RecordType::A, None);
+        let framed = [&(asked.len() as u16).to_be_bytes()[..], &asked].concat();
+        for (whole, is_wanted, is_served) in
+            [(true, false, true), (false, false, false), (true, true, false)]
+        {
+            let ((ours, mut theirs), seats) = (duplex(4096), Seats::default());
+            let (_running, stopped) = watch::channel(false);
+            let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let asker = Asker { transport: Transport::Tcp, client: here, local: here };
+            let context = world.context.clone();
+            let connection = Connection::new(context, asker, seats.take(), stopped);
+            let served = spawn_local(connection.serve(ours));
+            for byte in 0..4 {
+                let written = if whole { &framed[..] } else { &framed[byte..=byte] };
+                theirs.write_all(written).await.unwrap_or_default();
+                advance(Duration::from_secs(4)).await;
+                for _ in 0..8 {
+                    yield_now().await;
+                }
+            }
+            // Another client needs the place.
+            if is_wanted {
+                seats.make_room();
+                yield_now().await;
+            }
+            assert_eq!(!served.is_finished(), is_served, "{whole} {is_wanted}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_failing_upstream_is_passed_over() {
     locally(async {
@@ -192,9 +233,9 @@ async fn upstreams_change_while_we_run() {
 
 #[test]
 fn an_address_in_use_is_named() {
-    let taken = bind_udp(HERE.parse().unwrap(), false).unwrap();
+    let taken = bind_udp(HERE.parse().unwrap(), Sharing::NONE).unwrap();
     let address = taken.local_addr().unwrap();
-    let error = bind_udp(address, false).unwrap_err();
+    let error = bind_udp(address, Sharing::NONE).unwrap_err();
     assert_eq!(error.to_string(), format!("bind udp address `{address}`"));
     assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
 }
@@ -202,8 +243,8 @@ fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn workers_share_a_port() {
     locally(async {
-        let first = bind_udp(HERE.parse().unwrap(), true).unwrap();
-        let second = bind_udp(first.local_addr().unwrap(), true).unwrap();
+        let first = bind_udp(HERE.parse().unwrap(), Sharing::WORKERS).unwrap();
+        let second = bind_udp(first.local_addr().unwrap(), Sharing::WORKERS).unwrap();
         let world = World::new(&[]);
         let address = first.local_addr().unwrap();
         for socket in [first, second] {

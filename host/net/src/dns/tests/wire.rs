@@ -10,6 +10,7 @@ use portolan_core::zone::{self, Answer};
 
 use super::{
     super::{
+        CacheConfig,
         asker::Transport,
         fuzzing::upstream_answer,
         message::{MAX_UDP, PLAIN_UDP},
@@ -250,6 +251,38 @@ fn without_upstreams_other_names_are_refused() {
 }
 
 #[test]
+fn the_name_server_of_a_zone_is_where_dns_is_answered() {
+    let world = World::new(&[]);
+    let told = |record: &Record| format!("{} {}", record.name.to_ascii(), record.data);
+    for zone in ["consul.", "home.arpa."] {
+        let reply = world.ask(&packet(zone, RecordType::NS, None), Transport::Udp);
+        assert_eq!(reply.answers[0].data.to_string(), format!("ns.{zone}"));
+        let additionals: Vec<_> = reply.additionals.iter().map(told).collect();
+        assert_eq!(additionals, [format!("ns.{zone} 10.9.9.8")]);
+        let server = packet(&format!("ns.{zone}"), RecordType::A, None);
+        let reply = world.ask(&server, Transport::Udp);
+        assert_eq!(reply.answers[0].data.to_string(), "10.9.9.8");
+    }
+}
+
+#[test]
+fn of_several_aliases_each_is_given_now_and_then_and_one_at_a_time() {
+    let world = World::new(&[]);
+    for rtype in [RecordType::A, RecordType::CNAME, RecordType::ANY] {
+        let mut targets = BTreeSet::new();
+        for _ in 0..200 {
+            let reply = world.ask(&packet("far.service.consul.", rtype, None), Transport::Udp);
+            assert_eq!(reply.answers.len(), 1, "{rtype}");
+            targets.insert(reply.answers[0].data.to_string());
+        }
+        let all = [0, 1, 2].map(|it| format!("far{it}.example.com."));
+        assert!(targets.iter().eq(&all), "{rtype}: {targets:?}");
+    }
+    let reply = world.ask(&packet("far.service.consul.", RecordType::SRV, None), Transport::Udp);
+    assert_eq!(reply.answers.len(), 3);
+}
+
+#[test]
 fn any_is_answered_with_one_set() {
     let world = World::new(&[]);
     let reply = world.ask(&packet("box.home.arpa.", RecordType::ANY, None), Transport::Udp);
@@ -343,4 +376,45 @@ fn a_pointer_leads_back_and_an_answer_whose_does_not_is_none() {
     assert_eq!(read(&chained(1000)), Err(Unusable::Garbage));
     // What an old server makes of EDNS is its header and no more.
     assert_eq!(read(&[0, 7, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Unusable::Failed(1)));
+}
+
+/// RFC 2308, 2.2 and 5.
+#[test]
+fn that_there_is_nothing_is_remembered_as_long_as_the_soa_says() {
+    let name = |text: &str| Name::from_ascii(text).unwrap();
+    let told = |aliases: &[u32], addresses: u8, soa: Option<(u32, u32)>| {
+        let mut answer = Message::response(7, OpCode::Query);
+        answer.add_query(Query::query(name("a."), RecordType::A));
+        for ttl in aliases {
+            let data = RData::CNAME(rdata::CNAME(name("b.")));
+            answer.add_answer(Record::from_rdata(name("a."), *ttl, data));
+        }
+        for number in 0..addresses {
+            let data = RData::A(rdata::A::new(192, 0, 2, number));
+            answer.add_answer(Record::from_rdata(name("b."), 300, data));
+        }
+        if let Some((ttl, minimum)) = soa {
+            let data = rdata::SOA::new(name("."), name("."), 1, 2, 3, 4, minimum);
+            answer.add_authority(Record::from_rdata(name("."), ttl, RData::SOA(data)));
+        }
+        let wire = answer.to_vec().unwrap();
+        let mut stored = Stored::parse(&wire, b"\x01a\0", zone::RecordType::A).unwrap();
+        stored.clamp(&CacheConfig { negative_ttl: 120, ..CacheConfig::default() });
+        let kept = Message::from_vec(stored.wire()).unwrap();
+        (stored.life, kept.authorities.first().map(|soa| soa.ttl))
+    };
+    for (aliases, addresses, soa, expected) in [
+        (&[][..], 0, Some((900, 60)), (60, Some(60))),
+        (&[], 0, Some((30, 60)), (30, Some(30))),
+        (&[], 0, Some((900, 600)), (120, Some(120))),
+        (&[], 0, None, (0, None)),
+        // Aliases that lead to nothing.
+        (&[86_400], 0, Some((900, 60)), (60, Some(60))),
+        (&[20], 0, Some((900, 60)), (20, Some(20))),
+        (&[86_400], 0, None, (0, None)),
+        // And to something.
+        (&[86_400], 1, Some((900, 60)), (300, Some(900))),
+    ] {
+        assert_eq!(told(aliases, addresses, soa), expected, "{aliases:?} {addresses} {soa:?}");
+    }
 }

@@ -4,7 +4,7 @@
 //! is used on while nobody answers: who is reached is proven by a certificate anyway.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -35,6 +35,8 @@ pub(super) struct Bootstrap {
     port: u16,
     upstreams: Vec<Upstream>,
     known: RefCell<Known>,
+    /// The address that was reached last.
+    reached: Cell<Option<SocketAddr>>,
     /// Held by the one that asks.
     asking: Mutex<()>,
 }
@@ -52,11 +54,23 @@ impl Bootstrap {
             .iter()
             .map(|address| Upstream::new(UpstreamConfig::from(*address), settings, trust.clone()));
         let upstreams = upstreams.collect();
-        Self { host, port, upstreams, known: RefCell::default(), asking: Mutex::default() }
+        let (known, reached, asking) = Default::default();
+        Self { host, port, upstreams, known, reached, asking }
     }
 
-    /// Where the upstream is: at least one address.
-    pub(super) async fn addresses(&self) -> io::Result<Rc<[SocketAddr]>> {
+    /// An address that was reached: the first to be tried from now on.
+    pub(super) fn prefer(&self, address: SocketAddr) {
+        self.reached.set(Some(address));
+    }
+
+    /// Where the upstream is: at least one address, the one that was reached last first.
+    pub(super) async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let mut addresses = self.found().await?.to_vec();
+        addresses.sort_by_key(|address| Some(*address) != self.reached.get());
+        Ok(addresses)
+    }
+
+    async fn found(&self) -> io::Result<Rc<[SocketAddr]>> {
         let _turn = self.asking.lock().await;
         let is_good = |until: &Instant| *until > Instant::now();
         if self.known.borrow().until.as_ref().is_some_and(is_good) {
@@ -85,7 +99,8 @@ impl Bootstrap {
         // Boxed: to ask may need an address, as far as the compiler sees.
         let (v4, v6) = join(Box::pin(upstream.ask(&v4)), Box::pin(upstream.ask(&v6))).await;
         let answers: Vec<_> = [v4, v6].into_iter().filter_map(Result::ok).collect();
-        let life = answers.iter().map(|answer| answer.life).filter(|life| *life > 0).min()?;
+        // Answers that must not be remembered are, for the least time: each connection would ask.
+        let life = answers.iter().map(|answer| answer.life).filter(|life| *life > 0).min();
         let messages = answers.iter().filter_map(|it| Message::from_vec(it.wire()).ok());
         let addresses = messages.flat_map(|message| message.answers).filter_map(|record| {
             let ip: IpAddr = match record.data {
@@ -96,7 +111,7 @@ impl Bootstrap {
             Some(SocketAddr::new(ip, self.port))
         });
         let [least, most] = LIFE;
-        let life = Duration::from_secs(life.into()).clamp(least, most);
+        let life = Duration::from_secs(life.unwrap_or_default().into()).clamp(least, most);
         Some(Known { addresses: addresses.collect(), until: Some(Instant::now() + life) })
     }
 }

@@ -2,8 +2,11 @@
 
 mod bootstrap;
 mod datagram;
+mod health;
 mod https;
 mod pipe;
+mod reach;
+mod silence;
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,7 +27,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use self::{
     bootstrap::Bootstrap,
     datagram::{Answer, Channels},
-    https::{Sender, Web},
+    health::Health,
+    https::{Connection, Web},
     pipe::Pipe,
 };
 use super::{
@@ -37,10 +41,14 @@ use crate::{random::Random, transport::Trust};
 
 /// How long one attempt waits.
 const ATTEMPT: Duration = Duration::from_secs(3);
-/// How long an upstream that failed is asked last.
-const REST: Duration = Duration::from_secs(5);
-/// What is expected of an upstream that has not answered yet: that it is worth a try.
-const UNKNOWN: Duration = Duration::ZERO;
+/// How long an upstream over UDP may take to answer over TCP what it should not have sent by UDP.
+const OTHER_WAY: Duration = Duration::from_secs(1);
+/// How long nothing may come on a connection on which something was asked, at least: less than it
+/// takes until somebody asks again.
+const SILENCE: Duration = Duration::from_millis(300);
+/// How often in a row an upstream changes letters, and cannot be asked over TCP, before its
+/// questions are written plainly.
+const MOST_CHANGED: u8 = 3;
 
 /// Why an attempt gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +86,9 @@ pub(super) struct Upstream {
     connecting: Mutex<()>,
     /// Whether letters are mixed: not for one that has been seen not to keep them.
     mixes: Cell<bool>,
-    failed: Cell<Option<Instant>>,
-    expected: Cell<Duration>,
+    /// How often in a row it changed them.
+    changed: Cell<u8>,
+    pub(super) health: Health,
     random: Random,
 }
 
@@ -100,26 +109,10 @@ impl Upstream {
             web: Web::default(),
             connecting: Mutex::default(),
             mixes: Cell::new(settings.mix_case),
-            failed: Cell::new(None),
-            expected: Cell::new(UNKNOWN),
+            changed: Cell::new(0),
+            health: Health::new(settings.mode),
             random: Random::seeded(),
         }
-    }
-
-    /// Whether it failed so lately that others should be asked first.
-    pub(super) fn is_resting(&self, now: Instant) -> bool {
-        self.failed.get().is_some_and(|failed| now.saturating_duration_since(failed) < REST)
-    }
-
-    /// How long it takes to answer, as far as is known.
-    pub(super) fn expected(&self) -> Duration {
-        self.expected.get()
-    }
-
-    /// It has not answered for so long, and another one has.
-    pub(super) fn note_silence(&self, patience: Duration) {
-        self.failed.set(Some(Instant::now()));
-        self.expected.set(self.expected.get().max(patience));
     }
 
     /// Asks once, and again over TCP when the answer does not fit or may be a guess.
@@ -127,12 +120,10 @@ impl Upstream {
         let begin = Instant::now();
         let asked = timeout(ATTEMPT, self.converse(key)).await;
         let result = asked.unwrap_or(Err(AttemptError::Timeout));
-        self.failed.set(result.is_err().then(Instant::now));
-        if result.is_ok() {
-            // An eighth of what is new, as TCP does (RFC 6298, 2).
-            let (before, now) = (self.expected.get(), begin.elapsed());
-            let mixed = if before == UNKNOWN { now } else { (before * 7 + now) / 8 };
-            self.expected.set(mixed);
+        match &result {
+            Ok(_) => self.health.answered(begin.elapsed()),
+            Err(error) if error.is_refusal() => self.health.refused(),
+            Err(_) => self.health.silent(begin),
         }
         result
     }
@@ -157,11 +148,11 @@ impl Upstream {
             Protocol::Tls { name } => self.over_stream(key, Some(name), dress).await?,
             Protocol::Https { name, path } => {
                 let question = question::write(key, 0, dress);
-                let sender = match self.web.open() {
-                    Some(sender) => sender,
+                let connection = match self.web.open(self.patience()) {
+                    Some(connection) => connection,
                     None => self.web_connection(name).await?,
                 };
-                https::ask(sender, name, path, question).await?
+                connection.ask(name, path, question).await?
             }
         };
         Ok(Stored::parse(&wire, key.name(), key.rtype())?)
@@ -176,16 +167,44 @@ impl Upstream {
             Answer::OtherCase => Err(Unusable::Truncated),
         };
         if !matches!(parsed, Err(Unusable::Truncated)) {
+            self.changed.set(0);
             return Ok(parsed?);
         }
-        let wire = self.over_stream(key, None, Dress { mix: None, ..dress }).await?;
+        let dress = Dress { mix: None, ..dress };
+        let by_stream = timeout(OTHER_WAY, self.over_stream(key, None, dress)).await;
+        let by_stream = by_stream.unwrap_or(Err(AttemptError::Timeout));
+        if matches!(answer, Answer::Message(_)) {
+            return Ok(Stored::parse(&by_stream?, key.name(), key.rtype())?);
+        }
+        match by_stream {
+            Ok(wire) => {
+                let stored = Stored::parse(&wire, key.name(), key.rtype())?;
+                // It answers over TCP too, so it is the upstream itself that does not keep letters.
+                self.note_changed(MOST_CHANGED);
+                Ok(stored)
+            }
+            Err(_) => self.over_udp_unmixed(key, dress).await,
+        }
+    }
+
+    /// Asks an upstream that changes letters and cannot be asked over TCP: in plain letters. One
+    /// such answer may be a guess, so it costs some of them before letters are given up.
+    async fn over_udp_unmixed(&self, key: &Key, dress: Dress) -> Result<Stored, AttemptError> {
+        let id = self.random.next() as u16;
+        let answer = self.datagrams.ask(id, |id| question::write(key, id, dress)).await?;
+        let Answer::Message(wire) = answer else { return Err(Unusable::Garbage.into()) };
         let stored = Stored::parse(&wire, key.name(), key.rtype())?;
-        if matches!(answer, Answer::OtherCase) && self.mixes.replace(false) {
-            // It answers over TCP too, so it is the upstream itself that does not keep letters.
+        self.note_changed(1);
+        Ok(stored)
+    }
+
+    /// It has changed letters: `weight` says how sure it is that nobody else did.
+    fn note_changed(&self, weight: u8) {
+        self.changed.update(|changed| changed.saturating_add(weight));
+        if self.changed.get() >= MOST_CHANGED && self.mixes.replace(false) {
             let upstream = &self.config;
             tracing::info!(%upstream, "letters are not mixed for this upstream: it changes them");
         }
-        Ok(stored)
     }
 
     async fn over_stream(
@@ -196,7 +215,7 @@ impl Upstream {
     ) -> Result<Vec<u8>, AttemptError> {
         let write = |id| question::write(key, id, dress);
         let id = self.random.next() as u16;
-        let kept = self.stream.borrow().clone().filter(|pipe| pipe.is_open());
+        let kept = self.stream.borrow().clone().filter(|pipe| pipe.may_ask(self.patience()));
         if let Some(pipe) = kept {
             // It may have been closed by the other side just now: then it is no sign of a failure.
             if let Ok(wire) = pipe.ask(id, write).await {
@@ -210,7 +229,7 @@ impl Upstream {
     /// A stream that is open: the one that somebody else made meanwhile, or a new one.
     async fn pipe(&self, name: Option<&str>) -> io::Result<Rc<Pipe>> {
         let _turn = self.connecting.lock().await;
-        let kept = self.stream.borrow().clone().filter(|pipe| pipe.is_open());
+        let kept = self.stream.borrow().clone().filter(|pipe| pipe.may_ask(self.patience()));
         if let Some(pipe) = kept {
             return Ok(pipe);
         }
@@ -223,19 +242,27 @@ impl Upstream {
     }
 
     /// The same of HTTPS.
-    async fn web_connection(&self, name: &str) -> io::Result<Sender> {
+    async fn web_connection(&self, name: &str) -> io::Result<Rc<Connection>> {
         let _turn = self.connecting.lock().await;
-        match self.web.open() {
-            Some(sender) => Ok(sender),
+        match self.web.open(self.patience()) {
+            Some(connection) => Ok(connection),
             None => self.web.begin(self.encrypted(name, b"h2").await?).await,
         }
+    }
+
+    /// How long a connection on which something was asked may be silent before another one is made.
+    fn patience(&self) -> Duration {
+        SILENCE.max(self.health.expected() * 2)
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
         match (&self.config.place, &self.bootstrap) {
             (Place::At(address), _) => TcpStream::connect(address).await,
             (Place::Named { .. }, Some(bootstrap)) => {
-                TcpStream::connect(&*bootstrap.addresses().await?).await
+                let addresses = bootstrap.addresses().await?;
+                let (stream, reached) = reach::connect(&addresses).await?;
+                bootstrap.prefer(reached);
+                Ok(stream)
             }
             (Place::Named { .. }, None) => Err(io::ErrorKind::HostUnreachable.into()),
         }

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::super::message::number;
+use super::{super::message::number, silence::Silence};
 
 /// How long a stream without questions is kept. Servers close theirs after about as long.
 const IDLE: Duration = Duration::from_secs(8);
@@ -23,6 +23,7 @@ const MOST: usize = 1024;
 pub(super) struct Pipe {
     outgoing: mpsc::Sender<Vec<u8>>,
     waiting: Waiting,
+    silence: Rc<Silence>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -31,15 +32,19 @@ type Waiting = Rc<RefCell<HashMap<u16, oneshot::Sender<Vec<u8>>>>>;
 impl Pipe {
     pub(super) fn new(stream: impl AsyncRead + AsyncWrite + 'static) -> Rc<Self> {
         let (reader, writer) = split(stream);
-        let waiting = Waiting::default();
+        let (waiting, silence) = (Waiting::default(), Rc::<Silence>::default());
         let (outgoing, queue) = mpsc::channel(MOST);
-        let reading = tokio::task::spawn_local(read(reader, waiting.clone()));
+        let reading = tokio::task::spawn_local(read(reader, waiting.clone(), silence.clone()));
         let writing = tokio::task::spawn_local(write(writer, queue));
-        Rc::new(Self { outgoing, waiting, tasks: [reading, writing] })
+        Rc::new(Self { outgoing, waiting, silence, tasks: [reading, writing] })
     }
 
-    /// Whether more can be asked.
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether more can be asked: it is open, and has not been silent for too long.
+    pub(super) fn may_ask(&self, patience: Duration) -> bool {
+        self.is_open() && !self.silence.lasts(patience)
+    }
+
+    fn is_open(&self) -> bool {
         self.tasks.iter().all(|task| !task.is_finished())
     }
 
@@ -65,6 +70,7 @@ impl Pipe {
         let question = write(id);
         let mut framed = (question.len() as u16).to_be_bytes().to_vec();
         framed.extend_from_slice(&question);
+        self.silence.asked();
         self.outgoing.send(framed).await.map_err(|_closed| gone())?;
         answer.await.map_err(|_closed| gone())
     }
@@ -90,7 +96,7 @@ impl Drop for Guard<'_> {
 
 /// Hands answers to those who wait for them. Who waits at the end learns it by the end of its
 /// channel.
-async fn read(mut reader: ReadHalf<impl AsyncRead>, waiting: Waiting) {
+async fn read(mut reader: ReadHalf<impl AsyncRead>, waiting: Waiting, silence: Rc<Silence>) {
     loop {
         let message = async {
             let mut wire = vec![0; usize::from(reader.read_u16().await?)];
@@ -99,6 +105,7 @@ async fn read(mut reader: ReadHalf<impl AsyncRead>, waiting: Waiting) {
         };
         match timeout(IDLE, message).await {
             Ok(Ok(wire)) => {
+                silence.heard();
                 let id = number(&wire, 0).unwrap_or_default();
                 if let Some(answered) = waiting.borrow_mut().remove(&id) {
                     // Nobody may want it any more.

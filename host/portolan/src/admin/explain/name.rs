@@ -61,7 +61,7 @@ fn both(zones: &Zones, name: &Name) -> (NameOutcome, Vec<Record>) {
             Answer::NoData(_) => {}
             Answer::NoSuchName(_) => outcome = NameOutcome::NxDomain,
             Answer::OnDemand(_) => outcome = NameOutcome::OnDemand,
-            Answer::NotSynced => outcome = NameOutcome::ServFail,
+            Answer::NotSynced(_) => outcome = NameOutcome::ServFail,
             Answer::NotOurs => outcome = NameOutcome::Forwarded,
         }
     }

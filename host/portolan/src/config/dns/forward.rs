@@ -1,6 +1,13 @@
 //! `[dns.forward]`, `[dns.cache]` and `[dns.filter]`: names that are not ours.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    net::SocketAddr,
+    ops::Range,
+    path::PathBuf,
+    time::Duration,
+};
 
 use portolan_core::zone::Name;
 use portolan_net::dns::{BlockAnswer, CacheConfig, Mode, Protocol, Rebind, UpstreamConfig};
@@ -147,8 +154,11 @@ pub(super) fn suffixes(
     forward: Named<Vec<Spanned<Upstream>>>,
     reading: &mut Reading<'_>,
 ) -> Vec<(Name, Vec<Spanned<UpstreamConfig>>)> {
+    let mut places = Places::default();
     let suffixes = forward.0.into_iter().filter_map(|(suffix, upstreams)| {
+        let place = suffix.span();
         let suffix = name(&suffix, reading)?;
+        places.note(suffix.clone(), place, reading).then_some(())?;
         let upstreams = upstreams.into_iter().map(|upstream| {
             let span = upstream.span();
             Spanned::new(span, upstream.into_inner().0)
@@ -174,6 +184,33 @@ pub(super) fn bootstrap(
         address
     });
     addresses.collect()
+}
+
+/// Where each thing was said that may be said once, however it is spelt.
+#[derive(Debug)]
+pub(super) struct Places<T>(HashMap<T, Range<usize>>);
+
+impl<T> Default for Places<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: Eq + Hash> Places<T> {
+    /// False: it was said before, which is told.
+    pub(super) fn note(&mut self, it: T, place: Range<usize>, reading: &mut Reading<'_>) -> bool {
+        match self.0.entry(it) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(place);
+                true
+            }
+            Entry::Occupied(first) => {
+                let finding = Finding::error(place, "this name is there twice");
+                reading.add(finding.also(first.get().clone(), "first here"));
+                false
+            }
+        }
+    }
 }
 
 /// A name; a dot before it changes nothing.

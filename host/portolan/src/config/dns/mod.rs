@@ -22,8 +22,7 @@ use self::{
     forward::{Cache, Filter, UpstreamMode},
 };
 use super::{
-    edge,
-    model::{self, Entrypoint},
+    edge, model,
     read::{Named, Node, OneOrMany, Read, Reading, table},
     report::Finding,
     schema::{loopback, unplaced},
@@ -121,12 +120,7 @@ impl Read for ZoneKind {
     }
 }
 
-/// `entrypoints` say what the hosts of routers resolve to, unless that is configured.
-pub(super) fn validate(
-    dns: Dns,
-    entrypoints: &[Entrypoint],
-    reading: &mut Reading<'_>,
-) -> model::Dns {
+pub(super) fn validate(dns: Dns, reading: &mut Reading<'_>) -> model::Dns {
     let listed = |addresses: OneOrMany<Spanned<SocketAddr>>| -> Vec<SocketAddr> {
         addresses.0.into_iter().map(Spanned::into_inner).collect()
     };
@@ -159,9 +153,7 @@ pub(super) fn validate(
             .collect(),
         cache: forward::cache(&dns.cache),
         filter: forward::filter(dns.filter, reading),
-        edge_addresses: dns.edge_addresses.unwrap_or_else(|| {
-            edge::default_addresses(entrypoints.iter().map(|entrypoint| entrypoint.address.ip()))
-        }),
+        edge_addresses: dns.edge_addresses,
         ttl,
         zones: zones(dns.zones.0, ttl, reading),
         hosts: dns.hosts,

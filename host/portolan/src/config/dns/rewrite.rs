@@ -6,7 +6,7 @@ use portolan_core::zone::Name;
 use portolan_net::dns::{Rewrite, Rewrites};
 use toml::Spanned;
 
-use super::forward;
+use super::forward::{self, Places};
 use crate::config::{
     read::{Named, OneOrMany, Reading},
     report::Finding,
@@ -18,9 +18,13 @@ pub(super) type Rules = Named<OneOrMany<Spanned<String>>>;
 /// What `[dns.rewrite]` says. A rule that is wrong costs itself.
 pub(super) fn rewrites(rules: Rules, ttl: u32, reading: &mut Reading<'_>) -> Rewrites {
     let mut rewrites = Rewrites::new(ttl);
+    let mut places = Places::default();
     for (pattern, to) in rules.0 {
         let is_below = pattern.get_ref().starts_with("*.");
         let Some(name) = forward::name(&pattern, reading) else { continue };
+        if !places.note((name.clone(), is_below), pattern.span(), reading) {
+            continue;
+        }
         let Some(rewrite) = rewrite(&pattern, is_below, to.0, reading) else { continue };
         if leads_nowhere(&name, is_below, &rewrite) {
             let finding = Finding::error(pattern.span(), "this rule leads back to its own name");

@@ -3,7 +3,7 @@
 //! **Invariant:** the message of a [`Stored`] has been walked once from end to end, answers the
 //! question that it was asked, and has no OPT record: that belongs to each hop (RFC 6891, 6.2.6).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod censor;
 
 use portolan_core::zone::{Name, RecordType, Zones};
 
@@ -11,7 +11,9 @@ use super::{
     cache::Key,
     forward::CacheConfig,
     local,
-    message::{HEADER, Header, Incoming, MAX_TCP, Question, Rcode, Section, ShortName, Walk, flag},
+    message::{
+        HEADER, Header, Incoming, MAX_TCP, Question, Rcode, Section, ShortName, Walk, flag, number,
+    },
     question::{self, Dress},
     reply::{ExtendedError, Reply},
 };
@@ -23,6 +25,8 @@ pub(super) struct Stored {
     wire: Box<[u8]>,
     records: Box<[Place]>,
     flags: u16,
+    /// The type that was asked for.
+    rtype: RecordType,
     /// How long it may be remembered, in seconds; 0: not at all.
     pub(super) life: u32,
     /// Whether something was taken out because nobody outside can truly say it.
@@ -85,7 +89,7 @@ impl Stored {
             return Err(Unusable::Truncated);
         }
         let end = HEADER + name.len();
-        let walked = Self::walk(wire, &header, end + 4).ok_or(Unusable::Garbage)?;
+        let walked = Self::walk(wire, &header, end + 4, rtype).ok_or(Unusable::Garbage)?;
         let (mut stored, extended) = walked;
         // The rest of the code stands in the OPT record (RFC 6891, 6.1.3): BADVERS is no answer.
         if extended != 0 {
@@ -100,7 +104,12 @@ impl Stored {
     }
 
     /// Answers also what an OPT record says of the code.
-    fn walk(wire: &[u8], header: &Header, question_end: usize) -> Option<(Self, u16)> {
+    fn walk(
+        wire: &[u8],
+        header: &Header,
+        question_end: usize,
+        rtype: RecordType,
+    ) -> Option<(Self, u16)> {
         let mut walk = Walk::behind_question(wire, question_end, header);
         let mut records = Vec::new();
         let mut end = question_end;
@@ -129,19 +138,20 @@ impl Stored {
             });
             end = record.end;
         }
-        let says_no = header.flags & flag::RCODE == Rcode::NO_SUCH_NAME.0 || positive.is_none();
-        let life = match (says_no, positive) {
-            // RFC 2308, 5: without a SOA it must not be remembered.
-            (true, Some(positive)) => negative.map_or(0, |negative| negative.min(positive)),
-            (true, None) => negative.unwrap_or(0),
-            (false, positive) => positive.unwrap_or(0),
-        };
         let mut wire: Box<[u8]> = wire.get(..end)?.into();
         let kept = records.iter().filter(|place: &&Place| place.section == Section::Additional);
         let kept = u16::try_from(kept.count()).ok()?.to_be_bytes();
         wire.get_mut(HEADER - 2..HEADER)?.copy_from_slice(&kept);
         let (records, flags) = (records.into(), header.flags);
-        let stored = Self { wire, records, flags, life, is_censored: false, is_ours: false };
+        let (is_censored, is_ours) = (false, false);
+        let mut stored = Self { wire, records, flags, rtype, life: 0, is_censored, is_ours };
+        stored.life = match (stored.says_no(), positive) {
+            // RFC 2308, 5: without a SOA it must not be remembered; behind aliases, not for longer
+            // than those.
+            (true, Some(positive)) => negative.map_or(0, |negative: u32| negative.min(positive)),
+            (true, None) => negative.unwrap_or(0),
+            (false, positive) => positive.unwrap_or(0),
+        };
         Some((stored, extended))
     }
 
@@ -170,6 +180,27 @@ impl Stored {
         Some(Self { is_ours: true, ..stored })
     }
 
+    /// An alias, as it is together with what was said of its target.
+    pub(super) fn longer(&self, key: &Key, target: &Self, wire: &[u8]) -> Option<Self> {
+        let stored = Self::parse(wire, key.name(), key.rtype()).ok()?;
+        let is_censored = self.is_censored || target.is_censored;
+        Some(Self { is_ours: self.is_ours, is_censored, ..stored })
+    }
+
+    /// Whether it is an alias, and says nothing of the name that it leads to: not even that there is
+    /// nothing (RFC 2308, 2.2).
+    pub(super) fn is_half_way(&self) -> bool {
+        let is_soa = |place: &Place| {
+            place.section == Section::Authority
+                && rtype_of(&self.wire, place) == Some(RecordType::SOA)
+        };
+        self.rcode() == Rcode::NO_ERROR
+            && !self.is_censored
+            && self.says_no()
+            && self.records.first().is_some_and(|first| first.section == Section::Answer)
+            && !self.records.iter().any(is_soa)
+    }
+
     /// Keeps lives within what is configured. TTLs that are raised are so in the answer too: others
     /// may remember it as long as we do.
     pub(super) fn clamp(&mut self, config: &CacheConfig) {
@@ -179,36 +210,29 @@ impl Stored {
         let least = if self.life > 0 || !says_no { config.min_ttl.min(most) } else { 0 };
         self.life = self.life.clamp(least, most);
         for place in &self.records {
+            let is_soa = place.section == Section::Authority
+                && rtype_of(&self.wire, place) == Some(RecordType::SOA);
             let at = usize::from(place.ttl_at);
             let Some(ttl) = self.wire.get_mut(at..at + 4) else { continue };
             let Ok(bytes) = <[u8; 4]>::try_from(&*ttl) else { continue };
-            let kept = u32::from_be_bytes(bytes).clamp(least, most.max(least));
+            let kept = match says_no && is_soa {
+                // Who asks us remembers the no for as long as its SOA lives (RFC 2308, 5).
+                true => self.life,
+                false => u32::from_be_bytes(bytes).clamp(least, most.max(least)),
+            };
             ttl.copy_from_slice(&kept.to_be_bytes());
         }
     }
 
-    /// Whether it says that there is no such name, or nothing of that type.
+    /// Whether it says that there is no such name, or nothing of that type: an alias alone, whose
+    /// target has nothing of it, says so too (RFC 2308, 2.2).
     fn says_no(&self) -> bool {
-        let has_answers = self.records.iter().any(|place| place.section == Section::Answer);
-        self.rcode() == Rcode::NO_SUCH_NAME || !has_answers
-    }
-
-    /// Takes out addresses that lie in networks of ours, and tells whether there were any: a name
-    /// outside that leads inside is how pages from elsewhere reach what is not meant for them.
-    pub(super) fn without_private(&mut self, may_be_loopback: bool) -> bool {
-        let wire = &self.wire;
-        let is_private = |place: &Place| {
-            let data = wire.get(usize::from(place.ttl_at) + 6..usize::from(place.end));
-            let rtype = super::message::number(wire, usize::from(place.ttl_at).saturating_sub(4));
-            data.zip(rtype)
-                .is_some_and(|(data, rtype)| is_inside(RecordType(rtype), data, may_be_loopback))
+        let is_answer = |place: &Place| {
+            place.section == Section::Answer
+                && (self.rtype == RecordType::ANY
+                    || rtype_of(&self.wire, place) == Some(self.rtype))
         };
-        let kept: Box<[Place]> =
-            self.records.iter().filter(|place| !is_private(place)).copied().collect();
-        let is_censored = kept.len() < self.records.len();
-        self.records = kept;
-        self.is_censored |= is_censored;
-        is_censored
+        self.rcode() == Rcode::NO_SUCH_NAME || !self.records.iter().any(is_answer)
     }
 
     /// How much memory it takes, about.
@@ -271,30 +295,9 @@ impl Stored {
     }
 }
 
-/// Whether an address is one that only networks of ours have.
-fn is_inside(rtype: RecordType, data: &[u8], may_be_loopback: bool) -> bool {
-    let v4 = |address: Ipv4Addr| {
-        address.is_private()
-            || address.is_link_local()
-            || address.octets()[0] == 0
-            || address.is_loopback() && !may_be_loopback
-    };
-    match rtype {
-        RecordType::A => data.try_into().is_ok_and(|octets: [u8; 4]| v4(Ipv4Addr::from(octets))),
-        RecordType::AAAA => data.try_into().is_ok_and(|octets: [u8; 16]| {
-            let address = Ipv6Addr::from(octets);
-            match address.to_ipv4_mapped() {
-                Some(mapped) => v4(mapped),
-                None => {
-                    address.is_unique_local()
-                        || address.is_unicast_link_local()
-                        || address.is_unspecified()
-                        || address.is_loopback() && !may_be_loopback
-                }
-            }
-        }),
-        _ => false,
-    }
+/// The type of a record: it stands before its class and its TTL.
+fn rtype_of(wire: &[u8], place: &Place) -> Option<RecordType> {
+    number(wire, usize::from(place.ttl_at).saturating_sub(4)).map(RecordType)
 }
 
 /// Whether it is a response to exactly this question.

@@ -1,0 +1,93 @@
+//! Aliases that an upstream leaves where they lead out of what it knows: a server that answers for
+//! its own zones only does so, and leaves the rest to who asks.
+//!
+//! **Invariant:** who is asked for everything never leads to what those say who are trusted with some
+//! names only: so a page from elsewhere could reach what is inside.
+
+use std::rc::Rc;
+
+use hickory_proto::{op::Message, rr::RData};
+use portolan_core::zone::Answer;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    super::{
+        cache::Key,
+        local::{Origin, Others as _, Whose},
+        message::ShortName,
+        stored::{Age, Stored},
+    },
+    Forwarder, Via, Way,
+    demand::joined,
+    groups::Group,
+};
+
+/// So many aliases are followed from one upstream to the next.
+const MOST: usize = 4;
+/// The longest chain of one answer.
+const MAX_CHAIN: usize = 8;
+
+impl Forwarder {
+    /// An answer with what is said of the name that its aliases lead to; as it is if nobody can be
+    /// asked for that, or none answers until `deadline`. Not by way of a flight: of two names that lead to each other
+    /// each would wait for the other.
+    pub(super) async fn followed(
+        self: &Rc<Self>,
+        key: &Key,
+        group: &Group,
+        mut stored: Stored,
+        deadline: Instant,
+    ) -> Stored {
+        for _ in 0..MOST {
+            let Some(target) = target(&stored) else { break };
+            let target = key.with_name(target.as_bytes());
+            let Some(next) = self.may_follow(&target, group) else { break };
+            match timeout_at(deadline, self.ask(&target, &next)).await {
+                Ok(Ok(found)) => stored = joined(key, stored, &found, Age::Fresh(0)),
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        stored
+    }
+
+    /// Who is asked for what an answer of these leads to.
+    fn may_follow(&self, target: &Key, from: &Group) -> Option<Rc<Group>> {
+        let is_foreign = self.settings.finder().is_none_or(|finder| {
+            let served = finder.served();
+            match served.zones.answer(target.name(), target.rtype()) {
+                Answer::NotOurs => true,
+                Answer::NoSuchName(authority) | Answer::NotSynced(authority) => {
+                    self.whose(target.name(), Origin::of(authority)) == Whose::Others
+                }
+                _ => false,
+            }
+        });
+        let may_ask = is_foreign
+            && matches!(self.way(target.name(), target.rtype()), Way::Ask)
+            && !self.with_filter(|filter| filter.blocks(target.name()));
+        let group = may_ask.then(|| self.group(target, Via::Upstreams))?;
+        (from.suffix.is_some() || group.suffix.is_none()).then_some(group)
+    }
+}
+
+/// The name that the aliases of an answer lead to, if it says nothing of that.
+fn target(stored: &Stored) -> Option<ShortName> {
+    if !stored.is_half_way() {
+        return None;
+    }
+    let message = Message::from_vec(stored.wire()).ok()?;
+    let asked = message.queries.first()?.name();
+    let mut name = asked;
+    for _ in 0..MAX_CHAIN {
+        let mut own = message.answers.iter().filter(|record| record.name == *name);
+        let alias = own.find_map(|record| match &record.data {
+            RData::CNAME(alias) => Some(&alias.0),
+            _ => None,
+        });
+        let Some(alias) = alias else { break };
+        name = alias;
+    }
+    let is_other = name != asked;
+    let wire = portolan_core::zone::Name::parse(&name.to_ascii()).ok().filter(|_| is_other)?;
+    ShortName::lower(wire.as_bytes())
+}

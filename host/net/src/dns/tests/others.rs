@@ -1,0 +1,145 @@
+//! Names in zones of ours that somebody else may know: upstreams of a suffix, a source.
+
+use std::{net::IpAddr, sync::Arc};
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{RecordType, rdata::opt::EdnsCode},
+};
+use portolan_core::{snapshot::Snapshot, zone::Name};
+
+use super::{
+    super::{Forwarding, Policy, Rewrite, Rewrites},
+    World,
+    demand::Source,
+    fake::{FakeUpstream, Listening, Mood, locally, outcome},
+    packet, zones_when,
+};
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn answers(reply: &Message) -> Vec<String> {
+    reply.answers.iter().map(|record| record.data.to_string()).collect()
+}
+
+fn error(reply: &Message) -> Option<u8> {
+    let option = reply.edns.as_ref()?.option(EdnsCode::Unknown(15))?;
+    Vec::<u8>::try_from(option).ok()?.get(1).copied()
+}
+
+fn forwarding(suffix: &str, upstreams: &[&FakeUpstream]) -> Forwarding {
+    let upstreams = upstreams.iter().map(|upstream| upstream.address.into()).collect();
+    Forwarding { suffixes: vec![(name(suffix), upstreams)], ..Forwarding::default() }
+}
+
+#[tokio::test]
+async fn an_alias_leads_to_those_who_are_asked_for_its_target() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        // Where nobody is asked, what the zone says counts.
+        for (settings, code, count) in [
+            (forwarding("corp.home.arpa", &[&upstream]), ResponseCode::NoError, 3),
+            (forwarding("corp.home.arpa", &[]), ResponseCode::NXDomain, 1),
+            (Forwarding::default(), ResponseCode::NXDomain, 1),
+        ] {
+            let listening = Listening::with(settings);
+            let reply = listening.ask("away.home.arpa.").await;
+            assert_eq!(outcome(&reply), (code, count));
+            assert_eq!(answers(&reply)[0], "x.corp.home.arpa.");
+            assert_eq!(reply.authorities.len(), usize::from(count == 1));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rule_for_names_of_a_suffix_may_lead_to_what_a_source_knows() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let listening = Listening::with(forwarding("corp.example", &[&upstream]));
+        let mut rewrites = Rewrites::new(9);
+        rewrites.below(&name("apps.corp.example"), Rewrite::Below(name("query.consul")));
+        listening.world.govern(Policy { rewrites: Arc::new(rewrites), ..Policy::default() });
+        listening.world.forwarding.look_up_with(Source::of(&["10.7.0.1"]));
+        let reply = listening.ask("db.apps.corp.example.").await;
+        assert_eq!(answers(&reply), ["db.query.consul.", "10.7.0.1"]);
+        assert_eq!(upstream.asked.get(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_alias_of_what_nobody_can_look_up_says_how_long_that_counts() {
+    locally(async {
+        let listening = Listening::with(Forwarding::default());
+        let reply = listening.ask("wanted.home.arpa.").await;
+        assert_eq!(outcome(&reply), (ResponseCode::NXDomain, 1));
+        assert_eq!(reply.authorities[0].record_type(), RecordType::SOA);
+        listening.world.forwarding.look_up_with(Source::of(&["10.7.0.1"]));
+        let reply = listening.ask("wanted.home.arpa.").await;
+        assert_eq!(answers(&reply), ["db.query.consul.", "10.7.0.1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_asked_for_a_suffix_is_so_before_every_provider_has_told_what_it_knows() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let mut listening = Listening::with(forwarding("far.consul", &[&upstream]));
+        let snapshot = Snapshot { zones: zones_when(false, &[]), ..Snapshot::default() };
+        listening.world.publisher.publish(Arc::new(snapshot));
+        let reply = listening.ask("web.far.consul.").await;
+        assert_eq!(outcome(&reply), (ResponseCode::NoError, 2));
+        // Nobody can have a name there.
+        assert_eq!(outcome(&listening.ask("x.onion.").await), (ResponseCode::NXDomain, 0));
+        for asked in ["absent.service.consul.", "db.query.consul.", "web.service.dc2.consul."] {
+            let reply = listening.ask(asked).await;
+            // RFC 8914, 4.15: not ready.
+            let told = (outcome(&reply), error(&reply));
+            assert_eq!(told, ((ResponseCode::ServFail, 0), Some(14)), "{asked}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_top_of_a_suffix_that_nobody_is_asked_for_exists() {
+    locally(async {
+        let listening = Listening::with(forwarding("corp.test", &[]));
+        for (asked, code) in
+            [("corp.test.", ResponseCode::NoError), ("x.corp.test.", ResponseCode::NXDomain)]
+        {
+            let reply = listening.ask(asked).await;
+            assert_eq!(outcome(&reply), (code, 0), "{asked}");
+            assert_eq!(reply.authorities[0].name.to_ascii(), "corp.test.", "{asked}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_strangers_not_even_a_source() {
+    locally(async {
+        let stranger: IpAddr = "192.0.2.1".parse().unwrap();
+        let listening = Listening::with(Forwarding::default());
+        listening.world.forwarding.look_up_with(Source::of(&["10.7.0.1"]));
+        let ask = |world: &World, name: &str| {
+            let asked = packet(name, RecordType::A, Some(1232));
+            let reply = world.handle_from(&asked, stranger, "127.0.0.1".parse().unwrap());
+            Message::from_vec(&reply.unwrap()).unwrap()
+        };
+        let reply = ask(&listening.world, "db.query.consul.");
+        let told = (outcome(&reply), error(&reply));
+        assert_eq!(told, ((ResponseCode::Refused, 0), Some(18)));
+        // The alias is ours; what it leads to was asked for nobody.
+        let reply = ask(&listening.world, "wanted.home.arpa.");
+        assert_eq!(answers(&reply), ["db.query.consul."]);
+        // What a neighbour wanted to know is known.
+        assert_eq!(answers(&listening.ask("db.query.consul.").await), ["10.7.0.1"]);
+        assert_eq!(answers(&ask(&listening.world, "db.query.consul.")), ["10.7.0.1"]);
+    })
+    .await;
+}

@@ -1,0 +1,110 @@
+//! Upstreams that are not as they should be.
+
+use hickory_proto::op::ResponseCode;
+use portolan_core::zone::Name;
+use tokio::{net::TcpListener, task::spawn_local};
+
+use super::{
+    super::{Forwarding, Mode, Place, Protocol, UpstreamConfig},
+    fake::{
+        FakeUpstream, HERE, Listening, Mood, answer, locally, outcome, read_message, write_message,
+    },
+};
+
+/// The first connection dies after its first answer, as where a router between has forgotten it.
+#[tokio::test]
+async fn a_stream_that_is_dead_is_not_asked_again() {
+    locally(async {
+        let listener = TcpListener::bind(HERE).await.unwrap();
+        let place = Place::At(listener.local_addr().unwrap());
+        spawn_local(async move {
+            let (mut dead, _) = listener.accept().await.unwrap();
+            let asked = read_message(&mut dead).await;
+            write_message(&mut dead, &answer(&asked, 1)).await;
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                spawn_local(async move {
+                    let asked = read_message(&mut stream).await;
+                    write_message(&mut stream, &answer(&asked, 2)).await;
+                });
+            }
+        });
+        let upstreams = vec![UpstreamConfig { place, protocol: Protocol::Tcp }];
+        let listening = Listening::with(Forwarding { upstreams, ..Forwarding::default() });
+        assert_eq!(outcome(&listening.ask("a.example.").await), (ResponseCode::NoError, 1));
+        assert_eq!(outcome(&listening.ask("b.example.").await), (ResponseCode::NoError, 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_changes_letters_and_knows_no_tcp_is_of_use() {
+    locally(async {
+        let upstream = FakeUpstream::without_tcp(Mood::Lowers).await;
+        let listening = Listening::start(&[&upstream]);
+        for number in 0..6 {
+            let reply = listening.ask(&format!("abcdefghijklmnopqrst{number}.example.")).await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 2));
+        }
+        // The first three twice; by then it is known.
+        assert!((9..12).contains(&upstream.asked.get()), "{}", upstream.asked.get());
+    })
+    .await;
+}
+
+/// A server that answers for its own zones only leaves an alias where it leads elsewhere.
+#[tokio::test]
+async fn an_alias_that_is_left_half_way_is_followed_but_not_to_what_only_some_are_trusted_with() {
+    locally(async {
+        let (first, other) =
+            (FakeUpstream::start(Mood::LeadsOn).await, FakeUpstream::start(Mood::Answers).await);
+        let to = |upstream: &FakeUpstream| vec![UpstreamConfig::from(upstream.address)];
+        let name = |text: &str| Name::parse(text).unwrap();
+        let listening = Listening::with(Forwarding {
+            upstreams: to(&other),
+            suffixes: vec![(name("corp.example"), to(&first))],
+            ..Forwarding::default()
+        });
+        for _cached in 0..2 {
+            let reply = listening.ask("a.corp.example.").await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 3));
+            assert_eq!(reply.answers[1].name.to_ascii(), "www.example.com.");
+        }
+        assert_eq!([first.asked.get(), other.asked.get()], [1, 1]);
+        listening.world.forwarding.set(Forwarding {
+            upstreams: to(&first),
+            suffixes: vec![(name("example.com"), to(&other))],
+            ..Forwarding::default()
+        });
+        assert_eq!(outcome(&listening.ask("evil.example.").await), (ResponseCode::NoError, 1));
+        assert_eq!(other.asked.get(), 1);
+        // Who leads to itself keeps nobody waiting.
+        listening
+            .world
+            .forwarding
+            .set(Forwarding { upstreams: to(&first), ..Forwarding::default() });
+        assert_eq!(listening.ask("a.example.").await.metadata.response_code, ResponseCode::NoError);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_first_in_order_stays_so_after_one_name_that_it_cannot_resolve() {
+    locally(async {
+        let first = FakeUpstream::start(Mood::Fails).await;
+        let other = FakeUpstream::start(Mood::Answers).await;
+        let listening = Listening::with(Forwarding {
+            upstreams: vec![first.address.into(), other.address.into()],
+            mode: Mode::Strict,
+            ..Forwarding::default()
+        });
+        assert_eq!(outcome(&listening.ask("broken.example.").await), (ResponseCode::NoError, 2));
+        first.mood.set(Mood::Answers);
+        for number in 0..8 {
+            listening.ask(&format!("n{number}.example.")).await;
+        }
+        // The other one is asked where the first is silent for 400 ms: hardly each time.
+        assert!(first.asked.get() >= 9 && other.asked.get() < 9);
+    })
+    .await;
+}

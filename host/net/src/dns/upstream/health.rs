@@ -1,0 +1,127 @@
+//! How an upstream is: whether others should be asked first, and how soon it answers.
+//!
+//! **Invariant:** what an upstream says of one question does not count against it for others: a
+//! name that nobody can resolve is refused by every upstream.
+
+use std::{cell::Cell, time::Duration};
+
+use tokio::time::Instant;
+
+use super::super::forward::Mode;
+
+/// How long an upstream that failed is asked last.
+const REST: Duration = Duration::from_secs(5);
+/// How often in a row one is silent before it rests where an order is given: what it is asked first
+/// for, nobody else should be asked because of one lost datagram.
+const MOST_SILENCES: u32 = 3;
+/// How often in a row one refuses before it is taken to refuse everything, where it has answered
+/// before.
+const MOST_REFUSALS: u32 = 8;
+/// What is expected of an upstream that has not answered yet: that it is worth a try.
+const UNKNOWN: Duration = Duration::ZERO;
+
+/// How an upstream is.
+#[derive(Debug)]
+pub(in crate::dns) struct Health {
+    /// When it failed last, if it has not answered since.
+    failed: Cell<Option<Instant>>,
+    /// How often in a row it did not answer in time.
+    silences: Cell<u32>,
+    /// How often in a row it said that it cannot answer.
+    refusals: Cell<u32>,
+    expected: Cell<Duration>,
+    mode: Mode,
+}
+
+impl Health {
+    pub(super) fn new(mode: Mode) -> Self {
+        let (failed, silences, refusals) = Default::default();
+        Self { failed, silences, refusals, expected: Cell::new(UNKNOWN), mode }
+    }
+
+    /// Whether it failed so lately that others should be asked first.
+    pub(in crate::dns) fn is_resting(&self, now: Instant) -> bool {
+        let is_lately = |failed| now.saturating_duration_since(failed) < REST;
+        let (silences, refusals) = match self.mode {
+            Mode::Strict => (MOST_SILENCES, u32::MAX),
+            // Of one that has never answered nobody knows whether it ever will.
+            Mode::Fastest | Mode::Parallel if self.expected.get() == UNKNOWN => (1, 1),
+            Mode::Fastest | Mode::Parallel => (1, MOST_REFUSALS),
+        };
+        self.failed.get().is_some_and(is_lately)
+            && (self.silences.get() >= silences || self.refusals.get() >= refusals)
+    }
+
+    /// How long it takes to answer, as far as is known.
+    pub(in crate::dns) fn expected(&self) -> Duration {
+        self.expected.get()
+    }
+
+    /// It has answered after so long.
+    pub(super) fn answered(&self, after: Duration) {
+        self.failed.set(None);
+        self.silences.set(0);
+        self.refusals.set(0);
+        // An eighth of what is new, as TCP does (RFC 6298, 2).
+        let before = self.expected.get();
+        let mixed = if before == UNKNOWN { after } else { (before * 7 + after) / 8 };
+        self.expected.set(mixed);
+    }
+
+    /// It has said that it cannot answer this question.
+    pub(super) fn refused(&self) {
+        self.failed.set(Some(Instant::now()));
+        self.silences.set(0);
+        self.refusals.update(|refusals| refusals.saturating_add(1));
+    }
+
+    /// It has not answered since then. What many wait for at the same time is one silence.
+    pub(super) fn silent(&self, since: Instant) {
+        if self.failed.get().is_none_or(|failed| failed <= since) {
+            self.silences.update(|silences| silences.saturating_add(1));
+        }
+        self.failed.set(Some(Instant::now()));
+    }
+
+    /// The same, and another one has answered after so long.
+    pub(in crate::dns) fn slower_than(&self, patience: Duration, since: Instant) {
+        self.silent(since);
+        self.expected.set(self.expected.get().max(patience));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_refuses_one_name_does_not_rest_but_who_is_silent_does() {
+        let later = || tokio::time::advance(Duration::from_millis(100));
+        let is_resting = |health: &Health| health.is_resting(Instant::now());
+        for (mode, silences, refusals) in [(Mode::Fastest, 1, Some(8)), (Mode::Strict, 3, None)] {
+            let health = Health::new(mode);
+            health.refused();
+            assert_eq!(is_resting(&health), mode == Mode::Fastest, "it has never answered");
+            health.answered(Duration::from_millis(10));
+            for number in 1..=20 {
+                health.refused();
+                assert_eq!(is_resting(&health), refusals.is_some_and(|most| number >= most));
+            }
+            health.answered(Duration::from_millis(10));
+            for number in 1..=5 {
+                // Two wait for the same silence.
+                let since = Instant::now();
+                later().await;
+                health.silent(since);
+                health.silent(since);
+                assert_eq!(is_resting(&health), number >= silences, "{mode:?} {number}");
+            }
+            tokio::time::advance(REST).await;
+            assert!(!is_resting(&health));
+            health.silent(Instant::now());
+            assert!(is_resting(&health), "it has not answered since");
+            health.answered(Duration::from_millis(10));
+            assert!(!is_resting(&health));
+        }
+    }
+}
