@@ -83,6 +83,7 @@ async fn plugins_and_explain_answer_in_plain_lines() {
     for plugin in ["consul", "file", "headers", "request-id", "whoami", "http-client"] {
         assert!(out.contains(plugin), "no {plugin} in\n{out}");
     }
+    assert!(out.contains("called ") && out.contains(" each"), "no cost in\n{out}");
     let (code, out, err) = run(&config, &["explain", "GET", "http://a.local/"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("r@config") && out.contains("127.0.0.9"), "{out}");

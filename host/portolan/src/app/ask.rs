@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -91,10 +92,37 @@ fn lines(plugin: &Value) -> String {
             lines.push_str(&format!("    {what} {items}\n"));
         }
     }
+    if let Some(cost) = plugin.get("figures").and_then(cost) {
+        lines.push_str(&format!("    {cost}\n"));
+    }
     if !text("error").is_empty() {
         lines.push_str(&format!("    the file as it is now is not in use: {}\n", text("error")));
     }
     lines
+}
+
+/// What a plugin has cost so far; `None`: it was never called.
+fn cost(figures: &Value) -> Option<String> {
+    let number = |key: &str| figures.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let calls = number("calls");
+    let nanos = figures.pointer("/duration/sum").and_then(Value::as_u64).unwrap_or_default();
+    let each = Duration::from_nanos(nanos.checked_div(calls)?);
+    let memory = number("memory").div_ceil(1024);
+    let instances = number("instances");
+    let ends = [
+        ("traps", "traps"),
+        ("deadlines", "too slow"),
+        ("outOfMemory", "out of memory"),
+        ("failures", "failures"),
+    ];
+    let ends: String = ends
+        .iter()
+        .filter(|(key, _)| number(key) > 0)
+        .map(|(key, word)| format!(", {} {word}", number(key)))
+        .collect();
+    Some(format!(
+        "called {calls} times, {each:.1?} each{ends}; {instances} instances with {memory} KiB"
+    ))
 }
 
 /// Where the admin API of a process with this configuration is.
