@@ -1,6 +1,6 @@
 //! The middlewares that come with Portolan, from tables and from tags.
 
-use crate::support::{Backend, Client, Config, Portolan, eventually, request_with};
+use crate::support::{Backend, Client, Config, Portolan, eventually, request_with, run};
 
 async fn start(backend: &Backend, chain: &str, tables: &str) -> (Config, Portolan, Client) {
     let config = Config::new(&format!(
@@ -81,6 +81,14 @@ async fn an_entrypoint_has_middlewares_for_all_its_routers() {
         answer.body.contains("x-own: 1") && answer.body.contains("x-first: 1")
     })
     .await;
+    // A mistake changes nothing, and says where it is.
+    with("[\"frist\"]");
+    let (code, _, told) = run(&config, &["check"]);
+    assert_ne!(code, 0);
+    assert!(told.contains("there is no middleware `frist@config`"), "{told}");
+    assert!(told.contains("middlewares = [\"frist\"]"), "{told}");
+    eventually(|| portolan.api("/api/problems"), |told| told.to_string().contains("frist")).await;
+    assert_eq!(client.get("a", "/").await.status, 200);
     // At a start, who was to be looked at first is not let through unseen.
     drop(portolan);
     with("[\"frist\"]");

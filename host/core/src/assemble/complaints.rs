@@ -1,7 +1,7 @@
 //! What is wrong, by who it is wrong with: when one of ten thousand changes, its complaints are
 //! taken back and made anew, and nobody else's are looked at.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::HashMap;
 
@@ -31,6 +31,8 @@ pub(super) enum Plaintiff {
     Alike(ObjectName),
     /// A router behind another that takes any host.
     Hidden(ObjectName),
+    /// What an entrypoint puts before its routers.
+    Entrypoint(Arc<str>),
     /// The set of matchers.
     Matchers,
     /// The names that DNS answers.

@@ -16,6 +16,7 @@ use crate::{
     matcher::MatcherSet,
     middleware::Middleware,
     name::{ObjectName, nearest},
+    pointer::child,
     problem::Problem,
     roll::Roll,
     router::Router,
@@ -44,6 +45,36 @@ impl Entrypoint {
     pub fn new(name: &str, tls: bool) -> Self {
         let (takes_plain, is_default) = (true, false);
         Self { name: name.into(), tls, takes_plain, is_default, middlewares: Vec::new() }
+    }
+
+    /// Where a reference of its own leads.
+    fn resolve(&self, reference: &str, middlewares: &Directory, providers: &[Provider]) -> Link {
+        middlewares.resolve(reference, &ObjectName::new(&*self.name, CONFIG), providers)
+    }
+
+    /// What is missing of the middlewares that it puts before its routers, whether there are any
+    /// routers or not. What another provider may have later is a warning.
+    pub(super) fn problems(&self, middlewares: &Directory, providers: &[Provider]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (place, reference) in self.middlewares.iter().enumerate() {
+            let End::Missing(missing) = self.resolve(reference, middlewares, providers).end else {
+                continue;
+            };
+            let (name, at) = (&missing.looked, &self.name);
+            let message = format!(
+                "entrypoint `{at}`: there is no middleware `{name}`, so its routers let nobody through"
+            );
+            let origin = format!("entrypoint `{at}`");
+            let problem = match *name.provider == *CONFIG {
+                true => Problem::error(CONFIG, &origin, message),
+                false => Problem::warning(CONFIG, &origin, message),
+            };
+            let pointer = child("/entrypoints", at);
+            let mut problem = problem.at(format!("{pointer}/middlewares/{place}"));
+            problem.hint = middlewares.work_out(&missing, providers);
+            problems.push(problem);
+        }
+        problems
     }
 }
 
@@ -367,21 +398,21 @@ impl Draft<'_> {
         reference: &str,
     ) -> (ObjectName, Option<Arc<Middleware>>) {
         let Surroundings { providers, middlewares, .. } = *self.surroundings;
-        let whose = ObjectName::new(&*entrypoint.name, CONFIG);
-        let link = self.directories.middlewares.resolve(reference, &whose, providers);
+        let middlewares_of = &self.directories.middlewares;
+        let link = entrypoint.resolve(reference, middlewares_of, providers);
         self.links.middlewares.push(link.clone());
         let (name, found) = match link.end {
             End::There(name) => {
                 let found = middlewares.get(&name).and_then(|found| found.live.clone());
                 (name, found)
             }
+            // It is the entrypoint's problem, and told once.
             End::Missing(missing) => (missing.looked, None),
         };
         if found.is_none() {
             let at = &entrypoint.name;
-            let message =
-                format!("middleware `{name}` of entrypoint `{at}` is not in working order");
-            self.complain("", message, None, true);
+            self.errors
+                .push(format!("middleware `{name}` of entrypoint `{at}` is not in working order"));
         }
         (name, found)
     }

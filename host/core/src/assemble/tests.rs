@@ -137,8 +137,7 @@ fn an_entrypoint_says_which_routers_it_has_and_what_goes_before_them() {
         service s@config enabled ["http://10.0.0.1:80 passing"] used by ["named@config", "tls@config", "usual@config"]
         middleware first@config enabled used by ["named@config", "tls@config", "usual@config"]
         middleware own@config enabled used by ["named@config", "tls@config", "usual@config"]
-        Error config config.toml /http/routers/tls: router `tls`: middleware `lost@config` of entrypoint `secure` is not in working order
-        Error config config.toml /http/routers/usual: router `usual`: middleware `lost@config` of entrypoint `secure` is not in working order
+        Error config entrypoint `secure` /entrypoints/secure/middlewares/1: entrypoint `secure`: there is no middleware `lost@config`, so its routers let nobody through
         Warning config config.toml /http/routers/named/entrypoints: router `named`: entrypoint `strict` takes routers with `tls` only"#]].assert_eq(&show(&snapshot));
 }
 

@@ -33,7 +33,7 @@ const MOST_OF_ONE: u32 = 64;
 /// How long the listener rests after it failed: out of files, most likely.
 const REST: Duration = Duration::from_millis(100);
 /// How long connections may go on after the end.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// A connection that was accepted.
 pub(super) struct Accepted {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    accept::{Accepted, accept},
+    accept::{Accepted, LAST_WAIT, accept},
     asker::{Asker, Handled, Transport},
     context::DnsContext,
     message::{HEADER, Header, Walk, plain_name_end},
@@ -39,7 +39,9 @@ const HEAD: Duration = Duration::from_secs(10);
 const BODY: Duration = Duration::from_secs(5);
 /// Questions of one connection at a time.
 const STREAMS: u32 = 100;
-/// How long a connection lives at most: a silent one is closed by then.
+/// How often a client is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+/// How long a connection lives at most.
 const AGE: Duration = Duration::from_secs(600);
 
 /// Answers questions until `stop` is ready, then those that are under way.
@@ -66,7 +68,11 @@ async fn serve(
     accepted: Accepted,
 ) -> io::Result<()> {
     let Accepted { stream, asker, seat, mut stopped } = accepted;
-    let Some(stream) = timeout(HANDSHAKE, tls.accept(stream)).await?? else { return Ok(()) };
+    let stream = tokio::select! {
+        stream = timeout(HANDSHAKE, tls.accept(stream)) => stream??,
+        () = seat.wanted() => None,
+    };
+    let Some(stream) = stream else { return Ok(()) };
     let turn = seat.clone();
     let service = service_fn(move |request| {
         let context = context.clone();
@@ -75,7 +81,13 @@ async fn serve(
     });
     let mut builder = Builder::new(LocalExecutor);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        // A client that is gone without a word does not keep its place.
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(HEAD);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let is_done = tokio::select! {
@@ -87,7 +99,11 @@ async fn serve(
         Some(done) => done,
         None => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // One that does not say that it has heard is not waited for.
+            match timeout(LAST_WAIT, connection).await {
+                Ok(done) => done,
+                Err(_elapsed) => return Ok(()),
+            }
         }
     };
     done.map_err(io::Error::other)

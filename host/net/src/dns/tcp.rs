@@ -47,10 +47,14 @@ pub async fn serve_tls(
 ) -> io::Result<()> {
     accept(listener, Transport::Tls, stop, |accepted| {
         let Accepted { stream, asker, seat, stopped } = accepted;
-        let connection = Connection::new(context.clone(), asker, seat, stopped);
+        let connection = Connection::new(context.clone(), asker, seat.clone(), stopped);
         let tls = tls.clone();
         async move {
-            match timeout(HANDSHAKE, tls.accept(stream)).await?? {
+            let stream = tokio::select! {
+                stream = timeout(HANDSHAKE, tls.accept(stream)) => stream??,
+                () = seat.wanted() => None,
+            };
+            match stream {
                 Some(stream) => connection.serve(stream).await,
                 None => Ok(()),
             }

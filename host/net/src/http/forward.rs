@@ -325,7 +325,9 @@ impl Dispatch<'_> {
             // A mirror may get a request without its body.
             headers.remove(CONTENT_LENGTH);
         }
-        headers.insert(CDN_LOOP, OURSELVES);
+        if !self.errand.hop.contains_key(CDN_LOOP) {
+            headers.insert(CDN_LOOP, OURSELVES);
+        }
         headers.extend(self.errand.hop.iter().map(|(name, value)| (name.clone(), value.clone())));
         let method = head.method.clone();
         let mut request =

@@ -122,6 +122,7 @@ impl Turn<'_> {
         self.make_middlewares(touched.middlewares, &mut dirty);
         self.make_transports(touched.transports, &mut touched.services);
         self.make_services(touched.services, &mut dirty);
+        self.look_at_entrypoints();
         let moved = self.make_routers(dirty);
         self.move_in_tables(&moved);
         self.compare(&moved);
@@ -136,6 +137,15 @@ impl Turn<'_> {
             middlewares: board.middlewares.clone(),
             sources: board.sources.clone(),
             problems: board.complaints.all(),
+        }
+    }
+
+    /// They are few, and what they refer to may have come or gone.
+    fn look_at_entrypoints(&mut self) {
+        let Board { directories, complaints, .. } = &mut *self.board;
+        for entrypoint in self.inputs.entrypoints.iter().filter(|it| !it.middlewares.is_empty()) {
+            let problems = entrypoint.problems(&directories.middlewares, self.providers);
+            complaints.set(|| Plaintiff::Entrypoint(entrypoint.name.clone()), problems);
         }
     }
 

@@ -18,7 +18,13 @@ const ATTEMPTS: usize = 3;
 
 impl Forwarder {
     /// Asks one upstream after the other, without giving up on those that were asked before.
-    pub(super) async fn ask(&self, key: &Key, group: &Group) -> Result<Stored, ForwardError> {
+    /// `first`: what was asked at first, where this is what that leads to.
+    pub(super) async fn ask(
+        &self,
+        key: &Key,
+        first: &Key,
+        group: &Group,
+    ) -> Result<Stored, ForwardError> {
         let upstreams = group.by_preference(key.name(), &self.settings.loops);
         // All of them may lead back to us.
         if upstreams.is_empty() {
@@ -43,7 +49,8 @@ impl Forwarder {
                     Ok(stored) => {
                         silent.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
                         give_up(&silent);
-                        return Ok(self.believed(key, group, &upstream.config.place, stored));
+                        let (names, from) = ([key, first], &upstream.config.place);
+                        return Ok(self.believed(names, group, from, stored));
                     }
                     Err(error) => {
                         silent.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
@@ -63,11 +70,18 @@ impl Forwarder {
         }
     }
 
-    /// Takes out what nobody outside can truly say. Who is asked for some names only is trusted
-    /// with them.
-    fn believed(&self, key: &Key, group: &Group, from: &Place, mut stored: Stored) -> Stored {
+    /// Takes out what nobody outside can truly say of one of these names. Who is asked for some names
+    /// only is trusted with them.
+    fn believed(
+        &self,
+        names: [&Key; 2],
+        group: &Group,
+        from: &Place,
+        mut stored: Stored,
+    ) -> Stored {
         let settings = &self.current.borrow().settings;
-        if group.suffix.is_none() && settings.filter.doubts(key.name(), from) {
+        let is_doubtful = names.iter().any(|key| settings.filter.doubts(key.name(), from));
+        if group.suffix.is_none() && is_doubtful {
             let removed = stored.without_private(settings.filter.rebind_localhost);
             if removed {
                 self.figures.rebinds.increment();

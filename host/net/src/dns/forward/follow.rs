@@ -17,7 +17,7 @@ use super::{
         message::ShortName,
         stored::{Age, Stored},
     },
-    Forwarder, Via, Way,
+    ForwardError, Forwarder, Via, Way,
     demand::joined,
     groups::Group,
 };
@@ -29,25 +29,37 @@ const MAX_CHAIN: usize = 8;
 
 impl Forwarder {
     /// An answer with what is said of the name that its aliases lead to; as it is if nobody can be
-    /// asked for that, or none answers until `deadline`. Not by way of a flight: of two names that lead to each other
-    /// each would wait for the other.
+    /// asked for that. Not by way of a flight: of two names that lead to each other each would wait
+    /// for the other.
+    ///
+    /// # Errors
+    ///
+    /// When those who can be asked do not answer until `deadline`: the alias alone would look as if
+    /// there were nothing behind it.
     pub(super) async fn followed(
         self: &Rc<Self>,
         key: &Key,
         group: &Group,
         mut stored: Stored,
         deadline: Instant,
-    ) -> Stored {
+    ) -> Result<Stored, ForwardError> {
+        let mut last: Option<ShortName> = None;
         for _ in 0..MOST {
-            let Some(target) = target(&stored) else { break };
-            let target = key.with_name(target.as_bytes());
+            // Of one that is the same again there is nothing, though nobody says so with a SOA.
+            let Some(next) = target(&stored)
+                .filter(|next| last.as_ref().is_none_or(|last| last.as_bytes() != next.as_bytes()))
+            else {
+                break;
+            };
+            let target = key.with_name(next.as_bytes());
+            last = Some(next);
             let Some(next) = self.may_follow(&target, group) else { break };
-            match timeout_at(deadline, self.ask(&target, &next)).await {
-                Ok(Ok(found)) => stored = joined(key, stored, &found, Age::Fresh(0)),
-                Ok(Err(_)) | Err(_) => break,
-            }
+            // Who may be trusted with the target's name is not so with what it is called here.
+            let asking = timeout_at(deadline, self.ask(&target, key, &next));
+            let found = asking.await.map_err(|_elapsed| ForwardError::NoAnswer)??;
+            stored = joined(key, stored, &found, Age::Fresh(0));
         }
-        stored
+        Ok(stored)
     }
 
     /// Who is asked for what an answer of these leads to.

@@ -119,7 +119,8 @@ impl Forwarder {
     }
 
     /// Takes over new settings. Other upstreams may know other names, so the cache starts anew; names
-    /// that are blocked are looked for before it, so another list changes nothing else.
+    /// that are blocked are looked for before it, so another list changes nothing else. (What an
+    /// alias leads to is looked for when it is followed.)
     pub(super) fn refresh(&self) {
         let settings = self.settings.load();
         let mut current = self.current.borrow_mut();
@@ -251,9 +252,9 @@ impl Forwarder {
         let deadline = Instant::now() + DEADLINE;
         let outcome = match group.is_catalog {
             true => self.look_up(&key).await,
-            false => match self.ask(&key, &group).await {
+            false => match self.ask(&key, &key, &group).await {
                 Ok(stored) if stored.is_half_way() => {
-                    Ok(Box::pin(self.followed(&key, &group, stored, deadline)).await)
+                    Box::pin(self.followed(&key, &group, stored, deadline)).await
                 }
                 outcome => outcome,
             },

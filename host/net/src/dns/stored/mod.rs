@@ -70,6 +70,9 @@ pub(super) enum Unusable {
     Truncated,
 }
 
+/// Seconds for which it is remembered that there is nothing behind an alias, where nobody says how long.
+const MOMENT: u32 = 5;
+
 impl Stored {
     /// Reads the answer to a question, given as name in lower case and type.
     pub(super) fn parse(wire: &[u8], name: &[u8], rtype: RecordType) -> Result<Self, Unusable> {
@@ -146,9 +149,10 @@ impl Stored {
         let (is_censored, is_ours) = (false, false);
         let mut stored = Self { wire, records, flags, rtype, life: 0, is_censored, is_ours };
         stored.life = match (stored.says_no(), positive) {
-            // RFC 2308, 5: without a SOA it must not be remembered; behind aliases, not for longer
-            // than those.
-            (true, Some(positive)) => negative.map_or(0, |negative: u32| negative.min(positive)),
+            // Behind aliases that there is nothing counts no longer than those. Without a SOA it should
+            // not be remembered (RFC 2308, 5), but many resolvers leave it out, and are asked for
+            // addresses of IPv6 again and again: a moment, as in Unbound.
+            (true, Some(positive)) => negative.unwrap_or(MOMENT).min(positive),
             (true, None) => negative.unwrap_or(0),
             (false, positive) => positive.unwrap_or(0),
         };

@@ -41,6 +41,10 @@ pub(super) enum Mood {
     Lowers,
     /// Answers with an alias for `www.example.com`, and says nothing of that.
     LeadsOn,
+    /// The same, and of `www.example.com` it says that there is nothing, without a SOA.
+    LeadsToNothing,
+    /// The same, and of that it gives an address of a private network.
+    LeadsOnInside,
     /// Answers with 127.0.0.1, for this once, and nothing of another family.
     IsHere,
     /// Finds EDNS malformed, as old servers do.
@@ -118,6 +122,10 @@ pub(super) fn answer(asked: &Message, count: u8) -> Message {
     reply
 }
 
+fn is_www(asked: &Message) -> bool {
+    asked.queries[0].name().to_lowercase().to_ascii() == "www.example.com."
+}
+
 pub(super) fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
     let good = answer(asked, 2);
     match mood {
@@ -146,7 +154,9 @@ pub(super) fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
             reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));
             reply
         }],
-        Mood::LeadsOn => vec![{
+        Mood::LeadsToNothing if is_www(asked) => vec![answer(asked, 0)],
+        Mood::LeadsOnInside if is_www(asked) => replies(asked, Mood::LeadsInside),
+        Mood::LeadsOn | Mood::LeadsToNothing | Mood::LeadsOnInside => vec![{
             let mut reply = answer(asked, 0);
             let data = RData::CNAME(rdata::CNAME(Name::from_ascii("www.example.com.").unwrap()));
             reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));

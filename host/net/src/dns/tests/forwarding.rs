@@ -220,6 +220,23 @@ async fn addresses_of_ours_are_not_believed_of_names_outside() {
         for asked in ["a.exempt.example.", "a.corp.example."] {
             assert_eq!(addresses(&listening.ask(asked).await), inside, "{asked}");
         }
+        // Nor by an alias that leads to one who may say so of itself.
+        upstream.mood.set(Mood::LeadsOnInside);
+        let rebind_exempt = vec![name("www.example.com")];
+        listening.world.forwarding.set(Forwarding {
+            upstreams: all(&[&upstream]),
+            filter: Filter { rebind: Rebind::All, rebind_exempt, ..Filter::default() },
+            ..Forwarding::default()
+        });
+        assert_eq!(addresses(&listening.ask("www.example.com.").await), inside);
+        let told = addresses(&listening.ask("evil.example.").await);
+        assert_eq!(told, ["www.example.com.", "203.0.113.1"]);
+        upstream.mood.set(Mood::LeadsInside);
+        listening.world.forwarding.set(Forwarding {
+            upstreams: all(&[&upstream]),
+            filter: Filter { rebind: Rebind::All, ..Filter::default() },
+            ..Forwarding::default()
+        });
         // Behind an alias of ours neither.
         let told = addresses(&listening.ask("outside.home.arpa.").await);
         assert_eq!(told, ["www.example.com.", "203.0.113.1"]);

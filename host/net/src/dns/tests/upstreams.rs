@@ -88,6 +88,42 @@ async fn an_alias_that_is_left_half_way_is_followed_but_not_to_what_only_some_ar
     .await;
 }
 
+/// Home routers leave the SOA out of what they remember.
+#[tokio::test]
+async fn what_an_alias_leads_to_is_asked_once_though_nobody_says_that_there_is_nothing() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::LeadsToNothing).await;
+        let listening = Listening::with(Forwarding {
+            upstreams: vec![UpstreamConfig::from(upstream.address)],
+            ..Forwarding::default()
+        });
+        for _remembered in 0..3 {
+            assert_eq!(outcome(&listening.ask("a.example.").await), (ResponseCode::NoError, 1));
+        }
+        assert_eq!(upstream.asked.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_alias_whose_target_nobody_answers_for_is_no_answer() {
+    locally(async {
+        let (first, other) =
+            (FakeUpstream::start(Mood::LeadsOn).await, FakeUpstream::start(Mood::Fails).await);
+        let listening = Listening::with(Forwarding {
+            upstreams: vec![UpstreamConfig::from(other.address)],
+            suffixes: vec![(
+                Name::parse("corp.example").unwrap(),
+                vec![UpstreamConfig::from(first.address)],
+            )],
+            ..Forwarding::default()
+        });
+        let reply = listening.ask("a.corp.example.").await;
+        assert_eq!(outcome(&reply), (ResponseCode::ServFail, 0));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn who_is_first_in_order_stays_so_after_one_name_that_it_cannot_resolve() {
     locally(async {

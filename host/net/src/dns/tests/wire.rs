@@ -411,7 +411,9 @@ fn that_there_is_nothing_is_remembered_as_long_as_the_soa_says() {
         // Aliases that lead to nothing.
         (&[86_400], 0, Some((900, 60)), (60, Some(60))),
         (&[20], 0, Some((900, 60)), (20, Some(20))),
-        (&[86_400], 0, None, (0, None)),
+        // A moment, where nobody says how long.
+        (&[86_400], 0, None, (5, None)),
+        (&[2], 0, None, (2, None)),
         // And to something.
         (&[86_400], 1, Some((900, 60)), (300, Some(900))),
     ] {

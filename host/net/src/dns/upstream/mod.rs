@@ -171,11 +171,12 @@ impl Upstream {
             return Ok(parsed?);
         }
         let dress = Dress { mix: None, ..dress };
+        if matches!(answer, Answer::Message(_)) {
+            let wire = self.over_stream(key, None, dress).await?;
+            return Ok(Stored::parse(&wire, key.name(), key.rtype())?);
+        }
         let by_stream = timeout(OTHER_WAY, self.over_stream(key, None, dress)).await;
         let by_stream = by_stream.unwrap_or(Err(AttemptError::Timeout));
-        if matches!(answer, Answer::Message(_)) {
-            return Ok(Stored::parse(&by_stream?, key.name(), key.rtype())?);
-        }
         match by_stream {
             Ok(wire) => {
                 let stored = Stored::parse(&wire, key.name(), key.rtype())?;

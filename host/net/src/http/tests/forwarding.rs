@@ -229,6 +229,19 @@ async fn a_service_that_leads_back_to_its_router_is_noticed() {
     })
     .await;
 
+    // Over HTTP/2 it is the same.
+    let mut hop = service(Scheme::H2c, &[portolan.address]);
+    hop.name = ObjectName::new("h2c", "test");
+    portolan.publish(vec![Router { service: Some(hop.into()), ..router("a.local", &[]) }]);
+    assert_eq!(portolan.get("a.local", "/").await.status, 508);
+    soon(async {
+        while figures.classes().iter().sum::<u64>() < 18 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(figures.classes().iter().sum::<u64>(), 18);
+
     // A few of us may stand behind each other; what others say in that header goes on.
     let backend = Script::echo().await;
     portolan.publish(vec![router("a.local", &[backend.address])]);
