@@ -3,7 +3,7 @@
 //! **Invariant:** a connection that was made is one that speaks the protocol it was made for; its
 //! certificate, if it has one, was checked against the host of the backend's address.
 
-use std::{io, rc::Rc, sync::Arc};
+use std::{future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use hyper::client::conn::http2;
@@ -15,15 +15,14 @@ use tokio::{
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::{
-    body::RequestBody,
     origin::{Origin, Target},
     pool::Link,
+    shared::{Lease, Most, SharedLink, UNKNOWN, Watcher},
     wire::Wire,
 };
 use crate::{
     h1::{Buffers, Stream},
     transport::Trust,
-    worker::LocalExecutor,
 };
 
 /// Why there is no connection to a backend.
@@ -54,7 +53,7 @@ pub(crate) enum Connected {
     /// For one request at a time.
     Alone(Box<Link>),
     /// For many at once.
-    Shared(http2::SendRequest<RequestBody>),
+    Shared(Lease),
 }
 
 /// What connections to backends need.
@@ -95,12 +94,18 @@ impl Dialer {
         let stream = connect(&origin.target).await?;
         match origin.scheme {
             Scheme::Http => Ok(self.alone(Stream::Plain(stream), origin)),
-            Scheme::H2c => shared(Stream::Plain(stream)).await,
+            Scheme::H2c => {
+                let link = shared(Stream::Plain(stream)).await?;
+                Ok(Connected::Shared(origin.share(link)))
+            }
             Scheme::Https => {
                 let stream = self.encrypt(stream, origin, None).await?;
                 let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let stream = Stream::Tls(Box::new(stream));
-                if speaks_h2 { shared(stream).await } else { Ok(self.alone(stream, origin)) }
+                match speaks_h2 {
+                    true => Ok(Connected::Shared(origin.share(shared(stream).await?))),
+                    false => Ok(self.alone(stream, origin)),
+                }
             }
         }
     }
@@ -141,14 +146,24 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
     Ok(stream)
 }
 
-async fn shared(stream: Stream) -> Result<Connected, DialError> {
+async fn shared(stream: Stream) -> Result<SharedLink, DialError> {
     let wire = Wire::new(stream, Bytes::new());
-    let handshake = http2::Builder::new(LocalExecutor).handshake(wire).await;
-    let (sender, connection) = handshake.map_err(DialError::Http)?;
-    task::spawn_local(async {
-        if let Err(error) = connection.await {
+    let most = Most::unknown();
+    let mut builder = http2::Builder::new(Watcher(most.clone()));
+    let handshake = builder.initial_max_send_streams(UNKNOWN).handshake(wire).await;
+    let (sender, mut connection) = handshake.map_err(DialError::Http)?;
+    let told = most.clone();
+    task::spawn_local(async move {
+        let ended = poll_fn(|cx| {
+            let polled = Pin::new(&mut connection).poll(cx);
+            most.set(connection.current_max_send_streams(), cx);
+            polled
+        });
+        if let Err(error) = ended.await {
             tracing::debug!(%error, "connection to backend ended");
         }
+        most.end();
     });
-    Ok(Connected::Shared(sender))
+    told.known().await;
+    Ok(SharedLink::new(sender, told))
 }

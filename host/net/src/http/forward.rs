@@ -19,7 +19,6 @@ use http::{
     header::{CONTENT_LENGTH, HOST},
     uri::{self, PathAndQuery, Scheme as UriScheme},
 };
-use hyper::client::conn::http2;
 use portolan_core::{
     exchange::ResponseHead,
     service::{Backend, Scheme, Service},
@@ -37,6 +36,7 @@ use super::{
     pool::{Link, SendError, SendErrorKind},
     rescue::ForwardError,
     send::Errand,
+    shared::Lease,
     stall::Stall,
     tunnel::Tunnel,
 };
@@ -135,7 +135,7 @@ impl Dispatch<'_> {
             };
             let answer = match connected {
                 Connected::Alone(link) => self.over(link, backend, origin).await,
-                Connected::Shared(sender) => self.over_shared(sender, backend, origin).await,
+                Connected::Shared(lease) => self.over_shared(lease, backend, origin).await,
             };
             match answer {
                 Ok(answer) => return Ok(answer),
@@ -171,7 +171,7 @@ impl Dispatch<'_> {
             // One connection will do for all who wait for it.
             let _turn = origin.dialing.lock().await;
             match origin.shared() {
-                Some(sender) => Ok(Connected::Shared(sender)),
+                Some(lease) => Ok(Connected::Shared(lease)),
                 None => self.dial(origin).await,
             }
         };
@@ -179,11 +179,7 @@ impl Dispatch<'_> {
     }
 
     async fn dial(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
-        let connected = self.edge.dialer.dial(origin).await?;
-        if let Connected::Shared(sender) = &connected {
-            origin.share(sender.clone());
-        }
-        Ok(connected)
+        self.edge.dialer.dial(origin).await
     }
 
     /// Sends the request over an HTTP/1 connection.
@@ -222,10 +218,12 @@ impl Dispatch<'_> {
     /// Sends the request over an HTTP/2 connection.
     async fn over_shared(
         &mut self,
-        mut sender: http2::SendRequest<RequestBody>,
+        lease: Lease,
         backend: &Backend,
         origin: &Origin,
     ) -> Result<Answer, Lost> {
+        let Lease { mut sender, place } = lease;
+        let is_bodiless = self.errand.body.is_empty();
         let request = self.absolute(origin);
         let begin = begun(backend);
         let mut error = match self.timed(backend, sender.try_send_request(request)).await? {
@@ -233,7 +231,11 @@ impl Dispatch<'_> {
                 let in_flight = self.answered(backend, begin)?;
                 let (parts, incoming) = response.into_parts();
                 let head = cleaned(parts.status, parts.headers);
-                return Ok(Answer { head, body: Body::stream(incoming, in_flight), tunnel: None });
+                return Ok(Answer {
+                    head,
+                    body: Body::stream(incoming, in_flight, place),
+                    tunnel: None,
+                });
             }
             Err(error) => error,
         };
@@ -247,7 +249,13 @@ impl Dispatch<'_> {
             return Err(error.into());
         }
         backend.figures.failures.increment();
-        let ignored = if unsent.is_some() { Ignored::Surely } else { Ignored::Perhaps };
+        // RFC 9113, 8.7: nobody has looked at one that is refused.
+        let reason = source.source().and_then(|it| it.downcast_ref::<h2::Error>()?.reason());
+        let is_refused = is_bodiless && reason == Some(h2::Reason::REFUSED_STREAM);
+        let ignored = match unsent.is_some() || is_refused {
+            true => Ignored::Surely,
+            false => Ignored::Perhaps,
+        };
         if let Some(request) = unsent {
             self.errand.body = request.into_body();
         }

@@ -37,6 +37,7 @@ mod outcome;
 mod mirror;
 mod send;
 mod service;
+mod shared;
 mod http1;
 mod pace;
 mod http2;

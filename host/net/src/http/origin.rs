@@ -10,16 +10,15 @@ use std::{
 };
 
 use http::{HeaderValue, uri::Authority};
-use hyper::client::conn::http2;
 use portolan_core::service::Scheme;
 use rustls_pki_types::ServerName;
 
 use crate::transport::Way;
 
 use super::{
-    body::RequestBody,
     pool::Link,
     roster::{Clock, Tick},
+    shared::{Lease, SharedLink, SharedLinks},
 };
 
 /// One address that a worker keeps connections to.
@@ -38,8 +37,8 @@ pub(crate) struct Origin {
     max_idle: usize,
     /// Nothing is kept any more: the backend is gone.
     retired: Cell<bool>,
-    /// The connection that all requests share, where HTTP/2 is spoken.
-    shared: RefCell<Option<http2::SendRequest<RequestBody>>>,
+    /// The connections that requests share, where HTTP/2 is spoken.
+    shared: SharedLinks,
     /// Held while a connection to share is made, so that one is made and not many.
     pub(crate) dialing: tokio::sync::Mutex<()>,
     clock: Clock,
@@ -88,7 +87,7 @@ impl Origin {
             idle: RefCell::default(),
             max_idle,
             retired: Cell::new(false),
-            shared: RefCell::default(),
+            shared: SharedLinks::default(),
             dialing: tokio::sync::Mutex::default(),
             used: Cell::new(clock.now()),
             clock,
@@ -126,28 +125,21 @@ impl Origin {
         }
     }
 
-    /// The connection that requests share, if there is one.
-    pub(crate) fn shared(&self) -> Option<http2::SendRequest<RequestBody>> {
+    /// A place on a connection that requests share, if there is one with room.
+    pub(crate) fn shared(&self) -> Option<Lease> {
         self.used.set(self.clock.now());
-        let mut shared = self.shared.borrow_mut();
-        match &*shared {
-            Some(sender) if !sender.is_closed() => Some(sender.clone()),
-            Some(_) | None => {
-                *shared = None;
-                None
-            }
-        }
+        self.shared.lease()
     }
 
-    /// From now on requests share this connection.
-    pub(crate) fn share(&self, sender: http2::SendRequest<RequestBody>) {
-        *self.shared.borrow_mut() = Some(sender);
+    /// From now on requests may share this connection.
+    pub(crate) fn share(&self, link: SharedLink) -> Lease {
+        self.shared.share(link)
     }
 
     /// The backend is gone: connections close as they become idle.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
-        *self.shared.borrow_mut() = None;
+        self.shared.clear();
         drop(self.idle.take());
     }
 
@@ -159,6 +151,7 @@ impl Origin {
         // The oldest stand first.
         let old = idle.iter().take_while(|idle| is_old(idle.since)).count();
         drop(idle.drain(..old).collect::<Vec<_>>());
+        self.shared.tidy();
         let is_idle = idle.is_empty() && Rc::strong_count(self) == 1;
         if is_idle && is_old(self.used.get()) {
             // A shared connection ends when nobody can send over it any more.

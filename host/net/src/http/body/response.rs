@@ -12,7 +12,9 @@ use portolan_core::reason::Reason;
 use super::{Pouring, StreamError, hint, poll_bytes_frame, pour_frame, watched};
 use crate::{
     h1::{Framing, Outlet, PourError, Poured},
-    http::{account::Account, claim::InFlight, pool::Link, roster::Busy, stall::Stall},
+    http::{
+        account::Account, claim::InFlight, pool::Link, roster::Busy, shared::Place, stall::Stall,
+    },
 };
 
 /// What is sent to a client.
@@ -31,7 +33,7 @@ pub(crate) struct Body {
 enum Source {
     Full(Bytes),
     Link(LinkBody),
-    Stream(Incoming, #[expect(dead_code, reason = "lives as long as the body")] InFlight),
+    Stream(Incoming, #[expect(dead_code, reason = "live as long as the body")] (InFlight, Place)),
 }
 
 /// What comes from a backend over a connection of its own.
@@ -59,11 +61,12 @@ impl Body {
     }
 
     /// What a backend sends over a shared connection.
-    pub(crate) fn stream(incoming: Incoming, in_flight: InFlight) -> Self {
+    pub(crate) fn stream(incoming: Incoming, in_flight: InFlight, place: Place) -> Self {
         if incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
             return Self::full(Bytes::new());
         }
-        Self { source: Source::Stream(incoming, in_flight), stall: None, busy: None, account: None }
+        let source = Source::Stream(incoming, (in_flight, place));
+        Self { source, stall: None, busy: None, account: None }
     }
 
     /// The same, with a limit to how long its source may pause.

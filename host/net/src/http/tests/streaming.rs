@@ -14,7 +14,7 @@ use tokio::{
 
 use super::support::{Portolan, Script, entrypoint, header, router, service, soon};
 use crate::{
-    http::{EntrypointConfig, HttpConfig},
+    http::{EntrypointConfig, Http2Limits, HttpConfig, Limits},
     tls::TlsConfig,
 };
 
@@ -246,6 +246,34 @@ async fn an_upgraded_connection_carries_anything_both_ways() {
     assert_eq!(client.until("\n").await.unwrap(), "hello EARLY\n");
     client.send("\u{2}anything\n").await;
     assert_eq!(client.until("\n").await.unwrap(), "\u{2}ANYTHING\n");
+}
+
+#[tokio::test]
+async fn more_requests_than_a_connection_takes_at_once_go_over_another() {
+    const MOST: usize = 12;
+    // It answers nobody before all are there.
+    let waiting = std::sync::Arc::new(tokio::sync::Barrier::new(MOST));
+    let backend = Script::start(move |mut client| {
+        let waiting = waiting.clone();
+        async move {
+            while client.request().await.is_some() {
+                waiting.wait().await;
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            }
+        }
+    })
+    .await;
+    let http2 = Http2Limits { max_concurrent_streams: 2, ..Http2Limits::default() };
+    let limits = Limits { http2, ..Limits::default() };
+    let inner = Portolan::limited(limits, vec![router("a.local", &[backend.address])]);
+    let hop = service(Scheme::H2c, &[inner.address]);
+    let outer =
+        Portolan::start(vec![Router { service: Some(hop.into()), ..router("a.local", &[]) }]);
+    for _again in 0..2 {
+        let asked = (0..MOST).map(|_| outer.get("a.local", "/"));
+        let answers = soon(futures_util::future::join_all(asked)).await;
+        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    }
 }
 
 /// What a backend that speaks HTTP/2, in this way, answers to an upgrade.
