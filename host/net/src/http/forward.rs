@@ -9,6 +9,7 @@
 use std::{
     error::Error as _,
     future::Future,
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -27,7 +28,7 @@ use tokio::time::timeout;
 
 use super::{
     account::nanos,
-    body::{Body, RequestBody, StreamError},
+    body::{Body, Ended, RequestBody, StreamError},
     claim::InFlight,
     dial::{Connected, DialError},
     edge::Edge,
@@ -269,20 +270,25 @@ impl Dispatch<'_> {
         backend: &Backend,
         sending: impl Future<Output = T>,
     ) -> Result<T, Lost> {
-        let Some(limit) = self.response_limit() else { return Ok(sending.await) };
-        timeout(limit, sending).await.map_err(|_elapsed| {
-            backend.figures.failures.increment();
-            ForwardError::Timeout { backend: backend.url(), limit }.into()
-        })
-    }
-
-    /// How long the head of the response may take.
-    fn response_limit(&self) -> Option<Duration> {
-        let transport = self.service.transport.as_ref();
-        let of_transport =
-            || transport.and_then(|(_, transport)| transport.response_header_timeout);
-        let own = self.errand.timeout(self.service, |it| it.response_header).or_else(of_transport);
-        own.or(self.edge.config.response_timeout)
+        let Some(limit) = response_limit(self.edge, self.service, &self.errand) else {
+            return Ok(sending.await);
+        };
+        let (mut sending, mut left) = (pin!(sending), limit);
+        loop {
+            if let Ok(sent) = timeout(left, sending.as_mut()).await {
+                return Ok(sent);
+            }
+            // The backend is waited for from the end of the request on: an upload may last.
+            left = match self.errand.ended.as_ref().map(Ended::at) {
+                None => Duration::ZERO,
+                Some(None) => limit,
+                Some(Some(at)) => limit.saturating_sub(at.elapsed()),
+            };
+            if left.is_zero() {
+                backend.figures.failures.increment();
+                return Err(ForwardError::Timeout { backend: backend.url(), limit }.into());
+            }
+        }
     }
 
     /// The head of the response is there. The backend works until the body is, too.
@@ -346,6 +352,18 @@ impl Dispatch<'_> {
         *request.headers_mut() = headers;
         request
     }
+}
+
+/// How long the head of the response may take.
+pub(super) fn response_limit(
+    edge: &Edge,
+    service: &Service,
+    errand: &Errand<'_>,
+) -> Option<Duration> {
+    let transport = service.transport.as_ref();
+    let of_transport = || transport.and_then(|(_, transport)| transport.response_header_timeout);
+    let own = errand.timeout(service, |it| it.response_header).or_else(of_transport);
+    own.or(edge.config.response_timeout)
 }
 
 /// Notes that a request is given to a backend.

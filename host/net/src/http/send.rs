@@ -27,10 +27,10 @@ use tokio::time::timeout;
 
 use super::{
     account::{Account, nanos},
-    body::RequestBody,
+    body::{Ended, RequestBody},
     claim::{InFlight, Seat, in_line},
     edge::Edge,
-    forward::{Answer, Dispatch, Failed, Ignored},
+    forward::{Answer, Dispatch, Failed, Ignored, response_limit},
     headers::{self, Hop},
     mirror::{self, discard},
     outcome,
@@ -63,6 +63,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) upgrade: bool,
     /// How long it may take, where its router says so.
     pub(crate) timeouts: Option<&'a Timeouts>,
+    /// When the last of its body came, where somebody asks; `None`: there is none to come.
+    pub(crate) ended: Option<Ended>,
 }
 
 /// Sends a request to a service, whatever that is made of.
@@ -158,7 +160,7 @@ async fn fail_over(
 async fn deliver(
     edge: &Rc<Edge>,
     service: &Service,
-    errand: Box<Errand<'_>>,
+    mut errand: Box<Errand<'_>>,
     account: Option<&mut Account>,
 ) -> Result<Answer, ForwardError> {
     let (options, asker) = (&service.load_balancer, errand.asker);
@@ -169,12 +171,20 @@ async fn deliver(
     }
     let total = errand.timeout(service, |it| it.total);
     let response_idle = errand.timeout(service, |it| it.response_idle);
+    if total.is_some() || response_limit(edge, service, &errand).is_some() {
+        errand.ended = errand.body.timed();
+    }
+    let ended = errand.ended.clone();
     // Where it is: moving it would copy some kilobytes.
     let attempts = pin!(attempts(edge, service, errand, account));
     let mut result = match total {
         None => attempts.await,
         Some(limit) => match timeout(limit, attempts).await {
             Ok(result) => result,
+            // A client that does not come to an end is not the backend's fault.
+            Err(_elapsed) if ended.is_some_and(|ended| ended.at().is_none()) => {
+                Err(ForwardError::Slow)
+            }
             Err(_elapsed) => {
                 let backend = service.name.to_string();
                 Err(ForwardError::Timeout { backend, limit })
@@ -393,7 +403,8 @@ impl<'a> Errand<'a> {
         let authority = head.uri().authority().map(|_| head.authority());
         let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
         let (head, hop) = (Cow::Borrowed(head), told);
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts })
+        let ended = None;
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts, ended })
     }
 
     /// One of the limits: that of the router, else that of the service.
@@ -425,15 +436,15 @@ impl<'a> Errand<'a> {
     pub(crate) fn bodiless(&self) -> Box<Self> {
         let Self { asker, interim, upgrade, timeouts, .. } = *self;
         let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
-        let body = RequestBody::EMPTY;
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts })
+        let (body, ended) = (RequestBody::EMPTY, None);
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts, ended })
     }
 
     /// The same, for those who outlive the request. Nobody hears of it before it is over.
     pub(crate) fn into_owned(self) -> Box<Errand<'static>> {
         let Self { head, body, asker, host, hop, upgrade, .. } = self;
         let head = Cow::Owned(head.into_owned());
-        let (interim, timeouts) = (None, None);
-        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, timeouts })
+        let (interim, timeouts, ended) = (None, None, None);
+        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, timeouts, ended })
     }
 }

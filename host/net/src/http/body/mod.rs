@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 pub(crate) use self::{
-    request::{Content, RequestBody},
+    request::{Content, Ended, RequestBody},
     response::Body,
 };
 use super::stall::Stall;

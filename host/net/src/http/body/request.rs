@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -39,11 +39,31 @@ pub(crate) struct RequestBody {
     stall: Option<Box<Stall>>,
     /// How much of it came.
     read: Option<Rc<Cell<u64>>>,
+    /// When the last of it came, where somebody wants to know.
+    ended: Option<Ended>,
+}
+
+/// When the last of a request came: from then on it is the backend that is waited for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ended(Rc<Cell<Option<Instant>>>);
+
+impl Ended {
+    fn note(&self) {
+        if self.0.get().is_none() {
+            self.0.set(Some(Instant::now()));
+        }
+    }
+
+    /// `None`: it has not come.
+    pub(crate) fn at(&self) -> Option<Instant> {
+        self.0.get()
+    }
 }
 
 impl RequestBody {
     /// Nothing.
-    pub(crate) const EMPTY: Self = Self { content: Content::Empty, stall: None, read: None };
+    pub(crate) const EMPTY: Self =
+        Self { content: Content::Empty, stall: None, read: None, ended: None };
 
     /// The body of a request, known to be empty where it is, whose client may pause for so long.
     pub(crate) fn of(content: Content, account: &mut Account, patience: Duration) -> Self {
@@ -54,15 +74,19 @@ impl RequestBody {
                 // Over HTTP/1, the roster looks after it.
                 let stall = Stall::new(Some(patience), None);
                 let content = Content::Stream(incoming);
-                Self { content, stall, read: Some(account.request_bytes()) }
+                Self { content, stall, read: Some(account.request_bytes()), ended: None }
             }
-            content => Self { content, stall: None, read: Some(account.request_bytes()) },
+            content => {
+                let read = Some(account.request_bytes());
+                Self { content, stall: None, read, ended: None }
+            }
         }
     }
 
     /// One of which something was read already.
     pub(crate) fn replay(kept: Replay) -> Self {
-        Self { content: Content::Replay(Box::new(kept)), stall: None, read: None }
+        let content = Content::Replay(Box::new(kept));
+        Self { content, stall: None, read: None, ended: None }
     }
 
     /// The same, with a limit to how long the client may pause.
@@ -72,6 +96,16 @@ impl RequestBody {
             Content::Empty | Content::Replay(_) => self,
             Content::Line(..) | Content::Stream(_) => {
                 Self { stall: Stall::new(Some(idle), None), ..self }
+            }
+        }
+    }
+
+    /// The same, and it says when its last comes; `None`: there is nothing to come.
+    pub(crate) fn timed(&mut self) -> Option<Ended> {
+        match self.content {
+            Content::Empty | Content::Replay(_) => None,
+            Content::Line(..) | Content::Stream(_) => {
+                Some(self.ended.get_or_insert_default().clone())
             }
         }
     }
@@ -128,6 +162,9 @@ impl RequestBody {
             }
         };
         self.note(outlet.content - before);
+        if let (Some(ended), Poll::Ready(Ok(Poured::End(_)))) = (&self.ended, &poured) {
+            ended.note();
+        }
         match &mut self.stall {
             None => poured,
             Some(stall) => watched(stall, cx, poured),
@@ -160,6 +197,11 @@ impl HttpBody for RequestBody {
         };
         if let Some(Ok(frame)) = &frame {
             this.note(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
+        if let Some(ended) = &this.ended
+            && (frame.is_none() || this.is_end_stream())
+        {
+            ended.note();
         }
         Poll::Ready(frame)
     }

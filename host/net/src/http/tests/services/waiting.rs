@@ -99,6 +99,34 @@ async fn what_a_router_says_of_time_comes_before_what_its_service_says() {
 }
 
 #[tokio::test]
+async fn a_backend_is_waited_for_when_the_client_has_said_all() {
+    let (short, backend) = (Duration::from_millis(20), Script::echo().await);
+    let limited = to(&[backend.address], |it| it.timeouts.response_header = Some(short));
+    let passive = Passive { max_failed_attempts: 1, ..Passive::default() };
+    let breaker =
+        Breaker { min_requests: 2, window: Duration::from_secs(3600), ..Breaker::default() };
+    let guarded = to(&[backend.address], |it| {
+        it.timeouts.total = Some(short);
+        (it.passive, it.breaker) = (passive, Some(breaker));
+    });
+    let portolan = Portolan::start(vec![leading("a.local", limited), leading("b.local", guarded)]);
+    let begun = "HTTP/1.1\r\nContent-Length: 6\r\n";
+    let mut client = portolan.connect().await;
+    client.send(&format!("POST / {begun}Host: a.local\r\n\r\nabc")).await;
+    // An upload may take longer than its answer.
+    assert!(tokio::time::timeout(short * 10, client.response()).await.is_err());
+    client.send("def").await;
+    assert_eq!(client.response().await.status, 200);
+    // Clients who never come to an end are not the backend's fault: others are served.
+    for _ in 0..4 {
+        let mut client = portolan.connect().await;
+        client.send(&format!("POST / {begun}Host: b.local\r\n\r\nabc")).await;
+        assert_eq!(client.response().await.status, 408);
+    }
+    assert_eq!(portolan.get("b.local", "/").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_that_stalls_ends_on_either_side() {
     let stalling = Script::start(|mut client| async move {
         client.request().await;
