@@ -61,7 +61,13 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
                 let files = value.list(flaws).into_iter();
                 transport.root_cas = files.filter_map(|it| file(it, &value, flaws)).collect();
             }
-            "certificates" => transport.certificates = certificates(&value, flaws),
+            "certificates" => {
+                transport.certificates = certificates(&value, flaws);
+                if transport.certificates.len() > 1 {
+                    let message = "backends are shown the first of these certificates only";
+                    value.doubt(flaws, message.to_owned());
+                }
+            }
             "disable-http2" => transport.disable_http2 = value.boolean(flaws).unwrap_or_default(),
             _ => {
                 for (key, value) in value.fields(&TIMEOUTS, flaws) {

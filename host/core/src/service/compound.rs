@@ -145,27 +145,45 @@ impl Weighted {
         })
     }
 
-    /// The member for a request: that of its cookie, else whose turn it is. `client` is who asks,
-    /// as a number. When nobody is well, somebody has to say so.
-    pub fn choose(&self, headers: &HeaderMap, client: u64) -> Option<usize> {
-        let kept = self.cookie.as_ref().and_then(|cookie| cookie.place(headers));
-        if let Some(kept) = kept.filter(|place| self.has(*place, 0)) {
-            return Some(kept);
-        }
-        let next = match self.by_client {
-            true => self.highest(client),
-            false => self.turns.next_that(|place| self.has(place, 1)),
-        };
-        next.or_else(|| self.members.iter().position(|it| it.service.is_some() && it.weight > 0))
+    /// The same, and requests that failed do not say otherwise.
+    fn has_ready(&self, place: usize, weight: u32, now: Moment) -> bool {
+        let service = || self.members.get(place).and_then(|member| member.service.as_ref());
+        self.has(place, weight) && service().is_some_and(|service| service.is_ready(now))
     }
 
-    fn highest(&self, client: u64) -> Option<usize> {
+    /// Whether a member gets its share of the requests that come now.
+    pub fn shares(&self, place: usize, now: Moment) -> bool {
+        match self.is_ready(now) {
+            true => self.has_ready(place, 1, now),
+            false => self.has(place, 1),
+        }
+    }
+
+    /// The member for a request: that of its cookie, else whose turn it is. `client` is who asks,
+    /// as a number. One whose requests fail is left out where another is ready; when nobody is well,
+    /// somebody has to say so.
+    pub fn choose(&self, headers: &HeaderMap, client: u64, now: Moment) -> Option<usize> {
+        let kept = self.cookie.as_ref().and_then(|cookie| cookie.place(headers));
+        if let Some(kept) = kept.filter(|place| self.has_ready(*place, 0, now)) {
+            return Some(kept);
+        }
+        let next = |may: &dyn Fn(usize) -> bool| match self.by_client {
+            true => self.highest(client, may),
+            false => self.turns.next_that(may),
+        };
+        next(&|place| self.has_ready(place, 1, now))
+            .or_else(|| kept.filter(|place| self.has(*place, 0)))
+            .or_else(|| next(&|place| self.has(place, 1)))
+            .or_else(|| self.members.iter().position(|it| it.service.is_some() && it.weight > 0))
+    }
+
+    fn highest(&self, client: u64, may: &dyn Fn(usize) -> bool) -> Option<usize> {
         let score = |place: usize| {
             let (member, seed) = (self.members.get(place)?, self.seeds.get(place)?);
             Some(crate::balance::weighted(mix(client ^ seed), member.weight))
         };
-        let may = (0..self.members.len()).filter(|place| self.has(*place, 1));
-        let scored = may.filter_map(|place| Some((score(place)?, place)));
+        let candidates = (0..self.members.len()).filter(|place| may(*place));
+        let scored = candidates.filter_map(|place| Some((score(place)?, place)));
         scored.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, place)| place)
     }
 }

@@ -1,6 +1,7 @@
 //! Budgets, breakers, queues, and services made of services.
 
 use std::{
+    collections::HashSet,
     future::Future as _,
     pin::pin,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -13,7 +14,7 @@ use super::*;
 use crate::{
     item::Health,
     moment::Moment,
-    policy::{Breaker, Retry, Sticky},
+    policy::{Breaker, Passive, Retry, Sticky},
 };
 
 fn at(millis: u64) -> Moment {
@@ -152,7 +153,7 @@ fn members_share_by_weight_and_who_is_not_there_or_not_well_has_no_share() {
         let mut counts = [0_u32; 3];
         for client in 0..4000_u64 {
             let client = crate::balance::key(&client.to_be_bytes());
-            counts[weighted.choose(&headers, client).unwrap()] += 1;
+            counts[weighted.choose(&headers, client, at(0)).unwrap()] += 1;
         }
         counts
     };
@@ -161,10 +162,23 @@ fn members_share_by_weight_and_who_is_not_there_or_not_well_has_no_share() {
     let by_client = chosen("", true);
     assert!(by_client[0].abs_diff(3000) < 150 && by_client[2] == 0, "{by_client:?}");
     let none = Weighted::new(vec![member("gone", 1, None)], false, None);
-    assert_eq!(none.choose(&headers, 0), None);
+    assert_eq!(none.choose(&headers, 0, at(0)), None);
+    // One whose requests fail is left out, as long as another is ready.
+    let weighted = Weighted::new(three(""), false, None);
+    let eject = |place: usize| {
+        let service = weighted.members[place].service.clone().unwrap();
+        let passive = Passive { max_failed_attempts: 1, ..Passive::default() };
+        service.backends[0].figures.standing.failed(at(0), &passive);
+    };
+    eject(0);
+    assert!((0..8).all(|_| weighted.choose(&headers, 0, at(1)) == Some(1)));
+    assert_eq!((weighted.shares(0, at(1)), weighted.shares(1, at(1))), (false, true));
+    eject(1);
+    let places: HashSet<_> = (0..8).map(|_| weighted.choose(&headers, 0, at(1))).collect();
+    assert_eq!(places, HashSet::from([Some(0), Some(1)]));
     // When nobody is well, one of them says so.
     let ill = member("a", 1, Some(service("a", Health::Critical)));
-    assert_eq!(Weighted::new(vec![ill], false, None).choose(&headers, 0), Some(0));
+    assert_eq!(Weighted::new(vec![ill], false, None).choose(&headers, 0, at(0)), Some(0));
 }
 
 #[test]
@@ -179,9 +193,9 @@ fn a_client_stays_with_its_member_while_that_is_well() {
     let pair = line.to_str().unwrap().split(';').next().unwrap();
     headers.insert(http::header::COOKIE, pair.parse().unwrap());
     let well = Weighted::new(three(""), false, Some(cookie()));
-    assert!((0..8).all(|_| well.choose(&headers, 0) == Some(1)));
+    assert!((0..8).all(|_| well.choose(&headers, 0, at(0)) == Some(1)));
     let ill = Weighted::new(three("b"), false, Some(cookie()));
-    assert!((0..8).all(|_| ill.choose(&headers, 0) == Some(0)));
+    assert!((0..8).all(|_| ill.choose(&headers, 0, at(0)) == Some(0)));
 }
 
 #[test]
@@ -222,12 +236,12 @@ fn a_service_that_is_made_anew_goes_on() {
     Arc::make_mut(&mut before.load_balancer).breaker = Some(breaker());
     let Kind::Weighted(weighted) = &before.kind else { panic!("it is weighted") };
     let headers = HeaderMap::new();
-    let first: Vec<_> = (0..2).map(|_| weighted.choose(&headers, 0)).collect();
+    let first: Vec<_> = (0..2).map(|_| weighted.choose(&headers, 0, at(0))).collect();
     before.state.circuit.note(at(0), &Breaker { min_requests: 0, ..breaker() }, Gate::Closed, true);
     let kind = Kind::Weighted(Weighted::new(three(""), false, None));
     let after = Service::of(ObjectName::new("s", "test"), kind).after(&before);
     let Kind::Weighted(weighted) = &after.kind else { panic!("it is weighted") };
-    let then: Vec<_> = (0..2).map(|_| weighted.choose(&headers, 0)).collect();
+    let then: Vec<_> = (0..2).map(|_| weighted.choose(&headers, 0, at(0))).collect();
     // a a b a
     assert_eq!([first, then].concat(), [Some(0), Some(0), Some(1), Some(0)]);
     assert!(after.state.circuit.is_open());

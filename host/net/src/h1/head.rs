@@ -20,6 +20,8 @@ use super::{
 const MAX_LINES: usize = 512;
 /// The most in the head of a request, whatever its limit.
 pub(crate) const MOST_LINES: usize = 256;
+/// The longest target: what `Uri` takes.
+const LONGEST_TARGET: usize = u16::MAX as usize - 2;
 /// Room in a map of headers for what a proxy adds.
 const SPARE: usize = 8;
 
@@ -133,6 +135,9 @@ fn target_of(method: &Method, target: Bytes) -> Result<Uri, HeadError> {
     // A fragment is for the client alone; `Uri` would silently forget it.
     if target.contains(&b'#') || (is_asterisk && *method != Method::OPTIONS) {
         return Err(HeadError::Target);
+    }
+    if target.len() > LONGEST_TARGET {
+        return Err(HeadError::TooLarge);
     }
     let uri = Uri::from_maybe_shared(target.clone())
         .or_else(|_invalid| Uri::from_maybe_shared(encoded(&target)))

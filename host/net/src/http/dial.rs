@@ -8,6 +8,7 @@ use std::{future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc};
 use bytes::Bytes;
 use hyper::client::conn::http2;
 use portolan_core::service::Scheme;
+use socket2::SockRef;
 use tokio::{
     net::{TcpStream, lookup_host},
     task,
@@ -17,6 +18,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use super::{
     origin::{Origin, Target},
     pool::Link,
+    server::keepalive,
     shared::{Lease, Most, SharedLink, UNKNOWN, Watcher},
     wire::Wire,
 };
@@ -143,6 +145,7 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
     };
     let stream = stream.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive()).map_err(DialError::Connect)?;
     Ok(stream)
 }
 

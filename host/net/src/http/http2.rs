@@ -69,7 +69,8 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         // Ours comes first: what is too large is answered and noted. Beyond this, h2 answers.
         .max_header_list_size(list.saturating_mul(2))
         .max_send_buf_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(PENDING_RESETS)
+        // h2's own bound would end the connection before ours does, and names nobody in its log.
+        .max_pending_accept_reset_streams(PENDING_RESETS.max(limits.http2.max_resets as usize))
         .max_local_error_reset_streams(LOCAL_RESETS)
         .keep_alive_interval(limits.http2.ping_interval)
         .keep_alive_timeout(limits.http2.ping_timeout);

@@ -389,6 +389,9 @@ impl ForwardError {
                 R::ResponseHeadTooLarge,
                 "the head of the backend's answer is too large",
             ),
+            Self::Exchange { source: StreamError::Http1(WireError::Head(_)), .. } => {
+                (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
+            }
             Self::Exchange { .. } => (S::BAD_GATEWAY, R::NoResponse, "the backend broke off"),
             Self::Upgrade { .. } => {
                 (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")

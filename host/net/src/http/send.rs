@@ -92,7 +92,7 @@ fn compound<'a>(
             Kind::Backends => Err(ForwardError::NoBackend),
             Kind::Weighted(weighted) => {
                 let (headers, client) = (&errand.head.headers, errand.asker.key());
-                let place = weighted.choose(headers, client);
+                let place = weighted.choose(headers, client, errand.asker.now());
                 let kept = weighted.cookie.as_ref().map(|cookie| (cookie, cookie.place(headers)));
                 let member = place.and_then(|place| weighted.members.get(place));
                 let service = member.and_then(|member| member.service.as_deref());

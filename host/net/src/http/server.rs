@@ -17,7 +17,7 @@ use portolan_core::{
     limit::LimitFigures,
     live::Live,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -293,6 +293,12 @@ fn bind(address: SocketAddr, count: usize, alone: bool) -> io::Result<Vec<StdLis
     Ok(listeners)
 }
 
+/// A peer that is gone without a word is noticed within some minutes, whatever waits for it: a tunnel, a
+/// response that does not come.
+pub(super) fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15))
+}
+
 fn listener(address: SocketAddr, share: bool) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -300,6 +306,7 @@ fn listener(address: SocketAddr, share: bool) -> io::Result<StdListener> {
     socket.set_nonblocking(true)?;
     // Connections inherit it, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive())?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

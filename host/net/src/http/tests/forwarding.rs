@@ -148,7 +148,7 @@ async fn each_failure_has_its_status() {
     for (host, status, reason) in [
         ("silent.local", 504, "response-timeout"),
         ("broken.local", 502, "no-response"),
-        ("babbling.local", 502, "no-response"),
+        ("babbling.local", 502, "protocol"),
         ("dead.local", 502, "connect-refused"),
         ("empty.local", 503, "no-backend"),
         ("nothing.local", 503, "no-service"),
@@ -180,7 +180,8 @@ async fn each_failure_has_its_status() {
         ("no-middleware", 1),
         ("no-backend", 1),
         ("connect-refused", 1),
-        ("no-response", 2),
+        ("protocol", 1),
+        ("no-response", 1),
         ("response-timeout", 1),
     ];
     assert_eq!(counted, expected);

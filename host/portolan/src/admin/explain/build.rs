@@ -179,12 +179,14 @@ fn shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendSha
     match &service.kind {
         Kind::Backends => own_shares(service, percent, now, all),
         Kind::Weighted(weighted) => {
-            let live = |member: &Member| member.service.clone().filter(|it| it.is_well());
-            let weight = |member: &Member| live(member).map_or(0.0, |_| f64::from(member.weight));
-            let sum: f64 = weighted.members.iter().map(weight).sum();
-            for member in &weighted.members {
+            let weight = |(place, member): (usize, &Member)| match weighted.shares(place, now) {
+                true => f64::from(member.weight),
+                false => 0.0,
+            };
+            let sum: f64 = weighted.members.iter().enumerate().map(weight).sum();
+            for (place, member) in weighted.members.iter().enumerate() {
                 let Some(service) = &member.service else { continue };
-                let part = if sum > 0.0 { weight(member) / sum } else { 0.0 };
+                let part = if sum > 0.0 { weight((place, member)) / sum } else { 0.0 };
                 shares(service, percent * part, now, all);
             }
         }
