@@ -44,7 +44,9 @@ pub(crate) fn explain(
         entrypoint: (*exchange.entrypoint).to_owned(),
     };
     let host = exchange.request.host();
-    let dns = host.parse::<IpAddr>().is_err().then(|| resolve(host, snapshot, rewrites));
+    let is_name = host.parse::<IpAddr>().is_err();
+    let serves_names = board.entrypoints.iter().any(|it| it.protocol.starts_with("dns"));
+    let dns = (is_name && serves_names).then(|| resolve(host, snapshot, rewrites));
     let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
     let redirect = place.and_then(|place| place.redirect.as_deref());
     let path = exchange.request.uri().path();
