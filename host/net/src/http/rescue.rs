@@ -396,6 +396,10 @@ impl ForwardError {
             Self::Upgrade { .. } => {
                 (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
             }
+            // It is written to nobody, and noted as 499.
+            Self::Client(source) if source.is_gone() => {
+                (S::BAD_REQUEST, R::ClientGone, "the client went away within its request")
+            }
             Self::Client(_) => (S::BAD_REQUEST, R::BodyBroken, "this request's body broke off"),
             Self::Slow => (
                 S::REQUEST_TIMEOUT,

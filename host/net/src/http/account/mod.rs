@@ -241,7 +241,7 @@ impl Account {
     /// Notes what a service answered, or what we answer in its stead.
     pub(crate) fn answered(&mut self, head: &ResponseHead) {
         let Some(origin) = &mut self.origin else { return };
-        origin.status = head.status;
+        origin.status = noted(head, self.reason);
         origin.head_nanos = Some(nanos(origin.begin));
         self.retries = origin.attempts.saturating_sub(1);
         if !head.local {
@@ -289,7 +289,7 @@ impl Account {
 
     /// Notes the head that the client gets.
     pub(crate) fn head(&mut self, head: &ResponseHead, method: &Method) {
-        let status = head.status;
+        let status = noted(head, self.reason);
         let is_failure = head.local && matches!(status.as_u16(), 502..=504);
         self.head = Some(Head { status, nanos: nanos(self.begin), is_failure });
         // These have no content, whatever their headers say (RFC 9110, 6.4.1).
@@ -354,6 +354,16 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// The status that an answer is noted with: that of a client that went away is written to nobody.
+fn noted(head: &ResponseHead, reason: Option<Reason>) -> StatusCode {
+    match reason {
+        Some(Reason::ClientGone) if head.local => {
+            StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(head.status)
+        }
+        _ => head.status,
     }
 }
 

@@ -39,6 +39,11 @@ pub(crate) enum StreamError {
 }
 
 impl StreamError {
+    /// Whether the other side went away, and did not merely write nonsense.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Http1(WireError::Io(_) | WireError::Cut) | Self::Http2(_))
+    }
+
     /// Whether nothing came for too long.
     pub(crate) fn is_slow(&self) -> bool {
         matches!(self, Self::Stalled(_) | Self::Http1(WireError::Late))

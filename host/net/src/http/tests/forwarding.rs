@@ -262,6 +262,32 @@ async fn a_service_that_leads_back_to_its_router_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_within_its_upload_is_noted_as_one() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 9\r\n\r\nabc").await;
+    drop(client);
+    let reasons = &portolan.server.ledger().reasons;
+    let gone = || {
+        reasons.iter().filter(|(it, _)| it.as_str() == "client-gone").map(|it| it.1).sum::<u64>()
+    };
+    soon(async {
+        while gone() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Nonsense is something else.
+    let mut client = portolan.connect().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        .await;
+    assert_eq!(client.response().await.status, 400);
+    assert_eq!(gone(), 1);
+}
+
+#[tokio::test]
 async fn json_is_told_as_json() {
     let portolan = Portolan::start(Vec::new());
     let mut client = portolan.connect().await;
