@@ -14,6 +14,7 @@ mod bind;
 mod backends;
 mod complaints;
 mod compound;
+mod entrypoint;
 mod likeness;
 mod merge;
 mod overlap;
@@ -30,8 +31,9 @@ mod service_tests;
 #[cfg(test)]
 mod tests;
 
+pub use entrypoint::Entrypoint;
 pub use resolve::CONFIG;
-pub use routers::{Entrypoint, RulePriority};
+pub use routers::RulePriority;
 
 use std::sync::Arc;
 

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
+    entrypoint::Entrypoint,
     merge::Object,
-    resolve::{CONFIG, Directory, End, Link, Provider},
+    resolve::{Directory, End, Link, Provider},
 };
 use crate::{
     declare::RouterSpec,
     matcher::MatcherSet,
     middleware::Middleware,
     name::{ObjectName, nearest},
-    pointer::child,
     problem::Problem,
     roll::Roll,
     router::Router,
@@ -24,59 +24,6 @@ use crate::{
     service::Service,
     snapshot::{Entries, Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Status},
 };
-
-/// An entrypoint, as far as routers are concerned.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Entrypoint {
-    /// `web`, `websecure`.
-    pub name: Arc<str>,
-    /// Whether its connections are encrypted.
-    pub tls: bool,
-    /// Whether routers without `tls` are there too, where it is encrypted.
-    pub takes_plain: bool,
-    /// Whether routers that name no entrypoint are there. If none is such, all are.
-    pub is_default: bool,
-    /// References to middlewares that go before those of each router.
-    pub middlewares: Vec<String>,
-}
-
-impl Entrypoint {
-    /// One that takes whatever there is.
-    pub fn new(name: &str, tls: bool) -> Self {
-        let (takes_plain, is_default) = (true, false);
-        Self { name: name.into(), tls, takes_plain, is_default, middlewares: Vec::new() }
-    }
-
-    /// Where a reference of its own leads.
-    fn resolve(&self, reference: &str, middlewares: &Directory, providers: &[Provider]) -> Link {
-        middlewares.resolve(reference, &ObjectName::new(&*self.name, CONFIG), providers)
-    }
-
-    /// What is missing of the middlewares that it puts before its routers, whether there are any
-    /// routers or not. What another provider may have later is a warning.
-    pub(super) fn problems(&self, middlewares: &Directory, providers: &[Provider]) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for (place, reference) in self.middlewares.iter().enumerate() {
-            let End::Missing(missing) = self.resolve(reference, middlewares, providers).end else {
-                continue;
-            };
-            let (name, at) = (&missing.looked, &self.name);
-            let message = format!(
-                "entrypoint `{at}`: there is no middleware `{name}`, so its routers let nobody through"
-            );
-            let origin = format!("entrypoint `{at}`");
-            let problem = match *name.provider == *CONFIG {
-                true => Problem::error(CONFIG, &origin, message),
-                false => Problem::warning(CONFIG, &origin, message),
-            };
-            let pointer = child("/entrypoints", at);
-            let mut problem = problem.at(format!("{pointer}/middlewares/{place}"));
-            problem.hint = middlewares.work_out(&missing, providers);
-            problems.push(problem);
-        }
-        problems
-    }
-}
 
 /// Which of two routers without a priority has precedence.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -398,8 +345,7 @@ impl Draft<'_> {
         reference: &str,
     ) -> (ObjectName, Option<Arc<Middleware>>) {
         let Surroundings { providers, middlewares, .. } = *self.surroundings;
-        let middlewares_of = &self.directories.middlewares;
-        let link = entrypoint.resolve(reference, middlewares_of, providers);
+        let link = entrypoint.resolve(reference, &self.directories.middlewares, providers);
         self.links.middlewares.push(link.clone());
         let (name, found) = match link.end {
             End::There(name) => {

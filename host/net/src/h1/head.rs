@@ -83,7 +83,7 @@ impl RequestHead {
             return Err(HeadError::Start);
         };
         let method = Method::from_bytes(method.as_bytes()).map_err(|_invalid| HeadError::Start)?;
-        let uri = target_of(&method, arrived.slice_ref(target.as_bytes()))?;
+        let uri = target_of(&method, arrived, target.as_bytes())?;
         let version = version(minor);
         let (headers, said) = headers(arrived, request.headers)?;
         let framing = said.request(version)?;
@@ -129,9 +129,9 @@ impl ResponseHead {
 }
 
 /// The target of a request, in one of the forms that its method allows (RFC 9112, 3.2).
-fn target_of(method: &Method, target: Bytes) -> Result<Uri, HeadError> {
+fn target_of(method: &Method, arrived: &Bytes, target: &[u8]) -> Result<Uri, HeadError> {
     let is_path = target.first() == Some(&b'/');
-    let is_asterisk = *target == *b"*";
+    let is_asterisk = target == b"*";
     // A fragment is for the client alone; `Uri` would silently forget it.
     if target.contains(&b'#') || (is_asterisk && *method != Method::OPTIONS) {
         return Err(HeadError::Target);
@@ -139,8 +139,8 @@ fn target_of(method: &Method, target: Bytes) -> Result<Uri, HeadError> {
     if target.len() > LONGEST_TARGET {
         return Err(HeadError::TooLarge);
     }
-    let uri = Uri::from_maybe_shared(target.clone())
-        .or_else(|_invalid| Uri::from_maybe_shared(encoded(&target)))
+    let uri = Uri::from_maybe_shared(arrived.slice_ref(target))
+        .or_else(|_invalid| Uri::from_maybe_shared(encoded(target)))
         .map_err(|_invalid| HeadError::Target)?;
     let is_good = match *method {
         Method::CONNECT => uri.authority().is_some() && uri.scheme().is_none(),

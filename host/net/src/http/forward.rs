@@ -162,25 +162,22 @@ impl Dispatch<'_> {
         let of_transport = || transport.and_then(|(_, transport)| transport.dial_timeout);
         let own = self.errand.timeout(self.service, |it| it.connect).or_else(of_transport);
         let limit = own.unwrap_or(self.edge.config.connect_timeout);
+        let dialer = &self.edge.dialer;
         let connecting = async {
             if self.errand.upgrade {
-                return self.edge.dialer.dial_alone(origin).await;
+                return dialer.dial_alone(origin).await;
             }
             if origin.scheme != Scheme::H2c {
-                return self.dial(origin).await;
+                return dialer.dial(origin).await;
             }
             // One connection will do for all who wait for it.
             let _turn = origin.dialing.lock().await;
             match origin.shared() {
                 Some(lease) => Ok(Connected::Shared(lease)),
-                None => self.dial(origin).await,
+                None => dialer.dial(origin).await,
             }
         };
         timeout(limit, connecting).await.unwrap_or(Err(DialError::Timeout(limit)))
-    }
-
-    async fn dial(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
-        self.edge.dialer.dial(origin).await
     }
 
     /// Sends the request over an HTTP/1 connection.

@@ -197,6 +197,21 @@ async fn what_is_no_uri_is_encoded_as_others_do() {
 }
 
 #[tokio::test]
+async fn a_target_that_is_too_long_is_not_called_malformed() {
+    let backend = Script::start(|mut client| async move {
+        while client.request().await.is_some() {
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    for (length, status) in [(65_533, 200), (65_534, 431), (100_000, 431)] {
+        let target = format!("/{}", "a".repeat(length - 1));
+        assert_eq!(portolan.get("a.local", &target).await.status, status, "{length}");
+    }
+}
+
+#[tokio::test]
 async fn a_backend_may_have_much_to_say() {
     let backend = Script::start(|mut client| async move {
         while let Some(request) = client.request().await {
