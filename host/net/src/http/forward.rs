@@ -108,6 +108,11 @@ impl<'a> Dispatch<'a> {
         Self { edge, service, errand, in_flight: None, took: 0 }
     }
 
+    /// Records the body on its way, so that it can be sent again.
+    pub(crate) fn record_body(&mut self, limit: u64) {
+        self.errand.record_body(limit);
+    }
+
     /// The body, as far as it is left.
     pub(crate) fn body(&mut self) -> &mut RequestBody {
         &mut self.errand.body

@@ -3,22 +3,27 @@
 //! **Invariant:** a mirror never disturbs: its answer is thrown away, it has a time limit, and how
 //! many copies are under way is bounded.
 
-use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::StatusCode;
 use hyper::body::Body as _;
 use portolan_core::{
     figure::Answer as Noted,
-    service::{Mirror, Mirroring, Service, ServiceState},
+    service::{Mirroring, Service, ServiceState},
 };
 use tokio::{task, time::timeout};
 
 use super::{
     account::nanos,
-    body::Body,
+    body::{Body, RequestBody},
     edge::Edge,
     forward::Answer,
-    rescue::ForwardError,
     send::{Errand, send},
 };
 
@@ -29,35 +34,29 @@ const UNDER_WAY: u64 = 256;
 /// The most bytes of an answer that are read, so that its connection can be used again.
 const READ: usize = 1 << 20;
 
-/// Sends copies of a request to those mirrors whose turn it is. Answers the request itself.
-pub(crate) async fn copies<'a>(
-    edge: &Rc<Edge>,
-    mirroring: &Mirroring,
-    mut errand: Box<Errand<'a>>,
-) -> Result<Box<Errand<'a>>, ForwardError> {
-    let wanting: Vec<&Mirror> =
-        mirroring.mirrors.iter().filter(|mirror| mirror.wants_next()).collect();
-    if wanting.is_empty() || errand.upgrade {
-        return Ok(errand);
+/// Sees to copies of a request for those mirrors whose turn it is. They are sent once all of the
+/// request has come: it waits for nobody.
+pub(crate) fn copies(edge: &Rc<Edge>, mirroring: &Mirroring, errand: &mut Errand<'_>) {
+    let mut wanting = mirroring.mirrors.iter().filter(|mirror| mirror.wants_next()).peekable();
+    if wanting.peek().is_none() || errand.upgrade {
+        return;
     }
     if mirroring.mirror_body {
-        errand.keep_body(mirroring.max_body).await?;
+        errand.record_body(mirroring.max_body);
     }
     for mirror in wanting {
-        let copy = match mirroring.mirror_body {
-            true => errand.copy(),
-            false => Some(errand.bodiless()),
-        };
-        match copy {
-            Some(copy) => post(edge, &mirror.service, copy.into_owned()),
-            None => tracing::debug!(service = %mirror.service.name, "too long for a mirror"),
-        }
+        let body = mirroring.mirror_body.then(|| errand.body.whole());
+        post(edge, &mirror.service, errand.bodiless().into_owned(), body);
     }
-    Ok(errand)
 }
 
-/// Sends a copy, and forgets it.
-fn post(edge: &Rc<Edge>, service: &Arc<Service>, errand: Box<Errand<'static>>) {
+/// Sends a copy when its body is there, if it shall have one, and forgets it.
+fn post(
+    edge: &Rc<Edge>,
+    service: &Arc<Service>,
+    mut errand: Box<Errand<'static>>,
+    body: Option<impl Future<Output = Option<RequestBody>> + 'static>,
+) {
     if !service.state.mirrored.increment_within(UNDER_WAY) {
         tracing::debug!(service = %service.name, "too many copies under way");
         return;
@@ -65,6 +64,13 @@ fn post(edge: &Rc<Edge>, service: &Arc<Service>, errand: Box<Errand<'static>>) {
     let (edge, service) = (edge.clone(), service.clone());
     let under_way = UnderWay(service.state.clone());
     task::spawn_local(async move {
+        if let Some(body) = body {
+            let Some(body) = body.await else {
+                tracing::debug!(service = %service.name, "too long for a mirror, or broken off");
+                return;
+            };
+            errand.body = body;
+        }
         let begin = errand.asker.begin;
         let sending = async {
             let answer = send(&edge, &service, errand, None).await;

@@ -34,7 +34,6 @@ use super::{
     headers::{self, Hop},
     mirror::{self, discard},
     outcome,
-    replay::keep,
     rescue::ForwardError,
 };
 use crate::h1::Line;
@@ -106,7 +105,7 @@ fn compound<'a>(
                 Ok(answer)
             }
             Kind::Mirroring(mirroring) => {
-                errand = mirror::copies(edge, mirroring, errand).await?;
+                mirror::copies(edge, mirroring, &mut errand);
                 part(edge, &mirroring.main, errand, account).await
             }
             Kind::Failover(failover) => fail_over(edge, failover, errand, account).await,
@@ -142,15 +141,23 @@ async fn fail_over(
     let first = first.ok_or(ForwardError::NoBackend)?;
     let Some(second) = second else { return part(edge, first, errand, account).await };
     let by_status = !failover.statuses.is_empty() && !errand.upgrade;
-    if by_status {
-        errand.keep_body(failover.max_body).await?;
-    }
+    // Also where nothing is to be kept: of what nobody had nothing was read.
+    errand.record_body(if by_status { failover.max_body } else { 0 });
     let Some(spare) = errand.copy() else { return part(edge, first, errand, account).await };
     match part(edge, first, errand, account.as_deref_mut()).await {
-        Ok(answer) if !failover.statuses.contains(answer.head.status) => return Ok(answer),
-        Ok(answer) => discard(Some(answer)),
+        Ok(answer) if by_status && failover.statuses.contains(answer.head.status) => {
+            if !spare.body.is_fresh() {
+                return Ok(answer);
+            }
+            discard(Some(answer));
+        }
+        Ok(answer) => return Ok(answer),
         // Sent once more only if nobody had it, or that was asked for.
-        Err(error) if error.is_unsent() || by_status && !error.is_of_client() => {}
+        Err(error) if error.is_unsent() || by_status && !error.is_of_client() => {
+            if !spare.body.is_fresh() {
+                return Err(error);
+            }
+        }
         Err(error) => return Err(error),
     }
     part(edge, second, spare, account).await
@@ -220,16 +227,16 @@ fn note(service: &Service, breaker: &Breaker, gate: Gate, result: &Result<Answer
 async fn attempts(
     edge: &Rc<Edge>,
     service: &Service,
-    mut errand: Box<Errand<'_>>,
+    errand: Box<Errand<'_>>,
     mut account: Option<&mut Account>,
 ) -> Result<Answer, ForwardError> {
     let retry = &service.load_balancer.retry;
     let mut choice = Choice::of(service, &errand).await?;
     let repeats = retry.repeats() && errand.head.method.is_idempotent() && !errand.upgrade;
-    if repeats {
-        errand.keep_body(retry.max_body).await?;
-    }
     let mut dispatch = Dispatch::new(edge, service, errand);
+    if repeats {
+        dispatch.record_body(retry.max_body);
+    }
     // An answer, perhaps a poor one, which is better than none.
     let mut best = None;
     let mut failure = ForwardError::NoBackend;
@@ -254,7 +261,7 @@ async fn attempts(
             Ok(answer) => {
                 outcome::answered(service, backend, answer.head.status, dispatch.took);
                 let is_poor = retry.statuses.contains(answer.head.status);
-                let spare = spare.filter(|_| is_poor && may_repeat());
+                let spare = spare.filter(|it| is_poor && it.is_fresh() && may_repeat());
                 // What came before is no better.
                 discard(best.replace((place, answer)).map(|(_, answer)| answer));
                 match spare {
@@ -272,7 +279,7 @@ async fn attempts(
                 let may = lost.ignored != Ignored::No && retry.on_reset;
                 failure = lost.error;
                 if !is_unsent {
-                    match spare.filter(|_| may && may_repeat()) {
+                    match spare.filter(|it| may && it.is_fresh() && may_repeat()) {
                         Some(spare) => *dispatch.body() = spare,
                         None => break,
                     }
@@ -417,11 +424,10 @@ impl<'a> Errand<'a> {
         own.or_else(|| of(&service.load_balancer.timeouts))
     }
 
-    /// Reads the body, if it is short enough to be kept.
-    pub(crate) async fn keep_body(&mut self, limit: u64) -> Result<(), ForwardError> {
+    /// Records the body on its way, so that it can be copied.
+    pub(crate) fn record_body(&mut self, limit: u64) {
         let body = std::mem::replace(&mut self.body, RequestBody::EMPTY);
-        self.body = keep(body, limit).await.map_err(ForwardError::Client)?;
-        Ok(())
+        self.body = body.recorded(limit);
     }
 
     /// The same again; `None` where the body can be read only once.

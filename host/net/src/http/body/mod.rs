@@ -36,6 +36,9 @@ pub(crate) enum StreamError {
     /// It is not over in time.
     #[error("the whole exchange took too long")]
     Late,
+    /// Somebody else has the rest of it: the request was sent again.
+    #[error("sent again to another backend")]
+    Superseded,
 }
 
 impl StreamError {
@@ -51,10 +54,10 @@ impl StreamError {
 }
 
 /// What pouring comes to.
-type Pouring = Poll<Result<Poured, PourError<StreamError>>>;
+pub(super) type Pouring = Poll<Result<Poured, PourError<StreamError>>>;
 
 /// Pours a frame; `is_last`: nothing comes behind it.
-fn pour_frame(
+pub(super) fn pour_frame(
     frame: Poll<Option<Result<Frame<Bytes>, StreamError>>>,
     cx: &mut Context<'_>,
     outlet: &mut Outlet<'_>,

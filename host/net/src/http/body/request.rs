@@ -2,14 +2,16 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::{Future, ready},
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use super::{Pouring, StreamError, hint, poll_bytes_frame, pour_frame, watched};
@@ -27,7 +29,7 @@ pub(crate) enum Content {
     Line(Rc<RefCell<Line>>, Framing),
     /// Over HTTP/2.
     Stream(Incoming),
-    /// What was read of it already, and the rest.
+    /// Recorded on its way.
     Replay(Box<Replay>),
 }
 
@@ -83,9 +85,20 @@ impl RequestBody {
         }
     }
 
-    /// One of which something was read already.
-    pub(crate) fn replay(kept: Replay) -> Self {
-        let content = Content::Replay(Box::new(kept));
+    /// The same, which can be read again as long as no more than so many bytes of it were.
+    pub(crate) fn recorded(self, limit: u64) -> Self {
+        match &self.content {
+            Content::Empty => self,
+            Content::Replay(replay) if replay.keeps(limit) => self,
+            Content::Line(..) | Content::Stream(_) | Content::Replay(_) => {
+                let ended = self.ended.clone();
+                Self { ended, ..Self::replay(Replay::of(self, limit)) }
+            }
+        }
+    }
+
+    fn replay(replay: Replay) -> Self {
+        let content = Content::Replay(Box::new(replay));
         Self { content, stall: None, read: None, ended: None }
     }
 
@@ -93,8 +106,8 @@ impl RequestBody {
     pub(crate) fn watched(self, idle: Duration) -> Self {
         match self.content {
             // Nothing is waited for.
-            Content::Empty | Content::Replay(_) => self,
-            Content::Line(..) | Content::Stream(_) => {
+            Content::Empty => self,
+            Content::Line(..) | Content::Stream(_) | Content::Replay(_) => {
                 Self { stall: Stall::new(Some(idle), None), ..self }
             }
         }
@@ -102,20 +115,44 @@ impl RequestBody {
 
     /// The same, and it says when its last comes; `None`: there is nothing to come.
     pub(crate) fn timed(&mut self) -> Option<Ended> {
-        match self.content {
-            Content::Empty | Content::Replay(_) => None,
-            Content::Line(..) | Content::Stream(_) => {
+        match &self.content {
+            Content::Empty => None,
+            Content::Replay(replay) if replay.is_there() => None,
+            Content::Line(..) | Content::Stream(_) | Content::Replay(_) => {
                 Some(self.ended.get_or_insert_default().clone())
             }
         }
     }
 
-    /// The same again; `None` where it can be read only once.
+    /// The same again; `None` where it is not recorded.
     pub(crate) fn copy(&self) -> Option<Self> {
         match &self.content {
             Content::Empty => Some(Self::EMPTY),
-            Content::Replay(kept) => kept.copy().map(Self::replay),
+            Content::Replay(replay) => {
+                Some(Self { ended: self.ended.clone(), ..Self::replay(replay.copy()) })
+            }
             Content::Line(..) | Content::Stream(_) => None,
+        }
+    }
+
+    /// Whether all of it is to be had: nothing was read yet, or what was is recorded.
+    pub(crate) fn is_fresh(&self) -> bool {
+        match &self.content {
+            Content::Empty | Content::Line(..) | Content::Stream(_) => true,
+            Content::Replay(replay) => replay.is_fresh(),
+        }
+    }
+
+    /// The same again, once all of it has come; `None`: it never did, is too long, or is not
+    /// recorded.
+    pub(crate) fn whole(&self) -> impl Future<Output = Option<Self>> + 'static {
+        match &self.content {
+            Content::Empty => Either::Left(ready(Some(Self::EMPTY))),
+            Content::Line(..) | Content::Stream(_) => Either::Left(ready(None)),
+            Content::Replay(replay) => {
+                let whole = replay.whole();
+                Either::Right(async move { whole.await.map(Self::replay) })
+            }
         }
     }
 
@@ -133,11 +170,7 @@ impl RequestBody {
                 Some(length) => Framing::Length(length),
                 None => Framing::Chunked,
             },
-            Content::Replay(kept) => match kept.size().exact() {
-                Some(0) => Framing::Empty,
-                Some(length) if !kept.has_trailers() => Framing::Length(length),
-                Some(_) | None => Framing::Chunked,
-            },
+            Content::Replay(replay) => replay.framing(),
         }
     }
 
@@ -156,10 +189,7 @@ impl RequestBody {
                 let frame = Pin::new(&mut *incoming).poll_frame(cx).map_err(StreamError::Http2);
                 pour_frame(frame, cx, outlet, || incoming.is_end_stream())
             }
-            Content::Replay(kept) => {
-                let frame = kept.poll(cx);
-                pour_frame(frame, cx, outlet, || kept.has_ended())
-            }
+            Content::Replay(replay) => replay.poll_pour(cx, outlet),
         };
         self.note(outlet.content - before);
         if let (Some(ended), Poll::Ready(Ok(Poured::End(_)))) = (&self.ended, &poured) {
@@ -189,8 +219,8 @@ impl HttpBody for RequestBody {
         let this = self.get_mut();
         let frame = this.content.poll_frame(cx);
         let frame = match &mut this.stall {
-            None => ready!(frame),
-            Some(stall) => match ready!(stall.judge(cx, frame)) {
+            None => task::ready!(frame),
+            Some(stall) => match task::ready!(stall.judge(cx, frame)) {
                 Ok(frame) => frame,
                 Err(error) => Some(Err(error)),
             },
@@ -211,7 +241,7 @@ impl HttpBody for RequestBody {
             Content::Empty => true,
             Content::Line(line, _) => line.borrow().is_read(),
             Content::Stream(incoming) => incoming.is_end_stream(),
-            Content::Replay(kept) => kept.has_ended(),
+            Content::Replay(replay) => replay.has_ended(),
         }
     }
 
@@ -220,7 +250,7 @@ impl HttpBody for RequestBody {
             Content::Empty => SizeHint::with_exact(0),
             Content::Line(_, framing) => hint(*framing),
             Content::Stream(incoming) => incoming.size_hint(),
-            Content::Replay(kept) => kept.size(),
+            Content::Replay(replay) => replay.size(),
         }
     }
 }
@@ -235,7 +265,7 @@ impl Content {
             Self::Line(line, _) => {
                 let mut line = line.borrow_mut();
                 say_continue(&mut line, cx).map_err(WireError::Io)?;
-                let polled = ready!(poll_bytes_frame(|cx| line.poll_bytes(cx), cx));
+                let polled = task::ready!(poll_bytes_frame(|cx| line.poll_bytes(cx), cx));
                 drop(line);
                 if !matches!(&polled, Some(Ok(frame)) if frame.is_data()) {
                     *self = Self::Empty;
@@ -243,7 +273,7 @@ impl Content {
                 Poll::Ready(polled)
             }
             Self::Stream(incoming) => Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2),
-            Self::Replay(kept) => kept.poll(cx),
+            Self::Replay(replay) => replay.poll(cx),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! gRPC, which needs more of HTTP than most: HTTP/2 on both sides, both directions at once, trailers.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -13,7 +13,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portolan_core::service::Scheme;
+use portolan_core::{
+    name::ObjectName,
+    policy::{StatusRange, Statuses},
+    service::{Failover, Kind, Scheme, Service},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -91,7 +95,20 @@ where
 
 #[tokio::test]
 async fn messages_pass_in_both_directions_as_they_come_and_trailers_at_the_end() {
-    let service = service(Scheme::H2c, &[grpc_server().await]);
+    stream_both_ways(service(Scheme::H2c, &[grpc_server().await])).await;
+}
+
+#[tokio::test]
+async fn they_do_so_where_another_service_may_have_to_take_over() {
+    let main = Some(Arc::new(service(Scheme::H2c, &[grpc_server().await])));
+    let fallback = Some(Arc::new(service(Scheme::H2c, &[grpc_server().await])));
+    let statuses = Statuses(vec![StatusRange { from: 500, to: 599 }]);
+    let failover = Failover { main, fallback, statuses, max_body: 8 };
+    let name = ObjectName::new("all", "test");
+    stream_both_ways(Service::of(name, Kind::Failover(failover))).await;
+}
+
+async fn stream_both_ways(service: Service) {
     let portolan = Portolan::start(vec![leading("a.local", service)]);
     let (client, frames) = unbounded_channel();
     client.send(Frame::data(Bytes::from_static(b"first"))).ok();

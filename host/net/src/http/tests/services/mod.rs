@@ -1,5 +1,6 @@
 //! How services treat backends: who is chosen, who is left alone, what is sent again, what waits.
 
+mod again;
 mod compound;
 mod waiting;
 
