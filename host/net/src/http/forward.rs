@@ -113,9 +113,15 @@ impl<'a> Dispatch<'a> {
         self.errand.record_body(limit);
     }
 
-    /// The body, as far as it is left.
-    pub(crate) fn body(&mut self) -> &mut RequestBody {
-        &mut self.errand.body
+    /// The body once more, if it is recorded.
+    pub(crate) fn spare(&self) -> Option<RequestBody> {
+        self.errand.body.copy()
+    }
+
+    /// The next attempt begins with the body's beginning.
+    pub(crate) fn rewind(&mut self, mut spare: RequestBody) {
+        spare.begin();
+        self.errand.body = spare;
     }
 }
 

@@ -91,6 +91,15 @@ impl Replay {
         Self { record, source, turn: None, seen: 0, told_trailers: false }
     }
 
+    /// Begins to read: what is still to come is for nobody else from now on. An earlier reader may
+    /// be with an answer that is being thrown away, longer than the request lasts.
+    pub(crate) fn begin(&mut self) {
+        if let (Some(source), None) = (&self.source, self.turn) {
+            source.turn.set(source.turn.get() + 1);
+            self.turn = Some(source.turn.get());
+        }
+    }
+
     /// Whether it can be read from its beginning.
     pub(crate) fn is_fresh(&self) -> bool {
         self.seen == 0 && self.state() != State::Lost
@@ -204,20 +213,17 @@ impl Replay {
         self.record.borrow().state
     }
 
-    /// Begins to read, or fails if another has begun since.
+    /// Begins to read, if it has not; fails if another has since.
     fn take_turn(&mut self) -> Result<(), StreamError> {
-        let Some(source) = &self.source else { return Ok(()) };
-        match self.turn {
-            None if self.state() == State::Lost => Err(StreamError::Superseded),
-            None => {
-                source.turn.set(source.turn.get() + 1);
-                self.turn = Some(source.turn.get());
-                Ok(())
-            }
-            Some(turn) if turn == source.turn.get() => Ok(()),
-            // What is there already may be had by anybody.
-            Some(_) if self.is_there() => Ok(()),
-            Some(_) => Err(StreamError::Superseded),
+        if self.turn.is_none() && !self.is_fresh() {
+            return Err(StreamError::Superseded);
+        }
+        self.begin();
+        let newest = self.source.as_ref().map(|source| source.turn.get());
+        // What is there already may be had by anybody.
+        match self.turn == newest || self.is_there() {
+            true => Ok(()),
+            false => Err(StreamError::Superseded),
         }
     }
 }

@@ -143,7 +143,7 @@ async fn fail_over(
     let by_status = !failover.statuses.is_empty() && !errand.upgrade;
     // Also where nothing is to be kept: of what nobody had nothing was read.
     errand.record_body(if by_status { failover.max_body } else { 0 });
-    let Some(spare) = errand.copy() else { return part(edge, first, errand, account).await };
+    let Some(mut spare) = errand.copy() else { return part(edge, first, errand, account).await };
     match part(edge, first, errand, account.as_deref_mut()).await {
         Ok(answer) if by_status && failover.statuses.contains(answer.head.status) => {
             if !spare.body.is_fresh() {
@@ -160,6 +160,7 @@ async fn fail_over(
         }
         Err(error) => return Err(error),
     }
+    spare.body.begin();
     part(edge, second, spare, account).await
 }
 
@@ -255,7 +256,7 @@ async fn attempts(
         if let Some(account) = account.as_deref_mut() {
             account.attempt(backend);
         }
-        let spare = if repeats { dispatch.body().copy() } else { None };
+        let spare = if repeats { dispatch.spare() } else { None };
         let may_repeat = || attempt < retry.attempts && choice.may_repeat();
         match dispatch.attempt(backend, &origin).await {
             Ok(answer) => {
@@ -265,7 +266,7 @@ async fn attempts(
                 // What came before is no better.
                 discard(best.replace((place, answer)).map(|(_, answer)| answer));
                 match spare {
-                    Some(spare) => *dispatch.body() = spare,
+                    Some(spare) => dispatch.rewind(spare),
                     None => break,
                 }
             }
@@ -280,7 +281,7 @@ async fn attempts(
                 failure = lost.error;
                 if !is_unsent {
                     match spare.filter(|it| may && it.is_fresh() && may_repeat()) {
-                        Some(spare) => *dispatch.body() = spare,
+                        Some(spare) => dispatch.rewind(spare),
                         None => break,
                     }
                 }

@@ -135,6 +135,13 @@ impl RequestBody {
         }
     }
 
+    /// Takes what is still to come away from whoever had it before.
+    pub(crate) fn begin(&mut self) {
+        if let Content::Replay(replay) = &mut self.content {
+            replay.begin();
+        }
+    }
+
     /// Whether all of it is to be had: nothing was read yet, or what was is recorded.
     pub(crate) fn is_fresh(&self) -> bool {
         match &self.content {
