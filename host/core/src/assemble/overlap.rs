@@ -33,7 +33,7 @@ pub(super) struct Standing {
 pub(super) type Grievance = Option<(String, String)>;
 
 /// Routers that stand in each other's way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Overlaps {
     hasher: DefaultHashBuilder,
     /// By the hash of their conditions; each list by precedence.

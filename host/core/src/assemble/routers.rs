@@ -42,7 +42,7 @@ pub enum RulePriority {
 type Meaning = Result<(Predicate, Arc<[String]>), (String, Option<String>)>;
 
 /// Compiled rules, by their text, with how many routers have each.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     compiled: HashMap<Arc<str>, (Meaning, usize)>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// Everything that references may mean, by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Directories {
     /// Knows which routers refer to them.
     pub(super) services: Directory,
