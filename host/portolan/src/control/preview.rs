@@ -11,7 +11,7 @@ use portolan_wasm::{Host, PluginWatch};
 
 use super::{
     MAX_PLUGIN, board::Board, candidate, config_source, hosts::HostsFiles, inputs,
-    plugins::Plugins, sources::Candidate,
+    plugins::Plugins, records::Said, sources::Candidate,
 };
 use crate::config::Loaded;
 
@@ -47,7 +47,7 @@ pub(crate) async fn preview(
         hosts.read(&dns.hosts, dns.hosts_domain.as_ref());
     }
     let inputs =
-        inputs(config, config.whereabouts(), (hosts.entries(), Arc::default()), sources, &plugins);
+        inputs(config, config.whereabouts(), (hosts.entries(), Said::default()), sources, &plugins);
     let snapshot = Assembler::default().assemble(&inputs);
     let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
     let candidates: Vec<_> = candidates.collect();
