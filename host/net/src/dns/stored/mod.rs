@@ -291,9 +291,10 @@ impl Stored {
             Age::Stale => reply.because(ExtendedError::StaleAnswer),
             Age::Fresh(_) => (),
         }
-        // Only to those who know what the bit means (RFC 6840, 5.7).
+        // Only to those who know what the bit means (RFC 6840, 5.7), and while it holds: a signature may
+        // be over when the TTL is.
         let knows = question.wants_dnssec() || question.flags & flag::AUTHENTIC != 0;
-        if knows && self.flags & flag::AUTHENTIC != 0 {
+        if knows && age != Age::Stale && self.flags & flag::AUTHENTIC != 0 {
             reply.authentic();
         }
         let random = if self.is_shuffled { random } else { 0 };

@@ -2,6 +2,7 @@
 
 mod access;
 mod demand;
+mod dnssec;
 mod fake;
 mod forwarding;
 mod others;
