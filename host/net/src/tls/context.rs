@@ -20,7 +20,7 @@ use super::{
     Authority, TlsError,
     challenge::{Challenges, PROTOCOL},
     choose::Chooser,
-    options::Options,
+    options::{ClientCertificate, Options},
 };
 
 /// What an entrypoint needs to answer handshakes. It outlives changes of configuration, so that
@@ -51,9 +51,22 @@ struct Ready {
 
 /// Why a handshake is refused, as the protocol has it (RFC 8446, 6.2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Alert {
+pub enum Alert {
+    /// The options of the name are missing, or not in working order.
     AccessDenied = 49,
+    /// The options are strict about names, and this one is not served.
     UnrecognizedName = 112,
+}
+
+/// What a handshake would be, for people who ask.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Handshake {
+    /// The name of its options.
+    pub options: Arc<str>,
+    /// Whether the client shows a certificate too.
+    pub client: ClientCertificate,
+    /// Why it would be refused.
+    pub refusal: Option<Alert>,
 }
 
 impl TlsContext {
@@ -127,7 +140,7 @@ impl TlsContext {
 
     /// Whether a request for `host` came over a handshake for a name whose options are others: then
     /// the client must begin anew (RFC 9110, 15.5.20), since it may have shown no certificate.
-    pub(crate) fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
+    pub fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
         if sni == Some(host) {
             return false;
         }
@@ -142,11 +155,20 @@ impl TlsContext {
 
     /// Whether a handshake for this name was as good as one with these options: it had them, or they
     /// are there and do not ask clients who they are.
-    pub(crate) fn satisfies(&self, sni: Option<&str>, options: &str) -> bool {
+    pub fn satisfies(&self, sni: Option<&str>, options: &str) -> bool {
         let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
         let had = hosts.options(sni.unwrap_or_default()).unwrap_or(&desk.default);
         let is_harmless = |ready: &Ready| !ready.options.asks_clients();
         **had == *options || desk.ready.get(options).is_some_and(is_harmless)
+    }
+
+    /// What a handshake for this name would be.
+    pub fn foresee(&self, sni: Option<&str>) -> Handshake {
+        let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
+        let options = hosts.options(sni.unwrap_or_default()).unwrap_or(&desk.default).clone();
+        let ready = desk.ready.get(&options);
+        let client = ready.map(|ready| ready.options.client_certificate()).unwrap_or_default();
+        Handshake { options, client, refusal: self.find(sni).err() }
     }
 
     fn find(&self, name: Option<&str>) -> Result<Arc<ServerConfig>, Alert> {

@@ -28,11 +28,11 @@ use std::{path::PathBuf, sync::Arc};
 pub use self::{
     authority::{Authority, Root},
     certificate::{Certificate, CertificateSource, Facts, Validity},
-    context::TlsContext,
+    context::{Alert, Handshake, TlsContext},
     error::TlsError,
     file::Broken,
     keyring::Keyring,
-    options::{ClientAuth, Suite, TlsOptions, TlsVersion},
+    options::{ClientAuth, ClientCertificate, Suite, TlsOptions, TlsVersion},
     steward::tend,
 };
 pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH};
