@@ -205,6 +205,9 @@ async fn explain_tells_of_the_handshake_and_what_cannot_be_had_over_it() {
     assert!(get("unknown.test", "/").await.is_err() && get("lost.test", "/").await.is_err());
     let plain = portolan.api("/api/explain?method=GET&url=http://public.test/").await;
     assert!(plain["tls"].is_null(), "{plain}");
+    let port = portolan.https().0.port();
+    let plain = portolan.api(&format!("/api/explain?url=http://public.test:{port}/")).await;
+    assert_eq!(plain["reason"], "plain-http", "{plain}");
 }
 
 #[tokio::test]

@@ -88,6 +88,17 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
     }
 }
 
+/// Answers what is no request of this entrypoint, and ends.
+pub(crate) async fn turn_away(client: Rc<Client>, stream: Stream, said: Bytes, error: HttpError) {
+    let line = RefCell::new(Line::new(stream, said, client.edge.buffers.clone()));
+    match refuse(&client, &line, error).await {
+        Ok(_is_over) => linger(&line).await,
+        Err(error) => {
+            tracing::debug!(client.address = %client.peer.address, %error, "connection ended");
+        }
+    }
+}
+
 /// Answers requests. True: HTTP is over, and something else begins.
 async fn requests(client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<bool> {
     loop {

@@ -7,19 +7,21 @@
 use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use hashbrown::HashMap;
 use portolan_core::live::Live;
-use rustls::{ServerConfig, server::Acceptor};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::{StartHandshake, server::TlsStream};
 
 use super::{
     Authority, TlsError,
     challenge::{Challenges, PROTOCOL},
     choose::Chooser,
+    hello::{Hello, hello},
     options::{ClientCertificate, Options},
 };
 
@@ -47,6 +49,16 @@ struct Desk {
 struct Ready {
     options: Arc<Options>,
     server: Arc<ServerConfig>,
+}
+
+/// What comes of the first words of a client.
+pub(crate) enum Greeting {
+    /// A handshake that was seen through.
+    Encrypted(Box<TlsStream<TcpStream>>),
+    /// A certificate authority looked at its challenge, and that was all.
+    Challenge,
+    /// HTTP in clear, where TLS is spoken; with what was read of it.
+    Plain(TcpStream, Bytes),
 }
 
 /// Why a handshake is refused, as the protocol has it (RFC 8446, 6.2).
@@ -114,13 +126,12 @@ impl TlsContext {
         Ok(())
     }
 
-    /// Sees a handshake through. `None`: a certificate authority looked at its challenge, and that
-    /// was all.
-    pub(crate) async fn accept(
-        &self,
-        stream: TcpStream,
-    ) -> io::Result<Option<TlsStream<TcpStream>>> {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    /// Sees a handshake through, if the client means one.
+    pub(crate) async fn accept(&self, mut stream: TcpStream) -> io::Result<Greeting> {
+        let start = match hello(&mut stream).await? {
+            Hello::Tls(accepted) => StartHandshake::from_parts(*accepted, stream),
+            Hello::Plain(said) => return Ok(Greeting::Plain(stream, said)),
+        };
         let hello = start.client_hello();
         let name = hello.server_name().map(str::to_ascii_lowercase);
         let is_challenge = hello.alpn().is_some_and(|mut all| all.any(|one| one == PROTOCOL));
@@ -130,10 +141,10 @@ impl TlsContext {
         {
             // The authority has seen the certificate: nothing is spoken behind it (RFC 8737, 3).
             start.into_stream(server).await?.shutdown().await?;
-            return Ok(None);
+            return Ok(Greeting::Challenge);
         }
         match self.find(name.as_deref()) {
-            Ok(server) => start.into_stream(server).await.map(Some),
+            Ok(server) => Ok(Greeting::Encrypted(start.into_stream(server).await?.into())),
             Err(alert) => Err(refuse(start.io, alert).await),
         }
     }
@@ -180,6 +191,16 @@ impl TlsContext {
             return Err(Alert::UnrecognizedName);
         }
         Ok(ready.server.clone())
+    }
+}
+
+impl Greeting {
+    /// The connection, where nothing but TLS is known.
+    pub(crate) fn encrypted(self) -> Option<Box<TlsStream<TcpStream>>> {
+        match self {
+            Self::Encrypted(stream) => Some(stream),
+            Self::Challenge | Self::Plain(..) => None,
+        }
     }
 }
 

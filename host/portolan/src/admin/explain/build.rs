@@ -95,6 +95,15 @@ fn before_routing(
         let scheme = uri.scheme_str().unwrap_or("http");
         return Some(Verdict::of(format!("nobody answers: no entrypoint serves {scheme}")));
     };
+    if place.protocol == "https" && !exchange.peer.tls {
+        let sentence = format!("400: entrypoint `{}` speaks TLS, and this is http", place.name);
+        return Some(Verdict::because(Reason::PlainHttp, sentence));
+    }
+    if place.protocol == "http" && exchange.peer.tls {
+        let name = &place.name;
+        let sentence = format!("no request comes: entrypoint `{name}` speaks no TLS");
+        return Some(Verdict::of(sentence));
+    }
     if let Some(refused) = tls.and_then(Foreseen::refused) {
         return Some(refused);
     }
@@ -178,7 +187,9 @@ fn entrypoint(question: &Question, uri: &Uri, board: &Board) -> Result<Arc<str>,
     }
     let mut fitting = serving().filter(|it| it.protocol == scheme);
     let first = fitting.clone().next();
-    let by_port = fitting.find(|it| Some(it.address.port()) == uri.port_u16());
+    // Who says http may come to a port where TLS is spoken, which is worth telling.
+    let by_port = |it: &&EntrypointReport| Some(it.address.port()) == uri.port_u16();
+    let by_port = fitting.find(by_port).or_else(|| serving().find(by_port));
     Ok(by_port.or(first).map_or_else(|| "".into(), |it| it.name.clone()))
 }
 
