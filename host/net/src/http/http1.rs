@@ -78,7 +78,8 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         Ok(true) => {
             if let (Some(tunnel), Some(line)) = (tunnel, Rc::into_inner(line)) {
                 let (stream, said) = line.into_inner().into_parts();
-                tunnel.run(stream, said).await;
+                // In a box: most connections come to no tunnel.
+                Box::pin(tunnel.run(&client, stream, said)).await;
             }
         }
         Ok(false) => linger(&line).await,
