@@ -129,6 +129,21 @@ async fn services_of_services_are_made_in_tags() {
 }
 
 #[tokio::test]
+async fn a_limit_on_all_of_a_request_names_the_backend_that_was_tried_last() {
+    // It takes connections, and that is all.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let portolan = Portolan::start(&Config::new(&format!(
+        "{}[http.services.s.load-balancer]\nservers = [{{ url = \"{url}\" }}]\n\
+         timeouts = {{ total = \"50ms\" }}\n",
+        router("a", "s")
+    )));
+    assert_eq!(portolan.http().get("a.local", "/").await.status, 504);
+    portolan
+        .log_until(&format!("service `s@config`: backend `{url}` gave no response within 50 ms"));
+}
+
+#[tokio::test]
 async fn explain_and_answers_agree_where_every_part_of_a_service_is_given_a_rest() {
     let breaker = "circuit-breaker = { min-requests = 1, fallback-duration = \"1h\" }";
     let mut text = String::from(
