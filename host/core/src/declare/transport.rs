@@ -16,21 +16,16 @@ const TRANSPORT: Keys = Keys {
         "certificates",
         "disable-http2",
         "forwarding-timeouts",
-    ],
-    foreign: &[
-        "cipher-suites",
-        "min-version",
-        "max-version",
-        "max-idle-conns-per-host",
         "peer-cert-uri",
         "peer-cert-sans",
         "spiffe",
     ],
+    foreign: &["cipher-suites", "min-version", "max-version", "max-idle-conns-per-host"],
 };
-/// Those that say who is trusted. One that cannot be read, or is misspelt, leaves nobody.
-const PROTECTING: [&str; 2] = ["root-cas", "server-name"];
-/// Those of Traefik that do, and that we do not know.
-const UNKNOWN: [&str; 3] = ["peer-cert-uri", "peer-cert-sans", "spiffe"];
+/// Those that say who is trusted. One that cannot be read, or is misspelt, leaves nobody; nor does one of
+/// the last three, which are Traefik's and say it in a way that is not known here.
+const PROTECTING: [&str; 5] =
+    ["root-cas", "server-name", "peer-cert-uri", "peer-cert-sans", "spiffe"];
 const CERTIFICATE: Keys = Keys { known: &["cert-file", "key-file"], foreign: &[] };
 const TIMEOUTS: Keys = Keys {
     known: &["dial-timeout", "response-header-timeout"],
@@ -41,8 +36,8 @@ const TIMEOUTS: Keys = Keys {
 pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Transport> {
     let mut transport = Transport::default();
     let misspelt = reader.misspelt(&TRANSPORT);
-    let mut is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key))
-        || UNKNOWN.iter().any(|key| reader.has(key));
+    let mut is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key));
+    let mut is_refused = false;
     for (key, value) in reader.fields(&TRANSPORT, flaws) {
         let before = flaws.len();
         match key {
@@ -69,6 +64,16 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
                 }
             }
             "disable-http2" => transport.disable_http2 = value.boolean(flaws).unwrap_or_default(),
+            "peer-cert-uri" | "peer-cert-sans" | "spiffe" => {
+                let message = format!(
+                    "there is no such transport, since `{key}` is not supported: more would be \
+                     trusted than is meant"
+                );
+                let hint = "say with `root-cas` and `server-name` whose certificates are meant";
+                value.flaw_with(flaws, message, Some(hint.to_owned()));
+                is_refused = true;
+                continue;
+            }
             _ => {
                 for (key, value) in value.fields(&TIMEOUTS, flaws) {
                     match key {
@@ -84,6 +89,8 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
         let message = "connections would be trusted that are not meant to be: there is no such \
                        transport until all of it can be read";
         reader.flaw(flaws, message.to_owned());
+    }
+    if is_doubtful || is_refused {
         return None;
     }
     if transport.insecure_skip_verify && !transport.root_cas.is_empty() {

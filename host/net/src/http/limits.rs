@@ -47,6 +47,8 @@ pub struct ClientTimeouts {
     pub response_stall: Duration,
     /// Between requests.
     pub idle: Duration,
+    /// Between bytes of a tunnel, whichever way they go. `None`: for ever.
+    pub tunnel_idle: Option<Duration>,
 }
 
 /// What holds for HTTP/2 alone.
@@ -97,6 +99,9 @@ impl Default for ClientTimeouts {
             response_stall: Duration::from_secs(60),
             // Traefik's.
             idle: Duration::from_secs(180),
+            // What is usual for HAProxy's `timeout tunnel`: shells lie idle for long and are well, and
+            // peers that are gone are found by the keepalive of TCP.
+            tunnel_idle: Some(Duration::from_secs(60 * 60)),
         }
     }
 }

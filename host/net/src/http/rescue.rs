@@ -30,6 +30,9 @@ pub(crate) enum HttpError {
     /// It is not HTTP, or can be read in two ways.
     #[error("malformed request")]
     Malformed(#[source] HeadError),
+    /// It is HTTP in clear, where TLS is spoken.
+    #[error("HTTP in clear on an encrypted entrypoint")]
+    PlainHttp,
     /// The rest of its body did not come.
     #[error("the client stopped sending")]
     Stalled,
@@ -182,6 +185,7 @@ impl HttpError {
         match self {
             Self::NoRouter | Self::EncodedCharacter | Self::Misdirected => Concern::Refusal,
             Self::Malformed(_)
+            | Self::PlainHttp
             | Self::Stalled
             | Self::HeaderTimeout
             | Self::Target(_)
@@ -213,6 +217,11 @@ impl HttpError {
                 "the head of this request is too large",
             ),
             Self::Malformed(error) => malformed(*error),
+            Self::PlainHttp => (
+                S::BAD_REQUEST,
+                R::PlainHttp,
+                "this port speaks TLS: use https:// instead of http://",
+            ),
             Self::Stalled => (
                 S::REQUEST_TIMEOUT,
                 R::BodyTimeout,
@@ -265,6 +274,7 @@ impl HttpError {
                 millis.div_ceil(1000).max(1)
             }
             Self::Malformed(_)
+            | Self::PlainHttp
             | Self::Stalled
             | Self::HeaderTimeout
             | Self::EncodedCharacter
@@ -292,6 +302,7 @@ impl HttpError {
                 Some(Limit::RequestStall)
             }
             Self::Malformed(_)
+            | Self::PlainHttp
             | Self::HeaderTimeout
             | Self::Misdirected
             | Self::Target(_)

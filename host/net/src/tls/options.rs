@@ -45,6 +45,18 @@ pub struct ClientAuth {
     pub optional: bool,
 }
 
+/// Whether the client of a handshake shows a certificate too.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ClientCertificate {
+    /// It is not asked.
+    #[default]
+    Unasked,
+    /// It is asked, and let in without one as well.
+    Optional,
+    /// Without one the handshake is refused.
+    Required,
+}
+
 /// A version of TLS. There are no others that are worth the name (RFC 8996).
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum TlsVersion {
@@ -158,6 +170,15 @@ impl Options {
     /// Whether a handshake asks clients for certificates.
     pub(super) fn asks_clients(&self) -> bool {
         self.spec.client_auth.is_some()
+    }
+
+    /// Whether clients show certificates.
+    pub(super) fn client_certificate(&self) -> ClientCertificate {
+        match &self.spec.client_auth {
+            None => ClientCertificate::Unasked,
+            Some(auth) if auth.optional => ClientCertificate::Optional,
+            Some(_) => ClientCertificate::Required,
+        }
     }
 
     /// Whether a client that asks for no name, or one that is not served, is refused.

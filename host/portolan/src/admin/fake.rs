@@ -29,7 +29,7 @@ use portolan_core::{
 use portolan_net::{
     dns::{Rewrite, Rewrites},
     http::EncodedCharacters,
-    tls::{Facts, Validity},
+    tls::{Facts, TlsContext, Validity},
 };
 use serde_json::{Value, json};
 
@@ -146,6 +146,10 @@ impl Insight for FakeInsight {
         rewrites.below(&name("old.local"), Rewrite::Below(name("local")));
         rewrites.exactly(&name("nas"), Rewrite::Addresses(vec![[10, 0, 0, 8].into()]));
         rewrites.into()
+    }
+
+    fn tls(&self, _entrypoint: &str) -> Option<Arc<TlsContext>> {
+        None
     }
 
     fn certificates(&self) -> Vec<CertificateReading> {

@@ -16,6 +16,7 @@ mod loops;
 mod names;
 mod observe;
 mod seats;
+mod serving;
 pub(crate) mod offline;
 
 use std::{

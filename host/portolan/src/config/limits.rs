@@ -25,6 +25,8 @@ table! {
         request_stall: Spanned<Duration> = seconds(60),
         response_stall: Spanned<Duration> = seconds(60),
         idle: Spanned<Duration> = seconds(180),
+        /// 0: never.
+        tunnel_idle: Spanned<Duration> = seconds(3600),
     }
 }
 
@@ -132,13 +134,15 @@ struct Check<'c, 'r> {
 
 impl Check<'_, '_> {
     fn timeouts(&mut self, timeouts: &Timeouts) -> ClientTimeouts {
-        let Timeouts { handshake, header, request_stall, response_stall, idle } = timeouts;
+        let Timeouts { handshake, header, request_stall, response_stall, idle, tunnel_idle } =
+            timeouts;
         ClientTimeouts {
             handshake: self.duration("timeouts.handshake", handshake),
             header: self.duration("timeouts.header", header),
             request_stall: self.duration("timeouts.request-stall", request_stall),
             response_stall: self.duration("timeouts.response-stall", response_stall),
             idle: self.duration("timeouts.idle", idle),
+            tunnel_idle: self.rarely("timeouts.tunnel-idle", tunnel_idle),
         }
     }
 

@@ -67,16 +67,20 @@ pub(super) fn verdict(
             Reason::NoService,
             format!("503: {takes}, but it has no service, and no middleware answers"),
         ),
-        Some(service) => of_service(service, &takes),
+        Some(service) => {
+            let is_compound = router.service.as_ref().is_some_and(|it| !it.parts().is_empty());
+            of_service(service, is_compound, &takes)
+        }
     }
 }
 
-fn of_service(service: &ServiceShare, takes: &str) -> Verdict {
+fn of_service(service: &ServiceShare, is_compound: bool, takes: &str) -> Verdict {
     let to = &service.name;
     if let Some(rests) = service.rests {
         let seconds = rests.div_ceil(1000);
-        let sentence =
-            format!("503: {takes}, but the circuit breaker of `{to}` is open for {seconds} s yet");
+        let whose =
+            if is_compound { "every circuit breaker behind" } else { "the circuit breaker of" };
+        let sentence = format!("503: {takes}, but {whose} `{to}` is open for {seconds} s yet");
         return Verdict::because(Reason::CircuitOpen, sentence);
     }
     match service.backends.iter().filter(|backend| backend.usable).count() {
