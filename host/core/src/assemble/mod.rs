@@ -7,13 +7,15 @@
 //! providers) makes everything anew.
 //!
 //! **Invariant:** a snapshot is the same whatever came before it; but what did not change keeps its
-//! identity from one to the next: bindings (and so warm guests), balancers, routers, figures. What
-//! is wrong becomes a problem and costs itself.
+//! identity from one to the next: bindings (and so warm guests), balancers, routers, figures, and a
+//! middleware whose file is not good any more goes on as it was. What is wrong becomes a problem and
+//! costs itself.
 
 mod bind;
 mod backends;
 mod complaints;
 mod compound;
+mod contents;
 mod entrypoint;
 mod likeness;
 mod merge;
@@ -25,6 +27,8 @@ mod stages;
 #[cfg(test)]
 mod change_tests;
 #[cfg(test)]
+mod contents_tests;
+#[cfg(test)]
 mod overlap_tests;
 #[cfg(test)]
 mod service_tests;
@@ -35,17 +39,19 @@ pub use entrypoint::Entrypoint;
 pub use resolve::CONFIG;
 pub use routers::RulePriority;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use crate::{
     catalog::Source,
     matcher::{MatcherCache, MatcherSet},
-    port::{MatcherPlugin, MiddlewarePlugin},
+    name::ObjectName,
+    port::{FileAsk, Files, MatcherPlugin, MiddlewarePlugin},
     snapshot::Snapshot,
     zone::DnsConfig,
 };
 
 use bind::Bindings;
+use contents::Supply;
 use resolve::{Provider, providers};
 use routers::Rules;
 use stages::{Board, Turn};
@@ -65,6 +71,8 @@ pub struct Inputs {
     pub matchers: Vec<Arc<dyn MatcherPlugin>>,
     /// Plugins that middlewares are made of.
     pub middlewares: Vec<Arc<dyn MiddlewarePlugin>>,
+    /// Files that configurations of middlewares name; `None`: there are none to be had.
+    pub files: Option<Arc<dyn Files>>,
 }
 
 /// Makes snapshots, one after the other.
@@ -73,6 +81,10 @@ pub struct Assembler {
     frame: Option<Frame>,
     board: Board,
     bindings: Bindings,
+    /// Those of the turn before.
+    files: Option<Arc<dyn Files>>,
+    /// Middlewares whose files were answered otherwise in a trial.
+    undone: Vec<ObjectName>,
     rules: Rules,
     matcher_cache: Arc<MatcherCache>,
     previous: Arc<Snapshot>,
@@ -117,6 +129,12 @@ impl Assembler {
             self.rules.begin_anew(matchers == Some(&frame.matchers));
             self.board = Board::new(inputs);
         }
+        let supply = Supply { plugins: &inputs.middlewares, files: inputs.files.as_deref() };
+        let mut stale = mem::take(&mut self.undone);
+        if !is_new && !contents::are_the_same(&self.files, &inputs.files) {
+            stale.extend(self.bindings.stale(&supply));
+        }
+        self.files.clone_from(&inputs.files);
         let frame = self.frame.insert(frame);
         self.generation += 1;
         let cache = &self.matcher_cache;
@@ -126,6 +144,8 @@ impl Assembler {
             previous: &self.previous,
             board: &mut self.board,
             bindings: &mut self.bindings,
+            supply,
+            stale,
             rules: &mut self.rules,
             matchers: &mut || MatcherSet::build(&inputs.matchers, cache),
             set: None,
@@ -139,5 +159,21 @@ impl Assembler {
             self.bindings.retain(|name| self.previous.middlewares.get(name).is_some());
         }
         self.previous.clone()
+    }
+    /// The same with inputs that may be refused. If they are, the bindings from before are there
+    /// again for the next snapshot. Answers whether they are good.
+    pub fn try_out(&mut self, inputs: &Inputs, is_good: impl FnOnce(&Snapshot) -> bool) -> bool {
+        let before = self.bindings.clone();
+        let is_good = is_good(&self.assemble(inputs));
+        if !is_good {
+            let trial = mem::replace(&mut self.bindings, before);
+            self.undone = self.bindings.unlike(&trial);
+        }
+        is_good
+    }
+
+    /// The files that middlewares ask for, in no order, some perhaps more than once.
+    pub fn files(&self) -> impl Iterator<Item = &FileAsk> {
+        self.bindings.files()
     }
 }

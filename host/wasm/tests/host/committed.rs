@@ -47,7 +47,7 @@ fn an_id_is_made_and_kept() {
     let middleware = plugin(&host(), "request-id").middleware().expect("a middleware");
     // As a Consul tag has it: no value, or text.
     for config in [json!("true"), json!({ "Header": "x-one", "replace": "true" })] {
-        let interest = middleware.bind("id", &config, None).expect("a good binding");
+        let interest = middleware.bind("id", &config, &[], None).expect("a good binding");
         let hooks = interest.hooks.expect("hooks");
         let (after, verdict) = hooks.on_request(exchange());
         assert!(matches!(verdict, Ok(RequestVerdict::Continue { response: true, .. })));
@@ -63,13 +63,13 @@ fn a_planned_middleware_never_runs() {
     let middleware = plugin.middleware().expect("a middleware");
     // Traefik's spelling and a tag's types.
     let config = json!({ "customRequestHeaders": { "X-Script-Name": "test" } });
-    let interest = middleware.bind("headers", &config, None).expect("a good binding");
+    let interest = middleware.bind("headers", &config, &[], None).expect("a good binding");
     assert!(interest.hooks.is_none() && !interest.plan.is_empty());
     let strip = self::plugin(&host(), "strip-prefix").middleware().expect("a middleware");
     // From tags of Traefik, in which everything is text.
     let config = json!({ "prefixes": "/a,/b", "forceSlash": "false" });
-    strip.bind("strip", &config, None).expect("a good binding");
-    let error = middleware.bind("headers", &json!({ "customRequestHeader": {} }), None);
+    strip.bind("strip", &config, &[], None).expect("a good binding");
+    let error = middleware.bind("headers", &json!({ "customRequestHeader": {} }), &[], None);
     let Err(BindError::Config(errors)) = error else { panic!("must be refused: {error:?}") };
     assert_eq!(errors[0].hint.as_deref(), Some("did you mean `custom-request-headers`?"));
 }
