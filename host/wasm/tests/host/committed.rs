@@ -74,6 +74,26 @@ fn a_planned_middleware_never_runs() {
     assert_eq!(errors[0].hint.as_deref(), Some("did you mean `custom-request-headers`?"));
 }
 
+#[test]
+fn a_plugin_is_given_what_a_file_holds_and_says_which_line_is_wrong() {
+    let guard = plugin(&host(), "basic-auth").middleware().expect("a middleware");
+    // From a tag of Traefik.
+    let config = json!({ "usersFile": "secrets/users" });
+    let files = guard.files(&config);
+    let files: Vec<_> = files.iter().map(|it| (it.path.as_str(), it.file.as_str())).collect();
+    assert_eq!(files, [("/users-file", "secrets/users")]);
+    assert_eq!(guard.files(&json!({ "users": "ada:{SHA}x" })), []);
+    let bind = |content: &str| guard.bind("guard", &config, &[content.into()], None);
+    let interest =
+        bind("# users\nada:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n").expect("a good binding");
+    assert!(interest.on_request && interest.hooks.is_some());
+    let Err(BindError::Config(errors)) = bind("\nada\n") else { panic!("must be refused") };
+    assert_eq!(errors[0].path, "/users-file");
+    assert!(errors[0].message.starts_with("line 2: a user is written as"), "{errors:?}");
+    let missing = guard.bind("guard", &json!({}), &[], None);
+    assert!(matches!(missing, Err(BindError::Config(errors)) if errors[0].path == "/users"));
+}
+
 #[tokio::test]
 async fn what_only_some_configurations_need_need_not_be_granted() {
     let consul = plugin(&host(), "consul");
