@@ -540,6 +540,7 @@ fn board() -> Board {
             listens("admin", 8080, "admin"),
         ],
         providers: vec![consul, files],
+        plugin_files: vec![("basicAuth".to_owned(), vec!["/etc/portolan/users".into()])],
         plugins: vec![
             plugin("basic-auth", "middleware", 2_210, &["log"]),
             plugin("consul", "provider", 214, &["http-client", "log"]),

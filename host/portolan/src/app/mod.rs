@@ -102,12 +102,12 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let server = Arc::new(start_server(&config, &reader, ledger, trust.clone())?);
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
-    let around = surroundings::Files::default();
+    let around = surroundings::Watched::default();
     let forwardings =
         Arc::new(Forwardings::new(Forwarding::default(), Arc::new(Trust::new(&config.base))));
     let lookups = SharedLookups::default();
     forwardings.look_up_with(Arc::new(finder::Lookup::new(lookups.clone(), reader.clone())));
-    let names = (forwardings.clone(), around.clone());
+    let names = (forwardings.clone(), around.names.clone());
     let listeners = open(&config, &server, &reader, &board, draining, names);
     let compiler = Processes::new();
     let start = Start {
@@ -121,6 +121,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         telemetry,
         prober: Prober::start(trust),
         lookups,
+        contents: around.contents.clone(),
     };
     let Some((mut controller, events)) = begun(Controller::start(start), &mut signals).await else {
         compiler.stop();

@@ -242,25 +242,27 @@ fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<Backen
     let rests = service.rests(now);
     // With too many left alone nobody is.
     let panics = service.balancer.panics(&service.backends, now);
-    let out = |backend: &Backend| {
-        backend.out(now).filter(|out| !(panics && matches!(out, Out::Ejected(_))))
-    };
+    let is_asked_still = |out: &Out| panics && matches!(out, Out::Ejected(_));
+    let out = |backend: &Backend| backend.out(now).filter(|out| !is_asked_still(out));
     let weight = |backend: &Backend| match (out(backend), rests) {
         (None, None) => f64::from(backend.weight),
         _ => 0.0,
     };
     let sum: f64 = service.backends.iter().map(weight).sum();
     all.extend(service.backends.iter().map(|backend| {
+        let failing = backend.out(now).filter(is_asked_still);
         let out = out(backend);
         let part = if sum > 0.0 { weight(backend) / sum } else { 0.0 };
         BackendShare {
             url: backend.url(),
             health: match &out {
+                None if let Some(failing) = &failing => format!("{failing}, asked all the same"),
                 None if rests.is_some() => format!("{}, at rest", backend.health.as_str()),
                 None | Some(Out::Catalog(_)) => backend.health.as_str().to_owned(),
                 Some(other) => other.to_string(),
             },
             usable: out.is_none() && rests.is_none(),
+            failing: failing.is_some(),
             // At most 100, so it fits.
             percent: (percent * part) as u32,
             origin: (*backend.origin).to_owned(),

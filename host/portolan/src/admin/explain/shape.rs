@@ -180,6 +180,9 @@ pub(crate) struct BackendShare {
     pub(crate) health: String,
     /// Whether it may be chosen.
     pub(crate) usable: bool,
+    /// Whether requests to it failed lately, and it is asked since there is none better.
+    #[serde(default)]
+    pub(crate) failing: bool,
     /// Of a hundred requests, how many it gets.
     pub(crate) percent: u32,
     /// The instance or table that declares it.

@@ -83,7 +83,14 @@ fn of_service(service: &ServiceShare, is_compound: bool, takes: &str) -> Verdict
         let sentence = format!("503: {takes}, but {whose} `{to}` is open for {seconds} s yet");
         return Verdict::because(Reason::CircuitOpen, sentence);
     }
-    match service.backends.iter().filter(|backend| backend.usable).count() {
+    let usable = service.backends.iter().filter(|backend| backend.usable);
+    if usable.clone().next().is_some() && usable.clone().all(|backend| backend.failing) {
+        return Verdict::of(format!(
+            "{takes}; all of `{to}` failed lately, and are asked since there is none better: an \
+             error (502) is likely"
+        ));
+    }
+    match usable.count() {
         0 => Verdict::because(
             Reason::NoBackend,
             format!("503: {takes}, but `{to}` has no usable backend"),
