@@ -454,7 +454,8 @@ impl Controller {
         problems.extend(self.listener_problems.iter().cloned());
         problems.extend(self.hosts.problems().iter().cloned());
         let dns = self.config.dns.as_ref();
-        problems.extend(dns.and_then(|dns| mdns::problem(dns, &self.publisher.current())));
+        let (snapshot, files) = (self.publisher.current(), self.hosts.entries());
+        problems.extend(dns.and_then(|dns| mdns::problem(dns, &snapshot, &files)));
         problems.extend(self.certificate_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(strangers(&self.config, &self.config_name, self.plugins.names()));
