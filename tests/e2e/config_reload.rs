@@ -42,6 +42,62 @@ async fn a_change_is_in_use_and_a_broken_file_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_was_found_out_about_backends_outlives_a_file_that_is_refused() {
+    let (good, bad) = (Backend::start("good").await, Backend::start("bad").await);
+    let (up, down) = (good.url(), bad.url());
+    drop(bad);
+    let services = format!(
+        "[http.routers.r]\nrule = \"Host(`a.local`)\"\nservice = \"s\"\n\
+         [http.services.s.load-balancer]\n\
+         servers = [{{ url = \"{up}\" }}, {{ url = \"{down}\" }}]\n\
+         health-check = {{ interval = \"1h\" }}\n"
+    );
+    let config = Config::new(&services);
+    let portolan = Portolan::start(&config);
+    let state = || async { portolan.api("/api/http/services").await[0]["serverStatus"].clone() };
+    eventually(state, |it| it[&up] == "UP" && it[&down] == "DOWN").await;
+    // There is no such backend in what is refused, and no second look for an hour.
+    config.change(&services.replace(&down, "nonsense"));
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    eventually(problems, |it| it.contains("`nonsense` is not a URL")).await;
+    assert_eq!(state().await[&down], "DOWN");
+}
+
+#[tokio::test]
+async fn of_routers_alike_those_of_the_provider_named_first_are_asked() {
+    let reply = |text: &str| {
+        format!(
+            "[http.routers.r]\nrule = \"Host(`a.local`)\"\nmiddlewares = [\"m\"]\n\
+             [http.middlewares.m.redirect-scheme]\nscheme = \"https\"\nport = \"{text}\"\n"
+        )
+    };
+    let files = |own: &str| {
+        format!(
+            "[providers.aside]\nplugin = \"file\"\nconfig = {{ directory = \"dynamic\" }}\n\
+             grants = {{ files = [\"dynamic\"] }}\n[http]\n{own}\n{}",
+            reply("1")
+        )
+    };
+    let config = Config::new(&files(""));
+    let folder = config.path("dynamic");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("a.toml"), reply("2")).unwrap();
+    let portolan = Portolan::start(&config);
+    let port = || async {
+        let answer = portolan.http().get("a.local", "/").await;
+        answer.header("location").to_owned()
+    };
+    let routers = || async { portolan.api("/api/http/routers").await.to_string() };
+    eventually(routers, |it| it.contains("r@aside")).await;
+    assert_eq!(port().await, "https://a.local:1/");
+    config.change(&files("provider-precedence = [\"aside\"]"));
+    eventually(port, |it| it == "https://a.local:2/").await;
+    config.change(&files("provider-precedence = [\"asid\"]"));
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    eventually(problems, |it| it.contains("did you mean `aside`?")).await;
+}
+
+#[tokio::test]
 async fn sighup_reads_everything_again() {
     let config = Config::new(&router("one.local"));
     let portolan = Portolan::start(&config);

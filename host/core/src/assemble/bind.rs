@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a binding is made of, besides its name.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 struct Key {
     fingerprint: String,
     config: String,
@@ -29,7 +29,7 @@ struct Key {
 type Bound = Result<Arc<Middleware>, BindError>;
 
 /// Bindings, kept from one snapshot to the next while they are used.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Bindings {
     made: HashMap<ObjectName, (Key, Bound)>,
 }

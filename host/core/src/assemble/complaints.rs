@@ -40,7 +40,7 @@ pub(super) enum Plaintiff {
 }
 
 /// Everybody's complaints.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Complaints {
     made: HashMap<Plaintiff, Vec<Problem>>,
     changes: BTreeMap<Problem, isize>,

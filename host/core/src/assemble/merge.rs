@@ -61,7 +61,7 @@ pub(super) struct Touched {
 }
 
 /// Who declares what.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Objects {
     routers: Groups,
     services: Groups,

@@ -68,7 +68,7 @@ pub struct Inputs {
 }
 
 /// Makes snapshots, one after the other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Assembler {
     frame: Option<Frame>,
     board: Board,
@@ -80,7 +80,7 @@ pub struct Assembler {
 }
 
 /// What everything depends on.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Frame {
     entrypoints: Vec<Entrypoint>,
     rule_priority: RulePriority,

@@ -53,7 +53,7 @@ pub(super) struct Missing {
 }
 
 /// Every object of one kind, by name, and who refers to which.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
     /// By the name in lower case.
     names: HashMap<Arc<str>, Vec<ObjectName>>,
@@ -66,7 +66,7 @@ pub(super) struct Directory {
 }
 
 /// Who refers to something. Mostly it is one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Users {
     One(ObjectName),
     Many(HashSet<ObjectName>),

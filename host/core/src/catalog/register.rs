@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Parsed, Registered, records};
 use crate::{
     declare::{
-        Canary, Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, canary, pool, read, tree,
+        Canary, Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, canary, close_strays, pool,
+        read, tree,
     },
     item::{Edge, Fragment, Instance},
     problem::{Problem, Severity},
@@ -20,6 +21,7 @@ pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
     }
     let tree = tree(&instance.declares);
     let mut declared = read(&tree.http, "");
+    close_strays(&mut declared, &instance.declares, &tree);
     let (canary, misread) = canary(&instance.tags);
     let place = |tag: Option<&str>| match tag {
         Some(tag) => format!("{} tag {tag}", instance.id),

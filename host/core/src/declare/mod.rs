@@ -15,12 +15,14 @@ mod service;
 mod transport;
 mod schema;
 mod tags;
+mod stray;
 #[cfg(test)]
 mod tests;
 
 pub use canary::{Canary, canary, pool};
 pub use reader::boolean;
 pub use schema::read;
+pub use stray::close_strays;
 pub use tags::{Tree, tree};
 
 use std::{sync::Arc, time::Duration};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{middleware::OnFailure, name::fold, router::Observability};
 
-const ROOT: Keys = Keys {
+pub(super) const ROOT: Keys = Keys {
     known: &["routers", "services", "middlewares", "servers-transports"],
     foreign: &["models"],
 };
@@ -121,7 +121,8 @@ fn observability(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Observability {
 }
 
 /// The keys of a router that say who is let through.
-const PROTECTING: [&str; 5] = ["middlewares", "entrypoints", "tls", "rule-syntax", "parent-refs"];
+pub(super) const PROTECTING: [&str; 5] =
+    ["middlewares", "entrypoints", "tls", "rule-syntax", "parent-refs"];
 
 /// `true`, `false`, or a table.
 fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsSpec> {

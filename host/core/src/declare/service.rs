@@ -63,8 +63,8 @@ pub(super) fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec
         }
         match key {
             "load-balancer" => load_balancer(&value, &mut service, flaws),
-            "mirroring" => service.kind = mirroring(&value, flaws).unwrap_or_default(),
-            "failover" => service.kind = failover(&value, flaws).unwrap_or_default(),
+            "mirroring" => service.kind = mirroring(&value, flaws).unwrap_or_else(nobody),
+            "failover" => service.kind = failover(&value, flaws).unwrap_or_else(nobody),
             _ => service.kind = weighted(&value, key != "weighted", flaws),
         }
     }
@@ -171,6 +171,11 @@ fn weighted(reader: &Reader<'_>, by_client: bool, flaws: &mut Vec<Flaw>) -> Kind
         reader.flaw(flaws, "the service is made of no services".to_owned());
     }
     KindSpec::Weighted { members, by_client, sticky: cookie }
+}
+
+/// Of what cannot be read: not a service of backends, which the instance would be one of.
+fn nobody() -> KindSpec {
+    KindSpec::Weighted { members: Vec::new(), by_client: false, sticky: None }
 }
 
 fn members(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Vec<MemberSpec> {

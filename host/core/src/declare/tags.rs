@@ -131,6 +131,8 @@ fn insert(root: &mut Value, steps: &[Part<'_>], value: &str) -> Result<String, S
         };
     }
     match here {
+        // In whichever order the tags come.
+        Value::Object(map) if !map.is_empty() && value.eq_ignore_ascii_case("true") => Ok(pointer),
         Value::Object(map) if !map.is_empty() => {
             Err("another tag declares something inside of this".to_owned())
         }

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use serde_json::json;
 
-use super::{Declared, KindSpec, ServiceSpec, read, tree};
+use super::{Declared, KindSpec, ServiceSpec, close_strays, read, tree};
 use crate::{item::Declaration, policy::LoadBalancer};
 
 fn show(declared: &Declared) -> String {
@@ -223,6 +223,77 @@ fn one_bad_tag_costs_that_tag() {
     );
 }
 
+/// Which routers are closed, of `a`, `b` and whatever else the tags declare.
+fn closed(tags: &[&str]) -> String {
+    let declaration = |path: &str| Declaration {
+        path: path.to_owned(),
+        value: "x".to_owned(),
+        origin: format!("traefik.{path}"),
+    };
+    let own = ["http.routers.a.rule", "http.routers.b.rule"];
+    let declarations: Vec<_> = own.iter().chain(tags).map(|path| declaration(path)).collect();
+    let tree = tree(&declarations);
+    let mut declared = read(&tree.http, "");
+    close_strays(&mut declared, &declarations, &tree);
+    let closed = declared.routers.iter().filter(|(_, router)| router.is_doubtful);
+    closed.map(|(name, _)| &**name).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_tag_in_the_wrong_place_that_says_who_may_pass_closes_what_it_is_about() {
+    for (tag, expected) in [
+        ("http.router.a.middlewares", "a"),
+        ("http.Router.A.EntryPoints", "a"),
+        ("http.routers.a..middlewares", "a"),
+        ("http.routers.a.middlewares[0", "a"),
+        ("http.routers.a.rule.tls.options", "a"),
+        ("http.routes.c.tls.options", "a b"),
+        ("http.router.a.priority", ""),
+        ("http.middleware.a.basicauth.users", ""),
+        ("http.middlewares.tls..headers", ""),
+        ("http.routers.a..rule", ""),
+        ("http.models.a.middlewares", ""),
+        ("http", ""),
+    ] {
+        assert_eq!(closed(&[tag]), expected, "{tag}");
+    }
+}
+
+#[test]
+fn true_beside_a_table_is_fine_in_whichever_order() {
+    let leaf = |path: &str, value: &str| Declaration {
+        path: path.to_owned(),
+        value: value.to_owned(),
+        origin: path.to_owned(),
+    };
+    let mut tags = [
+        leaf("http.routers.a.tls.certresolver", "le"),
+        leaf("http.routers.a.tls", "true"),
+        leaf("http.services.s.loadbalancer.sticky.cookie.name", "n"),
+        leaf("http.services.s.loadbalancer.sticky.cookie", "TRUE"),
+    ];
+    for _ in 0..2 {
+        let tree = tree(&tags);
+        assert_eq!(tree.flaws, []);
+        assert_eq!(tree.http["routers"]["a"]["tls"]["certresolver"], "le");
+        tags.reverse();
+    }
+    tags[0].value = "false".to_owned();
+    tags[1].value = "false".to_owned();
+    assert_eq!(tree(&tags).flaws.len(), 1, "that would be two answers");
+}
+
+#[test]
+fn what_should_be_made_of_other_services_is_not_one_of_backends() {
+    for kind in ["failover", "mirroring"] {
+        let mut http = json!({ "services": { "s": {} } });
+        http["services"]["s"][kind] = json!({ "fallbak": "spare" });
+        let declared = read(&http, "");
+        assert_ne!(declared.services[0].1.kind, KindSpec::Backends);
+        assert!(!declared.flaws.is_empty());
+    }
+}
+
 #[test]
 fn a_tag_of_any_depth_is_safe() {
     let path = "a.".repeat(100_000);
@@ -331,7 +402,9 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             service c: [] None None None
               Weighted { members: [], by_client: false, sticky: None }
             service d: [] None None None
+              Weighted { members: [], by_client: false, sticky: None }
             service e: [] None None None
+              Weighted { members: [], by_client: false, sticky: None }
             service f: [] None None None
               Weighted { members: [MemberSpec { name: "a", weight: 1 }], by_client: true, sticky: None }
             Warning /http/servers-transports/t/max-version: `max-version` is not supported and has no effect

@@ -18,7 +18,7 @@ use crate::{
 };
 
 use bucket::{Bucket, Entry};
-pub use order::Precedence;
+pub use order::{Precedence, Ranking};
 use shards::Shards;
 
 /// The routers of one entrypoint, indexed. A copy shares all that is the same: when a router
@@ -37,15 +37,14 @@ pub struct RouteTable {
 impl RouteTable {
     /// Indexes routers by what their rules demand. Their order does not matter.
     pub fn build(routers: Vec<Arc<Router>>) -> Self {
-        Self::with_providers(routers, &[])
+        Self::ranked(routers, Ranking::default())
     }
 
-    /// The same, where of two routers that are alike in priority and specificity the one whose
-    /// provider stands first in the list has precedence.
-    pub fn with_providers(routers: Vec<Arc<Router>>, providers: &[Arc<str>]) -> Self {
+    /// The same, where it is said what decides between routers of one priority.
+    pub fn ranked(routers: Vec<Arc<Router>>, ranking: Ranking<'_>) -> Self {
         let added = routers
             .into_iter()
-            .map(|router| (Arc::new(Precedence::of(&router, providers)), Some(router)));
+            .map(|router| (Arc::new(Precedence::of(&router, ranking)), Some(router)));
         let mut table = Self::default();
         table.update(added.collect());
         table
@@ -108,8 +107,11 @@ impl RouteTable {
     }
 
     fn insert(&mut self, precedence: &Arc<Precedence>, router: &Arc<Router>) {
-        let entry =
-            |condition| Entry { precedence: precedence.clone(), condition, router: router.clone() };
+        let methods = router.predicate.methods();
+        let entry = |condition| {
+            let (precedence, router) = (precedence.clone(), router.clone());
+            Entry { precedence, methods, condition, router }
+        };
         self.at_hosts(router, |bucket, condition| bucket.insert(entry(condition)));
     }
 

@@ -13,16 +13,35 @@ use crate::{
 
 /// Where a router stands among all others: what is less has precedence.
 ///
-/// By priority; of equals the one whose rule demands more; then the one with `tls`, as in Traefik,
-/// where the other would not be asked for what is encrypted; then in the order of the providers;
-/// then by name. Places are compared, not numbered: a new router does not move any other.
+/// By priority; of equals the one with `tls`, as in Traefik, where the other would not be asked for
+/// what is encrypted; then in the order of the providers, as in Traefik too; then the one whose rule
+/// demands more; then by name. Where it is the rule that decides, it does so before the provider.
+/// Places are compared, not numbered: a new router does not move any other.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Precedence {
     priority: Reverse<i64>,
+    /// Equal for all where the rule goes before the provider.
+    early: Owner,
     specificity: Reverse<Specificity>,
-    tls: Reverse<bool>,
-    provider: u32,
+    late: Owner,
     name: ObjectName,
+}
+
+/// What is known of a router besides its rule.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+struct Owner {
+    tls: Reverse<bool>,
+    /// The place of the provider.
+    provider: u32,
+}
+
+/// What decides between routers of one priority.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ranking<'a> {
+    /// The providers in their order.
+    pub providers: &'a [Arc<str>],
+    /// Whether the rule goes before the provider.
+    pub by_specificity: bool,
 }
 
 /// How much a rule demands, more being greater. The weakest of several alternatives says how
@@ -53,14 +72,17 @@ enum Path {
 }
 
 impl Precedence {
-    /// Where a router stands, when these are the providers in their order.
-    pub fn of(router: &Router, providers: &[Arc<str>]) -> Self {
+    /// Where a router stands.
+    pub fn of(router: &Router, ranking: Ranking<'_>) -> Self {
+        let Ranking { providers, by_specificity } = ranking;
         let place = providers.iter().position(|known| *known == router.name.provider);
+        let provider = u32::try_from(place.unwrap_or(providers.len())).unwrap_or(u32::MAX);
+        let owner = Owner { tls: Reverse(router.tls), provider };
         Self {
             priority: Reverse(router.priority),
+            early: if by_specificity { Owner::default() } else { owner },
             specificity: Reverse(Specificity::of(&router.predicate)),
-            tls: Reverse(router.tls),
-            provider: u32::try_from(place.unwrap_or(providers.len())).unwrap_or(u32::MAX),
+            late: owner,
             name: router.name.clone(),
         }
     }

@@ -81,9 +81,19 @@ fn ties_are_always_broken_the_same_way() {
         given.swap(0, turn);
         assert_eq!(names(&RouteTable::build(given.clone())), order);
     }
-    let providers = ["consul".into(), "config".into()];
-    let order = names(&RouteTable::with_providers(given, &providers));
+    let ranked = |providers: [&str; 2], by_specificity| {
+        let providers = providers.map(Arc::from);
+        let ranking = Ranking { providers: &providers, by_specificity };
+        names(&RouteTable::ranked(given.clone(), ranking))
+    };
+    let order = ranked(["consul", "config"], true);
     assert_eq!(order[1..4], ["exact@consul", "exact-two@consul", "exact@config"]);
+    // By length the provider goes before the rule.
+    let placed = |order: &[String], name: &str| order.iter().position(|it| it == name);
+    for (providers, is_first) in [(["consul", "config"], false), (["config", "consul"], true)] {
+        let order = ranked(providers, false);
+        assert_eq!(placed(&order, "one@config") < placed(&order, "exact@consul"), is_first);
+    }
 }
 
 #[test]
@@ -119,7 +129,7 @@ fn a_table_that_changes_is_as_good_as_a_new_one() {
     let mut dice = Dice(11);
     let mut table = RouteTable::default();
     let mut there: std::collections::BTreeMap<usize, Arc<Router>> = Default::default();
-    let placed = |router: &Arc<Router>| Arc::new(Precedence::of(router, &[]));
+    let placed = |router: &Arc<Router>| Arc::new(Precedence::of(router, Ranking::default()));
     for _ in 0..400 {
         let number = dice.throw(60);
         let mut changes = Vec::new();

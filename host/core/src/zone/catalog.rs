@@ -18,7 +18,7 @@ use super::{
 use crate::{item::Node, problem::Problem};
 
 /// Where catalog names are put.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CatalogZone {
     pub(super) origin: Name,
     /// Consul's grammar; else a service stands right below the origin.

@@ -32,10 +32,10 @@ pub(super) enum Subject {
 }
 
 /// Those who want one name to exist. Nearly always it is one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Claims(Few);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 enum Few {
     #[default]
     None,
@@ -95,7 +95,7 @@ impl Claims {
 
 /// How a name stands. One of a static record that nobody else claims, and below which there is none,
 /// has none of these.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Standing {
     pub(super) claims: Claims,
     /// How many names below it there are in its zone.

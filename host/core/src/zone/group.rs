@@ -122,7 +122,7 @@ impl Sites {
 }
 
 /// Nodes, and instances by service.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
     pub(super) nodes: BTreeMap<Place, Arc<Node>>,
     /// By datacenter and name. Of two providers that know a node, the later counts.

@@ -7,7 +7,7 @@ use portolan_core::zone::{Answer, Authority, Record, RecordSet, RecordType, Zone
 pub(super) use super::policy::Near;
 use super::{
     message::{HEADER, Question, Rcode, Section, ShortName},
-    reply::{ExtendedError, Reply},
+    reply::Reply,
     rewrite::{Rewrites, Rewritten},
 };
 
@@ -191,7 +191,8 @@ fn follow(
                     return Local::OnDemand(*name);
                 }
                 if matches!(found, Answer::NotSynced(_)) || is_on_demand && !zones.is_synced() {
-                    reply.because(ExtendedError::NotReady);
+                    // Without a reason (RFC 8914): of a failure that has one systemd-resolved 257
+                    // does not ask the next server.
                     return Local::Answered(Rcode::FAILURE);
                 }
                 negative(reply, question, &at, authority);

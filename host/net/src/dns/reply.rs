@@ -37,15 +37,13 @@ struct Options {
     error: Option<ExtendedError>,
 }
 
-/// Why an answer is what it is (RFC 8914).
+/// Why an answer is what it is (RFC 8914). A failure that another server may not have tells none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ExtendedError {
     StaleAnswer = 3,
-    NotReady = 14,
     Blocked = 15,
     Prohibited = 18,
     NotSupported = 21,
-    NoReachableAuthority = 22,
 }
 
 impl<'o> Reply<'o> {

@@ -80,7 +80,7 @@ impl Default for Limits {
             max_header_bytes: 128 * 1024,
             max_headers: 100,
             max_connections: 50_000,
-            max_connections_per_client: None,
+            max_connections_per_client: Some(25_000),
             keep_alive_max_requests: None,
             keep_alive_max_time: None,
             http2: Http2Limits::default(),

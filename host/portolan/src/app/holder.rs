@@ -5,9 +5,13 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
+
+/// What to do about systemd-resolved.
+pub(super) const RESOLVED: &str = "set `DNSStubListener=no` in /etc/systemd/resolved.conf and restart \
+                                   it, or listen on the addresses of this machine instead of all";
 
 /// A process that listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,10 +47,7 @@ impl Holder {
     /// What to do about it.
     pub(super) fn advice(&self) -> &'static str {
         match self.name.as_str() {
-            "systemd-resolve" => {
-                "set `DNSStubListener=no` in /etc/systemd/resolved.conf and restart it, or listen on \
-                 the addresses of this machine instead of all"
-            }
+            "systemd-resolve" => RESOLVED,
             "dnsmasq" => {
                 "stop it (`portolan import dnsmasq` prints what replaces it), or listen on other \
                  addresses than it does"
@@ -62,6 +63,19 @@ impl Holder {
             _ => "stop it, or choose another address",
         }
     }
+}
+
+/// Whether it is the stub of systemd-resolved that is in the way: its address is nobody else's. That
+/// can be seen where processes of others cannot, as in a unit with `ProtectProc`.
+pub(super) fn is_stub(address: SocketAddr) -> bool {
+    let is_met = address.ip().is_unspecified() || address.ip() == IpAddr::from([127, 0, 0, 53]);
+    let lists = ["tcp", "udp"].iter();
+    let mut lists = lists.flat_map(|list| fs::read_to_string(Path::new("/proc/net").join(list)));
+    address.port() == 53 && is_met && lists.any(|list| has_stub(&list))
+}
+
+fn has_stub(list: &str) -> bool {
+    list.lines().any(|line| line.split_whitespace().nth(1) == Some("3500007F:0035"))
 }
 
 /// The inodes of sockets that listen on a port. The second column is the address in hexadecimal
@@ -98,6 +112,7 @@ mod tests {
         assert_eq!(inodes(list, 53), ["socket:[18101]"]);
         assert_eq!(inodes(list, 8080), ["socket:[18103]"]);
         assert!(inodes(list, 54).is_empty());
+        assert!(has_stub(list) && !has_stub(&list.replace("3500007F", "3600007F")));
     }
 
     #[test]

@@ -11,7 +11,13 @@ use portolan_net::http::{
 };
 use tokio::sync::watch;
 
-use super::{holder::Holder, names::Names, offline::address_file, serving::Serving, spoken};
+use super::{
+    holder::{self, Holder},
+    names::Names,
+    offline::address_file,
+    serving::Serving,
+    spoken,
+};
 use crate::{
     admin::Admin,
     config::{Config, model},
@@ -235,6 +241,9 @@ pub(super) fn advice(address: SocketAddr, error: &io::Error) -> String {
             Some(holder) => {
                 let Holder { pid, name } = &holder;
                 format!("`{name}` (process {pid}) holds it: {}", holder.advice())
+            }
+            None if holder::is_stub(address) => {
+                format!("systemd-resolved holds it: {}", holder::RESOLVED)
             }
             None => format!("another process holds it: `ss -lnp 'sport = :{port}'` says which"),
         },

@@ -25,6 +25,7 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use portolan_core::{
     live::{Live, live},
     problem::{Problem, Severity},
@@ -61,8 +62,19 @@ use names::Names;
 /// Serves until a signal ends it.
 pub(crate) fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(&loaded.config.log);
+    raise_open_files();
     let runtime = control_runtime()?;
     runtime.block_on(serve(loaded, telemetry))
+}
+
+/// As many open files as the system lets us have: what it gives at first (1024, mostly) is for
+/// programs that use select(2).
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Threads for everything that is not a request or a question.

@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) providers: Vec<Provider>,
     /// Which of two routers without a priority has precedence.
     pub(crate) rule_priority: RulePriority,
+    /// Which provider goes first where routers have one priority; the others come behind.
+    pub(crate) provider_precedence: Vec<String>,
     /// `[http]` as written: routers, services and middlewares. Its places are in the report's
     /// [`Spans`](super::Spans) under `/http`.
     pub(crate) http: Value,

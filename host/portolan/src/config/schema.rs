@@ -63,6 +63,8 @@ table! {
 pub(super) struct Http {
     /// `length`, or `specificity`.
     pub(super) rule_priority: RulePriority,
+    /// Providers in their order, for routers of one priority; what is left out comes behind.
+    pub(super) provider_precedence: Vec<Spanned<String>>,
     /// In which header our own answers say why; `None`: in none.
     pub(super) reason_header: Option<Spanned<String>>,
     /// All the rest.
@@ -72,13 +74,15 @@ pub(super) struct Http {
 impl Default for Http {
     fn default() -> Self {
         let declared = Json::Object(serde_json::Map::new());
-        Self { rule_priority: RulePriority::default(), reason_header: None, declared }
+        let (rule_priority, provider_precedence) = Default::default();
+        Self { rule_priority, provider_precedence, reason_header: None, declared }
     }
 }
 
 /// A key of `[http]` that is not the catalog's.
 enum Ours {
     RulePriority,
+    ProviderPrecedence,
     ReasonHeader,
 }
 
@@ -89,6 +93,7 @@ impl Read for Http {
         let mut http = Self { declared: Json::read(node, reading)?, ..Self::default() };
         let ours = |key: &str| match &*fold(key) {
             "rulepriority" => Some(Ours::RulePriority),
+            "providerprecedence" => Some(Ours::ProviderPrecedence),
             "reasonheader" => Some(Ours::ReasonHeader),
             _ => None,
         };
@@ -98,6 +103,9 @@ impl Read for Http {
             match ours {
                 Ours::RulePriority => {
                     http.rule_priority = read_word(&node, reading).unwrap_or_default();
+                }
+                Ours::ProviderPrecedence => {
+                    http.provider_precedence = Read::read(&node, reading).unwrap_or_default();
                 }
                 Ours::ReasonHeader => http.reason_header = Read::read(&node, reading),
             }

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
 use http::Uri;
+use portolan_core::{assemble::CONFIG, name::nearest};
 use toml::Spanned;
 
 use super::{
@@ -36,6 +37,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     let traces = file.tracing.0.and_then(|tracing| observe::tracing(tracing, reading));
     let reason_header = file.http.reason_header.as_ref();
     let reason_header = reason_header.and_then(|name| observe::header_name(name, reading));
+    let provider_precedence = precedence(file.http.provider_precedence, &providers, reading);
     if file.data_dir.is_none() {
         let hint = "say where state is kept, beside this file for instance: data-dir = \"data\"";
         reading.add(Finding::whole("`data-dir` is missing").hint(hint));
@@ -54,6 +56,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
         },
         providers,
         rule_priority: file.http.rule_priority,
+        provider_precedence,
         http: file.http.declared,
         reason_header,
         log,
@@ -62,6 +65,26 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
         traces,
         drain: file.drain,
     })
+}
+
+/// Names of providers; `config` is what this file says under `[http]`.
+fn precedence(
+    names: Vec<Spanned<String>>,
+    providers: &[Provider],
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
+    let known = || providers.iter().map(|it| it.name.as_str()).chain([CONFIG]);
+    for name in &names {
+        if !known().any(|known| known == name.get_ref()) {
+            let finding = Finding::error(name.span(), "there is no such provider");
+            let meant = nearest(name.get_ref(), known());
+            reading.add(match meant {
+                Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
+                None => finding,
+            });
+        }
+    }
+    names.into_iter().map(Spanned::into_inner).collect()
 }
 
 /// No two listeners may share an address: with SO_REUSEPORT the system would let them, and deal

@@ -18,12 +18,12 @@ pub(super) fn problem(dns: &Dns, snapshot: &Snapshot) -> Option<Problem> {
     let zones = dns.zones.iter().map(|zone| zone.origin.as_str());
     let name = hosts.chain(zones).find(is_local)?;
     let message = format!(
-        "`{name}` lies in `.local`, which belongs to multicast DNS: systemd-resolved, macOS and \
-         nss-mdns may not ask us for it"
+        "`{name}` lies in `.local`, which belongs to multicast DNS: systemd-resolved and macOS may \
+         not ask us for it"
     );
-    let hint = "names in `home.arpa` or `internal` are asked everywhere; else give nss-mdns \
-                `mdns_minimal [NOTFOUND=continue]` in /etc/nsswitch.conf and systemd-resolved \
-                `Domains=~local`";
+    let hint = "names in `home.arpa` or `internal` are asked everywhere; else give systemd-resolved \
+                `Domains=~local` beside a `DNS=` that is Portolan, and `local` as a search domain to \
+                those who have their servers by DHCP";
     Some(Problem::warning("dns", name, message).hint(hint))
 }
 

@@ -289,7 +289,7 @@ impl Controller {
     }
 
     fn assemble(&mut self) -> Arc<Snapshot> {
-        let sources = self.all_sources(&self.config_source);
+        let sources = self.all_sources(&self.config, &self.config_source);
         let ttl = self.config.dns.as_ref().map_or(0, |dns| dns.ttl);
         self.records = records::loose(&sources, ttl, &self.records);
         let names = (self.hosts.entries(), self.records.clone());
@@ -297,9 +297,18 @@ impl Controller {
         self.assembler.assemble(&inputs)
     }
 
-    /// `[http]` first, then every provider.
-    fn all_sources(&self, config: &Arc<Source>) -> Vec<Arc<Source>> {
-        std::iter::once(config.clone()).chain(self.sources.sources()).collect()
+    /// `[http]` and every provider, those first that go before the others: as the configuration
+    /// says, then what is written in files, as in Traefik.
+    fn all_sources(&self, config: &Config, source: &Arc<Source>) -> Vec<Arc<Source>> {
+        let mut sources: Vec<_> =
+            std::iter::once(source.clone()).chain(self.sources.sources()).collect();
+        let place = |source: &Arc<Source>| {
+            let mut named = config.provider_precedence.iter();
+            let is_of_files = matches!(&*fold(&source.plugin), "config" | "file");
+            (named.position(|name| **name == *source.provider).unwrap_or(usize::MAX), !is_of_files)
+        };
+        sources.sort_by_key(place);
+        sources
     }
 
     fn publish(&mut self, snapshot: Arc<Snapshot>) {
@@ -327,17 +336,19 @@ impl Controller {
         // Snapshots tell their own problems themselves.
         let told = loaded.report.problems();
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
-        let sources = self.all_sources(&source);
+        let sources = self.all_sources(&loaded.config, &source);
         let names = (self.hosts.entries(), self.records.clone());
         let trial =
             inputs(&loaded.config, loaded.config.whereabouts(), names, sources, &self.plugins);
-        let candidate = self.assembler.assemble(&trial);
+        // On the side: what is in use keeps its state (health, connections, warm guests) if this
+        // comes to nothing.
+        let mut assembler = self.assembler.clone();
+        let candidate = assembler.assemble(&trial);
         blame(&mut loaded.report, candidate.problems.iter());
         if loaded.report.has_errors() {
-            self.refuse(&loaded.report);
-            // The trial replaced the bindings that are in use: make them again.
-            return true;
+            return self.refuse(&loaded.report);
         }
+        self.assembler = assembler;
         if !loaded.report.is_empty() {
             tracing::warn!("{}", loaded.report.render(config::Colour::Never));
         }

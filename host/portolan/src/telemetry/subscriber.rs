@@ -105,9 +105,11 @@ fn filter(log: &Log) -> EnvFilter {
 }
 
 /// A lone `debug` or `trace` is about us: what the compiler of plugins has to say then would hide it.
+/// Nor shall anybody fill the log with what rustls says of clients.
 fn of_ours(level: &str) -> String {
     let directive = |directive: &str| match Level::from_str(directive) {
-        Ok(level) if level > Level::INFO => format!("info,portolan={level}"),
+        Ok(level) if level > Level::INFO => format!("info,rustls=error,portolan={level}"),
+        Ok(level) if level > Level::ERROR => format!("{level},rustls=error"),
         _ => directive.to_owned(),
     };
     level.split(',').map(|it| directive(it.trim())).collect::<Vec<_>>().join(",")
@@ -148,10 +150,11 @@ mod tests {
     #[test]
     fn a_lone_level_is_about_us() {
         for (level, means) in [
-            ("info", "info"),
-            ("Debug", "info,portolan=DEBUG"),
-            ("warn,h2=trace", "warn,h2=trace"),
-            ("trace, h2=debug", "info,portolan=TRACE,h2=debug"),
+            ("info", "INFO,rustls=error"),
+            ("error", "error"),
+            ("Debug", "info,rustls=error,portolan=DEBUG"),
+            ("warn,h2=trace", "WARN,rustls=error,h2=trace"),
+            ("trace, rustls=debug", "info,rustls=error,portolan=TRACE,rustls=debug"),
         ] {
             assert_eq!(of_ours(level), means);
         }

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Everything as it stands, stage by stage.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Board {
     sources: Vec<Arc<Source>>,
     objects: Objects,

@@ -7,13 +7,17 @@ use super::{
         complaints::Plaintiff,
         likeness::Likeness,
         overlap::{Grievance, Grievances, Standing},
-        routers::{self, Links, Rules, Surroundings},
+        routers::{self, Links, RulePriority, Rules, Surroundings},
     },
     Board, Turn, each_once,
 };
 use crate::{
-    declare::RouterSpec, matcher::MatcherSet, name::ObjectName, problem::Problem,
-    route::Precedence, snapshot::RouterEntry,
+    declare::RouterSpec,
+    matcher::MatcherSet,
+    name::ObjectName,
+    problem::Problem,
+    route::{Precedence, Ranking},
+    snapshot::RouterEntry,
 };
 
 /// A router that is different now.
@@ -34,9 +38,11 @@ impl Turn<'_> {
             self.rules.make_room(names.len());
         }
         let providers: Vec<_> = self.providers.iter().map(|(name, _)| name.clone()).collect();
+        let by_specificity = self.inputs.rule_priority == RulePriority::Specificity;
+        let ranking = Ranking { providers: &providers, by_specificity };
         let placed = |entry: &RouterEntry| {
             let router = entry.live.clone()?;
-            let place = Arc::new(Precedence::of(&router, &providers));
+            let place = Arc::new(Precedence::of(&router, ranking));
             Some(Standing { place, router, origin: entry.entry.origin.clone() })
         };
         for name in names {
@@ -129,7 +135,7 @@ impl Turn<'_> {
             let (before, after) = (before.as_ref(), after.as_ref());
             overlaps.replace(self.inputs.rule_priority, before, after, &mut grievances);
         }
-        overlaps.check(&mut grievances);
+        overlaps.check(self.inputs.rule_priority, &mut grievances);
         for (name, grievance) in grievances.alike {
             let problems = self.grieve(&name, grievance);
             self.board.complaints.set(|| Plaintiff::Alike(name), problems);

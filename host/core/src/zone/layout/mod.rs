@@ -32,7 +32,7 @@ const BUILT_IN_TTL: u32 = 86_400;
 const HOST_TTL: u32 = 10;
 
 /// What the configuration makes of names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Layout {
     /// Those of the configuration first, then those that are never forwarded.
     pub(super) zones: Vec<Plot>,
@@ -59,18 +59,18 @@ pub(super) struct Layout {
 
 /// The few names that the configuration knows. Every name of the catalog is looked for among them,
 /// and nearly all are told from them by their length.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Known<V> {
     names: HashMap<Name, V>,
     lengths: Lengths,
 }
 
 /// The lengths that names have.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lengths([bool; MAX_NAME + 1]);
 
 /// A zone, as far as it does not change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plot {
     pub(super) origin: Name,
     pub(super) ttl: u32,

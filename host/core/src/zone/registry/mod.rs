@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Every name and who wants it to exist.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Registry {
     layout: Layout,
     groups: Groups,
@@ -55,7 +55,7 @@ pub struct Registry {
 }
 
 /// Who has an address: nodes, and how many instances of each service.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Holders {
     nodes: Vec<Place>,
     services: Vec<(Arc<str>, usize)>,

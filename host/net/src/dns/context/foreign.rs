@@ -158,7 +158,7 @@ impl DnsContext {
         limit: usize,
         out: &mut [u8],
     ) -> usize {
-        let mut reply = Reply::to(question, limit, out);
+        let reply = Reply::to(question, limit, out);
         match error {
             ForwardError::NoUpstreams => {
                 self.figures.refused.increment();
@@ -166,7 +166,7 @@ impl DnsContext {
             }
             ForwardError::Full | ForwardError::NoAnswer => {
                 self.figures.failed.increment();
-                reply.because(ExtendedError::NoReachableAuthority);
+                // A reason would keep some from asking the next server, as in `local`.
                 reply.finish(Rcode::FAILURE)
             }
         }
