@@ -568,6 +568,7 @@ fn plugin(name: &str, kind: &'static str, calls: u64, imports: &[&str]) -> Plugi
     figures.instantiations.add(5);
     figures.memory.add(2 * 1_114_112);
     let imports: Vec<String> = imports.iter().map(|it| (*it).to_owned()).collect();
+    let matchers = ["Host", "HostRegexp"].into_iter().filter(|_| kind == "matcher");
     let wants = imports.iter().filter(|it| *it != "log").map(|capability| Want {
         capability: capability.clone(),
         scope: vec!["http://127.0.0.1:8500".to_owned()],
@@ -584,11 +585,7 @@ fn plugin(name: &str, kind: &'static str, calls: u64, imports: &[&str]) -> Plugi
             size: 48_213,
             wants: wants.collect(),
             imports,
-            matchers: if kind == "matcher" {
-                vec!["Host".to_owned(), "HostRegexp".to_owned()]
-            } else {
-                Vec::new()
-            },
+            matchers: matchers.map(str::to_owned).collect(),
             schema: None,
         }),
         name: name.into(),
