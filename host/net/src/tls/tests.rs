@@ -16,7 +16,7 @@ use super::{file::Files, options::Options, shelf::Shelf, *};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate for a name and its key, in PEM.
-fn pem(name: &str, from: SystemTime, life: Duration) -> (String, String) {
+pub(super) fn pem(name: &str, from: SystemTime, life: Duration) -> (String, String) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.not_before = from.into();
     params.not_after = (from + life).into();
