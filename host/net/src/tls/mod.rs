@@ -32,7 +32,7 @@ pub use self::{
     error::TlsError,
     file::Broken,
     keyring::Keyring,
-    options::{ClientAuth, Suite, TlsOptions, TlsVersion},
+    options::{ClientAuth, TlsOptions},
     steward::tend,
 };
 pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH};

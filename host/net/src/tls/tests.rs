@@ -156,16 +156,6 @@ fn options_that_did_not_change_keep_their_tickets() {
 }
 
 #[test]
-fn suites_have_the_names_that_traefik_has_for_them() {
-    let all: Vec<_> = Suite::all().map(|suite| suite.name()).collect();
-    for name in ["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"] {
-        assert!(all.iter().any(|known| known == name), "{all:?}");
-        assert_eq!(Suite::parse(name).unwrap().name(), name);
-    }
-    assert!(Suite::parse("TLS_RSA_WITH_RC4_128_SHA").is_none());
-}
-
-#[test]
 fn the_root_is_made_once_and_its_key_is_private() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("data/ca");

@@ -26,6 +26,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use portolan_core::{
     live::{Live, live},
+    port::PortFuture,
     problem::{Problem, Severity},
     snapshot::Snapshot,
 };
@@ -34,7 +35,7 @@ use portolan_net::{
     health::Prober,
     http::{HttpConfig, Ledger, Server},
     tls,
-    transport::Trust,
+    transport::{self, Trust},
 };
 use portolan_wasm::{Host, HostConfig};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -106,7 +107,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         listeners: Box::new(listeners),
         board: board.clone(),
         telemetry,
-        prober: Prober::start(trust),
+        prober: Prober::start(trust.clone()),
         lookups,
     };
     let Some((mut controller, events)) = begun(Controller::start(start), &mut signals).await else {
@@ -123,7 +124,11 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     tokio::spawn(announce(watched, events.clone()));
     tokio::spawn(surroundings::watch(around, events.clone()));
     tokio::spawn(loops::watch(forwardings, events.clone()));
-    tokio::spawn(tend_certificates(server.clone(), events.clone()));
+    let tell = teller(events.clone(), Event::Certificates);
+    let keyring = server.keyring().clone();
+    tokio::spawn(async move { tls::tend(keyring, tell).await });
+    let tell = teller(events.clone(), Event::Transports);
+    tokio::spawn(transport::tend(trust, reader.clone(), tell));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
     while signals.next().await == Wish::Reload {
@@ -264,19 +269,21 @@ async fn announce(watched: Option<mpsc::Receiver<()>>, events: mpsc::Sender<Even
     while watched.recv().await.is_some() && events.send(Event::Config).await.is_ok() {}
 }
 
-/// Looks after certificates, and passes on what is wrong with them.
-async fn tend_certificates(server: Arc<Server>, events: mpsc::Sender<Event>) {
+/// Logs what is wrong, once, and passes it on.
+fn teller(
+    events: mpsc::Sender<Event>,
+    event: fn(Vec<Problem>) -> Event,
+) -> impl FnMut(Vec<Problem>) -> PortFuture<'static, ()> {
     let mut known: Vec<Problem> = Vec::new();
-    let tell = |problems: Vec<Problem>| {
+    move |problems| {
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             tracing::warn!(origin = %problem.origin, "{}", problem.message);
         }
         known.clone_from(&problems);
         let events = events.clone();
         // The loop may have ended before us.
-        async move { drop(events.send(Event::Certificates(problems)).await) }
-    };
-    tls::tend(server.keyring().clone(), tell).await;
+        Box::pin(async move { drop(events.send(event(problems)).await) })
+    }
 }
 
 fn told(problems: &[Problem]) -> String {

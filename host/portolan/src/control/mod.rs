@@ -122,6 +122,7 @@ pub(crate) struct Controller {
     bound: Vec<EntrypointReport>,
     listener_problems: Vec<Problem>,
     certificate_problems: Vec<Problem>,
+    transport_problems: Vec<Problem>,
     board: SharedBoard,
     telemetry: Telemetry,
     prober: Prober,
@@ -172,6 +173,7 @@ impl Controller {
             bound: Vec::new(),
             listener_problems: Vec::new(),
             certificate_problems: Vec::new(),
+            transport_problems: Vec::new(),
             board,
             telemetry,
             prober,
@@ -241,6 +243,10 @@ impl Controller {
                 Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
                 Event::Certificates(problems) => {
                     self.certificate_problems = problems;
+                    false
+                }
+                Event::Transports(problems) => {
+                    self.transport_problems = problems;
                     false
                 }
                 Event::Surroundings => {
@@ -427,6 +433,7 @@ impl Controller {
         let dns = self.config.dns.as_ref();
         problems.extend(dns.and_then(|dns| mdns::problem(dns, &self.publisher.current())));
         problems.extend(self.certificate_problems.iter().cloned());
+        problems.extend(self.transport_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(self.sources.problems());
         let zones = dns.into_iter().flat_map(|dns| &dns.zones);
