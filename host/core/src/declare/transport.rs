@@ -6,7 +6,11 @@ use super::{
     Flaw,
     reader::{Keys, Reader},
 };
-use crate::policy::{ClientCertificate, Transport};
+use crate::{
+    name::nearest,
+    policy::{ClientCertificate, Suite, TlsVersion, Transport},
+    problem::Severity,
+};
 
 const TRANSPORT: Keys = Keys {
     known: &[
@@ -15,17 +19,28 @@ const TRANSPORT: Keys = Keys {
         "root-cas",
         "certificates",
         "disable-http2",
+        "min-version",
+        "max-version",
+        "cipher-suites",
         "forwarding-timeouts",
         "peer-cert-uri",
         "peer-cert-sans",
         "spiffe",
     ],
-    foreign: &["cipher-suites", "min-version", "max-version", "max-idle-conns-per-host"],
+    foreign: &["max-idle-conns-per-host"],
 };
-/// Those that say who is trusted. One that cannot be read, or is misspelt, leaves nobody; nor does one of
-/// the last three, which are Traefik's and say it in a way that is not known here.
-const PROTECTING: [&str; 5] =
-    ["root-cas", "server-name", "peer-cert-uri", "peer-cert-sans", "spiffe"];
+/// Those that say who and what is trusted. One that cannot be read, or is misspelt, leaves nobody; nor
+/// does one of the last three, which are Traefik's and say it in a way that is not known here.
+const PROTECTING: [&str; 8] = [
+    "root-cas",
+    "server-name",
+    "min-version",
+    "max-version",
+    "cipher-suites",
+    "peer-cert-uri",
+    "peer-cert-sans",
+    "spiffe",
+];
 const CERTIFICATE: Keys = Keys { known: &["cert-file", "key-file"], foreign: &[] };
 const TIMEOUTS: Keys = Keys {
     known: &["dial-timeout", "response-header-timeout"],
@@ -74,6 +89,9 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
                 is_refused = true;
                 continue;
             }
+            "min-version" => transport.min_version = lowest(&value, flaws),
+            "max-version" => transport.max_version = version(&value, flaws),
+            "cipher-suites" => transport.cipher_suites = suites(&value, flaws),
             _ => {
                 for (key, value) in value.fields(&TIMEOUTS, flaws) {
                     match key {
@@ -83,7 +101,14 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
                 }
             }
         }
-        is_doubtful |= PROTECTING.contains(&key) && flaws.len() > before;
+        let is_wrong = |flaw: &Flaw| flaw.severity == Severity::Error;
+        is_doubtful |= PROTECTING.contains(&key) && flaws.iter().skip(before).any(is_wrong);
+    }
+    if let (Some(min), Some(max)) = (transport.min_version, transport.max_version)
+        && max < min
+    {
+        reader.flaw(flaws, "`max-version` is below `min-version`".to_owned());
+        is_doubtful = true;
     }
     if is_doubtful {
         let message = "connections would be trusted that are not meant to be: there is no such \
@@ -116,6 +141,41 @@ fn certificates(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Vec<ClientCertifi
         }
     }
     certificates
+}
+
+/// A version of TLS, as Go and so Traefik names it, or by its number.
+fn version(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsVersion> {
+    match reader.text(flaws)?.as_str() {
+        "1.2" | "VersionTLS12" => Some(TlsVersion::V12),
+        "1.3" | "VersionTLS13" => Some(TlsVersion::V13),
+        _ => reader.wrong(flaws, "`1.2` or `1.3`", reader.value),
+    }
+}
+
+fn lowest(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsVersion> {
+    let older = ["1.0", "1.1", "VersionTLS10", "VersionTLS11"];
+    if reader.value.as_str().is_some_and(|text| older.contains(&text)) {
+        reader.doubt(flaws, "backends that speak less than TLS 1.2 are not reached".to_owned());
+        return None;
+    }
+    version(reader, flaws)
+}
+
+fn suites(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Vec<Suite> {
+    let mut suites = Vec::new();
+    for name in reader.list(flaws) {
+        if let Some(suite) = Suite::parse(&name) {
+            suites.push(suite);
+            continue;
+        }
+        let all = || Suite::all().map(Suite::name);
+        let hint = match nearest(&name, all()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("there are {}", all().collect::<Vec<_>>().join(", ")),
+        };
+        reader.flaw_with(flaws, format!("there is no cipher suite `{name}`"), Some(hint));
+    }
+    suites
 }
 
 fn file(text: String, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<PathBuf> {

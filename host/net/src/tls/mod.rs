@@ -33,7 +33,7 @@ pub use self::{
     error::TlsError,
     file::Broken,
     keyring::Keyring,
-    options::{ClientAuth, ClientCertificate, Suite, TlsOptions, TlsVersion},
+    options::{ClientAuth, ClientCertificate, TlsOptions},
     steward::tend,
 };
 pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH, context::Greeting};

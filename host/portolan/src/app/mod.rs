@@ -28,6 +28,7 @@ use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use portolan_core::{
     live::{Live, live},
+    port::PortFuture,
     problem::{Problem, Severity},
     snapshot::Snapshot,
 };
@@ -36,7 +37,7 @@ use portolan_net::{
     health::Prober,
     http::{HttpConfig, Ledger, Server},
     tls,
-    transport::Trust,
+    transport::{self, Trust},
 };
 use portolan_wasm::{Host, HostConfig};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -119,7 +120,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         listeners: Box::new(listeners),
         board: board.clone(),
         telemetry,
-        prober: Prober::start(trust),
+        prober: Prober::start(trust.clone()),
         lookups,
         contents: around.contents.clone(),
     };
@@ -137,7 +138,11 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     tokio::spawn(announce(watched, events.clone()));
     tokio::spawn(surroundings::watch(around, events.clone()));
     tokio::spawn(loops::watch(forwardings, events.clone()));
-    tokio::spawn(tend_certificates(server.clone(), events.clone()));
+    let tell = teller(events.clone(), Event::Certificates);
+    let keyring = server.keyring().clone();
+    tokio::spawn(async move { tls::tend(keyring, tell).await });
+    let tell = teller(events.clone(), Event::Transports);
+    tokio::spawn(transport::tend(trust, reader.clone(), tell));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
     while signals.next().await == Wish::Reload {
@@ -278,19 +283,21 @@ async fn announce(watched: Option<mpsc::Receiver<()>>, events: mpsc::Sender<Even
     while watched.recv().await.is_some() && events.send(Event::Config).await.is_ok() {}
 }
 
-/// Looks after certificates, and passes on what is wrong with them.
-async fn tend_certificates(server: Arc<Server>, events: mpsc::Sender<Event>) {
+/// Logs what is wrong, once, and passes it on.
+fn teller(
+    events: mpsc::Sender<Event>,
+    event: fn(Vec<Problem>) -> Event,
+) -> impl FnMut(Vec<Problem>) -> PortFuture<'static, ()> {
     let mut known: Vec<Problem> = Vec::new();
-    let tell = |problems: Vec<Problem>| {
+    move |problems| {
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             tracing::warn!(origin = %problem.origin, "{}", problem.message);
         }
         known.clone_from(&problems);
         let events = events.clone();
         // The loop may have ended before us.
-        async move { drop(events.send(Event::Certificates(problems)).await) }
-    };
-    tls::tend(server.keyring().clone(), tell).await;
+        Box::pin(async move { drop(events.send(event(problems)).await) })
+    }
 }
 
 fn told(problems: &[Problem]) -> String {

@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use portolan_core::{assemble::RulePriority, name::fold};
-use portolan_net::tls::{
-    Suite, TlsVersion,
-    acme::{Challenge, KeyType, LETS_ENCRYPT},
+use portolan_core::{
+    assemble::RulePriority,
+    name::fold,
+    policy::{Suite, TlsVersion},
 };
+use portolan_net::tls::acme::{Challenge, KeyType, LETS_ENCRYPT};
 use serde_json::Value as Json;
 use toml::Spanned;
 

@@ -134,6 +134,7 @@ pub(crate) struct Controller {
     bound: Vec<EntrypointReport>,
     listener_problems: Vec<Problem>,
     certificate_problems: Vec<Problem>,
+    transport_problems: Vec<Problem>,
     board: SharedBoard,
     telemetry: Telemetry,
     prober: Prober,
@@ -186,6 +187,7 @@ impl Controller {
             bound: Vec::new(),
             listener_problems: Vec::new(),
             certificate_problems: Vec::new(),
+            transport_problems: Vec::new(),
             board,
             telemetry,
             prober,
@@ -255,6 +257,10 @@ impl Controller {
                 Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
                 Event::Certificates(problems) => {
                     self.certificate_problems = problems;
+                    false
+                }
+                Event::Transports(problems) => {
+                    self.transport_problems = problems;
                     false
                 }
                 Event::Surroundings => {
@@ -457,6 +463,7 @@ impl Controller {
         let (snapshot, files) = (self.publisher.current(), self.hosts.entries());
         problems.extend(dns.and_then(|dns| mdns::problem(dns, &snapshot, &files)));
         problems.extend(self.certificate_problems.iter().cloned());
+        problems.extend(self.transport_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(strangers(&self.config, &self.config_name, self.plugins.names()));
         problems.extend(self.sources.problems());

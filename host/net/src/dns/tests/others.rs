@@ -36,7 +36,7 @@ fn forwarding(suffix: &str, upstreams: &[&FakeUpstream]) -> Forwarding {
 
 #[tokio::test]
 async fn an_alias_leads_to_those_who_are_asked_for_its_target() {
-    locally(async {
+    locally(Box::pin(async {
         let upstream = FakeUpstream::start(Mood::Answers).await;
         // Where nobody is asked, what the zone says counts.
         for (settings, code, count) in [
@@ -50,7 +50,7 @@ async fn an_alias_leads_to_those_who_are_asked_for_its_target() {
             assert_eq!(answers(&reply)[0], "x.corp.home.arpa.");
             assert_eq!(reply.authorities.len(), usize::from(count == 1));
         }
-    })
+    }))
     .await;
 }
 

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use portolan_core::policy::{Suite, TlsVersion};
 use rustls::{
     ClientConfig, HandshakeKind, RootCertStore,
     crypto::aws_lc_rs,
@@ -17,7 +18,7 @@ use portolan_core::reason::Reason;
 use super::support::{Client, Portolan, Script, entrypoint, header, router, soon};
 use crate::{
     http::HttpConfig,
-    tls::{CertificateFile, Suite, TlsConfig, TlsError, TlsOptions, TlsSettings, TlsVersion},
+    tls::{CertificateFile, TlsConfig, TlsError, TlsOptions, TlsSettings},
 };
 
 fn trusting(root: &str, alpn: &[&str]) -> TlsConnector {

@@ -13,15 +13,13 @@ use expect_test::expect_file;
 use http::uri::Scheme;
 use portolan_core::{
     assemble::RulePriority,
+    policy::TlsVersion,
     problem::Problem,
     zone::{Names, StaticRecord},
 };
 use portolan_net::{
     http::{EncodedCharacter, EncodedCharacters, Limits, RedirectConfig, RedirectTarget},
-    tls::{
-        TlsVersion,
-        acme::{KeyType, LETS_ENCRYPT, StorageConfig, Token},
-    },
+    tls::acme::{KeyType, LETS_ENCRYPT, StorageConfig, Token},
 };
 use serde_json::json;
 
