@@ -132,7 +132,7 @@ mod tests {
         let inodes = |address: &str| inodes(list, address.parse().unwrap());
         assert_eq!(inodes("127.0.0.53:53"), ["socket:[18101]"]);
         assert_eq!(inodes("0.0.0.0:53"), ["socket:[18101]"]);
-        assert_eq!(inodes("10.0.0.1:8080"), ["socket:[18103]"]);
+        assert_eq!(inodes("127.0.0.1:8080"), ["socket:[18103]"]);
         for free in ["127.0.0.1:53", "127.0.0.53:54"] {
             assert!(inodes(free).is_empty(), "another address, or port, is not in the way");
         }
