@@ -37,9 +37,7 @@ pub(super) async fn hello(stream: &mut TcpStream) -> io::Result<Hello> {
         }
         // All of it, before it is looked at: what follows the hello is for the handshake.
         let mut rest = &*said;
-        while !rest.is_empty() {
-            acceptor.read_tls(&mut rest)?;
-        }
+        while !rest.is_empty() && acceptor.read_tls(&mut rest)? > 0 {}
         match acceptor.accept() {
             Ok(Some(accepted)) => return Ok(Hello::Tls(accepted.into())),
             Ok(None) => {}

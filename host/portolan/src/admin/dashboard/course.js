@@ -23,7 +23,8 @@ export async function chart(form, place) {
 }
 
 function draw(it) {
-  const bad = /^[45]\d\d/.test(it.verdict);
+  // Also where nobody answers, and where no request comes.
+  const bad = /^([45]\d\d|no)/.test(it.verdict);
   return h("div", { class: "course" },
     h("p", { class: "verdict", "data-mood": bad ? "bad" : "good" }, prose(it.verdict), it.reason && [" ", h("span", { class: "chip", title: "the reason, as in the access log and in metrics" }, it.reason)]),
     h("ol", null,
