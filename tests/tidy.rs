@@ -19,7 +19,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "host/net/src",
         &[
-            &["drain", "random"],
+            &["drain", "random", "cipher"],
             &["worker", "tls", "transport", "h1"],
             &["health", "http", "dns"],
             &["fuzzing"],

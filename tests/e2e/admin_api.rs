@@ -94,6 +94,40 @@ servers = [{ url = "http://127.0.0.1:9" }]
 }
 
 #[tokio::test]
+async fn explain_tells_the_story_of_those_who_fail() {
+    let config = Config::new(
+        r#"
+[http.routers.down]
+rule = "Host(`down.local`)"
+service = "s"
+[http.routers.lost]
+rule = "Hots(`lost.local`)"
+service = "s"
+[http.services.s.load-balancer]
+servers = [{ url = "http://127.0.0.1:9" }]
+"#,
+    );
+    let portolan = Portolan::start(&config);
+    let explain = async |host: &str| {
+        portolan.api(&format!("/api/explain?method=GET&url=http://{host}/")).await
+    };
+    // Two in a row, and it is left alone; but there is no other.
+    for _ in 0..3 {
+        assert_eq!(portolan.http().get("down.local", "/").await.status, 502);
+    }
+    let told = explain("down.local").await;
+    let verdict = told["verdict"].as_str().unwrap();
+    assert!(verdict.ends_with("an error (502) is likely"), "{told:#}");
+    let health = told["service"]["backends"][0]["health"].as_str().unwrap();
+    assert!(health.ends_with("asked all the same"), "{told:#}");
+    // A rule that cannot be read has no host, but somebody looks for it.
+    let told = explain("lost.local").await;
+    let lost = &told["candidates"][0];
+    assert_eq!((&lost["router"], &lost["outcome"]), (&"lost@config".into(), &"skipped".into()));
+    assert!(lost["reason"].as_str().unwrap().starts_with("it is disabled: "), "{told:#}");
+}
+
+#[tokio::test]
 async fn metrics_are_there_for_prometheus() {
     let config = Config::new(CONFIG);
     let portolan = Portolan::start(&config);

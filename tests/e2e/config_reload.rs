@@ -1,6 +1,8 @@
 //! `config.toml` is read again when it changes; a broken one changes nothing.
 
-use crate::support::{Backend, Client, Config, Consul, Portolan, Registration, eventually};
+use crate::support::{
+    Backend, Client, Config, Consul, Portolan, Registration, eventually, free_ports,
+};
 
 fn router(host: &str) -> String {
     format!(
@@ -102,6 +104,63 @@ async fn sighup_reads_everything_again() {
     config.change(&router("two.local"));
     portolan.signal("-HUP");
     eventually(|| portolan.http().get("two.local", "/"), |a| a.status == 200).await;
+}
+
+#[tokio::test]
+async fn the_admin_api_and_an_entrypoint_can_swap_their_addresses() {
+    let [one, other] = free_ports();
+    let at = |web: u16, admin: u16| {
+        format!(
+            "data-dir = \"data\"\nthreads = 2\n[entrypoints.web]\naddress = \"127.0.0.1:{web}\"\n\
+             [admin]\naddress = \"127.0.0.1:{admin}\"\n[plugins]\ndirectory = \"plugins\"\n{}",
+            router("one.local")
+        )
+    };
+    let config = Config::exactly(&at(one, other));
+    let portolan = Portolan::start(&config);
+    let [one_client, other_client] = [one, other].map(|port| Client(([127, 0, 0, 1], port).into()));
+    for (web, admin, clients) in
+        [(other, one, [other_client, one_client]), (one, other, [one_client, other_client])]
+    {
+        config.replace(&at(web, admin));
+        let [web, admin] = clients;
+        eventually(
+            || web.try_get("one.local", "/"),
+            |it| it.as_ref().is_some_and(|answer| answer.status == 200),
+        )
+        .await;
+        eventually(
+            || admin.try_get("localhost", "/ping"),
+            |it| it.as_ref().is_some_and(|answer| answer.status == 200),
+        )
+        .await;
+        // Neither has a part of what is meant for the other.
+        for _ in 0..20 {
+            assert_eq!(web.get("localhost", "/ping").await.status, 404);
+            assert_eq!(admin.get("localhost", "/ping").await.status, 200);
+        }
+        let problems = admin.get("localhost", "/api/problems").await.body;
+        assert_eq!(problems, "[]");
+    }
+    // Where it cannot go it stays, and nobody gets in there.
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let third = held.local_addr().unwrap().port();
+    config.replace(&at(other, third));
+    portolan.log_until("cannot listen on");
+    let problems = || async { other_client.get("localhost", "/api/problems").await.body };
+    eventually(problems, |told| told.contains("our own admin API holds it")).await;
+    assert_eq!(one_client.get("one.local", "/").await.status, 200);
+    drop(held);
+    portolan.signal("-HUP");
+    let taken = || other_client.try_get("one.local", "/");
+    eventually(taken, |it| it.as_ref().is_some_and(|answer| answer.status == 200)).await;
+    // One that goes leaves its address as well.
+    let admin = format!("[admin]\naddress = \"127.0.0.1:{third}\"\n");
+    let without = at(third, third).replace(&admin, "");
+    config.replace(&format!("admin = false\n{without}"));
+    let third = Client(([127, 0, 0, 1], third).into());
+    let taken = || third.try_get("one.local", "/");
+    eventually(taken, |it| it.as_ref().is_some_and(|answer| answer.status == 200)).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Backends over HTTPS: those whose certificate is trusted and fits are asked, others are not.
 
-use crate::support::{Authority, Backend, Config, Portolan};
+use crate::support::{Authority, Backend, Config, Portolan, eventually};
 
 fn router(name: &str, backend: &Backend) -> String {
     format!(
@@ -40,4 +40,81 @@ async fn only_a_certificate_that_is_trusted_and_fits_is_taken() {
         assert!(log.contains("TLS handshake"), "{log}");
     }
     assert_eq!((foreign.requests(), misnamed.requests()), (0, 0));
+}
+
+/// The same with a servers-transport.
+fn router_by(transport: &str, name: &str, backend: &Backend) -> String {
+    format!("{}servers-transport = \"{transport}\"\n", router(name, backend))
+}
+
+#[tokio::test]
+async fn a_servers_transport_says_which_name_is_asked_for_and_what_is_shown() {
+    let (own, clients) = (Authority::new("own"), Authority::new("clients"));
+    let acceptor = own.leaf("db.internal").acceptor_of(&clients);
+    let backend = Backend::start_tls("db", acceptor).await;
+    let shown = "certificates = [{ cert-file = \"edge.pem\", key-file = \"edge.key\" }]";
+    let transports = [
+        ("all", "db.internal", "own.pem", shown),
+        ("nameless", "127.0.0.1", "own.pem", shown),
+        ("foreign", "db.internal", "clients.pem", shown),
+        ("silent", "db.internal", "own.pem", ""),
+    ];
+    let config = Config::new("");
+    std::fs::write(config.path("own.pem"), own.pem()).unwrap();
+    std::fs::write(config.path("clients.pem"), clients.pem()).unwrap();
+    clients.leaf("edge").write(&config.path("edge.pem"), &config.path("edge.key"));
+    let transport = |(name, server_name, roots, shown): (&str, &str, &str, &str)| {
+        format!(
+            "{}[http.servers-transports.{name}]\nserver-name = \"{server_name}\"\n\
+             root-cas = [\"{roots}\"]\n{shown}\ndisable-http2 = true\nmin-version = \"1.3\"\n\
+             cipher-suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]\n",
+            router_by(name, name, &backend)
+        )
+    };
+    config.change(&transports.map(transport).concat());
+    let portolan = Portolan::start(&config);
+
+    let answer = portolan.http().get("all.local", "/").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let heard = "tls-name: db.internal\n\
+                 tls-suite: Some(TLS13_CHACHA20_POLY1305_SHA256)\ntls-certificates: 1\n";
+    assert!(answer.body.ends_with(heard), "{answer:?}");
+    for host in ["nameless.local", "foreign.local", "silent.local"] {
+        let answer = portolan.http().get(host, "/").await;
+        assert_eq!(answer.status, 502, "{host}: {answer:?}");
+    }
+    assert_eq!(backend.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_root_that_is_half_written_costs_no_connection() {
+    let own = Authority::new("own");
+    let acceptor = own.leaf("127.0.0.1").acceptor();
+    let before = Backend::start_tls("before", acceptor.clone()).await;
+    let after = Backend::start_tls("after", acceptor).await;
+    let config = Config::new("");
+    let roots = config.path("own.pem");
+    std::fs::write(&roots, own.pem()).unwrap();
+    config.change(&format!(
+        "{}{}[http.servers-transports.own]\nroot-cas = [\"own.pem\"]\n\
+         {}[http.servers-transports.none]\nroot-cas = [\"nowhere.pem\"]\n",
+        router_by("own", "before", &before),
+        router_by("own", "after", &after),
+        router_by("none", "closed", &after),
+    ));
+    let portolan = Portolan::start(&config);
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    assert_eq!(portolan.http().get("before.local", "/").await.status, 200);
+
+    std::fs::write(&roots, own.pem().get(..100).unwrap()).unwrap();
+    let told = eventually(problems, |told| told.contains("own.pem")).await;
+    assert!(told.contains("what the files held before"), "{told}");
+    // One that nobody is connected to yet.
+    assert_eq!(portolan.http().get("after.local", "/").await.status, 200);
+    // What was never there is nothing to go on with.
+    assert!(told.contains("nowhere.pem"), "{told}");
+    assert_eq!(portolan.http().get("closed.local", "/").await.status, 502);
+
+    std::fs::write(&roots, own.pem()).unwrap();
+    eventually(problems, |told| !told.contains("own.pem")).await;
 }

@@ -27,6 +27,7 @@ mod first_start;
 mod https_backend;
 mod limits;
 mod metrics;
+mod middleware_files;
 mod middlewares;
 mod plugin_reload;
 mod services;

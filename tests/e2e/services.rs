@@ -127,3 +127,55 @@ async fn services_of_services_are_made_in_tags() {
     let problems = portolan.api("/api/problems").await.to_string();
     assert!(problems.contains("there is no service `gone@consul`"), "{problems}");
 }
+
+#[tokio::test]
+async fn a_limit_on_all_of_a_request_names_the_backend_that_was_tried_last() {
+    // It takes connections, and that is all.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let portolan = Portolan::start(&Config::new(&format!(
+        "{}[http.services.s.load-balancer]\nservers = [{{ url = \"{url}\" }}]\n\
+         timeouts = {{ total = \"50ms\" }}\n",
+        router("a", "s")
+    )));
+    assert_eq!(portolan.http().get("a.local", "/").await.status, 504);
+    portolan
+        .log_until(&format!("service `s@config`: backend `{url}` gave no response within 50 ms"));
+}
+
+#[tokio::test]
+async fn explain_and_answers_agree_where_every_part_of_a_service_is_given_a_rest() {
+    let breaker = "circuit-breaker = { min-requests = 1, fallback-duration = \"1h\" }";
+    let mut text = String::from(
+        "[http.services.both.weighted]\nservices = [{ name = \"a\" }, { name = \"b\" }]
+         [http.services.spare.failover]\nservice = \"a\"\nfallback = \"b\"
+         [http.services.copied.mirroring]\nservice = \"a\"\n",
+    );
+    for name in ["a", "b"] {
+        let server = "servers = [{ url = \"http://127.0.0.1:9\" }]";
+        text.push_str(&format!("[http.services.{name}.load-balancer]\n{server}\n{breaker}\n"));
+    }
+    let compounds = ["both", "spare", "copied"];
+    for name in compounds.into_iter().chain(["a", "b"]) {
+        text.push_str(&router(name, name));
+    }
+    let portolan = Portolan::start(&Config::new(&text));
+    let explained = async |name: &str| {
+        portolan.api(&format!("/api/explain?method=GET&url=http://{name}.local/")).await
+    };
+    assert_eq!(portolan.http().get("a.local", "/").await.status, 502);
+    // One rests, the other does not: it answers for both.
+    assert!(explained("both").await["reason"].is_null());
+    assert!(explained("spare").await["reason"].is_null());
+    assert_eq!(explained("copied").await["reason"], "circuit-open");
+    assert_eq!(portolan.http().get("b.local", "/").await.status, 502);
+    for name in compounds {
+        let told = explained(name).await;
+        assert_eq!(told["reason"], "circuit-open", "{told}");
+        let verdict = told["verdict"].as_str().unwrap();
+        assert!(verdict.contains(&format!("every circuit breaker behind `{name}@config` is open")));
+        assert_eq!(portolan.http().get(&format!("{name}.local"), "/").await.status, 503);
+    }
+    let metrics = portolan.admin().get("localhost", "/metrics").await.body;
+    assert!(metrics.contains("reason=\"circuit-open\"} 3"), "{metrics}");
+}

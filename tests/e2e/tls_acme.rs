@@ -3,13 +3,14 @@
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use http::Method;
 use http_body_util::Full;
 
 use crate::{
-    support::{Config, Consul, Harbour, Pebble, Portolan, eventually, request, run},
+    support::{Authority, Config, Consul, Harbour, Pebble, Portolan, eventually, request, run},
     tls::authority,
 };
 
@@ -270,4 +271,25 @@ async fn of_two_nodes_with_one_consul_either_orders_and_either_answers() {
     let front_node = Portolan::start(&front_config);
     assert_eq!(issued(&front_node, "shared.acme.test").await, first);
     assert_eq!(pebble.issued(), 2, "{}", pebble.log());
+}
+
+#[tokio::test]
+async fn what_is_kept_is_shown_while_the_authority_is_away() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let harbour = Harbour::new();
+    // Nobody listens there.
+    let resolver = "[acme.le]\ndirectory = \"https://127.0.0.1:1/dir\"\n";
+    let wanting = router("old", "old.acme.test", "tls = { cert-resolver = \"le\" }");
+    let config = harbour.config(&format!("{resolver}{wanting}"));
+    let former = Authority::new("former");
+    let leaf = former.aged("old.acme.test", 65 * DAY, 90 * DAY);
+    let folder = config.path("data/acme/le/127-0-0-1-1-dir/certificates");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("old.acme.test.json"), leaf.kept("old.acme.test")).unwrap();
+
+    let portolan = Portolan::start(&config);
+    let told = eventually(|| problems(&portolan), |told| told.contains("old.acme.test")).await;
+    assert!(told.contains("the certificate that there is goes on being shown"), "{told}");
+    let answer = portolan.https().get_tls(&former.root(), "old.acme.test", "/").await;
+    assert_eq!(answer.unwrap().status, 200);
 }

@@ -146,3 +146,107 @@ async fn a_router_that_no_handshake_tells_of_lets_nobody_in_unknown() {
     let log = || async { fs::read_to_string(config.path("access.log")).unwrap_or_default() };
     eventually(log, |lines| lines.contains("\"TLSClientSubject\":\"CN=")).await;
 }
+
+#[tokio::test]
+async fn explain_tells_of_the_handshake_and_what_cannot_be_had_over_it() {
+    let config = Config::new("");
+    fs::write(config.path("clients.pem"), client().0).unwrap();
+    config.change(&format!(
+        "{ROUTERS}
+        [http.routers.lost]
+        rule = \"Host(`lost.test`)\"
+        middlewares = [\"whoami\"]
+        tls = {{ options = \"nowhere\" }}
+        [http.routers.pattern]
+        rule = \"PathPrefix(`/pattern`)\"
+        middlewares = [\"whoami\"]
+        tls = {{ options = \"internal\" }}"
+    ));
+    let text = fs::read_to_string(config.path("config.toml")).unwrap();
+    config.replace(&text.replace("tls = true", "tls = { options = \"strict\" }"));
+    let portolan = Portolan::start(&config);
+    for (url, verdict, [options, client, reason]) in [
+        ("public.test/", "router `public@config` takes it; ", ["strict", "unasked", "null"]),
+        (
+            "internal.test/",
+            "router `internal@config` takes it; one of its middlewares answers; a \
+             client without a certificate does not get through the handshake",
+            ["internal", "required", "null"],
+        ),
+        (
+            "public.test/pattern",
+            "421: router `pattern@config` takes it, but wants TLS options `internal`, and the \
+             handshake has `strict`",
+            ["strict", "unasked", "misdirected"],
+        ),
+        (
+            "unknown.test/",
+            "no request comes: the handshake is refused, `unknown.test` is not served, and the TLS \
+             options `strict` are strict",
+            ["strict", "unasked", "null"],
+        ),
+        (
+            "lost.test/",
+            "no request comes: the handshake is refused, its TLS options `nowhere` are missing or \
+             not in working order",
+            ["nowhere", "unasked", "null"],
+        ),
+    ] {
+        let told = portolan.api(&format!("/api/explain?method=GET&url=https://{url}")).await;
+        assert!(told["verdict"].as_str().unwrap().starts_with(verdict), "{}", told["verdict"]);
+        let tls = [&told["tls"]["options"], &told["tls"]["clientCertificate"], &told["reason"]];
+        let tls = tls.map(|it| it.as_str().unwrap_or("null"));
+        assert_eq!(tls, [options, client, reason], "{url}");
+    }
+    // What it foresees is what happens.
+    let roots = authority(&config);
+    let get = |host, path| portolan.https().get_tls(&roots, host, path);
+    assert_eq!(get("public.test", "/pattern").await.unwrap().status, 421);
+    assert!(get("unknown.test", "/").await.is_err() && get("lost.test", "/").await.is_err());
+    let plain = portolan.api("/api/explain?method=GET&url=http://public.test/").await;
+    assert!(plain["tls"].is_null(), "{plain}");
+    let port = portolan.https().0.port();
+    let plain = portolan.api(&format!("/api/explain?url=http://public.test:{port}/")).await;
+    assert_eq!(plain["reason"], "plain-http", "{plain}");
+}
+
+#[tokio::test]
+async fn options_that_no_handshake_chooses_are_a_problem() {
+    let config = Config::new("");
+    fs::write(config.path("clients.pem"), client().0).unwrap();
+    config.change(&format!(
+        "{ROUTERS}
+        [http.routers.pattern]
+        rule = \"HostRegexp(`^.+[.]test$`)\"
+        middlewares = [\"whoami\"]
+        tls = {{ options = \"internal\" }}
+        [http.routers.both]
+        rule = \"Host(`both.test`) || PathPrefix(`/both`)\"
+        middlewares = [\"whoami\"]
+        tls = {{ options = \"strict\" }}
+        [http.routers.lost]
+        rule = \"PathPrefix(`/lost`)\"
+        middlewares = [\"whoami\"]
+        tls = {{ options = \"nowhere\" }}
+        [http.routers.same]
+        rule = \"PathPrefix(`/same`)\"
+        middlewares = [\"whoami\"]
+        tls = {{ options = \"default\" }}"
+    ));
+    let (code, _, error) = run(&config, &["check"]);
+    assert_eq!(code, 2);
+    for told in [
+        "no handshake chooses its TLS options `internal`: its rule names no host",
+        "requests over handshakes with others are answered 421; name hosts with `Host`, or give",
+        "TLS options `strict` are chosen for `both.test` only: its rule takes other hosts too",
+        "other handshakes have the options of their host or of the entrypoint; name hosts",
+        "there is no `[tls.options.nowhere]`",
+        "its requests are answered 421 until there is",
+    ] {
+        assert!(error.contains(told), "no `{told}` in {error}");
+    }
+    assert!(!error.contains("TLS options `default`"), "{error}");
+    let portolan = Portolan::start(&config);
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    eventually(problems, |told| told.contains("no handshake chooses its TLS options")).await;
+}

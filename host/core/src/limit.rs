@@ -46,6 +46,8 @@ limits! {
     RequestStall "request-stall"
     /// The next byte of a response was not read in time.
     ResponseStall "response-stall"
+    /// Nothing went through a tunnel, such as a WebSocket, for too long.
+    TunnelIdle "tunnel-idle"
     /// The head of a request has too many bytes.
     HeaderBytes "max-header-bytes"
     /// The head of a request has too many lines.

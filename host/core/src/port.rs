@@ -53,6 +53,47 @@ impl fmt::Display for BindError {
     }
 }
 
+/// A place in a configuration where a plugin is given the content of a file instead of its path.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileField {
+    /// JSON Pointer into the configuration.
+    pub path: String,
+    /// The path of the file, as it was written.
+    pub file: String,
+}
+
+/// Which file is asked for, and for whom.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct FileAsk {
+    /// Who declares the middleware.
+    pub provider: Arc<str>,
+    /// The plugin that is given the content.
+    pub plugin: Arc<str>,
+    /// The path of the file, as it was written.
+    pub file: String,
+}
+
+/// Why the content of a file is not to be had: the end of a sentence that begins with its path.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FileFault {
+    /// It was not granted; what it held before is not used either.
+    Denied {
+        /// `is not granted to …`
+        message: String,
+        /// What to write so that it is.
+        hint: String,
+    },
+    /// It is not there, or is not what can be used.
+    Unreadable(String),
+}
+
+/// Files whose content goes into configurations of middlewares.
+pub trait Files: Send + Sync + fmt::Debug {
+    /// What a file holds. What was asked for once is answered the same again: where a file is
+    /// different now, or what is granted, others take the place of these.
+    fn content(&self, ask: &FileAsk) -> Result<Arc<str>, FileFault>;
+}
+
 /// A plugin that middlewares can be made of.
 pub trait MiddlewarePlugin: Send + Sync + fmt::Debug {
     /// Its name in configurations.
@@ -61,13 +102,21 @@ pub trait MiddlewarePlugin: Send + Sync + fmt::Debug {
     /// Identifies its code: a binding is made anew only when this or the configuration changes.
     fn fingerprint(&self) -> &str;
 
+    /// The files that a configuration names and whose content the plugin wants.
+    fn files(&self, config: &Value) -> Vec<FileField> {
+        let _ = config;
+        Vec::new()
+    }
+
     /// Binds it to a configuration: keys in any spelling, values perhaps still text.
-    /// `label` is the middleware's name, for logs and figures; `limit` is how long one hook may
+    /// `label` is the middleware's name, for logs and figures; `contents` are those of
+    /// [`files`](Self::files), in the same order; `limit` is how long one hook may
     /// take, if not as long as those of this plugin usually may.
     fn bind(
         &self,
         label: &str,
         config: &Value,
+        contents: &[Arc<str>],
         limit: Option<Duration>,
     ) -> Result<Interest, BindError>;
 

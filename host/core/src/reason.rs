@@ -102,6 +102,8 @@ reasons! {
     Misdirected "misdirected"
     /// The request leads back to us, again and again.
     Loop "loop"
+    /// The client speaks HTTP in clear to an encrypted entrypoint.
+    PlainHttp "plain-http"
 }
 
 /// How often each of them was the case.

@@ -9,6 +9,7 @@
 pub mod drain;
 pub mod interfaces;
 mod random;
+mod cipher;
 pub mod worker;
 pub mod tls;
 mod h1;

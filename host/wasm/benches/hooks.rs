@@ -95,7 +95,7 @@ fn plugin(name: &str) -> Plugin {
 fn bindings(plugin: &Plugin, headers: &[&str]) -> Vec<Arc<dyn Hooks>> {
     let middleware = plugin.middleware().expect("a middleware");
     let hooks = |header: &&str| {
-        let bound = middleware.bind("bench", &json!({ "header": header }), None);
+        let bound = middleware.bind("bench", &json!({ "header": header }), &[], None);
         bound.expect("a good binding").hooks.expect("hooks")
     };
     headers.iter().map(hooks).collect()

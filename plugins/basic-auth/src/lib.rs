@@ -30,7 +30,13 @@ use crate::users::Users;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
     /// Lines as `htpasswd` writes them: `name:hash`, with bcrypt, apr1-MD5 or SHA-1.
+    #[serde(default)]
     users: Vec<String>,
+    /// A file of such lines, read again when it changes. Of a name that stands in both, `users` has
+    /// the password that counts.
+    #[schemars(extend("x-content-of" = "file"))]
+    #[serde(default)]
+    users_file: Option<String>,
     /// What the browser shows when it asks for a password.
     #[serde(default = "portolan")]
     realm: String,
@@ -66,7 +72,8 @@ impl Plugin for BasicAuth {
 
     fn new(config: Config) -> Result<Self, Invalid> {
         let mut invalid = Invalid::none();
-        let users = Users::parse(&config.users, entropy::fill(32), &mut invalid);
+        let file = config.users_file.as_deref();
+        let users = Users::parse(&config.users, file, entropy::fill(32), &mut invalid);
         if config.realm.contains(['"', '\\']) {
             invalid.add("/realm", "a realm cannot hold quotes and backslashes");
         }

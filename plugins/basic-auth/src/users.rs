@@ -1,6 +1,6 @@
 //! Who is who.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::HashMap};
 
 use portolan_plugin::{Invalid, header};
 use sha2::{Digest, Sha256};
@@ -24,21 +24,34 @@ struct User {
 }
 
 impl Users {
-    /// Reads the lines of a password file, and adds to `invalid` what is wrong with them.
-    pub(crate) fn parse(lines: &[String], key: Vec<u8>, invalid: &mut Invalid) -> Self {
-        let mut users: Vec<User> = Vec::new();
+    /// Reads the lines of the configuration and those of a password file, and adds to `invalid` what
+    /// is wrong with them.
+    pub(crate) fn parse(
+        lines: &[String],
+        file: Option<&str>,
+        key: Vec<u8>,
+        invalid: &mut Invalid,
+    ) -> Self {
+        let mut users = Vec::new();
+        let mut places = HashMap::new();
+        // As Traefik reads both into one table: the last one of a name counts.
+        let mut add = |user: User| match places.get(&user.name) {
+            Some(&place) => users[place] = user,
+            None => {
+                places.insert(user.name.clone(), users.len());
+                users.push(user);
+            }
+        };
+        let bad_lines = file.map_or(0, |file| read(file, &mut add, invalid));
         for (place, line) in lines.iter().enumerate() {
             match User::parse(line.trim()) {
-                Ok(user) => {
-                    // As in a password file that is read into a table: the last one counts.
-                    users.retain(|other| other.name != user.name);
-                    users.push(user);
-                }
+                Ok(user) => add(user),
                 Err(message) => invalid.add(format!("/users/{place}"), message),
             }
         }
-        if lines.is_empty() {
-            invalid.add("/users", "there is no user, so nobody would be let in");
+        if users.is_empty() && bad_lines == 0 && lines.is_empty() {
+            let place = if file.is_some() { "/users-file" } else { "/users" };
+            invalid.add(place, "there is no user, so nobody would be let in");
         }
         Self { users, key }
     }
@@ -67,6 +80,32 @@ impl Users {
     }
 }
 
+/// Lines of a file that are told of; the others are counted.
+const TOLD: usize = 3;
+
+/// Reads a password file, in which lines may be empty or comments. Answers how many are bad.
+fn read(file: &str, add: &mut impl FnMut(User), invalid: &mut Invalid) -> usize {
+    let mut bad = 0;
+    for (line, number) in file.lines().map(str::trim).zip(1..) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match User::parse(line) {
+            Ok(user) => add(user),
+            Err(message) => {
+                bad += 1;
+                if bad <= TOLD {
+                    invalid.add("/users-file", format!("line {number}: {message}"));
+                }
+            }
+        }
+    }
+    if bad > TOLD {
+        invalid.add("/users-file", format!("{} more lines are of no use", bad - TOLD));
+    }
+    bad
+}
+
 impl User {
     /// The messages never repeat a hash.
     fn parse(line: &str) -> Result<Self, String> {
@@ -89,9 +128,13 @@ mod tests {
     const SHA_SECRET: &str = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
 
     fn parse(lines: &[&str]) -> (Users, String) {
+        with_file(lines, None)
+    }
+
+    fn with_file(lines: &[&str], file: Option<&str>) -> (Users, String) {
         let lines: Vec<_> = lines.iter().map(|&line| line.to_owned()).collect();
         let mut invalid = Invalid::none();
-        let users = Users::parse(&lines, vec![7; 32], &mut invalid);
+        let users = Users::parse(&lines, file, vec![7; 32], &mut invalid);
         (users, invalid.to_string())
     }
 
@@ -124,5 +167,41 @@ mod tests {
             /users/4: a user is written as `name:hash`; `htpasswd -nB name` prints one";
         assert_eq!(problems, expected);
         assert_eq!(parse(&[]).1, "/users: there is no user, so nobody would be let in");
+    }
+
+    #[test]
+    fn a_file_may_have_comments_and_what_is_written_out_counts_before_it() {
+        // `test` as SHA-1.
+        const SHA_TEST: &str = "{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=";
+        let file = format!(
+            "# who may pass\r\n\r\n  ada:{SHA_TEST}\n#bob:{SHA_TEST}\neve:{SHA_TEST}\neve:{SHA_SECRET}"
+        );
+        let (users, problems) = with_file(&[&format!("ada:{SHA_SECRET}")], Some(&file));
+        assert_eq!(problems, "");
+        assert_eq!(users.admit(b"ada", b"secret"), Some("ada"));
+        assert_eq!(users.admit(b"ada", b"test"), None);
+        assert_eq!(users.admit(b"bob", b"test"), None);
+        // The last line of a name counts.
+        assert_eq!(users.admit(b"eve", b"secret"), Some("eve"));
+        assert_eq!(users.admit(b"eve", b"test"), None);
+        let (users, problems) = with_file(&[], Some(&file));
+        assert_eq!((users.users.len(), problems.as_str()), (2, ""));
+    }
+
+    #[test]
+    fn bad_lines_of_a_file_are_named_by_their_numbers() {
+        let (_, problems) = with_file(&[], Some("\nbob:plain\n# x\nada\n"));
+        let expected = "/users-file: line 2: `bob`: neither bcrypt (`$2y$…`), nor MD5 (`$apr1$…`), \
+            nor SHA-1 (`{SHA}…`)\n\
+            /users-file: line 4: a user is written as `name:hash`; `htpasswd -nB name` prints one";
+        assert_eq!(problems, expected);
+        let (_, problems) = with_file(&[], Some(&"x\n".repeat(20)));
+        assert_eq!(problems.lines().count(), 4);
+        assert!(problems.ends_with("/users-file: 17 more lines are of no use"));
+        let nobody = "/users-file: there is no user, so nobody would be let in";
+        for empty in ["", "# nobody\n\n"] {
+            assert_eq!(with_file(&[], Some(empty)).1, nobody);
+            assert_eq!(with_file(&[&format!("ada:{SHA_SECRET}")], Some(empty)).1, "");
+        }
     }
 }

@@ -19,6 +19,12 @@ pub trait Plugin: Sized + 'static {
     /// Its configuration. The doc comments of the fields are what the dashboard shows. With
     /// `#[serde(deny_unknown_fields, rename_all = "kebab-case")]` a misspelt key is refused with
     /// a proposal before the plugin sees it. [`NoConfig`] for a plugin that takes none.
+    ///
+    /// A field of a middleware with `#[schemars(extend("x-content-of" = "file"))]` is the path of a
+    /// file to whoever writes the configuration, and the text that the file holds (UTF-8, up to 1
+    /// MiB) to the plugin: the host reads it, if that is granted, and makes the binding anew when it
+    /// changes. What is wrong with the text is a problem at the field's place (`line 3: …`); the
+    /// host puts the path before it. Until it is mended, the content from before goes on.
     type Config: DeserializeOwned + JsonSchema;
 
     /// Its name in configurations: `strip-prefix`. Compared without case and hyphens.

@@ -18,7 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, rustls::ServerConnection};
 
 /// A backend on a port of its own; it ends when it is dropped.
 #[derive(Debug)]
@@ -57,17 +57,22 @@ impl Backend {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (count, acceptor) = (count.clone(), acceptor.clone());
                 connections.spawn(async move {
-                    let service = service_fn(move |request| {
-                        count.fetch_add(1, Relaxed);
-                        async move { Ok::<_, Infallible>(answer(name, &request)) }
-                    });
+                    let answering = |heard: String| {
+                        service_fn(move |request| {
+                            count.fetch_add(1, Relaxed);
+                            let answer = answer(name, &request, &heard);
+                            async move { Ok::<_, Infallible>(answer) }
+                        })
+                    };
                     // A client that goes away is no concern of a backend.
                     let http = http1::Builder::new();
                     let Some(acceptor) = acceptor else {
+                        let service = answering(String::new());
                         drop(http.serve_connection(TokioIo::new(stream), service).await);
                         return;
                     };
                     if let Ok(stream) = acceptor.accept(stream).await {
+                        let service = answering(heard(stream.get_ref().1));
                         drop(http.serve_connection(TokioIo::new(stream), service).await);
                     }
                 });
@@ -86,10 +91,20 @@ impl Backend {
     }
 }
 
-fn answer(name: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// What a client said in its handshake.
+fn heard(session: &ServerConnection) -> String {
+    let name = session.server_name().unwrap_or("(none)");
+    let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
+    let shown = session.peer_certificates().map_or(0, <[_]>::len);
+    format!("tls-name: {name}\ntls-suite: {suite:?}\ntls-certificates: {shown}\n")
+}
+
+/// `heard` comes last.
+fn answer(name: &str, request: &Request<Incoming>, heard: &str) -> Response<Full<Bytes>> {
     let mut text = format!("{name}\n{} {}\n", request.method(), request.uri());
     for (name, value) in request.headers() {
         text.push_str(&format!("{name}: {}\n", value.to_str().unwrap_or("(bytes)")));
     }
+    text.push_str(heard);
     Response::builder().header("x-backend", name).body(text.into()).unwrap()
 }

@@ -1,17 +1,20 @@
-//! Middlewares bound to their plugins. A binding is made anew only when the plugin's code or the
-//! configuration changes, so warm guests and what they remember stay.
+//! Middlewares bound to their plugins. A binding is made anew only when the plugin's code, the
+//! configuration or a file that it names changes, so warm guests and what they remember stay.
 
 use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use super::merge::Object;
+use super::{
+    contents::{Answer, Content, Supply},
+    merge::Object,
+};
 use crate::{
     declare::MiddlewareSpec,
     middleware::{Middleware, OnFailure},
     name::{ObjectName, fold, nearest},
-    port::{BindError, MiddlewarePlugin},
+    port::{BindError, FieldError, FileAsk, MiddlewarePlugin},
     problem::Problem,
     roll::Roll,
     snapshot::{Entry, MiddlewareEntry, Status},
@@ -24,29 +27,44 @@ struct Key {
     config: String,
     open: bool,
     time_limit: Option<Duration>,
+    contents: Vec<Content>,
 }
 
 type Bound = Result<Arc<Middleware>, BindError>;
+
+/// A binding that was found or made, and why it is not what its files say now.
+type Found = (Key, Bound, Vec<FieldError>);
 
 /// Bindings, kept from one snapshot to the next while they are used.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bindings {
     made: HashMap<ObjectName, (Key, Bound)>,
+    /// What files a middleware asked for, whoever declares it, and what was answered.
+    asked: HashMap<ObjectName, Vec<(FileAsk, Answer)>>,
 }
 
 impl Bindings {
+    /// A middleware is about to be bound anew.
+    pub(super) fn begin_anew(&mut self, name: &ObjectName) {
+        self.asked.remove(name);
+    }
+
     /// Binds a middleware. One that cannot be bound is in the answer all the same, disabled.
     pub(super) fn bind(
         &mut self,
         name: &ObjectName,
         object: &Object<MiddlewareSpec>,
-        plugins: &[Arc<dyn MiddlewarePlugin>],
+        supply: &Supply<'_>,
     ) -> (MiddlewareEntry, Vec<Problem>) {
-        match plugin(&object.spec, plugins) {
+        match plugin(&object.spec, supply.plugins) {
             Ok(plugin) => {
                 let written = &object.spec.config;
-                let (config, live, problems) = match self.bound(name, object, plugin) {
-                    Ok(live) => (plugin.shown(written).into(), Some(live), Vec::new()),
+                let (key, bound, doubts) = self.find(name, &object.spec, plugin, supply);
+                self.made.insert(name.clone(), (key, bound.clone()));
+                let (config, live, problems) = match bound {
+                    Ok(live) => {
+                        (plugin.shown(written).into(), Some(live), doubtful(name, object, doubts))
+                    }
                     // What is wrong with it is seen best as it was written.
                     Err(error) => (written.clone(), None, refused(name, object, &error)),
                 };
@@ -61,51 +79,97 @@ impl Bindings {
         }
     }
 
+    /// Whether a middleware works as somebody declares it.
+    pub(super) fn takes(
+        &mut self,
+        name: &ObjectName,
+        spec: &MiddlewareSpec,
+        supply: &Supply<'_>,
+    ) -> bool {
+        plugin(spec, supply.plugins)
+            .is_ok_and(|plugin| self.find(name, spec, plugin, supply).1.is_ok())
+    }
+
     /// Lets go of the binding of a middleware that is gone.
     pub(super) fn forget(&mut self, name: &ObjectName) {
         self.made.remove(name);
+        self.asked.remove(name);
     }
 
     /// Lets go of all but those of these middlewares.
     pub(super) fn retain(&mut self, is_there: impl Fn(&ObjectName) -> bool) {
         self.made.retain(|name, _| is_there(name));
+        self.asked.retain(|name, _| is_there(name));
     }
 
-    fn bound(
+    /// The middlewares that asked for files which are not as they were.
+    pub(super) fn stale(&self, supply: &Supply<'_>) -> Vec<ObjectName> {
+        let is_other = |(ask, answer): &(FileAsk, Answer)| supply.content(ask) != *answer;
+        let stale = self.asked.iter().filter(|(_, asked)| asked.iter().any(is_other));
+        stale.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The files that are asked for.
+    pub(super) fn files(&self) -> impl Iterator<Item = &FileAsk> {
+        self.asked.values().flatten().map(|(ask, _)| ask)
+    }
+
+    /// The binding that is there already, or a new one. Where files are not what can be used now,
+    /// it is that of their content before.
+    fn find(
         &mut self,
         name: &ObjectName,
-        object: &Object<MiddlewareSpec>,
+        spec: &MiddlewareSpec,
         plugin: &Arc<dyn MiddlewarePlugin>,
-    ) -> Bound {
-        let key = Key {
-            fingerprint: plugin.fingerprint().to_owned(),
-            config: object.spec.config.to_string(),
-            open: object.spec.on_failure == OnFailure::Open,
-            time_limit: object.spec.time_limit,
-        };
-        if let Some((known, made)) = self.made.get(name)
-            && *known == key
-        {
-            return made.clone();
+        supply: &Supply<'_>,
+    ) -> Found {
+        let asked = supply.ask(name, plugin.name(), plugin.files(&spec.config));
+        if !asked.answers.is_empty() {
+            let noted = self.asked.entry(name.clone()).or_default();
+            noted.extend(asked.answers.iter().cloned());
         }
-        let made = make(name, &object.spec, plugin);
-        self.made.insert(name.clone(), (key, made.clone()));
-        made
+        let key = |contents: Vec<Content>| Key {
+            fingerprint: plugin.fingerprint().to_owned(),
+            config: spec.config.to_string(),
+            open: spec.on_failure == OnFailure::Open,
+            time_limit: spec.time_limit,
+            contents,
+        };
+        let known = self.made.get(name);
+        let good = known.filter(|(_, bound)| bound.is_ok());
+        let before = good.map(|(known, _)| known.contents.as_slice()).unwrap_or_default();
+        let found_or_made = |contents: Vec<Content>| {
+            let key = key(contents);
+            let bound = match known.filter(|(known, _)| *known == key) {
+                Some((_, bound)) => bound.clone(),
+                None => make(name, spec, plugin, &key.contents).map_err(|it| asked.placed(it)),
+            };
+            (key, bound)
+        };
+        let (contents, mut doubts) = match asked.contents(before) {
+            Ok(found) => found,
+            Err(error) => return (key(Vec::new()), Err(error), Vec::new()),
+        };
+        let former = asked.former(before).filter(|former| *former != contents);
+        let (key, bound) = found_or_made(contents);
+        if let (Err(error), Some(former)) = (&bound, former)
+            && let (former, Ok(live)) = found_or_made(former)
+        {
+            doubts.extend(complaints(error));
+            return (former, Ok(live), doubts);
+        }
+        (key, bound, doubts)
     }
-}
-
-/// Whether a middleware works as it is declared.
-pub(super) fn takes(spec: &MiddlewareSpec, plugins: &[Arc<dyn MiddlewarePlugin>]) -> bool {
-    let bound = |it: &Arc<dyn MiddlewarePlugin>| it.bind("", &spec.config, spec.time_limit);
-    plugin(spec, plugins).is_ok_and(|plugin| bound(plugin).is_ok())
 }
 
 fn make(
     name: &ObjectName,
     spec: &MiddlewareSpec,
     plugin: &Arc<dyn MiddlewarePlugin>,
+    contents: &[Content],
 ) -> Result<Arc<Middleware>, BindError> {
-    let interest = plugin.bind(&name.to_string(), &spec.config, spec.time_limit)?;
+    let contents: Vec<_> = contents.iter().map(|(_, content)| content.clone()).collect();
+    let interest = plugin.bind(&name.to_string(), &spec.config, &contents, spec.time_limit)?;
     Ok(Arc::new(Middleware {
         name: name.clone(),
         plugin: plugin.name().into(),
@@ -154,6 +218,28 @@ fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError
     }
 }
 
+/// What is wrong with files whose content before goes on.
+fn doubtful(
+    name: &ObjectName,
+    object: &Object<MiddlewareSpec>,
+    doubts: Vec<FieldError>,
+) -> Vec<Problem> {
+    let problem = |FieldError { path, message, .. }: FieldError| {
+        let message = format!("middleware `{}`: {message}", name.name);
+        Problem::warning(&*name.provider, &*object.origin, message)
+            .at(format!("{}{path}", object.spec.pointer))
+            .hint("what it held before goes on")
+    };
+    doubts.into_iter().map(problem).collect()
+}
+
+fn complaints(error: &BindError) -> Vec<FieldError> {
+    match error {
+        BindError::Config(errors) => errors.clone(),
+        error => vec![FieldError { path: String::new(), message: error.to_string(), hint: None }],
+    }
+}
+
 fn entry(
     name: &ObjectName,
     object: &Object<MiddlewareSpec>,
@@ -162,6 +248,9 @@ fn entry(
     problems: &[Problem],
 ) -> MiddlewareEntry {
     let mut errors = object.warnings.clone();
+    if live.is_some() {
+        errors.extend(problems.iter().map(|problem| problem.message.clone()));
+    }
     let status = match (&live, errors.is_empty()) {
         (None, _) => Status::Disabled,
         (Some(_), true) => Status::Enabled,

@@ -7,13 +7,15 @@
 //! providers) makes everything anew.
 //!
 //! **Invariant:** a snapshot is the same whatever came before it; but what did not change keeps its
-//! identity from one to the next: bindings (and so warm guests), balancers, routers, figures. What
-//! is wrong becomes a problem and costs itself.
+//! identity from one to the next: bindings (and so warm guests), balancers, routers, figures, and a
+//! middleware whose file is not good any more goes on as it was. What is wrong becomes a problem and
+//! costs itself.
 
 mod bind;
 mod backends;
 mod complaints;
 mod compound;
+mod contents;
 mod entrypoint;
 mod likeness;
 mod merge;
@@ -24,6 +26,8 @@ mod services;
 mod stages;
 #[cfg(test)]
 mod change_tests;
+#[cfg(test)]
+mod contents_tests;
 #[cfg(test)]
 mod overlap_tests;
 #[cfg(test)]
@@ -40,12 +44,13 @@ use std::sync::Arc;
 use crate::{
     catalog::Source,
     matcher::{MatcherCache, MatcherSet},
-    port::{MatcherPlugin, MiddlewarePlugin},
+    port::{FileAsk, Files, MatcherPlugin, MiddlewarePlugin},
     snapshot::Snapshot,
     zone::DnsConfig,
 };
 
 use bind::Bindings;
+use contents::Supply;
 use resolve::{Provider, providers};
 use routers::Rules;
 use stages::{Board, Turn};
@@ -65,6 +70,8 @@ pub struct Inputs {
     pub matchers: Vec<Arc<dyn MatcherPlugin>>,
     /// Plugins that middlewares are made of.
     pub middlewares: Vec<Arc<dyn MiddlewarePlugin>>,
+    /// Files that configurations of middlewares name; `None`: there are none to be had.
+    pub files: Option<Arc<dyn Files>>,
 }
 
 /// Makes snapshots, one after the other.
@@ -73,6 +80,8 @@ pub struct Assembler {
     frame: Option<Frame>,
     board: Board,
     bindings: Bindings,
+    /// Those of the turn before.
+    files: Option<Arc<dyn Files>>,
     rules: Rules,
     matcher_cache: Arc<MatcherCache>,
     previous: Arc<Snapshot>,
@@ -117,6 +126,12 @@ impl Assembler {
             self.rules.begin_anew(matchers == Some(&frame.matchers));
             self.board = Board::new(inputs);
         }
+        let supply = Supply { plugins: &inputs.middlewares, files: inputs.files.as_deref() };
+        let mut stale = Vec::new();
+        if !is_new && !contents::are_the_same(&self.files, &inputs.files) {
+            stale = self.bindings.stale(&supply);
+        }
+        self.files.clone_from(&inputs.files);
         let frame = self.frame.insert(frame);
         self.generation += 1;
         let cache = &self.matcher_cache;
@@ -126,6 +141,8 @@ impl Assembler {
             previous: &self.previous,
             board: &mut self.board,
             bindings: &mut self.bindings,
+            supply,
+            stale,
             rules: &mut self.rules,
             matchers: &mut || MatcherSet::build(&inputs.matchers, cache),
             set: None,
@@ -139,5 +156,21 @@ impl Assembler {
             self.bindings.retain(|name| self.previous.middlewares.get(name).is_some());
         }
         self.previous.clone()
+    }
+
+    /// The same with inputs that may be refused, on the side: if they are, everything stays as it
+    /// was, with its state. Answers whether they are good.
+    pub fn try_out(&mut self, inputs: &Inputs, is_good: impl FnOnce(&Snapshot) -> bool) -> bool {
+        let mut trial = self.clone();
+        let is_good = is_good(&trial.assemble(inputs));
+        if is_good {
+            *self = trial;
+        }
+        is_good
+    }
+
+    /// The files that middlewares ask for, in no order, some perhaps more than once.
+    pub fn files(&self) -> impl Iterator<Item = &FileAsk> {
+        self.bindings.files()
     }
 }

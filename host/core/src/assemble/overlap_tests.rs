@@ -101,6 +101,66 @@ fn a_catch_all_that_is_longer_hides_a_host_too() {
 }
 
 #[test]
+fn a_router_behind_one_of_its_host_is_told() {
+    for (first, second) in [
+        ("Host(`a.b`)", "Host(`a.b`) && PathPrefix(`/x`)"),
+        ("Host(`a.b`) || Host(`c.d`)", "Host(`a.b`) && Method(`GET`)"),
+        ("Host(`*.b`)", "Host(`a.b`)"),
+        ("HostRegexp(`^a`) && Host(`a.b`)", "Host(`a.b`)"),
+        ("Host(`a.b`) && PathPrefix(`/x`)", "Host(`a.b`) && PathPrefix(`/x/y`)"),
+    ] {
+        let first = json!({ "rule": first, "priority": 1000 });
+        let second = json!({ "rule": second, "priority": 7 });
+        let told = told(&Assembler::default().assemble(&routers(json!({
+            "first": first,
+            "second": second,
+        }))));
+        let expected = "router `second`: its requests for `a.b` go to `first@config`, which has \
+                        precedence";
+        assert!(told.contains(expected), "{second}: {told}");
+        assert!(told.contains("give this router a `priority` above 1000, or remove it"), "{told}");
+    }
+    // As routers come and go.
+    let mut assembler = Assembler::default();
+    let lone = json!({ "second": { "rule": "Host(`a.b`)" } });
+    for wide in ["Host(`a.b`) || Host(`c`)", "Host(`*.b`) || Host(`a`)"] {
+        let mut both = lone.clone();
+        both["wide"] = json!({ "rule": wide });
+        assert!(told(&assembler.assemble(&routers(both))).contains("whose rule is longer"));
+        assert_eq!(told(&assembler.assemble(&routers(lone.clone()))), "");
+    }
+}
+
+#[test]
+fn one_that_shares_a_host_and_leaves_something_is_not_told_of() {
+    check(
+        &routers(json!({
+            "get": { "rule": "Host(`a`) && Method(`GET`)", "priority": 9 },
+            "path": { "rule": "Host(`a`) && PathPrefix(`/x`)", "priority": 8 },
+            "other": { "rule": "Host(`b`) && PathPrefix(`/x`)", "priority": 7 },
+            "rest": { "rule": "Host(`a`)", "priority": 6 },
+        })),
+        expect![""],
+    );
+}
+
+#[test]
+fn a_rule_that_no_request_can_fulfil_is_told() {
+    for (rule, what) in [
+        ("Host(`a`) && Host(`b`)", "host"),
+        ("Host(`a.b`) && Host(`*.c`)", "host"),
+        ("Host(`a`) && Path(`/x`) && PathPrefix(`/y`)", "path"),
+        ("Method(`GET`) && Method(`POST`) && PathPrefix(`/`)", "method"),
+    ] {
+        let told = told(&Assembler::default().assemble(&routers(json!({ "r": { "rule": rule } }))));
+        let expected = format!("no request can fulfil the rule: it wants one {what} and another");
+        assert!(told.contains(&expected), "{rule}: {told}");
+    }
+    let fine = "(Host(`a`) || Host(`b`)) && Host(`b`) && (Method(`GET`) || Method(`PUT`))";
+    check(&routers(json!({ "r": { "rule": fine } })), expect![""]);
+}
+
+#[test]
 fn what_hides_nothing_or_is_meant_to_is_not_told() {
     let wide = "HostRegexp(`^[a-z]+[.]example[.]com$`)";
     for other in [

@@ -181,7 +181,7 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     fn router(mut self, rule: Arc<str>, meaning: Meaning) -> Made {
-        let doubtful = !self.errors.is_empty();
+        let mut doubtful = !self.errors.is_empty();
         let entrypoints = self.entrypoints();
         let mut broken = entrypoints.is_empty();
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
@@ -219,6 +219,14 @@ impl Draft<'_> {
                 (Predicate::Never, Arc::default())
             }
         };
+        if let Some(what) = predicate.contradiction()
+            && !matches!(predicate, Predicate::Never)
+        {
+            let message =
+                format!("no request can fulfil the rule: it wants one {what} and another");
+            self.complain("rule", message, None, false);
+            doubtful = true;
+        }
         let works = !matches!(predicate, Predicate::Never) && !entrypoints.is_empty();
         let live = works.then(|| Router {
             name: self.name.clone(),

@@ -123,6 +123,7 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
     let http = json!({
         "services": {
             "guarded": { "load-balancer": plain, "middlewares": ["auth"] },
+            "misspelt": { "load-balancer": plain, "middlewars": ["auth"] },
             "pinned": { "load-balancer": servers },
         },
         "servers-transports": { "t": { "insecure-skip-verify": true, "peerCertURI": "spiffe://x" } },
@@ -139,19 +140,21 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
             router new@config disabled on web,websecure via [] to open@config hosts ["b"]
             router old@config disabled on web,websecure via [] to open@config hosts ["a"]
             service guarded@config disabled [] used by []
+            service misspelt@config disabled [] used by []
             service pinned@config disabled [] used by []
             Error config config.toml /http/routers/child: router `child`: it lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/routers/child/parentRefs: routers below others are not supported
             Error config config.toml /http/routers/old: router `old`: it lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/routers/old/ruleSyntax: rules are read as `v3`, and not as `v2`
-            Error config config.toml /http/servers-transports/t: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
+            Error config config.toml /http/servers-transports/t/peerCertURI: there is no such transport, since `peer-cert-uri` is not supported: more would be trusted than is meant
             Error config config.toml /http/services/guarded/middlewares: the service lets nobody through, since `middlewares` of services are not supported
+            Error config config.toml /http/services/misspelt: the service lets nobody through, since what it says of who may pass cannot be read
+            Error config config.toml /http/services/misspelt/middlewars: unknown key `middlewars`
             Error config config.toml /http/services/pinned/load-balancer: service `pinned`: there is no servers-transport `t@config`
             Warning config config.toml /http/routers/child/service: router `child`: there is no service `open@config`
             Warning config config.toml /http/routers/new/service: router `new`: there is no service `open@config`
             Warning config config.toml /http/routers/old/service: router `old`: there is no service `open@config`
-            Warning config config.toml /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do
-            Warning config config.toml /http/servers-transports/t/peerCertURI: `peerCertURI` is not supported and has no effect"#]],
+            Warning config config.toml /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do"#]],
     );
 }
 

@@ -10,12 +10,12 @@ use crate::{
     catalog::Source,
     item::{Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Update},
     middleware::Interest,
-    port::{BindError, FieldError, MiddlewarePlugin},
+    port::{BindError, FieldError, FileField, MiddlewarePlugin},
     snapshot::{Entry, Snapshot},
     test_util::TestMatchers,
 };
 
-/// Takes any configuration but one that says `wrong`.
+/// Takes any configuration but one that says `wrong`, and any `file` but one that holds it.
 #[derive(Debug)]
 pub(super) struct Hello;
 
@@ -28,12 +28,28 @@ impl MiddlewarePlugin for Hello {
         "1"
     }
 
+    fn files(&self, config: &Value) -> Vec<FileField> {
+        let named = config.get("file").and_then(Value::as_str);
+        named
+            .map(|file| FileField { path: "/file".into(), file: file.into() })
+            .into_iter()
+            .collect()
+    }
+
     fn bind(
         &self,
         _label: &str,
         config: &Value,
+        contents: &[Arc<str>],
         limit: Option<Duration>,
     ) -> Result<Interest, BindError> {
+        if contents.iter().any(|content| content.contains("wrong")) {
+            return Err(BindError::Config(vec![FieldError {
+                path: "/file".to_owned(),
+                message: "line 1: no sense".to_owned(),
+                hint: None,
+            }]));
+        }
         match config.get("wrong") {
             None => Ok(Interest { aside: limit, ..Interest::default() }),
             Some(_) => Err(BindError::Config(vec![FieldError {

@@ -29,7 +29,7 @@ use crate::{
     standing::{FULL, Probed},
 };
 
-/// How many backends are compared by time: a bound on what one choice costs.
+/// How many backends are compared with each other: a bound on what one choice costs.
 const COMPARED: usize = 32;
 /// How many turns are passed over before whoever may is taken.
 const PASSES: usize = 64;
@@ -98,7 +98,13 @@ impl Balancer {
 
     /// The place of the next backend; `None` if none may be asked.
     pub fn next(&self, backends: &[Backend], ask: &Ask<'_>) -> Option<usize> {
-        let choice = Choice { balancer: self, backends, ask, panics: Cell::new(None) };
+        let choice = Choice {
+            balancer: self,
+            backends,
+            ask,
+            panics: Cell::new(None),
+            largest: Cell::new(None),
+        };
         match self.strategy {
             Strategy::RoundRobin => choice.in_turn(),
             Strategy::TwoChoices => choice.of_two(),
@@ -121,7 +127,13 @@ impl Balancer {
     /// takes no new clients but keeps those it has.
     pub fn may_stay(&self, backends: &[Backend], place: usize, ask: &Ask<'_>) -> bool {
         let healthy = backends.get(place).is_some_and(|backend| backend.health.is_usable());
-        let choice = Choice { balancer: self, backends, ask, panics: Cell::new(None) };
+        let choice = Choice {
+            balancer: self,
+            backends,
+            ask,
+            panics: Cell::new(None),
+            largest: Cell::new(None),
+        };
         healthy && choice.may(place)
     }
 }
@@ -133,6 +145,8 @@ struct Choice<'a> {
     ask: &'a Ask<'a>,
     /// Whether so many were left alone that nobody is; worked out when it is first asked.
     panics: Cell<Option<bool>>,
+    /// The largest share that somebody takes; worked out when it is first asked.
+    largest: Cell<Option<u64>>,
 }
 
 impl Choice<'_> {
@@ -167,18 +181,49 @@ impl Choice<'_> {
         }
     }
 
+    /// The largest share among those who may be asked: where all of them start, nobody is there to
+    /// spare them, and they share as if none did. Of very many a sample, spread over all.
+    fn largest(&self, number: u64) -> u64 {
+        if let Some(known) = self.largest.get() {
+            return known;
+        }
+        let places = &self.balancer.places;
+        let step = places.len().div_ceil(COMPARED).max(1);
+        let sample = places.iter().skip(number as usize % step).step_by(step);
+        let usable = sample.map(|place| *place as usize).filter(|place| self.may(*place));
+        let mut largest = 0;
+        for share in usable.map(|place| self.share(place)) {
+            largest = largest.max(share);
+            if largest >= FULL {
+                break;
+            }
+        }
+        self.largest.set(Some(largest));
+        largest
+    }
+
+    /// Whether one takes its turn. One that starts passes turns over at random, so that it is not
+    /// always the same client's.
+    fn takes(&self, place: usize, number: u64) -> bool {
+        if self.balancer.slow_start.is_none() {
+            return true;
+        }
+        let share = self.share(place);
+        share >= FULL || mix(number) % self.largest(number).max(share) < share
+    }
+
     /// Who may not be asked loses the turn to the next: the others share it as weights say.
     fn in_turn(&self) -> Option<usize> {
         let turns = &self.balancer.turns;
         for _ in 0..turns.len().min(PASSES) {
             let (number, place) = turns.next()?;
-            // A turn is passed over at random, so that it is not always the same client's.
-            let starts = || mix(number) % FULL >= self.share(place);
-            if self.may(place) && !(self.balancer.slow_start.is_some() && starts()) {
+            if self.may(place) && self.takes(place, number) {
                 return Some(place);
             }
         }
-        turns.ahead().find(|place| self.may(*place))
+        // By lot, not the first who may: after the same number of turns that is always the same.
+        let (number, _) = turns.next()?;
+        self.drawn(number, |place| self.may(place))
     }
 
     /// Requests under way, and `more`, for the share of the traffic.

@@ -304,10 +304,35 @@ fn a_backend_that_starts_takes_a_part_of_its_share() {
     all[0].figures.standing.share(Moment::from_millis(1), 10_000);
     let share = shares(&slow, &all, 4000)[1];
     assert!((200..600).contains(&share), "about a tenth of one, to nine tenths: {share}");
-    // When all of them start it is as if none did.
-    let fresh = backends(&[1, 1]);
-    let both = shares(&slow, &fresh, 4000);
-    assert!(both[0].abs_diff(2000) < 200, "{both:?}");
+}
+
+#[test]
+fn backends_that_start_together_take_turns_as_if_none_started() {
+    let slow =
+        LoadBalancer { slow_start: Some(Duration::from_secs(10)), ..by(Strategy::RoundRobin) };
+    let fresh = backends(&[1, 1, 2]);
+    assert_eq!(turns(&Balancer::new(&fresh, &slow), &fresh, 8), "cabccabc");
+    // Who is further on than the others takes more, whatever is between that and all.
+    let ahead = backends(&[1, 1]);
+    ahead[0].figures.standing.share(Moment::from_millis(NOW.as_millis() - 4000), 10_000);
+    let share = shares(&slow, &ahead, 4000)[1];
+    assert!((600..1000).contains(&share), "about a quarter of four, to four: {share}");
+    // One that is full but cannot be asked is nobody's measure.
+    let left = backends(&[1, 1, 1]);
+    left[0].figures.standing.share(Moment::from_millis(1), 10_000);
+    down(&left[0]);
+    assert_eq!(turns(&Balancer::new(&left, &slow), &left, 6), "bcbcbc");
+    // Of very many some are looked at.
+    let many = backends(&[1; 500]);
+    assert!(shares(&slow, &many, 1000).iter().all(|share| *share == 2));
+}
+
+#[test]
+fn where_hardly_anyone_may_the_lot_decides_and_not_the_gap_before_him() {
+    let all = backends(&[1; 200]);
+    all[2..].iter().for_each(down);
+    let shares = shares(&by(Strategy::RoundRobin), &all, 2000);
+    assert!(shares[0] > 400 && shares[1] > 400, "{} and {}", shares[0], shares[1]);
 }
 
 #[test]

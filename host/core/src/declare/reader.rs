@@ -99,12 +99,6 @@ impl<'a> Reader<'a> {
         unknown.filter_map(|written| nearest(written, keys.known.iter().copied())).collect()
     }
 
-    /// Whether a key is there, however it is spelt.
-    pub(super) fn has(&self, key: &str) -> bool {
-        let Value::Object(table) = self.value else { return false };
-        table.keys().any(|written| fold(written) == fold(key))
-    }
-
     pub(super) fn text(&self, flaws: &mut Vec<Flaw>) -> Option<String> {
         match self.value {
             Value::String(text) => Some(text.clone()),

@@ -41,6 +41,12 @@ const MAX_BODY: u64 = 1 << 20;
 pub(super) fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec {
     let mut service = ServiceSpec::default();
     let (mut first, mut is_closed) = (None, false);
+    if reader.misspelt(&SERVICE).contains(&"middlewares") {
+        let message = "the service lets nobody through, since what it says of who may pass cannot \
+                       be read";
+        reader.flaw(flaws, message.to_owned());
+        is_closed = true;
+    }
     for (key, value) in reader.fields(&SERVICE, flaws) {
         if key == "middlewares" {
             let message = "the service lets nobody through, since `middlewares` of services are \

@@ -366,7 +366,7 @@ fn tags_ask_for_the_same() {
               sticky: Some( Sticky { name: None, secure: false, http_only: false, same_site: None, max_age: 0, path: None, domain: None, }, ), health_check: Some( HealthCheck { mode: Http, path: "/health", scheme: None, port: None, method: GET, status: None, hostname: None, headers: [ ( "x-probe", "1", ), ], follow_redirects: true, interval: 10s, unhealthy_interval: 10s, timeout: 5s, rise: 1, fall: 1, }, ), enabled: false, [ StatusRange { from: 502, to: 502, }, StatusRange { from: 503, to: 503, }, ],
             service w: [] None None None
               Weighted { members: [MemberSpec { name: "a", weight: 3 }, MemberSpec { name: "b", weight: 1 }], by_client: false, sticky: Some(Sticky { name: None, secure: false, http_only: false, same_site: None, max_age: 0, path: None, domain: None }) }
-            transport t: Transport { server_name: Some("x"), insecure_skip_verify: false, root_cas: [], certificates: [], disable_http2: false, dial_timeout: None, response_header_timeout: None }"#]],
+            transport t: Transport { server_name: Some("x"), insecure_skip_verify: false, root_cas: [], certificates: [], disable_http2: false, min_version: None, max_version: None, cipher_suites: [], dial_timeout: None, response_header_timeout: None }"#]],
     );
 }
 
@@ -393,7 +393,11 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             "f": { "highest-random-weight": { "services": [{ "name": "a" }], "sticky": true } }
         }, "servers-transports": {
             "t": { "insecure-skip-verify": true, "root-cas": ["-----BEGIN CERTIFICATE-----"],
-                "certificates": [{ "cert-file": "a.pem" }], "max-version": "VersionTLS13" }
+                "certificates": [{ "cert-file": "a.pem" }], "max-version": "VersionTLS13",
+                "spiffe": {} },
+            "u": { "min-version": "1.3", "max-version": 1.2,
+                "cipher-suites": ["TLS_AES_256_GCM_SHA348", "RC4"] },
+            "v": { "minVersion": "VersionTLS11", "maxVersion": "VersionSSL30" }
         }}),
         expect![[r#"
             service a: [] None None None
@@ -407,11 +411,18 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
               Weighted { members: [], by_client: false, sticky: None }
             service f: [] None None None
               Weighted { members: [MemberSpec { name: "a", weight: 1 }], by_client: true, sticky: None }
-            Warning /http/servers-transports/t/max-version: `max-version` is not supported and has no effect
+            Warning /http/servers-transports/t/spiffe: `spiffe` is not supported and has no effect
             Error /http/servers-transports/t/certificates/0: a certificate is a `cert-file` and a `key-file`
             Warning /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do
             Error /http/servers-transports/t/root-cas: expected the path of a PEM file, found what stands in one
             Error /http/servers-transports/t: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
+            Error /http/servers-transports/u/cipher-suites: there is no cipher suite `TLS_AES_256_GCM_SHA348` (did you mean `TLS_AES_256_GCM_SHA384`?)
+            Error /http/servers-transports/u/cipher-suites: there is no cipher suite `RC4` (there are TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256, TLS_CHACHA20_POLY1305_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256)
+            Error /http/servers-transports/u: `max-version` is below `min-version`
+            Error /http/servers-transports/u: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
+            Error /http/servers-transports/v/maxVersion: expected `1.2` or `1.3`, found "VersionSSL30"
+            Warning /http/servers-transports/v/minVersion: backends that speak less than TLS 1.2 are not reached
+            Error /http/servers-transports/v: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
             Warning /http/services/a/load-balancer/response-forwarding: `response-forwarding` is not supported and has no effect
             Error /http/services/a/load-balancer/circuit-breaker/error-ratio: expected a ratio from 0.01 to 1, found `150%`
             Error /http/services/a/load-balancer/health-check/intervall: unknown key `intervall` (did you mean `interval`?)

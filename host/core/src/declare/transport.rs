@@ -6,7 +6,11 @@ use super::{
     Flaw,
     reader::{Keys, Reader},
 };
-use crate::policy::{ClientCertificate, Transport};
+use crate::{
+    name::nearest,
+    policy::{ClientCertificate, Suite, TlsVersion, Transport},
+    problem::Severity,
+};
 
 const TRANSPORT: Keys = Keys {
     known: &[
@@ -15,22 +19,28 @@ const TRANSPORT: Keys = Keys {
         "root-cas",
         "certificates",
         "disable-http2",
-        "forwarding-timeouts",
-    ],
-    foreign: &[
-        "cipher-suites",
         "min-version",
         "max-version",
-        "max-idle-conns-per-host",
+        "cipher-suites",
+        "forwarding-timeouts",
         "peer-cert-uri",
         "peer-cert-sans",
         "spiffe",
     ],
+    foreign: &["max-idle-conns-per-host"],
 };
-/// Those that say who is trusted. One that cannot be read, or is misspelt, leaves nobody.
-const PROTECTING: [&str; 2] = ["root-cas", "server-name"];
-/// Those of Traefik that do, and that we do not know.
-const UNKNOWN: [&str; 3] = ["peer-cert-uri", "peer-cert-sans", "spiffe"];
+/// Those that say who and what is trusted. One that cannot be read, or is misspelt, leaves nobody; nor
+/// does one of the last three, which are Traefik's and say it in a way that is not known here.
+const PROTECTING: [&str; 8] = [
+    "root-cas",
+    "server-name",
+    "min-version",
+    "max-version",
+    "cipher-suites",
+    "peer-cert-uri",
+    "peer-cert-sans",
+    "spiffe",
+];
 const CERTIFICATE: Keys = Keys { known: &["cert-file", "key-file"], foreign: &[] };
 const TIMEOUTS: Keys = Keys {
     known: &["dial-timeout", "response-header-timeout"],
@@ -41,8 +51,8 @@ const TIMEOUTS: Keys = Keys {
 pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Transport> {
     let mut transport = Transport::default();
     let misspelt = reader.misspelt(&TRANSPORT);
-    let mut is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key))
-        || UNKNOWN.iter().any(|key| reader.has(key));
+    let mut is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key));
+    let mut is_refused = false;
     for (key, value) in reader.fields(&TRANSPORT, flaws) {
         let before = flaws.len();
         match key {
@@ -69,6 +79,19 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
                 }
             }
             "disable-http2" => transport.disable_http2 = value.boolean(flaws).unwrap_or_default(),
+            "peer-cert-uri" | "peer-cert-sans" | "spiffe" => {
+                let message = format!(
+                    "there is no such transport, since `{key}` is not supported: more would be \
+                     trusted than is meant"
+                );
+                let hint = "say with `root-cas` and `server-name` whose certificates are meant";
+                value.flaw_with(flaws, message, Some(hint.to_owned()));
+                is_refused = true;
+                continue;
+            }
+            "min-version" => transport.min_version = lowest(&value, flaws),
+            "max-version" => transport.max_version = version(&value, flaws),
+            "cipher-suites" => transport.cipher_suites = suites(&value, flaws),
             _ => {
                 for (key, value) in value.fields(&TIMEOUTS, flaws) {
                     match key {
@@ -78,12 +101,21 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
                 }
             }
         }
-        is_doubtful |= PROTECTING.contains(&key) && flaws.len() > before;
+        let is_wrong = |flaw: &Flaw| flaw.severity == Severity::Error;
+        is_doubtful |= PROTECTING.contains(&key) && flaws.iter().skip(before).any(is_wrong);
+    }
+    if let (Some(min), Some(max)) = (transport.min_version, transport.max_version)
+        && max < min
+    {
+        reader.flaw(flaws, "`max-version` is below `min-version`".to_owned());
+        is_doubtful = true;
     }
     if is_doubtful {
         let message = "connections would be trusted that are not meant to be: there is no such \
                        transport until all of it can be read";
         reader.flaw(flaws, message.to_owned());
+    }
+    if is_doubtful || is_refused {
         return None;
     }
     if transport.insecure_skip_verify && !transport.root_cas.is_empty() {
@@ -109,6 +141,41 @@ fn certificates(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Vec<ClientCertifi
         }
     }
     certificates
+}
+
+/// A version of TLS, as Go and so Traefik names it, or by its number.
+fn version(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsVersion> {
+    match reader.text(flaws)?.as_str() {
+        "1.2" | "VersionTLS12" => Some(TlsVersion::V12),
+        "1.3" | "VersionTLS13" => Some(TlsVersion::V13),
+        _ => reader.wrong(flaws, "`1.2` or `1.3`", reader.value),
+    }
+}
+
+fn lowest(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsVersion> {
+    let older = ["1.0", "1.1", "VersionTLS10", "VersionTLS11"];
+    if reader.value.as_str().is_some_and(|text| older.contains(&text)) {
+        reader.doubt(flaws, "backends that speak less than TLS 1.2 are not reached".to_owned());
+        return None;
+    }
+    version(reader, flaws)
+}
+
+fn suites(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Vec<Suite> {
+    let mut suites = Vec::new();
+    for name in reader.list(flaws) {
+        if let Some(suite) = Suite::parse(&name) {
+            suites.push(suite);
+            continue;
+        }
+        let all = || Suite::all().map(Suite::name);
+        let hint = match nearest(&name, all()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("there are {}", all().collect::<Vec<_>>().join(", ")),
+        };
+        reader.flaw_with(flaws, format!("there is no cipher suite `{name}`"), Some(hint));
+    }
+    suites
 }
 
 fn file(text: String, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<PathBuf> {

@@ -7,10 +7,12 @@
 
 mod health;
 mod limit;
+mod tls;
 mod transport;
 
 pub use health::{CheckMode, HealthCheck, Passive, StatusRange, Statuses};
 pub use limit::{Breaker, Limits, Retry, Timeouts};
+pub use tls::{Suite, TlsVersion};
 pub use transport::{ClientCertificate, Transport};
 
 use std::{

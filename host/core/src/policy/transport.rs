@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::tls::{Suite, TlsVersion};
+
 /// How connections to backends are made. Files are read by whoever connects.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Transport {
@@ -16,6 +18,13 @@ pub struct Transport {
     pub certificates: Vec<ClientCertificate>,
     /// Whether HTTP/2 is not offered in the handshake.
     pub disable_http2: bool,
+    /// The lowest version of TLS; `None`: 1.2.
+    pub min_version: Option<TlsVersion>,
+    /// The highest version of TLS, not below the lowest; `None`: 1.3.
+    pub max_version: Option<TlsVersion>,
+    /// The cipher suites of each version that one of them belongs to, the best first; a version
+    /// of which none is here keeps all of its own.
+    pub cipher_suites: Vec<Suite>,
     /// For a connection, its handshake included.
     pub dial_timeout: Option<Duration>,
     /// From the request to the head of the response.

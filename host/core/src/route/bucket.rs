@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     router::Router,
-    rule::{Facts, PathPattern, Predicate},
+    rule::{Facts, Methods, PathPattern, Predicate},
 };
 
 /// Up to this many routers, trying each is faster than finding out which.
@@ -21,6 +21,8 @@ const FEW: usize = 8;
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) precedence: Arc<Precedence>,
+    /// Of any other method it is not for.
+    pub(super) methods: Methods,
     pub(super) condition: Predicate,
     pub(super) router: Arc<Router>,
 }
@@ -200,7 +202,9 @@ impl Entries {
             None => true,
         };
         let better = self.as_slice().iter().take_while(is_better);
-        better.into_iter().find(|entry| entry.condition.holds(facts)).or(best)
+        let is_true =
+            |entry: &&Entry| entry.methods.meet(facts.methods) && entry.condition.holds(facts);
+        better.into_iter().find(is_true).or(best)
     }
 }
 

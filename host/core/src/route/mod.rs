@@ -107,8 +107,11 @@ impl RouteTable {
     }
 
     fn insert(&mut self, precedence: &Arc<Precedence>, router: &Arc<Router>) {
-        let entry =
-            |condition| Entry { precedence: precedence.clone(), condition, router: router.clone() };
+        let methods = router.predicate.methods();
+        let entry = |condition| {
+            let (precedence, router) = (precedence.clone(), router.clone());
+            Entry { precedence, methods, condition, router }
+        };
         self.at_hosts(router, |bucket, condition| bucket.insert(entry(condition)));
     }
 

@@ -44,6 +44,12 @@ pub(super) enum Texts {
 }
 
 impl Check {
+    /// Whether a host is as wanted. A request without one has none to compare, but there are
+    /// expressions that nothing fits too, as in Traefik.
+    pub(super) fn accepts_host(&self, host: &str) -> bool {
+        (!host.is_empty() || matches!(self, Self::Regex(_))) && self.accepts(host.as_bytes())
+    }
+
     pub(super) fn compile(field: &Field, op: Op, values: &[String]) -> Result<Self, String> {
         if op == Op::Exists {
             return match values {

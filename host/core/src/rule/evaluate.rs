@@ -6,6 +6,7 @@ use crate::exchange::Exchange;
 
 use super::{
     field::Field,
+    index::Methods,
     predicate::{Predicate, Test},
 };
 
@@ -14,11 +15,14 @@ pub(crate) struct Facts<'a> {
     pub(crate) exchange: &'a Exchange,
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
+    pub(crate) methods: Methods,
 }
 
 impl<'a> Facts<'a> {
     pub(crate) fn of(exchange: &'a Exchange) -> Self {
-        Self { exchange, host: exchange.request.host(), path: exchange.request.path() }
+        let request = &exchange.request;
+        let methods = Methods::of(request.method.as_str());
+        Self { exchange, host: request.host(), path: request.path(), methods }
     }
 }
 
@@ -44,7 +48,7 @@ impl Test {
     /// What is known when the host is: the answer, if it is the host that is looked at.
     pub(crate) fn decide_host(&self, host: &str) -> Option<bool> {
         let is_host = *self.field() == Field::Host;
-        is_host.then(|| !host.is_empty() && self.check().accepts(host.as_bytes()))
+        is_host.then(|| self.check().accepts_host(host))
     }
 
     pub(crate) fn holds(&self, facts: &Facts<'_>) -> bool {
@@ -55,8 +59,7 @@ impl Test {
             || match self.field() {
                 Field::Method => check.accepts(request.method.as_str().as_bytes()),
                 Field::Scheme => check.accepts(exchange.scheme().as_bytes()),
-                // A request without a host has none to compare.
-                Field::Host => !facts.host.is_empty() && check.accepts(facts.host.as_bytes()),
+                Field::Host => check.accepts_host(facts.host),
                 Field::Path => check.accepts(facts.path.as_bytes()),
                 Field::Query(name) => {
                     request.query_values(name).any(|value| check.accepts(value.as_bytes()))

@@ -3,7 +3,7 @@
 //! **Invariant:** a demand is never too narrow: where it is not open, a request that fits none of
 //! its patterns cannot make the predicate true.
 
-use std::{fmt, hash::Hash};
+use std::{fmt, hash::Hash, ops::BitOr};
 
 use hashbrown::HashSet;
 
@@ -58,6 +58,78 @@ impl Predicate {
     /// The paths that it demands.
     pub fn paths(&self) -> Paths {
         demand(self)
+    }
+
+    /// The methods that it lets through.
+    pub(crate) fn methods(&self) -> Methods {
+        let Demand { patterns, open } = demand::<MethodName>(self);
+        let named =
+            patterns.iter().fold(Methods(0), |all, MethodName(name)| all | Methods::of(name));
+        if open { Methods::ALL } else { named }
+    }
+
+    /// What no request can have, if that is what it demands: two hosts at once, for instance.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        fn is_none<P>(demand: &Demand<P>) -> bool {
+            !demand.open && demand.patterns.is_empty()
+        }
+        if is_none(&self.hosts()) {
+            Some("host")
+        } else if is_none(&self.paths()) {
+            Some("path")
+        } else {
+            is_none(&demand::<MethodName>(self)).then_some("method")
+        }
+    }
+}
+
+/// A set of methods. All that are not usual are one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Methods(u16);
+
+impl Methods {
+    pub(crate) const ALL: Self = Self(u16::MAX);
+
+    /// The set of one method.
+    pub(crate) fn of(method: &str) -> Self {
+        Self(match method {
+            "GET" => 1,
+            "HEAD" => 1 << 1,
+            "POST" => 1 << 2,
+            "PUT" => 1 << 3,
+            "DELETE" => 1 << 4,
+            "PATCH" => 1 << 5,
+            "OPTIONS" => 1 << 6,
+            _ => 1 << 7,
+        })
+    }
+
+    /// Whether both have a method.
+    pub(crate) fn meet(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl BitOr for Methods {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A method that a rule names.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct MethodName(String);
+
+impl Pattern for MethodName {
+    fn of(test: &Test) -> Option<Vec<Self>> {
+        let is_named = (test.field(), test.op()) == (&Field::Method, Op::Equals);
+        is_named.then(|| test.values().iter().cloned().map(Self).collect())
+    }
+
+    fn meet(&self, other: &Self) -> Option<Self> {
+        (self == other).then(|| self.clone())
     }
 }
 

@@ -21,6 +21,7 @@ pub use error::{RuleError, RuleFault, Span};
 pub(crate) use evaluate::Facts;
 pub use expression::{Argument, Call, Expression, Rule};
 pub use field::{Field, Op};
+pub(crate) use index::Methods;
 pub use index::{Demand, HostPattern, Hosts, PathPattern, Paths};
 pub use predicate::{Predicate, Test};
 

@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use super::{Field, Op, PathPattern, Predicate, Test};
-use crate::test_util::{exchange_with, predicate};
+use crate::test_util::{exchange, exchange_with, predicate};
 
 fn test(field: Field, op: Op, values: &[&str]) -> Result<Predicate, String> {
     Test::new(field, op, values.iter().map(|value| (*value).to_owned()).collect())
@@ -106,6 +106,21 @@ fn long_lists_mean_what_short_ones_mean() {
     for op in [Op::Equals, Op::EqualsIgnoreCase, Op::Wildcard] {
         assert!(test(Field::Host, op, &hosts).unwrap().matches(&exchange), "{op:?}");
         assert!(!test(Field::Host, op, &hosts[..70]).unwrap().matches(&exchange), "{op:?}");
+    }
+}
+
+#[test]
+fn a_request_without_a_host_has_one_for_expressions_that_nothing_fits_too() {
+    let hostless = exchange("GET /");
+    for (rule, expected) in [
+        ("HostRegexp(`.*`)", true),
+        ("HostRegexp(`^$`)", true),
+        ("HostRegexp(`.+`)", false),
+        ("Host(`a`)", false),
+        ("Host(`*.a`)", false),
+        ("!Host(`a`)", true),
+    ] {
+        assert_eq!(predicate(rule).matches(&hostless), expected, "{rule}");
     }
 }
 

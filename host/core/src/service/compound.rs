@@ -138,6 +138,24 @@ impl Weighted {
         services.filter_map(|it| it.service.as_ref()).any(|service| service.is_ready(now))
     }
 
+    /// For how many milliseconds nothing passes, whoever's turn it is.
+    pub(super) fn rests(&self, now: Moment) -> Option<u64> {
+        let may = |place: &usize| self.shares(*place, now);
+        let mut asked: Vec<usize> = (0..self.members.len()).filter(may).collect();
+        if asked.is_empty() {
+            asked.extend(self.last_resort());
+        }
+        let services = asked.into_iter().filter_map(|place| self.members.get(place));
+        let services = services.filter_map(|member| member.service.as_ref());
+        let rests: Option<Vec<u64>> = services.map(|service| service.rests(now)).collect();
+        rests?.into_iter().min()
+    }
+
+    /// Who has to say that nobody is well.
+    fn last_resort(&self) -> Option<usize> {
+        self.members.iter().position(|it| it.service.is_some() && it.weight > 0)
+    }
+
     /// Whether a member with at least this weight may be asked.
     fn has(&self, place: usize, weight: u32) -> bool {
         self.members.get(place).is_some_and(|member| {
@@ -174,7 +192,7 @@ impl Weighted {
         next(&|place| self.has_ready(place, 1, now))
             .or_else(|| kept.filter(|place| self.has(*place, 0)))
             .or_else(|| next(&|place| self.has(place, 1)))
-            .or_else(|| self.members.iter().position(|it| it.service.is_some() && it.weight > 0))
+            .or_else(|| self.last_resort())
     }
 
     fn highest(&self, client: u64, may: &dyn Fn(usize) -> bool) -> Option<usize> {
@@ -250,6 +268,13 @@ impl Failover {
             (_, Some(_)) => (fallback, None),
             (main, None) => (main, None),
         }
+    }
+
+    /// For how many milliseconds nothing passes: where the first rests, the other answers for both.
+    pub(super) fn rests(&self, now: Moment) -> Option<u64> {
+        let (first, second) = self.choose(now);
+        let rests = first?.rests(now)?;
+        second.map_or(Some(rests), |second| second.rests(now))
     }
 
     /// Who is there of the two.

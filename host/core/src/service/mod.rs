@@ -129,9 +129,17 @@ impl Service {
         }
     }
 
-    /// For how many milliseconds its circuit breaker lets nothing pass.
+    /// For how many milliseconds its circuit breaker lets nothing pass; of a service that is made of
+    /// others, those of whoever would be asked now.
     pub fn rests(&self, now: Moment) -> Option<u64> {
-        self.load_balancer.breaker.as_ref().and_then(|_| self.state.circuit.rests(now))
+        match &self.kind {
+            Kind::Backends => {
+                self.load_balancer.breaker.as_ref().and_then(|_| self.state.circuit.rests(now))
+            }
+            Kind::Weighted(members) => members.rests(now),
+            Kind::Mirroring(mirroring) => mirroring.main.rests(now),
+            Kind::Failover(failover) => failover.rests(now),
+        }
     }
 
     /// The services that it is made of, those that only get copies included.

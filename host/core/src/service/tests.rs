@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     item::Health,
     moment::Moment,
-    policy::{Breaker, Passive, Retry, Sticky},
+    policy::{Breaker, Passive, Retry, Statuses, Sticky},
 };
 
 fn at(millis: u64) -> Moment {
@@ -179,6 +179,34 @@ fn members_share_by_weight_and_who_is_not_there_or_not_well_has_no_share() {
     // When nobody is well, one of them says so.
     let ill = member("a", 1, Some(service("a", Health::Critical)));
     assert_eq!(Weighted::new(vec![ill], false, None).choose(&headers, 0, at(0)), Some(0));
+}
+
+#[test]
+fn a_service_of_services_rests_when_whoever_would_be_asked_does() {
+    let rests = |open: &[&str]| {
+        let one = |name: &str| {
+            let mut service = Arc::into_inner(service(name, Health::Passing)).unwrap();
+            let options = Arc::make_mut(&mut service.load_balancer);
+            options.breaker = Some(Breaker { min_requests: 1, ..Breaker::default() });
+            if let (true, Some(breaker)) = (open.contains(&name), &service.load_balancer.breaker) {
+                service.state.circuit.note(at(0), breaker, Gate::Closed, true);
+            }
+            Arc::new(service)
+        };
+        let members = ["a", "b"].map(|name| member(name, 1, Some(one(name))));
+        let failover = Failover {
+            main: Some(one("a")),
+            fallback: Some(one("b")),
+            statuses: Statuses::default(),
+            max_body: 0,
+        };
+        let of = |kind| Service::of(ObjectName::new("s", "test"), kind).rests(at(4000));
+        let weighted = Weighted::new(members.to_vec(), false, None);
+        [of(Kind::Weighted(weighted)), of(Kind::Failover(failover))]
+    };
+    assert_eq!(rests(&[]), [None, None]);
+    assert_eq!(rests(&["a"]), [None, None]);
+    assert_eq!(rests(&["a", "b"]), [Some(6000), Some(6000)]);
 }
 
 #[test]

@@ -176,8 +176,11 @@ fn push_srv(draft: &mut Draft, usable: &[&Site], zone: &CatalogZone, ttl: u32) {
             Address::Ip(address) => record::address(address, ttl),
             Address::Name(_) | Address::Unknown => Vec::new(),
         };
-        for address in site.also_at() {
-            glue.extend_from_slice(&record::address(*address, ttl));
+        // A name that is made of an address has no other.
+        if site.is_of_node() {
+            for address in site.also_at() {
+                glue.extend_from_slice(&record::address(*address, ttl));
+            }
         }
         if zone.options.node_meta {
             for (key, value) in site.node().into_iter().flat_map(|node| &node.meta) {

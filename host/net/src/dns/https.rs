@@ -69,7 +69,7 @@ async fn serve(
 ) -> io::Result<()> {
     let Accepted { stream, asker, seat, mut stopped } = accepted;
     let stream = tokio::select! {
-        stream = timeout(HANDSHAKE, tls.accept(stream)) => stream??,
+        stream = timeout(HANDSHAKE, tls.accept(stream)) => stream??.encrypted(),
         () = seat.wanted() => None,
     };
     let Some(stream) = stream else { return Ok(()) };

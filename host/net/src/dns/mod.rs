@@ -50,8 +50,8 @@ pub use self::{
     figures::DnsFigures,
     filter::{BlockAnswer, BlockList, Filter, Listed, Rebind},
     forward::{
-        CacheConfig, Finder, Forwarding, Forwardings, Loops, Mode, Place, Probe, Protocol, Sought,
-        UpstreamConfig,
+        CacheConfig, Finder, Forwarding, Forwardings, Loops, Mode, Place, Probe, Protocol, Room,
+        Sought, UpstreamConfig,
     },
     https::serve_https,
     policy::{Nearby, Policies, Policy, RateLimit, private_networks},

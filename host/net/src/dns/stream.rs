@@ -58,7 +58,7 @@ impl Connection {
     ) -> io::Result<()> {
         let mut is_open = true;
         let (mut stopped, seat) = (self.stopped.clone(), self.seat.clone());
-        while is_open || !self.forwards.is_empty() {
+        loop {
             while self.answer_some() | !self.outgoing.is_empty() {
                 // An encrypted stream keeps what is written until it is told.
                 let write = async {

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket},
 };
+
+use nix::net::if_::if_nametoindex;
 
 use super::forward::UpstreamConfig;
 
@@ -60,8 +62,17 @@ fn nameservers(text: &str) -> Vec<SocketAddr> {
         let mut words = line.split_whitespace();
         let word = (words.next() == Some("nameserver")).then(|| words.next()).flatten()?;
         let is_stub = STUBS.contains(&word);
-        // An interface behind a `%` says where a link-local address is; it cannot be used here.
-        word.parse::<IpAddr>().ok().filter(|_| !is_stub).map(|ip| SocketAddr::new(ip, 53))
+        if is_stub {
+            return None;
+        }
+        match word.split_once('%') {
+            None => Some(SocketAddr::new(word.parse().ok()?, 53)),
+            // Where a link-local address is.
+            Some((ip, interface)) => {
+                let (ip, scope) = (ip.parse().ok()?, if_nametoindex(interface).ok()?);
+                Some(SocketAddrV6::new(ip, 53, 0, scope).into())
+            }
+        }
     };
     text.lines().filter_map(address).collect()
 }
@@ -82,8 +93,11 @@ mod tests {
     fn resolv_conf_is_read_without_stubs_and_nonsense() {
         let text = "# nameserver 1.1.1.1\nsearch lan\nnameserver 127.0.0.53\n\
                     nameserver 10.0.0.1 # router\n  nameserver fd00::1\nnameserver nonsense\n\
-                    nameserver\nnameserver fe80::1%eth0\noptions edns0";
-        assert_eq!(nameservers(text), addresses("10.0.0.1:53 [fd00::1]:53"));
+                    nameserver\nnameserver fe80::1%absent\nnameserver fe80::2%lo\noptions edns0";
+        let scope = if_nametoindex("lo").unwrap();
+        let linked = SocketAddrV6::new("fe80::2".parse().unwrap(), 53, 0, scope);
+        let plain = addresses("10.0.0.1:53 [fd00::1]:53");
+        assert_eq!(nameservers(text), [plain, vec![linked.into()]].concat());
     }
 
     #[test]

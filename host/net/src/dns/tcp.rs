@@ -51,7 +51,7 @@ pub async fn serve_tls(
         let tls = tls.clone();
         async move {
             let stream = tokio::select! {
-                stream = timeout(HANDSHAKE, tls.accept(stream)) => stream??,
+                stream = timeout(HANDSHAKE, tls.accept(stream)) => stream??.encrypted(),
                 () = seat.wanted() => None,
             };
             match stream {

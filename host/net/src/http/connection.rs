@@ -21,7 +21,7 @@ use portolan_core::{exchange::Peer, figure::Encryption, limit::Limit};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::TlsStream;
 
-use crate::tls::{TlsContext, subject};
+use crate::tls::{Greeting, TlsContext, subject};
 
 use super::{
     crowd::Guest,
@@ -30,6 +30,7 @@ use super::{
     headers, http1, http2,
     limits::Limits,
     proxy_protocol,
+    rescue::HttpError,
     roster::{Notice, Seat, Tick},
     tunnel::Tunnel,
 };
@@ -180,9 +181,15 @@ async fn encrypted(
     tls: Arc<TlsContext>,
 ) {
     let stream = match timeout(limits.timeouts.handshake, tls.accept(stream)).await {
-        Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(Greeting::Encrypted(stream))) => *stream,
         // A certificate authority has seen what it wanted to see.
-        Ok(Ok(None)) => return,
+        Ok(Ok(Greeting::Challenge)) => return,
+        Ok(Ok(Greeting::Plain(stream, said))) => {
+            let peer = Peer { address: from.address, tls: false, sni: None };
+            let client = Client::new(door, limits, seat, peer, from.is_trusted, (None, None));
+            let error = HttpError::PlainHttp;
+            return http1::turn_away(client, Stream::Plain(stream), said, error).await;
+        }
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
             tracing::debug!(client.address = %from.address, %error, "handshake failed");

@@ -12,23 +12,20 @@ use std::{
     time::SystemTime,
 };
 
+use crate::random::Random;
 use http::HeaderValue;
 use portolan_core::{
-    exchange::{RequestHead, ResponseHead},
+    exchange::ResponseHead,
     live::{Live, Reader},
-    problem::Chain,
-    router::Router,
     snapshot::Snapshot,
 };
-use tracing::field::display;
-
-use crate::random::Random;
 
 use super::{
     access::Pen,
     account::Account,
     aside::Aside,
     body::Body,
+    complaint::{About, Complaints},
     config::HttpConfig,
     dial::Dialer,
     page::Taste,
@@ -62,16 +59,7 @@ pub(crate) struct Edge {
     serving: RefCell<Rc<Serving>>,
     /// The snapshot that the pool was last compared with.
     swept: Cell<u64>,
-    /// When something was last complained about, and how often in silence since.
-    complained: Cell<Option<Tick>>,
-    silent: Cell<u32>,
-}
-
-/// The request that a complaint is about, as far as it could be read and went.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct About<'a> {
-    pub(crate) request: Option<&'a RequestHead>,
-    pub(crate) router: Option<&'a Router>,
+    complaints: Complaints,
 }
 
 /// A snapshot behind a count of this worker's own: that of the `Arc` is contended for by all.
@@ -96,8 +84,7 @@ impl Edge {
             reader: RefCell::new(live.reader()),
             serving: RefCell::new(Rc::new(Serving(live.load()))),
             swept: Cell::default(),
-            complained: Cell::default(),
-            silent: Cell::default(),
+            complaints: Complaints::default(),
             clock,
             config,
         })
@@ -156,39 +143,9 @@ impl Edge {
         error.rescue(taste.page(), self.config.reason_header.as_ref())
     }
 
-    /// Notes an error: once a second where a person may want to know, else for those who debug.
+    /// Notes an error.
     pub(crate) fn complain(&self, error: &HttpError, about: About<'_>) {
-        let now = self.clock.now();
-        let reason = error.reason().as_str();
-        // Without the query, in which there may be secrets.
-        let method = about.request.map(|it| it.method.as_str());
-        let (host, path) = about.request.map(|it| (it.host(), it.uri().path())).unzip();
-        let router = about.router.map(|it| display(&it.name));
-        let error_text = display(Chain(error));
-        if error.is_ours() && self.complained.replace(Some(now)) != Some(now) {
-            let more = self.silent.take();
-            tracing::warn!(
-                reason,
-                error = error_text,
-                method,
-                host,
-                path,
-                router,
-                more,
-                "request failed"
-            );
-        } else {
-            self.silent.set(self.silent.get().saturating_add(u32::from(error.is_ours())));
-            tracing::debug!(
-                reason,
-                error = error_text,
-                method,
-                host,
-                path,
-                router,
-                "request refused"
-            );
-        }
+        self.complaints.note(error, about, self.clock.now());
     }
 }
 

@@ -78,10 +78,22 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         Ok(true) => {
             if let (Some(tunnel), Some(line)) = (tunnel, Rc::into_inner(line)) {
                 let (stream, said) = line.into_inner().into_parts();
-                tunnel.run(stream, said).await;
+                // In a box: most connections come to no tunnel.
+                Box::pin(tunnel.run(&client, stream, said)).await;
             }
         }
         Ok(false) => linger(&line).await,
+        Err(error) => {
+            tracing::debug!(client.address = %client.peer.address, %error, "connection ended");
+        }
+    }
+}
+
+/// Answers what is no request of this entrypoint, and ends.
+pub(crate) async fn turn_away(client: Rc<Client>, stream: Stream, said: Bytes, error: HttpError) {
+    let line = RefCell::new(Line::new(stream, said, client.edge.buffers.clone()));
+    match refuse(&client, &line, error).await {
+        Ok(_is_over) => linger(&line).await,
         Err(error) => {
             tracing::debug!(client.address = %client.peer.address, %error, "connection ended");
         }

@@ -47,6 +47,8 @@ pub struct ClientTimeouts {
     pub response_stall: Duration,
     /// Between requests.
     pub idle: Duration,
+    /// Between bytes of a tunnel, whichever way they go. `None`: for ever.
+    pub tunnel_idle: Option<Duration>,
 }
 
 /// What holds for HTTP/2 alone.
@@ -78,7 +80,7 @@ impl Default for Limits {
             max_header_bytes: 128 * 1024,
             max_headers: 100,
             max_connections: 50_000,
-            max_connections_per_client: None,
+            max_connections_per_client: Some(25_000),
             keep_alive_max_requests: None,
             keep_alive_max_time: None,
             http2: Http2Limits::default(),
@@ -97,6 +99,9 @@ impl Default for ClientTimeouts {
             response_stall: Duration::from_secs(60),
             // Traefik's.
             idle: Duration::from_secs(180),
+            // What is usual for HAProxy's `timeout tunnel`: shells lie idle for long and are well, and
+            // peers that are gone are found by the keepalive of TCP.
+            tunnel_idle: Some(Duration::from_secs(60 * 60)),
         }
     }
 }

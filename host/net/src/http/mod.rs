@@ -26,6 +26,7 @@ mod body;
 mod headers;
 mod page;
 mod rescue;
+mod complaint;
 mod redirect;
 mod aside;
 mod edge;

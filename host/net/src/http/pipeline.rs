@@ -16,11 +16,7 @@ use portolan_core::{
 };
 
 use super::{
-    account::Account,
-    body::Body,
-    edge::{About, Edge},
-    page::Taste,
-    rescue::HttpError,
+    account::Account, body::Body, complaint::About, edge::Edge, page::Taste, rescue::HttpError,
     trace::Step,
 };
 

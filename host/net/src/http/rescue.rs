@@ -30,6 +30,9 @@ pub(crate) enum HttpError {
     /// It is not HTTP, or can be read in two ways.
     #[error("malformed request")]
     Malformed(#[source] HeadError),
+    /// It is HTTP in clear, where TLS is spoken.
+    #[error("HTTP in clear on an encrypted entrypoint")]
+    PlainHttp,
     /// The rest of its body did not come.
     #[error("the client stopped sending")]
     Stalled,
@@ -155,6 +158,17 @@ impl ForwardError {
     }
 }
 
+/// What an error is to those who run Portolan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Concern {
+    /// Somebody else than the client is to blame.
+    Failure,
+    /// The client is to blame, or the configuration.
+    Refusal,
+    /// The client is to blame.
+    None,
+}
+
 /// What a client is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Verdict {
@@ -166,24 +180,22 @@ struct Verdict {
 }
 
 impl HttpError {
-    /// Whether this is for the log of those who run Portolan: somebody else than the client is
-    /// to blame.
-    pub(crate) fn is_ours(&self) -> bool {
+    /// What this is to those who run Portolan.
+    pub(crate) fn concern(&self) -> Concern {
         match self {
+            Self::NoRouter | Self::EncodedCharacter | Self::Misdirected => Concern::Refusal,
             Self::Malformed(_)
+            | Self::PlainHttp
             | Self::Stalled
             | Self::HeaderTimeout
-            | Self::EncodedCharacter
             | Self::Target(_)
             | Self::NoHost
-            | Self::Connect
-            | Self::Misdirected
-            | Self::NoRouter => false,
+            | Self::Connect => Concern::None,
             Self::Loop | Self::NoService(_) | Self::NoMiddleware(_) | Self::Middleware { .. } => {
-                true
+                Concern::Failure
             }
             Self::Forward { source, .. } => match source {
-                ForwardError::Client(_) | ForwardError::Slow => false,
+                ForwardError::Client(_) | ForwardError::Slow => Concern::None,
                 ForwardError::NoBackend
                 | ForwardError::Full
                 | ForwardError::Resting { .. }
@@ -191,7 +203,7 @@ impl HttpError {
                 | ForwardError::Dial { .. }
                 | ForwardError::Exchange { .. }
                 | ForwardError::Upgrade { .. }
-                | ForwardError::Timeout { .. } => true,
+                | ForwardError::Timeout { .. } => Concern::Failure,
             },
         }
     }
@@ -205,6 +217,11 @@ impl HttpError {
                 "the head of this request is too large",
             ),
             Self::Malformed(error) => malformed(*error),
+            Self::PlainHttp => (
+                S::BAD_REQUEST,
+                R::PlainHttp,
+                "this port speaks TLS: use https:// instead of http://",
+            ),
             Self::Stalled => (
                 S::REQUEST_TIMEOUT,
                 R::BodyTimeout,
@@ -257,6 +274,7 @@ impl HttpError {
                 millis.div_ceil(1000).max(1)
             }
             Self::Malformed(_)
+            | Self::PlainHttp
             | Self::Stalled
             | Self::HeaderTimeout
             | Self::EncodedCharacter
@@ -284,6 +302,7 @@ impl HttpError {
                 Some(Limit::RequestStall)
             }
             Self::Malformed(_)
+            | Self::PlainHttp
             | Self::HeaderTimeout
             | Self::Misdirected
             | Self::Target(_)

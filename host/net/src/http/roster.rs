@@ -46,6 +46,8 @@ pub(crate) struct Patience {
     request: Tick,
     /// For the next byte that it is to take.
     response: Tick,
+    /// Between bytes of a tunnel; `None`: for ever.
+    tunnel: Option<Tick>,
 }
 
 impl Patience {
@@ -57,6 +59,7 @@ impl Patience {
             idle: ticks(timeouts.idle),
             request: ticks(timeouts.request_stall),
             response: ticks(timeouts.response_stall),
+            tunnel: timeouts.tunnel_idle.map(ticks),
         }
     }
 }
@@ -93,6 +96,8 @@ struct Entry {
     used: Cell<bool>,
     /// What the request under way waits for.
     waits: Cell<Awaits>,
+    /// Whether HTTP is over and a tunnel goes on.
+    tunnels: Cell<bool>,
     notice: Cell<Option<Notice>>,
 }
 
@@ -136,6 +141,7 @@ impl Roster {
             quiet_since: Cell::new(self.clock.now()),
             used: Cell::new(false),
             waits: Cell::new(Awaits::Nothing),
+            tunnels: Cell::new(false),
             notice: Cell::new(self.draining.get().then_some(Notice::Drain)),
         });
         let mut entries = self.entries.borrow_mut();
@@ -177,6 +183,10 @@ impl Roster {
     pub(crate) fn sweep(&self) {
         let (now, patience) = (self.clock.now(), self.patience.get());
         for entry in self.entries.borrow().iter().flatten() {
+            if entry.tunnels.get() {
+                entry.sweep_tunnel(now, patience);
+                continue;
+            }
             let is_busy = entry.busy.get() > 0;
             let (most, limit) = match (is_busy, self.draining.get(), entry.used.get()) {
                 (true, ..) => match entry.waits.get() {
@@ -196,6 +206,14 @@ impl Roster {
 }
 
 impl Entry {
+    /// A tunnel has its own time, whether its entrypoint closes or not.
+    fn sweep_tunnel(&self, now: Tick, patience: Patience) {
+        let quiet = now.wrapping_sub(self.quiet_since.get());
+        if patience.tunnel.is_some_and(|most| quiet > most) {
+            self.tell(Notice::Expired(Some(Limit::TunnelIdle)));
+        }
+    }
+
     fn tell(&self, notice: Notice) {
         self.notice.set(Some(notice));
         if let Some(waker) = &*self.waker.borrow() {
@@ -233,6 +251,19 @@ impl Seat {
         if has_moved || before != waits {
             self.entry.quiet_since.set(self.roster.clock.now());
         }
+    }
+
+    /// HTTP is over, and a tunnel goes on.
+    pub(crate) fn begin_tunnel(&self) {
+        self.entry.tunnels.set(true);
+        // What was said of HTTP is over, too.
+        self.entry.notice.take();
+        self.note_tunnel();
+    }
+
+    /// Something went through the tunnel.
+    pub(crate) fn note_tunnel(&self) {
+        self.entry.quiet_since.set(self.roster.clock.now());
     }
 
     /// Whether the entrypoint closes.
@@ -283,7 +314,7 @@ mod tests {
 
     fn roster() -> (Clock, Rc<Roster>) {
         let clock = Clock::default();
-        let patience = Patience { fresh: 3, idle: 5, request: 7, response: 9 };
+        let patience = Patience { fresh: 3, idle: 5, request: 7, response: 9, tunnel: Some(20) };
         let roster = Roster::new(clock.clone(), patience);
         (clock, roster)
     }
@@ -341,6 +372,26 @@ mod tests {
         assert_eq!(notice(&deaf), expired(Limit::ResponseStall));
         pass(&clock, &roster, 60);
         assert_eq!(notice(&patient), None, "it waits for its backend");
+    }
+
+    #[test]
+    fn a_tunnel_that_lies_idle_expires_and_one_that_is_used_does_not() {
+        let (clock, roster) = roster();
+        let (silent, used) = (roster.enter(), roster.enter());
+        for seat in [&silent, &used] {
+            drop(seat.begin());
+            seat.begin_tunnel();
+        }
+        pass(&clock, &roster, 20);
+        assert_eq!([&silent, &used].map(notice), [None, None], "not as an idle connection");
+        used.note_tunnel();
+        roster.drain();
+        pass(&clock, &roster, 1);
+        let told = [&silent, &used].map(notice);
+        assert_eq!(told, [expired(Limit::TunnelIdle), Some(Notice::Drain)]);
+        roster.set_patience(Patience { tunnel: None, ..roster.patience.get() });
+        pass(&clock, &roster, 10_000);
+        assert_eq!(notice(&used), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     net::IpAddr,
     pin::{Pin, pin},
@@ -21,7 +21,7 @@ use portolan_core::{
     figure::Answer as Noted,
     moment::Moment,
     policy::{Breaker, HashOn, LoadBalancer, Strategy, Timeouts},
-    service::{Failover, Gate, Kind, Service},
+    service::{Backend, Failover, Gate, Kind, Service},
 };
 use tokio::time::timeout;
 
@@ -183,8 +183,9 @@ async fn deliver(
         errand.ended = errand.body.timed();
     }
     let ended = errand.ended.clone();
+    let asked = Cell::new(None);
     // Where it is: moving it would copy some kilobytes.
-    let attempts = pin!(attempts(edge, service, errand, account));
+    let attempts = pin!(attempts(edge, service, errand, account, &asked));
     let mut result = match total {
         None => attempts.await,
         Some(limit) => match timeout(limit, attempts).await {
@@ -193,10 +194,11 @@ async fn deliver(
             Err(_elapsed) if ended.is_some_and(|ended| ended.at().is_none()) => {
                 Err(ForwardError::Slow)
             }
-            Err(_elapsed) => {
-                let backend = service.name.to_string();
-                Err(ForwardError::Timeout { backend, limit })
-            }
+            Err(_elapsed) => Err(match asked.get() {
+                Some(backend) => ForwardError::Timeout { backend: backend.url(), limit },
+                // All of the time it waited for a place.
+                None => ForwardError::Full,
+            }),
         },
     };
     if let Ok(answer) = &mut result {
@@ -224,12 +226,13 @@ fn note(service: &Service, breaker: &Breaker, gate: Gate, result: &Result<Answer
     }
 }
 
-/// Tries backends, one after the other, until one answers.
-async fn attempts(
+/// Tries backends, one after the other, until one answers. `asked`: the one that is tried now.
+async fn attempts<'a>(
     edge: &Rc<Edge>,
-    service: &Service,
+    service: &'a Service,
     errand: Box<Errand<'_>>,
     mut account: Option<&mut Account>,
+    asked: &Cell<Option<&'a Backend>>,
 ) -> Result<Answer, ForwardError> {
     let retry = &service.load_balancer.retry;
     let mut choice = Choice::of(service, &errand).await?;
@@ -245,6 +248,7 @@ async fn attempts(
         let Some((place, claim)) = choice.claim(attempt).await? else { break };
         let Some(backend) = service.backends.get(place) else { break };
         choice.tried.insert(place);
+        asked.set(Some(backend));
         let Some(origin) = edge.pool.origin(backend, &service.transport) else {
             failure = ForwardError::Address(backend.url());
             continue;

@@ -22,8 +22,8 @@ use crate::{h1::HeadError, tls::CHALLENGE_PATH};
 use super::{
     account::Account,
     body::{Body, Content, RequestBody},
+    complaint::About,
     connection::Client,
-    edge::About,
     headers::{self, Hop},
     limits::Limits,
     page::Taste,

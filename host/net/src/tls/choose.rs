@@ -41,6 +41,17 @@ pub(super) struct Hosts {
     names: HashMap<String, Wish>,
     /// Whether any of them wants options of its own.
     differ: bool,
+    unchosen: Vec<Unchosen>,
+}
+
+/// A router that wants options, but whose rule can be true for hosts that it does not name: their
+/// handshakes tell of other routers, or of none.
+#[derive(Debug)]
+pub(super) struct Unchosen {
+    pub(super) router: String,
+    pub(super) options: Arc<str>,
+    /// The hosts for which they are chosen nevertheless.
+    pub(super) hosts: Arc<[String]>,
 }
 
 /// What the routers of a host say about its handshakes.
@@ -132,7 +143,7 @@ impl ResolvesServerCert for Chooser {
 
 impl Hosts {
     fn gather(snapshot: &Snapshot, entrypoint: &str) -> Self {
-        let mut names: HashMap<String, Wish> = HashMap::new();
+        let (mut names, mut unchosen) = (HashMap::<String, Wish>::new(), Vec::new());
         let routers = snapshot.routers.iter().filter(|router| {
             router.live.is_some() && router.entrypoints.iter().any(|name| &**name == entrypoint)
         });
@@ -145,6 +156,12 @@ impl Hosts {
                     Some(options) => Wish::Named(options.as_str().into(), name.clone()),
                 },
             };
+            if let Wish::Named(options, _) = &wish
+                && router.live.as_ref().is_some_and(|live| live.predicate.hosts().open)
+            {
+                let (options, hosts) = (options.clone(), router.hosts.clone());
+                unchosen.push(Unchosen { router: name.clone(), options, hosts });
+            }
             for host in &*router.hosts {
                 let known = names.entry(host.clone()).or_default();
                 let before = std::mem::take(known);
@@ -152,7 +169,7 @@ impl Hosts {
             }
         }
         let differ = names.values().any(|wish| matches!(wish, Wish::Named(..)));
-        Self { generation: Some(snapshot.generation), names, differ }
+        Self { generation: Some(snapshot.generation), names, differ, unchosen }
     }
 
     /// Those of all routers. What they say about their handshakes is meant for requests.
@@ -160,7 +177,7 @@ impl Hosts {
         let live = snapshot.routers.iter().filter(|router| router.live.is_some());
         let hosts = live.flat_map(|router| &*router.hosts);
         let names = hosts.map(|host| (host.clone(), Wish::Silent)).collect();
-        Self { generation: Some(snapshot.generation), names, differ: false }
+        Self { generation: Some(snapshot.generation), names, ..Self::default() }
     }
 
     fn find(&self, name: &str) -> Option<&Wish> {
@@ -186,6 +203,11 @@ impl Hosts {
             Wish::Torn(one, other) => Some((host.as_str(), one.as_str(), other.as_str())),
             Wish::Silent | Wish::Default(_) | Wish::Named(..) => None,
         })
+    }
+
+    /// Routers whose options are not chosen for all of their requests.
+    pub(super) fn unchosen(&self) -> &[Unchosen] {
+        &self.unchosen
     }
 
     /// The options that hosts want, each with the host and the router that says it.

@@ -7,20 +7,22 @@
 use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use hashbrown::HashMap;
 use portolan_core::live::Live;
-use rustls::{ServerConfig, server::Acceptor};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::{StartHandshake, server::TlsStream};
 
 use super::{
     Authority, TlsError,
     challenge::{Challenges, PROTOCOL},
     choose::Chooser,
-    options::Options,
+    hello::{Hello, hello},
+    options::{ClientCertificate, Options},
 };
 
 /// What an entrypoint needs to answer handshakes. It outlives changes of configuration, so that
@@ -49,11 +51,34 @@ struct Ready {
     server: Arc<ServerConfig>,
 }
 
+/// What comes of the first words of a client.
+pub(crate) enum Greeting {
+    /// A handshake that was seen through.
+    Encrypted(Box<TlsStream<TcpStream>>),
+    /// A certificate authority looked at its challenge, and that was all.
+    Challenge,
+    /// HTTP in clear, where TLS is spoken; with what was read of it.
+    Plain(TcpStream, Bytes),
+}
+
 /// Why a handshake is refused, as the protocol has it (RFC 8446, 6.2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Alert {
+pub enum Alert {
+    /// The options of the name are missing, or not in working order.
     AccessDenied = 49,
+    /// The options are strict about names, and this one is not served.
     UnrecognizedName = 112,
+}
+
+/// What a handshake would be, for people who ask.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Handshake {
+    /// The name of its options.
+    pub options: Arc<str>,
+    /// Whether the client shows a certificate too.
+    pub client: ClientCertificate,
+    /// Why it would be refused.
+    pub refusal: Option<Alert>,
 }
 
 impl TlsContext {
@@ -101,13 +126,12 @@ impl TlsContext {
         Ok(())
     }
 
-    /// Sees a handshake through. `None`: a certificate authority looked at its challenge, and that
-    /// was all.
-    pub(crate) async fn accept(
-        &self,
-        stream: TcpStream,
-    ) -> io::Result<Option<TlsStream<TcpStream>>> {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    /// Sees a handshake through, if the client means one.
+    pub(crate) async fn accept(&self, mut stream: TcpStream) -> io::Result<Greeting> {
+        let start = match hello(&mut stream).await? {
+            Hello::Tls(accepted) => StartHandshake::from_parts(*accepted, stream),
+            Hello::Plain(said) => return Ok(Greeting::Plain(stream, said)),
+        };
         let hello = start.client_hello();
         let name = hello.server_name().map(str::to_ascii_lowercase);
         let is_challenge = hello.alpn().is_some_and(|mut all| all.any(|one| one == PROTOCOL));
@@ -117,17 +141,17 @@ impl TlsContext {
         {
             // The authority has seen the certificate: nothing is spoken behind it (RFC 8737, 3).
             start.into_stream(server).await?.shutdown().await?;
-            return Ok(None);
+            return Ok(Greeting::Challenge);
         }
         match self.find(name.as_deref()) {
-            Ok(server) => start.into_stream(server).await.map(Some),
+            Ok(server) => Ok(Greeting::Encrypted(start.into_stream(server).await?.into())),
             Err(alert) => Err(refuse(start.io, alert).await),
         }
     }
 
     /// Whether a request for `host` came over a handshake for a name whose options are others: then
     /// the client must begin anew (RFC 9110, 15.5.20), since it may have shown no certificate.
-    pub(crate) fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
+    pub fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
         if sni == Some(host) {
             return false;
         }
@@ -142,11 +166,20 @@ impl TlsContext {
 
     /// Whether a handshake for this name was as good as one with these options: it had them, or they
     /// are there and do not ask clients who they are.
-    pub(crate) fn satisfies(&self, sni: Option<&str>, options: &str) -> bool {
+    pub fn satisfies(&self, sni: Option<&str>, options: &str) -> bool {
         let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
         let had = hosts.options(sni.unwrap_or_default()).unwrap_or(&desk.default);
         let is_harmless = |ready: &Ready| !ready.options.asks_clients();
         **had == *options || desk.ready.get(options).is_some_and(is_harmless)
+    }
+
+    /// What a handshake for this name would be.
+    pub fn foresee(&self, sni: Option<&str>) -> Handshake {
+        let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
+        let options = hosts.options(sni.unwrap_or_default()).unwrap_or(&desk.default).clone();
+        let ready = desk.ready.get(&options);
+        let client = ready.map(|ready| ready.options.client_certificate()).unwrap_or_default();
+        Handshake { options, client, refusal: self.find(sni).err() }
     }
 
     fn find(&self, name: Option<&str>) -> Result<Arc<ServerConfig>, Alert> {
@@ -158,6 +191,16 @@ impl TlsContext {
             return Err(Alert::UnrecognizedName);
         }
         Ok(ready.server.clone())
+    }
+}
+
+impl Greeting {
+    /// The connection, where nothing but TLS is known.
+    pub(crate) fn encrypted(self) -> Option<Box<TlsStream<TcpStream>>> {
+        match self {
+            Self::Encrypted(stream) => Some(stream),
+            Self::Challenge | Self::Plain(..) => None,
+        }
     }
 }
 

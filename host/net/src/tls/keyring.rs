@@ -155,6 +155,14 @@ impl Keyring {
         look(&self.state().broken)
     }
 
+    /// What answers the handshakes of an entrypoint, if it is open and encrypted.
+    pub fn of(&self, entrypoint: &str) -> Option<Arc<TlsContext>> {
+        // The newest: one that closes may be there still.
+        let state = self.state();
+        let mut open = state.contexts.iter().rev().filter_map(Weak::upgrade);
+        open.find(|context| **context.chooser.entrypoint() == *entrypoint)
+    }
+
     /// What answers the questions of certificate authorities.
     pub(crate) fn challenges(&self) -> &Arc<Challenges> {
         &self.challenges

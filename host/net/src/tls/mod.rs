@@ -2,7 +2,7 @@
 //! (ACME), or made on demand by an authority of our own.
 //!
 //! Reading order: `certificate` and `shelf` (what there is, by name), `file` and `authority` (where
-//! it comes from), `options`, `choose` and `context` (one handshake), `keyring` (all of it, as the
+//! it comes from), `options`, `choose`, `hello` and `context` (one handshake), `keyring` (all of it, as the
 //! control plane sees it), `acme` (orders) and `steward` (who sees to it that nothing goes stale).
 //!
 //! **Invariant:** an encrypted entrypoint always has a certificate to show. A file that cannot be
@@ -16,6 +16,7 @@ mod authority;
 mod options;
 mod challenge;
 mod choose;
+mod hello;
 mod context;
 mod keyring;
 mod trouble;
@@ -28,14 +29,14 @@ use std::{path::PathBuf, sync::Arc};
 pub use self::{
     authority::{Authority, Root},
     certificate::{Certificate, CertificateSource, Facts, Validity},
-    context::TlsContext,
+    context::{Alert, Handshake, TlsContext},
     error::TlsError,
     file::Broken,
     keyring::Keyring,
-    options::{ClientAuth, Suite, TlsOptions, TlsVersion},
+    options::{ClientAuth, ClientCertificate, TlsOptions},
     steward::tend,
 };
-pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH};
+pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH, context::Greeting};
 
 /// How an entrypoint is encrypted. Names that none of its certificates is for get one of the local
 /// authority, if a router answers to them.

@@ -4,19 +4,20 @@
 //! one after it changed: a session that began without a client's certificate is not resumed where
 //! one is wanted.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
+use portolan_core::policy::{Suite, TlsVersion};
 use rustls::{
-    RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+    RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{
         ProducesTickets, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
     },
-    version::{TLS12, TLS13},
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{TlsError, file};
+use crate::cipher;
 
 /// How handshakes are done.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,20 +46,17 @@ pub struct ClientAuth {
     pub optional: bool,
 }
 
-/// A version of TLS. There are no others that are worth the name (RFC 8996).
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum TlsVersion {
-    /// 1.2
-    V12,
-    /// 1.3
-    V13,
+/// Whether the client of a handshake shows a certificate too.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ClientCertificate {
+    /// It is not asked.
+    #[default]
+    Unasked,
+    /// It is asked, and let in without one as well.
+    Optional,
+    /// Without one the handshake is refused.
+    Required,
 }
-
-/// A cipher suite that we have.
-#[derive(Clone, Copy, PartialEq)]
-pub struct Suite(SupportedCipherSuite);
-
-impl Eq for Suite {}
 
 impl Default for TlsOptions {
     fn default() -> Self {
@@ -70,31 +68,6 @@ impl Default for TlsOptions {
             client_auth: None,
             sni_strict: false,
         }
-    }
-}
-
-impl Suite {
-    /// Finds one by its name at IANA, which is Go's and so Traefik's as well.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::all().find(|suite| suite.name() == name)
-    }
-
-    /// Its name at IANA.
-    pub fn name(&self) -> String {
-        let name = format!("{:?}", self.0.suite());
-        // The library marks those of TLS 1.3; IANA does not.
-        name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name)
-    }
-
-    /// All that there are, the best first.
-    pub fn all() -> impl Iterator<Item = Self> {
-        aws_lc_rs::ALL_CIPHER_SUITES.iter().copied().map(Self)
-    }
-}
-
-impl fmt::Debug for Suite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name())
     }
 }
 
@@ -123,7 +96,7 @@ impl Options {
         {
             return Ok(before.clone());
         }
-        let provider = Arc::new(provider(&spec.cipher_suites));
+        let provider = Arc::new(cipher::provider(&spec.cipher_suites));
         let verifier = spec.client_auth.as_ref();
         let verifier =
             verifier.map(|auth| self::verifier(auth, &trusted, &provider)).transpose()?;
@@ -141,8 +114,9 @@ impl Options {
         &self,
         resolver: Arc<dyn ResolvesServerCert>,
     ) -> Result<ServerConfig, TlsError> {
+        let versions = cipher::versions(self.spec.min_version..=self.spec.max_version);
         let builder = ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&self.versions())
+            .with_protocol_versions(&versions)
             .map_err(TlsError::Provider)?;
         let builder = match &self.verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
@@ -160,27 +134,19 @@ impl Options {
         self.spec.client_auth.is_some()
     }
 
+    /// Whether clients show certificates.
+    pub(super) fn client_certificate(&self) -> ClientCertificate {
+        match &self.spec.client_auth {
+            None => ClientCertificate::Unasked,
+            Some(auth) if auth.optional => ClientCertificate::Optional,
+            Some(_) => ClientCertificate::Required,
+        }
+    }
+
     /// Whether a client that asks for no name, or one that is not served, is refused.
     pub(super) fn is_strict(&self) -> bool {
         self.spec.sni_strict
     }
-
-    fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
-        let range = self.spec.min_version..=self.spec.max_version;
-        let all = [(TlsVersion::V13, &TLS13), (TlsVersion::V12, &TLS12)];
-        all.into_iter().filter(|(version, _)| range.contains(version)).map(|(_, it)| it).collect()
-    }
-}
-
-/// The library with the suites that are wanted, in their order.
-fn provider(wanted: &[Suite]) -> CryptoProvider {
-    let mut provider = aws_lc_rs::default_provider();
-    let is_named = |suite: &SupportedCipherSuite| {
-        wanted.iter().any(|one| one.0.version().version == suite.version().version)
-    };
-    let rest = provider.cipher_suites.iter().copied().filter(|suite| !is_named(suite));
-    provider.cipher_suites = wanted.iter().map(|suite| suite.0).chain(rest).collect();
-    provider
 }
 
 fn verifier(

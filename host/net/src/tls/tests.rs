@@ -16,7 +16,7 @@ use super::{file::Files, options::Options, shelf::Shelf, *};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate for a name and its key, in PEM.
-fn pem(name: &str, from: SystemTime, life: Duration) -> (String, String) {
+pub(super) fn pem(name: &str, from: SystemTime, life: Duration) -> (String, String) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.not_before = from.into();
     params.not_after = (from + life).into();
@@ -153,16 +153,6 @@ fn options_that_did_not_change_keep_their_tickets() {
     assert!(!Arc::ptr_eq(&Options::build(&spec, Some(&first)).unwrap(), &first));
     fs::write(&ca, "").unwrap();
     assert!(matches!(Options::build(&spec, None), Err(TlsError::Roots { .. })));
-}
-
-#[test]
-fn suites_have_the_names_that_traefik_has_for_them() {
-    let all: Vec<_> = Suite::all().map(|suite| suite.name()).collect();
-    for name in ["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"] {
-        assert!(all.iter().any(|known| known == name), "{all:?}");
-        assert_eq!(Suite::parse(name).unwrap().name(), name);
-    }
-    assert!(Suite::parse("TLS_RSA_WITH_RC4_128_SHA").is_none());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Broken, Certificate, CertificateFile, CertificateSource, DEFAULT_OPTIONS, TlsConfig,
-    TlsContext, TlsError, TlsSettings, Validity, keyring::Refused,
+    TlsContext, TlsError, TlsOptions, TlsSettings, Validity, keyring::Refused,
 };
 
 /// Where these problems come from.
@@ -50,6 +50,17 @@ impl Situation<'_> {
         });
         own.unwrap_or_default()
     }
+
+    /// The options of this name, as they are configured.
+    fn spec(&self, name: &str) -> Option<&TlsOptions> {
+        self.settings.options.iter().find(|(known, _)| **known == *name).map(|(_, spec)| spec)
+    }
+
+    /// The options of hosts of an entrypoint whose routers say nothing.
+    fn default_options(&self, entrypoint: &str) -> &str {
+        let default = self.entrypoints.iter().find(|(name, _)| **name == *entrypoint);
+        default.and_then(|(_, tls)| tls.options.as_deref()).unwrap_or(DEFAULT_OPTIONS)
+    }
 }
 
 /// What is wrong, in a steady order.
@@ -63,6 +74,7 @@ pub(super) fn problems(situation: &Situation<'_>) -> Vec<Problem> {
     problems.extend(expiring.filter_map(|certificate| expiry(situation, certificate)));
     problems.extend(unknown_options(situation));
     problems.extend(torn_hosts(situation));
+    problems.extend(unchosen_options(situation));
     problems.sort();
     problems.dedup();
     problems
@@ -138,18 +150,54 @@ fn expiry(situation: &Situation<'_>, certificate: &Certificate) -> Option<Proble
 }
 
 fn unknown_options(situation: &Situation<'_>) -> Vec<Problem> {
-    let known = |name: &str| {
-        name == DEFAULT_OPTIONS
-            || situation.settings.options.iter().any(|(known, _)| &**known == name)
-    };
     let mut problems = Vec::new();
-    for context in situation.contexts {
-        let hosts = context.chooser.hosts();
-        for (options, host, router) in hosts.wanted().filter(|(options, ..)| !known(options)) {
+    let mut add = |router: &str, options: &str, hint: String| {
+        if options != DEFAULT_OPTIONS && situation.spec(options).is_none() {
             let message = format!("there is no `[tls.options.{options}]`");
-            let hint = format!("handshakes for `{host}` are refused until there is");
             let problem = Problem::error(SOURCE, router_origin(router), message);
             problems.push(problem.at(router_place(router)).hint(hint));
+        }
+    };
+    for context in situation.contexts {
+        let hosts = context.chooser.hosts();
+        for (options, host, router) in hosts.wanted() {
+            add(router, options, format!("handshakes for `{host}` are refused until there is"));
+        }
+        for it in hosts.unchosen().iter().filter(|it| it.hosts.is_empty()) {
+            add(&it.router, &it.options, "its requests are answered 421 until there is".to_owned());
+        }
+    }
+    problems
+}
+
+/// Routers that want options for hosts that no handshake tells of.
+fn unchosen_options(situation: &Situation<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for context in situation.contexts {
+        let default = situation.default_options(context.chooser.entrypoint());
+        let hosts = context.chooser.hosts();
+        for it in hosts.unchosen().iter().filter(|it| *it.options != *default) {
+            let options = &it.options;
+            let message = match it.hosts.is_empty() {
+                true => format!(
+                    "no handshake chooses its TLS options `{options}`: its rule names no host"
+                ),
+                false => format!(
+                    "TLS options `{options}` are chosen for `{}` only: its rule takes other hosts too",
+                    it.hosts.join("`, `")
+                ),
+            };
+            let asks = situation.spec(options).is_none_or(|spec| spec.client_auth.is_some());
+            let becomes = match asks {
+                true => "requests over handshakes with others are answered 421",
+                false => "other handshakes have the options of their host or of the entrypoint",
+            };
+            let hint = format!(
+                "a handshake knows the host and nothing else: {becomes}; name hosts with `Host`, or \
+                 give these options to the entrypoint"
+            );
+            let problem = Problem::warning(SOURCE, router_origin(&it.router), message);
+            problems.push(problem.at(router_place(&it.router)).hint(hint));
         }
     }
     problems
@@ -159,9 +207,7 @@ fn torn_hosts(situation: &Situation<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for context in situation.contexts {
         let entrypoint = context.chooser.entrypoint();
-        let default = situation.entrypoints.iter().find(|(name, _)| name == entrypoint);
-        let default = default.and_then(|(_, tls)| tls.options.as_deref());
-        let default = default.unwrap_or(DEFAULT_OPTIONS);
+        let default = situation.default_options(entrypoint);
         for (host, one, other) in context.chooser.hosts().torn() {
             let message = format!(
                 "`{host}` on entrypoint `{entrypoint}` has other TLS options than by router `{one}`"

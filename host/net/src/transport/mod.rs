@@ -1,9 +1,11 @@
 //! How we trust backends, and what we show them: TLS as a client.
 //!
-//! **Invariant:** files are read off the request path, and again when they change; a transport that
-//! cannot be set up is an error of whoever connects, never a connection that is trusted less.
+//! **Invariant:** files are read off the request path, and again when they change. A transport that
+//! cannot be set up is an error of whoever connects, never a connection that is trusted less; one
+//! that could be goes on as it was, until its files are good again.
 
 mod verify;
+mod watch;
 #[cfg(test)]
 mod tests;
 
@@ -15,16 +17,17 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use portolan_core::service::Transport;
+use portolan_core::{policy::TlsVersion, service::Transport};
 use rustls::{
     ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
     client::WantsClientCert,
-    crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use tokio::{sync::OnceCell, task};
 
 use self::verify::Anybody;
+pub use self::watch::tend;
+use crate::cipher;
 
 /// How long files are believed not to have changed.
 const CHECKED: Duration = Duration::from_secs(10);
@@ -50,6 +53,15 @@ struct Known {
     checked: Instant,
     /// The files, and when each was changed.
     files: Vec<(PathBuf, Option<SystemTime>)>,
+    /// Why the files cannot be used as they are now.
+    trouble: Option<Arc<str>>,
+}
+
+impl Known {
+    /// It was looked at just now.
+    fn now(self, trouble: Option<Arc<str>>) -> Self {
+        Self { checked: Instant::now(), trouble, ..self }
+    }
 }
 
 impl Trust {
@@ -72,17 +84,18 @@ impl Trust {
         let known = self.lock().get(id).cloned();
         match known {
             Some(known) if known.checked.elapsed() < CHECKED => Ok(known.config),
-            known => self.look(*id, transport, known).await,
+            known => Ok(self.look(*id, transport, known).await?.config),
         }
     }
 
-    /// Looks at the files of a transport, and sets it up if they are not as they were.
+    /// Looks at the files of a transport, and sets it up if they are not as they were. If that
+    /// does not work, what was set up before goes on: files are written in several steps.
     async fn look(
         &self,
         id: u64,
         transport: &Arc<Transport>,
         known: Option<Known>,
-    ) -> io::Result<Arc<ClientConfig>> {
+    ) -> io::Result<Known> {
         let needs_system = transport.root_cas.is_empty() && !transport.insecure_skip_verify;
         let system = match needs_system {
             true => self.system().await?,
@@ -91,16 +104,21 @@ impl Trust {
         let (transport, base) = (transport.clone(), self.base.clone());
         let looked = task::spawn_blocking(move || {
             let files = files(&transport, &base);
-            let same = known.filter(|known| known.files == files).map(|known| known.config);
-            let config = match same {
-                Some(config) => config,
-                None => set_up(&transport, system, &base)?,
+            let known = match known {
+                Some(known) if known.files == files => return Ok(known.now(None)),
+                known => known,
             };
-            Ok::<_, io::Error>(Known { config, checked: Instant::now(), files })
+            match (set_up(&transport, system, &base), known) {
+                (Ok(config), _) => {
+                    Ok(Known { config, checked: Instant::now(), files, trouble: None })
+                }
+                (Err(error), Some(known)) => Ok(known.now(Some(error.to_string().into()))),
+                (Err(error), None) => Err(error),
+            }
         });
         let known = looked.await??;
         self.lock().insert(id, known.clone());
-        Ok(known.config)
+        Ok(known)
     }
 
     /// The authorities that the system trusts.
@@ -139,9 +157,11 @@ fn set_up(
     system: Arc<RootCertStore>,
     base: &Path,
 ) -> io::Result<Arc<ClientConfig>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(cipher::provider(&transport.cipher_suites));
+    let lowest = transport.min_version.unwrap_or(TlsVersion::V12);
+    let highest = transport.max_version.unwrap_or(TlsVersion::V13);
     let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&cipher::versions(lowest..=highest))
         .map_err(io::Error::other)?;
     let builder = match transport.insecure_skip_verify {
         true => {

@@ -2,11 +2,16 @@
 
 use std::{fs, sync::Arc};
 
-use portolan_core::policy::ClientCertificate;
+use portolan_core::{
+    name::ObjectName,
+    policy::{ClientCertificate, Suite},
+    service::{LoadBalancer, Service},
+    snapshot::{Entry, ServiceEntry, Snapshot, Status},
+};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
-    RootCertStore, ServerConfig, pki_types::PrivateKeyDer, pki_types::ServerName,
-    server::WebPkiClientVerifier,
+    CipherSuite, ProtocolVersion, RootCertStore, ServerConfig, crypto::aws_lc_rs,
+    pki_types::PrivateKeyDer, pki_types::ServerName, server::WebPkiClientVerifier,
 };
 use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -78,13 +83,29 @@ impl Office {
     }
 }
 
-/// Shakes hands; answers what was agreed upon. Both sides read something, since with TLS 1.3 a
-/// client hears only then that its certificate was refused.
+/// What a handshake came to.
+struct Agreed {
+    protocol: Option<Vec<u8>>,
+    version: Option<ProtocolVersion>,
+    suite: Option<CipherSuite>,
+}
+
+/// Shakes hands; answers what is spoken behind it.
 async fn handshake(
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
     name: &str,
 ) -> io::Result<Option<Vec<u8>>> {
+    Ok(agreed(client, server, name).await?.protocol)
+}
+
+/// Shakes hands; answers what was agreed upon. Both sides read something, since with TLS 1.3 a
+/// client hears only then that its certificate was refused.
+async fn agreed(
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    name: &str,
+) -> io::Result<Agreed> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (here, there) = tokio::io::duplex(1 << 16);
     let serving = async {
@@ -95,9 +116,14 @@ async fn handshake(
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let asking = async {
         let mut stream = TlsConnector::from(client).connect(name, here).await?;
-        let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        let (_, session) = stream.get_ref();
+        let agreed = Agreed {
+            protocol: session.alpn_protocol().map(<[u8]>::to_vec),
+            version: session.protocol_version(),
+            suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
+        };
         stream.read_exact(&mut [0]).await?;
-        Ok(protocol)
+        Ok(agreed)
     };
     let (_served, asked) = tokio::join!(serving, asking);
     asked
@@ -165,7 +191,7 @@ async fn files_are_read_again_when_they_change_and_only_then() {
     assert!(Arc::ptr_eq(&first, &trust.config(&way).await.unwrap()));
     let known = trust.lock().get(&1).cloned();
     let same = trust.look(1, &transport, known.clone()).await.unwrap();
-    assert!(Arc::ptr_eq(&first, &same), "nothing changed");
+    assert!(Arc::ptr_eq(&first, &same.config), "nothing changed");
     let other = Office::open();
     let root = fs::read(other.folder.path().join("ca.pem")).unwrap();
     let path = office.folder.path().join("ca.pem");
@@ -173,5 +199,102 @@ async fn files_are_read_again_when_they_change_and_only_then() {
     let file = fs::File::options().append(true).open(&path).unwrap();
     file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     let changed = trust.look(1, &transport, known).await.unwrap();
+    let changed = changed.config;
     assert!(handshake(changed, other.server("a.local", false), "a.local").await.is_ok());
+}
+
+/// A snapshot with one service, which uses a transport.
+fn using(transport: &Arc<Transport>) -> Snapshot {
+    let name = ObjectName::new("db", "test");
+    let service = Service {
+        transport: Some((1, transport.clone())),
+        ..Service::new(name.clone(), LoadBalancer::default(), Vec::new())
+    };
+    let entry = Entry {
+        name,
+        origin: "test".into(),
+        status: Status::Enabled,
+        errors: Vec::new(),
+        used_by: Default::default(),
+    };
+    let services = [ServiceEntry { entry, live: Some(Arc::new(service)) }];
+    Snapshot { services: services.into_iter().collect(), ..Snapshot::default() }
+}
+
+#[tokio::test]
+async fn a_file_that_breaks_keeps_what_it_held_and_is_told() {
+    let office = Office::open();
+    let trust = Trust::new(office.folder.path());
+    let transport = Arc::new(Transport { root_cas: vec!["ca.pem".into()], ..Transport::default() });
+    let snapshot = using(&transport);
+    assert_eq!(trust.problems(&snapshot).await, []);
+    let first = trust.config(&Some((1, transport.clone()))).await.unwrap();
+
+    let path = office.folder.path().join("ca.pem");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, whole.get(..60).unwrap()).unwrap();
+    // It stays wrong until it is right, however often it is looked at.
+    for _ in 0..2 {
+        let problems = trust.problems(&snapshot).await;
+        assert!(problems[0].message.contains("ca.pem"), "{problems:?}");
+        assert!(problems[0].hint.as_ref().unwrap().contains("held before"), "{problems:?}");
+        let kept = trust.config(&Some((1, transport.clone()))).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &kept));
+    }
+    let known = trust.lock().get(&1).cloned();
+    let looked = trust.look(1, &transport, known).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &looked.config), "also for those who connect");
+
+    let other = Office::open();
+    fs::copy(other.folder.path().join("ca.pem"), &path).unwrap();
+    assert_eq!(trust.problems(&snapshot).await, []);
+    let new = trust.config(&Some((1, transport))).await.unwrap();
+    assert!(handshake(new, other.server("a.local", false), "a.local").await.is_ok());
+}
+
+#[tokio::test]
+async fn one_that_could_never_be_read_connects_nobody() {
+    let office = Office::open();
+    let trust = Trust::new(office.folder.path());
+    let root_cas = vec!["later.pem".into()];
+    let transport = Arc::new(Transport { root_cas, ..Transport::default() });
+    let problems = trust.problems(&using(&transport)).await;
+    assert!(problems[0].hint.as_ref().unwrap().contains("no connections"), "{problems:?}");
+    let way = Some((1, transport));
+    assert!(trust.config(&way).await.is_err());
+    fs::copy(office.folder.path().join("ca.pem"), office.folder.path().join("later.pem")).unwrap();
+    assert!(trust.config(&way).await.is_ok());
+}
+
+#[tokio::test]
+async fn versions_and_suites_are_those_that_are_asked_for() {
+    let office = Office::open();
+    let server = office.server("a.local", false);
+    let own = Transport { root_cas: vec!["ca.pem".into()], ..Transport::default() };
+    let suite = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256";
+    let old = Transport {
+        max_version: Some(TlsVersion::V12),
+        cipher_suites: vec![Suite::parse(suite).unwrap()],
+        ..own.clone()
+    };
+    let client = office.client(old).await.unwrap();
+    let came = agreed(client.clone(), server.clone(), "a.local").await.unwrap();
+    assert_eq!(came.version, Some(ProtocolVersion::TLSv1_2));
+    let chosen = CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256;
+    assert_eq!(came.suite, Some(chosen));
+
+    let min_version = Some(TlsVersion::V13);
+    let new = office.client(Transport { min_version, ..own }).await.unwrap();
+    assert!(handshake(new.clone(), server, "a.local").await.is_ok());
+    // A server that speaks the other version only.
+    let only = |versions: &[&'static rustls::SupportedProtocolVersion]| {
+        let (chain, key) = office.sign("a.local");
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
+    };
+    let (v12, v13) = (only(&[&rustls::version::TLS12]), only(&[&rustls::version::TLS13]));
+    assert!(handshake(new, v12, "a.local").await.is_err());
+    assert!(handshake(client, v13, "a.local").await.is_err());
 }

@@ -29,7 +29,7 @@ use portolan_core::{
 use portolan_net::{
     dns::{Rewrite, Rewrites},
     http::EncodedCharacters,
-    tls::{Facts, Validity},
+    tls::{Facts, TlsContext, Validity},
 };
 use serde_json::{Value, json};
 
@@ -146,6 +146,10 @@ impl Insight for FakeInsight {
         rewrites.below(&name("old.local"), Rewrite::Below(name("local")));
         rewrites.exactly(&name("nas"), Rewrite::Addresses(vec![[10, 0, 0, 8].into()]));
         rewrites.into()
+    }
+
+    fn tls(&self, _entrypoint: &str) -> Option<Arc<TlsContext>> {
+        None
     }
 
     fn certificates(&self) -> Vec<CertificateReading> {
@@ -537,6 +541,7 @@ fn board() -> Board {
             listens("admin", 8080, "admin"),
         ],
         providers: vec![consul, files],
+        plugin_files: vec![("basicAuth".to_owned(), vec!["/etc/portolan/users".into()])],
         plugins: vec![
             plugin("basic-auth", "middleware", 2_210, &["log"]),
             plugin("consul", "provider", 214, &["http-client", "log"]),
@@ -564,6 +569,7 @@ fn plugin(name: &str, kind: &'static str, calls: u64, imports: &[&str]) -> Plugi
     figures.instantiations.add(5);
     figures.memory.add(2 * 1_114_112);
     let imports: Vec<String> = imports.iter().map(|it| (*it).to_owned()).collect();
+    let matchers = ["Host", "HostRegexp"].into_iter().filter(|_| kind == "matcher");
     let wants = imports.iter().filter(|it| *it != "log").map(|capability| Want {
         capability: capability.clone(),
         scope: vec!["http://127.0.0.1:8500".to_owned()],
@@ -580,11 +586,7 @@ fn plugin(name: &str, kind: &'static str, calls: u64, imports: &[&str]) -> Plugi
             size: 48_213,
             wants: wants.collect(),
             imports,
-            matchers: if kind == "matcher" {
-                vec!["Host".to_owned(), "HostRegexp".to_owned()]
-            } else {
-                Vec::new()
-            },
+            matchers: matchers.map(str::to_owned).collect(),
             schema: None,
         }),
         name: name.into(),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use portolan_core::zone::Name;
-use portolan_net::dns::Rewrites;
+use portolan_net::{dns::Rewrites, tls::TlsContext};
 
 use crate::telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading, HttpReading};
 
@@ -26,6 +26,9 @@ pub(crate) trait Insight: Send + Sync + 'static {
 
     /// What DNS puts in the place of names that are asked.
     fn rewrites(&self) -> Arc<Rewrites>;
+
+    /// What answers the handshakes of an entrypoint, if it is encrypted.
+    fn tls(&self, entrypoint: &str) -> Option<Arc<TlsContext>>;
 
     /// The certificates that clients are shown, in any order.
     fn certificates(&self) -> Vec<CertificateReading>;

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fs, mem,
+    fs,
+    io::{self, BufRead, BufReader},
+    mem,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -44,11 +46,9 @@ impl BlockLists {
         let before = mem::take(&mut self.of_files);
         for file in paths.iter().flat_map(|path| expanded(path)) {
             let place = file.display().to_string();
-            match fs::read(&file) {
-                Ok(bytes) => {
-                    let lines = read(&place, &String::from_utf8_lossy(&bytes), &mut self.problems);
-                    self.of_files.insert(file, Arc::new(BlockList::build(lines)));
-                }
+            let opened = fs::File::open(&file).map(BufReader::new);
+            match opened.and_then(|opened| read(&place, opened, &mut self.problems)) {
+                Ok(list) => drop(self.of_files.insert(file, Arc::new(list))),
                 Err(error) => {
                     let message = format!("the list cannot be read: {error}");
                     let mut problem = Problem::error("dns", place, message);
@@ -78,28 +78,27 @@ impl BlockLists {
     }
 }
 
-/// A line that makes no sense costs itself.
-fn read(place: &str, text: &str, problems: &mut Vec<Problem>) -> Vec<Listed> {
-    let mut bad = 0;
-    let mut lines = Vec::new();
-    for (line, number) in text.lines().zip(1..) {
-        match Listed::parse(line) {
-            Ok(Listed::Nothing) => (),
-            Ok(listed) => lines.push(listed),
-            Err(what) => {
-                bad += 1;
-                if bad <= TOLD {
-                    let message = format!("`{what}` is not a name that can be blocked");
-                    problems.push(Problem::warning("dns", format!("{place}:{number}"), message));
-                }
+/// A line that makes no sense costs itself. One is looked at after the other: a list is longer than
+/// what is kept of it.
+fn read(place: &str, text: impl BufRead, problems: &mut Vec<Problem>) -> io::Result<BlockList> {
+    let (mut bad, mut broken) = (0, None);
+    let lines = text.split(b'\n').map_while(|line| line.map_err(|error| broken = Some(error)).ok());
+    let listed = lines.zip(1..).map(|(line, number): (_, usize)| {
+        Listed::parse(&String::from_utf8_lossy(&line)).unwrap_or_else(|what| {
+            bad += 1;
+            if bad <= TOLD {
+                let message = format!("`{what}` is not a name that can be blocked");
+                problems.push(Problem::warning("dns", format!("{place}:{number}"), message));
             }
-        }
-    }
+            Listed::Nothing
+        })
+    });
+    let list = BlockList::build(listed);
     if bad > TOLD {
         let message = format!("{} more lines are of no use", bad - TOLD);
         problems.push(Problem::warning("dns", place.to_owned(), message));
     }
-    lines
+    broken.map_or(Ok(list), Err)
 }
 
 #[cfg(test)]

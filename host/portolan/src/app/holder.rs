@@ -27,7 +27,7 @@ impl Holder {
         let lists = ["tcp", "udp", "tcp6", "udp6"]
             .iter()
             .filter_map(|list| fs::read_to_string(Path::new("/proc/net").join(list)).ok());
-        let inodes: Vec<_> = lists.flat_map(|list| inodes(&list, address.port())).collect();
+        let inodes: Vec<_> = lists.flat_map(|list| inodes(&list, address)).collect();
         if inodes.is_empty() {
             return None;
         }
@@ -78,17 +78,37 @@ fn has_stub(list: &str) -> bool {
     list.lines().any(|line| line.split_whitespace().nth(1) == Some("3500007F:0035"))
 }
 
-/// The inodes of sockets that listen on a port. The second column is the address in hexadecimal
-/// digits and the port, the fourth the state: 0A listens, 07 is any socket of UDP.
-fn inodes(list: &str, port: u16) -> Vec<String> {
+/// The inodes of sockets that are in the way of an address. The second column is address and port in
+/// hexadecimal digits, the fourth the state: 0A listens, 07 is any socket of UDP.
+fn inodes(list: &str, address: SocketAddr) -> Vec<String> {
     let inode = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
-        let (_, own) = words.get(1)?.rsplit_once(':')?;
-        let is_wanted =
-            u16::from_str_radix(own, 16) == Ok(port) && matches!(*words.get(3)?, "0A" | "07");
+        let (ip, port) = words.get(1)?.rsplit_once(':')?;
+        let ip = ip_address(ip)?;
+        let is_met = ip == address.ip() || ip.is_unspecified() || address.ip().is_unspecified();
+        let is_wanted = is_met
+            && u16::from_str_radix(port, 16) == Ok(address.port())
+            && matches!(*words.get(3)?, "0A" | "07");
         is_wanted.then(|| words.get(9).map(|inode| format!("socket:[{inode}]"))).flatten()
     };
     list.lines().skip(1).filter_map(inode).collect()
+}
+
+/// An address as the system lists it: words of 32 bits as they lie in its memory.
+fn ip_address(digits: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(digits.get(8 * at..8 * at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    match digits.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
+            let octets: [u8; 16] = words.try_into().ok()?;
+            Some(IpAddr::from(octets).to_canonical())
+        }
+        _ => None,
+    }
 }
 
 fn holds(folder: &Path, inodes: &[String]) -> bool {
@@ -109,9 +129,15 @@ mod tests {
             1: 0100007F:0035 0100007F:1234 01 00000000:00000000 00:00000000 00000000     0        0 18102 1 0 100 0 0 10 0\n\
             2: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 18103 1 0 100 0 0 10 0\n\
             nonsense\n";
-        assert_eq!(inodes(list, 53), ["socket:[18101]"]);
-        assert_eq!(inodes(list, 8080), ["socket:[18103]"]);
-        assert!(inodes(list, 54).is_empty());
+        let inodes = |address: &str| inodes(list, address.parse().unwrap());
+        assert_eq!(inodes("127.0.0.53:53"), ["socket:[18101]"]);
+        assert_eq!(inodes("0.0.0.0:53"), ["socket:[18101]"]);
+        assert_eq!(inodes("127.0.0.1:8080"), ["socket:[18103]"]);
+        for free in ["127.0.0.1:53", "127.0.0.53:54"] {
+            assert!(inodes(free).is_empty(), "another address, or port, is not in the way");
+        }
+        assert_eq!(ip_address("00000000000000000000000001000000"), "::1".parse().ok());
+        assert_eq!(ip_address("0100007"), None);
         assert!(has_stub(list) && !has_stub(&list.replace("3500007F", "3600007F")));
     }
 

@@ -15,6 +15,7 @@ use portolan_core::{
 use portolan_net::{
     dns::{DnsFigures, Forwardings, Policies, Rewrites},
     http::Server,
+    tls::TlsContext,
 };
 
 use crate::{
@@ -110,6 +111,10 @@ impl Insight for DataPlane {
 
     fn rewrites(&self) -> Arc<Rewrites> {
         self.policies.rewrites()
+    }
+
+    fn tls(&self, entrypoint: &str) -> Option<Arc<TlsContext>> {
+        self.http.keyring().of(entrypoint)
     }
 
     fn certificates(&self) -> Vec<CertificateReading> {

@@ -3,18 +3,19 @@
 //! **Invariant:** what cannot be bound is a problem and costs itself; what is bound already and
 //! still wanted is not touched.
 
-use std::{fs, net::SocketAddr, sync::Arc};
+use std::{fs, io, net::SocketAddr, sync::Arc};
 
 use portolan_core::problem::{Chain, Problem};
 use portolan_net::http::{
     Bound, EncodedCharacters, EntrypointConfig, RedirectConfig, RedirectTarget, Server, Trust,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use super::{
     holder::{self, Holder},
     names::Names,
     offline::address_file,
+    serving::Serving,
     spoken,
 };
 use crate::{
@@ -31,24 +32,13 @@ pub(super) type MakeAdmin = Box<dyn Fn() -> Admin + Send + Sync>;
 pub(super) struct Open {
     http: Arc<Server>,
     entrypoints: Vec<EntrypointReport>,
+    /// Where these and DNS listen.
+    addresses: Vec<SocketAddr>,
     names: Names,
     make_admin: MakeAdmin,
     admin: Option<Serving>,
     /// Says true when the process begins to drain.
     draining: watch::Receiver<bool>,
-}
-
-/// The admin API at an address.
-struct Serving {
-    wanted: SocketAddr,
-    bound: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Open {
@@ -59,7 +49,8 @@ impl Open {
         make_admin: MakeAdmin,
         draining: watch::Receiver<bool>,
     ) -> Self {
-        Self { http, entrypoints: Vec::new(), names, make_admin, admin: None, draining }
+        let (entrypoints, addresses) = (Vec::new(), Vec::new());
+        Self { http, entrypoints, addresses, names, make_admin, admin: None, draining }
     }
 
     /// Opens the entrypoints that are wanted; for one that cannot be, the one of its name that is open
@@ -76,52 +67,116 @@ impl Open {
             protocol: if bound.tls { "https" } else { "http" },
         };
         self.entrypoints = bound.into_iter().map(report).collect();
+        let admin = self.admin.as_ref().map(|serving| serving.bound);
         problems.extend(errors.iter().map(|error| {
             let origin = format!("entrypoint `{}`", error.entrypoint);
-            Problem::error("http", origin, Chain(error).to_string())
-                .hint(advice(error.address, &error.source))
+            let hint = match admin.is_some_and(|admin| meets(admin, error.address)) {
+                true => "our own admin API holds it".to_owned(),
+                false => advice(error.address, &error.source),
+            };
+            Problem::error("http", origin, Chain(error).to_string()).hint(hint)
         }));
     }
 
-    async fn apply_admin(&mut self, config: &Config, problems: &mut Vec<Problem>) {
+    /// Moves the admin API out of the way of something that is bound before it. Answers where it was,
+    /// if that leaves it without an address: it is to have one of those that are let go of just then.
+    async fn make_room(&mut self, config: &Config) -> Option<SocketAddr> {
+        let Some(wanted) = config.admin.as_ref().map(|admin| admin.address) else {
+            if let Some(serving) = self.admin.take() {
+                serving.end().await;
+            }
+            return None;
+        };
+        let is_in_the_way = |it: &&Serving| it.wanted != wanted && is_wanted(config, it.bound);
+        self.admin.as_ref().filter(is_in_the_way)?;
+        if !self.addresses.iter().any(|other| meets(*other, wanted)) {
+            // Where it cannot go it stays; that is said when all others have what they want.
+            if let Ok(serving) = self.begin(wanted, false).await {
+                self.serve(config, serving).await;
+            }
+            return None;
+        }
+        let serving = self.admin.take()?;
+        let before = serving.wanted;
+        serving.end().await;
+        Some(before)
+    }
+
+    /// Serves the admin API where it is wanted. `left`: where others listened that have gone from there;
+    /// `before`: where it was until it [made room](Self::make_room).
+    async fn apply_admin(
+        &mut self,
+        config: &Config,
+        left: &[SocketAddr],
+        before: Option<SocketAddr>,
+        problems: &mut Vec<Problem>,
+    ) {
         let wanted = config.admin.as_ref().map(|admin| admin.address);
         if self.admin.as_ref().map(|serving| serving.wanted) == wanted {
             return;
         }
-        let Some(wanted) = wanted else {
-            self.admin = None;
-            return;
-        };
-        match TcpListener::bind(wanted).await.and_then(|it| Ok((it.local_addr()?, it))) {
-            Ok((bound, listener)) => {
-                let served = (self.make_admin)().serve(listener, self.draining.clone());
-                let task = tokio::spawn(async move {
-                    if let Err(error) = served.await {
-                        tracing::error!(%error, "admin API ended");
-                    }
-                });
-                self.admin = Some(Serving { wanted, bound, task });
-                // For `portolan explain` where the port was left to the system.
-                if let Err(error) = fs::write(address_file(config), bound.to_string()) {
-                    tracing::debug!(%error, "admin address not kept");
+        let Some(wanted) = wanted else { return };
+        let is_left = left.iter().any(|other| meets(*other, wanted));
+        match self.begin(wanted, is_left).await {
+            Ok(serving) => self.serve(config, serving).await,
+            Err(error) => {
+                problems.push(
+                    Problem::error("admin", "admin", format!("cannot listen on {wanted}: {error}"))
+                        .hint(advice(wanted, &error)),
+                );
+                if let Some(before) = before
+                    && let Ok(serving) = self.begin(before, false).await
+                {
+                    self.serve(config, serving).await;
                 }
             }
-            Err(error) => problems.push(
-                Problem::error("admin", "admin", format!("cannot listen on {wanted}: {error}"))
-                    .hint(advice(wanted, &error)),
-            ),
         }
     }
+
+    async fn begin(&self, address: SocketAddr, is_left: bool) -> io::Result<Serving> {
+        Serving::begin((self.make_admin)(), address, is_left, self.draining.clone()).await
+    }
+
+    async fn serve(&mut self, config: &Config, serving: Serving) {
+        // For `portolan explain` where the port was left to the system.
+        if let Err(error) = fs::write(address_file(config), serving.bound.to_string()) {
+            tracing::debug!(%error, "admin address not kept");
+        }
+        if let Some(before) = self.admin.replace(serving) {
+            before.end().await;
+        }
+    }
+}
+
+/// Whether something that is no admin API is to listen there.
+fn is_wanted(config: &Config, address: SocketAddr) -> bool {
+    let entrypoints = config.entrypoints.iter().map(|it| it.address);
+    let dns = config.dns.iter().flat_map(|dns| {
+        [&dns.addresses, &dns.tls_addresses, &dns.https_addresses].into_iter().flatten().copied()
+    });
+    entrypoints.chain(dns).any(|other| meets(other, address))
+}
+
+/// Whether two addresses cannot be listened on by different programs.
+fn meets(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_every = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (one.ip() == other.ip() || is_every)
 }
 
 impl Listeners for Open {
     fn apply<'a>(&'a mut self, config: &'a Config) -> Applied<'a> {
         Box::pin(async move {
             let mut problems = Vec::new();
+            let before = self.make_room(config).await;
+            let old = self.addresses.clone();
             self.apply_http(config, &mut problems);
             let (dns, edges) = (config.dns.as_ref(), config.edges());
             let names = self.names.apply(dns, &edges, &self.http, &mut problems);
-            self.apply_admin(config, &mut problems).await;
+            let others = self.entrypoints.iter().chain(&names);
+            self.addresses = others.map(|report| report.address).collect();
+            let is_left = |it: &&SocketAddr| !self.addresses.iter().any(|new| meets(*new, **it));
+            let left: Vec<_> = old.iter().filter(is_left).copied().collect();
+            self.apply_admin(config, &left, before, &mut problems).await;
             let admin = self.admin.iter().map(|serving| EntrypointReport {
                 name: "admin".into(),
                 address: serving.bound,
@@ -178,7 +233,7 @@ fn redirect(config: &Config, name: &str) -> Option<Arc<str>> {
 }
 
 /// What to do about an address that cannot be bound.
-pub(super) fn advice(address: SocketAddr, error: &std::io::Error) -> String {
+pub(super) fn advice(address: SocketAddr, error: &io::Error) -> String {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     let port = address.port();
     match error.kind() {

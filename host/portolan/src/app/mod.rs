@@ -16,6 +16,7 @@ mod loops;
 mod names;
 mod observe;
 mod seats;
+mod serving;
 pub(crate) mod offline;
 
 use std::{
@@ -24,8 +25,10 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use portolan_core::{
     live::{Live, live},
+    port::PortFuture,
     problem::{Problem, Severity},
     snapshot::Snapshot,
 };
@@ -34,7 +37,7 @@ use portolan_net::{
     health::Prober,
     http::{HttpConfig, Ledger, Server},
     tls,
-    transport::Trust,
+    transport::{self, Trust},
 };
 use portolan_wasm::{Host, HostConfig};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,8 +63,19 @@ use names::Names;
 /// Serves until a signal ends it.
 pub(crate) fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(&loaded.config.log);
+    raise_open_files();
     let runtime = control_runtime()?;
     runtime.block_on(serve(loaded, telemetry))
+}
+
+/// As many open files as the system lets us have: what it gives at first (1024, mostly) is for
+/// programs that use select(2).
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Threads for everything that is not a request or a question.
@@ -89,12 +103,12 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let server = Arc::new(start_server(&config, &reader, ledger, trust.clone())?);
     let (drain, draining) = watch::channel(false);
     let board: SharedBoard = Arc::new(ArcSwap::from_pointee(Board::empty()));
-    let around = surroundings::Files::default();
+    let around = surroundings::Watched::default();
     let forwardings =
         Arc::new(Forwardings::new(Forwarding::default(), Arc::new(Trust::new(&config.base))));
     let lookups = SharedLookups::default();
     forwardings.look_up_with(Arc::new(finder::Lookup::new(lookups.clone(), reader.clone())));
-    let names = (forwardings.clone(), around.clone());
+    let names = (forwardings.clone(), around.names.clone());
     let listeners = open(&config, &server, &reader, &board, draining, names);
     let compiler = Processes::new();
     let start = Start {
@@ -106,8 +120,9 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         listeners: Box::new(listeners),
         board: board.clone(),
         telemetry,
-        prober: Prober::start(trust),
+        prober: Prober::start(trust.clone()),
         lookups,
+        contents: around.contents.clone(),
     };
     let Some((mut controller, events)) = begun(Controller::start(start), &mut signals).await else {
         compiler.stop();
@@ -123,7 +138,11 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     tokio::spawn(announce(watched, events.clone()));
     tokio::spawn(surroundings::watch(around, events.clone()));
     tokio::spawn(loops::watch(forwardings, events.clone()));
-    tokio::spawn(tend_certificates(server.clone(), events.clone()));
+    let tell = teller(events.clone(), Event::Certificates);
+    let keyring = server.keyring().clone();
+    tokio::spawn(async move { tls::tend(keyring, tell).await });
+    let tell = teller(events.clone(), Event::Transports);
+    tokio::spawn(transport::tend(trust, reader.clone(), tell));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
     while signals.next().await == Wish::Reload {
@@ -264,19 +283,21 @@ async fn announce(watched: Option<mpsc::Receiver<()>>, events: mpsc::Sender<Even
     while watched.recv().await.is_some() && events.send(Event::Config).await.is_ok() {}
 }
 
-/// Looks after certificates, and passes on what is wrong with them.
-async fn tend_certificates(server: Arc<Server>, events: mpsc::Sender<Event>) {
+/// Logs what is wrong, once, and passes it on.
+fn teller(
+    events: mpsc::Sender<Event>,
+    event: fn(Vec<Problem>) -> Event,
+) -> impl FnMut(Vec<Problem>) -> PortFuture<'static, ()> {
     let mut known: Vec<Problem> = Vec::new();
-    let tell = |problems: Vec<Problem>| {
+    move |problems| {
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             tracing::warn!(origin = %problem.origin, "{}", problem.message);
         }
         known.clone_from(&problems);
         let events = events.clone();
         // The loop may have ended before us.
-        async move { drop(events.send(Event::Certificates(problems)).await) }
-    };
-    tls::tend(server.keyring().clone(), tell).await;
+        Box::pin(async move { drop(events.send(event(problems)).await) })
+    }
 }
 
 fn told(problems: &[Problem]) -> String {

@@ -14,7 +14,7 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::{
-        BindError, DnsContext, DnsFigures, Filter, Forwarding, Forwardings, Nearby, Policies,
+        BindError, DnsContext, DnsFigures, Filter, Forwarding, Forwardings, Nearby, Policies, Room,
         UpstreamConfig, serve_https, serve_tcp, serve_tls, serve_udp, system_files,
         system_upstreams, without_own,
     },
@@ -246,7 +246,9 @@ impl Names {
             None => system_upstreams(&own).iter().filter_map(UpstreamConfig::address).collect(),
         };
         let (mode, mix_case, cache) = (dns.mode, dns.mix_case, dns.cache);
-        let settings = Forwarding { upstreams, suffixes, bootstrap, mode, mix_case, cache, filter };
+        let room = Room::default();
+        let settings =
+            Forwarding { upstreams, suffixes, bootstrap, mode, mix_case, cache, filter, room };
         if self.forwarding.set(settings) {
             tracing::debug!("upstreams, cache or filters are others now");
         }

@@ -25,6 +25,8 @@ table! {
         request_stall: Spanned<Duration> = seconds(60),
         response_stall: Spanned<Duration> = seconds(60),
         idle: Spanned<Duration> = seconds(180),
+        /// 0: never.
+        tunnel_idle: Spanned<Duration> = seconds(3600),
     }
 }
 
@@ -34,8 +36,8 @@ table! {
         max_header_bytes: Spanned<ByteSize> = unplaced(ByteSize(128 << 10)),
         max_headers: Spanned<u32> = unplaced(100),
         max_connections: Spanned<u32> = unplaced(50_000),
-        /// 0: no limit, here and below, as in Traefik.
-        max_connections_per_client: Spanned<u32> = unplaced(0),
+        /// `None`: half of all. 0: no limit, here and below, as in Traefik.
+        max_connections_per_client: Option<u32> = None,
         keep_alive_max_requests: Spanned<u32> = unplaced(0),
         keep_alive_max_time: Spanned<Duration> = seconds(0),
     }
@@ -104,7 +106,11 @@ pub(super) fn limits(name: &str, tables: &Tables, reading: &mut Reading<'_>) -> 
             &amounts.max_connections,
             1..=10_000_000,
         ) as usize,
-        max_connections_per_client: some(amounts.max_connections_per_client.get_ref()),
+        max_connections_per_client: match amounts.max_connections_per_client {
+            // One client alone cannot take every place.
+            None => Some(amounts.max_connections.get_ref().div_ceil(2)),
+            Some(most) => some(&most),
+        },
         keep_alive_max_requests: some(amounts.keep_alive_max_requests.get_ref()),
         keep_alive_max_time: check
             .rarely("limits.keep-alive-max-time", &amounts.keep_alive_max_time),
@@ -128,13 +134,15 @@ struct Check<'c, 'r> {
 
 impl Check<'_, '_> {
     fn timeouts(&mut self, timeouts: &Timeouts) -> ClientTimeouts {
-        let Timeouts { handshake, header, request_stall, response_stall, idle } = timeouts;
+        let Timeouts { handshake, header, request_stall, response_stall, idle, tunnel_idle } =
+            timeouts;
         ClientTimeouts {
             handshake: self.duration("timeouts.handshake", handshake),
             header: self.duration("timeouts.header", header),
             request_stall: self.duration("timeouts.request-stall", request_stall),
             response_stall: self.duration("timeouts.response-stall", response_stall),
             idle: self.duration("timeouts.idle", idle),
+            tunnel_idle: self.rarely("timeouts.tunnel-idle", tunnel_idle),
         }
     }
 

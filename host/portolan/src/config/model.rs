@@ -26,7 +26,8 @@ use serde_json::Value;
 pub(crate) use super::{
     dns::forward::FilterConfig,
     observe::{Counting, Traces},
-    schema::{Drain, Plugins},
+    plugins::Plugins,
+    schema::Drain,
 };
 use crate::telemetry;
 
@@ -49,6 +50,9 @@ pub(crate) struct Config {
     pub(crate) dns: Option<Dns>,
     /// Where plugins are and what each may use.
     pub(crate) plugins: Plugins,
+    /// The files and folders of which configurations of a plugin may name a file, by its name as it
+    /// is written.
+    pub(crate) plugin_files: Vec<(String, Vec<PathBuf>)>,
     /// In the order of the file.
     pub(crate) providers: Vec<Provider>,
     /// Which of two routers without a priority has precedence.

@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use portolan_core::{assemble::RulePriority, name::fold};
-use portolan_net::tls::{
-    Suite, TlsVersion,
-    acme::{Challenge, KeyType, LETS_ENCRYPT},
+use portolan_core::{
+    assemble::RulePriority,
+    name::fold,
+    policy::{Suite, TlsVersion},
 };
+use portolan_net::tls::acme::{Challenge, KeyType, LETS_ENCRYPT};
 use serde_json::Value as Json;
 use toml::Spanned;
 
@@ -22,7 +23,7 @@ use super::{
     dns::Dns,
     limits::{Amounts, Encoded, Http2, Timeouts},
     observe::{AccessLog, Metrics, Tracing},
-    quantity::ByteSize,
+    plugins::AllPlugins,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
     tls::{ClientAuthMode, RedirectScheme, StorageKind},
     value::{Network, Word, read_word},
@@ -44,7 +45,7 @@ table! {
         admin: Switch<Admin> = Switch(Some(Admin::default())),
         /// Off by default.
         dns: Switch<Dns> = Switch(None),
-        plugins: Plugins = Plugins::default(),
+        plugins: AllPlugins = AllPlugins::default(),
         providers: Named<Provider> = Named(Vec::new()),
         /// `[http]`
         http: Http = Http::default(),
@@ -237,18 +238,6 @@ table! {
     pub(super) struct Admin {
         /// Where it listens.
         address: Spanned<SocketAddr> = unplaced(loopback(8080)),
-    }
-}
-
-table! {
-    /// `[plugins]`: where they are, and what one instance of one may use.
-    pub(crate) struct Plugins {
-        /// Files here take the place of the embedded ones of the same name. Need not exist.
-        directory: PathBuf = PathBuf::from("plugins"),
-        /// Linear memory of one instance.
-        memory_limit: ByteSize = ByteSize(64 << 20),
-        /// One call that handles a request. Providers, which wait for their source, have their own.
-        time_limit: Duration = Duration::from_millis(100),
     }
 }
 

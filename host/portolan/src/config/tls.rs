@@ -12,12 +12,12 @@ use std::{
 use http::{Uri, uri::Scheme};
 use portolan_core::{
     name::{fold, nearest},
-    policy::{ClientCertificate, Transport},
+    policy::{ClientCertificate, Suite, TlsVersion, Transport},
 };
 use portolan_net::{
     http::{RedirectConfig, RedirectTarget},
     tls::{
-        CertificateFile, ClientAuth, Suite, TlsConfig, TlsOptions, TlsSettings, TlsVersion,
+        CertificateFile, ClientAuth, TlsConfig, TlsOptions, TlsSettings,
         acme::{Challenge, ExternalAccount, KeyType, ResolverConfig, StorageConfig, Token},
     },
 };
@@ -400,10 +400,10 @@ impl Read for Suite {
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         let hint = |text: &str| {
-            let all: Vec<_> = Self::all().map(|suite| suite.name()).collect();
-            Some(match nearest(text, all.iter().map(String::as_str)) {
+            let all = || Self::all().map(Self::name);
+            Some(match nearest(text, all()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("there are {}", all.join(", ")),
+                None => format!("there are {}", all().collect::<Vec<_>>().join(", ")),
             })
         };
         read_text(node, reading, Self::EXPECTED, Self::parse, hint)

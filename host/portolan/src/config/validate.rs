@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::{
     dns, limits,
-    model::{Admin, Config, Entrypoint, Grants, Provider},
+    model::{self, Admin, Config, Entrypoint, Grants, Provider},
     observe,
     read::Reading,
     report::Finding,
@@ -28,6 +28,8 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     let providers = file.providers.0.into_iter();
     let providers = providers.map(|(name, provider)| self::provider(name, provider, reading));
     let providers: Vec<_> = providers.collect();
+    let plugin_files = file.plugins.named.0.into_iter();
+    let plugin_files = plugin_files.map(|(name, it)| (name.into_inner(), it.grants.files));
     let data_dir = file.data_dir.clone().flatten().unwrap_or_default();
     let tls = tls::settings(file.tls, file.acme.0, &data_dir, &providers, reading);
     let log = log(file.log, reading);
@@ -50,10 +52,11 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
         tls,
         admin: file.admin.0.map(|admin| Admin { address: admin.address.into_inner() }),
         dns,
-        plugins: schema::Plugins {
-            directory: reading.base.join(&file.plugins.directory),
-            ..file.plugins
+        plugins: model::Plugins {
+            directory: reading.base.join(&file.plugins.common.directory),
+            ..file.plugins.common
         },
+        plugin_files: plugin_files.collect(),
         providers,
         rule_priority: file.http.rule_priority,
         provider_precedence,

@@ -4,6 +4,7 @@
 //! is replaced whole by the control loop and read by the admin API.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -126,6 +127,8 @@ pub(crate) struct Board {
     pub(crate) providers: Vec<ProviderReport>,
     /// Plugins, by name.
     pub(crate) plugins: Vec<PluginReport>,
+    /// What configurations of a plugin's middlewares may name, by its name as the operator wrote it.
+    pub(crate) plugin_files: Vec<(String, Vec<PathBuf>)>,
     /// Problems that no snapshot knows of: of the configuration file, plugins, providers.
     pub(crate) problems: Vec<Problem>,
 }
@@ -145,6 +148,7 @@ impl Board {
             entrypoints: Vec::new(),
             providers: Vec::new(),
             plugins: Vec::new(),
+            plugin_files: Vec::new(),
             problems: Vec::new(),
         }
     }

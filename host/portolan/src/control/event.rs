@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Plugin(Outcome),
     /// Something else is wrong with certificates now, or nothing any more.
     Certificates(Vec<Problem>),
+    /// Something else is wrong with the files of servers-transports now, or nothing any more.
+    Transports(Vec<Problem>),
     /// An interface has another address, or a file that is no configuration was changed.
     Surroundings,
     /// `config.toml` changed.

@@ -1,6 +1,13 @@
 //! Hosts files: names and addresses as hosts(5) has them.
 
-use std::{collections::HashMap, fs, net::IpAddr, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    net::IpAddr,
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use portolan_core::{
     problem::Problem,
@@ -47,11 +54,15 @@ impl HostsFiles {
                     let message = format!("the hosts file cannot be read: {error}");
                     let mut problem = Problem::error("dns", place, message);
                     // An editor may be about to put it back; its names are not for others to answer.
-                    if let Some(own) = before.remove(&file).and_then(|own| self.entries.get(own)) {
-                        problem = problem.hint("its names are answered as they were");
+                    // So may be a folder.
+                    let known = before.extract_if(|known, _| known.starts_with(&file));
+                    let known: BTreeMap<_, _> = known.collect();
+                    for (file, own) in known {
+                        let own = self.entries.get(own).unwrap_or_default();
                         let start = entries.len();
                         entries.extend(own.iter().cloned());
                         self.of_files.insert(file, start..entries.len());
+                        problem = problem.hint("its names are answered as they were");
                     }
                     self.problems.push(problem);
                 }
@@ -152,6 +163,15 @@ mod tests {
         // One that is not wanted any more is no file that is away.
         assert!(hosts.read(&files[1..], None));
         assert_eq!(hosts.entries().len(), 2);
+        // A folder may be away as a whole.
+        fs::write(&files[0], "10.0.0.1 a.lan\n").unwrap();
+        let all = [folder.path().to_owned()];
+        assert!(hosts.read(&all, None));
+        let before = hosts.entries();
+        assert_eq!((before.len(), hosts.problems().len()), (3, 0));
+        drop(folder);
+        hosts.read(&all, None);
+        assert_eq!((hosts.entries(), hosts.problems().len()), (before, 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub(crate) mod board;
 mod credentials;
 pub(crate) mod event;
+mod files;
 pub(crate) mod hosts;
 pub(crate) mod lookup;
 mod mdns;
@@ -18,7 +19,12 @@ mod state;
 pub(crate) mod surroundings;
 
 use std::{
-    collections::BTreeSet, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::SystemTime,
+    collections::{BTreeSet, HashSet},
+    future::Future,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::SystemTime,
 };
 
 use portolan_core::{
@@ -43,6 +49,7 @@ use crate::{
 use board::{Board, EntrypointReport, SharedBoard};
 use credentials::Credentials;
 use event::Event;
+use files::{ContentFiles, strangers};
 use hosts::HostsFiles;
 use lookup::{Lookups, SharedLookups};
 use plugins::Plugins;
@@ -91,6 +98,8 @@ pub(crate) struct Start {
     pub(crate) prober: Prober,
     /// Who is asked for what the catalog does not have.
     pub(crate) lookups: SharedLookups,
+    /// Where to look whether files that middlewares are made of change.
+    pub(crate) contents: surroundings::Files,
 }
 
 /// The control loop.
@@ -116,6 +125,9 @@ pub(crate) struct Controller {
     here: Whereabouts,
     /// What fragments of providers say of DNS.
     said: Said,
+    /// Files that middlewares are made of.
+    files: Arc<ContentFiles>,
+    watched: surroundings::Files,
     sources: Sources,
     assembler: Assembler,
     publisher: Publisher,
@@ -123,6 +135,7 @@ pub(crate) struct Controller {
     bound: Vec<EntrypointReport>,
     listener_problems: Vec<Problem>,
     certificate_problems: Vec<Problem>,
+    transport_problems: Vec<Problem>,
     board: SharedBoard,
     telemetry: Telemetry,
     prober: Prober,
@@ -167,12 +180,15 @@ impl Controller {
             hosts: HostsFiles::default(),
             here: Whereabouts::default(),
             said: Said::default(),
+            files: Arc::new(ContentFiles::new(&loaded.config)),
+            watched: start.contents,
             assembler: Assembler::default(),
             publisher,
             listeners,
             bound: Vec::new(),
             listener_problems: Vec::new(),
             certificate_problems: Vec::new(),
+            transport_problems: Vec::new(),
             board,
             telemetry,
             prober,
@@ -244,9 +260,13 @@ impl Controller {
                     self.certificate_problems = problems;
                     false
                 }
+                Event::Transports(problems) => {
+                    self.transport_problems = problems;
+                    false
+                }
                 Event::Surroundings => {
                     self.listen().await;
-                    self.read_hosts() | self.look_where()
+                    self.read_hosts() | self.look_where() | self.read_files()
                 }
                 Event::Kept { provider, outcome } => {
                     self.sources.note_kept(&provider, outcome);
@@ -259,7 +279,7 @@ impl Controller {
                     // Certificate files are read anew though the configuration is the same.
                     self.listen().await;
                     self.listeners.retry();
-                    changed
+                    changed | self.read_files()
                 }
             };
             next = self.events.try_recv().ok();
@@ -281,6 +301,17 @@ impl Controller {
         tokio::task::block_in_place(|| self.hosts.read(paths, domain))
     }
 
+    /// Reads files of middlewares that changed. Answers whether one holds something else.
+    fn read_files(&mut self) -> bool {
+        let used: HashSet<_> = self.assembler.files().cloned().collect();
+        let looked = tokio::task::block_in_place(|| self.files.look_again(&used));
+        let is_other = looked.is_some();
+        if let Some(files) = looked {
+            self.files = Arc::new(files);
+        }
+        is_other
+    }
+
     /// Looks where we are. Answers whether that is elsewhere than before.
     fn look_where(&mut self) -> bool {
         let here = self.config.whereabouts();
@@ -294,8 +325,12 @@ impl Controller {
         let ttl = self.config.dns.as_ref().map_or(0, |dns| dns.ttl);
         self.said = self.said.follow(&sources, ttl);
         let names = (self.hosts.entries(), self.said.clone());
-        let inputs = inputs(&self.config, self.here.clone(), names, sources, &self.plugins);
-        self.assembler.assemble(&inputs)
+        let plugins = (&self.plugins, self.files.clone());
+        let inputs = inputs(&self.config, self.here.clone(), names, sources, plugins);
+        let snapshot = self.assembler.assemble(&inputs);
+        let used = self.assembler.files().cloned().collect();
+        self.watched.store(Arc::new(self.files.paths(&used)));
+        snapshot
     }
 
     /// `[http]` and every provider, those first that go before the others: as the configuration
@@ -339,20 +374,20 @@ impl Controller {
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let sources = self.all_sources(&loaded.config, &source);
         let names = (self.hosts.entries(), self.said.clone());
-        let trial =
-            inputs(&loaded.config, loaded.config.whereabouts(), names, sources, &self.plugins);
-        // On the side: what is in use keeps its state (health, connections, warm guests) if this
-        // comes to nothing.
-        let mut assembler = self.assembler.clone();
-        let candidate = assembler.assemble(&trial);
-        blame(&mut loaded.report, candidate.problems.iter());
-        if loaded.report.has_errors() {
+        let files = self.files.under(&loaded.config);
+        let plugins = (&self.plugins, files.clone());
+        let trial = inputs(&loaded.config, loaded.config.whereabouts(), names, sources, plugins);
+        let is_good = self.assembler.try_out(&trial, |candidate| {
+            blame(&mut loaded.report, candidate.problems.iter());
+            !loaded.report.has_errors()
+        });
+        if !is_good {
             return self.refuse(&loaded.report);
         }
-        self.assembler = assembler;
         if !loaded.report.is_empty() {
             tracing::warn!("{}", loaded.report.render(config::Colour::Never));
         }
+        self.files = files;
         self.accept(loaded, told, source).await;
         true
     }
@@ -426,9 +461,12 @@ impl Controller {
         problems.extend(self.listener_problems.iter().cloned());
         problems.extend(self.hosts.problems().iter().cloned());
         let dns = self.config.dns.as_ref();
-        problems.extend(dns.and_then(|dns| mdns::problem(dns, &self.publisher.current())));
+        let (snapshot, files) = (self.publisher.current(), self.hosts.entries());
+        problems.extend(dns.and_then(|dns| mdns::problem(dns, &snapshot, &files)));
         problems.extend(self.certificate_problems.iter().cloned());
+        problems.extend(self.transport_problems.iter().cloned());
         problems.extend(self.plugins.problems());
+        problems.extend(strangers(&self.config, &self.config_name, self.plugins.names()));
         problems.extend(self.sources.problems());
         let zones = dns.into_iter().flat_map(|dns| &dns.zones);
         self.board.store(Arc::new(Board {
@@ -442,6 +480,7 @@ impl Controller {
             entrypoints: self.bound.clone(),
             providers: self.sources.reports(),
             plugins: self.plugins.reports(),
+            plugin_files: self.config.plugin_files.clone(),
             problems,
         }));
     }
@@ -462,7 +501,7 @@ fn inputs(
     here: Whereabouts,
     (hosts, said): (Arc<[HostEntry]>, Said),
     sources: Vec<Arc<Source>>,
-    plugins: &Plugins,
+    (plugins, files): (&Plugins, Arc<ContentFiles>),
 ) -> Inputs {
     let entrypoints = config.entrypoints.iter().map(|entrypoint| Entrypoint {
         name: entrypoint.name.as_str().into(),
@@ -490,6 +529,7 @@ fn inputs(
         sources,
         matchers: plugins.matchers(),
         middlewares: plugins.middlewares(),
+        files: Some(files),
     }
 }
 

@@ -10,8 +10,15 @@ use portolan_core::{
 use portolan_wasm::{Host, PluginWatch};
 
 use super::{
-    MAX_PLUGIN, board::Board, candidate, config_source, hosts::HostsFiles, inputs,
-    plugins::Plugins, records::Said, sources::Candidate,
+    MAX_PLUGIN,
+    board::Board,
+    candidate, config_source,
+    files::{ContentFiles, strangers},
+    hosts::HostsFiles,
+    inputs,
+    plugins::Plugins,
+    records::Said,
+    sources::Candidate,
 };
 use crate::config::Loaded;
 
@@ -21,7 +28,7 @@ pub(crate) struct Preview {
     pub(crate) snapshot: Arc<Snapshot>,
     /// Every plugin and provider, and what is wrong with plugins.
     pub(crate) board: Board,
-    /// What is wrong with providers: JSON Pointer into the configuration, and the problem.
+    /// What is wrong with providers and grants: JSON Pointer into the configuration, and the problem.
     pub(crate) provider_problems: Vec<(String, Problem)>,
 }
 
@@ -46,8 +53,9 @@ pub(crate) async fn preview(
     if let Some(dns) = &config.dns {
         hosts.read(&dns.hosts, dns.hosts_domain.as_ref());
     }
-    let inputs =
-        inputs(config, config.whereabouts(), (hosts.entries(), Said::default()), sources, &plugins);
+    let names = (hosts.entries(), Said::default());
+    let contents = Arc::new(ContentFiles::new(config));
+    let inputs = inputs(config, config.whereabouts(), names, sources, (&plugins, contents));
     let snapshot = Assembler::default().assemble(&inputs);
     let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
     let candidates: Vec<_> = candidates.collect();
@@ -55,12 +63,15 @@ pub(crate) async fn preview(
         let place = child("/providers", &candidate.name);
         wrong(candidate, &place)
     });
+    let strangers = strangers(config, &loaded.report.source().name, plugins.names());
+    let strangers = strangers.into_iter().map(|problem| (problem.path.clone(), problem));
     Preview {
         snapshot,
-        provider_problems: provider_problems.collect(),
+        provider_problems: provider_problems.chain(strangers).collect(),
         board: Board {
             providers: candidates.iter().map(Candidate::report).collect(),
             plugins: plugins.reports(),
+            plugin_files: config.plugin_files.clone(),
             problems: plugins.problems(),
             ..Board::empty()
         },

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use portolan_core::{
     middleware::Interest,
-    port::{BindError, CallError, MiddlewarePlugin},
+    port::{BindError, CallError, FileField, MiddlewarePlugin},
 };
 use serde_json::Value;
 
@@ -57,16 +57,24 @@ impl MiddlewarePlugin for Middlewares {
         &self.runtime.hash
     }
 
+    fn files(&self, config: &Value) -> Vec<FileField> {
+        let schema = self.schema.as_deref();
+        // One that is wrong is refused before its files count.
+        let files = |schema: &Schema| Some(schema.files(&schema.canonical(config).ok()?));
+        schema.and_then(files).unwrap_or_default()
+    }
+
     fn bind(
         &self,
         label: &str,
         config: &Value,
+        contents: &[Arc<str>],
         limit: Option<Duration>,
     ) -> Result<Interest, BindError> {
         let runtime = &self.runtime;
         let limit = limit.unwrap_or(runtime.limits.hook);
         let lane = if limit > runtime.limits.call { Lane::Aside } else { Lane::Serving };
-        let config = canonical(self.schema.as_deref(), config)?;
+        let config = canonical(self.schema.as_deref(), config, contents)?;
         let id = runtime.next_binding();
         let mut warm = runtime.take(lane).map_err(BindError::Call)?;
         let declared = self.declare(&mut warm, id, &config)?;
@@ -89,12 +97,13 @@ impl MiddlewarePlugin for Middlewares {
     }
 }
 
-/// The configuration as the plugin expects it, as JSON.
-pub(super) fn canonical(schema: Option<&Schema>, config: &Value) -> Result<String, BindError> {
-    match schema {
-        Some(schema) => {
-            schema.canonical(config).map_err(BindError::Config).map(|it| it.to_string())
-        }
-        None => Ok(config.to_string()),
-    }
+/// The configuration as the plugin expects it, as JSON, with the contents of its files.
+pub(super) fn canonical(
+    schema: Option<&Schema>,
+    config: &Value,
+    contents: &[Arc<str>],
+) -> Result<String, BindError> {
+    let Some(schema) = schema else { return Ok(config.to_string()) };
+    let config = schema.canonical(config).map_err(BindError::Config)?;
+    Ok(schema.filled(config, contents).to_string())
 }

@@ -29,7 +29,7 @@ use crate::{
     guest::{self, Budget, Guest},
     outbound::{Client, Folders, Waits},
     runtime::{Lane, Runtime, instance_error},
-    schema::{Reach, Schema},
+    schema::{Marked, Schema},
 };
 
 /// What an operator granted.
@@ -47,8 +47,8 @@ impl Grant {
         schema.reaches(&config).into_iter().filter_map(|reach| self.refusal(reach)).collect()
     }
 
-    fn refusal(&self, reach: Reach) -> Option<FieldError> {
-        let Reach { path, capability, text } = reach;
+    fn refusal(&self, reach: Marked) -> Option<FieldError> {
+        let Marked { path, word: capability, text } = reach;
         let scope = match capability.as_str() {
             "http-client" => self.http.as_ref()?.refusal(&text)?,
             "files" => self.files.as_ref()?.refusal(&text).then(|| text.clone())?,
@@ -98,7 +98,7 @@ impl BoundProvider {
         let Some(poll) = runtime.places.poll else {
             return Err(BindError::Refused(format!("`{}` is not a provider", runtime.name)));
         };
-        let config = canonical(schema, config)?;
+        let config = canonical(schema, config, &[])?;
         // In an instance that can reach nothing, and is not kept: reading needs nothing.
         let args = (BINDING, config.clone());
         let mut warm = runtime.take(Lane::Serving).map_err(BindError::Call)?;

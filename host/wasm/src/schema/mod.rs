@@ -8,11 +8,13 @@
 
 mod canonical;
 mod complaint;
-mod reach;
+mod marked;
 mod shown;
 
+use std::sync::Arc;
+
 use jsonschema::Validator;
-use portolan_core::port::FieldError;
+use portolan_core::port::{FieldError, FileField};
 use serde_json::Value;
 
 /// The schema of a plugin's configuration.
@@ -20,14 +22,22 @@ use serde_json::Value;
 pub(crate) struct Schema {
     root: Value,
     validator: Validator,
+    /// Whether it speaks of files at all: few do.
+    has_files: bool,
 }
+
+/// Marks what a provider will ask for, by the capability that it takes.
+const REACHES: &str = "x-reaches";
+
+/// Marks a path in whose place the content of the file is given.
+const CONTENT_OF: &str = "x-content-of";
 
 impl Schema {
     /// Reads a JSON Schema. References lead nowhere but into the schema itself.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let root: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let validator = jsonschema::draft202012::new(&root).map_err(|error| error.to_string())?;
-        Ok(Self { root, validator })
+        Ok(Self { root, validator, has_files: text.contains(CONTENT_OF) })
     }
 
     /// The schema as JSON.
@@ -36,8 +46,26 @@ impl Schema {
     }
 
     /// What a configuration in canonical spelling says that its provider will ask for.
-    pub(crate) fn reaches(&self, config: &Value) -> Vec<Reach> {
-        reach::reaches(&self.root, config)
+    pub(crate) fn reaches(&self, config: &Value) -> Vec<Marked> {
+        marked::marked(&self.root, config, REACHES)
+    }
+
+    /// The files whose content a configuration in canonical spelling wants.
+    pub(crate) fn files(&self, config: &Value) -> Vec<FileField> {
+        if !self.has_files {
+            return Vec::new();
+        }
+        let marked = marked::marked(&self.root, config, CONTENT_OF).into_iter();
+        let files = marked.filter(|marked| marked.word == "file");
+        files.map(|Marked { path, text, .. }| FileField { path, file: text }).collect()
+    }
+
+    /// The same configuration with the contents of its files, in the order of these.
+    pub(crate) fn filled(&self, mut config: Value, contents: &[Arc<str>]) -> Value {
+        for (field, content) in self.files(&config).iter().zip(contents) {
+            marked::put(&mut config, &field.path, content);
+        }
+        config
     }
 
     /// A configuration as Traefik's API would write it.
@@ -61,7 +89,7 @@ impl Schema {
     }
 }
 
-pub(crate) use reach::Reach;
+pub(crate) use marked::Marked;
 
 #[cfg(test)]
 mod tests;

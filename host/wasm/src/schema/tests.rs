@@ -233,3 +233,62 @@ fn options_are_shown_in_camel_case_and_headers_as_they_are() {
     });
     assert_eq!(schema.shown(&written), shown);
 }
+
+/// As schemars writes it, with the keywords that a plugin adds.
+const WITH_FILES: &str = r##"{
+    "type": "object",
+    "properties": {
+        "users-file": { "type": ["string", "null"], "default": null, "x-content-of": "file" },
+        "usual": { "type": "string", "default": "motd", "x-content-of": "file" },
+        "pages": {
+            "type": "object",
+            "additionalProperties": { "type": "string", "x-content-of": "file" }
+        },
+        "rules": { "type": "array", "items": { "$ref": "#/$defs/Rule" } },
+        "plain": { "type": "string" },
+        "reached": { "type": "string", "x-reaches": "files" }
+    },
+    "additionalProperties": false,
+    "$defs": {
+        "Rule": {
+            "type": "object",
+            "properties": { "list": { "type": "string", "x-content-of": "file" } }
+        }
+    }
+}"##;
+
+#[test]
+fn files_are_found_wherever_they_stand_and_filled_with_their_contents() {
+    let schema = Schema::parse(WITH_FILES).expect("a good schema");
+    let written = json!({
+        "usersFile": "users", "plain": "p", "reached": "r",
+        "pages": { "a/b": "page" },
+        "rules": [{ "list": "" }, { "List": "second" }],
+    });
+    let config = schema.canonical(&written).expect("a good configuration");
+    let found = schema.files(&config);
+    let found: Vec<_> = found.iter().map(|it| (it.path.as_str(), it.file.as_str())).collect();
+    let expected = [
+        ("/pages/a~1b", "page"),
+        ("/rules/1/list", "second"),
+        ("/users-file", "users"),
+        ("/usual", "motd"),
+    ];
+    assert_eq!(found, expected);
+    let contents = ["1", "2", "3", "4"].map(Arc::from);
+    let filled = json!({
+        "users-file": "3", "plain": "p", "reached": "r", "usual": "4",
+        "pages": { "a/b": "1" },
+        "rules": [{ "list": "" }, { "list": "2" }],
+    });
+    assert_eq!(schema.filled(config, &contents), filled);
+    let none = schema.canonical(&json!({ "usual": "" })).expect("a good configuration");
+    assert_eq!(schema.files(&none), []);
+}
+
+#[test]
+fn what_holds_by_default_is_filled_too() {
+    let mut config = json!({});
+    marked::put(&mut config, "/deep/er", "x");
+    assert_eq!(config, json!({ "deep": { "er": "x" } }));
+}

@@ -47,7 +47,7 @@ fn an_id_is_made_and_kept() {
     let middleware = plugin(&host(), "request-id").middleware().expect("a middleware");
     // As a Consul tag has it: no value, or text.
     for config in [json!("true"), json!({ "Header": "x-one", "replace": "true" })] {
-        let interest = middleware.bind("id", &config, None).expect("a good binding");
+        let interest = middleware.bind("id", &config, &[], None).expect("a good binding");
         let hooks = interest.hooks.expect("hooks");
         let (after, verdict) = hooks.on_request(exchange());
         assert!(matches!(verdict, Ok(RequestVerdict::Continue { response: true, .. })));
@@ -63,15 +63,35 @@ fn a_planned_middleware_never_runs() {
     let middleware = plugin.middleware().expect("a middleware");
     // Traefik's spelling and a tag's types.
     let config = json!({ "customRequestHeaders": { "X-Script-Name": "test" } });
-    let interest = middleware.bind("headers", &config, None).expect("a good binding");
+    let interest = middleware.bind("headers", &config, &[], None).expect("a good binding");
     assert!(interest.hooks.is_none() && !interest.plan.is_empty());
     let strip = self::plugin(&host(), "strip-prefix").middleware().expect("a middleware");
     // From tags of Traefik, in which everything is text.
     let config = json!({ "prefixes": "/a,/b", "forceSlash": "false" });
-    strip.bind("strip", &config, None).expect("a good binding");
-    let error = middleware.bind("headers", &json!({ "customRequestHeader": {} }), None);
+    strip.bind("strip", &config, &[], None).expect("a good binding");
+    let error = middleware.bind("headers", &json!({ "customRequestHeader": {} }), &[], None);
     let Err(BindError::Config(errors)) = error else { panic!("must be refused: {error:?}") };
     assert_eq!(errors[0].hint.as_deref(), Some("did you mean `custom-request-headers`?"));
+}
+
+#[test]
+fn a_plugin_is_given_what_a_file_holds_and_says_which_line_is_wrong() {
+    let guard = plugin(&host(), "basic-auth").middleware().expect("a middleware");
+    // From a tag of Traefik.
+    let config = json!({ "usersFile": "secrets/users" });
+    let files = guard.files(&config);
+    let files: Vec<_> = files.iter().map(|it| (it.path.as_str(), it.file.as_str())).collect();
+    assert_eq!(files, [("/users-file", "secrets/users")]);
+    assert_eq!(guard.files(&json!({ "users": "ada:{SHA}x" })), []);
+    let bind = |content: &str| guard.bind("guard", &config, &[content.into()], None);
+    let interest =
+        bind("# users\nada:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n").expect("a good binding");
+    assert!(interest.on_request && interest.hooks.is_some());
+    let Err(BindError::Config(errors)) = bind("\nada\n") else { panic!("must be refused") };
+    assert_eq!(errors[0].path, "/users-file");
+    assert!(errors[0].message.starts_with("line 2: a user is written as"), "{errors:?}");
+    let missing = guard.bind("guard", &json!({}), &[], None);
+    assert!(matches!(missing, Err(BindError::Config(errors)) if errors[0].path == "/users"));
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ use crate::{
 /// The hooks of a middleware that does what the letter says.
 fn hooks(plugin: &Plugin, letter: &str) -> Arc<dyn Hooks> {
     let middleware = plugin.middleware().expect("a middleware");
-    let interest = middleware.bind("test", &json!({ "do": letter }), None).expect("a good binding");
+    let interest =
+        middleware.bind("test", &json!({ "do": letter }), &[], None).expect("a good binding");
     assert!(interest.on_request && interest.on_response && interest.plan.is_empty());
     interest.hooks.expect("hooks")
 }
@@ -96,7 +97,8 @@ fn an_endless_loop_ends_at_the_limit() {
 /// How long a hook that never ends may run, and for how long it is called aside.
 fn limits(plugin: &Plugin, limit: Option<Duration>) -> (Duration, Option<Duration>) {
     let middleware = plugin.middleware().expect("a middleware");
-    let interest = middleware.bind("test", &json!({ "do": "l" }), limit).expect("a good binding");
+    let interest =
+        middleware.bind("test", &json!({ "do": "l" }), &[], limit).expect("a good binding");
     match interest.hooks.expect("hooks").on_request(exchange()).1 {
         Err(CallError::Deadline { limit }) => (limit, interest.aside),
         other => panic!("must run too long: {other:?}"),
@@ -156,7 +158,8 @@ fn hooks_that_take_long_share_instances_among_all_threads() {
     let plugin = load(&host(), &MIDDLEWARE);
     let middleware = plugin.middleware().expect("a middleware");
     let limit = Some(Duration::from_secs(60));
-    let interest = middleware.bind("test", &json!({ "do": "o" }), limit).expect("a good binding");
+    let interest =
+        middleware.bind("test", &json!({ "do": "o" }), &[], limit).expect("a good binding");
     let hooks = interest.hooks.expect("hooks");
     for _ in 0..4 {
         let hooks = hooks.clone();
@@ -236,7 +239,7 @@ fn a_configuration_may_be_refused_by_the_plugin() {
     let plugin = load(&host(), &MIDDLEWARE);
     let middleware = plugin.middleware().expect("a middleware");
     let error =
-        middleware.bind("test", &json!({ "do": "xyz" }), None).expect_err("must be refused");
+        middleware.bind("test", &json!({ "do": "xyz" }), &[], None).expect_err("must be refused");
     let BindError::Config(errors) = error else { panic!("not of the configuration: {error:?}") };
     assert_eq!(errors[0].message, "is not a letter");
 }

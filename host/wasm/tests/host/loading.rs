@@ -296,7 +296,7 @@ fn figures_are_kept_over_a_reload() {
     let first = load(&host, &MIDDLEWARE);
     let bind = |plugin: &portolan_wasm::Plugin| {
         let middleware = plugin.middleware().expect("a middleware");
-        let bound = middleware.bind("test", &serde_json::json!({ "do": "o" }), None);
+        let bound = middleware.bind("test", &serde_json::json!({ "do": "o" }), &[], None);
         bound.expect("a good binding").hooks.expect("hooks")
     };
     let old = bind(&first);

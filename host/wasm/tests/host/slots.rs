@@ -119,7 +119,8 @@ const SLOTS: Guest = Guest {
 /// The hooks of a middleware that does what the letter says.
 fn hooks(plugin: &Plugin, letter: &str) -> Arc<dyn Hooks> {
     let middleware = plugin.middleware().expect("a middleware");
-    let interest = middleware.bind("test", &json!({ "do": letter }), None).expect("a good binding");
+    let interest =
+        middleware.bind("test", &json!({ "do": letter }), &[], None).expect("a good binding");
     assert!(interest.on_request && interest.on_response);
     interest.hooks.expect("hooks")
 }

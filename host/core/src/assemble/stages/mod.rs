@@ -9,9 +9,10 @@ use hashbrown::HashMap;
 
 use super::{
     Inputs,
-    bind::{Bindings, takes},
+    bind::Bindings,
     complaints::{Complaints, Plaintiff},
     compound::{Compounds, Parts, compose},
+    contents::Supply,
     likeness::Likeness,
     merge::{Object, Objects, ServiceObject, Touched},
     overlap::Overlaps,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     catalog::Source,
-    declare::KindSpec,
+    declare::{KindSpec, MiddlewareSpec},
     matcher::MatcherSet,
     name::ObjectName,
     problem::Problem,
@@ -100,6 +101,9 @@ pub(super) struct Turn<'a> {
     pub(super) previous: &'a Snapshot,
     pub(super) board: &'a mut Board,
     pub(super) bindings: &'a mut Bindings,
+    pub(super) supply: Supply<'a>,
+    /// Middlewares whose files are not as they were.
+    pub(super) stale: Vec<ObjectName>,
     pub(super) rules: &'a mut Rules,
     /// Gathers the matchers of all plugins, if a rule is to be compiled.
     pub(super) matchers: &'a mut dyn FnMut() -> (MatcherSet, Vec<Problem>),
@@ -118,6 +122,7 @@ impl Turn<'_> {
     pub(super) fn take(mut self, generation: u64) -> Snapshot {
         let before = self.board.sources.clone();
         let mut touched = self.take_sources();
+        touched.middlewares.append(&mut self.stale);
         let mut dirty = mem::take(&mut touched.routers);
         self.make_middlewares(touched.middlewares, &mut dirty);
         self.make_transports(touched.transports, &mut touched.services);
@@ -165,15 +170,17 @@ impl Turn<'_> {
         let board = &mut *self.board;
         let mut changes = Vec::new();
         for name in each_once(names) {
-            let plugins = &self.inputs.middlewares;
-            let (object, problems) = board.objects.middleware(&name, |it| takes(it, plugins));
+            let (bindings, supply) = (&mut *self.bindings, &self.supply);
+            bindings.begin_anew(&name);
+            let takes = |it: &MiddlewareSpec| bindings.takes(&name, it, supply);
+            let (object, problems) = board.objects.middleware(&name, takes);
             board.complaints.set(|| Plaintiff::DeclaredMiddleware(name.clone()), problems);
-            let made = object.map(|object| self.bindings.bind(&name, &object, plugins));
+            let made = object.map(|object| bindings.bind(&name, &object, supply));
             let (entry, problems) = made.unzip();
             let problems = problems.unwrap_or_default();
             board.complaints.set(|| Plaintiff::Middleware(name.clone()), problems);
             if entry.is_none() {
-                self.bindings.forget(&name);
+                bindings.forget(&name);
             }
             changes.push((name, entry));
         }

@@ -135,7 +135,7 @@ impl Turn<'_> {
             let (before, after) = (before.as_ref(), after.as_ref());
             overlaps.replace(self.inputs.rule_priority, before, after, &mut grievances);
         }
-        overlaps.check(&mut grievances);
+        overlaps.check(self.inputs.rule_priority, &mut grievances);
         for (name, grievance) in grievances.alike {
             let problems = self.grieve(&name, grievance);
             self.board.complaints.set(|| Plaintiff::Alike(name), problems);

@@ -29,13 +29,16 @@ const NEVER_FORWARDED: [&str; 6] = [
     "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
 ];
 /// The reverse names of private addresses (RFC 6303), beside those of 172.16.0.0/12.
-const PRIVATE: [&str; 6] = [
+const PRIVATE: [&str; 9] = [
     "10.in-addr.arpa",
     "168.192.in-addr.arpa",
     "254.169.in-addr.arpa",
     "c.f.ip6.arpa",
     "d.f.ip6.arpa",
     "8.e.f.ip6.arpa",
+    "9.e.f.ip6.arpa",
+    "a.e.f.ip6.arpa",
+    "b.e.f.ip6.arpa",
 ];
 
 /// Those of them in which nobody has a name.

@@ -18,11 +18,13 @@ impl Registry {
     /// Names that exist in Consul's grammar though nothing is there.
     pub(super) fn keywords(&self) -> Vec<Name> {
         let mut names = Vec::new();
-        for zone in self.layout.catalog.iter().filter(|zone| zone.is_consul) {
+        for zone in &self.layout.catalog {
+            let keywords = match zone.is_consul {
+                true => &["service", "node", "addr", "query"][..],
+                false => &["node", "addr"],
+            };
             for (_, scope) in self.all_scopes() {
-                let keywords = ["service", "node", "addr", "query"];
-                names
-                    .extend(keywords.into_iter().filter_map(|keyword| zone.name([keyword], scope)));
+                names.extend(keywords.iter().filter_map(|keyword| zone.name([*keyword], scope)));
             }
         }
         names

@@ -149,6 +149,7 @@ fn what_lies_between_names_exists() {
     }
     check(&[
         ("wild.home.arpa A", "no data, says home.arpa"),
+        ("addr.infra.local A", "no data, says infra.local"),
         ("0.10.in-addr.arpa PTR", "no data, says 10.in-addr.arpa"),
     ]);
 }

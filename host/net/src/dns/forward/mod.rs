@@ -28,7 +28,7 @@ use tokio::{
 pub use self::{
     demand::{Finder, Sought},
     loops::{Loops, Probe},
-    settings::{CacheConfig, Forwarding, Forwardings, Mode, Place, Protocol, UpstreamConfig},
+    settings::{CacheConfig, Forwarding, Forwardings, Mode, Place, Protocol, Room, UpstreamConfig},
 };
 use self::{
     groups::{Group, Groups},
@@ -41,14 +41,6 @@ use super::{
     local::{Origin, Others, Whose},
     stored::{Age, Stored},
 };
-
-/// Askers that wait, for each worker.
-const MOST_WAITING: usize = 4096;
-/// Questions that are under way, for each worker.
-const MOST_FLIGHTS: usize = 4096;
-/// How many of either one group of upstreams may have: those of a suffix that do not answer must not
-/// take the room of all others.
-const MOST_OF_GROUP: usize = 2048;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -146,14 +138,17 @@ impl Forwarder {
     /// What becomes of a name in lower case that is not ours.
     pub(super) fn way(&self, name: &[u8], rtype: RecordType) -> Way {
         let current = self.current.borrow();
+        let group = current.groups.of(name);
+        // Before what is refused: a suffix of one label is a name without a dot, too.
+        if let (true, Some(suffix)) = (group.is_empty(), &group.suffix) {
+            return Way::Nowhere(Some(suffix.clone()));
+        }
         if current.settings.filter.refuses(name, rtype) || self.settings.loops.hear(name) {
             return Way::Nowhere(None);
         }
-        let group = current.groups.of(name);
-        match (group.is_empty(), &group.suffix) {
-            (false, _) => Way::Ask,
-            (true, Some(suffix)) => Way::Nowhere(Some(suffix.clone())),
-            (true, None) => Way::Nobody,
+        match group.is_empty() {
+            false => Way::Ask,
+            true => Way::Nobody,
         }
     }
 
@@ -232,17 +227,16 @@ impl Forwarder {
         if group.is_empty() {
             return Err(ForwardError::NoUpstreams);
         }
+        let room = self.current.borrow().settings.room;
         let mut flights = self.flights.borrow_mut();
         let under_way = flights.len();
-        if self.waiting.get() >= MOST_WAITING || group.waiting.get() >= MOST_OF_GROUP {
+        if self.waiting.get() >= room.0 || group.waiting.get() >= room.of_group() {
             return Err(ForwardError::Full);
         }
         let (arrived, arrival) = oneshot::channel();
         match flights.entry(key.as_bytes().into()) {
             Entry::Occupied(mut flight) => flight.get_mut().push(arrived),
-            Entry::Vacant(_)
-                if under_way >= MOST_FLIGHTS || group.under_way.get() >= MOST_OF_GROUP =>
-            {
+            Entry::Vacant(_) if under_way >= room.0 || group.under_way.get() >= room.of_group() => {
                 return Err(ForwardError::Full);
             }
             Entry::Vacant(vacant) => {

@@ -39,6 +39,27 @@ pub struct Forwarding {
     pub cache: CacheConfig,
     /// What is not asked, or not believed.
     pub filter: Filter,
+    /// How much may be under way.
+    pub room: Room,
+}
+
+/// How many questions may be under way for each worker, and how many askers may wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Room(pub usize);
+
+impl Default for Room {
+    /// More than are under way when ten thousand names are asked for at once.
+    fn default() -> Self {
+        Self(24 * 1024)
+    }
+}
+
+impl Room {
+    /// What one group of upstreams may have of it: those of a suffix that do not answer must not take
+    /// the room of all others.
+    pub(super) fn of_group(self) -> usize {
+        self.0 / 2
+    }
 }
 
 /// A resolver that is asked.

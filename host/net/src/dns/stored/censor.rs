@@ -69,6 +69,72 @@ fn is_inside(rtype: RecordType, data: &[u8], may_be_loopback: bool) -> bool {
                 }
             }
         }),
+        // Browsers go where the hints say (RFC 9460, 7.3).
+        RecordType::SVCB | RecordType::HTTPS => {
+            hints(data).any(|(rtype, address)| is_inside(rtype, address, may_be_loopback))
+        }
         _ => false,
+    }
+}
+
+/// The addresses that a record of type SVCB or HTTPS hints at: behind its priority and target, each
+/// parameter has a number and a length (RFC 9460, 2.2).
+fn hints(data: &[u8]) -> impl Iterator<Item = (RecordType, &[u8])> {
+    let mut rest = data.get(2..).and_then(behind_name).unwrap_or_default();
+    let parameters = std::iter::from_fn(move || {
+        let (key, after) = rest.split_first_chunk()?;
+        let (length, after) = after.split_first_chunk()?;
+        let (value, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        rest = after;
+        Some((u16::from_be_bytes(*key), value))
+    });
+    parameters.flat_map(|(key, value)| {
+        let (rtype, size) = match key {
+            4 => (RecordType::A, 4),
+            6 => (RecordType::AAAA, 16),
+            _ => (RecordType::ANY, value.len().max(1)),
+        };
+        value.chunks(size).map(move |address| (rtype, address))
+    })
+}
+
+/// What stands behind a name that is not compressed.
+fn behind_name(mut data: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (length, rest) = data.split_first()?;
+        data = rest.get(usize::from(*length)..)?;
+        if *length == 0 {
+            return Some(data);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_of_a_record_for_browsers_are_addresses() {
+        let record = |parameters: &[&[u8]]| {
+            let head: &[u8] = b"\0\x01\x03www\0";
+            [&[head], parameters].concat().concat()
+        };
+        let alpn: &[u8] = b"\0\x01\0\x03\x02h2";
+        let public: &[u8] = b"\0\x04\0\x04\x08\x08\x08\x08";
+        let private: &[u8] = b"\0\x04\0\x08\x08\x08\x08\x08\xc0\xa8\x01\x01";
+        let local: &[u8] = b"\0\x06\0\x10\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+        for (parameters, expected) in [
+            (&[][..], false),
+            (&[alpn, public][..], false),
+            (&[alpn, private][..], true),
+            (&[alpn, public, local][..], true),
+            (&[&private[..6]][..], false),
+        ] {
+            let data = record(parameters);
+            assert_eq!(is_inside(RecordType::HTTPS, &data, false), expected, "{data:?}");
+        }
+        for broken in [&b""[..], b"\0", b"\0\x01\x3f"] {
+            assert!(!is_inside(RecordType::SVCB, broken, false));
+        }
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     super::{
-        BlockList, CacheConfig, Filter, Forwarding, Listed, Mode, Place, Protocol, Rebind,
+        BlockList, CacheConfig, Filter, Forwarding, Listed, Mode, Place, Protocol, Rebind, Room,
         UpstreamConfig,
     },
     demand::Source,
@@ -129,14 +129,19 @@ async fn a_stale_answer_serves_where_there_is_no_room_to_ask() {
         let upstream = FakeUpstream::start(Mood::Answers).await;
         let cache = CacheConfig { max_ttl: 1, ..CacheConfig::default() };
         let upstreams = all(&[&upstream]);
-        let listening = Listening::with(Forwarding { upstreams, cache, ..Forwarding::default() });
+        let listening = Listening::with(Forwarding {
+            upstreams,
+            cache,
+            room: Room(128),
+            ..Forwarding::default()
+        });
         listening.ask("a.example.").await;
         upstream.mood.set(Mood::Drops);
         let client = UdpSocket::bind(HERE).await.unwrap();
-        for number in 1..=2_048 {
+        for number in 1..=64 {
             let asked = question(&format!("n{number}.example."), RecordType::A, Some(1232));
             client.send_to(&asked.to_vec().unwrap(), listening.udp).await.unwrap();
-            while number % 64 == 0 && listening.world.figures.waiting.value() < number {
+            while number % 16 == 0 && listening.world.figures.waiting.value() < number {
                 tokio::task::yield_now().await;
             }
         }

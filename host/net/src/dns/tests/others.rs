@@ -36,7 +36,7 @@ fn forwarding(suffix: &str, upstreams: &[&FakeUpstream]) -> Forwarding {
 
 #[tokio::test]
 async fn an_alias_leads_to_those_who_are_asked_for_its_target() {
-    locally(async {
+    locally(Box::pin(async {
         let upstream = FakeUpstream::start(Mood::Answers).await;
         // Where nobody is asked, what the zone says counts.
         for (settings, code, count) in [
@@ -50,7 +50,7 @@ async fn an_alias_leads_to_those_who_are_asked_for_its_target() {
             assert_eq!(answers(&reply)[0], "x.corp.home.arpa.");
             assert_eq!(reply.authorities.len(), usize::from(count == 1));
         }
-    })
+    }))
     .await;
 }
 
@@ -116,6 +116,12 @@ async fn the_top_of_a_suffix_that_nobody_is_asked_for_exists() {
             assert_eq!(outcome(&reply), (code, 0), "{asked}");
             assert_eq!(reply.authorities[0].name.to_ascii(), "corp.test.", "{asked}");
         }
+        // Also where it has one label, and names without a dot are asked of nobody.
+        let mut one = forwarding("lan", &[]);
+        one.filter.domain_needed = true;
+        let listening = Listening::with(one);
+        assert_eq!(outcome(&listening.ask("lan.").await), (ResponseCode::NoError, 0));
+        assert_eq!(outcome(&listening.ask("wan.").await), (ResponseCode::NXDomain, 0));
     })
     .await;
 }

@@ -190,6 +190,26 @@ async fn what_does_not_fit_is_fetched_over_tcp_and_cut_for_udp() {
 }
 
 #[tokio::test]
+async fn who_says_no_more_over_tcp_is_answered_all_the_same() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let listening = Listening::start(&[&upstream]);
+        for names in [&["a"][..], &["b", "c", "d"]] {
+            let mut stream = TcpStream::connect(listening.tcp).await.unwrap();
+            for name in names {
+                let asked = question(&format!("{name}.example."), RecordType::A, None);
+                write_message(&mut stream, &asked).await;
+            }
+            stream.shutdown().await.unwrap();
+            for _ in names {
+                assert_eq!(outcome(&read_message(&mut stream).await), (ResponseCode::NoError, 2));
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn guesses_are_not_believed() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::Lies).await;

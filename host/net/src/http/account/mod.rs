@@ -191,7 +191,8 @@ impl Account {
             self.entry = None;
         }
         if !tracing {
-            self.recording = None;
+            // Nor is the backend told of a span that nobody will see.
+            (self.recording, self.context) = (None, None);
         }
         if let Some(entry) = &mut self.entry {
             entry.router(&router.name);

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use portolan_core::{limit::Limit, reason::Reason};
+use portolan_core::{figure::AnswerReading, limit::Limit, reason::Reason};
+use tokio::sync::mpsc;
 
 use super::support::{Portolan, Script, entrypoint, header, router, soon};
 use crate::http::{
@@ -131,6 +132,43 @@ async fn an_old_connection_ends_behind_the_next_request_and_a_quiet_one_by_itsel
     assert_eq!(counted(&portolan, Limit::Age), 1);
     assert!(quiet.ends().await);
     until(|| counted(&portolan, Limit::IdleTimeout) == 1).await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_lies_idle_ends_on_both_sides() {
+    let (ended, mut has_ended) = mpsc::unbounded_channel();
+    let backend = Script::start(move |mut client| {
+        let ended = ended.clone();
+        async move {
+            client.request().await;
+            client
+                .send("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+                .await;
+            let ping = client.exactly(4).await;
+            client.send(&ping).await;
+            ended.send(client.ends().await).unwrap();
+        }
+    })
+    .await;
+    let tunnel_idle = Some(Duration::from_secs(1));
+    let timeouts = ClientTimeouts { tunnel_idle, ..ClientTimeouts::default() };
+    let limits = Limits { timeouts, ..Limits::default() };
+    let portolan = Portolan::limited(limits, vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a.local\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        .await;
+    assert_eq!(client.response().await.status, 101);
+    client.send("ping").await;
+    assert_eq!(client.exactly(4).await, "ping");
+    assert!(client.ends().await);
+    assert_eq!(soon(has_ended.recv()).await, Some(true));
+    assert_eq!(counted(&portolan, Limit::TunnelIdle), 1);
+    // What went through it is noted nevertheless.
+    let traffic = &portolan.server.figures()[0].1.traffic;
+    until(|| traffic.is_used()).await;
+    let bytes = |it: &AnswerReading| (it.request_bytes, it.response_bytes);
+    assert_eq!(traffic.answers().values().map(bytes).collect::<Vec<_>>(), [(4, 4)]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use portolan_core::{
     figure::{AnswerKey, AnswerReading, MethodLabel, ProtocolLabel, TrafficFigures},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
     middleware::Interest,
-    router::Router,
+    router::{Observability, Router},
 };
 use serde_json::Value as Json;
 use tokio::sync::{Notify, mpsc};
@@ -332,6 +332,26 @@ async fn a_failure_is_an_error_of_its_span() {
     let spans = soon(traced.spans.recv()).await.unwrap();
     // A client that asks for what is not there is no error of the server.
     assert_eq!((spans.len(), spans[0].error.as_deref()), (1, None));
+}
+
+#[tokio::test]
+async fn a_backend_is_told_of_no_trace_of_a_router_that_is_not_traced() {
+    let backend = Script::echo().await;
+    let (tracing, mut spans) = Tracing::new(TraceConfig::default(), 16);
+    let ledger = Ledger { tracing: Some(tracing), ..Ledger::default() };
+    let observability = Observability { tracing: false, ..Observability::default() };
+    let untraced = Router { observability, ..router("a.local", &[backend.address]) };
+    let config = HttpConfig { ledger, ..HttpConfig::default() };
+    let portolan = Portolan::start_with(config, None, vec![untraced]);
+    let seen = portolan.get("a.local", "/").await.body;
+    assert!(!seen.contains("traceparent"), "{seen}");
+    // One that the client began goes on.
+    let mut client = portolan.connect().await;
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\ntraceparent: {SENT}\r\n\r\n")).await;
+    let seen = client.response().await.body;
+    assert!(seen.contains(&format!("traceparent: {SENT}")), "{seen}");
+    portolan.server.drain(Duration::from_secs(20)).await;
+    assert!(spans.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use portolan_core::policy::{Suite, TlsVersion};
 use rustls::{
     ClientConfig, HandshakeKind, RootCertStore,
     crypto::aws_lc_rs,
@@ -12,10 +13,12 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use portolan_core::reason::Reason;
+
 use super::support::{Client, Portolan, Script, entrypoint, header, router, soon};
 use crate::{
     http::HttpConfig,
-    tls::{CertificateFile, Suite, TlsConfig, TlsError, TlsOptions, TlsSettings, TlsVersion},
+    tls::{CertificateFile, TlsConfig, TlsError, TlsOptions, TlsSettings},
 };
 
 fn trusting(root: &str, alpn: &[&str]) -> TlsConnector {
@@ -112,11 +115,25 @@ async fn a_router_that_comes_later_gets_a_certificate_too() {
 }
 
 #[tokio::test]
-async fn clear_text_on_an_encrypted_entrypoint_harms_nobody() {
+async fn clear_text_on_an_encrypted_entrypoint_is_told_so_and_harms_nobody() {
     let (portolan, root) = encrypted(TlsConfig::default(), vec![router("a.local", &[])]);
+    for request in ["GET / HTTP/1.1\r\nHost: a.local\r\n\r\n", "POST", "PRI * HTTP/2.0\r\n\r\nSM"] {
+        let mut client = portolan.connect().await;
+        client.send(request).await;
+        let response = client.response().await;
+        assert_eq!((response.status, header(&response.head, "connection")), (400, Some("close")));
+        assert!(response.body.contains("this port speaks TLS: use https://"), "{}", response.body);
+        assert!(client.ends().await);
+    }
+    let (_, figures) = &portolan.server.figures()[0];
+    let counted = portolan.server.ledger().reasons.iter();
+    let counted: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [(Reason::PlainHttp, 3)]);
+    assert_eq!((figures.traffic.classes()[3], figures.handshake_failures.value()), (3, 0));
+    // What is neither is answered as those expect who speak TLS.
     let mut client = portolan.connect().await;
-    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
-    assert!(client.until("\r\n\r\n").await.is_none());
+    client.send("hello\r\n\r\n").await;
+    assert_eq!(client.exactly(1).await, "\u{15}");
     assert!(handshake(&portolan, &trusting(&root, &[]), "a.local").await.is_ok());
 }
 

@@ -13,6 +13,8 @@ mod storage;
 mod consul;
 mod order;
 mod resolver;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -51,6 +51,8 @@ struct Slot {
     certificate: Option<Arc<Certificate>>,
     failures: u32,
     problem: Option<Problem>,
+    /// It was looked for in the storage.
+    looked: bool,
     /// Somebody is at it.
     running: bool,
     /// Not before then.
@@ -119,18 +121,21 @@ impl Resolver {
     }
 
     /// What must be looked after now, and no more than so many; it is being looked after from now
-    /// on.
+    /// on. All are looked for in the storage before one is ordered: an order may take long, and
+    /// what is kept is shown meanwhile.
     pub(in crate::tls) fn due(&mut self, most: usize) -> Vec<Due> {
         let (now, instant) = (SystemTime::now(), Instant::now());
         let due = self.slots.iter_mut().filter(|(_, slot)| slot.is_due(now, instant));
-        due.take(most)
-            .map(|(want, slot)| {
-                slot.running = true;
-                slot.doubtful = false;
-                let may_order = slot.pause.is_none_or(|pause| pause <= instant);
-                Due { want: want.clone(), have: slot.certificate.clone(), may_order }
-            })
-            .collect()
+        let (new, known): (Vec<_>, Vec<_>) = due.partition(|(_, slot)| !slot.looked);
+        let due = new.into_iter().chain(known).take(most);
+        due.map(|(want, slot)| {
+            let may_order = slot.looked && slot.pause.is_none_or(|pause| pause <= instant);
+            slot.looked = true;
+            slot.running = true;
+            slot.doubtful = false;
+            Due { want: want.clone(), have: slot.certificate.clone(), may_order }
+        })
+        .collect()
     }
 
     /// When something must be looked after next; `None`: never.
@@ -245,21 +250,17 @@ impl Desk {
         let fresh = |certificate: &Arc<Certificate>| SystemTime::now() < renewal(certificate);
         let kept = match self.read(want).await {
             Ok(kept) => kept,
-            Err(_) if !may_order => return Ok(Outcome::Nothing),
-            // Consul is away: what this node remembers is as good as it was.
-            Err(error) if have.is_none() && self.storage.is_shared() => {
-                let remembered = self.storage.kept(&self.key(want)).ok().flatten();
-                match remembered.and_then(|text| self.certificate(&text)) {
-                    Some(certificate) if fresh(&certificate) => {
-                        return Ok(Outcome::Have(certificate));
-                    }
-                    _ => return Err(error.into()),
-                }
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => match self.remembered(want) {
+                // Consul is away: what this node remembers is as good as it was.
+                Some(remembered) if is_news(&remembered, have.as_ref()) => Some(remembered),
+                _ if !may_order => return Ok(Outcome::Nothing),
+                _ => return Err(error.into()),
+            },
         };
-        if let Some(kept) = newest(kept, have.clone()).filter(&fresh) {
-            return Ok(Outcome::Have(kept));
+        // One that is due to be renewed is shown all the same until there is a new one.
+        let shown = |known: &Arc<Certificate>| fresh(known) || is_news(known, have.as_ref());
+        if let Some(known) = newest(kept, have.clone()).filter(shown) {
+            return Ok(Outcome::Have(known));
         }
         if !may_order {
             return Ok(Outcome::Nothing);
@@ -310,6 +311,12 @@ impl Desk {
             self.storage.keep(&key, &text)?;
         }
         Ok(certificate)
+    }
+
+    /// What this node remembers of a storage that it shares.
+    fn remembered(&self, want: &Want) -> Option<Arc<Certificate>> {
+        let text = self.storage.is_shared().then(|| self.storage.kept(&self.key(want)));
+        self.certificate(&text?.ok()??)
     }
 
     fn certificate(&self, text: &str) -> Option<Arc<Certificate>> {
@@ -401,6 +408,12 @@ fn id(want: &Want) -> String {
             format!("{main}+{}", digest.chars().take(12).collect::<String>())
         }
     }
+}
+
+/// Whether clients take it, and longer than what there is.
+fn is_news(certificate: &Certificate, have: Option<&Arc<Certificate>>) -> bool {
+    let until = certificate.facts.not_after;
+    certificate.is_good(SystemTime::now()) && have.is_none_or(|have| have.facts.not_after < until)
 }
 
 fn newest(

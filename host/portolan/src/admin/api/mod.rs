@@ -258,8 +258,7 @@ async fn explanation(
     }
     let admin = &state.admin;
     let (snapshot, board) = (admin.live.load(), admin.board.load());
-    let explanation =
-        explain::explain(&question, &snapshot, &board, &state.admin.insight.rewrites());
+    let explanation = explain::explain(&question, &snapshot, &board, &*admin.insight);
     Ok(Json(explanation.map_err(Refusal::bad)?).into_response())
 }
 

@@ -8,6 +8,7 @@ const ANSWERS = {
   answered: "", nodata: "no addresses (NODATA)", nxdomain: "no such name (NXDOMAIN)",
   forwarded: "asked upstream", servfail: "not known yet (SERVFAIL)",
 };
+const CERTIFICATES = { required: ", a client certificate is required", optional: ", a client certificate is asked for" };
 
 /** Asks, and shows the answer or what is wrong with the question. */
 export async function chart(form, place) {
@@ -22,7 +23,8 @@ export async function chart(form, place) {
 }
 
 function draw(it) {
-  const bad = /^[45]\d\d/.test(it.verdict);
+  // Also where nobody answers, and where no request comes.
+  const bad = /^([45]\d\d|no)/.test(it.verdict);
   return h("div", { class: "course" },
     h("p", { class: "verdict", "data-mood": bad ? "bad" : "good" }, prose(it.verdict), it.reason && [" ", h("span", { class: "chip", title: "the reason, as in the access log and in metrics" }, it.reason)]),
     h("ol", null,
@@ -32,6 +34,10 @@ function draw(it) {
         h("p", { class: "why" }, prose(it.dns.why)),
       ]),
       it.entrypoint && leg("Entrypoint", h("p", null, h("b", null, it.entrypoint.name), " ", h("code", null, it.entrypoint.address))),
+      it.tls && leg("Handshake", [
+        h("p", null, "TLS options ", h("b", null, it.tls.options), CERTIFICATES[it.tls.clientCertificate] ?? ""),
+        it.tls.refused && h("p", { class: "why" }, prose(`refused: ${it.tls.refused}`)),
+      ]),
       leg("Router", it.candidates.length === 0 ? h("p", null, "none fits") : h("ul", null, it.candidates.map(candidate))),
       it.middlewares.length > 0 && leg("Middlewares", h("ol", null, it.middlewares.map((step) =>
         h("li", null, h("b", null, step.middleware), " ", h("small", null, step.runsCode ? "runs code" : "planned"),

@@ -16,23 +16,26 @@ use portolan_core::{
     service::{Backend, Kind, Member, Service},
     snapshot::Snapshot,
 };
-use portolan_net::dns::Rewrites;
 
 use super::{
     BackendShare, Explanation, Place, Question, ServiceShare, Step, does,
+    handshake::Foreseen,
     middleware::runs_code,
     name::resolve,
     route::route,
     verdict::{Verdict, verdict},
 };
-use crate::control::board::Board;
+use crate::{
+    admin::insight::Insight,
+    control::board::{Board, EntrypointReport},
+};
 
 /// Why a request goes where it goes; an error is one sentence on what is wrong with the question.
 pub(crate) fn explain(
     question: &Question,
     snapshot: &Snapshot,
     board: &Board,
-    rewrites: &Rewrites,
+    insight: &dyn Insight,
 ) -> Result<Explanation, String> {
     let uri = parse_url(&question.url)?;
     let mut exchange = exchange(question, &uri, board)?;
@@ -46,38 +49,31 @@ pub(crate) fn explain(
     let host = exchange.request.host();
     let is_name = host.parse::<IpAddr>().is_err();
     let serves_names = board.entrypoints.iter().any(|it| it.protocol.starts_with("dns"));
-    let dns = (is_name && serves_names).then(|| resolve(host, snapshot, rewrites));
+    let dns = (is_name && serves_names).then(|| resolve(host, snapshot, &insight.rewrites()));
     let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
-    let redirect = place.and_then(|place| place.redirect.as_deref());
-    let path = exchange.request.uri().path();
-    let refuses = place.is_some_and(|place| !place.encoded_characters.allow(path));
-    let (router, candidates) = match (place, redirect) {
-        (Some(_), None) if !refuses => route(&exchange, snapshot),
+    let tls = place.filter(|_| exchange.peer.tls).and_then(|place| insight.tls(&place.name));
+    let tls = tls.map(|context| Foreseen::of(context, &exchange));
+    let ahead = before_routing(&exchange, &uri, place, tls.as_ref());
+    let (router, candidates) = match ahead {
+        None => route(&exchange, snapshot),
         // It comes before every router; or there is nobody whose routers they could be.
-        _ => (None, Vec::new()),
+        Some(_) => (None, Vec::new()),
     };
     let router = router.as_deref();
     let service = router.and_then(|router| router.service.as_deref()).map(share);
-    let Verdict { sentence, reason } = match (place, redirect) {
-        (Some(place), _) if refuses => Verdict::because(
-            Reason::EncodedCharacter,
-            format!(
-                "400: the path has an encoded character that entrypoint `{}` refuses",
-                place.name
-            ),
-        ),
-        (None, _) => {
-            let scheme = uri.scheme_str().unwrap_or("http");
-            Verdict::of(format!("nobody answers: no entrypoint serves {scheme}"))
-        }
-        (_, Some(target)) => Verdict::of(format!("the entrypoint redirects it to {target}")),
-        (Some(_), None) => verdict(router, service.as_ref(), &mut exchange),
+    let other = || tls.as_ref()?.of_other_options(router?);
+    let found =
+        ahead.or_else(other).unwrap_or_else(|| verdict(router, service.as_ref(), &mut exchange));
+    let Verdict { sentence, reason } = match &tls {
+        Some(tls) => tls.before(found),
+        None => found,
     };
     Ok(Explanation {
         request,
         dns,
         entrypoint: place
             .map(|it| Place { name: (*it.name).to_owned(), address: it.address.to_string() }),
+        tls: tls.map(|tls| tls.told),
         verdict: sentence,
         reason: reason.map(|reason| reason.as_str().to_owned()),
         candidates,
@@ -86,6 +82,43 @@ pub(crate) fn explain(
         service,
         generation: snapshot.generation,
     })
+}
+
+/// What becomes of a request before any router is asked.
+fn before_routing(
+    exchange: &Exchange,
+    uri: &Uri,
+    place: Option<&EntrypointReport>,
+    tls: Option<&Foreseen>,
+) -> Option<Verdict> {
+    let Some(place) = place else {
+        let scheme = uri.scheme_str().unwrap_or("http");
+        return Some(Verdict::of(format!("nobody answers: no entrypoint serves {scheme}")));
+    };
+    if place.protocol == "https" && !exchange.peer.tls {
+        let sentence = format!("400: entrypoint `{}` speaks TLS, and this is http", place.name);
+        return Some(Verdict::because(Reason::PlainHttp, sentence));
+    }
+    if place.protocol == "http" && exchange.peer.tls {
+        let name = &place.name;
+        let sentence = format!("no request comes: entrypoint `{name}` speaks no TLS");
+        return Some(Verdict::of(sentence));
+    }
+    if let Some(refused) = tls.and_then(Foreseen::refused) {
+        return Some(refused);
+    }
+    if !place.encoded_characters.allow(exchange.request.uri().path()) {
+        let sentence = format!(
+            "400: the path has an encoded character that entrypoint `{}` refuses",
+            place.name
+        );
+        return Some(Verdict::because(Reason::EncodedCharacter, sentence));
+    }
+    let redirects = || {
+        let target = place.redirect.as_deref()?;
+        Some(Verdict::of(format!("the entrypoint redirects it to {target}")))
+    };
+    tls.and_then(|tls| tls.of_other_host(exchange.request.host())).or_else(redirects)
 }
 
 /// The request as it would be after its head was read.
@@ -154,7 +187,9 @@ fn entrypoint(question: &Question, uri: &Uri, board: &Board) -> Result<Arc<str>,
     }
     let mut fitting = serving().filter(|it| it.protocol == scheme);
     let first = fitting.clone().next();
-    let by_port = fitting.find(|it| Some(it.address.port()) == uri.port_u16());
+    // Who says http may come to a port where TLS is spoken, which is worth telling.
+    let by_port = |it: &&EntrypointReport| Some(it.address.port()) == uri.port_u16();
+    let by_port = fitting.find(by_port).or_else(|| serving().find(by_port));
     Ok(by_port.or(first).map_or_else(|| "".into(), |it| it.name.clone()))
 }
 
@@ -207,25 +242,27 @@ fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<Backen
     let rests = service.rests(now);
     // With too many left alone nobody is.
     let panics = service.balancer.panics(&service.backends, now);
-    let out = |backend: &Backend| {
-        backend.out(now).filter(|out| !(panics && matches!(out, Out::Ejected(_))))
-    };
+    let is_asked_still = |out: &Out| panics && matches!(out, Out::Ejected(_));
+    let out = |backend: &Backend| backend.out(now).filter(|out| !is_asked_still(out));
     let weight = |backend: &Backend| match (out(backend), rests) {
         (None, None) => f64::from(backend.weight),
         _ => 0.0,
     };
     let sum: f64 = service.backends.iter().map(weight).sum();
     all.extend(service.backends.iter().map(|backend| {
+        let failing = backend.out(now).filter(is_asked_still);
         let out = out(backend);
         let part = if sum > 0.0 { weight(backend) / sum } else { 0.0 };
         BackendShare {
             url: backend.url(),
             health: match &out {
+                None if let Some(failing) = &failing => format!("{failing}, asked all the same"),
                 None if rests.is_some() => format!("{}, at rest", backend.health.as_str()),
                 None | Some(Out::Catalog(_)) => backend.health.as_str().to_owned(),
                 Some(other) => other.to_string(),
             },
             usable: out.is_none() && rests.is_none(),
+            failing: failing.is_some(),
             // At most 100, so it fits.
             percent: (percent * part) as u32,
             origin: (*backend.origin).to_owned(),

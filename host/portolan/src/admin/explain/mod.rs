@@ -4,8 +4,8 @@
 //! **Invariant:** asking changes nothing: no plugin is called, no backend is chosen.
 //!
 //! Reading order: `shape` (what is told), `name` (DNS), `route` (who looks at it),
-//! `middleware` (what one does, in words), `verdict` (what comes of it), `build`, then
-//! what the command line needs: `ask` and `print`.
+//! `middleware` (what one does, in words), `verdict` (what comes of it), `handshake` (what comes
+//! before it), `build`, then what the command line needs: `ask` and `print`.
 
 mod shape;
 
@@ -17,6 +17,8 @@ mod middleware;
 
 mod verdict;
 
+mod handshake;
+
 mod build;
 
 pub(crate) mod ask;
@@ -27,6 +29,6 @@ pub(crate) use build::explain;
 pub(crate) use middleware::does;
 pub(crate) use name::record;
 pub(crate) use shape::{
-    BackendShare, Candidate, Explanation, NameAnswer, NameOutcome, Outcome, Place, Question,
-    Record, ServiceShare, Step,
+    BackendShare, Candidate, Explanation, Handshake, NameAnswer, NameOutcome, Outcome, Place,
+    Question, Record, ServiceShare, Step,
 };

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{BackendShare, Candidate, Explanation, NameAnswer, NameOutcome, Outcome};
+use super::{BackendShare, Candidate, Explanation, Handshake, NameAnswer, NameOutcome, Outcome};
 
 /// An explanation as lines of text.
 pub(crate) fn print(explanation: &Explanation) -> String {
@@ -27,6 +27,7 @@ impl fmt::Display for Lines<'_> {
         if let Some(entrypoint) = &it.entrypoint {
             section(out, "entrypoint", [format!("{} ({})", entrypoint.name, entrypoint.address)])?;
         }
+        section(out, "handshake", it.tls.as_ref().map(handshake))?;
         section(out, "routers", candidates(&it.candidates))?;
         let steps = it.middlewares.iter().flat_map(|step| {
             let head = match step.plugin.as_str() {
@@ -72,6 +73,16 @@ fn name(dns: &NameAnswer) -> Vec<String> {
     let parts: Vec<&str> = [answer].into_iter().chain(records.iter().map(String::as_str)).collect();
     let parts = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     vec![format!("{}: {parts}", dns.name), format!("  {}", dns.why)]
+}
+
+fn handshake(it: &Handshake) -> String {
+    let client = match it.client_certificate.as_str() {
+        "required" => ", a client certificate is required",
+        "optional" => ", a client certificate is asked for",
+        _ => "",
+    };
+    let refused = it.refused.as_ref().map(|why| format!(", refused: {why}")).unwrap_or_default();
+    format!("TLS options `{}`{client}{refused}", it.options)
 }
 
 fn candidates(candidates: &[Candidate]) -> Vec<String> {
@@ -120,6 +131,7 @@ mod tests {
                 "records": [{ "type": "A", "data": "127.0.0.1", "ttl": 10 }],
             },
             "entrypoint": { "name": "web", "address": "127.0.0.1:8000" },
+            "tls": { "options": "internal", "clientCertificate": "required" },
             "candidates": [
                 {
                     "router": "api@consul", "priority": 30, "rule": "PathPrefix(`/v2`)",
@@ -155,6 +167,7 @@ GET http://grafana.local/api
   name         grafana.local: A 127.0.0.1, 10 s
                  router `grafana@consul`
   entrypoint   web (127.0.0.1:8000)
+  handshake    TLS options `internal`, a client certificate is required
   routers      ✗ api@consul, priority 30: PathPrefix(`/v2`)
                    the path does not start with `/v2`
                ✓ grafana@consul, priority 21: Host(`grafana.local`)

@@ -27,11 +27,19 @@ pub(super) fn route(
     let host = exchange.request.host();
     let others = snapshot.routers.iter().filter(|entry| {
         let name = entry.entry.name.to_string();
-        entry.hosts.iter().any(|it| it == host) && candidates.iter().all(|it| it.router != name)
+        is_about(entry, host) && candidates.iter().all(|it| it.router != name)
     });
     let skipped: Vec<_> = others.take(MAX_SKIPPED).map(|entry| skip(entry, exchange)).collect();
     candidates.extend(skipped);
     (selected, candidates)
+}
+
+/// Whether a router is for a host, or would be if its rule could be read.
+fn is_about(entry: &RouterEntry, host: &str) -> bool {
+    let parent = host.split_once('.').map(|(_, parent)| parent);
+    let is_wild = |it: &String| parent.is_some() && it.strip_prefix("*.") == parent;
+    entry.hosts.iter().any(|it| it == host || is_wild(it))
+        || entry.live.is_none() && !host.is_empty() && entry.rule.contains(host)
 }
 
 fn candidate(it: explain::Candidate) -> Candidate {

@@ -14,6 +14,9 @@ pub(crate) struct Explanation {
     pub(crate) dns: Option<NameAnswer>,
     /// The entrypoint that it would come in by, and its address.
     pub(crate) entrypoint: Option<Place>,
+    /// The handshake before it; absent where nothing is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<Handshake>,
     /// The routers that were looked at, best first.
     pub(crate) candidates: Vec<Candidate>,
     /// The one that takes it.
@@ -55,6 +58,19 @@ pub(crate) struct Place {
     pub(crate) name: String,
     /// Its bound address.
     pub(crate) address: String,
+}
+
+/// A handshake that asks for a host.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Handshake {
+    /// The name of the TLS options that it has.
+    pub(crate) options: String,
+    /// Of the client: `unasked`, `optional`, `required`.
+    pub(crate) client_certificate: String,
+    /// Why it is refused, whatever the client shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<String>,
 }
 
 /// What DNS says of a host.
@@ -164,6 +180,9 @@ pub(crate) struct BackendShare {
     pub(crate) health: String,
     /// Whether it may be chosen.
     pub(crate) usable: bool,
+    /// Whether requests to it failed lately, and it is asked since there is none better.
+    #[serde(default)]
+    pub(crate) failing: bool,
     /// Of a hundred requests, how many it gets.
     pub(crate) percent: u32,
     /// The instance or table that declares it.

@@ -67,19 +67,30 @@ pub(super) fn verdict(
             Reason::NoService,
             format!("503: {takes}, but it has no service, and no middleware answers"),
         ),
-        Some(service) => of_service(service, &takes),
+        Some(service) => {
+            let is_compound = router.service.as_ref().is_some_and(|it| !it.parts().is_empty());
+            of_service(service, is_compound, &takes)
+        }
     }
 }
 
-fn of_service(service: &ServiceShare, takes: &str) -> Verdict {
+fn of_service(service: &ServiceShare, is_compound: bool, takes: &str) -> Verdict {
     let to = &service.name;
     if let Some(rests) = service.rests {
         let seconds = rests.div_ceil(1000);
-        let sentence =
-            format!("503: {takes}, but the circuit breaker of `{to}` is open for {seconds} s yet");
+        let whose =
+            if is_compound { "every circuit breaker behind" } else { "the circuit breaker of" };
+        let sentence = format!("503: {takes}, but {whose} `{to}` is open for {seconds} s yet");
         return Verdict::because(Reason::CircuitOpen, sentence);
     }
-    match service.backends.iter().filter(|backend| backend.usable).count() {
+    let usable = service.backends.iter().filter(|backend| backend.usable);
+    if usable.clone().next().is_some() && usable.clone().all(|backend| backend.failing) {
+        return Verdict::of(format!(
+            "{takes}; all of `{to}` failed lately, and are asked since there is none better: an \
+             error (502) is likely"
+        ));
+    }
+    match usable.count() {
         0 => Verdict::because(
             Reason::NoBackend,
             format!("503: {takes}, but `{to}` has no usable backend"),

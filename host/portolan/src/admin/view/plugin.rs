@@ -19,7 +19,7 @@ pub(crate) struct PluginView {
     loaded: Option<String>,
     load_ms: u64,
     cached: bool,
-    /// What the providers that are uses of it were granted.
+    /// What it was granted, and the providers that are uses of it.
     grants: Vec<String>,
     #[serde(flatten)]
     info: Option<Info>,
@@ -62,6 +62,10 @@ impl PluginView {
         };
         let name = fold(&plugin.name);
         let uses = board.providers.iter().filter(|provider| fold(&provider.plugin) == name);
+        let granted = uses.flat_map(|provider| provider.grants.iter().cloned());
+        let files = board.plugin_files.iter().filter(|(of, _)| fold(of) == name);
+        let files = files.flat_map(|(_, files)| files);
+        let files = files.map(|file| format!("files: {}", file.display()));
         Self {
             name: (*plugin.name).to_owned(),
             state,
@@ -69,7 +73,7 @@ impl PluginView {
             loaded: plugin.loaded.map(stamp),
             load_ms: plugin.load_ms,
             cached: plugin.cached,
-            grants: uses.flat_map(|provider| provider.grants.iter().cloned()).collect(),
+            grants: granted.chain(files).collect(),
             info: plugin.info.as_ref().map(Info::of),
             figures: Calls::of(&plugin.figures),
         }

@@ -13,15 +13,13 @@ use expect_test::expect_file;
 use http::uri::Scheme;
 use portolan_core::{
     assemble::RulePriority,
+    policy::TlsVersion,
     problem::Problem,
     zone::{Names, StaticRecord},
 };
 use portolan_net::{
     http::{EncodedCharacter, EncodedCharacters, Limits, RedirectConfig, RedirectTarget},
-    tls::{
-        TlsVersion,
-        acme::{KeyType, LETS_ENCRYPT, StorageConfig, Token},
-    },
+    tls::acme::{KeyType, LETS_ENCRYPT, StorageConfig, Token},
 };
 use serde_json::json;
 
@@ -125,7 +123,9 @@ fn the_annotated_default_names_every_key() {
         dns::access::QueryLog::FIELDS,
         dns::Zone::FIELDS,
         dns::Record::FIELDS,
-        schema::Plugins::FIELDS,
+        plugins::Plugins::FIELDS,
+        plugins::Plugin::FIELDS,
+        plugins::Grants::FIELDS,
         schema::Provider::FIELDS,
         schema::Grants::FIELDS,
         schema::ProviderTls::FIELDS,
@@ -224,6 +224,7 @@ fn relative_paths_start_at_the_file_and_a_plugins_own_are_left_alone() {
     let config = config(
         "data-dir = '/var/lib/portolan'
          plugins.directory = 'wasm'
+         plugins.mine.grants.files = ['users']
          [providers.static]
          plugin = 'file'
          config = { directory = 'dynamic' }
@@ -231,6 +232,7 @@ fn relative_paths_start_at_the_file_and_a_plugins_own_are_left_alone() {
     );
     assert_eq!(config.data_dir, Path::new("/var/lib/portolan"));
     assert_eq!(config.plugins.directory, Path::new("/etc/portolan/wasm"));
+    assert_eq!(config.plugin_files, [("mine".to_owned(), vec!["/etc/portolan/users".into()])]);
     let provider = &config.providers[0];
     let files = ["/etc/portolan/dynamic", "/srv/dynamic"].map(PathBuf::from);
     assert_eq!(provider.grants.files, files);

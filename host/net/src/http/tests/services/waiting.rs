@@ -78,6 +78,31 @@ async fn each_service_has_time_limits_of_its_own() {
 }
 
 #[tokio::test]
+async fn who_waited_for_a_place_all_of_the_time_was_kept_waiting_by_no_backend() {
+    let (backend, _gate, mut asked) = held().await;
+    let service = to(&[backend.address], |it| {
+        it.timeouts.total = Some(Duration::from_millis(20));
+        it.limits.max_requests = Some(1);
+        (it.limits.queue, it.limits.queue_timeout) = (1, Duration::from_secs(600));
+    });
+    // The same one, with more time.
+    let patient = Router {
+        timeouts: Some(Box::new(Timeouts {
+            total: Some(Duration::from_secs(600)),
+            ..Timeouts::default()
+        })),
+        name: ObjectName::new("patient", "test"),
+        ..leading("first.local", service)
+    };
+    let service = patient.service.clone();
+    let portolan = Portolan::start(vec![patient, Router { service, ..router("next.local", &[]) }]);
+    let mut first = portolan.connect().await;
+    first.send("GET / HTTP/1.1\r\nHost: first.local\r\n\r\n").await;
+    soon(asked.recv()).await.unwrap();
+    assert_eq!(portolan.get("next.local", "/").await.status, 503);
+}
+
+#[tokio::test]
 async fn what_a_router_says_of_time_comes_before_what_its_service_says() {
     let (backend, _gate, _asked) = held().await;
     let (short, long) = (Duration::from_millis(20), Duration::from_secs(600));

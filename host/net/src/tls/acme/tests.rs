@@ -1,0 +1,124 @@
+//! What is shown of an authority that is away.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use portolan_core::problem::Severity;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::tls::{Certificate, challenge::Challenges, tests::pem};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A resolver with a folder, whose authority is a port that nobody listens at.
+struct Alone {
+    folder: TempDir,
+    resolver: Resolver,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = ResolverConfig {
+            name: "le".into(),
+            email: None,
+            directory: "https://127.0.0.1:1/dir".to_owned(),
+            challenge: Challenge::Http01,
+            root_certificates: None,
+            key_type: KeyType::Ec256,
+            external_account: None,
+            storage: StorageConfig::File(folder.path().to_owned()),
+        };
+        let resolver = Resolver::new(&config, &Arc::<Challenges>::default()).unwrap();
+        Self { folder, resolver }
+    }
+
+    /// Puts a certificate of this age and so long a life into the folder.
+    fn keep(&self, name: &str, age: Duration, life: Duration) {
+        let (certificate, key) = pem(name, SystemTime::now() - age, life);
+        let place = self.resolver.desk.place(&format!("certificates/{name}.json"));
+        let path = self.folder.path().join(place);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = json!({ "names": [name], "certificate": certificate, "key": key });
+        std::fs::write(path, text.to_string()).unwrap();
+    }
+
+    fn want(&mut self, names: &[&str]) {
+        let wants = names.iter().map(|name| want(name));
+        self.resolver.want(wants.collect::<Vec<_>>().into_iter());
+    }
+
+    /// Looks after what is due, one at a time; answers what that was.
+    async fn turn(&mut self) -> Option<String> {
+        let due = self.resolver.due(1).pop()?;
+        let want = due.want.clone();
+        let outcome = self.resolver.desk.clone().look_after(due).await;
+        self.resolver.take(&want, outcome);
+        want.names.into_iter().next()
+    }
+
+    fn shown(&self) -> Vec<&Arc<Certificate>> {
+        self.resolver.certificates().collect()
+    }
+}
+
+fn want(name: &str) -> Want {
+    Want { resolver: "le".into(), names: vec![name.to_owned()] }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_shown_while_it_is_renewed() {
+    let mut alone = Alone::new();
+    alone.keep("a.test", 70 * DAY, 90 * DAY);
+    alone.want(&["a.test"]);
+    assert!(alone.turn().await.is_some());
+    assert_eq!(alone.shown().len(), 1, "before anybody was asked");
+    assert_eq!(alone.resolver.problems().count(), 0);
+
+    // It is renewed at once. That does not work, and costs nothing yet.
+    assert!(alone.turn().await.is_some());
+    assert!(alone.turn().await.is_none(), "there is a pause");
+    assert_eq!(alone.shown().len(), 1);
+    let problem = alone.resolver.problems().next().unwrap();
+    assert_eq!(problem.severity, Severity::Warning);
+    assert!(problem.hint.as_ref().unwrap().contains("goes on being shown"), "{problem:?}");
+
+    // Nor when its router goes and comes back.
+    alone.want(&[]);
+    assert!(alone.shown().is_empty());
+    alone.want(&["a.test"]);
+    assert!(alone.turn().await.is_some());
+    assert_eq!(alone.shown().len(), 1);
+}
+
+#[tokio::test]
+async fn one_whose_time_is_over_is_not_shown() {
+    let mut alone = Alone::new();
+    alone.keep("a.test", 91 * DAY, 90 * DAY);
+    alone.want(&["a.test"]);
+    while alone.turn().await.is_some() {}
+    assert!(alone.shown().is_empty());
+    assert_eq!(alone.resolver.problems().next().unwrap().severity, Severity::Error);
+}
+
+#[tokio::test]
+async fn all_that_is_kept_is_shown_before_anything_is_ordered() {
+    let mut alone = Alone::new();
+    let names = ["a.test", "b.test", "c.test"];
+    alone.keep("a.test", 70 * DAY, 90 * DAY);
+    alone.keep("c.test", 70 * DAY, 90 * DAY);
+    alone.want(&names);
+    for name in names {
+        assert_eq!(alone.turn().await.as_deref(), Some(name));
+    }
+    assert_eq!(alone.shown().len(), 2);
+    assert_eq!(alone.resolver.problems().count(), 0, "nobody was asked");
+    for name in names {
+        assert_eq!(alone.turn().await.as_deref(), Some(name));
+    }
+    assert_eq!(alone.resolver.problems().count(), 3);
+}
