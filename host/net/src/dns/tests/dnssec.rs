@@ -3,8 +3,8 @@
 use hickory_proto::{op::Message, rr::RecordType};
 
 use super::{
-    super::{CacheConfig, Filter, Forwarding, Rebind},
-    fake::{FakeUpstream, Listening, Mood, locally},
+    super::{Filter, Forwarding, Rebind},
+    fake::{FakeUpstream, Listening, Mood, asking, forgetful, locally},
     question,
 };
 
@@ -92,11 +92,8 @@ async fn nothing_of_ours_is_said_to_be_checked() {
 async fn what_we_take_something_out_of_was_checked_no_more() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::ChecksInside).await;
-        let listening = Listening::with(Forwarding {
-            upstreams: vec![upstream.address.into()],
-            filter: Filter { rebind: Rebind::All, ..Filter::default() },
-            ..Forwarding::default()
-        });
+        let filter = Filter { rebind: Rebind::All, ..Filter::default() };
+        let listening = Listening::with(Forwarding { filter, ..asking(&[&upstream]) });
         let reply = listening.send(&asked("evil.example.", "o")).await;
         assert_eq!((bits(&reply).as_str(), reply.answers.len()), ("so", 2), "{reply}");
     })
@@ -107,9 +104,7 @@ async fn what_we_take_something_out_of_was_checked_no_more() {
 async fn what_is_too_old_was_checked_no_more() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::Checks).await;
-        let cache = CacheConfig { max_ttl: 1, ..CacheConfig::default() };
-        let upstreams = vec![upstream.address.into()];
-        let listening = Listening::with(Forwarding { upstreams, cache, ..Forwarding::default() });
+        let listening = Listening::with(forgetful(&upstream));
         let ask = async || listening.send(&asked("a.example.", "o")).await;
         assert_eq!(bits(&ask().await), "soa");
         upstream.mood.set(Mood::Fails);

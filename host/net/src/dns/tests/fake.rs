@@ -20,7 +20,9 @@ use tokio::{
 };
 
 use super::{
-    super::{Forwarding, Sharing, bind_tcp, bind_udp, serve_tcp, serve_udp},
+    super::{
+        CacheConfig, Forwarding, Sharing, UpstreamConfig, bind_tcp, bind_udp, serve_tcp, serve_udp,
+    },
     World, question,
 };
 
@@ -113,6 +115,22 @@ impl FakeUpstream {
         });
         Self { address, mood, asked, last }
     }
+}
+
+/// These upstreams.
+pub(super) fn all(upstreams: &[&FakeUpstream]) -> Vec<UpstreamConfig> {
+    upstreams.iter().map(|upstream| upstream.address.into()).collect()
+}
+
+/// These are asked for everything.
+pub(super) fn asking(upstreams: &[&FakeUpstream]) -> Forwarding {
+    Forwarding { upstreams: all(upstreams), ..Forwarding::default() }
+}
+
+/// The same, and what it says is remembered for a second.
+pub(super) fn forgetful(upstream: &FakeUpstream) -> Forwarding {
+    let cache = CacheConfig { max_ttl: 1, ..CacheConfig::default() };
+    Forwarding { cache, ..asking(&[upstream]) }
 }
 
 /// `count` addresses; the TTL is 30.
@@ -251,9 +269,8 @@ pub(super) struct Listening {
 
 impl Listening {
     pub(super) fn start(upstreams: &[&FakeUpstream]) -> Self {
-        let upstreams = upstreams.iter().map(|upstream| upstream.address.into()).collect();
         // Fake upstreams keep letters as real ones do.
-        Self::with(Forwarding { upstreams, mix_case: true, ..Forwarding::default() })
+        Self::with(Forwarding { mix_case: true, ..asking(upstreams) })
     }
 
     pub(super) fn with(settings: Forwarding) -> Self {

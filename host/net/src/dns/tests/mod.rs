@@ -4,7 +4,9 @@ mod access;
 mod demand;
 mod dnssec;
 mod fake;
+mod filtering;
 mod forwarding;
+mod memory;
 mod others;
 mod rows;
 mod rules;
@@ -22,13 +24,13 @@ use std::{
 
 use hickory_proto::{
     op::{Edns, Message, OpCode, Query},
-    rr::{Name, RecordType},
+    rr::{Name, RecordType, rdata::opt::EdnsCode},
 };
 use portolan_core::{
     item::{Instance, Node},
     live::{Live, Publisher, live},
     snapshot::Snapshot,
-    zone::{DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
+    zone::{self, DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
 use tokio::time::Instant;
 
@@ -176,6 +178,22 @@ impl World {
     fn ask(&self, packet: &[u8], transport: Transport) -> Message {
         Message::from_vec(&self.handle(packet, transport).unwrap()).unwrap()
     }
+}
+
+/// A name as our own code has it.
+fn name(text: &str) -> zone::Name {
+    zone::Name::parse(text).unwrap()
+}
+
+/// The data of the answers.
+fn answers(reply: &Message) -> Vec<String> {
+    reply.answers.iter().map(|record| record.data.to_string()).collect()
+}
+
+/// Why, by a number of RFC 8914.
+fn error(reply: &Message) -> Option<u8> {
+    let option = reply.edns.as_ref()?.option(EdnsCode::Unknown(15))?;
+    Vec::<u8>::try_from(option).ok()?.get(1).copied()
 }
 
 /// A question as others write it.

@@ -4,34 +4,21 @@ use std::{net::IpAddr, sync::Arc};
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{RecordType, rdata::opt::EdnsCode},
+    rr::RecordType,
 };
-use portolan_core::{snapshot::Snapshot, zone::Name};
+use portolan_core::snapshot::Snapshot;
 
 use super::{
     super::{Forwarding, Policy, Rewrite, Rewrites},
-    World,
+    World, answers,
     demand::Source,
-    fake::{FakeUpstream, Listening, Mood, locally, outcome},
-    packet, zones_when,
+    error,
+    fake::{FakeUpstream, Listening, Mood, all, locally, outcome},
+    name, packet, zones_when,
 };
 
-fn name(text: &str) -> Name {
-    Name::parse(text).unwrap()
-}
-
-fn answers(reply: &Message) -> Vec<String> {
-    reply.answers.iter().map(|record| record.data.to_string()).collect()
-}
-
-fn error(reply: &Message) -> Option<u8> {
-    let option = reply.edns.as_ref()?.option(EdnsCode::Unknown(15))?;
-    Vec::<u8>::try_from(option).ok()?.get(1).copied()
-}
-
 fn forwarding(suffix: &str, upstreams: &[&FakeUpstream]) -> Forwarding {
-    let upstreams = upstreams.iter().map(|upstream| upstream.address.into()).collect();
-    Forwarding { suffixes: vec![(name(suffix), upstreams)], ..Forwarding::default() }
+    Forwarding { suffixes: vec![(name(suffix), all(upstreams))], ..Forwarding::default() }
 }
 
 #[tokio::test]

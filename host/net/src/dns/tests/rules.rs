@@ -9,7 +9,6 @@ use hickory_proto::{
         rdata::opt::{ClientSubnet, EdnsOption},
     },
 };
-use portolan_core::zone::Name;
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::{
@@ -19,12 +18,8 @@ use super::{
     },
     World,
     fake::{FakeUpstream, Listening, Mood, locally, outcome},
-    packet, question,
+    name, packet, question,
 };
-
-fn name(text: &str) -> Name {
-    Name::parse(text).unwrap()
-}
 
 /// Answers as `owner data`.
 fn texts(reply: &Message) -> Vec<String> {
