@@ -96,7 +96,25 @@ async fn other_datacenters_are_asked_when_they_are_asked_for() {
     ] {
         agree(ours, theirs, name, rtype).await;
     }
+    // What stands behind names of the other one exists too, and who asks for the names label by
+    // label comes to their end (RFC 9156).
+    let behind = || ours.a("dc2.consul.");
+    eventually(behind, |reply| reply.code == ResponseCode::NoError).await;
+    for (name, rtype) in [
+        ("dc2.consul.", RecordType::A),
+        ("_tcp.dc2.consul.", RecordType::A),
+        ("_web._tcp.dc2.consul.", RecordType::A),
+        ("service.dc2.consul.", RecordType::A),
+        ("_tcp.service.dc2.consul.", RecordType::A),
+    ] {
+        let reply = ours.ask(name, rtype).await;
+        assert_eq!((reply.code, reply.answers.len()), (ResponseCode::NoError, 0), "{name}");
+        assert_eq!(reply.authority, [RecordType::SOA], "{name}");
+    }
+    agree(ours, theirs, "_web._tcp.dc2.consul.", RecordType::SRV).await;
     for absent in [
+        "dc3.consul.",
+        "_tcp.dc3.consul.",
         "nothing.service.dc2.consul.",
         "green.web.service.dc2.consul.",
         "nobody.node.dc2.consul.",

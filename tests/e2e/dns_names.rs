@@ -1,6 +1,6 @@
 //! Names that the configuration gives.
 
-use hickory_proto::rr::RecordType;
+use hickory_proto::{op::ResponseCode, rr::RecordType};
 
 use crate::support::{Config, Portolan, eventually, run};
 
@@ -9,10 +9,10 @@ async fn hosts_files_are_followed_and_a_bad_line_is_told() {
     let config = Config::exactly(
         "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
          [dns]\naddress = \"127.0.0.1:0\"\nupstreams = []\nhosts = [\"hosts\"]\n\
-         hosts-domain = \"lan\"\n",
+         hosts-domain = \"lan\"\n[dns.forward]\n\"lan\" = []\n",
     );
     let write = |text: &str| std::fs::write(config.path("hosts"), text).unwrap();
-    write("10.0.0.5 nas nas.home.arpa\nnonsense printer\n");
+    write("10.0.0.5 nas nas.home.arpa\nnonsense printer\n10.0.0.8 a.b.lan\n");
     let portolan = Portolan::start(&config);
     let resolver = portolan.dns();
     for name in ["nas.", "nas.lan.", "nas.home.arpa."] {
@@ -24,8 +24,17 @@ async fn hosts_files_are_followed_and_a_bad_line_is_told() {
     assert!(problems.contains("hosts:2"), "{problems}");
     assert!(problems.contains("`nonsense` is not an IP address"), "{problems}");
 
+    // What stands above a name exists, as nobody else is asked (RFC 8020).
+    for (name, code) in [("b.lan.", ResponseCode::NoError), ("absent.lan.", ResponseCode::NXDomain)]
+    {
+        let reply = resolver.a(name).await;
+        assert_eq!((reply.code, reply.answers.len()), (code, 0), "{name}");
+        assert_eq!(reply.authority, [RecordType::SOA], "{name}");
+    }
+
     write("10.0.0.6 nas\n");
     eventually(|| resolver.a("nas.lan."), |reply| reply.is(&["10.0.0.6"])).await;
+    assert_eq!(resolver.a("b.lan.").await.code, ResponseCode::NXDomain);
     let gone = eventually(
         || async { portolan.api("/api/problems").await.to_string() },
         |problems| !problems.contains("nonsense"),
@@ -69,7 +78,7 @@ async fn what_dnsmasq_answered_is_answered_after_the_import() {
     let alias = resolver.a("files.home.").await;
     assert!(alias.is(&["10.0.0.5", "nas.home."]), "{alias:?}");
     let absent = resolver.a("other.lan.").await;
-    assert_eq!(absent.code, hickory_proto::op::ResponseCode::NXDomain);
+    assert_eq!(absent.code, ResponseCode::NXDomain);
 
     let (code, _, told) = run(&config, &["import", "dnsmasq", "absent.conf"]);
     assert_eq!(code, 1);

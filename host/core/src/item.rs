@@ -186,7 +186,8 @@ pub struct Found {
 pub struct Fragment {
     /// Unique within the provider; shown with every problem found in it.
     pub origin: String,
-    /// Its key `http` holds what `[http]` holds in `config.toml`.
+    /// Its key `http` holds what `[http]` holds in `config.toml`; its key `dns` has `records`, and
+    /// `datacenters` that there are beside those of the items.
     pub config: serde_json::Value,
 }
 

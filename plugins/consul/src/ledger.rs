@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portolan_plugin::{Change, Instance, Item, Key, Node, Update};
+use portolan_plugin::{Change, Fragment, Instance, Item, Key, Node, Update};
 
 /// The catalog as it is now, and what has changed in it since the last step.
 #[derive(Debug, Default)]
@@ -15,7 +15,12 @@ pub(crate) struct Ledger {
 enum Id {
     Node(String),
     Instance(String),
+    /// There is one: of the datacenters.
+    Datacenters,
 }
+
+/// The origin of what is said of datacenters.
+const DATACENTERS: &str = "/v1/catalog/datacenters";
 
 impl Ledger {
     /// These are all the nodes there are.
@@ -51,6 +56,20 @@ impl Ledger {
         }
     }
 
+    /// These are all the datacenters there are. The only one needs no words.
+    pub(crate) fn set_datacenters(&mut self, names: &[String]) {
+        if names.len() < 2 {
+            return self.remove(Id::Datacenters);
+        }
+        // In which order they come has to do with how far they are.
+        let names: BTreeSet<_> = names.iter().collect();
+        let config = serde_json::json!({ "dns": { "datacenters": names } }).to_string();
+        self.put(
+            Id::Datacenters,
+            Item::Fragment(Fragment { origin: DATACENTERS.to_owned(), config }),
+        );
+    }
+
     /// Whether there is something to tell.
     pub(crate) fn has_news(&self) -> bool {
         !self.changed.is_empty()
@@ -70,6 +89,7 @@ impl Ledger {
             None => Change::Remove(match id {
                 Id::Node(name) => Key::Node(name),
                 Id::Instance(id) => Key::Instance(id),
+                Id::Datacenters => Key::Fragment(DATACENTERS.to_owned()),
             }),
         };
         Update::Delta(changed.into_iter().map(change).collect())

@@ -47,6 +47,8 @@ pub struct Parsed {
     pub declared: Arc<Declared>,
     /// DNS records in it.
     pub records: Arc<[Recorded]>,
+    /// Datacenters that the source knows of, in lower case.
+    pub datacenters: Arc<[String]>,
 }
 
 /// Why an update was refused. The source is as it was; ask the provider for a snapshot.

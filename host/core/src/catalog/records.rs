@@ -1,4 +1,4 @@
-//! DNS records in fragments: `dns.records`, each with a whole name.
+//! What fragments say of DNS: `dns.records`, each with a whole name, and `dns.datacenters`.
 
 use serde_json::Value;
 
@@ -19,32 +19,44 @@ pub struct Recorded {
     pub path: String,
 }
 
+/// What a fragment says of DNS.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub(super) records: Vec<Recorded>,
+    /// Datacenters that the source knows of, in lower case; what is in them it may not report.
+    pub(super) datacenters: Vec<String>,
+}
+
 const KEYS: [&str; 4] = ["name", "type", "data", "ttl"];
 
 /// Reads the key `dns` of a fragment. What is wrong costs itself.
-pub(super) fn read(dns: &Value, flaws: &mut Vec<Flaw>) -> Vec<Recorded> {
+pub(super) fn read(dns: &Value, flaws: &mut Vec<Flaw>) -> Named {
     let Some(map) = dns.as_object() else {
         flaws.push(flaw("/dns", "`dns` must be a table, with `records`", None));
-        return Vec::new();
+        return Named::default();
     };
-    for key in map.keys().filter(|key| *key != "records") {
+    for key in map.keys().filter(|key| !["records", "datacenters"].contains(&key.as_str())) {
         let message = format!("`{key}` is not supported here and has no effect");
         let hint = Some("a file holds `dns.records`".to_owned());
         let flaw = flaw(&format!("/dns/{key}"), &message, hint);
         flaws.push(Flaw { severity: Severity::Warning, ..flaw });
     }
-    let records = match map.get("records") {
-        None => return Vec::new(),
-        Some(Value::Array(records)) => records,
+    let mut list = |key: &str, of: &str| match map.get(key) {
+        None => &[][..],
+        Some(Value::Array(list)) => list.as_slice(),
         Some(_) => {
-            flaws.push(flaw("/dns/records", "`records` must be a list of tables", None));
-            return Vec::new();
+            let message = format!("`{key}` must be a list of {of}");
+            flaws.push(flaw(&format!("/dns/{key}"), &message, None));
+            &[]
         }
     };
-    let numbered = records.iter().enumerate();
-    numbered
-        .filter_map(|(number, it)| record(it, format!("/dns/records/{number}"), flaws))
-        .collect()
+    let (records, datacenters) = (list("records", "tables"), list("datacenters", "names"));
+    let records = records.iter().enumerate();
+    let records =
+        records.filter_map(|(number, it)| record(it, format!("/dns/records/{number}"), flaws));
+    let records = records.collect();
+    let names = datacenters.iter().filter_map(Value::as_str);
+    Named { records, datacenters: names.map(str::to_ascii_lowercase).collect() }
 }
 
 fn record(record: &Value, path: String, flaws: &mut Vec<Flaw>) -> Option<Recorded> {
@@ -96,7 +108,7 @@ mod tests {
 
     fn check(dns: &Value) -> (Vec<Recorded>, Vec<String>) {
         let mut flaws = Vec::new();
-        let records = read(dns, &mut flaws);
+        let records = read(dns, &mut flaws).records;
         let told = flaws.iter().map(|flaw| format!("{} {}", flaw.pointer, flaw.message)).collect();
         (records, told)
     }
@@ -126,7 +138,7 @@ mod tests {
                 "/dns/records/6 a record is `{ name, type, data, ttl }`",
             ]
         );
-        for wrong in [json!([]), json!({ "records": {} })] {
+        for wrong in [json!([]), json!({ "records": {} }), json!({ "datacenters": "dc2" })] {
             assert_eq!(check(&wrong).1.len(), 1);
         }
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Parsed, Registered, records};
+use super::{
+    Parsed, Registered,
+    records::{self, Named},
+};
 use crate::{
     declare::{
         Canary, Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, canary, close_strays, pool,
@@ -57,11 +60,16 @@ pub(super) fn parse(fragment: Arc<Fragment>) -> Parsed {
             });
         }
     }
-    let records = match fragment.config.get("dns") {
+    let Named { records, datacenters } = match fragment.config.get("dns") {
         Some(dns) => records::read(dns, &mut declared.flaws),
-        None => Vec::new(),
+        None => Named::default(),
     };
-    Parsed { fragment, declared: Arc::new(declared), records: records.into() }
+    Parsed {
+        fragment,
+        declared: Arc::new(declared),
+        records: records.into(),
+        datacenters: datacenters.into(),
+    }
 }
 
 /// A flaw as a problem of a provider.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     DnsConfig, Names, ZoneConfig, ZoneInputs, Zones,
+    grammar::is_marked,
     name::{self, Name},
 };
 use crate::item::{Found, Wanted};
@@ -29,6 +30,18 @@ pub(super) fn keyword(labels: &[&[u8]]) -> Option<usize> {
     labels.iter().rposition(|label| matches!(*label, b"query" | b"service" | b"node"))
 }
 
+/// The service and the datacenter of an RFC 2782 name without a keyword.
+pub(super) fn pair<'a>(labels: &[&'a [u8]]) -> Option<(&'a [u8], &'a [u8])> {
+    match labels {
+        [service, tag, datacenter] | [service, tag, datacenter, b"dc"]
+            if is_marked(service) && is_marked(tag) =>
+        {
+            Some((service.get(1..)?, *datacenter))
+        }
+        _ => None,
+    }
+}
+
 impl Zones {
     /// What is to be looked up for a name, in wire form and lower case, whose answer is
     /// [`super::Answer::OnDemand`].
@@ -38,30 +51,7 @@ impl Zones {
             suffixes.find_map(|suffix| self.origins().find(|origin| ***origin == *suffix))?;
         let own = wire.get(..wire.len() - origin.len())?;
         let labels: Vec<&[u8]> = name::labels(own).collect();
-        let place = keyword(&labels)?;
-        let (before, after) = labels.split_at(place);
-        let text = |labels: &[&[u8]]| {
-            let texts = labels.iter().map(|label| String::from_utf8_lossy(label));
-            texts.collect::<Vec<_>>().join(".")
-        };
-        let datacenter = after.get(1).map(|label| text(&[label]));
-        let (keyword, last) = (*after.first()?, *before.last()?);
-        // RFC 2782: `_name._tcp`.
-        let marked = match before {
-            [service, _tag] if service.starts_with(b"_") => service.get(1..),
-            _ => None,
-        };
-        let wanted = match (keyword, datacenter) {
-            (b"query", datacenter) => Wanted::Query {
-                name: marked.map_or_else(|| text(before), |it| text(&[it])),
-                datacenter,
-            },
-            (b"service", Some(datacenter)) => {
-                Wanted::Service { name: text(&[marked.unwrap_or(last)]), datacenter }
-            }
-            (b"node", Some(datacenter)) => Wanted::Node { name: text(before), datacenter },
-            _ => return None,
-        };
+        let wanted = wanted(&labels)?;
         let name = match &wanted {
             Wanted::Query { .. } => {
                 let origin = Name::parse(&name::Text(origin).to_string()).ok()?;
@@ -72,6 +62,37 @@ impl Zones {
             }
         };
         Some(Demand { origin: name::Text(origin).to_string(), wanted, name })
+    }
+}
+
+/// What the labels of a name before its zone ask for.
+fn wanted(labels: &[&[u8]]) -> Option<Wanted> {
+    let text = |labels: &[&[u8]]| {
+        let texts = labels.iter().map(|label| String::from_utf8_lossy(label));
+        texts.collect::<Vec<_>>().join(".")
+    };
+    let Some(place) = keyword(labels) else {
+        let (service, datacenter) = pair(labels)?;
+        return Some(Wanted::Service { name: text(&[service]), datacenter: text(&[datacenter]) });
+    };
+    let (before, after) = labels.split_at(place);
+    let datacenter = after.get(1).map(|label| text(&[label]));
+    let (keyword, last) = (*after.first()?, *before.last()?);
+    // RFC 2782: `_name._tcp`.
+    let marked = match before {
+        [service, _tag] if service.starts_with(b"_") => service.get(1..),
+        _ => None,
+    };
+    match (keyword, datacenter) {
+        (b"query", datacenter) => Some(Wanted::Query {
+            name: marked.map_or_else(|| text(before), |it| text(&[it])),
+            datacenter,
+        }),
+        (b"service", Some(datacenter)) => {
+            Some(Wanted::Service { name: text(&[marked.unwrap_or(last)]), datacenter })
+        }
+        (b"node", Some(datacenter)) => Some(Wanted::Node { name: text(before), datacenter }),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! They would multiply the table by six, and a question for one costs a second lookup only.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
     demand,
@@ -20,6 +20,8 @@ pub(super) struct Grammar {
     pub(super) spells_addresses: bool,
     /// In lower case.
     pub(super) datacenters: Vec<Box<[u8]>>,
+    /// Others that there are, in lower case; what is in them is not in the table.
+    pub(super) elsewhere: Arc<[String]>,
 }
 
 /// What a name that is not in the table means.
@@ -111,31 +113,66 @@ impl Grammar {
                 self.rfc2782(service, tag, datacenter, origin)
             }
             [] if datacenter.is_some() => Meaning::Nothing,
-            // Below it may be names that a source knows (RFC 8020): in a datacenter, known or not.
-            _ if self.is_consul && is_above(all) => Meaning::Nothing,
+            _ if self.is_consul && self.is_above(all, rtype) => Meaning::Nothing,
             labels if datacenter.is_some() && self.datacenters.len() == 1 => {
                 same(labels, None, origin)
             }
-            _ if self.is_consul && self.is_elsewhere(all) => Meaning::OnDemand,
+            _ if self.is_consul && self.is_elsewhere(all, rtype) => Meaning::OnDemand,
             _ => Meaning::Unknown,
         }
     }
 
+    /// Whether there may be names below it that a source knows, so that it exists though nothing is
+    /// there (RFC 8020).
+    fn is_above(&self, labels: &[&[u8]], rtype: RecordType) -> bool {
+        let named = labels.strip_suffix(&[b"dc".as_slice()]);
+        [Some(labels), named].into_iter().flatten().any(|labels| {
+            // What stands behind every datacenter.
+            let Some((datacenter, before)) = labels.split_last() else { return true };
+            let is_there = self.is_known(datacenter) || self.is_named(datacenter);
+            match before {
+                [] => is_there,
+                // Whether there is such a datacenter or not.
+                [b"service" | b"node" | b"addr" | b"query"] => true,
+                [marked] | [marked, b"service"] => is_there && is_marked(marked),
+                // The grammar has SRV alone here, and that is looked up.
+                _ => self.is_pair_elsewhere(labels) && rtype != RecordType::SRV,
+            }
+        })
+    }
+
+    /// Whether it is an RFC 2782 name that only its datacenter stands behind, one that the catalog does
+    /// not have.
+    fn is_pair_elsewhere(&self, labels: &[&[u8]]) -> bool {
+        demand::pair(labels).is_some_and(|(_, datacenter)| self.is_named(datacenter))
+    }
+
+    /// Whether the catalog has a datacenter.
+    fn is_known(&self, name: &[u8]) -> bool {
+        self.datacenters.iter().any(|known| **known == *name)
+    }
+
+    /// Whether it has not, and there is one all the same.
+    fn is_named(&self, name: &[u8]) -> bool {
+        !self.is_known(name) && self.elsewhere.iter().any(|known| known.as_bytes() == name)
+    }
+
     /// Whether a source may know it: the result of a query, or something in a datacenter that is
     /// not in the catalog.
-    fn is_elsewhere(&self, labels: &[&[u8]]) -> bool {
-        let Some(place) = demand::keyword(labels) else { return false };
+    fn is_elsewhere(&self, labels: &[&[u8]], rtype: RecordType) -> bool {
+        let Some(place) = demand::keyword(labels) else {
+            return rtype == RecordType::SRV && self.is_pair_elsewhere(labels);
+        };
         let (before, after) = labels.split_at(place);
         let datacenter = match after {
             [_keyword] => None,
             [_keyword, datacenter] | [_keyword, datacenter, b"dc"] => Some(*datacenter),
             _ => return false,
         };
-        let is_known = |name: &[u8]| self.datacenters.iter().any(|known| **known == *name);
         match after {
             _ if before.is_empty() => false,
             [b"query", ..] => true,
-            _ => datacenter.is_some_and(|datacenter| !is_known(datacenter)),
+            _ => datacenter.is_some_and(|datacenter| !self.is_known(datacenter)),
         }
     }
 
@@ -151,7 +188,7 @@ impl Grammar {
             return (rest, Some(datacenter));
         }
         let Some((last, rest)) = labels.split_last() else { return (labels, None) };
-        if !self.datacenters.iter().any(|datacenter| **datacenter == **last) {
+        if !self.is_known(last) {
             return (labels, None);
         }
         let is_meant = match rest {
@@ -180,15 +217,6 @@ impl Grammar {
     }
 }
 
-/// Whether it is what stands behind names of one kind in one datacenter.
-fn is_above(labels: &[&[u8]]) -> bool {
-    let keyword = match labels {
-        [keyword, _datacenter] | [keyword, _datacenter, b"dc"] => *keyword,
-        _ => return false,
-    };
-    matches!(keyword, b"service" | b"node" | b"addr" | b"query")
-}
-
 fn same(labels: &[&[u8]], datacenter: Option<&[u8]>, origin: &[u8]) -> Meaning {
     let mut short = Short::new();
     let fits = labels.iter().copied().chain(datacenter).all(|label| short.push_label(label));
@@ -196,7 +224,7 @@ fn same(labels: &[&[u8]], datacenter: Option<&[u8]>, origin: &[u8]) -> Meaning {
 }
 
 /// Whether a label is `_something` (RFC 2782).
-fn is_marked(label: &[u8]) -> bool {
+pub(super) fn is_marked(label: &[u8]) -> bool {
     label.len() > 1 && label.starts_with(b"_")
 }
 

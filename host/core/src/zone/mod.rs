@@ -101,6 +101,12 @@ pub struct DnsConfig {
     pub hosts: Arc<[HostEntry]>,
     /// Of answers from hosts files, in seconds.
     pub hosts_ttl: u32,
+    /// Datacenters, in lower case, that there are whatever the catalog has of them: what is in them
+    /// is looked up when it is asked for.
+    pub datacenters: Arc<[String]>,
+    /// Suffixes of names outside every zone that are looked up in a way of their own: whether anybody is
+    /// asked for these. Of several the longest counts.
+    pub suffixes: Arc<[(Name, bool)]>,
     /// Whether upstreams are asked for the names of private addresses. Nobody outside can know
     /// them (RFC 6303), but a router nearby may.
     pub forwards_private: bool,

@@ -137,17 +137,17 @@ impl Cache {
         Self { entries, failures: HashMap::new(), config, figures, told: (0, 0) }
     }
 
-    /// Writes the answer to a question if there is one that is fresh.
+    /// Writes the answer to a question if there is one that is fresh; `way`: see [`Stored::write`].
     pub(super) fn answer(
         &self,
         question: &Question<'_>,
         now: Instant,
-        limit: usize,
+        way: (usize, u32),
         out: &mut [u8],
     ) -> Option<Written> {
         let key = Key::new(question.name.as_bytes(), question);
         let (entry, age) = self.fresh(&key, now)?;
-        let length = entry.stored.write(question, Age::Fresh(age), limit, out);
+        let length = entry.stored.write(question, Age::Fresh(age), way, out);
         let hits = entry.hits.get().saturating_add(1);
         let life = entry.stored.life;
         let is_ending = age >= life - life / LAST && life >= LAST;

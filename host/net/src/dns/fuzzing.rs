@@ -85,7 +85,7 @@ pub fn upstream_answer(bytes: &[u8]) -> bool {
     let chain = chain();
     let mut out = [0; MAX_UDP];
     for (age, limit) in [(Age::Fresh(5), MAX_UDP), (Age::Stale, 60), (Age::Fresh(u32::MAX), 512)] {
-        let length = stored.write(&question, age, limit, &mut out);
+        let length = stored.write(&question, age, (limit, 0), &mut out);
         assert!(length <= limit, "{length} of {limit}");
         let length = chase::join(&chain, &stored, age, limit, &mut out);
         assert!(length <= limit.max(chain.len()), "{length} of {limit}");

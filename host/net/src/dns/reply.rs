@@ -14,7 +14,7 @@ use super::{
 const OPT: usize = 11;
 const OPTION_HEAD: usize = 4;
 /// Pointers are 14 bits wide.
-const MAX_POINTER: usize = 0x3fff;
+pub(super) const MAX_POINTER: usize = 0x3fff;
 
 /// A reply while it is written.
 pub(super) struct Reply<'o> {
@@ -115,10 +115,15 @@ impl<'o> Reply<'o> {
             return false;
         }
         if owner != HEADER {
-            let pointer = (owner as u16 | 0xc000).to_be_bytes();
-            self.put(start, &pointer);
+            self.owned(start, owner);
         }
         true
+    }
+
+    /// The owner of the record that begins here is the name at a place of this reply.
+    pub(super) fn owned(&mut self, start: usize, owner: usize) {
+        let pointer = (owner as u16 | 0xc000).to_be_bytes();
+        self.put(start, &pointer);
     }
 
     /// Takes the age of a remembered record off its TTL.

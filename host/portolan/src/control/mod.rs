@@ -36,7 +36,7 @@ use portolan_core::{
     port::BindError,
     problem::{Problem, Severity},
     snapshot::Snapshot,
-    zone::{DnsConfig, HostEntry, LooseRecord},
+    zone::{DnsConfig, HostEntry},
 };
 use portolan_net::health::Prober;
 use portolan_wasm::{Grants, Host, PluginWatch};
@@ -53,6 +53,7 @@ use files::{ContentFiles, strangers};
 use hosts::HostsFiles;
 use lookup::{Lookups, SharedLookups};
 use plugins::Plugins;
+use records::Said;
 use sources::{Candidate, Sources};
 
 /// What listens, as the control loop sees it: told what is wanted, it answers what is bound.
@@ -122,8 +123,8 @@ pub(crate) struct Controller {
     hosts: HostsFiles,
     /// Where we are now.
     here: Whereabouts,
-    /// Of the files of providers.
-    records: Arc<[LooseRecord]>,
+    /// What fragments of providers say of DNS.
+    said: Said,
     /// Files that middlewares are made of.
     files: Arc<ContentFiles>,
     watched: surroundings::Files,
@@ -178,7 +179,7 @@ impl Controller {
             plugins,
             hosts: HostsFiles::default(),
             here: Whereabouts::default(),
-            records: Arc::default(),
+            said: Said::default(),
             files: Arc::new(ContentFiles::new(&loaded.config)),
             watched: start.contents,
             assembler: Assembler::default(),
@@ -322,8 +323,8 @@ impl Controller {
     fn assemble(&mut self) -> Arc<Snapshot> {
         let sources = self.all_sources(&self.config, &self.config_source);
         let ttl = self.config.dns.as_ref().map_or(0, |dns| dns.ttl);
-        self.records = records::loose(&sources, ttl, &self.records);
-        let names = (self.hosts.entries(), self.records.clone());
+        self.said = self.said.follow(&sources, ttl);
+        let names = (self.hosts.entries(), self.said.clone());
         let plugins = (&self.plugins, self.files.clone());
         let inputs = inputs(&self.config, self.here.clone(), names, sources, plugins);
         let snapshot = self.assembler.assemble(&inputs);
@@ -372,7 +373,7 @@ impl Controller {
         let told = loaded.report.problems();
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
         let sources = self.all_sources(&loaded.config, &source);
-        let names = (self.hosts.entries(), self.records.clone());
+        let names = (self.hosts.entries(), self.said.clone());
         let files = self.files.under(&loaded.config);
         let plugins = (&self.plugins, files.clone());
         let trial = inputs(&loaded.config, loaded.config.whereabouts(), names, sources, plugins);
@@ -498,7 +499,7 @@ impl Controller {
 fn inputs(
     config: &Config,
     here: Whereabouts,
-    (hosts, records): (Arc<[HostEntry]>, Arc<[LooseRecord]>),
+    (hosts, said): (Arc<[HostEntry]>, Said),
     sources: Vec<Arc<Source>>,
     (plugins, files): (&Plugins, Arc<ContentFiles>),
 ) -> Inputs {
@@ -513,9 +514,11 @@ fn inputs(
         edge_addresses: here.edges,
         server_addresses: here.servers,
         zones: dns.zones.clone(),
-        records,
+        records: said.records,
         hosts,
         hosts_ttl: dns.ttl,
+        datacenters: said.datacenters,
+        suffixes: dns.suffixes.iter().map(|(name, all)| (name.clone(), !all.is_empty())).collect(),
         forwards_private: !dns.filter.bogus_priv,
     });
     Inputs {

@@ -17,6 +17,7 @@ use super::{
     hosts::HostsFiles,
     inputs,
     plugins::Plugins,
+    records::Said,
     sources::Candidate,
 };
 use crate::config::Loaded;
@@ -52,7 +53,7 @@ pub(crate) async fn preview(
     if let Some(dns) = &config.dns {
         hosts.read(&dns.hosts, dns.hosts_domain.as_ref());
     }
-    let names = (hosts.entries(), Arc::default());
+    let names = (hosts.entries(), Said::default());
     let contents = Arc::new(ContentFiles::new(config));
     let inputs = inputs(config, config.whereabouts(), names, sources, (&plugins, contents));
     let snapshot = Assembler::default().assemble(&inputs);

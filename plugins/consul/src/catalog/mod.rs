@@ -28,6 +28,10 @@ const MOST_READS: usize = 8;
 /// Milliseconds until everything is read again after a change that the list does show.
 const REREAD_MS: u64 = 250;
 
+/// Which datacenters there are is asked again after so many milliseconds: no answer of Consul waits for
+/// another one.
+const DATACENTERS_MS: u64 = 60_000;
+
 /// An empty catalog has not even Consul itself in it: a weak token, or a server without its data.
 /// It is believed when it stays so for this long.
 const EMPTY_GRACE_MS: u64 = 30_000;
@@ -39,6 +43,8 @@ pub(crate) enum Subject {
     Services,
     /// `/v1/catalog/nodes`
     Nodes,
+    /// `/v1/catalog/datacenters`
+    Datacenters,
     /// `/v1/health/state/any`, when services are too many to be watched.
     Checks,
     /// `/v1/health/service/<name>`
@@ -73,6 +79,7 @@ pub(crate) struct Catalog {
     serial: u64,
     services: Watch,
     nodes: Watch,
+    datacenters: Watch,
     checks: Watch,
     /// By name, as the catalog spells it.
     entries: BTreeMap<String, Tracked>,
@@ -113,6 +120,7 @@ impl Catalog {
             serial: 0,
             services: Watch::default(),
             nodes: Watch::default(),
+            datacenters: Watch::default(),
             checks: Watch::default(),
             entries: BTreeMap::new(),
             last_checks: BTreeSet::new(),
@@ -127,7 +135,9 @@ impl Catalog {
     /// Whether everything was answered once, so that a snapshot would be whole.
     pub(crate) fn is_complete(&self) -> bool {
         let services = self.entries.values().all(|tracked| tracked.watch.is_ready);
-        self.services.is_ready && self.nodes.is_ready && services
+        // Names that nobody but another datacenter has are no reason to have none.
+        let is_known = self.datacenters.is_ready || self.datacenters.is_failing();
+        self.services.is_ready && self.nodes.is_ready && is_known && services
     }
 
     /// Whether there is something to tell the host.
@@ -189,7 +199,7 @@ impl Catalog {
         if self.reread_at.take_if(|at| *at <= now).is_some() {
             self.entries.values_mut().for_each(|tracked| tracked.is_stale = true);
         }
-        let mut subjects = vec![Subject::Services, Subject::Nodes];
+        let mut subjects = vec![Subject::Services, Subject::Nodes, Subject::Datacenters];
         if is_bulk {
             subjects.push(Subject::Checks);
         }
@@ -212,7 +222,7 @@ impl Catalog {
         let services = self.entries.values().filter(is_wanted).filter_map(|it| it.watch.due());
         let checks = if is_bulk { self.checks.due() } else { None };
         let reread = self.reread_at.filter(|_| is_bulk);
-        let lists = [self.services.due(), self.nodes.due(), checks, reread];
+        let lists = [self.services.due(), self.nodes.due(), self.datacenters.due(), checks, reread];
         services.chain(lists.into_iter().flatten()).min()
     }
 
@@ -250,6 +260,7 @@ impl Catalog {
         let taken = match &question.subject {
             Subject::Services => parse(&answer).map(|listed| self.set_services(listed, now)),
             Subject::Nodes => parse(&answer).map(|nodes| self.set_nodes(nodes)),
+            Subject::Datacenters => parse(&answer).map(|names| self.set_datacenters(names, now)),
             Subject::Checks => parse(&answer).map(|checks| self.set_checks(checks)),
             Subject::Service(name) => {
                 parse(&answer).map(|entries| self.set_service(name, entries, question.index))
@@ -267,6 +278,11 @@ impl Catalog {
         let Some(watch) = self.watch(&question.subject) else { return };
         match taken {
             Taken::Believed => watch.succeeded(answer.index),
+            Taken::Read { again } => {
+                watch.succeeded(None);
+                watch.restart();
+                watch.wait_until(again);
+            }
             Taken::AskAgain { at } => {
                 watch.restart();
                 watch.wait_until(at);
@@ -328,6 +344,11 @@ impl Catalog {
         let nodes = nodes.into_iter().map(|node| node.into_node(&self.datacenter)).collect();
         self.ledger.set_nodes(nodes);
         Taken::Believed
+    }
+
+    fn set_datacenters(&mut self, names: Vec<String>, now: u64) -> Taken {
+        self.ledger.set_datacenters(&names);
+        Taken::Read { again: now + DATACENTERS_MS }
     }
 
     /// Services with a check that is new, gone or otherwise are read again; a check of a node
@@ -397,6 +418,7 @@ impl Catalog {
         match subject {
             Subject::Services => Some(&mut self.services),
             Subject::Nodes => Some(&mut self.nodes),
+            Subject::Datacenters => Some(&mut self.datacenters),
             Subject::Checks => Some(&mut self.checks),
             Subject::Service(name) => self.entries.get_mut(name).map(|tracked| &mut tracked.watch),
         }
@@ -404,13 +426,18 @@ impl Catalog {
 
     fn watches(&mut self) -> impl Iterator<Item = &mut Watch> {
         let services = self.entries.values_mut().map(|tracked| &mut tracked.watch);
-        [&mut self.services, &mut self.nodes, &mut self.checks].into_iter().chain(services)
+        let lists = [&mut self.services, &mut self.nodes, &mut self.datacenters, &mut self.checks];
+        lists.into_iter().chain(services)
     }
 }
 
 /// What became of an answer.
 enum Taken {
     Believed,
+    /// It was no blocking query: ask again at this time.
+    Read {
+        again: u64,
+    },
     /// It is doubted: ask again at this time, without blocking.
     AskAgain {
         at: u64,
@@ -423,6 +450,7 @@ impl Subject {
         match self {
             Self::Services => "/v1/catalog/services".to_owned(),
             Self::Nodes => "/v1/catalog/nodes".to_owned(),
+            Self::Datacenters => "/v1/catalog/datacenters".to_owned(),
             Self::Checks => "/v1/health/state/any".to_owned(),
             Self::Service(name) => format!("/v1/health/service/{}", percent_encoded(name)),
         }

@@ -98,8 +98,10 @@ fn describe(change: &Change) -> String {
     match change {
         Change::Put(Item::Node(node)) => format!("+ {}/{}", node.datacenter, node.name),
         Change::Put(Item::Instance(it)) => format!("+ {} {}:{}", it.service, it.id, it.port),
-        Change::Remove(Key::Node(name) | Key::Instance(name)) => format!("- {name}"),
-        other => panic!("{other:?}"),
+        Change::Put(Item::Fragment(it)) => format!("+ {} {}", it.origin, it.config),
+        Change::Remove(Key::Node(name) | Key::Instance(name) | Key::Fragment(name)) => {
+            format!("- {name}")
+        }
     }
 }
 
@@ -143,6 +145,45 @@ fn it_is_incomplete_until_the_last_service_has_answered() {
     }
     assert!(!consul.catalog.is_complete());
     consul.settle();
+    assert!(consul.catalog.is_complete());
+}
+
+#[test]
+fn other_datacenters_are_told_of() {
+    let mut consul = Played::new();
+    let path = "/v1/catalog/datacenters";
+    consul.set(path, r#"["dc1"]"#);
+    consul.settle();
+    consul.told();
+    for (answer, told) in [
+        (
+            r#"["dc1", "dc2"]"#,
+            vec![r#"+ /v1/catalog/datacenters {"dns":{"datacenters":["dc1","dc2"]}}"#],
+        ),
+        // The nearest comes first, which is no news.
+        (r#"["dc2", "dc1"]"#, vec![]),
+        (r#"["dc1"]"#, vec!["- /v1/catalog/datacenters"]),
+    ] {
+        consul.set(path, answer);
+        consul.now += DATACENTERS_MS - 1;
+        assert!(consul.settle().is_empty());
+        consul.now += 1;
+        assert_eq!(consul.settle(), [path]);
+        assert_eq!(consul.told(), told);
+    }
+}
+
+#[test]
+fn datacenters_that_nobody_tells_keep_nothing_waiting() {
+    let mut consul = Played::new();
+    let questions = consul.catalog.questions(consul.now);
+    let (told, untold) = questions
+        .iter()
+        .partition::<Vec<_>, _>(|question| question.subject != Subject::Datacenters);
+    told.iter().for_each(|question| consul.answer(question, Some(5)));
+    consul.settle();
+    assert!(!consul.catalog.is_complete());
+    consul.catalog.failed(untold[0], "answers 500".to_owned(), consul.now);
     assert!(consul.catalog.is_complete());
 }
 
@@ -330,7 +371,9 @@ fn services_that_are_not_watched_are_read_when_a_check_of_theirs_changes() {
     // A check of a node concerns everything on it.
     consul.now += 100_000;
     consul.set("/v1/health/state/any", &check("critical", ""));
-    assert_eq!(consul.wake("/v1/health/state/any").len(), MOST_WATCHES + 2);
+    let asked = consul.wake("/v1/health/state/any");
+    let services = asked.iter().filter(|path| path.starts_with("/v1/health/service/"));
+    assert_eq!(services.count(), MOST_WATCHES + 1);
 }
 
 #[test]

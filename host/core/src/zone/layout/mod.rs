@@ -7,7 +7,10 @@
 
 mod builder;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use hashbrown::HashMap;
 
@@ -39,10 +42,14 @@ pub(super) struct Layout {
     /// How many zones are of the configuration.
     pub(super) configured: usize,
     origins: Known<u16>,
+    /// Suffixes outside of them, and whether anybody is asked for names that end so.
+    suffixes: Known<bool>,
     /// The names of our name server, and the zones that it is the server of.
     servers: Known<Vec<u16>>,
     /// The zones that have names of the catalog.
     pub(super) catalog: Vec<CatalogZone>,
+    /// Datacenters that there are beside those of the catalog.
+    pub(super) elsewhere: Arc<[String]>,
     /// The one that reverse names point into: Consul's own where there is one.
     pub(super) primary: Option<usize>,
     /// Names as static records and hosts files make them, encoded: there may be many, and each is
@@ -122,9 +129,11 @@ impl Layout {
         }
         let parsed = |text| Name::parse(text).ok();
         Self {
+            suffixes: config.suffixes.iter().map(|(name, is)| (name.to_lower(), *is)).collect(),
             origins: numbered().map(|(place, zone)| (zone.origin.clone(), place)).collect(),
             servers: servers.into_iter().collect(),
             catalog,
+            elsewhere: config.datacenters.clone(),
             primary,
             static_lengths: Lengths::of(drafts.names().map(Name::as_bytes)),
             statics: drafts.into_table(),
@@ -161,11 +170,20 @@ impl Layout {
         self.origins.get(name).is_some()
     }
 
-    /// The names between a name and the origin of its zone, the nearest first.
+    /// The names between a name and the origin of its zone, the nearest first; outside every zone
+    /// those that nobody else is asked for.
     pub(super) fn between<'a>(&self, name: &'a Name) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let zone = self.zones.get(usize::from(self.zone_of(name)));
-        let origin = zone.map_or(usize::MAX, |zone| zone.origin.as_bytes().len());
-        name.ancestors().take_while(move |above| above.len() > origin)
+        let end = zone.map_or_else(|| self.nowhere(name), |zone| zone.origin.as_bytes().len());
+        name.ancestors().take_while(move |above| above.len() > end)
+    }
+
+    /// The length of the suffix that a name outside every zone ends with, if nobody is asked for names
+    /// that do.
+    fn nowhere(&self, name: &Name) -> usize {
+        let mut suffixes = std::iter::once(name.as_bytes()).chain(name.ancestors());
+        let suffix = suffixes.find_map(|it| self.suffixes.get(it).map(|is| (it.len(), *is)));
+        suffix.filter(|(_, is_asked)| !is_asked).map_or(usize::MAX, |(length, _)| length)
     }
 
     /// The zone with the longest origin that a name lies in, or [`LONE`].

@@ -229,6 +229,7 @@ impl Registry {
                     is_consul,
                     spells_addresses: true,
                     datacenters: self.scopes.iter().map(|name| name.as_bytes().into()).collect(),
+                    elsewhere: self.layout.elsewhere.clone(),
                 },
                 None => Grammar::default(),
             })

@@ -155,6 +155,48 @@ fn what_lies_between_names_exists() {
 }
 
 #[test]
+fn what_stands_behind_another_datacenter_exists() {
+    let datacenters = ["dc1", "dc2"].map(str::to_owned);
+    let config = DnsConfig { datacenters: datacenters.into(), ..config() };
+    let (zones, _) = Zones::build(&ZoneInputs {
+        config: &config,
+        nodes: &nodes(),
+        instances: &instances(INSTANCES, "dc1"),
+        router_hosts: &[],
+        synced: true,
+        serial: 7,
+    });
+    for (question, expected) in [
+        ("dc2.consul A", "no data, says consul"),
+        ("dc.consul A", "no data, says consul"),
+        ("dc1.dc.consul A", "no data, says consul"),
+        ("dc2.dc.consul A", "no data, says consul"),
+        ("_tcp.dc2.consul A", "no data, says consul"),
+        ("_tcp.dc1.consul A", "no data, says consul"),
+        ("_tcp.dc2.dc.consul A", "no data, says consul"),
+        ("_tcp.service.dc2.consul A", "no data, says consul"),
+        ("_web._tcp.dc2.consul A", "no data, says consul"),
+        ("_web._tcp.dc2.consul SRV", "on demand"),
+        ("_web._tcp.dc2.dc.consul SRV", "on demand"),
+        (
+            "_redis._primary.dc1.consul SRV",
+            "5 SRV 1 3 6379 0a000101.addr.dc1.consul. (5 A 10.0.1.1)",
+        ),
+        ("web.dc2.consul A", "no such name, says consul"),
+        ("dc9.consul A", "no such name, says consul"),
+        ("dc9.dc.consul A", "no such name, says consul"),
+        ("_web._tcp.dc9.consul SRV", "no such name, says consul"),
+        ("dc2.infra.local A", "no such name, says infra.local"),
+    ] {
+        assert_eq!(ask(&zones, question), expected, "{question}");
+    }
+    let asked = Name::parse("_web._blue.dc2.consul").unwrap();
+    let demand = zones.demand(asked.as_bytes()).unwrap();
+    let [name, datacenter] = ["web", "dc2"].map(str::to_owned);
+    assert_eq!((demand.wanted, demand.name), (Wanted::Service { name, datacenter }, asked));
+}
+
+#[test]
 fn a_zone_has_soa_and_ns() {
     let soa = "5 SOA ns.consul. hostmaster.consul. 7 3600 600 86400 5";
     check(&[

@@ -171,6 +171,45 @@ fn check(cases: &[(&str, &str)]) {
     }
 }
 
+// Of names that are looked up elsewhere, others know what lies between.
+#[test]
+fn names_above_a_host_exist_where_nobody_else_is_asked() {
+    let suffixes = [("Lan", false), ("corp.lan", true), ("x.corp.lan", false), ("world", true)];
+    let host = |(name, address): (&str, &str)| HostEntry {
+        name: Name::parse(name).unwrap(),
+        address: address.parse().unwrap(),
+    };
+    let hosts =
+        [("a.b.lan", "10.4.0.1"), ("q.r.x.corp.lan", "10.4.0.2"), ("a.b.world", "10.4.0.3")];
+    let config = DnsConfig {
+        edge_addresses: vec!["10.9.9.9".parse().unwrap()],
+        suffixes: suffixes.map(|(name, is)| (Name::parse(name).unwrap(), is)).into(),
+        hosts: hosts.map(host).into(),
+        ..DnsConfig::default()
+    };
+    let mut registry = Registry::new(&config);
+    registry.host("shop.dev.lan", true);
+    let before = registry.zones(true, 1);
+    registry.host("shop.dev.lan", false);
+    registry.host("shop.test.lan", true);
+    let after = registry.zones(true, 2);
+    for (zones, question, expected) in [
+        (&before, "a.b.lan A", "0 A 10.4.0.1"),
+        (&before, "b.lan A", "no data, says itself"),
+        (&before, "c.lan A", "not ours"),
+        (&before, "c.b.lan A", "not ours"),
+        (&before, "dev.lan TXT", "no data, says itself"),
+        (&after, "dev.lan TXT", "not ours"),
+        (&after, "test.lan TXT", "no data, says itself"),
+        (&after, "b.lan A", "no data, says itself"),
+        (&after, "r.x.corp.lan A", "no data, says itself"),
+        (&after, "corp.lan A", "not ours"),
+        (&after, "b.world A", "not ours"),
+    ] {
+        assert_eq!(ask(zones, question), expected, "{question}");
+    }
+}
+
 #[test]
 fn router_hosts_lead_to_the_edge() {
     check(&[

@@ -45,7 +45,8 @@ impl DnsContext {
             self.figures.blocked.increment();
             return Handled::Reply(nowhere::blocked(question, answer, limit, out));
         }
-        let written = self.forwarder.cache.borrow().answer(question, now, limit, out);
+        let written =
+            self.forwarder.cache.borrow().answer(question, now, (limit, self.shuffle()), out);
         if let Some(written) = written {
             self.figures.cached.increment();
             if written.is_hot {
@@ -82,7 +83,8 @@ impl DnsContext {
         now: Instant,
         out: &mut [u8],
     ) -> Handled {
-        let written = self.forwarder.cache.borrow().answer(question, now, limit, out);
+        let written =
+            self.forwarder.cache.borrow().answer(question, now, (limit, self.shuffle()), out);
         if let Some(written) = written {
             self.figures.cached.increment();
             return Handled::Reply(written.length);
@@ -140,7 +142,7 @@ impl DnsContext {
         match (self.forwarder.resolve(&key, via).await, chain) {
             (Ok((stored, age)), None) => {
                 self.count_forwarded(age);
-                stored.write(question, age, limit, out)
+                stored.write(question, age, (limit, self.shuffle()), out)
             }
             (Ok((stored, age)), Some((chain, length))) => {
                 self.count_forwarded(age);

@@ -67,10 +67,13 @@ impl Forwarder {
         let Ok(Some(Sought { zones, name, is_ranked })) = found else {
             return Err(ForwardError::NoAnswer);
         };
+        // Which of several aliases it is, is chosen once.
         let random = if is_ranked { 0 } else { Random::seeded().next() };
         let (stored, target) =
             Stored::of_zones(key, &zones, &name, (random, false)).ok_or(ForwardError::NoAnswer)?;
-        let Some(target) = target else { return Ok(stored) };
+        let Some(target) = target else {
+            return Ok(if is_ranked { stored } else { stored.shuffled() });
+        };
         let served = finder.served();
         match served.zones.answer(target.as_bytes(), key.rtype()) {
             Answer::NotOurs => Ok(self.led_outside(key, stored, &target).await),

@@ -4,6 +4,7 @@
 //! question that it was asked, and has no OPT record: that belongs to each hop (RFC 6891, 6.2.6).
 
 mod censor;
+mod order;
 
 use portolan_core::zone::{Name, RecordType, Zones};
 
@@ -15,7 +16,7 @@ use super::{
         HEADER, Header, Incoming, MAX_TCP, Question, Rcode, Section, ShortName, Walk, flag, number,
     },
     question::{self, Dress},
-    reply::{ExtendedError, Reply},
+    reply::{ExtendedError, MAX_POINTER, Reply},
 };
 
 /// The answer of an upstream.
@@ -33,6 +34,8 @@ pub(super) struct Stored {
     is_censored: bool,
     /// Whether it is about a name of ours.
     is_ours: bool,
+    /// Whether its answers stand in another order each time.
+    is_shuffled: bool,
 }
 
 /// How old a remembered answer is.
@@ -146,8 +149,9 @@ impl Stored {
         let kept = u16::try_from(kept.count()).ok()?.to_be_bytes();
         wire.get_mut(HEADER - 2..HEADER)?.copy_from_slice(&kept);
         let (records, flags) = (records.into(), header.flags);
-        let (is_censored, is_ours) = (false, false);
-        let mut stored = Self { wire, records, flags, rtype, life: 0, is_censored, is_ours };
+        let (is_censored, is_ours, is_shuffled) = (false, false, false);
+        let mut stored =
+            Self { wire, records, flags, rtype, life: 0, is_censored, is_ours, is_shuffled };
         stored.life = match (stored.says_no(), positive) {
             // Behind aliases that there is nothing counts no longer than those. Without a SOA it should
             // not be remembered (RFC 2308, 5), but many resolvers leave it out, and are asked for
@@ -254,12 +258,13 @@ impl Stored {
         &self.wire
     }
 
-    /// Writes it as the reply to a question for the same name, `age` seconds after it came.
+    /// Writes it as the reply to a question for the same name, `age` seconds after it came. Where the
+    /// order of answers says nothing, `random` chooses one.
     pub(super) fn write(
         &self,
         question: &Question<'_>,
         age: Age,
-        limit: usize,
+        (limit, random): (usize, u32),
         out: &mut [u8],
     ) -> usize {
         let mut reply = Reply::to(question, limit, out);
@@ -276,13 +281,18 @@ impl Stored {
         if knows && self.flags & flag::AUTHENTIC != 0 {
             reply.authentic();
         }
-        for place in &self.records {
+        let random = if self.is_shuffled { random } else { 0 };
+        for place in self.in_order(random) {
             let Some(record) = self.wire.get(usize::from(place.start)..usize::from(place.end))
             else {
                 break;
             };
             let start = reply.position();
-            if !reply.raw(place.section, record) {
+            let is_behind = self.is_shuffled && place.section != Section::Answer;
+            let owner = if is_behind { self.owner_in(random, record) } else { None };
+            // What cannot be pointed at is left out.
+            let fits = owner.is_none_or(|owner| owner <= MAX_POINTER);
+            if !fits || !reply.raw(place.section, record) {
                 // Authorities may be missing, unless they are all there is.
                 if place.section == Section::Answer || reply.has_no_answers() {
                     reply.truncated();
@@ -293,6 +303,9 @@ impl Stored {
             match age {
                 Age::Fresh(age) => reply.older(ttl_at, age),
                 Age::Stale => reply.live(ttl_at, STALE_TTL),
+            }
+            if let Some(owner) = owner {
+                reply.owned(start, owner);
             }
         }
         reply.finish(self.rcode())

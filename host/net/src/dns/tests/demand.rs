@@ -1,12 +1,16 @@
 //! Names of ours that a source is asked for.
 
 use std::{
+    collections::BTreeSet,
     future::{Future, ready},
     pin::Pin,
     sync::Arc,
 };
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{RData, RecordType},
+};
 use portolan_core::{
     item::{Found, Instance},
     snapshot::Snapshot,
@@ -47,6 +51,7 @@ impl Finder for Source {
             Arc::new(Instance {
                 id: format!("z{}", 99 - place),
                 service: "db".to_owned(),
+                datacenter: "dc2".to_owned(),
                 address: address.clone(),
                 port: 1,
                 weight_passing: 1,
@@ -81,6 +86,38 @@ async fn results_of_a_query_stand_as_they_were_found() {
         // Kept, so the second comes from the cache.
         for _ in 0..2 {
             assert_eq!(answers(&listening.ask("near.query.consul.").await), ranked);
+        }
+    })
+    .await;
+}
+
+// As those of our own datacenter are.
+#[tokio::test]
+async fn what_is_in_another_datacenter_stands_in_another_order_each_time() {
+    locally(async {
+        let listening = Listening::with(Forwarding::default());
+        let addresses = ["10.7.0.9", "10.7.0.3", "10.7.0.8", "10.7.0.1"];
+        listening.world.forwarding.look_up_with(Source::of(&addresses));
+        let (mut first, mut second) = (BTreeSet::new(), BTreeSet::new());
+        while first.len() < addresses.len() || second.len() < addresses.len() {
+            let told = answers(&listening.ask("db.service.dc2.consul.").await);
+            first.insert(told[0].clone());
+            second.insert(told[1].clone());
+            assert_eq!(BTreeSet::from_iter(&told).len(), addresses.len());
+        }
+        let mut first = BTreeSet::new();
+        while first.len() < addresses.len() {
+            let reply = listening.ask_for("db.service.dc2.consul.", RecordType::SRV).await;
+            first.insert(reply.answers[0].data.to_string());
+            // Each address is still that of its target.
+            assert_eq!((reply.answers.len(), reply.additionals.len()), (4, 4));
+            for record in &reply.additionals {
+                let RData::A(address) = &record.data else { panic!("{record}") };
+                let spelled = address.octets().map(|octet| format!("{octet:02x}")).concat();
+                assert_eq!(record.name.to_ascii(), format!("{spelled}.addr.dc2.consul."));
+                let target = record.name.to_ascii();
+                assert!(answers(&reply).iter().any(|srv| srv.ends_with(&target)), "{reply}");
+            }
         }
     })
     .await;

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     super::{Forwarding, Sharing, bind_tcp, bind_udp, serve_tcp, serve_udp},
-    World, packet, question,
+    World, question,
 };
 
 pub(super) const HERE: &str = "127.0.0.1:0";
@@ -249,8 +249,16 @@ impl Listening {
     }
 
     pub(super) async fn ask(&self, name: &str) -> Message {
+        self.ask_for(name, RecordType::A).await
+    }
+
+    pub(super) async fn ask_for(&self, name: &str, rtype: RecordType) -> Message {
+        self.send(&question(name, rtype, Some(1232))).await
+    }
+
+    pub(super) async fn send(&self, asked: &Message) -> Message {
         let client = UdpSocket::bind(HERE).await.unwrap();
-        client.send_to(&packet(name, RecordType::A, Some(1232)), self.udp).await.unwrap();
+        client.send_to(&asked.to_vec().unwrap(), self.udp).await.unwrap();
         let mut buffer = [0; 4096];
         let received = timeout(Duration::from_secs(10), client.recv(&mut buffer)).await;
         Message::from_vec(&buffer[..received.expect("an answer in time").unwrap()]).unwrap()

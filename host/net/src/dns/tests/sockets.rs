@@ -293,7 +293,8 @@ fn cached_after(answer: &Message, seconds: u64) -> Option<Message> {
     let now = Instant::now();
     cache.put(&key, &Rc::new(stored), now);
     let mut out = [0; 1232];
-    let written = cache.answer(&question, now + Duration::from_secs(seconds), 1232, &mut out)?;
+    let written =
+        cache.answer(&question, now + Duration::from_secs(seconds), (1232, 0), &mut out)?;
     Some(Message::from_vec(&out[..written.length]).unwrap())
 }
 
