@@ -43,6 +43,24 @@ async fn hosts_files_are_followed_and_a_bad_line_is_told() {
 }
 
 #[tokio::test]
+async fn hosts_of_routers_live_as_long_as_is_written() {
+    let config = Config::exactly(
+        "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [entrypoints.web]\naddress = \"127.0.0.1:0\"\n\
+         [dns]\naddress = \"127.0.0.1:0\"\nupstreams = []\nrouter-ttl = \"1m\"\n\
+         [dns.zones.\"home.arpa\"]\nnames = \"routers\"\nttl = 9\n\
+         [http.routers.r]\nrule = \"Host(`a.example`) || Host(`a.home.arpa`)\"\n\
+         middlewares = [\"w\"]\n[http.middlewares.w.whoami]\n",
+    );
+    let portolan = Portolan::start(&config);
+    for (host, ttl) in [("a.example", 60), ("a.home.arpa", 9)] {
+        let path = format!("/api/explain?method=GET&url=http%3A%2F%2F{host}%2F");
+        let explained = portolan.api(&path).await;
+        assert_eq!(explained["dns"]["records"][0]["ttl"], ttl, "{explained:#}");
+    }
+}
+
+#[tokio::test]
 async fn what_dnsmasq_answered_is_answered_after_the_import() {
     let config = Config::exactly("data-dir = \"data\"\n");
     let write = |name: &str, text: &str| std::fs::write(config.path(name), text).unwrap();

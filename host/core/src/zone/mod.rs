@@ -101,6 +101,8 @@ pub struct DnsConfig {
     pub hosts: Arc<[HostEntry]>,
     /// Of answers from hosts files, in seconds.
     pub hosts_ttl: u32,
+    /// Of the hosts of routers outside every zone, in seconds.
+    pub router_ttl: u32,
     /// Datacenters, in lower case, that there are whatever the catalog has of them: what is in them
     /// is looked up when it is asked for.
     pub datacenters: Arc<[String]>,

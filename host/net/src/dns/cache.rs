@@ -225,6 +225,12 @@ impl Cache {
         self.tell();
     }
 
+    /// Forgets what another block list may make another answer of.
+    pub(super) fn forget_followed(&mut self) {
+        self.entries.retain(|_, entry| !entry.stored.depends_on_lists());
+        self.tell();
+    }
+
     /// Several caches share the gauges, so each adds and takes away its own part.
     fn tell(&mut self) {
         let now = (self.entries.len() as u64, self.entries.weight());

@@ -167,7 +167,7 @@ fn follow(
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::Records(records) => {
-                reply.answers(&records, owner, way.random, way.near);
+                reply.answers(&records, owner, zones, (way.random, way.near));
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::Alias(records) => records,

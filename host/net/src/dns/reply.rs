@@ -3,12 +3,14 @@
 //! **Invariant:** a reply is never longer than its limit; what does not fit is left out whole, and
 //! when that is an answer, TC says so (RFC 2181, 9).
 
-use portolan_core::zone::{BODY_HEAD, QUESTION_POINTER, Record, RecordSet, RecordType, body_type};
+use portolan_core::zone::{
+    Answer, BODY_HEAD, QUESTION_POINTER, Record, RecordSet, RecordType, Zones, body_type,
+};
 
 use super::{
     cookie::Answered,
     local::Near,
-    message::{HEADER, MAX_UDP, Question, Rcode, Section, flag},
+    message::{HEADER, MAX_UDP, Question, Rcode, Section, ShortName, flag},
 };
 
 const OPT: usize = 11;
@@ -147,16 +149,17 @@ impl<'o> Reply<'o> {
         self.counts == [0; 3]
     }
 
-    /// Adds the answers, in an order that `random` chooses, then what fits of their additionals.
-    /// Of edge addresses only those that are near are added, where any is.
+    /// Adds the answers, in an order that `random` chooses, then what fits of their additionals, and of
+    /// what `zones` know of their targets. Of edge addresses only those that are near are added, where
+    /// any is.
     pub(super) fn answers(
         &mut self,
         records: &RecordSet<'_>,
         owner: usize,
-        random: u32,
-        near: Option<Near<'_>>,
+        zones: &Zones,
+        (random, nearby): (u32, Option<Near<'_>>),
     ) {
-        let near = near.filter(|near| near.applies(records));
+        let near = nearby.filter(|near| near.applies(records));
         let kept = |record: &Record<'_>| near.is_none_or(|near| near.keeps(record));
         let first = self.length;
         let mut written = 0;
@@ -167,7 +170,38 @@ impl<'o> Reply<'o> {
             }
             written += 1;
         }
-        self.additionals(records.shuffled(random).filter(kept).take(written), first);
+        let answers = records.shuffled(random).filter(kept).take(written);
+        self.additionals(answers.clone(), first);
+        self.targets(answers, first, zones, nearby);
+    }
+
+    /// Adds the addresses that our zones have for targets that none came along with (RFC 2782). Those
+    /// of others are not asked for, nor taken from memory: who asked looks them up all the same
+    /// (RFC 2181, 5.4.1).
+    fn targets<'r>(
+        &mut self,
+        records: impl Iterator<Item = Record<'r>>,
+        first: usize,
+        zones: &Zones,
+        near: Option<Near<'_>>,
+    ) {
+        let mut at = first;
+        // A set is of one type.
+        for record in records.take_while(is_of_server) {
+            let target = at + target_at(record.body);
+            at += record.body.len();
+            let Some(name) = unknown_target(&record) else { continue };
+            for rtype in [RecordType::A, RecordType::AAAA] {
+                let Answer::Records(found) = zones.answer(name.as_bytes(), rtype) else { continue };
+                let near = near.filter(|near| near.applies(&found));
+                let kept = |record: &Record<'_>| near.is_none_or(|near| near.keeps(record));
+                for address in found.in_order().filter(kept) {
+                    if !self.record(Section::Additional, address.body, target) {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// The target of a record owns its addresses.
@@ -261,9 +295,25 @@ impl<'o> Reply<'o> {
     }
 }
 
-/// Where the target of a record stands: a SRV record has three numbers before it.
+/// Where the target of a record stands: a SRV record has three numbers before it, one of MX one.
 fn target_at(body: &[u8]) -> usize {
-    BODY_HEAD + if body_type(body) == RecordType::SRV { 6 } else { 0 }
+    let numbers = match body_type(body) {
+        RecordType::SRV => 3,
+        RecordType::MX => 1,
+        _ => 0,
+    };
+    BODY_HEAD + 2 * numbers
+}
+
+/// Whether a record leads to a server, whose addresses are of use (RFC 1035, 3.3).
+fn is_of_server(record: &Record<'_>) -> bool {
+    matches!(record.rtype(), RecordType::SRV | RecordType::MX | RecordType::NS)
+}
+
+/// The target of such a record, if no address came along with it.
+fn unknown_target(record: &Record<'_>) -> Option<ShortName> {
+    let is_known = record.glue().any(is_address);
+    ShortName::lower(record.body.get(target_at(record.body)..).filter(|_| !is_known)?)
 }
 
 fn is_address(body: &[u8]) -> bool {

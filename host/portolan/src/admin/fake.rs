@@ -477,6 +477,7 @@ fn zones(snapshot: &Snapshot) -> Zones {
     let config = DnsConfig {
         edge_addresses: vec![[127, 0, 0, 1].into()],
         zones: vec![zone("consul", Names::Consul), zone("infra.local", Names::Services)],
+        router_ttl: 10,
         ..DnsConfig::default()
     };
     let (zones, _) = Zones::build(&ZoneInputs {

@@ -136,8 +136,10 @@ pub(crate) struct Dns {
     pub(crate) filter: FilterConfig,
     /// What the hosts of routers resolve to; `None`: [`Config::edges`] works it out.
     pub(crate) edge_addresses: Option<Vec<IpAddr>>,
-    /// Of answers for the hosts of routers, in seconds; also what zones have by default.
+    /// Of answers from hosts files and such records, in seconds; also what zones have by default.
     pub(crate) ttl: u32,
+    /// Of answers for the hosts of routers outside every zone, in seconds.
+    pub(crate) router_ttl: u32,
     /// In the order of the file.
     pub(crate) zones: Vec<ZoneConfig>,
     /// Hosts files, and folders of them.

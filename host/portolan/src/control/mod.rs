@@ -517,6 +517,7 @@ fn inputs(
         records: said.records,
         hosts,
         hosts_ttl: dns.ttl,
+        router_ttl: dns.router_ttl,
         datacenters: said.datacenters,
         suffixes: dns.suffixes.iter().map(|(name, all)| (name.clone(), !all.is_empty())).collect(),
         forwards_private: !dns.filter.bogus_priv,

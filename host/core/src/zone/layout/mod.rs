@@ -31,8 +31,6 @@ use crate::problem::Problem;
 const NEGATIVE_TTL: u32 = 5;
 /// The life of what never changes, in seconds.
 const BUILT_IN_TTL: u32 = 86_400;
-/// The life of the answers of router hosts outside every zone, in seconds.
-const HOST_TTL: u32 = 10;
 
 /// What the configuration makes of names.
 #[derive(Clone, Debug)]
@@ -57,6 +55,8 @@ pub(super) struct Layout {
     statics: Table,
     static_lengths: Lengths,
     pub(super) edges: Vec<IpAddr>,
+    /// Of router hosts outside every zone.
+    router_ttl: u32,
     /// Where our name server is.
     server_addresses: Vec<IpAddr>,
     pub(super) problems: Vec<Problem>,
@@ -138,6 +138,7 @@ impl Layout {
             static_lengths: Lengths::of(drafts.names().map(Name::as_bytes)),
             statics: drafts.into_table(),
             edges: config.edge_addresses.clone(),
+            router_ttl: config.router_ttl,
             server_addresses: config.server_addresses.clone(),
             local: parsed("local"),
             localhost: ["localhost", "*.localhost"].into_iter().filter_map(parsed).collect(),
@@ -277,7 +278,7 @@ impl Maker<'_> {
     /// Every host of a live router leads to the edge, whether a zone is configured for it or not.
     pub(super) fn add_router(&mut self) {
         let (layout, zone) = (self.layout, usize::from(self.zone));
-        let ttl = layout.zones.get(zone).map_or(HOST_TTL, |zone| zone.ttl);
+        let ttl = layout.zones.get(zone).map_or(layout.router_ttl, |zone| zone.ttl);
         if !layout.edges.is_empty()
             && let Some(draft) = self.claim(Kind::Router)
         {

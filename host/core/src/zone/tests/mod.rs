@@ -105,6 +105,7 @@ fn config() -> DnsConfig {
             zone("home.arpa", Names::Static(records.into())),
             zone("edge", Names::Routers),
         ],
+        router_ttl: 10,
         ..DnsConfig::default()
     }
 }

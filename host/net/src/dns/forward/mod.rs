@@ -111,8 +111,8 @@ impl Forwarder {
     }
 
     /// Takes over new settings. Other upstreams may know other names, so the cache starts anew; names
-    /// that are blocked are looked for before it, so another list changes nothing else. (What an
-    /// alias leads to is looked for when it is followed.)
+    /// that are blocked are looked for before it, so another list changes nothing else but what stands
+    /// behind aliases that we followed.
     pub(super) fn refresh(&self) {
         let settings = self.settings.load();
         let mut current = self.current.borrow_mut();
@@ -120,6 +120,8 @@ impl Forwarder {
             if !current.settings.is_alike(&settings) {
                 current.groups = Rc::new(Groups::new(&settings, &self.settings.trust));
                 *self.cache.borrow_mut() = Cache::new(settings.cache, self.figures.clone());
+            } else {
+                self.cache.borrow_mut().forget_followed();
             }
             current.settings = Arc::clone(&settings);
         }
@@ -156,6 +158,11 @@ impl Forwarder {
             Via::Upstreams => groups.of(key.name()).clone(),
             Via::Catalog => groups.catalog.clone(),
         }
+    }
+
+    /// Whether these are the settings that hold now.
+    fn is_now(&self, settings: &Arc<Forwarding>) -> bool {
+        Arc::ptr_eq(settings, &self.settings.load())
     }
 
     /// Reads the filters as they are now.
@@ -243,6 +250,7 @@ impl Forwarder {
     /// Asks for everybody who waits. Not one of them: whoever asked first may hang up.
     async fn fly(self: Rc<Self>, key: Key, group: Rc<Group>) {
         group.under_way.update(|count| count + 1);
+        let begun = self.current.borrow().settings.clone();
         let deadline = Instant::now() + DEADLINE;
         let outcome = match group.is_catalog {
             true => self.look_up(&key).await,
@@ -256,6 +264,8 @@ impl Forwarder {
         let outcome = outcome.map(Rc::new);
         group.under_way.update(|count| count.saturating_sub(1));
         match &outcome {
+            // By now there may be another list, which it was not held against.
+            Ok(stored) if stored.depends_on_lists() && !self.is_now(&begun) => (),
             Ok(stored) => self.cache.borrow_mut().put(&key, stored, Instant::now()),
             Err(_) => self.cache.borrow_mut().put_failure(&key, Instant::now()),
         }

@@ -6,7 +6,7 @@ use hickory_proto::op::Message;
 use portolan_core::zone::RecordType;
 
 use super::{
-    super::message::{HEADER, plain_name_end},
+    super::message::{HEADER, flag, plain_name_end},
     Place, Stored, rtype_of,
 };
 
@@ -29,6 +29,8 @@ impl Stored {
         let kept = self.rewritten(&private);
         let (wire, records) = kept.map_or_else(Default::default, |it| (it.wire, it.records));
         (self.wire, self.records, self.is_censored) = (wire, records, true);
+        // It is no longer what was checked.
+        self.flags &= !flag::AUTHENTIC;
         true
     }
 

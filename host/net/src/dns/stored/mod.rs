@@ -36,6 +36,8 @@ pub(super) struct Stored {
     is_ours: bool,
     /// Whether its answers stand in another order each time.
     is_shuffled: bool,
+    /// Whether it is put together of what was said of several names.
+    is_joined: bool,
 }
 
 /// How old a remembered answer is.
@@ -148,10 +150,18 @@ impl Stored {
         let kept = records.iter().filter(|place: &&Place| place.section == Section::Additional);
         let kept = u16::try_from(kept.count()).ok()?.to_be_bytes();
         wire.get_mut(HEADER - 2..HEADER)?.copy_from_slice(&kept);
-        let (records, flags) = (records.into(), header.flags);
-        let (is_censored, is_ours, is_shuffled) = (false, false, false);
-        let mut stored =
-            Self { wire, records, flags, rtype, life: 0, is_censored, is_ours, is_shuffled };
+        let (records, flags): (Box<[_]>, _) = (records.into(), header.flags);
+        let mut stored = Self {
+            wire,
+            records,
+            flags,
+            rtype,
+            life: 0,
+            is_censored: false,
+            is_ours: false,
+            is_shuffled: false,
+            is_joined: false,
+        };
         stored.life = match (stored.says_no(), positive) {
             // Behind aliases that there is nothing counts no longer than those. Without a SOA it should
             // not be remembered (RFC 2308, 5), but many resolvers leave it out, and are asked for
@@ -192,7 +202,12 @@ impl Stored {
     pub(super) fn longer(&self, key: &Key, target: &Self, wire: &[u8]) -> Option<Self> {
         let stored = Self::parse(wire, key.name(), key.rtype()).ok()?;
         let is_censored = self.is_censored || target.is_censored;
-        Some(Self { is_ours: self.is_ours, is_censored, ..stored })
+        Some(Self { is_ours: self.is_ours, is_censored, is_joined: true, ..stored })
+    }
+
+    /// Whether another block list may make another answer of it: an alias was followed, or was not.
+    pub(super) fn depends_on_lists(&self) -> bool {
+        self.is_joined || self.is_half_way()
     }
 
     /// Whether it is an alias, and says nothing of the name that it leads to: not even that there is
@@ -276,9 +291,10 @@ impl Stored {
             Age::Stale => reply.because(ExtendedError::StaleAnswer),
             Age::Fresh(_) => (),
         }
-        // Only to those who know what the bit means (RFC 6840, 5.7).
+        // Only to those who know what the bit means (RFC 6840, 5.7), and while it holds: a signature may
+        // be over when the TTL is.
         let knows = question.wants_dnssec() || question.flags & flag::AUTHENTIC != 0;
-        if knows && self.flags & flag::AUTHENTIC != 0 {
+        if knows && age != Age::Stale && self.flags & flag::AUTHENTIC != 0 {
             reply.authentic();
         }
         let random = if self.is_shuffled { random } else { 0 };

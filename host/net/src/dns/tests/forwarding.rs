@@ -17,6 +17,7 @@ use super::{
         BlockList, CacheConfig, Filter, Forwarding, Listed, Mode, Place, Protocol, Rebind, Room,
         UpstreamConfig,
     },
+    demand::Source,
     fake::{FakeUpstream, HERE, Listening, Mood, locally, outcome},
     question,
 };
@@ -292,6 +293,33 @@ async fn another_block_list_makes_nobody_forget_what_is_known() {
         listening.world.forwarding.set(Forwarding { mode: Mode::Strict, ..settings(&[]) });
         listening.ask("a.example.").await;
         assert_eq!(upstream.asked.get(), 3);
+    })
+    .await;
+}
+
+// What an alias leads to may stand on it, too.
+#[tokio::test]
+async fn another_block_list_holds_at_once_behind_aliases() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::LeadsOn).await;
+        // They share what they know of `www.example.com` with nobody.
+        let target = FakeUpstream::start(Mood::Answers).await;
+        let settings = |blocked: &[&str]| {
+            let blocked = blocked.iter().map(|it| Listed::parse(it).unwrap());
+            let filter = Filter { blocked: BlockList::build(blocked).into(), ..Filter::default() };
+            let suffixes = vec![(name("corp.example"), all(&[&upstream]))];
+            Forwarding { upstreams: all(&[&target]), suffixes, filter, ..Forwarding::default() }
+        };
+        let listening = Listening::with(settings(&[]));
+        listening.world.forwarding.look_up_with(Source::of(&["www.example.com"]));
+        let alias = ["www.example.com.".to_owned()];
+        for (blocked, count) in [(&[][..], 3), (&["www.example.com"], 1), (&[], 3)] {
+            listening.world.forwarding.set(settings(blocked));
+            for asked in ["a.corp.example.", "db.query.consul.", "outside.home.arpa."] {
+                let told = addresses(&listening.ask(asked).await);
+                assert_eq!((&told[..1], told.len()), (&alias[..], count), "{asked}: {told:?}");
+            }
+        }
     })
     .await;
 }

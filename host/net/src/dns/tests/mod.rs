@@ -2,6 +2,7 @@
 
 mod access;
 mod demand;
+mod dnssec;
 mod fake;
 mod forwarding;
 mod others;
@@ -9,6 +10,7 @@ mod rows;
 mod rules;
 mod soak;
 mod sockets;
+mod targets;
 mod upstreams;
 mod wire;
 
@@ -50,6 +52,8 @@ const RECORDS: &[&str] = &[
     "away CNAME x.corp.home.arpa",
     "wanted CNAME db.query.consul",
     "mail MX 10 box",
+    "lost MX 10 nothing",
+    "shop SRV 1 1 443 shop.example.org.",
     "www TXT hello",
     "*.wild A 192.168.7.3",
 ];
@@ -97,7 +101,10 @@ fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
         let address = format!("far{number}.example.com");
         Arc::new(Instance { address, ..(*instance("far", number)).clone() })
     });
-    let instances: Vec<_> = many.chain(some).chain([instance("one", 0)]).chain(far).collect();
+    let kin =
+        Arc::new(Instance { address: "Box.home.arpa".to_owned(), ..(*instance("kin", 0)).clone() });
+    let others = [instance("one", 0), kin];
+    let instances: Vec<_> = many.chain(some).chain(others).chain(far).collect();
     let inputs = ZoneInputs {
         config: &config,
         nodes: &[Arc::new(node)],

@@ -53,6 +53,8 @@ table! {
         /// Default: see `edge.rs`.
         edge_addresses: Option<Vec<IpAddr>> = None,
         ttl: Ttl = Ttl(5),
+        /// Of the hosts of routers that lie in no zone.
+        router_ttl: Ttl = Ttl(10),
         /// Hosts files, and folders of them.
         hosts: Vec<PathBuf> = Vec::new(),
         hosts_domain: Option<Spanned<String>> = None,
@@ -155,6 +157,7 @@ pub(super) fn validate(dns: Dns, reading: &mut Reading<'_>) -> model::Dns {
         filter: forward::filter(dns.filter, reading),
         edge_addresses: dns.edge_addresses,
         ttl,
+        router_ttl: dns.router_ttl.0,
         zones: zones(dns.zones.0, ttl, reading),
         hosts: dns.hosts,
         hosts_domain: dns.hosts_domain.and_then(|text| forward::name(&text, reading)),
