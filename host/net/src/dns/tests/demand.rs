@@ -125,7 +125,7 @@ async fn what_is_in_another_datacenter_stands_in_another_order_each_time() {
 
 #[tokio::test]
 async fn a_name_that_leads_outside_is_followed() {
-    locally(async {
+    locally(Box::pin(async {
         let upstream = FakeUpstream::start(Mood::Answers).await;
         let upstreams = vec![upstream.address.into()];
         let listening = Listening::with(Forwarding { upstreams, ..Forwarding::default() });
@@ -158,7 +158,7 @@ async fn a_name_that_leads_outside_is_followed() {
             assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
         }
         assert_eq!(upstream.asked.get(), 1);
-    })
+    }))
     .await;
 }
 
