@@ -411,10 +411,10 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
               Weighted { members: [], by_client: false, sticky: None }
             service f: [] None None None
               Weighted { members: [MemberSpec { name: "a", weight: 1 }], by_client: true, sticky: None }
-            Warning /http/servers-transports/t/spiffe: `spiffe` is not supported and has no effect
             Error /http/servers-transports/t/certificates/0: a certificate is a `cert-file` and a `key-file`
             Warning /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do
             Error /http/servers-transports/t/root-cas: expected the path of a PEM file, found what stands in one
+            Error /http/servers-transports/t/spiffe: there is no such transport, since `spiffe` is not supported: more would be trusted than is meant (say with `root-cas` and `server-name` whose certificates are meant)
             Error /http/servers-transports/t: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
             Error /http/servers-transports/u/cipher-suites: there is no cipher suite `TLS_AES_256_GCM_SHA348` (did you mean `TLS_AES_256_GCM_SHA384`?)
             Error /http/servers-transports/u/cipher-suites: there is no cipher suite `RC4` (there are TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256, TLS_CHACHA20_POLY1305_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256)

@@ -4,6 +4,7 @@
 //! A turn takes in every event that is waiting, assembles once, and publishes.
 
 pub(crate) mod board;
+mod candidate;
 mod credentials;
 pub(crate) mod event;
 mod files;
@@ -32,29 +33,28 @@ use portolan_core::{
     catalog::Source,
     item::{Fragment, Item, Update},
     live::Publisher,
-    name::{fold, nearest},
-    port::BindError,
+    name::fold,
     problem::{Problem, Severity},
     snapshot::Snapshot,
     zone::{DnsConfig, HostEntry},
 };
 use portolan_net::health::Prober;
-use portolan_wasm::{Grants, Host, PluginWatch};
+use portolan_wasm::{Host, PluginWatch};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    config::{self, Config, Loaded, Place, Report, edge::Whereabouts, model},
+    config::{self, Config, Loaded, Place, Report, edge::Whereabouts},
     telemetry::Telemetry,
 };
 use board::{Board, EntrypointReport, SharedBoard};
-use credentials::Credentials;
+use candidate::candidate;
 use event::Event;
 use files::{ContentFiles, strangers};
 use hosts::HostsFiles;
 use lookup::{Lookups, SharedLookups};
 use plugins::Plugins;
 use records::Said;
-use sources::{Candidate, Sources};
+use sources::Sources;
 
 /// What listens, as the control loop sees it: told what is wanted, it answers what is bound.
 pub(crate) trait Listeners: Send {
@@ -533,37 +533,6 @@ fn inputs(
     }
 }
 
-/// A provider of the configuration, bound to its plugin if that can be.
-fn candidate(provider: &model::Provider, config: &Config, plugins: &Plugins) -> Candidate {
-    let grants = Grants {
-        http_client: provider.grants.http_client.clone(),
-        credentials: provider.tls.as_ref().map(|tls| {
-            let credentials = Credentials::new(tls, &config.base);
-            Arc::new(credentials) as Arc<dyn portolan_wasm::Credentials>
-        }),
-        files: provider.grants.files.clone(),
-        base_dir: config.base.clone(),
-    };
-    let told = grants.http_client.iter().map(|origin| format!("http-client: {origin}"));
-    let files = grants.files.iter().map(|folder| format!("files: {}", folder.display()));
-    // It is written to disk, and there may be a token in the configuration.
-    let identity = format!("{} {}", fold(&provider.plugin), provider.config);
-    let identity = blake3::hash(identity.as_bytes()).to_hex().to_string();
-    let plugin = plugins.find(&provider.plugin);
-    let hash = plugin.map_or("", |plugin| &plugin.info().hash);
-    Candidate {
-        name: provider.name.as_str().into(),
-        plugin: provider.plugin.as_str().into(),
-        fingerprint: format!("{identity} {hash} {:?} {:?}", provider.grants, provider.tls),
-        grants: told.chain(files).collect(),
-        provider: match plugin {
-            Some(plugin) => plugin.provider(&provider.name, &provider.config, &grants),
-            None => Err(BindError::Refused(missing(&provider.plugin, plugins.names()))),
-        },
-        identity,
-    }
-}
-
 /// Adds what the catalog found in `config.toml` to the report of the file.
 pub(crate) fn blame<'a>(report: &mut Report, problems: impl Iterator<Item = &'a Problem>) {
     for problem in problems.filter(|problem| problem.source == CONFIG) {
@@ -583,11 +552,6 @@ pub(crate) fn config_source(config: &Config, name: &str) -> Source {
         tracing::error!(%error, "configuration refused by the catalog");
     }
     source
-}
-
-fn missing<'a>(plugin: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let meant = nearest(plugin, names).map(|name| format!(", did you mean `{name}`?"));
-    format!("there is no plugin `{plugin}`{}", meant.unwrap_or_default())
 }
 
 /// What cannot change while the process runs.

@@ -12,7 +12,8 @@ use portolan_wasm::{Host, PluginWatch};
 use super::{
     MAX_PLUGIN,
     board::Board,
-    candidate, config_source,
+    candidate::candidate,
+    config_source,
     files::{ContentFiles, strangers},
     hosts::HostsFiles,
     inputs,
