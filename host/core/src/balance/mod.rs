@@ -98,13 +98,7 @@ impl Balancer {
 
     /// The place of the next backend; `None` if none may be asked.
     pub fn next(&self, backends: &[Backend], ask: &Ask<'_>) -> Option<usize> {
-        let choice = Choice {
-            balancer: self,
-            backends,
-            ask,
-            panics: Cell::new(None),
-            largest: Cell::new(None),
-        };
+        let choice = self.choice(backends, ask);
         match self.strategy {
             Strategy::RoundRobin => choice.in_turn(),
             Strategy::TwoChoices => choice.of_two(),
@@ -127,14 +121,13 @@ impl Balancer {
     /// takes no new clients but keeps those it has.
     pub fn may_stay(&self, backends: &[Backend], place: usize, ask: &Ask<'_>) -> bool {
         let healthy = backends.get(place).is_some_and(|backend| backend.health.is_usable());
-        let choice = Choice {
-            balancer: self,
-            backends,
-            ask,
-            panics: Cell::new(None),
-            largest: Cell::new(None),
-        };
+        let choice = self.choice(backends, ask);
         healthy && choice.may(place)
+    }
+
+    fn choice<'a>(&'a self, backends: &'a [Backend], ask: &'a Ask<'_>) -> Choice<'a> {
+        let (panics, largest) = (Cell::new(None), Cell::new(None));
+        Choice { balancer: self, backends, ask, panics, largest }
     }
 }
 

@@ -24,10 +24,7 @@ pub(super) struct Holder {
 impl Holder {
     /// Who listens on a port of an address, over TCP or UDP; `None`: it cannot be seen.
     pub(super) fn of(address: SocketAddr) -> Option<Self> {
-        let lists = ["tcp", "udp", "tcp6", "udp6"]
-            .iter()
-            .filter_map(|list| fs::read_to_string(Path::new("/proc/net").join(list)).ok());
-        let inodes: Vec<_> = lists.flat_map(|list| inodes(&list, address)).collect();
+        let inodes: Vec<_> = lists().flat_map(|list| inodes(&list, address)).collect();
         if inodes.is_empty() {
             return None;
         }
@@ -69,9 +66,13 @@ impl Holder {
 /// can be seen where processes of others cannot, as in a unit with `ProtectProc`.
 pub(super) fn is_stub(address: SocketAddr) -> bool {
     let is_met = address.ip().is_unspecified() || address.ip() == IpAddr::from([127, 0, 0, 53]);
-    let lists = ["tcp", "udp"].iter();
-    let mut lists = lists.flat_map(|list| fs::read_to_string(Path::new("/proc/net").join(list)));
-    address.port() == 53 && is_met && lists.any(|list| has_stub(&list))
+    address.port() == 53 && is_met && lists().any(|list| has_stub(&list))
+}
+
+/// The sockets of the system.
+fn lists() -> impl Iterator<Item = String> {
+    let lists = ["tcp", "udp", "tcp6", "udp6"].into_iter();
+    lists.filter_map(|list| fs::read_to_string(Path::new("/proc/net").join(list)).ok())
 }
 
 fn has_stub(list: &str) -> bool {

@@ -63,17 +63,7 @@ fn retrying(backends: &[SocketAddr], max_body: u64) -> Service {
 #[tokio::test]
 async fn what_may_be_sent_twice_streams_both_ways() {
     let main = two_way().await;
-    let (tell, mut seen) = mpsc::unbounded_channel();
-    let mirror = Script::start(move |mut client| {
-        let tell = tell.clone();
-        async move {
-            while let Some(request) = client.request().await {
-                tell.send((request.head, request.body)).ok();
-                client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
-            }
-        }
-    })
-    .await;
+    let (mirror, mut seen) = watching(200).await;
     let mirroring = |max_body| {
         let mirroring = Mirroring {
             main: Arc::new(to(&[main.address], |_| ())),

@@ -45,17 +45,7 @@ async fn services_share_traffic_by_weight() {
 #[tokio::test]
 async fn a_mirror_sees_requests_and_disturbs_nobody() {
     let main = named(200, "main").await;
-    let (tell, mut seen) = mpsc::unbounded_channel();
-    let mirror = Script::start(move |mut client| {
-        let tell = tell.clone();
-        async move {
-            while let Some(request) = client.request().await {
-                tell.send((request.head, request.body)).ok();
-                client.send("HTTP/1.1 500 X\r\nContent-Length: 6\r\n\r\nmirror").await;
-            }
-        }
-    })
-    .await;
+    let (mirror, mut seen) = watching(500).await;
     let mirroring = |mirror_body| Mirroring {
         main: Arc::new(to(&[main.address], |_| ())),
         mirrors: vec![Mirror::new(Arc::new(to(&[mirror.address], |_| ())), 100)],

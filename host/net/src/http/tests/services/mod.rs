@@ -84,6 +84,24 @@ async fn held() -> (Script, Arc<Semaphore>, mpsc::UnboundedReceiver<()>) {
     (script, gate, asked)
 }
 
+/// Tells of each request, head and body, and answers it with a status.
+async fn watching(status: u16) -> (Script, mpsc::UnboundedReceiver<(String, String)>) {
+    let (tell, seen) = mpsc::unbounded_channel();
+    let script = Script::start(move |mut client| {
+        let tell = tell.clone();
+        async move {
+            while let Some(request) = client.request().await {
+                tell.send((request.head, request.body)).ok();
+                client
+                    .send(&format!("HTTP/1.1 {status} X\r\nContent-Length: 6\r\n\r\nmirror"))
+                    .await;
+            }
+        }
+    })
+    .await;
+    (script, seen)
+}
+
 #[tokio::test]
 async fn a_backend_that_refuses_is_left_alone_after_a_while_and_nobody_notices() {
     let (a, b) = (named(200, "a").await, named(200, "b").await);
