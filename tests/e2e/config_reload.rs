@@ -60,6 +60,14 @@ async fn what_was_found_out_about_backends_outlives_a_file_that_is_refused() {
     config.change(&services.replace(&down, "nonsense"));
     let problems = || async { portolan.api("/api/problems").await.to_string() };
     eventually(problems, |it| it.contains("`nonsense` is not a URL")).await;
+    // Whoever were looked at anew would be waited for: connected, and not answered.
+    let address = down.trim_start_matches("http://");
+    let _mute = tokio::net::TcpListener::bind(address).await.unwrap();
+    config.change(&format!(
+        "{services}[http.routers.other]\nrule = \"Host(`b`)\"\nservice = \"s\"\n"
+    ));
+    let routers = || async { portolan.api("/api/http/routers").await.to_string() };
+    eventually(routers, |it| it.contains("other@config")).await;
     assert_eq!(state().await[&down], "DOWN");
 }
 
