@@ -24,6 +24,7 @@ use super::{
         CacheConfig, Forwarding, Sharing, UpstreamConfig, bind_tcp, bind_udp, serve_tcp, serve_udp,
     },
     World, question,
+    streams::Streams,
 };
 
 pub(super) const HERE: &str = "127.0.0.1:0";
@@ -59,11 +60,13 @@ pub(super) enum Mood {
     ChecksInside,
 }
 
-/// An upstream on loopback, and how often it was asked.
+/// An upstream on loopback, and how often it was asked by UDP.
 pub(super) struct FakeUpstream {
     pub(super) address: SocketAddr,
     pub(super) mood: Rc<Cell<Mood>>,
     pub(super) asked: Rc<Cell<usize>>,
+    /// How it is over TCP, whatever its mood.
+    pub(super) streams: Rc<Streams>,
     /// The last question over UDP, as it came.
     pub(super) last: Rc<RefCell<Vec<u8>>>,
 }
@@ -78,13 +81,7 @@ impl FakeUpstream {
             }
         };
         let upstream = Self::on(socket, mood);
-        spawn_local(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let asked = read_message(&mut stream).await;
-                write_message(&mut stream, &answer(&asked, 100)).await;
-            }
-        });
+        spawn_local(upstream.streams.clone().serve(listener));
         upstream
     }
 
@@ -113,7 +110,7 @@ impl FakeUpstream {
                 }
             }
         });
-        Self { address, mood, asked, last }
+        Self { address, mood, asked, streams: Rc::default(), last }
     }
 }
 

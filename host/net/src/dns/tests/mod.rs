@@ -1,6 +1,7 @@
 //! A small world to ask about, and the ways to ask.
 
 mod access;
+mod churn;
 mod demand;
 mod dnssec;
 mod fake;
@@ -12,6 +13,7 @@ mod rows;
 mod rules;
 mod soak;
 mod sockets;
+mod streams;
 mod targets;
 mod upstreams;
 mod wire;

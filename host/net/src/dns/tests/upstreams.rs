@@ -9,6 +9,7 @@ use super::{
     fake::{
         FakeUpstream, HERE, Listening, Mood, answer, locally, outcome, read_message, write_message,
     },
+    streams::Manner,
 };
 
 /// The first connection dies after its first answer, as where a router between has forgotten it.
@@ -35,6 +36,42 @@ async fn a_stream_that_is_dead_is_not_asked_again() {
         assert_eq!(outcome(&listening.ask("b.example.").await), (ResponseCode::NoError, 2));
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_behaves_badly_on_a_stream_costs_one_attempt() {
+    locally(async {
+        for manner in Manner::BAD {
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                Box::pin(behaves_badly(manner, protocol)).await;
+            }
+        }
+    })
+    .await;
+}
+
+/// Over UDP the upstream says that it has more to say over TCP.
+async fn behaves_badly(manner: Manner, protocol: Protocol) {
+    let bad = FakeUpstream::start(Mood::Truncates).await;
+    let good = FakeUpstream::start(Mood::Answers).await;
+    bad.streams.manner.set(manner);
+    let first = UpstreamConfig { place: Place::At(bad.address), protocol };
+    let mut settings = Forwarding {
+        upstreams: vec![first, good.address.into()],
+        mode: Mode::Strict,
+        ..Forwarding::default()
+    };
+    let listening = Listening::with(settings.clone());
+    let reply = listening.ask("a.example.").await;
+    assert_eq!(outcome(&reply), (ResponseCode::NoError, 2), "{manner:?}");
+    assert!(bad.streams.was_met(manner));
+    // Once it behaves it is of use again.
+    bad.streams.manner.set(Manner::Stays);
+    settings.upstreams.truncate(1);
+    listening.world.forwarding.set(settings);
+    let (code, count) = outcome(&listening.ask("b.example.").await);
+    // As many as fit.
+    assert!(code == ResponseCode::NoError && count > 50, "{manner:?}: {code} {count}");
 }
 
 #[tokio::test]
