@@ -10,7 +10,7 @@ use super::{
         chase,
         forward::{ForwardError, Via, Way},
         local::{self, Local},
-        message::{Incoming, MAX_UDP, Question, Rcode, ShortName},
+        message::{Incoming, Question, Rcode, ShortName},
         nowhere,
         policy::Policy,
         reply::{ExtendedError, Reply},
@@ -19,12 +19,19 @@ use super::{
     DnsContext, prepare,
 };
 
-/// What has to be asked for, and what is said before its answer.
-struct Beginning {
-    target: ShortName,
-    /// A whole reply with the aliases that lead to the target, if it is not the name itself.
-    chain: Option<([u8; MAX_UDP], usize)>,
-    via: Via,
+/// How an answer begins that needs somebody else.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one question")]
+enum Beginning {
+    /// With all there is to say: it does not any more.
+    Whole(usize),
+    /// With aliases, perhaps.
+    Open {
+        /// What has to be asked for.
+        target: ShortName,
+        /// The length of a whole reply with the aliases that lead to the target; 0: it is the name itself.
+        aliases: usize,
+        via: Via,
+    },
 }
 
 impl DnsContext {
@@ -122,7 +129,7 @@ impl DnsContext {
         let policy = self.policy.borrow().clone();
         prepare(&mut question, asker, &policy, &self.policies.baker);
         let limit = asker.transport.limit(&question, &policy);
-        let length = self.forward_to(&question, &policy, limit, out).await;
+        let length = self.forward_to(&question, asker, &policy, limit, out).await;
         if policy.log > 0 {
             self.log(&question, asker, policy.log, out.get(..length).unwrap_or_default());
         }
@@ -132,22 +139,31 @@ impl DnsContext {
     async fn forward_to(
         &self,
         question: &Question<'_>,
+        asker: Asker,
         policy: &Policy,
         limit: usize,
         out: &mut [u8],
     ) -> usize {
-        let Beginning { target, chain, via } =
-            self.with_zones(|zones| self.beginning(zones, question, policy));
+        let beginning = self.with_zones(|zones| {
+            let reply = Reply::to(question, limit, out);
+            self.beginning(zones, question, asker, policy, reply)
+        });
+        let (target, chain, via) = match beginning {
+            Beginning::Whole(length) => return length,
+            Beginning::Open { target, aliases, via } => {
+                let chain = (aliases > 0).then(|| out.get(..aliases).unwrap_or_default().to_vec());
+                (target, chain, via)
+            }
+        };
         let key = Key::new(target.as_bytes(), question);
         match (self.forwarder.resolve(&key, via).await, chain) {
             (Ok((stored, age)), None) => {
                 self.count_forwarded(age);
                 stored.write(question, age, (limit, self.shuffle()), out)
             }
-            (Ok((stored, age)), Some((chain, length))) => {
+            (Ok((stored, age)), Some(chain)) => {
                 self.count_forwarded(age);
-                let chain = chain.get(..length).unwrap_or_default();
-                chase::join(chain, &stored, age, limit, out)
+                chase::join(&chain, &stored, age, limit, out)
             }
             (Err(error), _) => self.failed(error, question, limit, out),
         }
@@ -174,21 +190,30 @@ impl DnsContext {
         }
     }
 
-    fn beginning(&self, zones: &Zones, question: &Question<'_>, policy: &Policy) -> Beginning {
-        let mut chain = [0; MAX_UDP];
-        let mut reply = Reply::to(question, chain.len(), &mut chain);
+    fn beginning(
+        &self,
+        zones: &Zones,
+        question: &Question<'_>,
+        asker: Asker,
+        policy: &Policy,
+        mut reply: Reply<'_>,
+    ) -> Beginning {
         let (others, rewrites) = (&*self.forwarder, &policy.rewrites);
-        let found =
-            local::answer(zones, others, question, rewrites, (self.shuffle(), None), &mut reply);
+        let chosen = (self.shuffle(), policy.edges.to(asker.local));
+        let found = local::answer(zones, others, question, rewrites, chosen, &mut reply);
         let (target, via) = match found.local {
+            // Of several aliases it is another one this time, or the catalog has changed.
+            Local::Answered(rcode) => {
+                self.count_local(found.zone, rcode);
+                return Beginning::Whole(reply.finish(rcode));
+            }
             Local::Outside(target) => (target, Via::Upstreams),
             Local::OnDemand(target) => (target, Via::Catalog),
-            // Not ours, or since a moment ago: an upstream is asked all the same.
-            Local::Answered(_) | Local::NotOurs => (question.name, Via::Upstreams),
+            Local::NotOurs => (question.name, Via::Upstreams),
         };
         let is_alias = target.as_bytes() != question.name.as_bytes();
         let length = reply.finish(Rcode::NO_ERROR);
-        Beginning { target, chain: is_alias.then_some((chain, length)), via }
+        Beginning::Open { target, aliases: if is_alias { length } else { 0 }, via }
     }
 
     fn count_forwarded(&self, age: Age) {

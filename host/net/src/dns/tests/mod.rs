@@ -105,10 +105,14 @@ fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
         let address = format!("far{number}.example.com");
         Arc::new(Instance { address, ..(*instance("far", number)).clone() })
     });
+    let mixed = ["www.example.com", "box.home.arpa"].iter().zip(0..).map(|(address, number)| {
+        let address = (*address).to_owned();
+        Arc::new(Instance { address, ..(*instance("mixed", number)).clone() })
+    });
     let kin =
         Arc::new(Instance { address: "Box.home.arpa".to_owned(), ..(*instance("kin", 0)).clone() });
     let others = [instance("one", 0), kin];
-    let instances: Vec<_> = many.chain(some).chain(others).chain(far).collect();
+    let instances: Vec<_> = many.chain(some).chain(others).chain(far).chain(mixed).collect();
     let inputs = ZoneInputs {
         config: &config,
         nodes: &[Arc::new(node)],

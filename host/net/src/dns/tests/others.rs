@@ -41,6 +41,28 @@ async fn an_alias_leads_to_those_who_are_asked_for_its_target() {
     .await;
 }
 
+/// One of its names is chosen each time it is looked at, so that it leads outside may not be
+/// remembered of the look before.
+#[tokio::test]
+async fn no_upstream_is_asked_for_a_service_that_has_names_inside_and_outside() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let listening = Listening::start(&[&upstream]);
+        let mut met = [0, 0];
+        while met.contains(&0) || met.iter().sum::<usize>() < 64 {
+            let reply = listening.ask("mixed.service.consul.").await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 3));
+            match &*answers(&reply)[0] {
+                "www.example.com." => met[0] += 1,
+                "box.home.arpa." => met[1] += 1,
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(upstream.asked.get(), 1, "for www.example.com");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_rule_for_names_of_a_suffix_may_lead_to_what_a_source_knows() {
     locally(async {
