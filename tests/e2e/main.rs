@@ -30,6 +30,7 @@ mod metrics;
 mod middleware_files;
 mod middlewares;
 mod plugin_reload;
+mod query_log;
 mod services;
 mod tls;
 mod tracing;

@@ -11,6 +11,8 @@ use std::{
     time::Instant,
 };
 
+use serde_json::Value;
+
 use super::{Client, PATIENCE, Resolver, store};
 
 /// A configuration in a folder of its own.
@@ -157,13 +159,18 @@ impl Portolan {
 
     /// The same, within a network namespace.
     pub(crate) fn start_in(config: &Config, namespace: &str) -> Self {
+        Self::start_by(config, &["ip", "netns", "exec", namespace])
+    }
+
+    /// The same, by a command that becomes it: what is run is behind its arguments.
+    pub(crate) fn start_by(config: &Config, arguments: &[&str]) -> Self {
         warm(&config.path("data"));
-        let mut ip = Command::new("ip");
-        ip.args(["netns", "exec", namespace]);
+        let (program, arguments) = arguments.split_first().unwrap();
         let real = command(config, &["run"]);
-        ip.arg(real.get_program()).args(real.get_args());
-        ip.stdin(Stdio::null()).env_remove("PORTOLAN_LOG");
-        Self::spawn(ip)
+        let mut by = Command::new(program);
+        by.args(arguments).arg(real.get_program()).args(real.get_args());
+        by.stdin(Stdio::null()).env_remove("PORTOLAN_LOG");
+        Self::spawn(by)
     }
 
     /// The same, with nothing compiled beforehand.
@@ -185,7 +192,7 @@ impl Portolan {
     fn spawn(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Log::follow(process.stderr.take().unwrap());
-        let ready = |line: &str| line.split_whitespace().any(|word| word == "ready");
+        let ready = |line: &str| line.split([' ', '"']).any(|word| word == "ready");
         let addresses = log.until(ready).iter().filter_map(|line| listening(line)).collect();
         Self { process, log, addresses }
     }
@@ -217,7 +224,7 @@ impl Portolan {
     }
 
     /// A path of the admin API, as JSON.
-    pub(crate) async fn api(&self, path: &str) -> serde_json::Value {
+    pub(crate) async fn api(&self, path: &str) -> Value {
         self.admin().get("localhost", path).await.json()
     }
 
@@ -312,9 +319,13 @@ impl Log {
 
 /// The name and address of a log line `listening`.
 fn listening(line: &str) -> Option<(String, SocketAddr)> {
-    let field = |name: &str| {
-        let mut words = line.split_whitespace();
-        words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    let json: Option<Value> = serde_json::from_str(line).ok();
+    let field = |name: &str| match &json {
+        Some(json) => json[name].as_str().map(str::to_owned),
+        None => {
+            let mut words = line.split_whitespace();
+            words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        }
     };
     if !line.contains("listening") {
         return None;

@@ -1,4 +1,5 @@
-//! The query log: one line for a question, as a line of the log, with the target `query`.
+//! The query log: one line for a question, as a line of the log, with the target `query`. Where lines
+//! are for people they do not tell their target, so it is said once more.
 
 use portolan_core::zone::Text;
 
@@ -16,5 +17,9 @@ pub(super) fn question(question: &Question<'_>, asker: Asker, reply: &[u8]) {
     let (client, transport) = (asker.client, asker.transport.as_str());
     let (name, rtype) = (Text(question.name.as_bytes()), question.rtype);
     let bytes = reply.len();
-    tracing::info!(target: "query", %client, transport, %name, %rtype, code, is_ours, answers, bytes);
+    tracing::info!(
+        target: "query",
+        %client, transport, %name, %rtype, code, is_ours, answers, bytes,
+        "query"
+    );
 }
