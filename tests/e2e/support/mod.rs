@@ -23,7 +23,7 @@ pub(crate) use consul::{Consul, Registration, free_ports};
 pub(crate) use pebble::{Harbour, Pebble};
 pub(crate) use portolan::{Config, Portolan, run};
 pub(crate) use program::package;
-pub(crate) use resolver::{Resolver, question, reply};
+pub(crate) use resolver::{Reply, Resolver, question, reply};
 
 /// How long anything may take before a test gives up: long, since machines are slow, and never
 /// waited for when all is well.

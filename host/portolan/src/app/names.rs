@@ -14,8 +14,8 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::{
-        BindError, DnsContext, DnsFigures, Filter, Forwarding, Forwardings, Nearby, Policies, Room,
-        UpstreamConfig, serve_https, serve_tcp, serve_tls, serve_udp, system_files,
+        BindError, DnsContext, DnsFigures, Filter, Forwarding, Forwardings, Nearby, Place,
+        Policies, Room, UpstreamConfig, serve_https, serve_tcp, serve_tls, serve_udp, system_files,
         system_upstreams, without_own,
     },
     drain::{Stop, Trigger, signal},
@@ -226,10 +226,14 @@ impl Names {
         let suffixes = dns.suffixes.iter().map(|(suffix, upstreams)| {
             (suffix.clone(), others(upstreams, &format!("dns.forward.{suffix}")))
         });
-        let suffixes = suffixes.collect();
+        let suffixes: Vec<_> = suffixes.collect();
+        // Where upstreams are that have a name is asked of the system too, if nobody else is said to know.
+        let mut all = upstreams.iter().chain(suffixes.iter().flat_map(|(_, upstreams)| upstreams));
+        let is_named = all.any(|upstream| matches!(upstream.place, Place::Named { .. }));
+        let asks_system = dns.upstreams.is_none() || is_named && dns.bootstrap.is_none();
         let (blocked, unreadable) = self.block_lists.read(&dns.filter.block_lists);
         problems.extend(unreadable);
-        let system = dns.upstreams.is_none().then(system_files).into_iter().flatten();
+        let system = asks_system.then(system_files).into_iter().flatten();
         let around = system.map(PathBuf::from).chain(dns.filter.block_lists.iter().cloned());
         let around = around.chain(dns.hosts.iter().cloned());
         self.around.store(Arc::new(around.collect()));
@@ -243,7 +247,10 @@ impl Names {
         };
         let bootstrap = match &dns.bootstrap {
             Some(bootstrap) => bootstrap.clone(),
-            None => system_upstreams(&own).iter().filter_map(UpstreamConfig::address).collect(),
+            None if is_named => {
+                system_upstreams(&own).iter().filter_map(UpstreamConfig::address).collect()
+            }
+            None => Vec::new(),
         };
         let (mode, mix_case, cache) = (dns.mode, dns.mix_case, dns.cache);
         let room = Room::default();
