@@ -21,6 +21,7 @@ mod dns_forwarding;
 mod dns_lookups;
 mod dns_names;
 mod dns_listeners;
+mod dns_providers;
 mod dns_system;
 mod drain;
 mod file_catalog;

@@ -25,6 +25,8 @@ use super::{
 pub(crate) struct Consul {
     process: Child,
     ports: [u16; 5],
+    /// Of its configuration.
+    lines: String,
     pub(crate) address: SocketAddr,
     /// What it is asked with; empty: nothing.
     token: String,
@@ -60,7 +62,7 @@ impl Consul {
 
     /// Ends the agent; [`Stopped::start`] starts a new one on the same ports.
     pub(crate) fn stop(self) -> Stopped {
-        Stopped(self.ports)
+        Stopped(self.ports, self.lines.clone())
     }
 
     async fn start_on(ports: [u16; 5], lines: &str, token: &str) -> Self {
@@ -75,7 +77,8 @@ impl Consul {
             .spawn()
             .unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], ports[0]));
-        let consul = Self { process, ports, address, token: token.to_owned() };
+        let (lines, token) = (lines.to_owned(), token.to_owned());
+        let consul = Self { process, ports, lines, address, token };
         eventually(
             || async { consul.ask(Method::GET, "/v1/catalog/nodes", &Value::Null).await.ok() },
             |answer| answer.as_ref().is_some_and(|answer| answer.body.contains("harbour")),
@@ -129,14 +132,14 @@ impl Consul {
     }
 }
 
-/// The ports of an agent that was stopped.
+/// The ports of an agent that was stopped, and the lines of its configuration.
 #[derive(Debug)]
-pub(crate) struct Stopped([u16; 5]);
+pub(crate) struct Stopped([u16; 5], String);
 
 impl Stopped {
     /// A new agent on the same ports; it knows nothing of what the old one knew.
     pub(crate) async fn start(self) -> Consul {
-        Consul::start_on(self.0, "", "").await
+        Consul::start_on(self.0, &self.1, "").await
     }
 }
 
