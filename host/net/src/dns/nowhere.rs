@@ -20,14 +20,14 @@ pub(super) fn no_such_name(
     out: &mut [u8],
 ) -> usize {
     let mut reply = Reply::to(question, limit, out);
-    says_no(&mut reply, suffix.map_or(question.name.as_bytes(), Name::as_bytes));
+    says_no(&mut reply, question, suffix.map_or(question.name.as_bytes(), Name::as_bytes));
     reply.finish(Rcode::NO_SUCH_NAME)
 }
 
 /// The name exists, without records, and nobody is asked for it.
 pub(super) fn no_data(question: &Question<'_>, limit: usize, out: &mut [u8]) -> usize {
     let mut reply = Reply::to(question, limit, out);
-    says_no(&mut reply, question.name.as_bytes());
+    says_no(&mut reply, question, question.name.as_bytes());
     reply.finish(Rcode::NO_ERROR)
 }
 
@@ -63,14 +63,17 @@ pub(super) fn blocked(
                 HEADER,
             );
         }
-        None => says_no(&mut reply, question.name.as_bytes()),
+        None => says_no(&mut reply, question, question.name.as_bytes()),
     }
     reply.finish(rcode)
 }
 
-/// Adds what lets others remember that there is no such thing (RFC 2308, 3).
-pub(super) fn says_no(reply: &mut Reply<'_>, origin: &[u8]) {
-    reply.spelled(Section::Authority, origin, &SOA);
+/// Adds what lets others remember that there is no such thing (RFC 2308, 3). `origin` is the name or
+/// what it ends with, so a pointer into the question owns it: spelled out once more, a long name would
+/// leave no room for it.
+pub(super) fn says_no(reply: &mut Reply<'_>, question: &Question<'_>, origin: &[u8]) {
+    let before = question.name.as_bytes().len().saturating_sub(origin.len());
+    reply.record(Section::Authority, &SOA, HEADER + before);
 }
 
 /// An SOA that says how long the answer may be remembered, and nothing else.

@@ -121,7 +121,7 @@ impl Rewrites {
             }
         }
         if is_empty {
-            nowhere::says_no(reply, question.name.as_bytes());
+            nowhere::says_no(reply, question, question.name.as_bytes());
         }
     }
 
