@@ -27,6 +27,7 @@ const INSTANCES: &[&str] = &[
     "e2 ext gamma second.example.com 443 - passing 1",
     "d1 down Alpha 10.0.1.9 1 old maintenance 1",
     "n1 node Alpha 10.0.1.8 1 - passing 1",
+    "o1 own Alpha Own.service.consul. 25 blue passing 1",
     "m1 My_App Alpha 10.0.1.7 9 traefik.enable=true passing 1",
 ];
 
