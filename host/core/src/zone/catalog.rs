@@ -192,7 +192,9 @@ fn push_srv(draft: &mut Draft, usable: &[&Site], zone: &CatalogZone, ttl: u32) {
                 glue.extend_from_slice(&record::address(*address, ttl));
             }
         }
-        if zone.options.node_meta {
+        // What is told with the record is told of its target: of the node, unless that is a name
+        // outside, of which we know nothing.
+        if zone.options.node_meta && matches!(site.address(), Address::Ip(_)) {
             for (key, value) in site.node().into_iter().flat_map(|node| &node.meta) {
                 glue.extend_from_slice(&record::txt(&meta_text(key, value), zone.node_ttl()));
             }

@@ -72,7 +72,8 @@ pub(super) fn meta_text(key: &str, value: &str) -> Vec<u8> {
     }
     blanks(&mut text, after);
     text.push('=');
-    text.push_str(value);
+    // Of what is special in a key only this one is in a value.
+    text.push_str(&value.replace('`', "``"));
     text.into_bytes()
 }
 
@@ -114,6 +115,7 @@ mod tests {
             ("a=b", "c", "a`=b=c"),
             ("a`b", "c", "a``b=c"),
             (" a b ", "c", "` a b` =c"),
+            ("a", " `b` =c ", "a= ``b`` =c "),
             ("rfc1035-note", "plain", "plain"),
             ("", "c", "=c"),
         ] {

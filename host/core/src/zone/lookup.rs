@@ -20,7 +20,8 @@ use super::{
 pub(super) struct Zone {
     pub(super) origin: Arc<[u8]>,
     pub(super) soa: Soa,
-    pub(super) ttl: u32,
+    /// Of names that spell addresses, as of nodes (Consul).
+    pub(super) node_ttl: u32,
     pub(super) grammar: Arc<Grammar>,
     /// Whether nobody can have a name in it, whatever providers will tell.
     pub(super) is_closed: bool,
@@ -172,7 +173,7 @@ impl Zones {
             Meaning::Address(address)
                 if rtype == RecordType::of(address) || rtype == RecordType::ANY =>
             {
-                Answer::Records(RecordSet::spelled(address, zone.ttl))
+                Answer::Records(RecordSet::spelled(address, zone.node_ttl))
             }
             Meaning::Address(_) | Meaning::Nothing => Answer::NoData(authority),
             Meaning::OnDemand => Answer::OnDemand(authority),

@@ -73,6 +73,9 @@ impl Builder {
                 Names::Routers | Names::Static(_) => None,
             };
             if self.add_zone(&origin, is_consul, config.ttl, config.options.negative_ttl) {
+                if let Some(zone) = self.zones.last_mut() {
+                    zone.node_ttl = config.options.node_ttl.unwrap_or(config.ttl);
+                }
                 origins.push((config, origin));
             } else {
                 let message = format!("the zone `{}` is there twice", config.origin);
@@ -96,6 +99,7 @@ impl Builder {
         self.zones.push(Plot {
             origin: origin.clone(),
             ttl,
+            node_ttl: ttl,
             soa: soa(origin, negative_ttl),
             is_consul,
             is_closed: false,

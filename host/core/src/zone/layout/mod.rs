@@ -81,6 +81,8 @@ struct Lengths([bool; MAX_NAME + 1]);
 pub(super) struct Plot {
     pub(super) origin: Name,
     pub(super) ttl: u32,
+    /// Of nodes, and of names that spell addresses.
+    pub(super) node_ttl: u32,
     pub(super) soa: Soa,
     /// Whether its names are of the catalog, in Consul's grammar or in ours.
     pub(super) is_consul: Option<bool>,

@@ -238,7 +238,7 @@ impl Registry {
         let zones = self.layout.zones.iter().map(|plot| Zone {
             origin: plot.origin.as_bytes().into(),
             soa: plot.soa.with_serial(serial),
-            ttl: plot.ttl,
+            node_ttl: plot.node_ttl,
             grammar: grammars
                 .iter()
                 .find(|(kind, _)| *kind == plot.is_consul)

@@ -17,7 +17,7 @@ fn a_zone_has_lives_and_standards_of_its_own() {
     let (zones, _) = Zones::build(&ZoneInputs {
         config: &DnsConfig { zones: vec![zone], ..DnsConfig::default() },
         nodes: &nodes(),
-        instances: &instances(INSTANCES, "dc1"),
+        instances: &instances(&[INSTANCES, &["f1 far gamma - 1 - passing 1"]].concat(), "dc1"),
         router_hosts: &[],
         synced: true,
         serial: 7,
@@ -27,12 +27,15 @@ fn a_zone_has_lives_and_standards_of_its_own() {
         ("replica.redis.service.consul A", "no such name, says consul"),
         ("six.service.consul AAAA", "1 AAAA fd00::2"),
         ("alpha.node.consul A", "30 A 10.0.0.1"),
+        ("0a000001.addr.consul A", "30 A 10.0.0.1"),
         ("alpha.node.consul TXT", "30 TXT \"os=linux\"; 30 TXT \"hello\""),
         (
             "web.service.consul SRV",
             "3 SRV 1 1 80 Alpha.node.dc1.consul. \
              (3 A 10.0.0.1, 30 TXT \"os=linux\", 30 TXT \"hello\")",
         ),
+        // A name outside is not the node, whose address it is.
+        ("far.service.consul SRV", "1 SRV 1 1 1 gamma.example.com."),
         ("consul SOA", "9 SOA ns.consul. hostmaster.consul. 7 3600 600 86400 9"),
     ] {
         assert_eq!(ask(&zones, question), expected, "{question}");

@@ -12,7 +12,7 @@ use crate::item::Health;
 const NODES: &[&str] = &[
     "Alpha dc1 10.0.0.1 os=linux rfc1035-note=hello",
     "beta.rack dc1 fd00::2",
-    "gamma dc1 gamma.example.com",
+    "gamma dc1 gamma.example.com os=outside",
 ];
 
 /// `id service node address port tags health weight`; `-` is nothing.
