@@ -61,8 +61,12 @@ impl Node {
             format!("-n {node} addr add {BRIDGE}/24 dev bridge0"),
             format!("-n {node} addr add {OTHER}/24 dev bridge0"),
             format!("-n {node} link set bridge0 up"),
-            // The host of the router is where others reach us now: by the bridge.
-            format!("-n {node} route add default via 10.213.7.2"),
+            // Others reach us elsewhere: containers are told the bridge all the same.
+            format!("-n {node} link add lan0 type veth peer name lan1"),
+            format!("-n {node} addr add 10.213.8.1/24 dev lan0"),
+            format!("-n {node} link set lan0 up"),
+            format!("-n {node} link set lan1 up"),
+            format!("-n {node} route add default via 10.213.8.2"),
             format!("-n {container} addr add 10.213.7.2/24 dev eth0"),
             format!("-n {container} link set eth0 up"),
         ] {
@@ -167,7 +171,7 @@ async fn a_container_resolves_with_glibc_and_with_musl_by_a_bridge_that_comes_la
     let (first, second) = (Config::exactly(UPSTREAM), Config::exactly(NODE));
     let addresses = format!("address = [\"{OTHER}:53\"]");
     let third = NODE.replace("address = [\"127.0.0.1:53\", \"10.213.7.1:53\"]", &addresses);
-    // This one is told where the edge is; the other one finds it when there is a route.
+    // This one is told where the edge is; the other one knows it by the question.
     let told = format!("edge-addresses = [\"{BRIDGE}\"]\n[dns.zones");
     let third = Config::exactly(&third.replace("[dns.zones", &told));
     let _upstream = Portolan::start_in(&first, &node.node);

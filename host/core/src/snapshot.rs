@@ -152,6 +152,16 @@ impl HasEntry for MiddlewareEntry {
 }
 
 impl<T: HasEntry> Entries<T> {
+    /// What is different in a newer version, by name: as it was, and as it is. The cost is that of
+    /// what is different.
+    pub fn differences<'a>(
+        &'a self,
+        newer: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a T>, Option<&'a T>)> {
+        let found = self.0.differences(&newer.0).into_iter();
+        found.map(|it| (it.before.map(|entry| &entry.1), it.after.map(|entry| &entry.1)))
+    }
+
     /// The entry of this name.
     pub fn get(&self, name: &ObjectName) -> Option<&T> {
         self.0.get(name)

@@ -87,6 +87,21 @@ impl Asker {
     }
 }
 
+impl Answer {
+    /// The same, if it had been asked for by another name.
+    pub(super) fn renamed(mut self, from: &str, to: &str) -> Self {
+        let from = from.to_ascii_lowercase();
+        for lines in [&mut self.answers, &mut self.authority, &mut self.additional] {
+            let renamed = std::mem::take(lines).into_iter().map(|line| match line.owner == from {
+                true => Line { owner: to.to_owned(), ..line },
+                false => line,
+            });
+            *lines = renamed.collect();
+        }
+        self
+    }
+}
+
 fn answer(reply: &Message) -> Answer {
     Answer {
         code: reply.metadata.response_code,

@@ -37,7 +37,8 @@ async fn random_questions_are_answered_as_consul_does_or_better() {
     for number in 0..QUESTIONS {
         let (name, rtype) = dice.question();
         let asked = Question { name: &name.to_ascii_lowercase(), rtype };
-        let theirs = consul.ask(&name, asked.for_consul()).await;
+        let (long, for_consul) = asked.for_consul(&name);
+        let theirs = consul.ask(&long, for_consul).await.renamed(&long, asked.name);
         let ours = portolan.ask(&name, rtype).await;
         match compare(&asked, &theirs, &ours) {
             Ok(differences) => met.extend(differences),

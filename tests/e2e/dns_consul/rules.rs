@@ -64,13 +64,26 @@ pub(super) struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// What Consul has to be asked to know what it has: it answers with records of the zone
-    /// whatever the name is.
-    pub(super) fn for_consul(&self) -> RecordType {
-        match self.rtype {
+    /// What Consul has to be asked to know what it has. It answers with records of the zone whatever
+    /// the name is; and an RFC 2782 name without `service` is there for SRV only, so that who asks
+    /// for something else is told that there is no such name.
+    pub(super) fn for_consul(&self, name: &str) -> (String, RecordType) {
+        let rtype = match self.rtype {
             RecordType::SOA | RecordType::NS if !self.is_apex() => RecordType::MX,
             rtype => rtype,
-        }
+        };
+        let labels: Vec<_> = name.split('.').collect();
+        let name = match labels[..] {
+            [service, tag, ref zone @ ..]
+                if rtype != RecordType::SRV
+                    && [service, tag].iter().all(|label| label.starts_with('_'))
+                    && matches!(self.labels()[..], [_, _] | [_, _, "dc9"]) =>
+            {
+                format!("{service}.{tag}.service.{}", zone.join("."))
+            }
+            _ => name.to_owned(),
+        };
+        (name, rtype)
     }
 
     fn is_apex(&self) -> bool {

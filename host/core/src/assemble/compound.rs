@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    merge::{Object, ServiceObject},
+    parts::Compounds,
     resolve::{Directory, End, Provider},
     services,
 };
@@ -23,13 +23,12 @@ use crate::{
     snapshot::{Entries, ServiceEntry, Snapshot},
 };
 
-/// The services that are made of others, as declared.
-pub(super) type Compounds = BTreeMap<ObjectName, Object<ServiceObject>>;
-
 /// What they are made of.
 pub(super) struct Parts<'a> {
     pub(super) compounds: &'a Compounds,
-    /// All services; those that have backends are as they are to be.
+    /// Those that are to be made.
+    pub(super) affected: &'a BTreeSet<ObjectName>,
+    /// All services; those that are not to be made are as they are to be.
     pub(super) services: &'a Entries<ServiceEntry>,
     pub(super) directory: &'a Directory,
     pub(super) providers: &'a [Provider],
@@ -37,26 +36,36 @@ pub(super) struct Parts<'a> {
     pub(super) previous: &'a Snapshot,
 }
 
-/// Makes every service that is made of others, all of them at once: how deep one may go and where a
-/// circle begins depends on all. Services that did not change are the very same as before.
-pub(super) fn compose(parts: &Parts<'_>) -> BTreeMap<ObjectName, (ServiceEntry, Vec<Problem>)> {
-    let drafts = parts.compounds.iter().map(|(name, object)| {
-        let entry = services::entry(name, object);
-        (name.clone(), (entry, Vec::new()))
-    });
-    let mut composer =
-        Composer { parts, drafts: drafts.collect(), path: Vec::new(), broken: BTreeSet::new() };
-    for name in parts.compounds.keys() {
+/// A service that is made of others, in the making.
+pub(super) struct Draft {
+    pub(super) entry: ServiceEntry,
+    pub(super) problems: Vec<Problem>,
+    /// How many services stand above each other in it, itself among them.
+    pub(super) height: usize,
+    /// Whether a part of it is not there.
+    pub(super) is_lacking: bool,
+}
+
+/// Makes services that are made of others. Those that did not change are the very same as before.
+pub(super) fn compose(parts: &Parts<'_>) -> BTreeMap<ObjectName, Draft> {
+    let draft = |name: &ObjectName| {
+        let entry = services::entry(name, parts.compounds.get(name)?);
+        let draft = Draft { entry, problems: Vec::new(), height: 1, is_lacking: false };
+        Some((name.clone(), draft))
+    };
+    let drafts = parts.affected.iter().filter_map(draft).collect();
+    let mut composer = Composer { parts, drafts, path: Vec::new(), broken: BTreeSet::new() };
+    for name in parts.affected {
         composer.live(name);
     }
     let mut drafts = composer.drafts;
-    drafts.values_mut().for_each(|(entry, _)| services::judge(entry));
+    drafts.values_mut().for_each(|draft| services::judge(&mut draft.entry));
     drafts
 }
 
 struct Composer<'a> {
     parts: &'a Parts<'a>,
-    drafts: BTreeMap<ObjectName, (ServiceEntry, Vec<Problem>)>,
+    drafts: BTreeMap<ObjectName, Draft>,
     /// What is being made: one for another.
     path: Vec<&'a ObjectName>,
     /// What cannot be made.
@@ -65,14 +74,18 @@ struct Composer<'a> {
 
 /// Services of services of services: nobody means more than this, and each costs every request.
 const DEPTH: usize = 16;
+/// How deep one is looked into to find how deep it is.
+const DEEPEST: usize = 256;
 
 impl<'a> Composer<'a> {
     /// The service of a name, made if it is not yet.
     fn live(&mut self, name: &ObjectName) -> Option<Arc<Service>> {
-        let Some((name, object)) = self.parts.compounds.get_key_value(name) else {
+        let made = self.parts.affected.get(name);
+        let Some((name, object)) = made.and_then(|it| Some((it, self.parts.compounds.get(it)?)))
+        else {
             return self.parts.services.get(name)?.live.clone();
         };
-        let (entry, _) = self.drafts.get(name)?;
+        let Draft { entry, .. } = self.drafts.get(name)?;
         if entry.live.is_some() || self.broken.contains(name) {
             return entry.live.clone();
         }
@@ -80,15 +93,16 @@ impl<'a> Composer<'a> {
             self.circle(start);
             return None;
         }
-        if self.path.len() >= DEPTH {
-            let message = format!("it is a service of services, more than {DEPTH} deep");
-            self.complain(name, "", message, None, true);
-            self.broken.insert(name);
+        if self.path.len() >= DEEPEST {
+            self.too_deep(name);
             return None;
         }
         self.path.push(name);
         let kind = self.kind(name, &object.spec.kind);
         self.path.pop();
+        if self.drafts.get(name).is_some_and(|draft| draft.height > DEPTH) {
+            self.too_deep(name);
+        }
         let kind = kind.filter(|_| !self.broken.contains(name));
         if kind.is_none() {
             self.broken.insert(name);
@@ -106,9 +120,22 @@ impl<'a> Composer<'a> {
             Some(before) => Arc::new(service.after(before)),
             None => Arc::new(service),
         };
-        let (entry, _) = self.drafts.get_mut(name)?;
-        entry.live = Some(live.clone());
+        self.drafts.get_mut(name)?.entry.live = Some(live.clone());
         Some(live)
+    }
+
+    fn too_deep(&mut self, name: &'a ObjectName) {
+        let message = format!("it is a service of services, more than {DEPTH} deep");
+        self.complain(name, "", message, None, true);
+        self.broken.insert(name);
+    }
+
+    /// How many services stand above each other in one.
+    fn height(&self, name: &ObjectName) -> usize {
+        match self.drafts.get(name) {
+            Some(draft) => draft.height,
+            None => self.parts.compounds.height(name),
+        }
     }
 
     fn kind(&mut self, whole: &'a ObjectName, spec: &KindSpec) -> Option<Kind> {
@@ -163,6 +190,10 @@ impl<'a> Composer<'a> {
         match directory.resolve(reference, whole, providers).end {
             End::There(found) => {
                 let part = self.live(&found);
+                let height = self.height(&found) + 1;
+                if let Some(draft) = self.drafts.get_mut(whole).filter(|_| part.is_some()) {
+                    draft.height = draft.height.max(height);
+                }
                 // In a circle everybody is broken, and that was said.
                 if part.is_none() && !self.broken.contains(whole) {
                     let message = format!("service `{found}` is broken and gets nothing");
@@ -171,6 +202,9 @@ impl<'a> Composer<'a> {
                 (found, part)
             }
             End::Missing(missing) => {
+                if let Some(draft) = self.drafts.get_mut(whole) {
+                    draft.is_lacking = true;
+                }
                 let hint = directory.work_out(&missing, providers);
                 let missing = missing.looked;
                 let message = match spare {
@@ -203,7 +237,7 @@ impl<'a> Composer<'a> {
         error: bool,
     ) {
         let Some(object) = self.parts.compounds.get(name) else { return };
-        let Some((entry, problems)) = self.drafts.get_mut(name) else { return };
+        let Some(Draft { entry, problems, .. }) = self.drafts.get_mut(name) else { return };
         entry.entry.errors.push(message.clone());
         let (source, origin) = (&*name.provider, &*object.origin);
         let message = format!("service `{}`: {message}", name.name);

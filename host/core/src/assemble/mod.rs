@@ -20,6 +20,7 @@ mod entrypoint;
 mod likeness;
 mod merge;
 mod overlap;
+mod parts;
 mod resolve;
 mod routers;
 mod services;

@@ -232,7 +232,10 @@ impl Choice<'_> {
     fn of_two(&self) -> Option<usize> {
         let turns = &self.balancer.turns;
         let (number, _) = turns.next()?;
-        let first = self.drawn(number, |place| self.may(place))?;
+        let takes =
+            |(random, place): &(u64, usize)| self.may(*place) && self.takes(*place, *random);
+        let first = self.draws(number).find(takes).map(|(_, place)| place);
+        let first = first.or_else(|| self.drawn(number, |place| self.may(place)))?;
         let other = |place| place != first && self.may(place);
         match self.drawn(!number, other) {
             Some(second) if self.load(second, 0) < self.load(first, 0) => Some(second),
@@ -243,10 +246,17 @@ impl Choice<'_> {
     /// A place that is drawn by weight from those that may be: who may not is drawn again, so that
     /// its turns do not all go to its neighbour.
     fn drawn(&self, seed: u64, may: impl Fn(usize) -> bool) -> Option<usize> {
-        let turns = &self.balancer.turns;
-        let draws = (0..PASSES as u64).map(|draw| mix(mix(seed) ^ draw) as usize);
-        let drawn = draws.filter_map(|random| turns.starting(random).next());
-        drawn.into_iter().find(|place| may(*place)).or_else(|| turns.ahead().find(|it| may(*it)))
+        let drawn = self.draws(seed).map(|(_, place)| place).find(|place| may(*place));
+        drawn.or_else(|| self.balancer.turns.ahead().find(|place| may(*place)))
+    }
+
+    /// Places that are drawn by weight, each with the number that it was drawn by.
+    fn draws(&self, seed: u64) -> impl Iterator<Item = (u64, usize)> {
+        let draws = (0..PASSES as u64).map(move |draw| mix(mix(seed) ^ draw));
+        draws.filter_map(|random| {
+            let place = self.balancer.turns.starting(random as usize).next()?;
+            Some((random, place))
+        })
     }
 
     /// The time that a request would take there: what answers take, for all that are under way.

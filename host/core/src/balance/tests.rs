@@ -297,13 +297,15 @@ fn hashing_heeds_weights() {
 
 #[test]
 fn a_backend_that_starts_takes_a_part_of_its_share() {
-    let all = backends(&[1, 1]);
-    let slow =
-        LoadBalancer { slow_start: Some(Duration::from_secs(10)), ..by(Strategy::RoundRobin) };
-    // The first has been there for long, the second begins.
-    all[0].figures.standing.share(Moment::from_millis(1), 10_000);
-    let share = shares(&slow, &all, 4000)[1];
-    assert!((200..600).contains(&share), "about a tenth of one, to nine tenths: {share}");
+    for strategy in [Strategy::RoundRobin, Strategy::TwoChoices] {
+        let all = backends(&[1, 1]);
+        let slow = LoadBalancer { slow_start: Some(Duration::from_secs(10)), ..by(strategy) };
+        // The first has been there for long, the second begins.
+        all[0].figures.standing.share(Moment::from_millis(1), 10_000);
+        let share = shares(&slow, &all, 4000)[1];
+        let told = "about a tenth of one, to nine tenths";
+        assert!((200..600).contains(&share), "{strategy:?}, {told}: {share}");
+    }
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl<'a> RecordSet<'a> {
         Self(Kept::Stored { count, bytes })
     }
 
-    pub(super) fn spelled(address: std::net::IpAddr, ttl: u32) -> Self {
+    /// One address.
+    pub fn spelled(address: std::net::IpAddr, ttl: u32) -> Self {
         let made = record::address(address, ttl);
         let mut body = [0; SPELLED];
         let length = made.len().min(body.len());

@@ -132,17 +132,12 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
     draft.about.subject = u8::try_from(subject).unwrap_or_default();
     draft.about.usable = saturated(usable.len());
     draft.about.total = saturated(sites.len());
+    let name = draft.name().clone();
     let (mut seen, mut has_address) = (BTreeSet::new(), false);
     for site in &usable {
-        if let Address::Ip(address) = site.address()
-            && (is_alone || seen.insert(address))
-        {
-            draft.push_new(&record::address(address, ttl), &[]);
-            has_address = true;
-        }
-        for address in site.also_at() {
-            if is_alone || seen.insert(*address) {
-                draft.push_new(&record::address(*address, ttl), &[]);
+        for address in addresses(site, &name) {
+            if is_alone || seen.insert(address) {
+                draft.push_new(&record::address(address, ttl), &[]);
             }
             has_address = true;
         }
@@ -150,7 +145,6 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
     // Consul gives a name only when no instance has an address, and then one of them: who answers
     // chooses.
     if !has_address {
-        let name = draft.name().clone();
         let mut seen = BTreeSet::new();
         for site in &usable {
             if let Address::Name(target) = site.address()
@@ -161,6 +155,22 @@ pub(super) fn fill(draft: &mut Draft, sites: &[&Site], subject: usize, zone: &Ca
         }
     }
     push_srv(draft, &usable, zone, ttl);
+}
+
+/// The addresses of an instance for who asks by `name`.
+fn addresses(site: &Site, name: &Name) -> impl Iterator<Item = IpAddr> {
+    let (own, is_itself) = match site.address() {
+        Address::Ip(address) => (Some(address), false),
+        Address::Name(target) => (None, is_name(target, name)),
+        Address::Unknown => (None, false),
+    };
+    let behind = site.behind_name().filter(move |_| is_itself);
+    own.into_iter().chain(site.also_at().iter().copied()).chain(behind)
+}
+
+/// Whether a text spells a name, which is in lower case.
+fn is_name(text: &str, name: &Name) -> bool {
+    Name::parse(text).is_ok_and(|parsed| parsed.to_lower() == *name)
 }
 
 /// SRV records stand beside the CNAME of a service of names only: who asks for SRV gets those.

@@ -77,7 +77,7 @@ impl Zones {
             let zone = self.table.find(parent).map(|entry| usize::from(entry.about.zone));
             if let Some(zone) = zone.and_then(|place| self.zones.get(place)) {
                 let origin = Text(&zone.origin);
-                return match zone.grammar.read(wire, &zone.origin, RecordType::A) {
+                return match zone.grammar.read(wire, &zone.origin) {
                     Meaning::Same(short) => match self.table.find(short.as_bytes()) {
                         Some(entry) => {
                             format!("{}, as `{}`", reason_of(&entry), Text(entry.name))

@@ -8,7 +8,6 @@ use std::{net::IpAddr, sync::Arc};
 use super::{
     demand,
     name::{self, MAX_NAME},
-    record::RecordType,
 };
 
 /// What a zone understands besides the names in the table.
@@ -76,7 +75,7 @@ const MOST: usize = 32;
 
 impl Grammar {
     /// What a name in lower case means that lies below `origin`.
-    pub(super) fn read(&self, wire: &[u8], origin: &[u8], rtype: RecordType) -> Meaning {
+    pub(super) fn read(&self, wire: &[u8], origin: &[u8]) -> Meaning {
         let before = wire.len().saturating_sub(origin.len());
         let own = wire.get(..before).unwrap_or_default();
         let mut labels: [&[u8]; MOST] = [&[]; MOST];
@@ -96,7 +95,9 @@ impl Grammar {
             [spelled, b"addr", _datacenter] if self.spells_addresses && self.is_consul => {
                 address(spelled).map_or(Meaning::Unknown, Meaning::Address)
             }
-            [service, tag, b"service"]
+            // Consul reads the short form for SRV only. A name that has SRV records is there for
+            // other types too (RFC 8020): one that asks for both must not be told that it is not.
+            [service, tag] | [service, tag, b"service"]
                 if self.is_consul && is_marked(service) && is_marked(tag) =>
             {
                 self.rfc2782(service, tag, datacenter, origin)
@@ -104,27 +105,19 @@ impl Grammar {
             [marked] | [marked, b"service"] if self.is_consul && is_marked(marked) => {
                 Meaning::Nothing
             }
-            [service, tag]
-                if self.is_consul
-                    && rtype == RecordType::SRV
-                    && is_marked(service)
-                    && is_marked(tag) =>
-            {
-                self.rfc2782(service, tag, datacenter, origin)
-            }
             [] if datacenter.is_some() => Meaning::Nothing,
-            _ if self.is_consul && self.is_above(all, rtype) => Meaning::Nothing,
+            _ if self.is_consul && self.is_above(all) => Meaning::Nothing,
             labels if datacenter.is_some() && self.datacenters.len() == 1 => {
                 same(labels, None, origin)
             }
-            _ if self.is_consul && self.is_elsewhere(all, rtype) => Meaning::OnDemand,
+            _ if self.is_consul && self.is_elsewhere(all) => Meaning::OnDemand,
             _ => Meaning::Unknown,
         }
     }
 
     /// Whether there may be names below it that a source knows, so that it exists though nothing is
     /// there (RFC 8020).
-    fn is_above(&self, labels: &[&[u8]], rtype: RecordType) -> bool {
+    fn is_above(&self, labels: &[&[u8]]) -> bool {
         let named = labels.strip_suffix(&[b"dc".as_slice()]);
         [Some(labels), named].into_iter().flatten().any(|labels| {
             // What stands behind every datacenter.
@@ -135,8 +128,7 @@ impl Grammar {
                 // Whether there is such a datacenter or not.
                 [b"service" | b"node" | b"addr" | b"query"] => true,
                 [marked] | [marked, b"service"] => is_there && is_marked(marked),
-                // The grammar has SRV alone here, and that is looked up.
-                _ => self.is_pair_elsewhere(labels) && rtype != RecordType::SRV,
+                _ => false,
             }
         })
     }
@@ -159,9 +151,9 @@ impl Grammar {
 
     /// Whether a source may know it: the result of a query, or something in a datacenter that is
     /// not in the catalog.
-    fn is_elsewhere(&self, labels: &[&[u8]], rtype: RecordType) -> bool {
+    fn is_elsewhere(&self, labels: &[&[u8]]) -> bool {
         let Some(place) = demand::keyword(labels) else {
-            return rtype == RecordType::SRV && self.is_pair_elsewhere(labels);
+            return self.is_pair_elsewhere(labels);
         };
         let (before, after) = labels.split_at(place);
         let datacenter = match after {

@@ -20,7 +20,7 @@ pub(super) type Spot = (Arc<str>, Place);
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     pub(super) instance: Arc<Instance>,
-    /// The node whose address is that of the instance.
+    /// The node that it is on, where its own address is none or a name.
     node: Option<Arc<Node>>,
     ip: Option<IpAddr>,
 }
@@ -43,17 +43,31 @@ impl<'a> Address<'a> {
     }
 }
 
+/// Whether the address of the node may be that of an instance.
+fn leans_on_node(instance: &Instance) -> bool {
+    instance.address.parse::<IpAddr>().is_err()
+}
+
 impl Site {
     fn new(instance: Arc<Instance>, node: Option<Arc<Node>>) -> Self {
-        let node = node.filter(|_| instance.address.is_empty());
-        let text = node.as_ref().map_or(&instance.address, |node| &node.address);
-        let ip = text.parse().ok();
-        Self { instance, node, ip }
+        let mut site = Self { instance, node, ip: None };
+        site.ip = site.text().parse().ok();
+        site
+    }
+
+    fn text(&self) -> &str {
+        self.node().map_or(&self.instance.address, |node| &node.address)
     }
 
     /// The node, when the address is that of it.
     pub(super) fn node(&self) -> Option<&Node> {
-        self.node.as_deref()
+        self.node.as_deref().filter(|_| self.is_of_node())
+    }
+
+    /// The addresses of the node when the instance's own is a name. They count where that name is
+    /// the one that is asked for, as in Consul: it cannot lead to itself.
+    pub(super) fn behind_name(&self) -> impl Iterator<Item = IpAddr> {
+        self.node.iter().filter(|_| !self.is_of_node()).flat_map(|node| node.addresses())
     }
 
     /// Whether the address is that of the node.
@@ -62,18 +76,12 @@ impl Site {
     }
 
     pub(super) fn address(&self) -> Address<'_> {
-        match self.ip {
-            Some(ip) => Address::Ip(ip),
-            None => {
-                let node = self.node.as_deref();
-                Address::parse(node.map_or(&self.instance.address, |node| &node.address))
-            }
-        }
+        self.ip.map_or_else(|| Address::parse(self.text()), Address::Ip)
     }
 
     /// Where it is too, by another protocol.
     pub(super) fn also_at(&self) -> &[IpAddr] {
-        self.node.as_ref().map_or(&self.instance.also_at, |node| &node.also_at)
+        self.node().map_or(&self.instance.also_at, |node| &node.also_at)
     }
 
     /// The address, when it is an IP address and the instance's own.
@@ -129,7 +137,7 @@ pub(super) struct Groups {
     by_name: HashMap<NodeName, Vec<Place>>,
     /// By the name of the service in lower case.
     pub(super) services: HashMap<Arc<str>, Sites>,
-    /// The instances that have the address of a node.
+    /// The instances that have the address of a node, or may have it.
     on_node: HashMap<NodeName, HashSet<Spot>>,
     /// How many nodes and instances there are in each, in lower case.
     pub(super) datacenters: BTreeMap<String, usize>,
@@ -169,7 +177,7 @@ impl Groups {
         }
     }
 
-    /// The instances that have the address of a node.
+    /// The instances that have the address of a node, or may have it.
     pub(super) fn on_node(&self, node: &Node) -> Vec<Spot> {
         let named = (node.datacenter.clone(), node.name.clone());
         self.on_node.get(&named).into_iter().flatten().cloned().collect()
@@ -197,7 +205,7 @@ impl Groups {
         if sites.0.is_empty() {
             self.services.remove(&*service);
         }
-        if instance.address.is_empty() {
+        if leans_on_node(instance) {
             let node = (instance.datacenter.clone(), instance.node.clone());
             if let Some(there) = self.on_node.get_mut(&node) {
                 there.remove(&(service.as_ref().into(), place.clone()));
@@ -219,7 +227,7 @@ impl Groups {
         let service = key(instance);
         let known = self.services.get_key_value(&*service).map(|(known, _)| known.clone());
         let service: Arc<str> = known.unwrap_or_else(|| service.into());
-        if instance.address.is_empty() {
+        if leans_on_node(instance) {
             let node = (instance.datacenter.clone(), instance.node.clone());
             self.on_node.entry(node).or_default().insert((service.clone(), place.clone()));
         }
@@ -230,7 +238,7 @@ impl Groups {
     }
 
     fn node_of(&self, instance: &Instance) -> Option<Arc<Node>> {
-        if !instance.address.is_empty() {
+        if !leans_on_node(instance) {
             return None;
         }
         let named = (instance.datacenter.clone(), instance.node.clone());

@@ -12,7 +12,7 @@ use super::{
     grammar::{Grammar, Meaning, Short},
     name,
     record::RecordType,
-    table::{Entry, LONE, Set},
+    table::{Entry, Kind, LONE, Set},
 };
 
 /// What is known of a zone besides its names.
@@ -60,27 +60,56 @@ impl Soa {
     }
 }
 
+/// An answer, and where it comes from.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    /// The answer.
+    pub answer: Answer<'a>,
+    /// The place among [`Zones::origins`] of the zone that the name lies in.
+    pub zone: Option<usize>,
+    /// Where it is that of a wildcard: how long the name is in wire form, in bytes, that the
+    /// wildcard stands right below.
+    pub wildcard: Option<usize>,
+    /// Whether it is what the host of a live router leads to: the edge.
+    pub is_edge: bool,
+}
+
 impl Zones {
     /// Answers a question.
     ///
     /// `wire` is the name in wire form and lower case, the root label included. A name that is not
     /// well-formed is simply not ours.
     pub fn answer(&self, wire: &[u8], rtype: RecordType) -> Answer<'_> {
-        self.answer_of(wire, rtype).0
+        self.answer_from(wire, rtype).answer
     }
 
-    /// The same, and the place among [`Zones::origins`] of the zone that the name lies in.
-    pub fn answer_of(&self, wire: &[u8], rtype: RecordType) -> (Answer<'_>, Option<usize>) {
-        let (answer, zone) = match self.table.find(wire) {
-            Some(entry) => (self.kept(&entry, rtype), entry.about.zone),
+    /// The same, and where it comes from.
+    pub fn answer_from(&self, wire: &[u8], rtype: RecordType) -> Answered<'_> {
+        match self.table.find(wire) {
+            Some(entry) => self.written(&entry, rtype, None),
             None => self.inherited(wire, rtype),
-        };
-        (answer, Some(usize::from(zone)).filter(|place| *place < self.configured))
+        }
     }
 
     /// Where the zones of the configuration begin, in wire form.
     pub fn origins(&self) -> impl ExactSizeIterator<Item = &Arc<[u8]>> {
         self.zones.iter().take(self.configured).map(|zone| &zone.origin)
+    }
+
+    /// The place of a zone that is one of the configuration.
+    fn configured(&self, zone: u16) -> Option<usize> {
+        Some(usize::from(zone)).filter(|place| *place < self.configured)
+    }
+
+    fn written<'a>(
+        &'a self,
+        entry: &Entry<'a>,
+        rtype: RecordType,
+        wildcard: Option<usize>,
+    ) -> Answered<'a> {
+        let is_edge = entry.about.kind == Kind::Router;
+        let zone = self.configured(entry.about.zone);
+        Answered { answer: self.kept(entry, rtype), zone, wildcard, is_edge }
     }
 
     /// The answer of a name that is in the table, or stands for the one that was asked.
@@ -106,21 +135,25 @@ impl Zones {
     }
 
     /// The answer of a name that is not in the table.
-    fn inherited(&self, wire: &[u8], rtype: RecordType) -> (Answer<'_>, u16) {
+    fn inherited(&self, wire: &[u8], rtype: RecordType) -> Answered<'_> {
+        let unwritten = |answer, zone| {
+            let zone = self.configured(zone);
+            Answered { answer, zone, wildcard: None, is_edge: false }
+        };
         let mut suffix = wire;
         while let Some(parent) = name::parent(suffix) {
             if let Some(entry) = self.wildcard(parent) {
-                return (self.kept(&entry, rtype), entry.about.zone);
+                return self.written(&entry, rtype, Some(parent.len()));
             }
             match self.table.find(parent) {
                 Some(encloser) if encloser.about.zone != LONE => {
                     let zone = encloser.about.zone;
-                    return (self.understood(wire, rtype, zone), zone);
+                    return unwritten(self.understood(wire, rtype, zone), zone);
                 }
                 _ => suffix = parent,
             }
         }
-        (Answer::NotOurs, LONE)
+        unwritten(Answer::NotOurs, LONE)
     }
 
     pub(super) fn wildcard(&self, parent: &[u8]) -> Option<Entry<'_>> {
@@ -132,7 +165,7 @@ impl Zones {
     fn understood(&self, wire: &[u8], rtype: RecordType, place: u16) -> Answer<'_> {
         let authority = self.authority(place);
         let Some(zone) = self.zones.get(usize::from(place)) else { return Answer::NotOurs };
-        match zone.grammar.read(wire, &zone.origin, rtype) {
+        match zone.grammar.read(wire, &zone.origin) {
             Meaning::Same(short) => match self.table.find(short.as_bytes()) {
                 Some(entry) => self.kept(&entry, rtype),
                 None => self.no_such_name(authority),

@@ -32,6 +32,7 @@ pub use self::{
     answer::{Answer, Authority, InOrder, Record, RecordSet},
     demand::Demand,
     explain::NameView,
+    lookup::Answered,
     name::{Labels, MAX_NAME, Name, NameError, Text, labels, parent},
     options::ZoneOptions,
     record::{BODY_HEAD, QUESTION_POINTER, RecordType, body_data, body_text, body_ttl, body_type},

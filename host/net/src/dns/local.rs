@@ -1,14 +1,13 @@
 //! Answers from our own zones.
 
-use std::net::IpAddr;
+use portolan_core::zone::{Answer, Answered, Authority, RecordSet, RecordType, Zones, body_data};
 
-use portolan_core::zone::{Answer, Authority, Record, RecordSet, RecordType, Zones, body_data};
-
-pub(super) use super::policy::Near;
 use super::{
     message::{HEADER, Question, Rcode, Section, ShortName},
+    nearby::Near,
     reply::Reply,
     rewrite::{Rewrites, Rewritten},
+    whose::{Origin, Whose},
 };
 
 /// The longest chain of CNAMEs that is followed. Consul follows 3, others 8 to 16.
@@ -34,33 +33,6 @@ pub(super) trait Others {
 
     /// Whether a source can be asked for what the catalog does not have.
     fn look_up(&self) -> bool;
-}
-
-/// Who is asked for a name that a zone of ours does not have.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Whose {
-    /// Nobody: what the zone says counts.
-    Ours,
-    /// Upstreams.
-    Others,
-    /// Nobody: that is how it is configured.
-    Nobodys,
-}
-
-/// The zone that does not have a name.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
-    /// Of its name in wire form.
-    pub(super) length: usize,
-    /// Whether it is there only so that nobody else is asked.
-    pub(super) is_built_in: bool,
-}
-
-impl Origin {
-    pub(super) fn of(authority: Authority<'_>) -> Self {
-        let length = authority.origin.map_or(0, <[u8]>::len);
-        Self { length, is_built_in: authority.is_built_in }
-    }
 }
 
 /// What our own zones have to say, and which of them.
@@ -152,8 +124,17 @@ fn follow(
     for _ in 0..MAX_CHAIN {
         let At { name, owner } = &at;
         let owner = *owner;
-        let (found, zone) = zones.answer_of(name.as_bytes(), question.rtype);
+        let answered = zones.answer_from(name.as_bytes(), question.rtype);
+        let origin = Origin::of(&answered);
+        let whose = origin.map_or(Whose::Ours, |it| way.others.whose(name.as_bytes(), it));
+        let Answered { answer: found, zone, wildcard, is_edge } = answered;
         *first = first.or(zone);
+        match whose {
+            Whose::Others | Whose::Nobodys if owner == HEADER => return Local::NotOurs,
+            Whose::Others => return Local::Outside(*name),
+            Whose::Nobodys if wildcard.is_some() => return Local::Outside(*name),
+            Whose::Nobodys | Whose::Ours => (),
+        }
         if owner == HEADER && !matches!(found, Answer::NotOurs | Answer::NotSynced(_)) {
             reply.authoritative();
         }
@@ -167,7 +148,7 @@ fn follow(
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::Records(records) => {
-                reply.answers(&records, owner, zones, (way.random, way.near));
+                reply.answers((records, is_edge), owner, zones, (way.random, way.near));
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::Alias(records) => records,
@@ -181,11 +162,6 @@ fn follow(
             Answer::NoSuchName(authority)
             | Answer::NotSynced(authority)
             | Answer::OnDemand(authority) => {
-                match way.others.whose(name.as_bytes(), Origin::of(authority)) {
-                    Whose::Others | Whose::Nobodys if owner == HEADER => return Local::NotOurs,
-                    Whose::Others => return Local::Outside(*name),
-                    Whose::Nobodys | Whose::Ours => (),
-                }
                 let is_on_demand = matches!(found, Answer::OnDemand(_));
                 if is_on_demand && way.others.look_up() {
                     return Local::OnDemand(*name);
@@ -235,27 +211,5 @@ fn negative(reply: &mut Reply<'_>, question: &Question<'_>, at: &At, authority: 
         reply.record(Section::Authority, authority.soa, owner + name.len() - origin.len());
     } else {
         reply.spelled(Section::Authority, origin, authority.soa);
-    }
-}
-
-impl Near<'_> {
-    /// Whether these are the addresses of the edge, and one of them is near.
-    pub(super) fn applies(self, records: &RecordSet<'_>) -> bool {
-        let edges = || records.in_order().map(|record| address(&record));
-        edges().all(|it| it.is_some_and(|it| self.is_edge(it)))
-            && edges().any(|it| it.is_some_and(|it| self.is_near(it)))
-    }
-
-    pub(super) fn keeps(self, record: &Record<'_>) -> bool {
-        address(record).is_some_and(|address| self.is_near(address))
-    }
-}
-
-fn address(record: &Record<'_>) -> Option<IpAddr> {
-    let data = body_data(record.body);
-    match data.len() {
-        4 => data.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
-        16 => data.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
-        _ => None,
     }
 }

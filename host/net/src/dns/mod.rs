@@ -27,6 +27,7 @@ mod limiter;
 mod local;
 mod log;
 mod message;
+mod nearby;
 mod nowhere;
 mod policy;
 mod question;
@@ -40,6 +41,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
+mod whose;
 mod upstream;
 mod zones;
 
@@ -54,7 +56,8 @@ pub use self::{
         Sought, UpstreamConfig,
     },
     https::serve_https,
-    policy::{Nearby, Policies, Policy, RateLimit, private_networks},
+    nearby::{Everywhere, Nearby},
+    policy::{Policies, Policy, RateLimit, private_networks},
     rewrite::{Rewrite, Rewrites},
     system::{system_files, system_upstreams, without_own},
     tcp::{serve_tcp, serve_tls},

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use ipnet::IpNet;
 
-use super::{cookie::Baker, message::MAX_UDP, rewrite::Rewrites};
+use super::{cookie::Baker, message::MAX_UDP, nearby::Nearby, rewrite::Rewrites};
 
 /// How questions are treated, whatever their names. Replaced as a whole while we run.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,71 +126,9 @@ pub(super) fn is_inside(address: IpAddr) -> bool {
     PRIVATE.iter().any(|network| network.contains(&address))
 }
 
-/// Which addresses of the edge are near to whom: a node with several networks answers each with
-/// the address that it has there.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Nearby {
-    edges: Vec<IpAddr>,
-    /// An address that questions come to, and the edges within its network.
-    near: Vec<(IpAddr, Vec<IpAddr>)>,
-}
-
-impl Nearby {
-    /// Of all edge addresses, those that lie in the network of an interface are for questions that
-    /// come to an address of that interface.
-    pub fn new(edges: &[IpAddr], interfaces: &[IpNet]) -> Self {
-        if edges.len() < 2 {
-            return Self::default();
-        }
-        let near = interfaces.iter().filter_map(|interface| {
-            let here = edges.iter().copied().filter(|edge| interface.contains(edge));
-            let here: Vec<_> = here.collect();
-            (!here.is_empty()).then_some((interface.addr(), here))
-        });
-        let mut near: Vec<_> = near.collect();
-        near.sort_unstable();
-        near.dedup();
-        Self { edges: edges.to_vec(), near }
-    }
-
-    /// The edges for a question that came to an address, if not all.
-    pub(super) fn to(&self, local: IpAddr) -> Option<Near<'_>> {
-        if self.near.is_empty() {
-            return None;
-        }
-        // As a socket on every address of IPv6 has it.
-        let local = local.to_canonical();
-        let (_, near) = self.near.iter().find(|(address, _)| *address == local)?;
-        Some(Near { edges: &self.edges, near })
-    }
-}
-
-/// The addresses of the edge, and those for one asker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Near<'a> {
-    edges: &'a [IpAddr],
-    near: &'a [IpAddr],
-}
-
-impl Near<'_> {
-    /// Whether an address is the edge's.
-    pub(super) fn is_edge(&self, address: IpAddr) -> bool {
-        self.edges.contains(&address)
-    }
-
-    /// Whether an address is one for this asker.
-    pub(super) fn is_near(&self, address: IpAddr) -> bool {
-        self.near.contains(&address)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn addresses(text: &str) -> Vec<IpAddr> {
-        text.split(' ').map(|address| address.parse().unwrap()).collect()
-    }
 
     #[test]
     fn strangers_are_told_from_neighbours() {
@@ -206,19 +144,5 @@ mod tests {
         ] {
             assert_eq!(policy.trusts(client.parse().unwrap()), expected, "{client}");
         }
-    }
-
-    #[test]
-    fn a_question_is_answered_with_the_edge_of_its_network() {
-        let edges = addresses("10.0.0.5 192.168.1.5 fd00::5");
-        let interfaces: Vec<IpNet> =
-            ["127.0.0.1/8", "10.0.0.7/24", "192.168.1.5/24"].map(|it| it.parse().unwrap()).into();
-        let nearby = Nearby::new(&edges, &interfaces);
-        let near = nearby.to("10.0.0.7".parse().unwrap()).unwrap();
-        assert!(near.is_near(edges[0]) && !near.is_near(edges[1]) && near.is_edge(edges[2]));
-        let near = nearby.to("::ffff:10.0.0.7".parse().unwrap()).unwrap();
-        assert!(near.is_near(edges[0]) && !near.is_near(edges[1]));
-        assert!(nearby.to("127.0.0.1".parse().unwrap()).is_none());
-        assert_eq!(Nearby::new(&edges[..1], &interfaces), Nearby::default());
     }
 }

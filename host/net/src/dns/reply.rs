@@ -9,8 +9,8 @@ use portolan_core::zone::{
 
 use super::{
     cookie::Answered,
-    local::Near,
     message::{HEADER, MAX_UDP, Question, Rcode, Section, ShortName, flag},
+    nearby::Near,
 };
 
 const OPT: usize = 11;
@@ -154,12 +154,12 @@ impl<'o> Reply<'o> {
     /// any is.
     pub(super) fn answers(
         &mut self,
-        records: &RecordSet<'_>,
+        (records, are_edges): (RecordSet<'_>, bool),
         owner: usize,
         zones: &Zones,
         (random, nearby): (u32, Option<Near<'_>>),
     ) {
-        let near = nearby.filter(|near| near.applies(records));
+        let (records, near) = near_ones(records, nearby.filter(|_| are_edges));
         let kept = |record: &Record<'_>| near.is_none_or(|near| near.keeps(record));
         let first = self.length;
         let mut written = 0;
@@ -180,20 +180,25 @@ impl<'o> Reply<'o> {
     /// (RFC 2181, 5.4.1).
     fn targets<'r>(
         &mut self,
-        records: impl Iterator<Item = Record<'r>>,
+        records: impl Iterator<Item = Record<'r>> + Clone,
         first: usize,
         zones: &Zones,
         near: Option<Near<'_>>,
     ) {
         let mut at = first;
         // A set is of one type.
-        for record in records.take_while(is_of_server) {
+        for (place, record) in records.clone().take_while(is_of_server).enumerate() {
             let target = at + target_at(record.body);
             at += record.body.len();
             let Some(name) = unknown_target(&record) else { continue };
+            if leads_where(records.clone().take(place), &record) {
+                continue;
+            }
             for rtype in [RecordType::A, RecordType::AAAA] {
-                let Answer::Records(found) = zones.answer(name.as_bytes(), rtype) else { continue };
-                let near = near.filter(|near| near.applies(&found));
+                let found = zones.answer_from(name.as_bytes(), rtype);
+                let near = near.filter(|_| found.is_edge);
+                let Answer::Records(found) = found.answer else { continue };
+                let (found, near) = near_ones(found, near);
                 let kept = |record: &Record<'_>| near.is_none_or(|near| near.keeps(record));
                 for address in found.in_order().filter(kept) {
                     if !self.record(Section::Additional, address.body, target) {
@@ -209,9 +214,14 @@ impl<'o> Reply<'o> {
         // Addresses first: what else is known of targets is of less use.
         for are_addresses in [true, false] {
             let mut at = first;
-            for record in records.clone() {
+            for (place, record) in records.clone().enumerate() {
                 let wanted = |body: &&[u8]| is_address(body) == are_addresses;
-                for body in record.glue().filter(wanted) {
+                let mut glue = record.glue().filter(wanted).peekable();
+                if glue.peek().is_some() && leads_where(records.clone().take(place), &record) {
+                    at += record.body.len();
+                    continue;
+                }
+                for body in glue {
                     if !self.record(Section::Additional, body, at + target_at(record.body)) {
                         return;
                     }
@@ -295,6 +305,17 @@ impl<'o> Reply<'o> {
     }
 }
 
+/// The records for one asker, and which of them.
+fn near_ones<'r, 'n>(
+    records: RecordSet<'r>,
+    near: Option<Near<'n>>,
+) -> (RecordSet<'r>, Option<Near<'n>>) {
+    match near {
+        Some(near) => near.choose(records),
+        None => (records, None),
+    }
+}
+
 /// Where the target of a record stands: a SRV record has three numbers before it, one of MX one.
 fn target_at(body: &[u8]) -> usize {
     let numbers = match body_type(body) {
@@ -303,6 +324,13 @@ fn target_at(body: &[u8]) -> usize {
         _ => 0,
     };
     BODY_HEAD + 2 * numbers
+}
+
+/// Whether one of those before leads to the same target, as two ports of a node do: a record
+/// stands in an answer once (RFC 2181, 5).
+fn leads_where<'r>(mut before: impl Iterator<Item = Record<'r>>, record: &Record<'_>) -> bool {
+    let target = record.body.get(target_at(record.body)..);
+    before.any(|other| other.body.get(target_at(other.body)..) == target)
 }
 
 /// Whether a record leads to a server, whose addresses are of use (RFC 1035, 3.3).

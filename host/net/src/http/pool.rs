@@ -17,8 +17,8 @@ use bytes::Bytes;
 use hashbrown::{Equivalent, HashMap, HashSet};
 use http::{Method, StatusCode};
 use portolan_core::{
-    service::{Backend, Scheme},
-    snapshot::Snapshot,
+    service::{Backend, Scheme, Service},
+    snapshot::{Entries, ServiceEntry, Snapshot},
 };
 
 use super::{
@@ -39,6 +39,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Pool {
     origins: RefCell<HashMap<Key, Rc<Origin>>>,
+    /// As they were when it was last looked which origins are theirs.
+    services: RefCell<Entries<ServiceEntry>>,
     clock: Clock,
     patience: Tick,
     max_idle: usize,
@@ -92,7 +94,8 @@ pub(crate) enum SendErrorKind {
 
 impl Pool {
     pub(crate) fn new(clock: Clock, patience: Tick, max_idle: usize) -> Self {
-        Self { origins: RefCell::default(), clock, patience, max_idle }
+        let (origins, services) = Default::default();
+        Self { origins, services, clock, patience, max_idle }
     }
 
     /// The origin of a backend; `None` when its address is none.
@@ -109,19 +112,25 @@ impl Pool {
     }
 
     /// Closes connections to what is not in the snapshot any more. What is under way there is
-    /// finished first.
+    /// finished first. All services are looked at only when one has lost a backend to which there
+    /// are connections: another may have it too.
     pub(crate) fn retain(&self, snapshot: &Snapshot) {
         let mut origins = self.origins.borrow_mut();
-        if origins.is_empty() {
+        let before = self.services.replace(snapshot.services.clone());
+        let has_lost = before.differences(&snapshot.services).any(|(before, after)| {
+            let [before, after] = [before, after].map(|it| it.and_then(|it| it.live.as_deref()));
+            before.is_some_and(|before| {
+                backends(before).any(|it| {
+                    origins.contains_key(&it)
+                        && !after.is_some_and(|after| backends(after).any(|other| other == it))
+                })
+            })
+        });
+        if !has_lost {
             return;
         }
         let services = snapshot.services.iter().filter_map(|entry| entry.live.as_ref());
-        let known: HashSet<Lookup<'_>> = services
-            .flat_map(|service| {
-                let id = number(&service.transport);
-                service.backends.iter().map(move |it| Lookup(it.scheme, &it.authority, id))
-            })
-            .collect();
+        let known: HashSet<Lookup<'_>> = services.flat_map(|service| backends(service)).collect();
         origins.retain(|Key(scheme, authority, id), origin| {
             let stays = known.contains(&Lookup(*scheme, authority, *id));
             if !stays {
@@ -135,6 +144,11 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         self.origins.borrow_mut().retain(|_, origin| origin.sweep(self.patience));
     }
+}
+
+fn backends(service: &Service) -> impl Iterator<Item = Lookup<'_>> {
+    let id = number(&service.transport);
+    service.backends.iter().map(move |it| Lookup(it.scheme, &it.authority, id))
 }
 
 fn number(way: &Way) -> u64 {

@@ -16,6 +16,7 @@ mod authority;
 mod options;
 mod challenge;
 mod choose;
+mod hosts;
 mod hello;
 mod context;
 mod keyring;

@@ -8,6 +8,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use portolan_core::{
+    declare::TlsSpec,
+    name::ObjectName,
+    snapshot::{Entry, RouterEntry, Status},
+    test_util,
+};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{SignatureScheme, crypto::aws_lc_rs};
 
@@ -33,6 +39,33 @@ fn named(name: &str, from: SystemTime, life: Duration) -> Arc<Certificate> {
 /// A certificate that is good from a moment on for so long.
 pub(super) fn living(from: SystemTime, life: Duration) -> Certificate {
     Arc::into_inner(named("a.test", from, life)).unwrap()
+}
+
+/// A router of an entrypoint, and what it says about encryption.
+pub(super) fn router(
+    name: &str,
+    hosts: &[&str],
+    entrypoint: &str,
+    tls: Option<TlsSpec>,
+) -> RouterEntry {
+    let live = test_util::router(name, "Host(`a`)");
+    RouterEntry {
+        entry: Entry {
+            name: ObjectName::new(name, "test"),
+            origin: "test".into(),
+            status: Status::Enabled,
+            errors: Vec::new(),
+            used_by: Default::default(),
+        },
+        rule: live.rule.clone(),
+        priority: 1,
+        entrypoints: vec![entrypoint.into()],
+        middlewares: Vec::new(),
+        service: None,
+        tls: tls.map(Arc::new),
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        live: Some(Arc::new(live)),
+    }
 }
 
 #[test]

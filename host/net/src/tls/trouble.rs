@@ -10,6 +10,7 @@ use std::{
 
 use portolan_core::{
     assemble::CONFIG,
+    name::ObjectName,
     pointer::child,
     problem::{Chain, Problem},
 };
@@ -151,7 +152,7 @@ fn expiry(situation: &Situation<'_>, certificate: &Certificate) -> Option<Proble
 
 fn unknown_options(situation: &Situation<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut add = |router: &str, options: &str, hint: String| {
+    let mut add = |router: &ObjectName, options: &str, hint: String| {
         if options != DEFAULT_OPTIONS && situation.spec(options).is_none() {
             let message = format!("there is no `[tls.options.{options}]`");
             let problem = Problem::error(SOURCE, router_origin(router), message);
@@ -163,7 +164,7 @@ fn unknown_options(situation: &Situation<'_>) -> Vec<Problem> {
         for (options, host, router) in hosts.wanted() {
             add(router, options, format!("handshakes for `{host}` are refused until there is"));
         }
-        for it in hosts.unchosen().iter().filter(|it| it.hosts.is_empty()) {
+        for it in hosts.unchosen().filter(|it| it.hosts.is_empty()) {
             add(&it.router, &it.options, "its requests are answered 421 until there is".to_owned());
         }
     }
@@ -176,7 +177,7 @@ fn unchosen_options(situation: &Situation<'_>) -> Vec<Problem> {
     for context in situation.contexts {
         let default = situation.default_options(context.chooser.entrypoint());
         let hosts = context.chooser.hosts();
-        for it in hosts.unchosen().iter().filter(|it| *it.options != *default) {
+        for it in hosts.unchosen().filter(|it| *it.options != *default) {
             let options = &it.options;
             let message = match it.hosts.is_empty() {
                 true => format!(
@@ -224,14 +225,16 @@ fn torn_hosts(situation: &Situation<'_>) -> Vec<Problem> {
 }
 
 /// Where a router's own problems are.
-pub(super) fn router_origin(router: &str) -> String {
+pub(super) fn router_origin(router: &ObjectName) -> String {
     format!("router `{router}`")
 }
 
 /// Where it stands in `config.toml`, if it does.
-pub(super) fn router_place(router: &str) -> String {
-    let name = router.strip_suffix(&format!("@{CONFIG}"));
-    name.map_or_else(String::new, |name| child("/http/routers", name) + "/tls")
+pub(super) fn router_place(router: &ObjectName) -> String {
+    match &*router.provider {
+        CONFIG => child("/http/routers", &router.name) + "/tls",
+        _ => String::new(),
+    }
 }
 
 /// A moment, to the second, in UTC (RFC 3339).

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use portolan_core::zone::Name;
-use portolan_net::{dns::Rewrites, tls::TlsContext};
+use portolan_net::{
+    dns::{Forwarding, Rewrites},
+    tls::TlsContext,
+};
 
 use crate::telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading, HttpReading};
 
@@ -26,6 +29,9 @@ pub(crate) trait Insight: Send + Sync + 'static {
 
     /// What DNS puts in the place of names that are asked.
     fn rewrites(&self) -> Arc<Rewrites>;
+
+    /// Who is asked for names that are not ours.
+    fn forwarding(&self) -> Arc<Forwarding>;
 
     /// What answers the handshakes of an entrypoint, if it is encrypted.
     fn tls(&self, entrypoint: &str) -> Option<Arc<TlsContext>>;

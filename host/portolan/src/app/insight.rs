@@ -13,7 +13,7 @@ use portolan_core::{
     zone::Name,
 };
 use portolan_net::{
-    dns::{DnsFigures, Forwardings, Policies, Rewrites},
+    dns::{DnsFigures, Forwarding, Forwardings, Policies, Rewrites},
     http::Server,
     tls::TlsContext,
 };
@@ -111,6 +111,10 @@ impl Insight for DataPlane {
 
     fn rewrites(&self) -> Arc<Rewrites> {
         self.policies.rewrites()
+    }
+
+    fn forwarding(&self) -> Arc<Forwarding> {
+        self.forwardings.now()
     }
 
     fn tls(&self, entrypoint: &str) -> Option<Arc<TlsContext>> {

@@ -60,6 +60,9 @@ use insight::DataPlane;
 use listeners::Open;
 use names::Names;
 
+/// How long those have who were quick enough to ask something of a start that came to nothing.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
 /// Serves until a signal ends it.
 pub(crate) fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(&loaded.config.log);
@@ -132,6 +135,8 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let (bound, mut refused) = controller.listen().await;
     refused.retain(keeps_from_serving);
     if !refused.is_empty() {
+        // What listens already ends in order.
+        server.drain(AFTER_REFUSAL).await;
         anyhow::bail!(told(&refused));
     }
     greet(&config, &bound, &reader);

@@ -7,6 +7,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use portolan_net::dns::Everywhere;
+
 use super::Config;
 
 /// Where we are, as things stand now.
@@ -33,6 +35,13 @@ impl Config {
             addresses(listening, primary_address)
         })
     }
+
+    /// Whether the hosts of routers can be reached at whatever address a question comes to.
+    pub(crate) fn everywhere(&self) -> Everywhere {
+        let is_written = self.dns.as_ref().is_none_or(|dns| dns.edge_addresses.is_some());
+        let listening = self.entrypoints.iter().map(|entrypoint| entrypoint.address.ip());
+        if is_written { Everywhere::default() } else { everywhere(listening) }
+    }
 }
 
 /// The addresses from which this machine reaches others, of either family.
@@ -40,19 +49,40 @@ pub(crate) fn primary_addresses() -> [Option<IpAddr>; 2] {
     [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].map(primary_address)
 }
 
+/// Everywhere: every one of the entrypoints that others can reach is there.
+fn everywhere(listening: impl Iterator<Item = IpAddr> + Clone) -> Everywhere {
+    let mut open = listening.filter(|address| !address.is_loopback()).peekable();
+    let is_any = open.peek().is_some();
+    let mut found = Everywhere { v4: is_any, v6: is_any };
+    for address in open {
+        // A socket on every address of IPv6 takes those of IPv4 too.
+        found.v4 &= address.is_unspecified();
+        found.v6 &= address.is_unspecified() && address.is_ipv6();
+    }
+    found
+}
+
 fn addresses(
     listening: impl Iterator<Item = IpAddr>,
     primary: impl Fn(IpAddr) -> Option<IpAddr>,
 ) -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = Vec::new();
+    let mut add = |address| {
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    };
     for address in listening {
-        let reachable = if address.is_unspecified() {
-            primary(address).unwrap_or_else(|| loopback_like(address))
-        } else {
-            address
-        };
-        if !found.contains(&reachable) {
-            found.push(reachable);
+        if !address.is_unspecified() {
+            add(address);
+            continue;
+        }
+        add(primary(address).unwrap_or_else(|| loopback_like(address)));
+        // A socket on every address of IPv6 takes those of IPv4 too.
+        if address.is_ipv6()
+            && let Some(v4) = primary(Ipv4Addr::UNSPECIFIED.into())
+        {
+            add(v4);
         }
     }
     if found.iter().any(|address| !address.is_loopback()) {
@@ -110,7 +140,22 @@ mod tests {
         check(&["192.168.1.2", "192.168.1.3"], &["192.168.1.2", "192.168.1.3"]);
         check(&["0.0.0.0", "0.0.0.0"], &["10.0.0.7"]);
         check(&["127.0.0.1", "0.0.0.0"], &["10.0.0.7"]);
-        check(&["::"], &["::1"]);
+        check(&["::"], &["10.0.0.7"]);
+    }
+
+    #[test]
+    fn the_edge_is_everywhere_where_each_entrypoint_is() {
+        for (listening, v4, v6) in [
+            (&["0.0.0.0", "0.0.0.0", "127.0.0.1"][..], true, false),
+            (&["::", "::"], true, true),
+            (&["0.0.0.0", "::"], true, false),
+            (&["0.0.0.0", "10.0.0.7"], false, false),
+            (&["127.0.0.1"], false, false),
+            (&[], false, false),
+        ] {
+            let addresses = listening.iter().map(|it| it.parse().unwrap());
+            assert_eq!(everywhere(addresses), Everywhere { v4, v6 }, "{listening:?}");
+        }
     }
 
     #[test]

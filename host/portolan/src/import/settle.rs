@@ -13,6 +13,7 @@ const MOST_ALIASES: usize = 16;
 pub(super) fn settle(plan: &mut Plan) {
     nulls(plan);
     aliases(plan);
+    wildcards(plan);
     for key in ["domain-needed", "bogus-priv"] {
         plan.set_by_default("filter", key, "false");
     }
@@ -88,6 +89,35 @@ fn aliases(plan: &mut Plan) {
         }
         plan.rewrites.entry(value.owner).or_insert_with(|| vec![From { value: target, origin }]);
     }
+}
+
+/// A name that answers for all below it does so beside and below names that have records too. A
+/// wildcard of a zone does not (RFC 4592, 2.2.1), so what it would have said is written for each.
+fn wildcards(plan: &mut Plan) {
+    let mut said: BTreeMap<&str, Vec<&From<Record>>> = BTreeMap::new();
+    for record in &plan.records {
+        if plan.wild.contains(&record.value.owner) {
+            said.entry(&record.value.owner).or_default().push(record);
+        }
+    }
+    let mut known: HashSet<String> =
+        plan.records.iter().map(|record| record.value.owner.clone()).collect();
+    let mut more = Vec::new();
+    for From { value, .. } in &plan.records {
+        let owner = value.owner.trim_start_matches("*.");
+        let Some(root) = plan.root(owner) else { continue };
+        let Some(said) = said.get(root) else { continue };
+        let between = suffixes(owner).take_while(|name| name != root);
+        for name in between.flat_map(|name| [format!("*.{name}"), name]) {
+            if known.insert(name.clone()) {
+                more.extend(said.iter().map(|From { value, origin }| From {
+                    value: Record { owner: name.clone(), ..value.clone() },
+                    origin: origin.clone(),
+                }));
+            }
+        }
+    }
+    plan.records.extend(more);
 }
 
 /// Where a chain of aliases ends; `None`: it does not.

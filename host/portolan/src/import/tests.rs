@@ -1,7 +1,7 @@
 //! What dnsmasq says, as we say it.
 
 use expect_test::expect;
-use portolan_core::zone::{DnsConfig, RecordType, ZoneInputs, Zones};
+use portolan_core::zone::{Answer, DnsConfig, Name, RecordType, ZoneInputs, Zones, body_text};
 
 use super::{lines, options, output, plan::Plan, settle};
 use crate::config::{model::Dns, tests::config};
@@ -257,7 +257,40 @@ fn names_that_are_answered_with_no_address_in_particular_are_rules() {
     }
     let (_, zones) = read(&toml);
     let answer = zones.answer(b"\x03nas\x03lan\0", RecordType::A);
-    assert!(matches!(answer, portolan_core::zone::Answer::Records(_)), "{answer:?}");
+    assert!(matches!(answer, Answer::Records(_)), "{answer:?}");
+}
+
+#[test]
+fn a_name_that_answers_for_all_below_it_does_so_beside_and_below_others() {
+    let (toml, left) = imported(
+        "address=/lan.example/10.0.0.1\n\
+         host-record=nas.deep.lan.example,10.0.0.5\n\
+         txt-record=lan.example,hello\n\
+         address=/own.lan.example/10.0.0.9\n\
+         server=/corp.lan.example/10.0.0.2\n",
+    );
+    assert!(left.is_empty(), "{left:?}");
+    let (_, zones) = read(&toml);
+    for (name, expected) in [
+        ("lan.example", "10.0.0.1"),
+        ("any.lan.example", "10.0.0.1"),
+        ("nas.deep.lan.example", "10.0.0.5"),
+        ("deep.lan.example", "10.0.0.1"),
+        ("other.deep.lan.example", "10.0.0.1"),
+        ("below.nas.deep.lan.example", "10.0.0.1"),
+        ("any.own.lan.example", "10.0.0.9"),
+    ] {
+        let name = Name::parse(name).unwrap();
+        let answer = zones.answer(name.as_bytes(), RecordType::A);
+        let Answer::Records(records) = answer else { panic!("{name}: {answer:?}") };
+        let told: Vec<_> = records.in_order().map(|it| body_text(it.body)).collect();
+        assert!(
+            told.len() == 1 && told[0].ends_with(&format!(" A {expected}")),
+            "{name}: {told:?}"
+        );
+    }
+    // Those of a longer suffix are asked before what the wildcard says.
+    assert!(toml.contains("\n\"corp.lan.example\" = [\"10.0.0.2\"]\n"), "{toml}");
 }
 
 #[test]

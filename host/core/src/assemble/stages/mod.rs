@@ -3,7 +3,7 @@
 mod names;
 mod routers;
 
-use std::{mem, sync::Arc};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
 use hashbrown::HashMap;
 
@@ -11,11 +11,12 @@ use super::{
     Inputs,
     bind::Bindings,
     complaints::{Complaints, Plaintiff},
-    compound::{Compounds, Parts, compose},
+    compound::{Draft, Parts, compose},
     contents::Supply,
     likeness::Likeness,
     merge::{Object, Objects, ServiceObject, Touched},
     overlap::Overlaps,
+    parts::{Compounds, Different},
     resolve::{Directory, End, Link, Provider},
     routers::{Directories, Links, Rules},
     services::{self, NoWay, Way},
@@ -215,7 +216,7 @@ impl Turn<'_> {
         if self.board.services.is_empty() {
             self.board.directories.services.make_room(names.len());
         }
-        let mut composes = false;
+        let mut different = Different::default();
         for name in names {
             let board = &mut *self.board;
             let (object, problems) = board.objects.service(&name, &board.sources);
@@ -229,11 +230,13 @@ impl Turn<'_> {
                 if board.services.get(&name).is_none() {
                     changes.push((name.clone(), Some(services::entry(&name, object))));
                 }
+                different.names.push(name.clone());
                 board.compounds.insert(name, object.clone());
-                composes = true;
                 continue;
             }
-            composes |= board.compounds.remove(&name).is_some();
+            if board.compounds.remove(&name) {
+                different.names.push(name.clone());
+            }
             let before = self.previous.services.get(&name).and_then(|entry| entry.live.as_ref());
             let made = object.map(|object| services::make(&name, &object, way, before));
             let (entry, problems) = made.unzip();
@@ -243,9 +246,12 @@ impl Turn<'_> {
         }
         let board = &mut *self.board;
         let directory = &mut board.directories.services;
-        composes |= replace(&mut board.services, changes, directory, self.providers, dirty);
-        if composes && !board.compounds.is_empty() {
-            self.compose(dirty);
+        let replaced = replace(&mut board.services, changes, directory, self.providers, dirty);
+        different.names.extend(replaced.names);
+        different.is_other_set = replaced.is_other_set;
+        let affected = board.compounds.affected(&different);
+        if !affected.is_empty() {
+            self.compose(&affected, dirty);
         }
     }
 
@@ -279,18 +285,20 @@ impl Turn<'_> {
         }
     }
 
-    /// Makes the services that are made of others: any of these may be different.
-    fn compose(&mut self, dirty: &mut Vec<ObjectName>) {
+    /// Makes services that are made of others.
+    fn compose(&mut self, affected: &BTreeSet<ObjectName>, dirty: &mut Vec<ObjectName>) {
         let board = &mut *self.board;
         let made = compose(&Parts {
             compounds: &board.compounds,
+            affected,
             services: &board.services,
             directory: &board.directories.services,
             providers: self.providers,
             previous: self.previous,
         });
         let mut changes = Vec::with_capacity(made.len());
-        for (name, (entry, problems)) in made {
+        for (name, Draft { entry, problems, height, is_lacking }) in made {
+            board.compounds.note(&name, entry.live.as_ref().map(|_| height), is_lacking);
             board.complaints.set(|| Plaintiff::Service(name.clone()), problems);
             changes.push((name, Some(entry)));
         }
@@ -300,15 +308,16 @@ impl Turn<'_> {
 }
 
 /// Puts in what was made anew. Routers that have to do with what is now different are dirty.
-/// Answers whether anything is different.
+/// Answers what is different.
 fn replace<T: Likeness>(
     entries: &mut Entries<T>,
     made: Vec<(ObjectName, Option<T>)>,
     directory: &mut Directory,
     providers: &[Provider],
     dirty: &mut Vec<ObjectName>,
-) -> bool {
+) -> Different {
     let mut changes = Vec::with_capacity(made.len());
+    let mut different = Different::default();
     for (name, entry) in made {
         let known = entries.get(&name);
         match (known, &entry) {
@@ -322,6 +331,8 @@ fn replace<T: Likeness>(
                 }
             }
         }
+        different.is_other_set |= known.is_some() != entry.is_some();
+        different.names.push(name.clone());
         let used_by = known.map(|known| known.entry().used_by.clone());
         let entry = entry.map(|mut entry| {
             entry.entry_mut().used_by = used_by.unwrap_or_default();
@@ -329,9 +340,8 @@ fn replace<T: Likeness>(
         });
         changes.push((name, entry));
     }
-    let is_different = !changes.is_empty();
     entries.update(changes);
-    is_different
+    different
 }
 
 /// Notes on services or middlewares that a router uses these instead of those.

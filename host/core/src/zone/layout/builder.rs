@@ -28,7 +28,8 @@ const NEVER_FORWARDED: [&str; 6] = [
     "127.in-addr.arpa",
     "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
 ];
-/// The reverse names of private addresses (RFC 6303), beside those of 172.16.0.0/12.
+/// The reverse names of private addresses (RFC 6303), beside those of 172.16.0.0/12 and of
+/// 100.64.0.0/10 (RFC 7793).
 const PRIVATE: [&str; 9] = [
     "10.in-addr.arpa",
     "168.192.in-addr.arpa",
@@ -110,7 +111,8 @@ impl Builder {
     /// Zones that exist so that nobody else is asked. One that is configured takes their place.
     pub(super) fn add_private_zones(&mut self, forwards_private: bool) {
         let sixteen = (16..32).map(|octet| format!("{octet}.172.in-addr.arpa"));
-        let private = PRIVATE.map(str::to_owned).into_iter().chain(sixteen);
+        let shared = (64..128).map(|octet| format!("{octet}.100.in-addr.arpa"));
+        let private = PRIVATE.map(str::to_owned).into_iter().chain(sixteen).chain(shared);
         let private = private.filter(|_| !forwards_private);
         for text in NEVER_FORWARDED.map(str::to_owned).into_iter().chain(private) {
             let Ok(origin) = Name::parse(&text) else { continue };

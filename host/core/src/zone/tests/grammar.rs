@@ -93,10 +93,23 @@ fn rfc_2782_names_select_service_and_tag() {
         ("_redis._primary.consul SRV", first),
         ("_redis._udp.service.consul SRV", "no such name, says consul"),
         ("_redis._tcp.service.consul A", "5 A 10.0.1.1; 5 A 10.0.1.2"),
-        ("_redis._tcp.consul A", "no such name, says consul"),
+        ("_redis._tcp.consul A", "5 A 10.0.1.1; 5 A 10.0.1.2"),
+        ("_redis._tcp.consul TXT", "no data, says consul"),
+        ("_nothing._tcp.consul A", "no such name, says consul"),
         ("_tcp.service.consul A", "no data, says consul"),
         ("_tcp.consul A", "no data, says consul"),
         ("_a._b._redis._tcp.service.consul SRV", "no such name, says consul"),
+    ]);
+}
+
+#[test]
+fn a_service_whose_address_is_the_name_that_is_asked_has_that_of_its_node() {
+    check(&[
+        ("own.service.consul A", "5 A 10.0.0.1"),
+        ("own.service.dc1.consul A", "5 A 10.0.0.1"),
+        ("own.service.consul SRV", "5 SRV 1 1 25 Own.service.consul."),
+        ("blue.own.service.consul A", "alias 5 CNAME Own.service.consul."),
+        ("own.infra.local A", "alias 5 CNAME Own.service.consul."),
     ]);
 }
 
@@ -178,7 +191,7 @@ fn what_stands_behind_another_datacenter_exists() {
         ("_tcp.dc1.consul A", "no data, says consul"),
         ("_tcp.dc2.dc.consul A", "no data, says consul"),
         ("_tcp.service.dc2.consul A", "no data, says consul"),
-        ("_web._tcp.dc2.consul A", "no data, says consul"),
+        ("_web._tcp.dc2.consul A", "on demand"),
         ("_web._tcp.dc2.consul SRV", "on demand"),
         ("_web._tcp.dc2.dc.consul SRV", "on demand"),
         (

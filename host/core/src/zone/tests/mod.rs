@@ -27,6 +27,7 @@ const INSTANCES: &[&str] = &[
     "e2 ext gamma second.example.com 443 - passing 1",
     "d1 down Alpha 10.0.1.9 1 old maintenance 1",
     "n1 node Alpha 10.0.1.8 1 - passing 1",
+    "o1 own Alpha Own.service.consul. 25 blue passing 1",
     "m1 My_App Alpha 10.0.1.7 9 traefik.enable=true passing 1",
 ];
 
@@ -259,6 +260,9 @@ fn addresses_have_names() {
         ("1.0.0.10.in-addr.arpa PTR", "5 PTR Alpha.node.dc1.consul."),
         ("1.1.0.10.in-addr.arpa PTR", "5 PTR redis.service.dc1.consul."),
         ("1.7.168.192.in-addr.arpa PTR", "60 PTR box.home.arpa."),
+        ("1.0.64.100.in-addr.arpa PTR", "no such name, says 64.100.in-addr.arpa"),
+        ("1.0.127.100.in-addr.arpa PTR", "no such name, says 127.100.in-addr.arpa"),
+        ("1.0.63.100.in-addr.arpa PTR", "not ours"),
         ("1.0.0.10.in-addr.arpa A", "no data, says 10.in-addr.arpa"),
         ("9.9.9.10.in-addr.arpa PTR", "no such name, says 10.in-addr.arpa"),
         ("9.9.20.172.in-addr.arpa PTR", "no such name, says 20.172.in-addr.arpa"),

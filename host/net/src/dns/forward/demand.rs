@@ -13,7 +13,6 @@ use super::{
     super::{
         cache::Key,
         chase,
-        local::{Origin, Others as _, Whose},
         message::{MAX_TCP, ShortName},
         stored::{Age, Stored},
     },
@@ -75,13 +74,11 @@ impl Forwarder {
             return Ok(if is_ranked { stored } else { stored.shuffled() });
         };
         let served = finder.served();
-        match served.zones.answer(target.as_bytes(), key.rtype()) {
-            Answer::NotOurs => Ok(self.led_outside(key, stored, &target).await),
-            Answer::NoSuchName(authority) | Answer::NotSynced(authority)
-                if self.whose(target.as_bytes(), Origin::of(authority)) == Whose::Others =>
-            {
-                Ok(self.led_outside(key, stored, &target).await)
-            }
+        let answered = served.zones.answer_from(target.as_bytes(), key.rtype());
+        if self.is_foreign(target.as_bytes(), &answered) {
+            return Ok(self.led_outside(key, stored, &target).await);
+        }
+        match answered.answer {
             Answer::OnDemand(_) if aliases < MOST_ALIASES => {
                 // Not by way of a flight: of two names that lead to each other each would wait for
                 // the other.

@@ -7,13 +7,11 @@
 use std::rc::Rc;
 
 use hickory_proto::{op::Message, rr::RData};
-use portolan_core::zone::Answer;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     super::{
         cache::Key,
-        local::{Origin, Others as _, Whose},
         message::ShortName,
         stored::{Age, Stored},
     },
@@ -66,13 +64,8 @@ impl Forwarder {
     fn may_follow(&self, target: &Key, from: &Group) -> Option<Rc<Group>> {
         let is_foreign = self.settings.finder().is_none_or(|finder| {
             let served = finder.served();
-            match served.zones.answer(target.name(), target.rtype()) {
-                Answer::NotOurs => true,
-                Answer::NoSuchName(authority) | Answer::NotSynced(authority) => {
-                    self.whose(target.name(), Origin::of(authority)) == Whose::Others
-                }
-                _ => false,
-            }
+            let answered = served.zones.answer_from(target.name(), target.rtype());
+            self.is_foreign(target.name(), &answered)
         });
         let may_ask = is_foreign
             && matches!(self.way(target.name(), target.rtype()), Way::Ask)

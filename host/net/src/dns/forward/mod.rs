@@ -13,13 +13,12 @@ mod settings;
 
 use std::{
     cell::{Cell, RefCell},
-    cmp::Ordering,
     rc::Rc,
     sync::Arc,
 };
 
 use hashbrown::{HashMap, hash_map::Entry};
-use portolan_core::zone::{Name, RecordType};
+use portolan_core::zone::{Answer, Answered, Name, RecordType};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -38,8 +37,9 @@ use super::{
     cache::{Cache, Key},
     figures::DnsFigures,
     filter::Filter,
-    local::{Origin, Others, Whose},
+    local::Others,
     stored::{Age, Stored},
+    whose::{Origin, Whose},
 };
 
 /// Why there is no answer.
@@ -277,17 +277,24 @@ impl Forwarder {
     }
 }
 
+impl Forwarder {
+    /// Whether upstreams are asked for a name of which our zones say this.
+    fn is_foreign(&self, name: &[u8], answered: &Answered<'_>) -> bool {
+        matches!(answered.answer, Answer::NotOurs)
+            || Origin::of(answered).is_some_and(|it| self.whose(name, it) == Whose::Others)
+    }
+}
+
 impl Others for Forwarder {
-    /// The longer of the zone and the suffix counts, and what is configured before what is built in.
     fn whose(&self, name: &[u8], origin: Origin) -> Whose {
         let groups = &self.current.borrow().groups;
         let group = groups.of(name);
-        let Some(suffix) = &group.suffix else { return Whose::Ours };
-        match suffix.as_bytes().len().cmp(&origin.length) {
-            Ordering::Less => Whose::Ours,
-            Ordering::Equal if !origin.is_built_in => Whose::Ours,
-            _ if group.is_empty() => Whose::Nobodys,
-            _ => Whose::Others,
+        match &group.suffix {
+            Some(suffix) if origin.gives_way_to(suffix) => match group.is_empty() {
+                true => Whose::Nobodys,
+                false => Whose::Others,
+            },
+            _ => Whose::Ours,
         }
     }
 

@@ -275,6 +275,11 @@ impl Forwardings {
         self.flushes.fetch_add(1, Relaxed);
     }
 
+    /// Those that hold.
+    pub fn now(&self) -> Arc<Forwarding> {
+        self.now.load_full()
+    }
+
     pub(in crate::dns) fn load(&self) -> Guard<Arc<Forwarding>> {
         self.now.load()
     }

@@ -17,7 +17,7 @@ use super::{
         asker::{Asker, Handled, Transport},
         message::{Incoming, MAX_TCP, PLAIN_UDP},
     },
-    world::{Server, World},
+    world::{LOCAL, Server, World},
 };
 
 const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -85,7 +85,7 @@ impl Questions {
         transport: Transport,
     ) -> Outcome {
         let mut out = vec![0; MAX_TCP];
-        let asker = Asker { transport, client, local: NEIGHBOUR };
+        let asker = Asker { transport, client, local: LOCAL };
         let now = self.begin + Duration::from_secs(self.second.get());
         let handled = server
             .context

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use portolan_core::{
     item::{Instance, Node},
     live::{Live, Publisher, live},
@@ -16,8 +17,9 @@ use portolan_core::{
 };
 
 use super::super::{
-    BlockAnswer, BlockList, DnsContext, Filter, Finder, Forwarding, Forwardings, Listed, Nearby,
-    Place, Policies, Policy, Protocol, RateLimit, Rewrite, Rewrites, Sought, UpstreamConfig,
+    BlockAnswer, BlockList, DnsContext, Everywhere, Filter, Finder, Forwarding, Forwardings,
+    Listed, Nearby, Place, Policies, Policy, Protocol, RateLimit, Rewrite, Rewrites, Sought,
+    UpstreamConfig,
 };
 
 /// One server for each way to answer what is blocked.
@@ -69,10 +71,11 @@ fn server(live: &Live, block_answer: BlockAnswer, udp_size: u16) -> Server {
     let forwardings = Arc::new(Forwardings::new(settings, Arc::default()));
     forwardings.look_up_with(Arc::new(Nobody));
     let policies = Arc::<Policies>::default();
+    let everywhere = Everywhere { v4: udp_size != 1232, v6: false };
     policies.set(Policy {
         udp_size,
         limit: Some(RateLimit { per_second: 1, slip: 2 }),
-        edges: Nearby::new(&EDGES, &["127.0.0.1/8"].map(|it| it.parse().unwrap_or_default())),
+        edges: Nearby::new(&EDGES, &[IpNet::from(LOCAL)], everywhere),
         rewrites: Arc::new(rewrites()),
         ..Policy::default()
     });
@@ -80,8 +83,9 @@ fn server(live: &Live, block_answer: BlockAnswer, udp_size: u16) -> Server {
     Server { context, udp_size }
 }
 
-const EDGES: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9))];
+/// The address that is asked.
+pub(super) const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
+const EDGES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), LOCAL];
 
 /// A source that is there, and finds nothing.
 struct Nobody;

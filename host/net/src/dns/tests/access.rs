@@ -12,7 +12,7 @@ use hickory_proto::{
 use ipnet::IpNet;
 
 use super::{
-    super::{Nearby, Policy, RateLimit},
+    super::{Everywhere, Nearby, Policy, RateLimit},
     World, question,
 };
 
@@ -168,7 +168,10 @@ fn router_hosts_lead_to_the_edge_that_is_near() {
     let world = World::with_edges(&edges);
     let interfaces: Vec<IpNet> =
         ["10.9.9.1/24", "192.168.1.1/24"].map(|it| it.parse().unwrap()).into();
-    world.govern(Policy { edges: Nearby::new(&edges, &interfaces), ..Policy::default() });
+    world.govern(Policy {
+        edges: Nearby::new(&edges, &interfaces, Everywhere::default()),
+        ..Policy::default()
+    });
     let ask = |rtype, local: &str| {
         let asked = question("shop.example.org.", rtype, None).to_vec().unwrap();
         let client = NEIGHBOUR.parse().unwrap();
@@ -183,4 +186,11 @@ fn router_hosts_lead_to_the_edge_that_is_near() {
     assert_eq!(ask(RecordType::A, "127.0.0.1"), "10.9.9.9 192.168.1.9");
     // Better one that is far than none of the family.
     assert_eq!(ask(RecordType::AAAA, "10.9.9.1"), "fd00::9");
+    // Where entrypoints listen on every address, that of the question is one.
+    let everywhere = Everywhere { v4: true, v6: false };
+    let edges = Nearby::new(&edges[..1], &interfaces, everywhere);
+    world.govern(Policy { edges, ..Policy::default() });
+    assert_eq!(ask(RecordType::A, "172.17.0.1"), "172.17.0.1");
+    assert_eq!(ask(RecordType::A, "127.0.0.1"), "10.9.9.9 192.168.1.9");
+    assert_eq!(ask(RecordType::AAAA, "172.17.0.1"), "fd00::9");
 }

@@ -58,6 +58,8 @@ const RECORDS: &[&str] = &[
     "mail MX 10 box",
     "lost MX 10 nothing",
     "shop SRV 1 1 443 shop.example.org.",
+    "twin MX 10 box",
+    "twin MX 20 box",
     "www TXT hello",
     "*.wild A 192.168.7.3",
 ];
@@ -111,7 +113,11 @@ fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
     });
     let kin =
         Arc::new(Instance { address: "Box.home.arpa".to_owned(), ..(*instance("kin", 0)).clone() });
-    let others = [instance("one", 0), kin];
+    let two = |port: u16| {
+        let address = String::new();
+        Arc::new(Instance { address, port, ..(*instance("two", port.into())).clone() })
+    };
+    let others = [instance("one", 0), kin, two(80), two(81)];
     let instances: Vec<_> = many.chain(some).chain(others).chain(far).chain(mixed).collect();
     let inputs = ZoneInputs {
         config: &config,

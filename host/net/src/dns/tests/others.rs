@@ -64,6 +64,26 @@ async fn no_upstream_is_asked_for_a_service_that_has_names_inside_and_outside() 
 }
 
 #[tokio::test]
+async fn a_wildcard_says_nothing_of_a_longer_suffix() {
+    locally(Box::pin(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        for (settings, code, asked) in [
+            (forwarding("corp.wild.home.arpa", &[&upstream]), ResponseCode::NoError, 1),
+            (forwarding("corp.wild.home.arpa", &[]), ResponseCode::NXDomain, 0),
+            // These are asked for what nobody has, and the wildcard has everything.
+            (forwarding("wild.home.arpa", &[&upstream]), ResponseCode::NoError, 0),
+        ] {
+            upstream.asked.set(0);
+            let listening = Listening::with(settings);
+            let reply = listening.ask("x.corp.wild.home.arpa.").await;
+            assert_eq!((reply.metadata.response_code, upstream.asked.get()), (code, asked));
+            assert_eq!(answers(&listening.ask("y.wild.home.arpa.").await), ["192.168.7.3"]);
+        }
+    }))
+    .await;
+}
+
+#[tokio::test]
 async fn a_rule_for_names_of_a_suffix_may_lead_to_what_a_source_knows() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::Answers).await;

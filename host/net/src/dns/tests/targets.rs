@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hickory_proto::{op::Message, rr::RecordType};
 
 use super::{
-    super::{Nearby, Policy, asker::Transport},
+    super::{Everywhere, Nearby, Policy, asker::Transport},
     World, packet,
 };
 
@@ -31,8 +31,10 @@ fn addresses_that_our_zones_have_come_along_with_their_name() {
         ("lost.home.arpa.", RecordType::MX, vec![]),
         // Of others, who asked looks them up.
         ("far.service.consul.", RecordType::SRV, vec![]),
-        // One that came along does so once.
+        // One that came along does so once, also where two lead to it.
         ("one.service.consul.", RecordType::SRV, vec!["0a010000.addr.consul. 10.1.0.0".to_owned()]),
+        ("two.service.consul.", RecordType::SRV, vec!["n1.node.consul. 10.0.0.1".to_owned()]),
+        ("twin.home.arpa.", RecordType::MX, addresses("box.home.arpa.").to_vec()),
     ] {
         assert_eq!(beside(&world, asked, rtype), expected, "{asked}");
     }
@@ -43,7 +45,7 @@ fn of_the_edge_the_address_of_the_network_comes_along() {
     let edges = ["10.0.0.5", "192.168.1.5"].map(|it| it.parse::<IpAddr>().unwrap());
     let world = World::with_edges(&edges);
     let interfaces = ["10.0.0.7/24", "192.168.1.5/24"].map(|it| it.parse().unwrap());
-    let edges = Nearby::new(&edges, &interfaces);
+    let edges = Nearby::new(&edges, &interfaces, Everywhere::default());
     world.govern(Policy { edges, ..Policy::default() });
     let asked = packet("shop.home.arpa.", RecordType::SRV, None);
     let local = "10.0.0.7".parse().unwrap();

@@ -85,8 +85,8 @@ struct Gathering<'a> {
 
 impl Gathering<'_> {
     fn router(&mut self, router: &RouterEntry, resolver: &Arc<str>) {
-        let name = router.entry.name.to_string();
-        let origin = (&*router_origin(&name), &*router_place(&name));
+        let name = &router.entry.name;
+        let origin = (&*router_origin(name), &*router_place(name));
         if !self.known(resolver, origin) {
             return;
         }
@@ -139,39 +139,13 @@ impl Gathering<'_> {
 mod tests {
     use std::time::Duration;
 
-    use portolan_core::{
-        declare::{DomainSpec, TlsSpec},
-        name::ObjectName,
-        snapshot::{Entry, Status},
-        test_util,
-    };
+    use portolan_core::declare::{DomainSpec, TlsSpec};
 
     use super::*;
     use crate::tls::{
         acme::{Challenge, KeyType, LETS_ENCRYPT, ResolverConfig, StorageConfig},
-        tests::living,
+        tests::{living, router},
     };
-
-    fn router(name: &str, hosts: &[&str], entrypoint: &str, tls: Option<TlsSpec>) -> RouterEntry {
-        let live = test_util::router(name, "Host(`a`)");
-        RouterEntry {
-            entry: Entry {
-                name: ObjectName::new(name, "test"),
-                origin: "test".into(),
-                status: Status::Enabled,
-                errors: Vec::new(),
-                used_by: Default::default(),
-            },
-            rule: live.rule.clone(),
-            priority: 1,
-            entrypoints: vec![entrypoint.into()],
-            middlewares: Vec::new(),
-            service: None,
-            tls: tls.map(Arc::new),
-            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
-            live: Some(Arc::new(live)),
-        }
-    }
 
     fn of(resolver: &str) -> Option<TlsSpec> {
         Some(TlsSpec { resolver: Some(resolver.to_owned()), ..TlsSpec::default() })

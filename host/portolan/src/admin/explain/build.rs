@@ -49,7 +49,8 @@ pub(crate) fn explain(
     let host = exchange.request.host();
     let is_name = host.parse::<IpAddr>().is_err();
     let serves_names = board.entrypoints.iter().any(|it| it.protocol.starts_with("dns"));
-    let dns = (is_name && serves_names).then(|| resolve(host, snapshot, &insight.rewrites()));
+    let dns = (is_name && serves_names)
+        .then(|| resolve(host, snapshot, &insight.rewrites(), &insight.forwarding()));
     let place = board.entrypoints.iter().find(|it| it.name == exchange.entrypoint);
     let tls = place.filter(|_| exchange.peer.tls).and_then(|place| insight.tls(&place.name));
     let tls = tls.map(|context| Foreseen::of(context, &exchange));

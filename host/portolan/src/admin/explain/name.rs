@@ -6,12 +6,17 @@ use portolan_core::{
     snapshot::Snapshot,
     zone::{Answer, Name, RecordSet, RecordType, Zones, body_text},
 };
-use portolan_net::dns::{Rewrite, Rewrites};
+use portolan_net::dns::{Forwarding, Rewrite, Rewrites};
 
 use super::{NameAnswer, NameOutcome, Record};
 
 /// What DNS answers to the questions for both kinds of addresses of a host.
-pub(super) fn resolve(host: &str, snapshot: &Snapshot, rewrites: &Rewrites) -> NameAnswer {
+pub(super) fn resolve(
+    host: &str,
+    snapshot: &Snapshot,
+    rewrites: &Rewrites,
+    forwarding: &Forwarding,
+) -> NameAnswer {
     let zones = &snapshot.zones;
     let told = |outcome, records, why| NameAnswer { name: host.to_owned(), outcome, records, why };
     let name = match Name::parse(host) {
@@ -30,11 +35,20 @@ pub(super) fn resolve(host: &str, snapshot: &Snapshot, rewrites: &Rewrites) -> N
             return told(NameOutcome::Answered, addresses.iter().map(record).collect(), why);
         }
         Some(Rewrite::Name(target) | Rewrite::Below(target)) => {
-            let alias = resolve(&target.to_string(), snapshot, &Rewrites::default());
+            let alias = resolve(&target.to_string(), snapshot, &Rewrites::default(), forwarding);
             let why = format!("a rule of `dns.rewrite` makes it `{target}`: {}", alias.why);
             return told(alias.outcome, alias.records, why);
         }
     };
+    if let Some((suffix, upstreams)) = forwarding.beside_zones(zones, &name) {
+        let asked: Vec<_> = upstreams.iter().map(ToString::to_string).collect();
+        let (outcome, who) = match asked.is_empty() {
+            true => (NameOutcome::NxDomain, "asks nobody".to_owned()),
+            false => (NameOutcome::Forwarded, format!("asks {}", asked.join(", "))),
+        };
+        let why = format!("`dns.forward` {who} for `{suffix}` and all below it");
+        return told(outcome, Vec::new(), why);
+    }
     let (outcome, records) = both(zones, &name);
     let why = match outcome {
         NameOutcome::Forwarded => "no zone and no router has this name".to_owned(),
