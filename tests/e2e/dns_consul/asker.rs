@@ -34,6 +34,8 @@ pub(super) struct Answer {
     pub(super) answers: Lines,
     pub(super) authority: Lines,
     pub(super) additional: Lines,
+    /// What stands in a section twice (RFC 2181, 5).
+    pub(super) repeated: Lines,
 }
 
 impl Line {
@@ -110,21 +112,31 @@ fn answer(reply: &Message) -> Answer {
         answers: lines(&reply.answers),
         authority: lines(&reply.authorities),
         additional: lines(&reply.additionals),
+        repeated: [&reply.answers, &reply.authorities, &reply.additionals]
+            .into_iter()
+            .flat_map(|section| repeated(section))
+            .collect(),
     }
 }
 
+fn repeated(section: &[Record]) -> Lines {
+    let twice = |(place, record): &(usize, &Record)| section[..*place].contains(record);
+    section.iter().enumerate().filter(twice).map(|(_, record)| line(record)).collect()
+}
+
 fn lines(records: &[Record]) -> Lines {
-    let line = |record: &Record| {
-        let data = match record.data.clone() {
-            // The serial is a time with Consul, with us the number of a snapshot.
-            RData::SOA(mut soa) => {
-                soa.serial = 0;
-                RData::SOA(soa)
-            }
-            data => data,
-        };
-        let owner = record.name.to_ascii().to_ascii_lowercase();
-        Line::new(&owner, record.ttl, record.record_type(), &data.to_string())
-    };
     records.iter().map(line).collect()
+}
+
+fn line(record: &Record) -> Line {
+    let data = match record.data.clone() {
+        // The serial is a time with Consul, with us the number of a snapshot.
+        RData::SOA(mut soa) => {
+            soa.serial = 0;
+            RData::SOA(soa)
+        }
+        data => data,
+    };
+    let owner = record.name.to_ascii().to_ascii_lowercase();
+    Line::new(&owner, record.ttl, record.record_type(), &data.to_string())
 }

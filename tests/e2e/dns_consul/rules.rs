@@ -37,13 +37,15 @@ pub(super) enum Difference {
     /// The names of addresses have no life with it, and it fails where nobody has an address: with us
     /// there is no such name, as nobody outside knows private ones (RFC 6303).
     Reverse,
+    /// Where two instances or two ports of a node lead to the same, it says so twice.
+    Repeats,
     /// For ANY it gives all it has; RFC 8482 has us give one set.
     Any,
     /// What there is in another datacenter was looked up a moment ago, and is so much older.
     Older,
 }
 
-pub(super) const ALL: [Difference; 10] = [
+pub(super) const ALL: [Difference; 11] = [
     Difference::ZoneRecords,
     Difference::OtherType,
     Difference::AliasForAll,
@@ -52,6 +54,7 @@ pub(super) const ALL: [Difference; 10] = [
     Difference::NotLooked,
     Difference::WithoutSoa,
     Difference::Reverse,
+    Difference::Repeats,
     Difference::Any,
     Difference::Older,
 ];
@@ -140,7 +143,7 @@ type Rule = fn(&Question<'_>, &mut Answer);
 type Choice = fn(&Question<'_>, &mut Answer, &Answer);
 
 fn put_right(asked: &Question<'_>, answer: &mut Answer) -> Vec<Difference> {
-    let rules: [(Difference, Rule); 8] = [
+    let rules: [(Difference, Rule); 9] = [
         (Difference::ZoneRecords, zone_records),
         (Difference::OtherType, other_type),
         (Difference::AliasForAll, alias_for_all),
@@ -149,6 +152,7 @@ fn put_right(asked: &Question<'_>, answer: &mut Answer) -> Vec<Difference> {
         (Difference::NotLooked, not_looked),
         (Difference::WithoutSoa, without_soa),
         (Difference::Reverse, reverse),
+        (Difference::Repeats, |_, answer| answer.repeated.clear()),
     ];
     let mut met = Vec::new();
     for (difference, rule) in rules {

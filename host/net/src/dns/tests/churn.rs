@@ -259,7 +259,6 @@ impl Case {
         let along = reply.additionals.iter().map(|it| format!("{} {}", it.name, it.data));
         let mut additional: Vec<_> = along.collect();
         additional.sort();
-        additional.dedup();
         let code = reply.metadata.response_code;
         assert_eq!(
             (code, &answers, &additional),
