@@ -6,15 +6,19 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::RecordType,
 };
-use portolan_core::snapshot::Snapshot;
+use portolan_core::{
+    snapshot::Snapshot,
+    zone::{DnsConfig, Names, Registry, StaticRecord, ZoneConfig, ZoneOptions},
+};
+use tokio::net::TcpStream;
 
 use super::{
     super::{Forwarding, Policy, Rewrite, Rewrites},
     World, answers,
     demand::Source,
     error,
-    fake::{FakeUpstream, Listening, Mood, all, locally, outcome},
-    name, packet, zones_when,
+    fake::{FakeUpstream, Listening, Mood, all, locally, outcome, read_message, write_message},
+    name, packet, question, zones_when,
 };
 
 fn forwarding(suffix: &str, upstreams: &[&FakeUpstream]) -> Forwarding {
@@ -79,6 +83,38 @@ async fn a_wildcard_says_nothing_of_a_longer_suffix() {
             assert_eq!((reply.metadata.response_code, upstream.asked.get()), (code, asked));
             assert_eq!(answers(&listening.ask("y.wild.home.arpa.").await), ["192.168.7.3"]);
         }
+    }))
+    .await;
+}
+
+/// More than a datagram carries, so that they are asked for over a stream.
+#[tokio::test]
+async fn aliases_that_fill_a_datagram_are_followed_to_the_end() {
+    locally(Box::pin(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let mut listening = Listening::start(&[&upstream]);
+        let long = |number: usize| format!("{0}.{0}.{0}.n{number}.lan.", "a".repeat(60));
+        let alias = |number: usize| StaticRecord {
+            name: long(number),
+            rtype: "CNAME".to_owned(),
+            data: if number < 6 { long(number + 1) } else { "www.example.com.".to_owned() },
+            ttl: 60,
+        };
+        let zone = ZoneConfig {
+            origin: "lan".to_owned(),
+            names: Names::Static((0..=6).map(alias).collect()),
+            ttl: 5,
+            options: ZoneOptions::default(),
+        };
+        let config = DnsConfig { zones: vec![zone], ..DnsConfig::default() };
+        let zones = Registry::new(&config).zones(true, 1);
+        listening.world.publisher.publish(Snapshot { zones, ..Snapshot::default() }.into());
+        let mut stream = TcpStream::connect(listening.tcp).await.unwrap();
+        let asked = question(&long(0), RecordType::A, None);
+        write_message(&mut stream, &asked).await;
+        let reply = read_message(&mut stream).await;
+        assert_eq!(outcome(&reply), (ResponseCode::NoError, 9));
+        assert!(reply.metadata.authoritative);
     }))
     .await;
 }
