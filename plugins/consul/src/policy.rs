@@ -70,6 +70,11 @@ impl Policy {
         } else if let Some(health) = self.edge_health(instance.health) {
             set_edge(instance, health);
         }
+        if found.is_canary {
+            instance.extra.push(Pair::new("canary", "true"));
+            let percent = found.canary_percent.map(|percent| percent.to_string());
+            instance.extra.extend(percent.map(|it| Pair::new("canary-weight", it)));
+        }
         instance.declares = found.declarations;
         found.notices
     }
@@ -163,6 +168,33 @@ mod tests {
         check(&["Passing"], ["", "edge=critical", "", ""]);
         check(&["passing", "critical"], ["", "edge=critical", "edge=warning", ""]);
         check(&["any"], ["", "", "edge=warning", "edge=warning"]);
+    }
+
+    #[test]
+    fn tags_with_the_prefix_make_a_canary() {
+        let with = |prefix: &str, tags: &[&str]| {
+            let config = Config { prefix: prefix.to_owned(), ..Config::default() };
+            judged(&config, Health::Passing, tags).0
+        };
+        for (tags, expected) in [
+            (&["traefik.consulcatalog.canary=true"][..], "canary=true"),
+            (
+                &["traefik.consul-catalog.Canary=TRUE", "Traefik.nomad.canary.weight=5"],
+                "canary=true canary-weight=5",
+            ),
+            (
+                &["traefik.nomad.canary=true", "traefik.nomad.canary.weight=12 %"],
+                "canary=true canary-weight=12",
+            ),
+            (&["traefik.consulcatalog.canary=true", "traefik.consulcatalog.canary=0"], ""),
+            (&["traefik.consulcatalog.canary.weight=5"], ""),
+            (&["canary=true", "consulcatalog.canary=true", "edge.nomad.canary=true"], ""),
+            (&["traefik.notnomad.canary=true", "traefik.x.nomad.canary=true"], ""),
+        ] {
+            assert_eq!(with("traefik", tags), expected, "{tags:?}");
+        }
+        assert_eq!(with("edge", &["edge.nomad.canary=true"]), "canary=true");
+        assert_eq!(with("edge", &["traefik.nomad.canary=true"]), "");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod register;
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    declare::{Canary, Declared},
+    declare::Declared,
     item::{Change, Fragment, Instance, Item, Key, Node, Notice, Update},
     problem::Problem,
     roll::Roll,
@@ -32,8 +32,6 @@ pub struct Registered {
     /// What its tags declare; when they declare no service that it is a backend of, also those
     /// that are named after it.
     pub declared: Arc<Declared>,
-    /// Whether it is to be tried before it is trusted.
-    pub canary: Option<Canary>,
     /// What was wrong with its tags.
     pub problems: Arc<[Problem]>,
 }

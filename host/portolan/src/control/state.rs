@@ -16,7 +16,7 @@ use std::{
 
 use portolan_core::{
     catalog::Source,
-    item::{Declaration, Edge, Fragment, Health, Instance, Item, Node},
+    item::{Canary, Declaration, Edge, Fragment, Health, Instance, Item, Node},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -199,11 +199,19 @@ struct KeptInstance {
     /// `none`, or how it is taken to be; absent: as its health says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     edge: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canary: Option<KeptCanary>,
     tags: Vec<String>,
     meta: Vec<(String, String)>,
     version: u64,
     /// Path, value, origin.
     declares: Vec<(String, String, String)>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct KeptCanary {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percent: Option<u8>,
 }
 
 impl From<&Item> for KeptItem {
@@ -244,6 +252,7 @@ impl From<&Instance> for KeptInstance {
                 Edge::As(health) => Some(health.as_str().to_owned()),
                 Edge::Never => Some("none".to_owned()),
             },
+            canary: instance.canary.map(|Canary { percent }| KeptCanary { percent }),
             tags: instance.tags.clone(),
             meta: instance.meta.clone(),
             version: instance.version,
@@ -287,6 +296,7 @@ impl From<KeptInstance> for Instance {
                 Some("none") => Edge::Never,
                 Some(word) => Edge::As(health(word)),
             },
+            canary: kept.canary.map(|KeptCanary { percent }| Canary { percent }),
             tags: kept.tags,
             meta: kept.meta,
             version: kept.version,

@@ -5,8 +5,8 @@
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use portolan_core::item::{
-    Change, Declaration, Edge, Found, Fragment, Health, Instance, Item, Key, Node, Notice, Step,
-    Update,
+    Canary, Change, Declaration, Edge, Found, Fragment, Health, Instance, Item, Key, Node, Notice,
+    Step, Update,
 };
 
 use crate::bindings::{catalog, lookup, provider as wit, types::Pair};
@@ -113,6 +113,7 @@ fn instance(it: catalog::Instance) -> Result<Instance, Notice> {
         weight_warning: it.weight_warning,
         health: health(it.health),
         edge: edge(&it.extra),
+        canary: canary(&it.extra),
         also_at: also_at(&it.extra),
         tags: it.tags,
         meta: pairs(it.meta),
@@ -165,6 +166,13 @@ fn edge(extra: &[Pair]) -> Edge {
     }
 }
 
+fn canary(extra: &[Pair]) -> Option<Canary> {
+    let said = |key: &str| extra.iter().find(|pair| pair.key == key).map(|it| it.value.as_str());
+    let percent = said("canary-weight").and_then(|it| it.parse().ok());
+    (said("canary") == Some("true"))
+        .then_some(Canary { percent: percent.filter(|percent| *percent <= 100) })
+}
+
 fn also_at(extra: &[Pair]) -> Vec<IpAddr> {
     let told = extra.iter().filter(|pair| pair.key == "also-at");
     told.filter_map(|pair| pair.value.parse().ok()).collect()
@@ -194,3 +202,28 @@ const MAX_CURSOR: usize = 1 << 20;
 
 /// A catalog of this size is not one that this program is for.
 const MAX_ITEMS: usize = 500_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &[(&str, &str)]) -> Vec<Pair> {
+        let pair =
+            |&(key, value): &(&str, &str)| Pair { key: key.to_owned(), value: value.to_owned() };
+        text.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_canary_is_said_to_be_one() {
+        for (extra, expected) in [
+            (&[("canary", "true")][..], Some(Canary { percent: None })),
+            (&[("canary-weight", "5"), ("canary", "true")], Some(Canary { percent: Some(5) })),
+            (&[("canary", "true"), ("canary-weight", "101")], Some(Canary { percent: None })),
+            (&[("canary", "false"), ("canary-weight", "5")], None),
+            (&[("canary-weight", "5")], None),
+            (&[("edge", "none")], None),
+        ] {
+            assert_eq!(canary(&pairs(extra)), expected, "{extra:?}");
+        }
+    }
+}

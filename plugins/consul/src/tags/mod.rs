@@ -18,6 +18,10 @@ pub(crate) struct Declared {
     pub(crate) is_in_mesh: bool,
     /// Whether it says itself that it is not to be routed to.
     pub(crate) is_kept_out: bool,
+    /// Whether it is to be tried before it is trusted.
+    pub(crate) is_canary: bool,
+    /// Of a hundred requests, how many go to all canaries of its service.
+    pub(crate) canary_percent: Option<u8>,
 }
 
 /// What holds for an instance whose tags do not say.
@@ -104,7 +108,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `consulcatalog.…`: how the instance is to be taken. The host reads what is about canaries.
+    /// `consulcatalog.…`: how the instance is to be taken.
     fn read_about_source(&mut self, key: &str, below: &str, value: &str) {
         match fold(below).as_str() {
             "connect" => {
@@ -112,7 +116,21 @@ impl<'a> Reader<'a> {
                     self.is_in_mesh = connect;
                 }
             }
-            "canary" | "canary.weight" => (),
+            "canary" => {
+                if let Some(is_canary) = self.boolean(key, value) {
+                    self.declared.is_canary = is_canary;
+                }
+            }
+            "canary.weight" => {
+                let number = value.trim_end_matches('%').trim_end().parse::<u8>();
+                match number.ok().filter(|percent| *percent <= 100) {
+                    Some(percent) => self.declared.canary_percent = Some(percent),
+                    None => {
+                        let message = format!("is no percent, from 0 to 100, but `{value}`");
+                        self.notice(key, &message);
+                    }
+                }
+            }
             _ => {
                 let known = "is unknown; what may follow is `canary`, `canary.weight` or `connect`";
                 self.notice(key, known);

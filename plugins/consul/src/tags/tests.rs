@@ -194,6 +194,14 @@ fn what_cannot_be_used_is_said() {
         "traefik.consulcatalog.connect=no",
         "traefik.consulcatalog.connect: is neither `true` nor `false` but `no`",
     );
+    check(
+        "traefik.nomad.canary=yes",
+        "traefik.nomad.canary: is neither `true` nor `false` but `yes`",
+    );
+    check(
+        "traefik.consulcatalog.canary.weight=101",
+        "traefik.consulcatalog.canary.weight: is no percent, from 0 to 100, but `101`",
+    );
 }
 
 #[test]
