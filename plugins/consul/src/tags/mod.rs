@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portolan_plugin::{Declaration, Instance, Notice};
 
 use crate::{
-    fault::{fold, proposal},
+    fault::{fold, nearest, proposal},
     template::Template,
 };
 
@@ -48,6 +48,7 @@ pub(crate) fn declared(prefix: &str, defaults: &Defaults, instance: &Instance) -
         is_in_mesh: defaults.is_in_mesh,
         has_others: false,
         labels: BTreeMap::new(),
+        strays: Vec::new(),
         declared: Declared::default(),
     };
     for tag in &instance.tags {
@@ -69,6 +70,8 @@ struct Reader<'a> {
     has_others: bool,
     /// As a default rule sees them.
     labels: BTreeMap<String, String>,
+    /// What would say who may pass if its first word were not a slip of the hand.
+    strays: Vec<Declaration>,
     declared: Declared,
 }
 
@@ -101,9 +104,14 @@ impl<'a> Reader<'a> {
             _ if is_in_rule => (),
             "tcp" | "udp" | "tls" => self.notice(key, &format!("`{first}` is not supported yet")),
             _ => {
-                let meant = proposal(path, ["http", "enable", "consulcatalog"].into_iter());
+                let known = ["http", "enable", "consulcatalog"];
+                let meant = proposal(first, known.into_iter());
                 let known = "is unknown; what may follow is `http.`, `enable` or `consulcatalog.`";
                 self.notice(key, &format!("{known}{meant}"));
+                if says_who_may_pass(path) {
+                    let (path, value, origin) = (path.into(), value.into(), key.trim().into());
+                    self.strays.push(Declaration { path, value, origin });
+                }
             }
         }
     }
@@ -146,6 +154,9 @@ impl<'a> Reader<'a> {
             self.add_default_rules();
         } else {
             self.declared.declarations.clear();
+        }
+        if !self.declared.declarations.is_empty() {
+            self.declared.declarations.append(&mut self.strays);
         }
         if self.is_in_mesh && !self.declared.declarations.is_empty() {
             self.declared.declarations.clear();
@@ -239,6 +250,19 @@ impl<'a> Reader<'a> {
         self.declared.notices.push(Notice::new(origin, message));
     }
 }
+
+/// Whether a path with a first word that nobody knows speaks of who may pass a router:
+/// `htp.routers.a.middlewares`, `routers.a.tls`. The host closes that router.
+fn says_who_may_pass(path: &str) -> bool {
+    let words: Vec<_> = path.split(['.', '[']).map(fold).collect();
+    let is_router = |word: &String| nearest(word, ["routers"].into_iter()).is_some();
+    let Some(place) = words.iter().take(2).position(is_router) else { return false };
+    let says = |word: &String| nearest(word, PROTECTING.into_iter()).is_some();
+    // Behind the name of the router.
+    words.iter().skip(place + 2).any(says)
+}
+
+const PROTECTING: [&str; 3] = ["middlewares", "entrypoints", "tls"];
 
 /// What follows the prefix and its dot.
 fn strip_prefix<'a>(tag: &'a str, prefix: &str) -> Option<&'a str> {
