@@ -113,6 +113,8 @@ pub struct Instance {
     pub health: Health,
     /// How HTTP takes it.
     pub edge: Edge,
+    /// Why HTTP leaves it out, or what it declares.
+    pub edge_reason: Option<Arc<str>>,
     /// Whether it is to be tried.
     pub canary: Option<Canary>,
     /// Its tags.
@@ -145,6 +147,15 @@ impl Instance {
         match self.edge {
             Edge::As(health) => health,
             Edge::AsHealth | Edge::Never => self.health,
+        }
+    }
+
+    /// Why HTTP leaves it out, or what it declares; `None`: it does not.
+    pub fn left_out(&self) -> Option<&str> {
+        match (&self.edge_reason, self.edge) {
+            (Some(reason), _) => Some(reason),
+            (None, Edge::Never) => Some("its provider says so"),
+            (None, Edge::AsHealth | Edge::As(_)) => None,
         }
     }
 

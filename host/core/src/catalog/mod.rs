@@ -5,6 +5,7 @@
 
 mod records;
 mod register;
+mod reasons;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,9 +16,10 @@ use crate::{
     roll::Roll,
 };
 
+use reasons::Reasons;
 pub use records::Recorded;
-pub use register::problem;
 use register::{parse, register};
+pub use register::{problem, service_name};
 
 /// The most items that one provider may report: a bound on what a broken guest can cost.
 pub const MAX_ITEMS: usize = 200_000;
@@ -80,6 +82,7 @@ pub struct Source {
     pub notices: Vec<Notice>,
     /// Whether this is a full state: reported, or kept on disk.
     pub synced: bool,
+    reasons: Reasons,
 }
 
 impl Source {
@@ -93,11 +96,13 @@ impl Source {
             fragments: Roll::default(),
             notices: Vec::new(),
             synced: false,
+            reasons: Reasons::default(),
         }
     }
 
     /// Takes over what a step found. Answers whether anything is different now.
     pub fn apply(&mut self, update: Update, notices: Vec<Notice>) -> Result<bool, UpdateError> {
+        let update = self.reasons.shared(update);
         let changed = match update {
             Update::Unchanged => return Ok(false),
             Update::Snapshot(items) => self.replace(items)?,

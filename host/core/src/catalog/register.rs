@@ -90,7 +90,7 @@ fn served(
     if declared.iter().any(|(_, spec)| spec.kind == KindSpec::Backends) {
         return declared;
     }
-    let name = normalize(&instance.service);
+    let name = service_name(&instance.service);
     let (canary, mut names) = (instance.canary, Vec::new());
     if canary.is_none_or(|canary| canary.percent.is_some()) {
         names.push(name.clone());
@@ -105,7 +105,7 @@ fn served(
 
 /// Traefik's name for a service of the catalog: runs of anything but letters and digits become
 /// one hyphen.
-fn normalize(name: &str) -> String {
+pub fn service_name(name: &str) -> String {
     let parts = name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("-")
 }

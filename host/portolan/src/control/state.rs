@@ -200,6 +200,8 @@ struct KeptInstance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     edge: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    edge_reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     canary: Option<KeptCanary>,
     tags: Vec<String>,
     meta: Vec<(String, String)>,
@@ -252,6 +254,7 @@ impl From<&Instance> for KeptInstance {
                 Edge::As(health) => Some(health.as_str().to_owned()),
                 Edge::Never => Some("none".to_owned()),
             },
+            edge_reason: instance.edge_reason.as_deref().map(str::to_owned),
             canary: instance.canary.map(|Canary { percent }| KeptCanary { percent }),
             tags: instance.tags.clone(),
             meta: instance.meta.clone(),
@@ -296,6 +299,7 @@ impl From<KeptInstance> for Instance {
                 Some("none") => Edge::Never,
                 Some(word) => Edge::As(health(word)),
             },
+            edge_reason: kept.edge_reason.map(Into::into),
             canary: kept.canary.map(|KeptCanary { percent }| Canary { percent }),
             tags: kept.tags,
             meta: kept.meta,
@@ -313,5 +317,31 @@ fn health(word: &str) -> Health {
         "warning" => Health::Warning,
         "maintenance" => Health::Maintenance,
         _ => Health::Critical,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_comes_back_as_it_was() {
+        let instance = Instance {
+            id: "i".to_owned(),
+            service: "web".to_owned(),
+            also_at: vec![[10, 0, 0, 7].into()],
+            health: Health::Warning,
+            edge: Edge::As(Health::Critical),
+            edge_reason: Some("not wanted".into()),
+            canary: Some(Canary { percent: Some(5) }),
+            tags: vec!["a".to_owned()],
+            version: 7,
+            ..Instance::default()
+        };
+        for instance in [instance, Instance { edge: Edge::Never, ..Instance::default() }] {
+            let item = Item::Instance(Arc::new(instance));
+            let text = serde_json::to_string(&KeptItem::from(&item)).unwrap();
+            assert_eq!(Item::from(serde_json::from_str::<KeptItem>(&text).unwrap()), item);
+        }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Declared {
     pub(crate) is_in_mesh: bool,
     /// Whether it says itself that it is not to be routed to.
     pub(crate) is_kept_out: bool,
+    /// Whether what it declares does not count, since nobody is exposed who does not say so.
+    pub(crate) is_unexposed: bool,
     /// Whether it is to be tried before it is trusted.
     pub(crate) is_canary: bool,
     /// Of a hundred requests, how many go to all canaries of its service.
@@ -153,6 +155,7 @@ impl<'a> Reader<'a> {
         if is_exposed {
             self.add_default_rules();
         } else {
+            self.declared.is_unexposed = self.enable.is_none();
             self.declared.declarations.clear();
         }
         if !self.declared.declarations.is_empty() {
