@@ -239,4 +239,12 @@ async fn a_newest_word_that_is_wrong_does_not_take_the_place_of_a_right_one() {
     consul.register(&Registration { id: "f1", service: "safe", address, tags: &open }).await;
     eventually(|| portolan.http().get("safe.local", "/"), |it| it.status == 503).await;
     eventually(problems, |told| told.contains("did you mean `middlewares`?")).await;
+    // And so where the slip is before it.
+    let open = [
+        "traefik.http.routers.sure.rule=Host(`sure.local`)",
+        "traefik.htp.routers.sure.middlewares=auth@file",
+    ];
+    consul.register(&Registration { id: "g1", service: "sure", address, tags: &open }).await;
+    eventually(|| portolan.http().get("sure.local", "/"), |it| it.status == 503).await;
+    eventually(problems, |told| told.contains("did you mean `http`?")).await;
 }

@@ -112,6 +112,17 @@ async fn a_constraint_takes_instances_out_of_routing_and_not_out_of_dns() {
     assert_eq!(shares(&portolan, "web.local", &[&blue], 10).await, [10]);
     assert_eq!(green.requests(), 0);
     assert_eq!(portolan.http().get("green.local", "/").await.status, 404);
+    // It is no problem, as somebody wants it so; but who asks is told.
+    assert_eq!(portolan.api("/api/problems").await, json!([]));
+    let explanation = portolan.api("/api/explain?url=http://green.local/").await;
+    let reason = "`constraints` does not match its tags";
+    let expected = json!([{
+        "service": "web@consul", "reason": reason, "count": 1, "instances": ["dc1/harbour/green"],
+    }]);
+    assert_eq!(explanation["leftOut"], expected);
+    assert_eq!(portolan.api("/api/left-out?search=web").await, expected);
+    let service = portolan.api("/api/http/services/web@consul").await;
+    assert_eq!(service["portolan"]["leftOut"], expected);
 
     // Another constraint: everything is read anew, and nothing is lost in between.
     config.change(&options(&consul, "constraints = 'Tag(`green`)'"));

@@ -129,6 +129,105 @@ async fn other_datacenters_are_asked_when_they_are_asked_for() {
 }
 
 #[tokio::test]
+async fn an_agent_that_translates_addresses_gives_those_for_the_wide_network_elsewhere() {
+    let near = Consul::start_with("translate_wan_addrs = true", "").await;
+    let far = Consul::start_with("datacenter = \"dc2\"", "").await;
+    let lan = ("10.8.0.1", "fd00::1");
+    let node = json!({
+        "lan": "10.9.0.1", "lan_ipv4": "10.9.0.1", "wan": "203.0.113.1", "wan_ipv4": "203.0.113.1",
+    });
+    let place = |address: &str| json!({ "Address": address, "Port": 80 });
+    for (service, address, tagged) in [
+        ("plain", "", json!({})),
+        ("wan", lan.0, json!({ "lan": place(lan.0), "wan": place("203.0.113.8") })),
+        (
+            "four",
+            lan.0,
+            json!({
+                "lan_ipv4": place(lan.0), "wan": place("203.0.113.8"),
+                "wan_ipv4": place("203.0.113.9"),
+            }),
+        ),
+        (
+            "both",
+            lan.0,
+            json!({
+                "lan_ipv4": place(lan.0), "lan_ipv6": place(lan.1),
+                "wan_ipv4": place("203.0.113.9"), "wan_ipv6": place("2001:db8::9"),
+            }),
+        ),
+    ] {
+        let body = json!({
+            "Node": "quay", "Address": "10.9.0.1", "TaggedAddresses": node,
+            "Service": {
+                "ID": service, "Service": service, "Address": address, "Port": 80,
+                "TaggedAddresses": tagged,
+            },
+        });
+        near.put("/v1/catalog/register", &body).await;
+        far.put("/v1/catalog/register", &body).await;
+    }
+    let query = json!({
+        "Name": "far", "Service": { "Service": "none", "Failover": { "Datacenters": ["dc2"] } },
+    });
+    let local = json!({ "Name": "near", "Service": { "Service": "both" } });
+    far.join(&near).await;
+    let known = || async { near.ask(Method::GET, "/v1/catalog/datacenters", &Value::Null).await };
+    drop(eventually(known, |it| it.as_ref().is_ok_and(|it| it.body.contains("dc2"))).await);
+    near.ask(Method::POST, "/v1/query", &local).await.unwrap();
+    let none = json!({
+        "Node": "quay", "Address": "10.9.0.1",
+        "Service": { "ID": "none", "Service": "none", "Address": lan.0, "Port": 80,
+            "TaggedAddresses": { "lan_ipv4": place(lan.0), "wan_ipv4": place("203.0.113.7") } },
+    });
+    far.put("/v1/catalog/register", &none).await;
+    near.ask(Method::POST, "/v1/query", &query).await.unwrap();
+    // As one who is in dc1, and as one who is there too but reads dc2.
+    let portolan = Portolan::start(&Config::with_consul(&near.url(), ""));
+    let reads_far = format!(
+        "[providers.consul]\nplugin = \"consul\"\n\
+         config = {{ address = \"{url}\", datacenter = \"dc2\" }}\n\
+         grants = {{ http-client = [\"{url}\"] }}\n",
+        url = near.url()
+    );
+    let abroad = Portolan::start(&Config::new(&reads_far));
+    let (ours, theirs) = (portolan.dns(), Resolver(near.dns()));
+    eventually(|| ours.a("wan.service.consul."), |reply| reply.is(&["10.8.0.1"])).await;
+    eventually(|| ours.a("wan.service.dc2.consul."), |reply| reply.is(&["203.0.113.8"])).await;
+    for (name, rtype) in [
+        ("plain.service.dc2.consul.", RecordType::A),
+        ("wan.service.dc2.consul.", RecordType::A),
+        ("wan.service.dc2.consul.", RecordType::SRV),
+        ("four.service.dc2.consul.", RecordType::A),
+        ("four.service.dc2.consul.", RecordType::SRV),
+        ("both.service.dc2.consul.", RecordType::A),
+        ("both.service.dc2.consul.", RecordType::AAAA),
+        ("quay.node.dc2.consul.", RecordType::A),
+        ("far.query.consul.", RecordType::A),
+        ("near.query.consul.", RecordType::A),
+        ("near.query.consul.", RecordType::AAAA),
+        ("both.service.consul.", RecordType::A),
+        ("quay.node.consul.", RecordType::A),
+    ] {
+        agree(ours, theirs, name, rtype).await;
+    }
+    let ours = abroad.dns();
+    eventually(|| ours.a("wan.service.dc2.consul."), |reply| reply.is(&["203.0.113.8"])).await;
+    for (name, rtype) in [
+        ("plain.service.dc2.consul.", RecordType::A),
+        ("both.service.dc2.consul.", RecordType::A),
+        ("both.service.dc2.consul.", RecordType::AAAA),
+        ("four.service.dc2.consul.", RecordType::A),
+        ("quay.node.dc2.consul.", RecordType::A),
+        ("four.service.dc1.consul.", RecordType::A),
+    ] {
+        agree(ours, theirs, name, rtype).await;
+    }
+    let service = abroad.api("/api/http/services/four@consul").await.to_string();
+    assert!(service.contains("http://203.0.113.9:80"), "{service}");
+}
+
+#[tokio::test]
 async fn a_node_of_both_protocols_answers_for_both() {
     let consul = Consul::start().await;
     let body = json!({

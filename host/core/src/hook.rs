@@ -4,7 +4,10 @@
 
 use std::{fmt, time::Duration};
 
-use crate::exchange::{Exchange, Reply};
+use crate::{
+    edit::Edit,
+    exchange::{Exchange, Reply},
+};
 
 /// Why a call into a plugin gave nothing. It cost that one call; the next finds a fresh instance.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -50,6 +53,8 @@ pub enum RequestVerdict {
         context: u64,
         /// Whether the response hook is to be called.
         response: bool,
+        /// What is to be changed of the response when it comes, before that.
+        later: Vec<Edit>,
     },
     /// The request is answered now.
     Reply(Reply),

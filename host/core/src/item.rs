@@ -80,6 +80,14 @@ pub struct Declaration {
     pub origin: String,
 }
 
+/// That an instance is to be tried before it is trusted. It has a pool of its own.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Canary {
+    /// Of a hundred requests for the service, how many go to all its canaries; `None`: only who
+    /// names their pool gets there.
+    pub percent: Option<u8>,
+}
+
 /// One running instance of a service.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Instance {
@@ -105,6 +113,10 @@ pub struct Instance {
     pub health: Health,
     /// How HTTP takes it.
     pub edge: Edge,
+    /// Why HTTP leaves it out, or what it declares.
+    pub edge_reason: Option<Arc<str>>,
+    /// Whether it is to be tried.
+    pub canary: Option<Canary>,
     /// Its tags.
     pub tags: Vec<String>,
     /// What the source says about it.
@@ -135,6 +147,15 @@ impl Instance {
         match self.edge {
             Edge::As(health) => health,
             Edge::AsHealth | Edge::Never => self.health,
+        }
+    }
+
+    /// Why HTTP leaves it out, or what it declares; `None`: it does not.
+    pub fn left_out(&self) -> Option<&str> {
+        match (&self.edge_reason, self.edge) {
+            (Some(reason), _) => Some(reason),
+            (None, Edge::Never) => Some("its provider says so"),
+            (None, Edge::AsHealth | Edge::As(_)) => None,
         }
     }
 

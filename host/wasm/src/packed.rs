@@ -45,6 +45,33 @@ impl Guest {
         staged
     }
 
+    /// The same for a request, with what is to be changed of its response when that comes.
+    pub(crate) fn change_both(
+        &mut self,
+        place: usize,
+        (request, response): (&[u8], &[u8]),
+        exchange: &mut Exchange,
+    ) -> Result<Vec<Edit>, String> {
+        if response.is_empty() {
+            return self.change(place, (Side::Request, request), exchange).map(|()| Vec::new());
+        }
+        let staged = self.stage(place, Side::Request, request).and_then(|()| {
+            let now = self.staged.len();
+            self.stage(place, Side::Response, response).map(|()| now)
+        });
+        match staged {
+            Ok(now) => {
+                let later = self.staged.split_off(now);
+                self.staged.commit(exchange);
+                Ok(later)
+            }
+            Err(error) => {
+                self.staged.discard();
+                Err(error)
+            }
+        }
+    }
+
     fn stage(&mut self, place: usize, side: Side, mut changes: &[u8]) -> Result<(), String> {
         while !changes.is_empty() {
             let ((number, value), rest) = entry(changes).ok_or("its changes end in the middle")?;

@@ -46,6 +46,16 @@ impl Staged {
         Ok(())
     }
 
+    /// How many changes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.edits.len()
+    }
+
+    /// Takes out those behind so many.
+    pub(crate) fn split_off(&mut self, at: usize) -> Vec<Edit> {
+        self.edits.split_off(at)
+    }
+
     /// Applies the changes.
     pub(crate) fn commit(&mut self, exchange: &mut Exchange) {
         self.bytes = 0;

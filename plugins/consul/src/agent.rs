@@ -8,7 +8,7 @@ use portolan_plugin::{
 };
 
 use crate::{
-    catalog::{Answer, Catalog, Question, percent_encoded},
+    catalog::{Answer, Catalog, Question, Subject, percent_encoded},
     config::{Config, HttpAuth},
     secret::Secret,
 };
@@ -166,7 +166,11 @@ impl Agent {
             Some(index) => format!("index={index}&wait={}s", self.wait),
             None => String::new(),
         };
-        let parameters = format!("{blocking}{}", self.parameters);
+        let place = match question.subject {
+            Subject::Home => &self.anywhere,
+            _ => &self.parameters,
+        };
+        let parameters = format!("{blocking}{place}");
         let url = format!(
             "{}{}?{}",
             self.origin,
@@ -187,13 +191,13 @@ impl Agent {
         &mut self,
         path: &str,
         datacenter: Option<&str>,
-    ) -> Result<Option<Vec<u8>>, String> {
+    ) -> Result<Option<Answer>, String> {
         self.token.refresh().and_then(|()| self.password.refresh())?;
         let request = self.outgoing(self.lookup_url(path, datacenter), LOOKUP_TIMEOUT_MS);
         let incoming = http_client::send(&request).map_err(|error| describe_error(&error))?;
         match incoming.status {
             404 => Ok(None),
-            _ => answer(&incoming).map(|answer| Some(answer.body)),
+            _ => answer(&incoming).map(Some),
         }
     }
 
@@ -243,6 +247,7 @@ fn answer(incoming: &Incoming) -> Result<Answer, String> {
     Ok(Answer {
         index: header("x-consul-index").and_then(|text| text.parse().ok()),
         body: incoming.body.clone(),
+        translates: header("x-consul-translate-addresses") == Some("true"),
         remark: remark.map(str::to_owned),
     })
 }
@@ -263,7 +268,6 @@ fn describe_error(error: &HttpError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Subject;
 
     fn agent(config: Config) -> (Agent, String) {
         let mut invalid = Invalid::none();
@@ -303,6 +307,11 @@ mod tests {
         );
         assert!(blocking.headers.contains(&Header::new("authorization", "Basic YWRhOng6eQ==")));
         assert!(blocking.headers.contains(&Header::new("x-consul-token", "secret")));
+        let home = Question { subject: Subject::Home, ..question(None) };
+        assert_eq!(
+            full.request(&home).url,
+            "https://consul.example:8501/v1/health/service/consul?ns=team&partition=p%2F1&stale&cached"
+        );
         assert!(blocking.timeout_ms > 63_750 && read.timeout_ms < blocking.timeout_ms);
     }
 
@@ -341,6 +350,9 @@ mod tests {
         let index = || header("x-consul-index", "9");
         assert_eq!(answer(&incoming(200, vec![index()])).unwrap().index, Some(9));
         assert_eq!(answer(&incoming(500, vec![index()])).unwrap_err(), "answers 500: []");
+        let header_of = |value| vec![header("x-consul-translate-addresses", value)];
+        assert!(answer(&incoming(200, header_of("true"))).unwrap().translates);
+        assert!(!answer(&incoming(200, vec![index()])).unwrap().translates);
         let leaderless = vec![index(), header("x-consul-knownleader", "false")];
         let remark = answer(&incoming(200, leaderless)).unwrap().remark.unwrap();
         assert_eq!(remark, "there is no leader: this may be old");

@@ -2,13 +2,12 @@
 //!
 //! **Invariant:** what is not in these types cannot cause news: the output of a check does not.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::collections::BTreeMap;
 
 use portolan_plugin::{Health, Instance, Node, Pair};
 use serde::{Deserialize, Deserializer};
+
+use crate::address::{Vantage, addresses};
 
 /// `/v1/catalog/services`: names with the union of their tags.
 pub(crate) type Services = BTreeMap<String, Option<Vec<String>>>;
@@ -130,16 +129,11 @@ pub(crate) struct Check {
 
 impl NodeAnswer {
     /// The node. `datacenter` stands in where the answer has none.
-    pub(crate) fn into_node(self, datacenter: &str) -> Node {
-        let (address, also) =
-            addresses(self.address, |key| self.tagged_addresses.get(key).cloned());
-        Node {
-            extra: also_at(also),
-            name: self.node,
-            address,
-            datacenter: or(self.datacenter, datacenter),
-            meta: pairs(self.meta),
-        }
+    pub(crate) fn into_node(self, datacenter: &str, vantage: Vantage<'_>) -> Node {
+        let datacenter = or(self.datacenter, datacenter);
+        let tagged = |key: &str| self.tagged_addresses.get(key).cloned();
+        let (address, also) = addresses(self.address, vantage.is_outside(&datacenter), tagged);
+        Node { extra: also_at(also), name: self.node, address, datacenter, meta: pairs(self.meta) }
     }
 }
 
@@ -150,18 +144,18 @@ impl Entry {
     }
 
     /// The node that it runs on.
-    pub(crate) fn node(&self, datacenter: &str) -> Node {
-        self.node.clone().into_node(datacenter)
+    pub(crate) fn node(&self, datacenter: &str, vantage: Vantage<'_>) -> Node {
+        self.node.clone().into_node(datacenter, vantage)
     }
 
     /// The instance, without what its tags declare.
-    pub(crate) fn into_instance(self, datacenter: &str) -> Instance {
+    pub(crate) fn into_instance(self, datacenter: &str, vantage: Vantage<'_>) -> Instance {
         let datacenter = or(self.node.datacenter, datacenter);
         let service = self.service;
-        let tagged = service.tagged_addresses;
+        let places = service.tagged_addresses;
+        let tagged = |key: &str| places.get(key).map(|place| place.address.clone());
         // Left empty where it is, as Consul does: the node's is meant, and DNS names the node.
-        let (address, also) =
-            addresses(service.address, |key| tagged.get(key).map(|place| place.address.clone()));
+        let (address, also) = addresses(service.address, vantage.is_outside(&datacenter), tagged);
         Instance {
             id: format!("{datacenter}/{}/{}", self.node.node, service.id),
             service: service.service,
@@ -181,21 +175,10 @@ impl Entry {
     }
 }
 
-/// The address of each protocol: the tagged one wins, as in Consul's DNS (`lan_ipv4`, `lan_ipv6`),
-/// else the plain one is it. First that of the plain one's protocol, then the other.
-fn addresses(plain: String, tagged: impl Fn(&str) -> Option<String>) -> (String, Option<String>) {
-    let is_v6 = plain.parse::<Ipv6Addr>().is_ok();
-    let is_v4 = plain.parse::<Ipv4Addr>().is_ok();
-    let of = |key: &str, is_plain: bool| {
-        let own = tagged(key).filter(|address| !address.is_empty());
-        own.or_else(|| is_plain.then(|| plain.clone()))
-    };
-    let (v4, v6) = (of("lan_ipv4", is_v4), of("lan_ipv6", is_v6));
-    match (v4, v6) {
-        (Some(v4), v6) if !is_v6 => (v4, v6),
-        (v4, Some(v6)) => (v6, v4),
-        (_, None) => (plain, None),
-    }
+/// Where the agent is: where the servers are that it names when nobody says where. Empty: the token may
+/// not see them.
+pub(crate) fn home(servers: Vec<Entry>) -> String {
+    servers.into_iter().next().map(|server| server.node.datacenter).unwrap_or_default()
 }
 
 fn also_at(also: Option<String>) -> Vec<Pair> {
@@ -245,7 +228,7 @@ mod tests {
     use super::*;
 
     fn instance(entry: &str) -> Instance {
-        serde_json::from_str::<Entry>(entry).unwrap().into_instance("fallback")
+        serde_json::from_str::<Entry>(entry).unwrap().into_instance("fallback", Vantage::default())
     }
 
     // As Consul 1.8.7 writes it, less the fields that are not read.
@@ -281,49 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn the_tagged_address_of_a_protocol_wins_and_the_port_stays() {
-        for (plain, tagged, address, also) in [
-            (
-                "198.51.100.1",
-                r#""lan_ipv4": { "Address": "10.0.0.7", "Port": 8080 }"#,
-                "10.0.0.7",
-                None,
-            ),
-            ("10.0.0.7", r#""lan_ipv6": { "Address": "fd00::7" }"#, "10.0.0.7", Some("fd00::7")),
-            ("fd00::7", r#""lan_ipv4": { "Address": "10.0.0.7" }"#, "fd00::7", Some("10.0.0.7")),
-            (
-                "10.0.0.7",
-                r#""lan": { "Address": "10.0.0.9", "Port": 9 }, "wan": {}"#,
-                "10.0.0.7",
-                None,
-            ),
-            ("db.example.com", "", "db.example.com", None),
-            ("", r#""lan_ipv6": { "Address": "fd00::7" }"#, "fd00::7", None),
-        ] {
-            let entry = format!(
-                r#"{{ "Node": {{ "Node": "n1", "Address": "10.0.0.1" }},
-                    "Service": {{ "ID": "w", "Service": "web", "Address": "{plain}", "Port": 80,
-                        "TaggedAddresses": {{ {tagged} }} }} }}"#
-            );
-            let instance = instance(&entry);
-            assert_eq!(
-                (instance.address.as_str(), instance.port),
-                (address, 80),
-                "{plain} {tagged}"
-            );
-            let told: Vec<_> = also.map(|it| Pair::new("also-at", it)).into_iter().collect();
-            assert_eq!(instance.extra, told, "{plain} {tagged}");
-        }
-    }
-
-    #[test]
     fn an_address_of_the_other_protocol_is_another_address() {
         let entry = r#"{ "Node": { "Node": "n1", "Address": "10.0.0.1" },
-            "Service": { "ID": "w", "Service": "web", "Address": "10.0.0.7", "Port": 80,
+            "Service": { "ID": "w", "Service": "web", "Address": "198.51.100.1", "Port": 81,
                 "TaggedAddresses": { "lan_ipv4": { "Address": "10.0.0.7", "Port": 80 },
                                      "lan_ipv6": { "Address": "fd00::7", "Port": 80 } } } }"#;
         let instance = instance(entry);
-        assert_eq!(instance.address, "10.0.0.7");
+        assert_eq!((instance.address.as_str(), instance.port), ("10.0.0.7", 81));
         assert_eq!(instance.extra, [Pair::new("also-at", "fd00::7")]);
     }
 
@@ -334,7 +281,10 @@ mod tests {
                 "lan_ipv4": "10.0.0.1", "lan_ipv6": "fd00::1", "wan_ipv6": "2001:db8::1" } }"#,
         )
         .unwrap();
-        let node = node.into_node("dc1");
+        let outside = Vantage { translates_from: Some("dc2") };
+        let seen_there = node.clone().into_node("dc1", outside);
+        assert_eq!(seen_there.extra, [Pair::new("also-at", "2001:db8::1")]);
+        let node = node.into_node("dc1", Vantage::default());
         assert_eq!(node.address, "10.0.0.1");
         assert_eq!(node.extra, [Pair::new("also-at", "fd00::1")]);
     }

@@ -1,12 +1,12 @@
 //! What is looked up when somebody asks: prepared queries, and what is in other datacenters.
 
 use portolan_plugin::{Failure, Found, KeptQuery, Lookup, Place, Wanted};
-use serde::de::DeserializeOwned;
 
 use crate::{
     Consul,
-    api::{Entry, Executed, NodeServices},
-    catalog::percent_encoded,
+    address::Vantage,
+    api::{Entry, Executed, NodeServices, home},
+    catalog::{Answer, Subject, parse, percent_encoded},
     config::seconds,
     now,
 };
@@ -19,6 +19,8 @@ const KEPT_MS: u64 = 30_000;
 pub(crate) struct Datacenters {
     names: Vec<String>,
     asked: Option<u64>,
+    /// The agent's own, once that was of importance; empty: it may not be known.
+    own: Option<String>,
 }
 
 impl Lookup for Consul {
@@ -45,11 +47,12 @@ impl Consul {
             return Ok(None);
         }
         let path = format!("/v1/query/{}/execute", percent_encoded(name));
-        let Some(body) = self.agent.look_up(&path, datacenter)? else { return Ok(None) };
-        let executed: Executed = parse(&body)?;
+        let Some(answer) = self.agent.look_up(&path, datacenter)? else { return Ok(None) };
+        let executed: Executed = parse(&answer)?;
         // Nobody asked for a TTL of a fraction of a second.
         let ttl = seconds(&executed.dns.ttl).and_then(|ttl| u32::try_from(ttl).ok());
-        Ok(Some(Found { ttl, ..found(executed.nodes, &executed.datacenter) }))
+        let vantage = self.vantage(&answer)?;
+        Ok(Some(Found { ttl, ..found(executed.nodes, &executed.datacenter, vantage) }))
     }
 
     fn service(&mut self, Place { name, datacenter }: &Place) -> Result<Option<Found>, String> {
@@ -57,9 +60,9 @@ impl Consul {
             return Ok(None);
         }
         let path = format!("/v1/health/service/{}", percent_encoded(name));
-        let Some(body) = self.agent.look_up(&path, Some(datacenter))? else { return Ok(None) };
-        let entries: Vec<Entry> = parse(&body)?;
-        Ok(Some(found(entries, datacenter)))
+        let Some(answer) = self.agent.look_up(&path, Some(datacenter))? else { return Ok(None) };
+        let entries: Vec<Entry> = parse(&answer)?;
+        Ok(Some(found(entries, datacenter, self.vantage(&answer)?)))
     }
 
     fn node(&mut self, Place { name, datacenter }: &Place) -> Result<Option<Found>, String> {
@@ -67,11 +70,12 @@ impl Consul {
             return Ok(None);
         }
         let path = format!("/v1/catalog/node/{}", percent_encoded(name));
-        let Some(body) = self.agent.look_up(&path, Some(datacenter))? else { return Ok(None) };
+        let Some(answer) = self.agent.look_up(&path, Some(datacenter))? else { return Ok(None) };
         // Of a node that there is not, Consul says `null`.
-        let node: Option<NodeServices> = parse(&body)?;
+        let node: Option<NodeServices> = parse(&answer)?;
+        let vantage = self.vantage(&answer)?;
         Ok(node.map(|it| Found {
-            nodes: vec![it.node.into_node(datacenter)],
+            nodes: vec![it.node.into_node(datacenter, vantage)],
             instances: Vec::new(),
             ttl: None,
         }))
@@ -82,26 +86,41 @@ impl Consul {
     fn is_there(&mut self, datacenter: &str) -> Result<bool, String> {
         let is_old = |asked| now().saturating_sub(asked) > KEPT_MS;
         if self.datacenters.asked.is_none_or(is_old) {
-            let body = self.agent.look_up("/v1/catalog/datacenters", None)?.unwrap_or_default();
-            self.datacenters = Datacenters { names: parse(&body)?, asked: Some(now()) };
+            let answer = self.agent.look_up("/v1/catalog/datacenters", None)?.unwrap_or_default();
+            self.datacenters.names = parse(&answer)?;
+            self.datacenters.asked = Some(now());
         }
         Ok(self.datacenters.names.iter().any(|name| name.eq_ignore_ascii_case(datacenter)))
     }
+
+    /// From where an answer looks at addresses. Only what an agent says that translates them needs its
+    /// datacenter to be known.
+    fn vantage(&mut self, answer: &Answer) -> Result<Vantage<'_>, String> {
+        if !answer.translates {
+            return Ok(Vantage::default());
+        }
+        if self.datacenters.own.is_none() {
+            let answer = self.agent.look_up(&Subject::Home.path(), None)?.unwrap_or_default();
+            self.datacenters.own = Some(home(parse(&answer)?));
+        }
+        let own = self.datacenters.own.as_deref().filter(|own| !own.is_empty());
+        Ok(Vantage { translates_from: own })
+    }
 }
 
-fn found(entries: Vec<Entry>, datacenter: &str) -> Found {
-    let nodes = entries.iter().map(|entry| entry.node(datacenter)).collect();
-    let instances = entries.into_iter().map(|entry| entry.into_instance(datacenter)).collect();
-    Found { nodes, instances, ttl: None }
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| format!("answers nonsense: {error}"))
+fn found(entries: Vec<Entry>, datacenter: &str, vantage: Vantage<'_>) -> Found {
+    let nodes = entries.iter().map(|entry| entry.node(datacenter, vantage)).collect();
+    let instances = entries.into_iter().map(|entry| entry.into_instance(datacenter, vantage));
+    Found { nodes, instances: instances.collect(), ttl: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+        parse(&Answer { body: body.to_vec(), ..Answer::default() })
+    }
 
     // As Consul 1.8.7 writes it, less the fields that are not read.
     #[test]
@@ -111,17 +130,17 @@ mod tests {
             "Nodes": [{ "Node": { "Node": "n1", "Address": "10.0.0.1", "Datacenter": "dc2" },
                         "Service": { "ID": "db-1", "Service": "db", "Port": 5432 },
                         "Checks": [] }] }"#;
-        let executed: Executed = parse(body).unwrap();
+        let executed: Executed = read(body).unwrap();
         assert_eq!(seconds(&executed.dns.ttl), Some(10));
-        let found = found(executed.nodes, &executed.datacenter);
+        let found = found(executed.nodes, &executed.datacenter, Vantage::default());
         assert_eq!(found.instances[0].id, "dc2/n1/db-1");
         assert_eq!(found.nodes[0].address, "10.0.0.1");
-        let empty: Executed = parse(br#"{ "Nodes": null, "DNS": { "TTL": "" } }"#).unwrap();
+        let empty: Executed = read(br#"{ "Nodes": null, "DNS": { "TTL": "" } }"#).unwrap();
         assert!(empty.nodes.is_empty() && seconds(&empty.dns.ttl).is_none());
     }
 
     #[test]
     fn a_node_that_there_is_not_is_null() {
-        assert!(parse::<Option<NodeServices>>(b"null").unwrap().is_none());
+        assert!(read::<Option<NodeServices>>(b"null").unwrap().is_none());
     }
 }

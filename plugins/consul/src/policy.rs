@@ -62,13 +62,34 @@ impl Policy {
     pub(crate) fn judge(&self, instance: &mut Instance) -> Vec<Notice> {
         if self.constraints.as_ref().is_some_and(|wanted| !wanted.allows(&instance.tags)) {
             set_edge(instance, "none");
+            say_why(instance, "`constraints` does not match its tags");
             return Vec::new();
         }
         let found = tags::declared(&self.prefix, &self.defaults, instance);
-        if found.is_in_mesh || found.is_kept_out {
+        let prefix = &self.prefix;
+        if found.is_in_mesh {
             set_edge(instance, "none");
+            say_why(
+                instance,
+                "`connect` puts it into Consul's mesh, of which Portolan has no certificate",
+            );
+        } else if found.is_kept_out {
+            set_edge(instance, "none");
+            say_why(instance, format!("its tag `{prefix}.enable` says so"));
         } else if let Some(health) = self.edge_health(instance.health) {
             set_edge(instance, health);
+            if health == "critical" {
+                let is = word(instance.health);
+                say_why(instance, format!("`strict-checks` does not have `{is}`"));
+            }
+        } else if found.is_unexposed {
+            let why = "its tags do not count: `exposed-by-default` is false, and none of them is";
+            say_why(instance, format!("{why} `{prefix}.enable=true`"));
+        }
+        if found.is_canary {
+            instance.extra.push(Pair::new("canary", "true"));
+            let percent = found.canary_percent.map(|percent| percent.to_string());
+            instance.extra.extend(percent.map(|it| Pair::new("canary-weight", it)));
         }
         instance.declares = found.declarations;
         found.notices
@@ -89,6 +110,21 @@ impl Policy {
 /// `provider.wit` says what may stand there.
 fn set_edge(instance: &mut Instance, value: &str) {
     instance.extra.push(Pair::new("edge", value));
+}
+
+/// For who asks why nothing is sent there. It is what the operator wants, so it is no notice.
+fn say_why(instance: &mut Instance, why: impl Into<String>) {
+    instance.extra.push(Pair::new("edge-reason", why));
+}
+
+fn word(health: Health) -> &'static str {
+    let [passing, warning, critical, maintenance] = STATES;
+    match health {
+        Health::Passing => passing,
+        Health::Warning => warning,
+        Health::Critical => critical,
+        Health::Maintenance => maintenance,
+    }
 }
 
 fn allowed(words: &[String], invalid: &mut Invalid) -> [bool; 4] {
@@ -137,7 +173,9 @@ mod tests {
         let mut instance = tags::tests::instance("web", tags);
         instance.health = health;
         policy(config).unwrap().judge(&mut instance);
-        let edge = instance.extra.iter().map(|pair| format!("{}={}", pair.key, pair.value));
+        let is_reason = |pair: &&Pair| pair.key == "edge-reason";
+        let edge = instance.extra.iter().filter(|pair| !is_reason(pair));
+        let edge = edge.map(|pair| format!("{}={}", pair.key, pair.value));
         (edge.collect::<Vec<_>>().join(" "), instance.declares.len())
     }
 
@@ -163,6 +201,76 @@ mod tests {
         check(&["Passing"], ["", "edge=critical", "", ""]);
         check(&["passing", "critical"], ["", "edge=critical", "edge=warning", ""]);
         check(&["any"], ["", "", "edge=warning", "edge=warning"]);
+    }
+
+    #[test]
+    fn why_it_is_left_out_is_said() {
+        let why = |config: &Config, health, tags: &[&str]| {
+            let mut instance = tags::tests::instance("web", tags);
+            instance.health = health;
+            policy(config).unwrap().judge(&mut instance);
+            let mut extra = instance.extra.into_iter();
+            extra.find(|pair| pair.key == "edge-reason").map(|pair| pair.value).unwrap_or_default()
+        };
+        let usual = Config { prefix: "edge".to_owned(), ..Config::default() };
+        let chosen = Config { constraints: "Tag(`blue`)".to_owned(), ..Config::default() };
+        let hidden = Config { exposed_by_default: Some(false), ..Config::default() };
+        let strict = Config { strict_checks: vec!["passing".to_owned()], ..Config::default() };
+        let lax = Config { strict_checks: vec!["any".to_owned()], ..Config::default() };
+        let (well, ill) = (Health::Passing, Health::Warning);
+        for (config, health, tags, expected) in [
+            (&usual, well, &[][..], ""),
+            (&usual, well, &["edge.enable=false"], "its tag `edge.enable` says so"),
+            (
+                &usual,
+                well,
+                &["edge.consulcatalog.connect=true"],
+                "`connect` puts it into Consul's mesh, of which Portolan has no certificate",
+            ),
+            (&usual, Health::Critical, &[], ""),
+            (&chosen, well, &[], "`constraints` does not match its tags"),
+            (&chosen, well, &["blue"], ""),
+            (&strict, ill, &[], "`strict-checks` does not have `warning`"),
+            (&strict, well, &[], ""),
+            (&lax, Health::Maintenance, &[], ""),
+            (
+                &hidden,
+                well,
+                &[RULE],
+                "its tags do not count: `exposed-by-default` is false, and none of them is \
+                 `traefik.enable=true`",
+            ),
+            (&hidden, well, &[RULE, "traefik.enable=true"], ""),
+        ] {
+            assert_eq!(why(config, health, tags), expected, "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn tags_with_the_prefix_make_a_canary() {
+        let with = |prefix: &str, tags: &[&str]| {
+            let config = Config { prefix: prefix.to_owned(), ..Config::default() };
+            judged(&config, Health::Passing, tags).0
+        };
+        for (tags, expected) in [
+            (&["traefik.consulcatalog.canary=true"][..], "canary=true"),
+            (
+                &["traefik.consul-catalog.Canary=TRUE", "Traefik.nomad.canary.weight=5"],
+                "canary=true canary-weight=5",
+            ),
+            (
+                &["traefik.nomad.canary=true", "traefik.nomad.canary.weight=12 %"],
+                "canary=true canary-weight=12",
+            ),
+            (&["traefik.consulcatalog.canary=true", "traefik.consulcatalog.canary=0"], ""),
+            (&["traefik.consulcatalog.canary.weight=5"], ""),
+            (&["canary=true", "consulcatalog.canary=true", "edge.nomad.canary=true"], ""),
+            (&["traefik.notnomad.canary=true", "traefik.x.nomad.canary=true"], ""),
+        ] {
+            assert_eq!(with("traefik", tags), expected, "{tags:?}");
+        }
+        assert_eq!(with("edge", &["edge.nomad.canary=true"]), "canary=true");
+        assert_eq!(with("edge", &["traefik.nomad.canary=true"]), "");
     }
 
     #[test]

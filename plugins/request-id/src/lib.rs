@@ -6,8 +6,8 @@
 use std::cell::Cell;
 
 use portolan_plugin::{
-    Interest, Invalid, Middleware, OnRequestSlots, OnResponseSlots, Plugin, ResponseVerdict, Slots,
-    Verdict, entropy, header, register,
+    Interest, Invalid, Middleware, OnRequestSlots, Plugin, Slots, Verdict, entropy, header,
+    register,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -56,24 +56,22 @@ impl Middleware for RequestId {
 
 impl OnRequestSlots for RequestId {
     fn on_request(&self, request: &mut Slots) -> Verdict {
-        if self.config.replace || !request.slot(ID).is_some_and(is_fit) {
-            request.set_slot(ID, &self.ids.next());
+        if !self.config.replace
+            && let Some(sent) = request.slot(ID).filter(|id| is_fit(id))
+        {
+            let sent = sent.to_vec();
+            request.set_response_slot(ID, &sent);
+        } else {
+            let id = self.ids.next();
+            request.set_slot(ID, &id);
+            request.set_response_slot(ID, &id);
         }
-        Verdict::with_response(0)
+        // All is said: nobody has to ask once more when the response comes.
+        Verdict::proceed()
     }
 }
 
-impl OnResponseSlots for RequestId {
-    // 128 bits do not fit into the context, and another instance may be asked: the request has it.
-    fn on_response(&self, _: u64, request: &Slots, response: &mut Slots) -> ResponseVerdict {
-        if let Some(id) = request.slot(ID) {
-            response.set_slot(ID, id);
-        }
-        ResponseVerdict::Proceed
-    }
-}
-
-register!(RequestId: Middleware + OnRequestSlots + OnResponseSlots);
+register!(RequestId: Middleware + OnRequestSlots);
 
 /// Makes ids: 128 bits in lower-case hex.
 ///

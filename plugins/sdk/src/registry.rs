@@ -144,8 +144,9 @@ impl<T: Registered + OnRequestSlots> request_slots::interface::Guest for Exports
             T::bindings(|bindings| bindings.read(binding, |it| it.on_request(&mut request)));
         match verdict {
             Some(Verdict::Proceed(Proceed { context, response })) => {
-                let changes = request.into_changes();
-                SlotsVerdict::Proceed(SlotsProceed { context, response, changes })
+                let (changes, response_changes) = request.into_changes();
+                let proceed = SlotsProceed { context, response, changes, response_changes };
+                SlotsVerdict::Proceed(proceed)
             }
             Some(Verdict::Reply(reply)) => SlotsVerdict::Reply(reply),
             Some(Verdict::Fail(reason)) => SlotsVerdict::Fail(reason),
@@ -167,7 +168,7 @@ impl<T: Registered + OnResponseSlots> response_slots::interface::Guest for Expor
         });
         match verdict {
             Some(ResponseVerdict::Proceed) => {
-                SlotsResponseVerdict::Proceed(response.into_changes())
+                SlotsResponseVerdict::Proceed(response.into_changes().0)
             }
             Some(ResponseVerdict::Replace(reply)) => SlotsResponseVerdict::Replace(reply),
             Some(ResponseVerdict::Fail(reason)) => SlotsResponseVerdict::Fail(reason),

@@ -35,7 +35,7 @@ impl Part {
     ) -> Self {
         Self {
             backends: own_backends(source, registered, spec),
-            percent: registered.canary.and_then(|canary| canary.percent),
+            percent: registered.instance.canary.and_then(|canary| canary.percent),
         }
     }
 }

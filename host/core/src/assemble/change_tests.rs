@@ -17,7 +17,8 @@ use super::{
 use crate::{
     catalog::Source,
     item::{
-        Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Node, Notice, Update,
+        Canary, Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Node, Notice,
+        Update,
     },
     snapshot::Snapshot,
     test_util::{Dice, TestMatchers, exchange},
@@ -182,6 +183,7 @@ impl World {
             weight_warning: 1,
             health: health[self.dice.throw(4)],
             edge: edge[self.dice.throw(6)],
+            canary: self.canary(),
             tags: self.tags(),
             version: self.dice.throw(4) as u64,
             declares: self.declarations(),
@@ -190,14 +192,12 @@ impl World {
     }
 
     fn tags(&mut self) -> Vec<String> {
-        let mut tags: Vec<_> = (0..self.dice.throw(3)).map(|_| self.text(TAGS)).collect();
-        if self.is(6) {
-            tags.push("traefik.consulcatalog.canary=true".to_owned());
-            let weight = self.dice.pick(&["", "30", "0", "x"]);
-            let tag = format!("traefik.consulcatalog.canary.weight={weight}");
-            tags.extend(Some(tag).filter(|_| !weight.is_empty()));
-        }
-        tags
+        (0..self.dice.throw(3)).map(|_| self.text(TAGS)).collect()
+    }
+
+    fn canary(&mut self) -> Option<Canary> {
+        let percent = [None, Some(30), Some(0)][self.dice.throw(3)];
+        self.is(6).then_some(Canary { percent })
     }
 
     /// One with servers, or one that is made of others, perhaps of itself.

@@ -350,7 +350,7 @@ struct Rank<'a> {
 
 impl<'a> Rank<'a> {
     fn of(registered: &'a Registered) -> Self {
-        let trusted = registered.canary.is_none();
+        let trusted = registered.instance.canary.is_none();
         let usable = registered.instance.edge_health().is_usable();
         Self { usable, trusted, version: registered.instance.version, id: &registered.id }
     }

@@ -10,7 +10,7 @@ use super::{
     tests::{check, consul, file, inputs, instance},
 };
 use crate::{
-    item::{Change, Health, Instance, Item, Update},
+    item::{Canary, Change, Health, Instance, Item, Update},
     moment::Moment,
     policy::Passive,
     service::{Kind, Service},
@@ -162,13 +162,9 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
     );
 }
 
-fn canary(id: &str, version: u64, weight: Option<&str>) -> Instance {
+fn canary(id: &str, version: u64, percent: Option<u8>) -> Instance {
     let rule = ("http.routers.shop.rule", "Host(`shop.local`)");
-    let mut instance = instance(id, version, &[rule]);
-    instance.tags.push("traefik.consulcatalog.canary=true".to_owned());
-    let weight = weight.map(|weight| format!("traefik.consulcatalog.canary.weight={weight}"));
-    instance.tags.extend(weight);
-    instance
+    Instance { canary: Some(Canary { percent }), ..instance(id, version, &[rule]) }
 }
 
 fn weights(snapshot: &Snapshot, service: &str) -> Vec<(String, u32)> {
@@ -204,24 +200,24 @@ fn a_canary_has_a_pool_of_its_own_and_the_share_that_it_was_given() {
     assert_eq!(weights(&alone, name), own(&[("new", 1)]));
     // Its router is not the service's, though it is the newest.
     assert_eq!(service_of(&alone), Some("my-shop@consul"));
-    let shared = of(canary("new", 9, Some("5")));
+    let shared = of(canary("new", 9, Some(5)));
     let expected = own(&[("a", 19), ("b", 19), ("c", 19), ("new", 3)]);
     assert_eq!(weights(&shared, "my-shop@consul"), expected);
     assert_eq!(weights(&shared, &pool(&shared)[0]), own(&[("new", 1)]));
     assert_eq!(service_of(&shared), Some("my-shop@consul"));
-    for (weight, expected) in [
-        ("0", [("a", 1), ("b", 1), ("c", 1), ("new", 0)]),
-        ("100", [("a", 0), ("b", 0), ("c", 0), ("new", 1)]),
-        ("25", [("a", 1), ("b", 1), ("c", 1), ("new", 1)]),
+    for (percent, expected) in [
+        (0, [("a", 1), ("b", 1), ("c", 1), ("new", 0)]),
+        (100, [("a", 0), ("b", 0), ("c", 0), ("new", 1)]),
+        (25, [("a", 1), ("b", 1), ("c", 1), ("new", 1)]),
     ] {
-        let snapshot = of(canary("new", 9, Some(weight)));
-        assert_eq!(weights(&snapshot, "my-shop@consul"), own(&expected), "{weight}");
+        let snapshot = of(canary("new", 9, Some(percent)));
+        assert_eq!(weights(&snapshot, "my-shop@consul"), own(&expected), "{percent}");
     }
     // When it is promoted (its tags change) all are alike.
     let promoted = of(stable("new", 9));
     assert_eq!(pool(&promoted), Vec::<String>::new());
     // The first canary of all serves until there is something else.
-    let only = inputs(vec![consul(vec![canary("new", 1, Some("5"))])]);
+    let only = inputs(vec![consul(vec![canary("new", 1, Some(5))])]);
     let only = Assembler::default().assemble(&only);
     assert_eq!(weights(&only, "my-shop@consul"), own(&[("new", 1)]));
 }

@@ -5,19 +5,21 @@
 
 mod records;
 mod register;
+mod reasons;
 
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    declare::{Canary, Declared},
+    declare::Declared,
     item::{Change, Fragment, Instance, Item, Key, Node, Notice, Update},
     problem::Problem,
     roll::Roll,
 };
 
+use reasons::Reasons;
 pub use records::Recorded;
-pub use register::problem;
 use register::{parse, register};
+pub use register::{problem, service_name};
 
 /// The most items that one provider may report: a bound on what a broken guest can cost.
 pub const MAX_ITEMS: usize = 200_000;
@@ -32,8 +34,6 @@ pub struct Registered {
     /// What its tags declare; when they declare no service that it is a backend of, also those
     /// that are named after it.
     pub declared: Arc<Declared>,
-    /// Whether it is to be tried before it is trusted.
-    pub canary: Option<Canary>,
     /// What was wrong with its tags.
     pub problems: Arc<[Problem]>,
 }
@@ -82,6 +82,7 @@ pub struct Source {
     pub notices: Vec<Notice>,
     /// Whether this is a full state: reported, or kept on disk.
     pub synced: bool,
+    reasons: Reasons,
 }
 
 impl Source {
@@ -95,11 +96,13 @@ impl Source {
             fragments: Roll::default(),
             notices: Vec::new(),
             synced: false,
+            reasons: Reasons::default(),
         }
     }
 
     /// Takes over what a step found. Answers whether anything is different now.
     pub fn apply(&mut self, update: Update, notices: Vec<Notice>) -> Result<bool, UpdateError> {
+        let update = self.reasons.shared(update);
         let changed = match update {
             Update::Unchanged => return Ok(false),
             Update::Snapshot(items) => self.replace(items)?,

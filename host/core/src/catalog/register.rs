@@ -7,10 +7,7 @@ use super::{
     records::{self, Named},
 };
 use crate::{
-    declare::{
-        Canary, Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, canary, close_strays, pool,
-        read, tree,
-    },
+    declare::{Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, close_strays, read, tree},
     item::{Edge, Fragment, Instance},
     problem::{Problem, Severity},
 };
@@ -20,27 +17,26 @@ pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
     let id = instance.id.as_str().into();
     if instance.edge == Edge::Never {
         let (declared, problems) = Default::default();
-        return Registered { instance, id, declared, canary: None, problems };
+        return Registered { instance, id, declared, problems };
     }
     let tree = tree(&instance.declares);
     let mut declared = read(&tree.http, "");
     close_strays(&mut declared, &instance.declares, &tree);
-    let (canary, misread) = canary(&instance.tags);
     let place = |tag: Option<&str>| match tag {
         Some(tag) => format!("{} tag {tag}", instance.id),
         None => instance.id.clone(),
     };
-    let loose = tree.flaws.iter().chain(&misread).map(|(tag, flaw)| (Some(tag.as_str()), flaw));
+    let loose = tree.flaws.iter().map(|(tag, flaw)| (Some(tag.as_str()), flaw));
     let placed = declared.flaws.iter().map(|flaw| (tree.origin(&flaw.pointer), flaw));
     let mut problems: Vec<_> =
         loose.chain(placed).map(|(tag, flaw)| problem(provider, place(tag), flaw, "")).collect();
-    declared.services = served(&instance, canary, declared.services);
+    declared.services = served(&instance, declared.services);
     for (_, router) in &mut declared.routers {
-        if let Some(message) = link(router, &declared.services, canary.is_some()) {
+        if let Some(message) = link(router, &declared.services, instance.canary.is_some()) {
             problems.push(Problem::error(provider, &*instance.id, message));
         }
     }
-    Registered { instance, id, declared: Arc::new(declared), canary, problems: problems.into() }
+    Registered { instance, id, declared: Arc::new(declared), problems: problems.into() }
 }
 
 /// Reads a fragment.
@@ -89,14 +85,13 @@ pub fn problem(provider: &str, origin: String, flaw: &Flaw, path: &str) -> Probl
 /// traffic.
 fn served(
     instance: &Instance,
-    canary: Option<Canary>,
     declared: Vec<(Arc<str>, ServiceSpec)>,
 ) -> Vec<(Arc<str>, ServiceSpec)> {
     if declared.iter().any(|(_, spec)| spec.kind == KindSpec::Backends) {
         return declared;
     }
-    let name = normalize(&instance.service);
-    let mut names = Vec::new();
+    let name = service_name(&instance.service);
+    let (canary, mut names) = (instance.canary, Vec::new());
     if canary.is_none_or(|canary| canary.percent.is_some()) {
         names.push(name.clone());
     }
@@ -110,9 +105,20 @@ fn served(
 
 /// Traefik's name for a service of the catalog: runs of anything but letters and digits become
 /// one hyphen.
-fn normalize(name: &str) -> String {
+pub fn service_name(name: &str) -> String {
     let parts = name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("-")
+}
+
+/// Traefik's name for the pool of a canary: the name of the service and a hash (FNV-1, 64 bits) of
+/// its tags, so that instances of one version are together.
+fn pool(service: &str, tags: &[String]) -> String {
+    let mut sorted: Vec<&str> = tags.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let hash = sorted.concat().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)
+    });
+    format!("{service}-{hash}")
 }
 
 /// A router of an instance goes to the instance's only service unless it names one. Answers what
@@ -138,5 +144,20 @@ fn link(
             let names: Vec<_> = served.iter().map(|(name, _)| format!("`{name}`")).collect();
             Some(format!("the router names no service, and there are {}", names.join(", ")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_named_after_the_tags_in_any_order() {
+        let tags = |all: &[&str]| all.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        let name = pool("web", &tags(&["b", "a"]));
+        assert_eq!(name, pool("web", &tags(&["a", "b"])));
+        assert_ne!(name, pool("web", &tags(&["a", "c"])));
+        // FNV-1 of "a" is af63bd4c8601b7be.
+        assert_eq!(pool("web", &tags(&["a"])), format!("web-{}", 0xaf63_bd4c_8601_b7be_u64));
     }
 }

@@ -8,7 +8,6 @@
 //! its place; the rest goes on.
 
 mod reader;
-mod canary;
 mod value;
 mod options;
 mod service;
@@ -19,7 +18,6 @@ mod stray;
 #[cfg(test)]
 mod tests;
 
-pub use canary::{Canary, canary, pool};
 pub use reader::boolean;
 pub use schema::read;
 pub use stray::close_strays;

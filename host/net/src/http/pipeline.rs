@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use portolan_core::{
-    edit::is_of_connection,
+    edit::{self, Edit, is_of_connection},
     exchange::{Exchange, Reply, ResponseHead},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
     middleware::{Middleware, OnFailure},
@@ -24,11 +24,13 @@ use super::{
 #[derive(Debug, Default)]
 pub(crate) struct Entered(Vec<Way>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Way {
     steps: Steps,
     /// What the request hook left for the response hook; `None`: that is not called.
     context: Option<u64>,
+    /// What the request hook wants changed of the response, before that.
+    later: Vec<Edit>,
 }
 
 /// A router, and the middlewares before it where the request came in.
@@ -68,10 +70,10 @@ impl Entered {
         route.chain.get(self.0.len().checked_sub(1)?).map(|middleware| &**middleware)
     }
 
-    /// Its response hook is to be called.
-    fn back(&mut self, context: u64) {
+    /// Its response hook is to be called, if there is a context, after these changes.
+    fn back(&mut self, context: Option<u64>, later: Vec<Edit>) {
         if let Some(way) = self.0.last_mut() {
-            way.context = Some(context);
+            (way.context, way.later) = (context, later);
         }
     }
 }
@@ -125,7 +127,7 @@ fn inwards(
             return (exchange, Reach::Done(Inward::Fail(error)));
         }
         let (steps, reply) = middleware.interest.plan_request(&mut exchange);
-        entered.0.push(Way { steps, context: None });
+        entered.0.push(Way { steps, context: None, later: Vec::new() });
         if let Some(reply) = reply {
             return (exchange, Reach::Done(Inward::Reply(reply)));
         }
@@ -155,7 +157,7 @@ fn hook(
     }
     if !interest.on_request {
         if interest.on_response {
-            entered.back(0);
+            entered.back(Some(0), Vec::new());
         }
         return (exchange, ON);
     }
@@ -181,10 +183,9 @@ fn decided(
 ) -> Inward {
     let Some(middleware) = entered.innermost(route) else { return Inward::Continue };
     match verdict {
-        Ok(RequestVerdict::Continue { context, response }) => {
-            if response && middleware.interest.on_response {
-                entered.back(context);
-            }
+        Ok(RequestVerdict::Continue { context, response, later }) => {
+            let is_called = response && middleware.interest.on_response;
+            entered.back(is_called.then_some(context), later);
             Inward::Continue
         }
         Ok(RequestVerdict::Reply(reply)) => Inward::Reply(reply),
@@ -199,14 +200,15 @@ fn decided(
 pub(crate) async fn leave(
     edge: &Edge,
     router: &Router,
-    entered: &Entered,
+    entered: Entered,
     mut exchange: Box<Exchange>,
     body: &mut Body,
     taste: &Taste,
     account: &mut Account,
 ) -> Box<Exchange> {
     let chain = router.chain(&exchange.entrypoint);
-    for (way, middleware) in entered.0.iter().zip(chain).rev() {
+    for (way, middleware) in entered.0.into_iter().zip(chain).rev() {
+        edit::apply(way.later, &mut exchange);
         if let (Some(context), Some(hooks)) = (way.context, &middleware.interest.hooks) {
             let begin = account.now();
             let (returned, verdict) = match middleware.interest.aside {

@@ -249,7 +249,7 @@ async fn through(
         return (head, body);
     }
     exchange.response = Some(head);
-    let left = pipeline::leave(edge, router, &entered, exchange, &mut body, taste, account);
+    let left = pipeline::leave(edge, router, entered, exchange, &mut body, taste, account);
     let mut exchange = left.await;
     match exchange.response.take() {
         Some(head) => (head, body),

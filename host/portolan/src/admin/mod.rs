@@ -3,10 +3,12 @@
 //! **Invariant:** read-only. Nothing here changes what is served, and nothing here holds up what
 //! is: it reads the snapshot and the board, each by one atomic load.
 //!
-//! Reading order: `insight` (what other rooms must tell), `view` (how things look in JSON),
+//! Reading order: `insight` (what other rooms must tell), `left_out` (what HTTP does without),
+//! `view` (how things look in JSON),
 //! `page` (lists), `explain`, `api` (who answers what), `events`, `guard`, `dashboard`.
 
 pub(crate) mod insight;
+mod left_out;
 mod view;
 mod page;
 

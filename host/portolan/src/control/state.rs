@@ -16,7 +16,7 @@ use std::{
 
 use portolan_core::{
     catalog::Source,
-    item::{Declaration, Edge, Fragment, Health, Instance, Item, Node},
+    item::{Canary, Declaration, Edge, Fragment, Health, Instance, Item, Node},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -199,11 +199,21 @@ struct KeptInstance {
     /// `none`, or how it is taken to be; absent: as its health says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     edge: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edge_reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canary: Option<KeptCanary>,
     tags: Vec<String>,
     meta: Vec<(String, String)>,
     version: u64,
     /// Path, value, origin.
     declares: Vec<(String, String, String)>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct KeptCanary {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percent: Option<u8>,
 }
 
 impl From<&Item> for KeptItem {
@@ -244,6 +254,8 @@ impl From<&Instance> for KeptInstance {
                 Edge::As(health) => Some(health.as_str().to_owned()),
                 Edge::Never => Some("none".to_owned()),
             },
+            edge_reason: instance.edge_reason.as_deref().map(str::to_owned),
+            canary: instance.canary.map(|Canary { percent }| KeptCanary { percent }),
             tags: instance.tags.clone(),
             meta: instance.meta.clone(),
             version: instance.version,
@@ -287,6 +299,8 @@ impl From<KeptInstance> for Instance {
                 Some("none") => Edge::Never,
                 Some(word) => Edge::As(health(word)),
             },
+            edge_reason: kept.edge_reason.map(Into::into),
+            canary: kept.canary.map(|KeptCanary { percent }| Canary { percent }),
             tags: kept.tags,
             meta: kept.meta,
             version: kept.version,
@@ -303,5 +317,31 @@ fn health(word: &str) -> Health {
         "warning" => Health::Warning,
         "maintenance" => Health::Maintenance,
         _ => Health::Critical,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_comes_back_as_it_was() {
+        let instance = Instance {
+            id: "i".to_owned(),
+            service: "web".to_owned(),
+            also_at: vec![[10, 0, 0, 7].into()],
+            health: Health::Warning,
+            edge: Edge::As(Health::Critical),
+            edge_reason: Some("not wanted".into()),
+            canary: Some(Canary { percent: Some(5) }),
+            tags: vec!["a".to_owned()],
+            version: 7,
+            ..Instance::default()
+        };
+        for instance in [instance, Instance { edge: Edge::Never, ..Instance::default() }] {
+            let item = Item::Instance(Arc::new(instance));
+            let text = serde_json::to_string(&KeptItem::from(&item)).unwrap();
+            assert_eq!(Item::from(serde_json::from_str::<KeptItem>(&text).unwrap()), item);
+        }
     }
 }

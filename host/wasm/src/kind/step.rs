@@ -5,8 +5,8 @@
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use portolan_core::item::{
-    Change, Declaration, Edge, Found, Fragment, Health, Instance, Item, Key, Node, Notice, Step,
-    Update,
+    Canary, Change, Declaration, Edge, Found, Fragment, Health, Instance, Item, Key, Node, Notice,
+    Step, Update,
 };
 
 use crate::bindings::{catalog, lookup, provider as wit, types::Pair};
@@ -113,6 +113,8 @@ fn instance(it: catalog::Instance) -> Result<Instance, Notice> {
         weight_warning: it.weight_warning,
         health: health(it.health),
         edge: edge(&it.extra),
+        edge_reason: edge_reason(&it.extra),
+        canary: canary(&it.extra),
         also_at: also_at(&it.extra),
         tags: it.tags,
         meta: pairs(it.meta),
@@ -165,6 +167,21 @@ fn edge(extra: &[Pair]) -> Edge {
     }
 }
 
+/// One line, not too long.
+fn edge_reason(extra: &[Pair]) -> Option<Arc<str>> {
+    let said = extra.iter().find(|pair| pair.key == "edge-reason")?;
+    let line = said.value.lines().next().unwrap_or_default().trim();
+    let end = line.char_indices().nth(MAX_REASON).map_or(line.len(), |(end, _)| end);
+    line.get(..end).filter(|line| !line.is_empty()).map(Arc::from)
+}
+
+fn canary(extra: &[Pair]) -> Option<Canary> {
+    let said = |key: &str| extra.iter().find(|pair| pair.key == key).map(|it| it.value.as_str());
+    let percent = said("canary-weight").and_then(|it| it.parse().ok());
+    (said("canary") == Some("true"))
+        .then_some(Canary { percent: percent.filter(|percent| *percent <= 100) })
+}
+
 fn also_at(extra: &[Pair]) -> Vec<IpAddr> {
     let told = extra.iter().filter(|pair| pair.key == "also-at");
     told.filter_map(|pair| pair.value.parse().ok()).collect()
@@ -192,5 +209,42 @@ fn bad(origin: &str, message: &str) -> Notice {
 /// As `provider.wit` says.
 const MAX_CURSOR: usize = 1 << 20;
 
+/// As `catalog.wit` says.
+const MAX_REASON: usize = 200;
+
 /// A catalog of this size is not one that this program is for.
 const MAX_ITEMS: usize = 500_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &[(&str, &str)]) -> Vec<Pair> {
+        let pair =
+            |&(key, value): &(&str, &str)| Pair { key: key.to_owned(), value: value.to_owned() };
+        text.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_reason_is_one_line_of_some_length() {
+        let reason = |text: &str| edge_reason(&pairs(&[("edge", "none"), ("edge-reason", text)]));
+        assert_eq!(reason(" not wanted\nhere").as_deref(), Some("not wanted"));
+        assert_eq!(reason(&"é".repeat(300)).as_deref(), Some(&*"é".repeat(200)));
+        assert_eq!(reason(" "), None);
+        assert_eq!(edge_reason(&[]), None);
+    }
+
+    #[test]
+    fn a_canary_is_said_to_be_one() {
+        for (extra, expected) in [
+            (&[("canary", "true")][..], Some(Canary { percent: None })),
+            (&[("canary-weight", "5"), ("canary", "true")], Some(Canary { percent: Some(5) })),
+            (&[("canary", "true"), ("canary-weight", "101")], Some(Canary { percent: None })),
+            (&[("canary", "false"), ("canary-weight", "5")], None),
+            (&[("canary-weight", "5")], None),
+            (&[("edge", "none")], None),
+        ] {
+            assert_eq!(canary(&pairs(extra)), expected, "{extra:?}");
+        }
+    }
+}

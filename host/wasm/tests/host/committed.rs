@@ -2,7 +2,12 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use portolan_core::port::{BindError, PollError, RequestVerdict};
+use http::{HeaderMap, StatusCode};
+use portolan_core::{
+    edit,
+    exchange::ResponseHead,
+    port::{BindError, PollError, RequestVerdict},
+};
 use portolan_wasm::{Grants, Host, Plugin};
 use serde_json::json;
 
@@ -49,11 +54,26 @@ fn an_id_is_made_and_kept() {
     for config in [json!("true"), json!({ "Header": "x-one", "replace": "true" })] {
         let interest = middleware.bind("id", &config, &[], None).expect("a good binding");
         let hooks = interest.hooks.expect("hooks");
-        let (after, verdict) = hooks.on_request(exchange());
-        assert!(matches!(verdict, Ok(RequestVerdict::Continue { response: true, .. })));
+        let (mut after, verdict) = hooks.on_request(exchange());
+        let Ok(RequestVerdict::Continue { response: false, later, .. }) = verdict else {
+            panic!("must go on: {verdict:?}")
+        };
         let name = if config.is_object() { "x-one" } else { "x-request-id" };
-        let id = after.request.headers.get(name).expect("an id");
+        let id = after.request.headers.get(name).expect("an id").clone();
         assert!(id.len() >= 16, "{id:?}");
+        let head = ResponseHead { status: StatusCode::OK, headers: HeaderMap::new(), local: false };
+        after.response = Some(head);
+        edit::apply(later, &mut after);
+        let response = after.response.take().expect("a response");
+        assert_eq!(response.headers.get(name), Some(&id));
+        // One that is there already is kept, unless it is to be replaced, and repeated as well.
+        let (mut after, verdict) = hooks.on_request(after);
+        let kept = after.request.headers.get(name).expect("an id").clone();
+        assert_eq!(kept == id, !config.is_object());
+        let Ok(RequestVerdict::Continue { later, .. }) = verdict else { panic!("{verdict:?}") };
+        after.response = Some(response);
+        edit::apply(later, &mut after);
+        assert_eq!(after.response.expect("a response").headers.get(name), Some(&kept));
     }
 }
 

@@ -34,7 +34,7 @@ fn header<'a>(exchange: &'a Exchange, name: &str) -> &'a str {
 #[track_caller]
 fn context(hooks: &Arc<dyn Hooks>) -> u64 {
     match hooks.on_request(exchange()).1 {
-        Ok(RequestVerdict::Continue { context, response: true }) => context,
+        Ok(RequestVerdict::Continue { context, response: true, .. }) => context,
         other => panic!("must go on: {other:?}"),
     }
 }
@@ -43,7 +43,7 @@ fn context(hooks: &Arc<dyn Hooks>) -> u64 {
 fn changes_are_applied_when_the_hook_returns() {
     let plugin = load(&host(), &MIDDLEWARE);
     let (after, verdict) = hooks(&plugin, "o").on_request(exchange());
-    assert!(matches!(verdict, Ok(RequestVerdict::Continue { context: 7, response: true })));
+    assert!(matches!(verdict, Ok(RequestVerdict::Continue { context: 7, response: true, .. })));
     assert_eq!(header(&after, "x-one"), "x-two");
     assert_eq!(header(&after, "x-two"), "absent");
 }

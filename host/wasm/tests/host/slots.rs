@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portolan_core::{
+    edit,
     exchange::{Exchange, ResponseHead},
     port::{CallError, Hooks, RequestVerdict, ResponseVerdict},
 };
@@ -66,6 +67,17 @@ const SLOTS: Guest = Guest {
             (i32.store8 (i32.const 3216) (i32.const 1))
             (i32.store (i32.const 3220) (i32.const 4400))
             (i32.store (i32.const 3224) (i32.const 0))
+            (i32.store (i32.const 3228) (i32.const 4400))
+            (i32.store (i32.const 3232) (i32.const 0))
+            ;; x-back is to be "other", and nobody needs to be asked then.
+            (if (call $is (local.get $id) (i32.const 108 (;l;))) (then
+                (i32.store8 (i32.const 3216) (i32.const 0))
+                (i32.store (i32.const 3232) (i32.const 13))))
+            ;; So is x-one, but of the response it says something wrong.
+            (if (call $is (local.get $id) (i32.const 98 (;b;))) (then
+                (i32.store (i32.const 3224) (i32.const 13))
+                (i32.store (i32.const 3228) (i32.const 4500))
+                (i32.store (i32.const 3232) (i32.const 21))))
             (if (call $is (local.get $id) (i32.const 116 (;t;))) (then unreachable))
             ;; x-one moves to x-two.
             (if (call $is (local.get $id) (i32.const 109 (;m;))) (then
@@ -140,7 +152,7 @@ fn responded() -> Box<Exchange> {
 fn what_is_there_goes_in_and_what_is_changed_comes_out() {
     let plugin = load(&host(), &SLOTS);
     let (after, verdict) = hooks(&plugin, "m").on_request(exchange());
-    let Ok(RequestVerdict::Continue { context, response: true }) = verdict else {
+    let Ok(RequestVerdict::Continue { context, response: true, .. }) = verdict else {
         panic!("must go on: {verdict:?}")
     };
     assert_eq!(context, 9, "one entry of one byte");
@@ -154,7 +166,7 @@ fn where_no_header_is_there_nothing_goes_in() {
     let mut bare = exchange();
     bare.request.headers.remove("x-one");
     let (_, verdict) = hooks(&plugin, "o").on_request(bare);
-    assert!(matches!(verdict, Ok(RequestVerdict::Continue { context: 0, response: true })));
+    assert!(matches!(verdict, Ok(RequestVerdict::Continue { context: 0, response: true, .. })));
 }
 
 #[test]
@@ -167,6 +179,19 @@ fn a_response_hook_sees_the_request_and_changes_the_response() {
     assert_eq!(header(&after.request.headers, "x-one"), "1");
 }
 
+#[test]
+fn what_is_to_be_changed_of_the_response_is_known_before_it_comes() {
+    let plugin = load(&host(), &SLOTS);
+    let (after, verdict) = hooks(&plugin, "l").on_request(exchange());
+    let Ok(RequestVerdict::Continue { response: false, later, .. }) = verdict else {
+        panic!("must go on: {verdict:?}")
+    };
+    assert_eq!(header(&after.request.headers, "x-one"), "1");
+    let mut responded = responded();
+    edit::apply(later, &mut responded);
+    assert_eq!(header(&responded.response.expect("a response").headers, "x-back"), "other");
+}
+
 /// Nothing changes, not even what came before the mistake, and the instance goes on.
 #[test]
 fn changes_that_make_no_sense_are_refused_as_a_whole() {
@@ -175,13 +200,14 @@ fn changes_that_make_no_sense_are_refused_as_a_whole() {
         ("c", "its changes end in the middle"),
         ("n", "it numbers no header 9"),
         ("v", "the header `x-two`: not a valid name or value"),
+        ("b", "it numbers no header 9"),
     ] {
         let (after, verdict) = hooks(&plugin, letter).on_request(exchange());
         let Err(CallError::Nonsense(said)) = verdict else { panic!("{letter}: {verdict:?}") };
         assert_eq!(said, complaint);
         assert_eq!(header(&after.request.headers, "x-one"), "1");
     }
-    assert_eq!(plugin.figures().failures.value(), 3);
+    assert_eq!(plugin.figures().failures.value(), 4);
     assert_eq!(plugin.figures().instantiations.value(), 1, "the instance is as good as before");
 }
 

@@ -8,17 +8,21 @@
 //! **Invariant:** a service leaves the ledger only after a good answer to a question that did not
 //! block said that it is gone; an agent that stumbles costs nothing.
 
+mod question;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_plugin::{Notice, Update};
-use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{Check, Entry, NodeAnswer, Services},
+    address::Vantage,
+    api::{Check, Entry, NodeAnswer, Services, home},
     ledger::Ledger,
     policy::Policy,
     watch::Watch,
 };
+
+pub(crate) use question::{Answer, Question, Subject, parse, percent_encoded};
 
 /// An agent takes 200 connections of one client.
 pub(crate) const MOST_WATCHES: usize = 100;
@@ -36,41 +40,6 @@ const DATACENTERS_MS: u64 = 60_000;
 /// It is believed when it stays so for this long.
 const EMPTY_GRACE_MS: u64 = 30_000;
 
-/// What is asked about.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Subject {
-    /// `/v1/catalog/services`
-    Services,
-    /// `/v1/catalog/nodes`
-    Nodes,
-    /// `/v1/catalog/datacenters`
-    Datacenters,
-    /// `/v1/health/state/any`, when services are too many to be watched.
-    Checks,
-    /// `/v1/health/service/<name>`
-    Service(String),
-}
-
-/// A question to be asked.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Question {
-    pub(crate) subject: Subject,
-    /// The index to block on; none: the answer comes at once.
-    pub(crate) index: Option<u64>,
-    /// Names the question.
-    pub(crate) serial: u64,
-}
-
-/// A good answer.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Answer {
-    /// `x-consul-index`
-    pub(crate) index: Option<u64>,
-    pub(crate) body: Vec<u8>,
-    /// What its headers say that a person should know.
-    pub(crate) remark: Option<String>,
-}
-
 /// What is known of a Consul.
 #[derive(Debug)]
 pub(crate) struct Catalog {
@@ -81,6 +50,8 @@ pub(crate) struct Catalog {
     nodes: Watch,
     datacenters: Watch,
     checks: Watch,
+    /// The agent's own datacenter, where that has to be known.
+    home: Option<Home>,
     /// By name, as the catalog spells it.
     entries: BTreeMap<String, Tracked>,
     last_checks: BTreeSet<Check>,
@@ -93,6 +64,14 @@ pub(crate) struct Catalog {
     /// Why the last question about the services failed.
     trouble: Option<String>,
     remarks: BTreeMap<Subject, String>,
+}
+
+/// The agent's own datacenter.
+#[derive(Debug, Default)]
+struct Home {
+    watch: Watch,
+    /// Empty: it may not be known.
+    name: String,
 }
 
 /// One service.
@@ -122,6 +101,7 @@ impl Catalog {
             nodes: Watch::default(),
             datacenters: Watch::default(),
             checks: Watch::default(),
+            home: None,
             entries: BTreeMap::new(),
             last_checks: BTreeSet::new(),
             ledger: Ledger::default(),
@@ -199,7 +179,12 @@ impl Catalog {
         if self.reread_at.take_if(|at| *at <= now).is_some() {
             self.entries.values_mut().for_each(|tracked| tracked.is_stale = true);
         }
-        let mut subjects = vec![Subject::Services, Subject::Nodes, Subject::Datacenters];
+        let mut subjects = vec![Subject::Services, Subject::Datacenters];
+        if self.is_lost() {
+            subjects.push(Subject::Home);
+            return self.begin_all(subjects, now);
+        }
+        subjects.insert(1, Subject::Nodes);
         if is_bulk {
             subjects.push(Subject::Checks);
         }
@@ -211,11 +196,20 @@ impl Catalog {
         let most = if is_bulk { MOST_READS.saturating_sub(under_way) } else { usize::MAX };
         let services = self.entries.iter().filter(|(_, tracked)| wanted(tracked)).take(most);
         subjects.extend(services.map(|(name, _)| Subject::Service(name.clone())));
-        subjects.into_iter().filter_map(|subject| self.begin(subject, now, is_bulk)).collect()
+        self.begin_all(subjects, now)
+    }
+
+    /// Whether what is said of nodes and instances makes no sense until it is known where the agent is.
+    fn is_lost(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| !home.watch.is_ready)
     }
 
     /// When there will be something to ask; none: not before an answer comes.
     pub(crate) fn next_due(&self) -> Option<u64> {
+        if self.is_lost() {
+            let home = self.home.as_ref().and_then(|home| home.watch.due());
+            return [self.services.due(), self.datacenters.due(), home].into_iter().flatten().min();
+        }
         let is_bulk = self.is_bulk();
         let is_wanted =
             |tracked: &&Tracked| !is_bulk || tracked.is_stale || !tracked.watch.is_ready;
@@ -240,7 +234,7 @@ impl Catalog {
         if let Some(watch) = self.watch(&question.subject) {
             watch.failed(now);
         }
-        if question.subject == Subject::Services {
+        if matches!(question.subject, Subject::Services | Subject::Home) {
             self.trouble = Some(reason);
         } else {
             self.remarks.insert(question.subject.clone(), reason);
@@ -257,14 +251,24 @@ impl Catalog {
             Some(remark) => drop(self.remarks.insert(question.subject.clone(), remark.clone())),
             None => drop(self.remarks.remove(&question.subject)),
         }
+        let has_addresses = matches!(question.subject, Subject::Nodes | Subject::Service(_));
+        if has_addresses && answer.translates && !self.datacenter.is_empty() {
+            // Whether they are translated depends on whether that is another datacenter.
+            self.home.get_or_insert_default();
+            if self.is_lost() {
+                self.watch(&question.subject).into_iter().for_each(Watch::restart);
+                return;
+            }
+        }
+        let translates = answer.translates;
         let taken = match &question.subject {
             Subject::Services => parse(&answer).map(|listed| self.set_services(listed, now)),
-            Subject::Nodes => parse(&answer).map(|nodes| self.set_nodes(nodes)),
+            Subject::Nodes => parse(&answer).map(|nodes| self.set_nodes(nodes, translates)),
             Subject::Datacenters => parse(&answer).map(|names| self.set_datacenters(names, now)),
             Subject::Checks => parse(&answer).map(|checks| self.set_checks(checks)),
-            Subject::Service(name) => {
-                parse(&answer).map(|entries| self.set_service(name, entries, question.index))
-            }
+            Subject::Home => parse(&answer).map(|servers| self.set_home(servers)),
+            Subject::Service(name) => parse(&answer)
+                .map(|entries| self.set_service(name, entries, question.index, translates)),
         };
         let taken = match taken {
             Ok(taken) => taken,
@@ -288,7 +292,7 @@ impl Catalog {
                 watch.wait_until(at);
             }
         }
-        if question.subject == Subject::Services {
+        if matches!(question.subject, Subject::Services | Subject::Home) {
             self.trouble = None;
         }
     }
@@ -340,9 +344,15 @@ impl Catalog {
         Taken::Believed
     }
 
-    fn set_nodes(&mut self, nodes: Vec<NodeAnswer>) -> Taken {
-        let nodes = nodes.into_iter().map(|node| node.into_node(&self.datacenter)).collect();
-        self.ledger.set_nodes(nodes);
+    fn set_nodes(&mut self, nodes: Vec<NodeAnswer>, translates: bool) -> Taken {
+        let vantage = vantage(self.home.as_ref(), translates);
+        let node = |node: NodeAnswer| node.into_node(&self.datacenter, vantage);
+        self.ledger.set_nodes(nodes.into_iter().map(node).collect());
+        Taken::Believed
+    }
+
+    fn set_home(&mut self, servers: Vec<Entry>) -> Taken {
+        self.home.get_or_insert_default().name = home(servers);
         Taken::Believed
     }
 
@@ -366,7 +376,14 @@ impl Catalog {
         Taken::Believed
     }
 
-    fn set_service(&mut self, name: &str, answer: Vec<Entry>, index: Option<u64>) -> Taken {
+    fn set_service(
+        &mut self,
+        name: &str,
+        answer: Vec<Entry>,
+        index: Option<u64>,
+        translates: bool,
+    ) -> Taken {
+        let vantage = vantage(self.home.as_ref(), translates);
         let Some(tracked) = self.entries.get_mut(name) else { return Taken::Believed };
         if answer.is_empty() && index.is_some() && !tracked.instances.is_empty() {
             // A blocking query ends with nothing in more cases than that nothing is left.
@@ -378,7 +395,7 @@ impl Catalog {
         let mut instances = Vec::with_capacity(answer.len());
         for entry in answer {
             let is_mesh = entry.is_mesh();
-            let mut instance = entry.into_instance(&self.datacenter);
+            let mut instance = entry.into_instance(&self.datacenter, vantage);
             if !is_mesh {
                 tracked.notices.extend(self.policy.judge(&mut instance));
             }
@@ -395,6 +412,11 @@ impl Catalog {
             self.remarks.remove(&Subject::Service(name.to_owned()));
         }
         Taken::Believed
+    }
+
+    fn begin_all(&mut self, subjects: Vec<Subject>, now: u64) -> Vec<Question> {
+        let is_bulk = self.is_bulk();
+        subjects.into_iter().filter_map(|subject| self.begin(subject, now, is_bulk)).collect()
     }
 
     fn begin(&mut self, subject: Subject, now: u64, is_bulk: bool) -> Option<Question> {
@@ -420,6 +442,7 @@ impl Catalog {
             Subject::Nodes => Some(&mut self.nodes),
             Subject::Datacenters => Some(&mut self.datacenters),
             Subject::Checks => Some(&mut self.checks),
+            Subject::Home => self.home.as_mut().map(|home| &mut home.watch),
             Subject::Service(name) => self.entries.get_mut(name).map(|tracked| &mut tracked.watch),
         }
     }
@@ -427,8 +450,14 @@ impl Catalog {
     fn watches(&mut self) -> impl Iterator<Item = &mut Watch> {
         let services = self.entries.values_mut().map(|tracked| &mut tracked.watch);
         let lists = [&mut self.services, &mut self.nodes, &mut self.datacenters, &mut self.checks];
-        lists.into_iter().chain(services)
+        let home = self.home.as_mut().map(|home| &mut home.watch);
+        lists.into_iter().chain(home).chain(services)
     }
+}
+
+fn vantage(home: Option<&Home>, translates: bool) -> Vantage<'_> {
+    let own = home.map(|home| home.name.as_str()).filter(|name| !name.is_empty());
+    Vantage { translates_from: own.filter(|_| translates) }
 }
 
 /// What became of an answer.
@@ -444,37 +473,10 @@ enum Taken {
     },
 }
 
-impl Subject {
-    /// The path of the question.
-    pub(crate) fn path(&self) -> String {
-        match self {
-            Self::Services => "/v1/catalog/services".to_owned(),
-            Self::Nodes => "/v1/catalog/nodes".to_owned(),
-            Self::Datacenters => "/v1/catalog/datacenters".to_owned(),
-            Self::Checks => "/v1/health/state/any".to_owned(),
-            Self::Service(name) => format!("/v1/health/service/{}", percent_encoded(name)),
-        }
-    }
-}
-
 /// Whether an instance's id, `datacenter/node/service`, is of a node, in whose name there may be `/`.
 fn is_on(id: &str, node: &str) -> bool {
     let rest = id.split_once('/').and_then(|(_, rest)| rest.strip_prefix(node));
     rest.is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// RFC 3986, 2.3: what is not unreserved is encoded.
-pub(crate) fn percent_encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
-}
-
-fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, String> {
-    serde_json::from_slice(&answer.body).map_err(|error| format!("answers nonsense: {error}"))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ struct Played {
     catalog: Catalog,
     now: u64,
     index: u64,
+    translates: bool,
     answers: BTreeMap<String, String>,
     waiting: Vec<Question>,
 }
@@ -19,6 +20,7 @@ impl Played {
             catalog: Catalog::new(policy(), "dc1"),
             now: 1_000_000,
             index: 10,
+            translates: false,
             answers: BTreeMap::new(),
             waiting: Vec::new(),
         };
@@ -72,7 +74,7 @@ impl Played {
 
     fn answer(&mut self, question: &Question, index: Option<u64>) {
         let body = self.answers.get(&question.subject.path()).map_or("[]", String::as_str);
-        let answer = Answer { index, body: body.into(), remark: None };
+        let answer = Answer { index, body: body.into(), translates: self.translates, remark: None };
         self.catalog.answered(question, answer, self.now);
     }
 
@@ -185,6 +187,59 @@ fn datacenters_that_nobody_tells_keep_nothing_waiting() {
     assert!(!consul.catalog.is_complete());
     consul.catalog.failed(untold[0], "answers 500".to_owned(), consul.now);
     assert!(consul.catalog.is_complete());
+}
+
+#[test]
+fn where_the_agent_is_is_asked_when_its_answers_depend_on_it() {
+    let web = |address: &str| {
+        entry("web", "w", 80).replacen(
+            r#""Port""#,
+            &format!(
+                r#""Address": "{address}", "TaggedAddresses": {{ "lan_ipv4": {{ "Address": "10.8.0.1" }},
+                    "wan_ipv4": {{ "Address": "203.0.113.8" }} }}, "Port""#
+            ),
+            1,
+        )
+    };
+    let home = "/v1/health/service/consul";
+    // It is a service too, which is read and then watched. Nobody translates; the agent is in the datacenter that is read; it is in another one.
+    for (translates, datacenter, plain, expected, asked) in [
+        (false, "dc2", "10.8.0.1", "10.8.0.1", 2),
+        (true, "dc1", "10.8.0.1", "10.8.0.1", 3),
+        (true, "dc2", "203.0.113.8", "203.0.113.8", 3),
+    ] {
+        let mut consul = Played { translates, ..Played::new() };
+        consul.list(&["consul", "web"]);
+        consul.set("/v1/health/service/web", &format!("[{}]", web(plain)));
+        let server = entry("consul", "consul", 8300).replace("dc1", datacenter);
+        consul.set(home, &format!("[{server}]"));
+        let all = consul.settle();
+        assert!(consul.catalog.is_complete());
+        assert_eq!(all.iter().filter(|path| *path == home).count(), asked, "{all:?}");
+        let Update::Snapshot(items) = consul.catalog.snapshot() else { panic!() };
+        let found = items.iter().find_map(|item| match item {
+            Item::Instance(it) if it.service == "web" => Some(it.address.as_str()),
+            _ => None,
+        });
+        assert_eq!(found, Some(expected));
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_say_where_it_is_is_in_trouble() {
+    let mut consul = Played { translates: true, ..Played::new() };
+    let first = consul.catalog.questions(consul.now);
+    first.iter().for_each(|question| consul.answer(question, Some(5)));
+    let asked = consul.catalog.questions(consul.now);
+    let [_, home] = &*asked else { panic!("{asked:?}") };
+    assert_eq!(home.subject, Subject::Home);
+    consul.catalog.failed(home, "answers 500".to_owned(), consul.now);
+    assert_eq!(consul.catalog.trouble(), Some("answers 500"));
+    assert!(consul.catalog.questions(consul.now).is_empty() && !consul.catalog.is_complete());
+    assert_eq!(consul.catalog.next_due(), Some(consul.now + 500));
+    consul.catalog.retry();
+    consul.settle();
+    assert!(consul.catalog.is_complete() && consul.catalog.trouble().is_none());
 }
 
 #[test]

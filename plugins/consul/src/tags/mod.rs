@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portolan_plugin::{Declaration, Instance, Notice};
 
 use crate::{
-    fault::{fold, proposal},
+    fault::{fold, nearest, proposal},
     template::Template,
 };
 
@@ -18,6 +18,12 @@ pub(crate) struct Declared {
     pub(crate) is_in_mesh: bool,
     /// Whether it says itself that it is not to be routed to.
     pub(crate) is_kept_out: bool,
+    /// Whether what it declares does not count, since nobody is exposed who does not say so.
+    pub(crate) is_unexposed: bool,
+    /// Whether it is to be tried before it is trusted.
+    pub(crate) is_canary: bool,
+    /// Of a hundred requests, how many go to all canaries of its service.
+    pub(crate) canary_percent: Option<u8>,
 }
 
 /// What holds for an instance whose tags do not say.
@@ -44,6 +50,7 @@ pub(crate) fn declared(prefix: &str, defaults: &Defaults, instance: &Instance) -
         is_in_mesh: defaults.is_in_mesh,
         has_others: false,
         labels: BTreeMap::new(),
+        strays: Vec::new(),
         declared: Declared::default(),
     };
     for tag in &instance.tags {
@@ -65,6 +72,8 @@ struct Reader<'a> {
     has_others: bool,
     /// As a default rule sees them.
     labels: BTreeMap<String, String>,
+    /// What would say who may pass if its first word were not a slip of the hand.
+    strays: Vec<Declaration>,
     declared: Declared,
 }
 
@@ -97,14 +106,19 @@ impl<'a> Reader<'a> {
             _ if is_in_rule => (),
             "tcp" | "udp" | "tls" => self.notice(key, &format!("`{first}` is not supported yet")),
             _ => {
-                let meant = proposal(path, ["http", "enable", "consulcatalog"].into_iter());
+                let known = ["http", "enable", "consulcatalog"];
+                let meant = proposal(first, known.into_iter());
                 let known = "is unknown; what may follow is `http.`, `enable` or `consulcatalog.`";
                 self.notice(key, &format!("{known}{meant}"));
+                if says_who_may_pass(path) {
+                    let (path, value, origin) = (path.into(), value.into(), key.trim().into());
+                    self.strays.push(Declaration { path, value, origin });
+                }
             }
         }
     }
 
-    /// `consulcatalog.…`: how the instance is to be taken. The host reads what is about canaries.
+    /// `consulcatalog.…`: how the instance is to be taken.
     fn read_about_source(&mut self, key: &str, below: &str, value: &str) {
         match fold(below).as_str() {
             "connect" => {
@@ -112,7 +126,21 @@ impl<'a> Reader<'a> {
                     self.is_in_mesh = connect;
                 }
             }
-            "canary" | "canary.weight" => (),
+            "canary" => {
+                if let Some(is_canary) = self.boolean(key, value) {
+                    self.declared.is_canary = is_canary;
+                }
+            }
+            "canary.weight" => {
+                let number = value.trim_end_matches('%').trim_end().parse::<u8>();
+                match number.ok().filter(|percent| *percent <= 100) {
+                    Some(percent) => self.declared.canary_percent = Some(percent),
+                    None => {
+                        let message = format!("is no percent, from 0 to 100, but `{value}`");
+                        self.notice(key, &message);
+                    }
+                }
+            }
             _ => {
                 let known = "is unknown; what may follow is `canary`, `canary.weight` or `connect`";
                 self.notice(key, known);
@@ -127,7 +155,11 @@ impl<'a> Reader<'a> {
         if is_exposed {
             self.add_default_rules();
         } else {
+            self.declared.is_unexposed = self.enable.is_none();
             self.declared.declarations.clear();
+        }
+        if !self.declared.declarations.is_empty() {
+            self.declared.declarations.append(&mut self.strays);
         }
         if self.is_in_mesh && !self.declared.declarations.is_empty() {
             self.declared.declarations.clear();
@@ -221,6 +253,19 @@ impl<'a> Reader<'a> {
         self.declared.notices.push(Notice::new(origin, message));
     }
 }
+
+/// Whether a path with a first word that nobody knows speaks of who may pass a router:
+/// `htp.routers.a.middlewares`, `routers.a.tls`. The host closes that router.
+fn says_who_may_pass(path: &str) -> bool {
+    let words: Vec<_> = path.split(['.', '[']).map(fold).collect();
+    let is_router = |word: &String| nearest(word, ["routers"].into_iter()).is_some();
+    let Some(place) = words.iter().take(2).position(is_router) else { return false };
+    let says = |word: &String| nearest(word, PROTECTING.into_iter()).is_some();
+    // Behind the name of the router.
+    words.iter().skip(place + 2).any(says)
+}
+
+const PROTECTING: [&str; 3] = ["middlewares", "entrypoints", "tls"];
 
 /// What follows the prefix and its dot.
 fn strip_prefix<'a>(tag: &'a str, prefix: &str) -> Option<&'a str> {

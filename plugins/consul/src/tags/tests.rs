@@ -178,7 +178,7 @@ fn what_cannot_be_used_is_said() {
     check(
         "traefik.htpp.routers.a.rule=x",
         "traefik.htpp.routers.a.rule: is unknown; what may follow is `http.`, `enable` or \
-         `consulcatalog.`",
+         `consulcatalog.`, did you mean `http`?",
     );
     check(
         "traefik.enabel=true",
@@ -194,6 +194,42 @@ fn what_cannot_be_used_is_said() {
         "traefik.consulcatalog.connect=no",
         "traefik.consulcatalog.connect: is neither `true` nor `false` but `no`",
     );
+    check(
+        "traefik.nomad.canary=yes",
+        "traefik.nomad.canary: is neither `true` nor `false` but `yes`",
+    );
+    check(
+        "traefik.consulcatalog.canary.weight=101",
+        "traefik.consulcatalog.canary.weight: is no percent, from 0 to 100, but `101`",
+    );
+}
+
+#[test]
+fn a_misspelt_tag_that_says_who_may_pass_is_handed_on() {
+    let rule = "traefik.http.routers.a.rule=Path(`/`)";
+    for (path, is_handed_on) in [
+        ("htp.routers.a.middlewares", true),
+        ("htttp.router.a.Middleware", true),
+        ("https.routers.a.entry-points[0]", true),
+        ("web.routers.a.tls.certresolver", true),
+        ("routers.a.tls", true),
+        ("htp.routers.a.rule", false),
+        ("htp.routers.tls.rule", false),
+        ("htp.services.a.middlewares", false),
+        ("htp.middlewares.a.headers.tls", false),
+        ("tls", false),
+        ("company.tls", false),
+        ("tcp.routers.a.tls", false),
+        ("udp.routers.a.entrypoints", false),
+        ("docker.routers.a.tls", false),
+    ] {
+        let declared = read("web", &[rule, &format!("traefik.{path}=x")]);
+        let expected = format!("{path} = x (traefik.{path})");
+        assert_eq!(declared.contains(&expected), is_handed_on, "{declared}");
+    }
+    // It declares nothing: without a router by itself there is none to close.
+    let alone = read("web", &["traefik.htp.routers.a.middlewares=x"]);
+    assert!(alone.starts_with("dc1/a/web tag"), "{alone}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use portolan_core::{
+    edit::Edit,
     exchange::{Exchange, Reply},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
     middleware::{Action, Interest, Middleware, OnFailure},
@@ -51,7 +52,7 @@ impl Hooks for Recorder {
             Deed::FailInward => Err(CallError::Suspended),
             Deed::Pass | Deed::FailOutward | Deed::Replace => {
                 exchange.request.headers.insert("x-seen", HeaderValue::from_static("yes"));
-                Ok(RequestVerdict::Continue { context: 7, response: true })
+                Ok(RequestVerdict::Continue { context: 7, response: true, later: Vec::new() })
             }
         };
         (exchange, verdict)
@@ -139,6 +140,56 @@ async fn a_failure_closes_or_is_passed_over() {
     assert_eq!(status, 200);
 }
 
+/// Says on the way in what is to stand in the response.
+#[derive(Debug)]
+struct Early(&'static str);
+
+impl Hooks for Early {
+    fn on_request(
+        &self,
+        exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<RequestVerdict, CallError>) {
+        let name = HeaderName::from_static("x-early");
+        let later = vec![Edit::SetResponseHeader(name, HeaderValue::from_static(self.0))];
+        (exchange, Ok(RequestVerdict::Continue { context: 0, response: false, later }))
+    }
+
+    fn on_response(
+        &self,
+        _context: u64,
+        _exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
+        panic!("nobody asked for that");
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_of_the_response_beforehand_is_done_in_the_order_of_the_way_back() {
+    let backend = Script::echo().await;
+    let early = |name: &'static str| {
+        let hooks: Option<Arc<dyn Hooks>> = Some(Arc::new(Early(name)));
+        let interest =
+            Interest { hooks, on_request: true, on_response: true, ..Interest::default() };
+        middleware(name, interest)
+    };
+    let journal = Journal::default();
+    let with = |last: Vec<Arc<Middleware>>| {
+        let middlewares = [vec![early("outer"), early("inner")], last].concat();
+        Router { middlewares, ..router("a.local", &[backend.address]) }
+    };
+    // The outermost is the last to change it; whoever answers, it is done.
+    for (last, status) in [
+        (vec![], 200),
+        (vec![recorder("r", Deed::Reply, &journal)], 418),
+        (vec![recorder("f", Deed::FailInward, &journal)], 503),
+    ] {
+        let portolan = Portolan::start(vec![with(last)]);
+        let response = portolan.get("a.local", "/").await;
+        assert_eq!(response.status, status);
+        assert_eq!(header(&response.head, "x-early"), Some("outer"), "{status}");
+    }
+}
+
 /// Keeps its thread until it is let go, and says on which threads it was.
 #[derive(Debug)]
 struct Slow {
@@ -155,7 +206,7 @@ impl Hooks for Slow {
         self.journal.lock().unwrap().push("in slow".to_owned());
         self.entered.send(thread::current().id()).unwrap();
         self.gate.lock().unwrap().recv().unwrap();
-        (exchange, Ok(RequestVerdict::Continue { context: 3, response: true }))
+        (exchange, Ok(RequestVerdict::Continue { context: 3, response: true, later: Vec::new() }))
     }
 
     fn on_response(

@@ -236,7 +236,7 @@ impl Hooks for Idle {
         &self,
         exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<RequestVerdict, CallError>) {
-        (exchange, Ok(RequestVerdict::Continue { context: 0, response: true }))
+        (exchange, Ok(RequestVerdict::Continue { context: 0, response: true, later: Vec::new() }))
     }
 
     fn on_response(

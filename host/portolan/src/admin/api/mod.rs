@@ -22,6 +22,7 @@ use super::{
     events::events,
     explain::{self, Question},
     guard::guard,
+    left_out,
     page::Wanted,
     view::{
         overview::{DnsView, EntrypointView, Overview},
@@ -56,6 +57,7 @@ pub(super) fn routes(state: Arc<State>) -> Router {
         .route("/api/dns/flush", post(flush_dns))
         .route("/api/providers", get(providers))
         .route("/api/problems", get(problems))
+        .route("/api/left-out", get(left_out))
         .route("/api/explain", get(explanation))
         .route("/api/events", get(events))
         .route("/metrics", get(metrics))
@@ -165,6 +167,21 @@ async fn problems(
     let page = wanted.cut(&list)?;
     let items: Vec<_> = page.items.iter().map(|it| ProblemView::of(it)).collect();
     Ok(page.answer(&items))
+}
+
+/// What HTTP does without, and why.
+async fn left_out(
+    Extract(state): Shared,
+    Query(parameters): Parameters,
+) -> Result<Response, Refusal> {
+    let wanted = Wanted::parse(parameters)?;
+    let mut list = left_out::all(&state.admin.live.load());
+    list.retain(|it| {
+        let texts = [it.service.as_str(), &it.reason];
+        wanted.finds(texts.into_iter().chain(it.instances.iter().map(String::as_str)))
+    });
+    let page = wanted.cut(&list)?;
+    Ok(page.answer(&page.items))
 }
 
 #[derive(Serialize)]

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::{Parameters, Refusal, Shared, id};
 use crate::admin::{
     State,
+    left_out::ByService,
     page::Wanted,
     view::http::{MiddlewareView, Named, RouterView},
     view::service::ServiceView,
@@ -60,11 +61,15 @@ trait Object: Sized + 'static {
 
     fn all(snapshot: &Snapshot) -> &Entries<Self>;
     fn entry(&self) -> &Entry;
-    fn view(&self) -> Named<Self::View>;
+    fn view(&self, left_out: &ByService<'_>) -> Named<Self::View>;
     /// Whether the parameters beside `status` let it through.
     fn is_wanted(&self, wanted: &Wanted, name: &str) -> bool;
     /// What it is sorted by, beside name, provider and status.
     fn key(&self, by: &str) -> String;
+    /// What may be said of one that is not there.
+    fn absent(_name: &str, _left_out: &ByService<'_>) -> String {
+        String::new()
+    }
 }
 
 impl Object for RouterEntry {
@@ -79,7 +84,7 @@ impl Object for RouterEntry {
         &self.entry
     }
 
-    fn view(&self) -> Named<RouterView> {
+    fn view(&self, _left_out: &ByService<'_>) -> Named<RouterView> {
         RouterView::named(self)
     }
 
@@ -117,8 +122,12 @@ impl Object for ServiceEntry {
         &self.entry
     }
 
-    fn view(&self) -> Named<ServiceView> {
-        ServiceView::named(self)
+    fn view(&self, left_out: &ByService<'_>) -> Named<ServiceView> {
+        ServiceView::named(self, left_out)
+    }
+
+    fn absent(name: &str, left_out: &ByService<'_>) -> String {
+        left_out.get(name).iter().map(|it| format!("; {it}")).collect()
     }
 
     fn is_wanted(&self, wanted: &Wanted, name: &str) -> bool {
@@ -147,7 +156,7 @@ impl Object for MiddlewareEntry {
         &self.entry
     }
 
-    fn view(&self) -> Named<MiddlewareView> {
+    fn view(&self, _left_out: &ByService<'_>) -> Named<MiddlewareView> {
         MiddlewareView::named(self)
     }
 
@@ -184,7 +193,8 @@ async fn list<T: Object>(
         by => object.key(by),
     });
     let page = wanted.cut(&list)?;
-    let views: Vec<_> = page.items.iter().map(|(_, object)| object.view()).collect();
+    let left_out = ByService::new(&snapshot);
+    let views: Vec<_> = page.items.iter().map(|(_, object)| object.view(&left_out)).collect();
     Ok(page.answer(&views))
 }
 
@@ -203,16 +213,21 @@ async fn one<T: Object>(
     let id = id(path, T::KIND)?;
     let snapshot = state.admin.live.load();
     let found = T::all(&snapshot).iter().find(|object| object.entry().name.to_string() == id);
+    let left_out = ByService::new(&snapshot);
     match found {
-        Some(object) => Ok(Json(object.view()).into_response()),
-        None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("{} not found: {id}", T::KIND))),
+        Some(object) => Ok(Json(object.view(&left_out)).into_response()),
+        None => {
+            let message = format!("{} not found: {id}{}", T::KIND, T::absent(&id, &left_out));
+            Err(Refusal::new(StatusCode::NOT_FOUND, message))
+        }
     }
 }
 
 async fn rawdata(Extract(state): Shared) -> Json<Value> {
     let snapshot = state.admin.live.load();
     let routers = keyed(&snapshot.routers, RouterView::of);
-    let services = keyed(&snapshot.services, ServiceView::of);
+    let left_out = ByService::new(&snapshot);
+    let services = keyed(&snapshot.services, |it| ServiceView::of(it, &left_out));
     let middlewares = keyed(&snapshot.middlewares, MiddlewareView::of);
     let kinds = [("routers", routers), ("services", services), ("middlewares", middlewares)];
     // Traefik leaves out what is empty.

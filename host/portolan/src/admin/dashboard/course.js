@@ -47,7 +47,9 @@ function draw(it) {
         h("ul", null, it.service.backends.map((backend) =>
           h("li", { class: "row" }, state(backend.health, backend.usable ? (backend.health === "warning" ? "warn" : "good") : "bad"), h("p", null, h("code", null, backend.url),
             h("small", null, backend.usable ? ` ${backend.percent} % of its requests` : " not used"))))),
-      ])));
+      ]),
+      (it.leftOut ?? []).length > 0 && leg("Left out", h("ul", null, it.leftOut.map((group) =>
+        h("li", { title: group.instances.join("\n") }, h("p", null, `${group.count} of `, h("b", null, group.service), ": ", prose(group.reason))))))));
 }
 
 const leg = (title, content) => h("li", { class: "leg" }, h("h3", null, title), h("div", null, content));

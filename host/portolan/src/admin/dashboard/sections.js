@@ -155,6 +155,10 @@ const parts = (it) => {
 };
 const isMade = (it) => it.weighted ?? it.highestRandomWeight ?? it.mirroring ?? it.failover;
 
+/** Instances that nothing is sent to, a line for each reason. */
+const leftOut = (groups) => groups.map((it) => h("p", { class: "why", title: it.instances.join("\n") },
+  `${count(it.count)} left out: `, prose(it.reason)));
+
 /** Sets of backends. */
 const services = {
   id: "services", path: "/api/http/services", search: "a name", per: 25, statuses: true, empty: "No service fits.",
@@ -166,8 +170,24 @@ const services = {
       named(it),
       isMade(it) ? cell(parts(it), (all) => all.map((part) => h("p", null, part))) : cell(it.portolan.backends, (all) => all.length === 0 ? h("span", { class: "why" }, "none")
         : [h("ul", { class: "backends" }, all.slice(0, 8).map(backend)), all.length > 8 && h("p", { class: "why" }, `and ${all.length - 8} more`)]),
-      cell([it.status, it.error ?? []], ([status, errors]) => [word(status), lines(errors, "fault")]),
+      cell([it.status, it.error ?? [], it.portolan.leftOut ?? []], ([status, errors, groups]) => [word(status), lines(errors, "fault"), leftOut(groups)]),
       ...traffic(`service ${it.name}`, it.portolan.traffic),
+    ],
+  }),
+};
+
+/** Instances that nothing is sent to, since somebody wants it so. */
+const spared = {
+  id: "left-out", path: "/api/left-out", search: "a service, a reason, an instance", per: 10,
+  empty: "Nothing is left out.",
+  columns: [{ title: "Service" }, { title: "Instances" }, { title: "Why" }],
+  row: (it) => ({
+    key: `${it.service} ${it.reason}`,
+    cells: [
+      cell(it.service, (name) => h("b", null, name)),
+      cell([it.count, it.instances], ([all, names]) => [count(all), h("p", { class: "why" },
+        names.slice(0, 3).join(", "), all > 3 && ` and ${count(all - 3)} more`)]),
+      cell(it.reason, prose),
     ],
   }),
 };
@@ -271,4 +291,4 @@ function facts(it) {
   ];
 }
 
-export const SECTIONS = [problems, providers, entrypoints, certificates, routers, services, middlewares, dns, plugins];
+export const SECTIONS = [problems, providers, entrypoints, certificates, routers, services, spared, middlewares, dns, plugins];

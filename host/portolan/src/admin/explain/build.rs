@@ -1,6 +1,7 @@
 //! Puts an explanation together.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Instant,
@@ -11,6 +12,7 @@ use portolan_core::{
     backend::Out,
     exchange::{Exchange, Peer, RequestHead},
     moment::Moment,
+    name::ObjectName,
     reason::Reason,
     router::Router,
     service::{Backend, Kind, Member, Service},
@@ -18,7 +20,7 @@ use portolan_core::{
 };
 
 use super::{
-    BackendShare, Explanation, Place, Question, ServiceShare, Step, does,
+    BackendShare, Candidate, Explanation, Outcome, Place, Question, ServiceShare, Step, does,
     handshake::Foreseen,
     middleware::runs_code,
     name::resolve,
@@ -26,9 +28,12 @@ use super::{
     verdict::{Verdict, verdict},
 };
 use crate::{
-    admin::insight::Insight,
+    admin::{insight::Insight, left_out},
     control::board::{Board, EntrypointReport},
 };
+
+/// So many services and reasons are told of at most.
+const MOST_LEFT_OUT: usize = 10;
 
 /// Why a request goes where it goes; an error is one sentence on what is wrong with the question.
 pub(crate) fn explain(
@@ -62,6 +67,9 @@ pub(crate) fn explain(
     };
     let router = router.as_deref();
     let service = router.and_then(|router| router.service.as_deref()).map(share);
+    let mut left_out =
+        left_out::about(snapshot, &services(router, &candidates, snapshot), host, router.is_some());
+    left_out.truncate(MOST_LEFT_OUT);
     let other = || tls.as_ref()?.of_other_options(router?);
     let found =
         ahead.or_else(other).unwrap_or_else(|| verdict(router, service.as_ref(), &mut exchange));
@@ -81,8 +89,30 @@ pub(crate) fn explain(
         router: router.map(|router| router.name.to_string()),
         middlewares: router.map(|it| steps(it, &exchange.entrypoint)).unwrap_or_default(),
         service,
+        left_out,
         generation: snapshot.generation,
     })
+}
+
+/// The services that a request may be for: that of its router, with all that it is made of, and those of
+/// routers that are not asked.
+fn services(
+    router: Option<&Router>,
+    candidates: &[Candidate],
+    snapshot: &Snapshot,
+) -> BTreeSet<String> {
+    let is_meant = |it: &&Candidate| matches!(it.outcome, Outcome::Selected | Outcome::Skipped);
+    let named = candidates.iter().filter(is_meant).filter_map(|it| {
+        let (name, provider) = it.router.rsplit_once('@')?;
+        snapshot.routers.get(&ObjectName::new(name, provider))?.service.as_deref()
+    });
+    let mut services: BTreeSet<String> = named.map(str::to_lowercase).collect();
+    let mut open: Vec<&Service> = router.and_then(|it| it.service.as_deref()).into_iter().collect();
+    while let Some(service) = open.pop() {
+        services.insert(service.name.to_string().to_lowercase());
+        open.extend(service.parts().into_iter().map(|part| &**part));
+    }
+    services
 }
 
 /// What becomes of a request before any router is asked.

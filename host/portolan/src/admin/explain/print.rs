@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::{BackendShare, Candidate, Explanation, Handshake, NameAnswer, NameOutcome, Outcome};
+use crate::admin::left_out::LeftOut;
 
 /// An explanation as lines of text.
 pub(crate) fn print(explanation: &Explanation) -> String {
@@ -42,7 +43,7 @@ impl fmt::Display for Lines<'_> {
             section(out, "service", [service.name.clone()])?;
             section(out, "backends", service.backends.iter().map(backend))?;
         }
-        Ok(())
+        section(out, "left out", it.left_out.iter().map(left_out))
     }
 }
 
@@ -113,6 +114,11 @@ fn backend(it: &BackendShare) -> String {
     }
 }
 
+fn left_out(it: &LeftOut) -> String {
+    let noun = if it.count == 1 { "instance" } else { "instances" };
+    format!("{} {noun} of {}: {}", it.count, it.service, it.reason)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -156,6 +162,10 @@ mod tests {
                       "percent": 0, "origin": "grafana-2" },
                 ],
             },
+            "leftOut": [{
+                "service": "grafana@consul", "reason": "`constraints` does not match its tags",
+                "count": 3, "instances": ["grafana-3", "grafana-4", "grafana-5"],
+            }],
             "verdict": "router `grafana@consul` takes it",
             "generation": 7,
         }))
@@ -176,6 +186,7 @@ GET http://grafana.local/api
   service      grafana@consul
   backends     ✓ http://10.0.0.7:3000 passing, 100 %
                ✗ http://10.0.0.8:3000 critical, not used
+  left out     3 instances of grafana@consul: `constraints` does not match its tags
 ";
         assert_eq!(print(&explanation), expected);
     }

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::left_out::LeftOut;
+
 /// Why a request goes where it goes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,6 +27,9 @@ pub(crate) struct Explanation {
     pub(crate) middlewares: Vec<Step>,
     /// Where it goes; absent when a middleware answers.
     pub(crate) service: Option<ServiceShare>,
+    /// Instances that could be backends, or have a router, and that HTTP leaves out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<LeftOut>,
     /// One sentence: what the client gets.
     pub(crate) verdict: String,
     /// The same in a word, where no backend and no middleware answers: that of the access log and of

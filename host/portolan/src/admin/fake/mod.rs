@@ -2,6 +2,7 @@
 //! the tests and for looking at the dashboard.
 
 mod board;
+mod catalog;
 mod served;
 
 use std::{

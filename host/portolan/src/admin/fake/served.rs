@@ -18,6 +18,8 @@ use portolan_core::{
 };
 use serde_json::{Value, json};
 
+use super::catalog::catalog;
+
 /// A generation of what is served.
 pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
     let mut snapshot = Snapshot { generation, ..Snapshot::default() };
@@ -164,6 +166,7 @@ pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         snapshot.tables.push((entrypoint.into(), RouteTable::build(live.clone())));
     }
     snapshot.zones = zones(&snapshot);
+    snapshot.sources = vec![Arc::new(catalog())];
     snapshot.problems = [
         Problem::error(
             "consul",

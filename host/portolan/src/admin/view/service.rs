@@ -16,6 +16,7 @@ use super::{
     figures::{BackendTraffic, Traffic},
     http::{Named, Ours, ours, users},
 };
+use crate::admin::left_out::{ByService, LeftOut};
 
 /// A service.
 #[derive(Debug, Serialize)]
@@ -46,6 +47,9 @@ struct ServiceExtra {
     waiting: usize,
     /// Whether a circuit breaker gives it a rest.
     resting: bool,
+    /// Instances that are, or would be, among its backends and that nothing is sent to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOut>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,7 +71,7 @@ struct BackendView {
 
 impl ServiceView {
     /// As in `/api/rawdata`.
-    pub(crate) fn of(service: &ServiceEntry) -> Self {
+    pub(crate) fn of(service: &ServiceEntry, left_out: &ByService<'_>) -> Self {
         let live = service.live.as_deref();
         let backends = live.map(|live| live.backends.as_slice()).unwrap_or_default();
         let now = Moment::of(Instant::now());
@@ -86,6 +90,7 @@ impl ServiceView {
             retries: live.map_or(0, |live| live.figures.retries.value()),
             waiting: state.map_or(0, |state| state.queue.len()),
             resting: state.is_some_and(|state| state.circuit.is_open()),
+            left_out: left_out.get(&service.entry.name.to_string()).to_vec(),
         };
         Self {
             kind: live.map(kind).unwrap_or_default(),
@@ -98,9 +103,9 @@ impl ServiceView {
     }
 
     /// As in lists.
-    pub(crate) fn named(service: &ServiceEntry) -> Named<Self> {
+    pub(crate) fn named(service: &ServiceEntry, left_out: &ByService<'_>) -> Named<Self> {
         let kind = service.live.as_ref().map(|live| live.kind.as_str().to_owned());
-        Named::new(&service.entry.name, Self::of(service), kind)
+        Named::new(&service.entry.name, Self::of(service, left_out), kind)
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) fn on_request(
         let (verdict,) = hook.call(&mut warm.store, (bound.binding.id, request))?;
         Ok(match verdict {
             Verdict::Proceed(it) => {
-                Ok(RequestVerdict::Continue { context: it.context, response: it.response })
+                let (context, response) = (it.context, it.response);
+                Ok(RequestVerdict::Continue { context, response, later: Vec::new() })
             }
             Verdict::Reply(it) => reply(it).map(RequestVerdict::Reply).map_err(CallError::Nonsense),
             Verdict::Fail(reason) => Err(CallError::Said(reason)),

@@ -28,10 +28,11 @@ pub(super) fn on_request(
     let (verdict,) = bound.run(warm, |warm| hook.call(&mut warm.store, args))?;
     Ok(match verdict {
         Verdict::Proceed(it) => {
-            let go_on = RequestVerdict::Continue { context: it.context, response: it.response };
-            let changes = (Side::Request, it.changes.as_slice());
-            let changed = warm.store.data_mut().change(*place, changes, exchange);
-            changed.map(|()| go_on).map_err(CallError::Nonsense)
+            let changes = (it.changes.as_slice(), it.response_changes.as_slice());
+            let changed = warm.store.data_mut().change_both(*place, changes, exchange);
+            let (context, response) = (it.context, it.response);
+            let go_on = |later| RequestVerdict::Continue { context, response, later };
+            changed.map(go_on).map_err(CallError::Nonsense)
         }
         Verdict::Reply(it) => reply(it).map(RequestVerdict::Reply).map_err(CallError::Nonsense),
         Verdict::Fail(reason) => Err(CallError::Said(reason)),

@@ -1,5 +1,7 @@
 //! Promises of the admin API, over real sockets.
 
+mod left_out;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt as _, Empty};
