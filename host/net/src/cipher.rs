@@ -3,16 +3,16 @@
 
 use std::ops::RangeInclusive;
 
-use portolan_core::policy::{Suite, TlsVersion};
+use portolan_core::policy::{Curve, Suite, TlsVersion};
 use rustls::{
     SupportedCipherSuite, SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs},
     version::{TLS12, TLS13},
 };
 
-/// The library with the suites that are wanted, in their order. A version of TLS to which none of
-/// them belongs keeps all of its own.
-pub(crate) fn provider(wanted: &[Suite]) -> CryptoProvider {
+/// The library with the suites and the groups that are wanted, in their order. A version of TLS to
+/// which none of the suites belongs keeps all of its own; no groups are all.
+pub(crate) fn provider(wanted: &[Suite], curves: &[Curve]) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let named = wanted.iter().filter_map(|suite| find(*suite));
     let named: Vec<SupportedCipherSuite> = named.collect();
@@ -22,6 +22,9 @@ pub(crate) fn provider(wanted: &[Suite]) -> CryptoProvider {
     let rest: Vec<_> =
         provider.cipher_suites.iter().copied().filter(|suite| !is_named(suite)).collect();
     provider.cipher_suites = named.into_iter().chain(rest).collect();
+    if !curves.is_empty() {
+        provider.kx_groups = curves.iter().filter_map(|curve| group(*curve)).collect();
+    }
     provider
 }
 
@@ -35,6 +38,10 @@ pub(crate) fn versions(
 
 fn find(suite: Suite) -> Option<SupportedCipherSuite> {
     aws_lc_rs::ALL_CIPHER_SUITES.iter().copied().find(|one| name(*one) == suite.name())
+}
+
+fn group(curve: Curve) -> Option<&'static dyn SupportedKxGroup> {
+    aws_lc_rs::ALL_KX_GROUPS.iter().copied().find(|one| format!("{:?}", one.name()) == curve.name())
 }
 
 /// Its name at IANA.
@@ -58,11 +65,25 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_those_that_are_named_in_their_order() {
+        let curves = |names: &[&str]| {
+            let wanted: Vec<_> = names.iter().map(|name| Curve::parse(name).unwrap()).collect();
+            let provider = provider(&[], &wanted);
+            provider.kx_groups.iter().map(|it| format!("{:?}", it.name())).collect::<Vec<_>>()
+        };
+        let ours: Vec<_> = Curve::all().map(Curve::name).collect();
+        assert_eq!(curves(&ours), ours, "what has a name is there");
+        assert_eq!(curves(&[]), ours, "and that is all");
+        assert_eq!(curves(&["CurveP384", "X25519"]), ["secp384r1", "X25519"]);
+        assert!(Curve::parse("CurveP521").is_none());
+    }
+
+    #[test]
     fn what_is_named_comes_first_and_other_versions_keep_theirs() {
         let names = ["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"];
         let suites = |wanted: &[&str]| {
             let wanted: Vec<_> = wanted.iter().map(|name| Suite::parse(name).unwrap()).collect();
-            let provider = provider(&wanted);
+            let provider = provider(&wanted, &[]);
             provider.cipher_suites.into_iter().map(name).collect::<Vec<_>>()
         };
         assert_eq!(suites(&names), names);

@@ -12,7 +12,7 @@ mod transport;
 
 pub use health::{CheckMode, HealthCheck, Passive, StatusRange, Statuses};
 pub use limit::{Breaker, Limits, Retry, Timeouts};
-pub use tls::{Suite, TlsVersion};
+pub use tls::{Curve, Suite, TlsVersion};
 pub use transport::{ClientCertificate, Transport};
 
 use std::{

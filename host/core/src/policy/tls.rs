@@ -40,8 +40,38 @@ impl Suite {
     }
 
     /// All that there are, the best first.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
         SUITES.into_iter().map(Self)
+    }
+}
+
+/// A group for the exchange of keys that we have.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Curve(&'static str, &'static str);
+
+/// Their names at IANA, and those that Go and so Traefik has for them, in our order. The TLS library
+/// has these, as a test of who asks it holds.
+const CURVES: [Curve; 4] = [
+    Curve("X25519", "X25519"),
+    Curve("secp256r1", "CurveP256"),
+    Curve("secp384r1", "CurveP384"),
+    Curve("X25519MLKEM768", "X25519MLKEM768"),
+];
+
+impl Curve {
+    /// Finds one by either name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::all().find(|curve| curve.0 == name || curve.1 == name)
+    }
+
+    /// Its name at IANA.
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+
+    /// All that there are.
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
+        CURVES.into_iter()
     }
 }
 

@@ -6,12 +6,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use portolan_core::policy::{Suite, TlsVersion};
+use portolan_core::policy::{Curve, Suite, TlsVersion};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{
-        ProducesTickets, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
+        NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
     },
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
@@ -29,12 +30,16 @@ pub struct TlsOptions {
     /// The cipher suites of each version that one of them belongs to, the best first; a version
     /// of which none is here keeps all of its own.
     pub cipher_suites: Vec<Suite>,
+    /// The groups for the exchange of keys, the best first; none: all that are good.
+    pub curve_preferences: Vec<Curve>,
     /// What is spoken behind the handshake, the best first. Not empty.
     pub alpn_protocols: Vec<String>,
     /// Whether clients show certificates too; `None`: they are not asked.
     pub client_auth: Option<ClientAuth>,
     /// Whether a client that asks for no name, or one that is not served, is refused.
     pub sni_strict: bool,
+    /// Whether clients are given tickets, with which they come back without a whole handshake.
+    pub session_tickets: bool,
 }
 
 /// How clients show who they are.
@@ -64,9 +69,11 @@ impl Default for TlsOptions {
             min_version: TlsVersion::V12,
             max_version: TlsVersion::V13,
             cipher_suites: Vec::new(),
+            curve_preferences: Vec::new(),
             alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
             client_auth: None,
             sni_strict: false,
+            session_tickets: true,
         }
     }
 }
@@ -96,7 +103,7 @@ impl Options {
         {
             return Ok(before.clone());
         }
-        let provider = Arc::new(cipher::provider(&spec.cipher_suites));
+        let provider = Arc::new(cipher::provider(&spec.cipher_suites, &spec.curve_preferences));
         let verifier = spec.client_auth.as_ref();
         let verifier =
             verifier.map(|auth| self::verifier(auth, &trusted, &provider)).transpose()?;
@@ -125,7 +132,14 @@ impl Options {
         let mut server = builder.with_cert_resolver(resolver);
         let alpn = self.spec.alpn_protocols.iter();
         server.alpn_protocols = alpn.map(|protocol| protocol.as_bytes().to_vec()).collect();
-        server.ticketer = self.ticketer.clone();
+        match self.spec.session_tickets {
+            true => server.ticketer = self.ticketer.clone(),
+            // Nor are sessions kept here.
+            false => {
+                server.session_storage = Arc::new(NoServerSessionStorage {});
+                server.send_tls13_tickets = 0;
+            }
+        }
         Ok(server)
     }
 

@@ -157,7 +157,7 @@ fn set_up(
     system: Arc<RootCertStore>,
     base: &Path,
 ) -> io::Result<Arc<ClientConfig>> {
-    let provider = Arc::new(cipher::provider(&transport.cipher_suites));
+    let provider = Arc::new(cipher::provider(&transport.cipher_suites, &[]));
     let lowest = transport.min_version.unwrap_or(TlsVersion::V12);
     let highest = transport.max_version.unwrap_or(TlsVersion::V13);
     let builder = ClientConfig::builder_with_provider(provider.clone())

@@ -13,7 +13,7 @@ use std::{
 use portolan_core::{
     assemble::RulePriority,
     name::fold,
-    policy::{Suite, TlsVersion},
+    policy::{Curve, Suite, TlsVersion},
 };
 use portolan_net::tls::acme::{Challenge, KeyType, LETS_ENCRYPT};
 use serde_json::Value as Json;
@@ -187,11 +187,14 @@ table! {
         max_version: Spanned<TlsVersion> = unplaced(TlsVersion::V13),
         /// Default: all that are good.
         cipher_suites: Vec<Suite> = Vec::new(),
+        /// Default: all that are good.
+        curve_preferences: Vec<Curve> = Vec::new(),
         alpn_protocols: Spanned<Vec<Spanned<String>>> =
             unplaced(vec![unplaced("h2".to_owned()), unplaced("http/1.1".to_owned())]),
         /// Default: clients are not asked.
         client_auth: Option<ClientAuth> = None,
         sni_strict: bool = false,
+        session_tickets: bool = true,
     }
 }
 

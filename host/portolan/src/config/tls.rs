@@ -12,7 +12,7 @@ use std::{
 use http::{Uri, uri::Scheme};
 use portolan_core::{
     name::{fold, nearest},
-    policy::{ClientCertificate, Suite, TlsVersion, Transport},
+    policy::{ClientCertificate, Curve, Suite, TlsVersion, Transport},
 };
 use portolan_net::{
     http::{RedirectConfig, RedirectTarget},
@@ -207,9 +207,11 @@ fn options(options: schema::Options, reading: &mut Reading<'_>) -> TlsOptions {
         min_version: options.min_version.into_inner(),
         max_version: options.max_version.into_inner(),
         cipher_suites: options.cipher_suites,
+        curve_preferences: options.curve_preferences,
         alpn_protocols: protocols.collect(),
         client_auth: options.client_auth.map(|auth| client_auth(auth, reading)),
         sni_strict: options.sni_strict,
+        session_tickets: options.session_tickets,
     }
 }
 
@@ -399,13 +401,24 @@ impl Read for Suite {
     const EXPECTED: &'static str = "the name of a cipher suite";
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
-        let hint = |text: &str| {
-            let all = || Self::all().map(Self::name);
-            Some(match nearest(text, all()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("there are {}", all().collect::<Vec<_>>().join(", ")),
-            })
-        };
+        let hint = |text: &str| Some(meant(text, Self::all().map(Self::name)));
         read_text(node, reading, Self::EXPECTED, Self::parse, hint)
+    }
+}
+
+impl Read for Curve {
+    const EXPECTED: &'static str = "the name of a group";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        let hint = |text: &str| Some(meant(text, Self::all().map(Self::name)));
+        read_text(node, reading, Self::EXPECTED, Self::parse, hint)
+    }
+}
+
+/// Which of all names was meant, or which there are.
+fn meant<'a>(text: &str, all: impl Iterator<Item = &'a str> + Clone) -> String {
+    match nearest(text, all.clone()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("there are {}", all.collect::<Vec<_>>().join(", ")),
     }
 }

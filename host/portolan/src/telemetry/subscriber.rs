@@ -104,12 +104,15 @@ fn filter(log: &Log) -> EnvFilter {
     EnvFilter::new(of_ours(chosen.as_deref().unwrap_or(&log.level)))
 }
 
+/// Libraries that speak of what is none of the operator's business: rustls of clients, with whom
+/// anybody could fill the log, notify of watches that are gone with what they watched.
+const QUIET: &str = "rustls=error,notify=warn";
+
 /// A lone `debug` or `trace` is about us: what the compiler of plugins has to say then would hide it.
-/// Nor shall anybody fill the log with what rustls says of clients.
 fn of_ours(level: &str) -> String {
     let directive = |directive: &str| match Level::from_str(directive) {
-        Ok(level) if level > Level::INFO => format!("info,rustls=error,portolan={level}"),
-        Ok(level) if level > Level::ERROR => format!("{level},rustls=error"),
+        Ok(level) if level > Level::INFO => format!("info,{QUIET},portolan={level}"),
+        Ok(level) if level > Level::ERROR => format!("{level},{QUIET}"),
         _ => directive.to_owned(),
     };
     level.split(',').map(|it| directive(it.trim())).collect::<Vec<_>>().join(",")
@@ -150,11 +153,11 @@ mod tests {
     #[test]
     fn a_lone_level_is_about_us() {
         for (level, means) in [
-            ("info", "INFO,rustls=error"),
+            ("info", "INFO,rustls=error,notify=warn"),
             ("error", "error"),
-            ("Debug", "info,rustls=error,portolan=DEBUG"),
-            ("warn,h2=trace", "WARN,rustls=error,h2=trace"),
-            ("trace, rustls=debug", "info,rustls=error,portolan=TRACE,rustls=debug"),
+            ("Debug", "info,rustls=error,notify=warn,portolan=DEBUG"),
+            ("warn,h2=trace", "WARN,rustls=error,notify=warn,h2=trace"),
+            ("trace, rustls=debug", "info,rustls=error,notify=warn,portolan=TRACE,rustls=debug"),
         ] {
             assert_eq!(of_ours(level), means);
         }

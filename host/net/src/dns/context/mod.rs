@@ -138,7 +138,14 @@ impl DnsContext {
             }
             Incoming::Unreadable(rcode) => {
                 self.figures.malformed.increment();
-                return Handled::Reply(reply::header_only(packet, rcode, out));
+                let policy = &*self.policy.borrow();
+                let is_limited = asker.transport == Transport::Udp
+                    && !policy.trusts(asker.client)
+                    && self.allowance(asker, policy, now) != Allowance::Full;
+                return match is_limited {
+                    true => Handled::Ignore,
+                    false => Handled::Reply(reply::header_only(packet, rcode, out)),
+                };
             }
         };
         self.figures.clients.note(asker.client);

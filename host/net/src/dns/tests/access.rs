@@ -146,6 +146,14 @@ async fn strangers_beyond_the_limit_are_told_to_come_by_tcp_now_and_then() {
     for _ in 0..10 {
         assert!(!answer(&world, &asked, NEIGHBOUR).unwrap().answers.is_empty());
     }
+    // What cannot be read counts as well: its answer is small, but to whoever was named as its sender.
+    let mut unreadable = asked.to_vec().unwrap();
+    unreadable.truncate(20);
+    let told = |client: &str| {
+        let (client, local) = here(client);
+        world.handle_from(&unreadable, client, local).is_some()
+    };
+    assert!(!told(STRANGER) && told(NEIGHBOUR));
 }
 
 #[test]

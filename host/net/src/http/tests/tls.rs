@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portolan_core::policy::{Suite, TlsVersion};
+use portolan_core::policy::{Curve, Suite, TlsVersion};
 use rustls::{
     ClientConfig, HandshakeKind, RootCertStore,
     crypto::aws_lc_rs,
@@ -204,18 +204,21 @@ async fn a_broken_file_costs_that_file_and_says_where() {
     assert!(handshake(&portolan, &trusting(&root, &[]), "a.local").await.is_ok());
 }
 
+/// What kind of a handshake a client makes that keeps what it is given.
+async fn kind_of(portolan: &Portolan, connector: &TlsConnector) -> Option<HandshakeKind> {
+    let stream = handshake(portolan, connector, "a.local").await.unwrap();
+    let mut client = Client::new(stream);
+    // Tickets come with the first bytes behind the handshake.
+    client.send("GET / HTTP/1.1\r\nHost: b.local\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 404);
+    client.stream.get_ref().1.handshake_kind()
+}
+
 #[tokio::test]
 async fn a_session_is_resumed_by_whatever_worker_and_after_a_reload() {
     let (portolan, root) = encrypted(TlsConfig::default(), vec![router("a.local", &[])]);
     let connector = trusting(&root, &[]);
-    let kind = async || {
-        let stream = handshake(&portolan, &connector, "a.local").await.unwrap();
-        let mut client = Client::new(stream);
-        // Tickets come with the first bytes behind the handshake.
-        client.send("GET / HTTP/1.1\r\nHost: b.local\r\n\r\n").await;
-        assert_eq!(client.response().await.status, 404);
-        client.stream.get_ref().1.handshake_kind()
-    };
+    let kind = async || kind_of(&portolan, &connector).await;
     assert_eq!(kind().await, Some(HandshakeKind::Full));
     for _ in 0..8 {
         assert_eq!(kind().await, Some(HandshakeKind::Resumed));
@@ -223,6 +226,35 @@ async fn a_session_is_resumed_by_whatever_worker_and_after_a_reload() {
     let tls = TlsConfig { certificates: Vec::new(), ..TlsConfig::default() };
     portolan.server.apply(vec![entrypoint("web", Some(tls))]);
     assert_eq!(kind().await, Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test]
+async fn without_tickets_each_handshake_is_a_whole_one_and_keys_are_exchanged_as_options_say() {
+    let tls = TlsConfig { options: Some("alone".into()), ..TlsConfig::default() };
+    let (portolan, root) = encrypted(tls, vec![router("a.local", &[])]);
+    for max_version in [TlsVersion::V13, TlsVersion::V12] {
+        let alone = TlsOptions {
+            max_version,
+            session_tickets: false,
+            curve_preferences: vec![Curve::parse("CurveP384").unwrap()],
+            ..TlsOptions::default()
+        };
+        let options = vec![("alone".into(), alone)];
+        portolan.server.keyring().configure(TlsSettings { options, ..TlsSettings::default() });
+        let connector = trusting(&root, &[]);
+        for _ in 0..3 {
+            let kind = kind_of(&portolan, &connector).await;
+            // A client that began with another group is asked for this one first.
+            let is_whole = matches!(
+                kind,
+                Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
+            );
+            assert!(is_whole, "{kind:?}");
+        }
+        let stream = handshake(&portolan, &connector, "a.local").await.unwrap();
+        let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
+        assert_eq!(group.name(), rustls::NamedGroup::secp384r1);
+    }
 }
 
 #[tokio::test]
