@@ -277,7 +277,7 @@ impl Word for Capture {
 
 impl Word for AccessFormat {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("common", Self::Common), ("json", Self::Json)];
+        &[("common", Self::Common), ("generic-clf", Self::GenericClf), ("json", Self::Json)];
 }
 
 impl Read for QueryMode {
@@ -297,7 +297,7 @@ impl Read for Capture {
 }
 
 impl Read for AccessFormat {
-    const EXPECTED: &'static str = "one of `common` and `json`";
+    const EXPECTED: &'static str = "one of `common`, `generic-clf` and `json`";
 
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
         read_word(node, reading)

@@ -3,12 +3,14 @@
 //! `host - user [time] "method path protocol" status size "referer" "user agent" count "router"
 //! "backend" NNNms`
 //!
-//! **Invariant:** always thirteen fields; what is not there is `-`.
+//! or as all servers have it, which ends with the user agent.
+//!
+//! **Invariant:** always thirteen fields, or nine; what is not there is `-`.
 
 use http::header::{REFERER, USER_AGENT};
 
 use super::{
-    config::{AccessConfig, Capture},
+    config::{AccessConfig, AccessFormat, Capture},
     entry::{Ending, Entry, Header, Side},
     field::Field,
     text,
@@ -47,6 +49,10 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
             Some(Header { value: None, .. }) => quoted(out, b"-", Capture::Redact),
             None => quoted(out, b"", Capture::Drop),
         }
+    }
+    if config.format == AccessFormat::GenericClf {
+        out.push(b'\n');
+        return;
     }
     out.push(b' ');
     counted(out, entry.count, keep(Field::RequestCount));

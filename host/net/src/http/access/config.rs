@@ -34,6 +34,8 @@ pub enum AccessFormat {
     /// The Common Log Format as Traefik extends it.
     #[default]
     Common,
+    /// That format without what Traefik adds, as other servers have it.
+    GenericClf,
     /// A JSON object with Traefik's keys.
     Json,
 }

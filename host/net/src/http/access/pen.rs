@@ -102,7 +102,9 @@ impl Pen {
         if config.filters.keeps(ending.status, ending.retries, ending.nanos) {
             let mut chunk = self.chunk.borrow_mut();
             match config.format {
-                AccessFormat::Common => common::write(&mut chunk.bytes, &entry, ending, config),
+                AccessFormat::Common | AccessFormat::GenericClf => {
+                    common::write(&mut chunk.bytes, &entry, ending, config);
+                }
                 AccessFormat::Json => json::write(&mut chunk.bytes, &entry, ending, config),
             }
             chunk.lines += 1;

@@ -80,7 +80,9 @@ fn keep_all() -> HeaderFields {
 fn check(config: &AccessConfig, ending: &Ending<'_>, expected: Expect) {
     let (mut out, entry) = (Vec::new(), entry(&config.headers));
     match config.format {
-        AccessFormat::Common => common::write(&mut out, &entry, ending, config),
+        AccessFormat::Common | AccessFormat::GenericClf => {
+            common::write(&mut out, &entry, ending, config);
+        }
         AccessFormat::Json => json::write(&mut out, &entry, ending, config),
     }
     let line = String::from_utf8(out).unwrap();
@@ -99,6 +101,14 @@ fn a_common_line_is_traefiks() {
         &ending(),
         expect![[r#"
         192.0.2.1 - ann [25/Nov/2025:22:39:42 +0000] "POST /a \"b\"?secret=1 HTTP/2.0" 201 1024 "-" "-" 42 "shop@consul" "http://10.0.0.7:3000" 12ms
+    "#]],
+    );
+    let format = AccessFormat::GenericClf;
+    check(
+        &AccessConfig { format, headers: keep_all(), ..config.clone() },
+        &ending(),
+        expect![[r#"
+        192.0.2.1 - ann [25/Nov/2025:22:39:42 +0000] "POST /a \"b\"?secret=1 HTTP/2.0" 201 1024 "-" "curl/8"
     "#]],
     );
     let config = AccessConfig {

@@ -294,7 +294,7 @@ async fn what_cannot_be_read_has_a_line_that_says_so() {
                 });
                 assert_eq!(seen, expected);
             }
-            AccessFormat::Common => {
+            AccessFormat::Common | AccessFormat::GenericClf => {
                 assert!(lines.iter().all(|line| line.contains("] \"- - -\" 4")), "{lines:?}");
             }
         }
