@@ -6,6 +6,7 @@ use http::{HeaderMap, Method};
 use super::{
     Framing, RequestHead, ResponseHead,
     body::{Decoder, Step},
+    maps::Maps,
 };
 
 /// So many lines a head may have.
@@ -16,17 +17,19 @@ const LINES: usize = 100;
 pub fn request_head(bytes: &[u8]) {
     let text = Bytes::copy_from_slice(bytes);
     for asked in [Method::GET, Method::HEAD] {
-        drop(ResponseHead::read(&asked, &text));
+        drop(ResponseHead::read(&asked, &text, &Maps::default()));
     }
-    let Ok(Some((head, length))) = RequestHead::read(&text, LINES) else { return };
+    let Ok(Some((head, length))) = RequestHead::read(&text, LINES, &Maps::default()) else {
+        return;
+    };
     let own = text.get(..length).unwrap_or_default();
     assert!(own.ends_with(b"\r\n\r\n"), "the head ends in its middle");
     let mut longer = own.to_vec();
     longer.extend_from_slice(b"GET /smuggled HTTP/1.1\r\n\r\n");
-    let again = RequestHead::read(&Bytes::from(longer), LINES);
+    let again = RequestHead::read(&Bytes::from(longer), LINES, &Maps::default());
     let Ok(Some((again, end))) = again else { panic!("what is behind a head makes it none") };
     assert_eq!((end, again.framing, again.headers), (length, head.framing, head.headers));
-    let shorter = RequestHead::read(&text.slice(..length - 1), LINES);
+    let shorter = RequestHead::read(&text.slice(..length - 1), LINES, &Maps::default());
     assert!(shorter.is_ok_and(|head| head.is_none()), "less than a head is one");
 }
 

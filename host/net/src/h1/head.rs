@@ -3,7 +3,7 @@
 //! httparse finds the lines; what it lets pass and we do not is refused here.
 //!
 //! **Invariant:** names and values are slices of what was read: a head costs one allocation for
-//! its text, and one or two for its map.
+//! its text, and none for its map, if one is at rest.
 
 use std::mem::MaybeUninit;
 
@@ -14,6 +14,7 @@ use httparse::{Header, ParserConfig, Status};
 use super::{
     error::HeadError,
     framing::{Framing, Said},
+    maps::Maps,
 };
 
 /// The most header lines in the head of a response. Backends are trusted further than clients.
@@ -64,6 +65,7 @@ impl RequestHead {
     pub(crate) fn read(
         arrived: &Bytes,
         max_lines: usize,
+        maps: &Maps,
     ) -> Result<Option<(Self, usize)>, HeadError> {
         let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MOST_LINES];
         let lines = lines.get_mut(..max_lines.min(MOST_LINES)).unwrap_or_default();
@@ -85,7 +87,7 @@ impl RequestHead {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_invalid| HeadError::Start)?;
         let uri = target_of(&method, arrived, target.as_bytes())?;
         let version = version(minor);
-        let (headers, said) = headers(arrived, request.headers)?;
+        let (headers, said) = headers(arrived, request.headers, maps)?;
         let framing = said.request(version)?;
         let keep_alive = said.keeps_alive(version);
         let expects_continue =
@@ -101,6 +103,7 @@ impl ResponseHead {
     pub(crate) fn read(
         asked: &Method,
         arrived: &Bytes,
+        maps: &Maps,
     ) -> Result<Option<(Self, usize)>, HeadError> {
         let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_LINES];
         let mut response = httparse::Response::new(&mut []);
@@ -119,7 +122,7 @@ impl ResponseHead {
         };
         let status = StatusCode::from_u16(code).map_err(|_invalid| HeadError::Start)?;
         let version = version(minor);
-        let (headers, said) = headers(arrived, response.headers)?;
+        let (headers, said) = headers(arrived, response.headers, maps)?;
         let framing = said.response(asked, status, version)?;
         // Who sends two framings may mean the other one: what comes next is not to be trusted.
         let keep_alive =
@@ -165,8 +168,12 @@ fn encoded(target: &[u8]) -> Bytes {
     encoded.into()
 }
 
-fn headers(arrived: &Bytes, lines: &[Header<'_>]) -> Result<(HeaderMap, Said), HeadError> {
-    let mut headers = HeaderMap::with_capacity(lines.len() + SPARE);
+fn headers(
+    arrived: &Bytes,
+    lines: &[Header<'_>],
+    maps: &Maps,
+) -> Result<(HeaderMap, Said), HeadError> {
+    let mut headers = maps.take(lines.len() + SPARE);
     let mut said = Said::default();
     for line in lines {
         said.note(line.name.as_bytes(), line.value);

@@ -18,6 +18,7 @@ use super::{
     error::{HeadError, WireError},
     framing::Framing,
     head::{HeadLimits, RequestHead, ResponseHead},
+    maps::Maps,
     outlet::Outlet,
     pipe::Pipe,
     socket::Socket,
@@ -38,6 +39,7 @@ const OUTPUT: usize = 16 * 1024;
 pub(crate) struct Buffers {
     input: RefCell<Box<[u8]>>,
     output: RefCell<Vec<u8>>,
+    pub(crate) maps: Maps,
     /// Empty ones.
     pub(super) pipes: RefCell<Vec<Pipe>>,
     /// Whether the system takes bodies past our memory.
@@ -100,6 +102,7 @@ impl Default for Buffers {
         Self {
             input: RefCell::new(vec![0; INPUT].into()),
             output: RefCell::new(Vec::with_capacity(OUTPUT)),
+            maps: Maps::default(),
             pipes: RefCell::default(),
             passes: Cell::new(true),
         }
@@ -146,7 +149,8 @@ impl Line {
         limits: HeadLimits,
     ) -> Poll<Result<Option<RequestHead>, WireError>> {
         loop {
-            let read = |arrived: &Bytes| RequestHead::read(arrived, limits.lines);
+            let buffers = self.buffers.clone();
+            let read = |arrived: &Bytes| RequestHead::read(arrived, limits.lines, &buffers.maps);
             if let Some((head, length)) = self.head(limits.bytes, read)? {
                 self.begin(head.framing, length, false);
                 self.awaits_continue = head.expects_continue;
@@ -168,9 +172,9 @@ impl Line {
         limit: usize,
     ) -> Poll<Result<ResponseHead, WireError>> {
         loop {
-            if let Some((head, length)) =
-                self.head(limit, |arrived| ResponseHead::read(asked, arrived))?
-            {
+            let buffers = self.buffers.clone();
+            let read = |arrived: &Bytes| ResponseHead::read(asked, arrived, &buffers.maps);
+            if let Some((head, length)) = self.head(limit, read)? {
                 self.begin(head.framing, length, true);
                 return Poll::Ready(Ok(head));
             }

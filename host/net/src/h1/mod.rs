@@ -20,6 +20,7 @@ mod framing;
 pub(crate) mod fuzzing;
 mod head;
 mod line;
+mod maps;
 mod outlet;
 mod passage;
 mod pipe;

@@ -9,13 +9,14 @@ use super::{
     encode_request, encode_response,
     error::BodyError,
     fuzzing::{request_body, request_head},
+    maps::Maps,
 };
 
 /// So many lines a head may have.
 const LINES: usize = 100;
 
 fn request(text: &str) -> Result<Option<RequestHead>, HeadError> {
-    let read = RequestHead::read(&Bytes::copy_from_slice(text.as_bytes()), LINES);
+    let read = RequestHead::read(&Bytes::copy_from_slice(text.as_bytes()), LINES, &Maps::default());
     read.map(|found| {
         found.map(|(head, length)| {
             assert!(text.get(..length).unwrap().ends_with("\r\n\r\n"), "{text:?}");
@@ -25,7 +26,8 @@ fn request(text: &str) -> Result<Option<RequestHead>, HeadError> {
 }
 
 fn response(asked: &Method, text: &str) -> Result<Option<ResponseHead>, HeadError> {
-    let read = ResponseHead::read(asked, &Bytes::copy_from_slice(text.as_bytes()));
+    let read =
+        ResponseHead::read(asked, &Bytes::copy_from_slice(text.as_bytes()), &Maps::default());
     read.map(|found| found.map(|(head, _)| head))
 }
 

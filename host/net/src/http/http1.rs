@@ -256,6 +256,7 @@ async fn send(
         let polled = client.edge.buffers.with_output(|output| {
             if let Some(head) = head.take() {
                 encode_response(output, status, &head.headers, Some(&date));
+                client.edge.buffers.maps.give(head.headers);
             }
             sending.poll(cx, output)
         });

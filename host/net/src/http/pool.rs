@@ -7,7 +7,7 @@
 //! **Invariant:** at any time at most one request is on an HTTP/1 connection.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
@@ -41,6 +41,8 @@ pub(crate) struct Pool {
     origins: RefCell<HashMap<Key, Rc<Origin>>>,
     /// As they were when it was last looked which origins are theirs.
     services: RefCell<Entries<ServiceEntry>>,
+    /// Whether an origin came since: it may have gone again between two looks.
+    has_new: Cell<bool>,
     clock: Clock,
     patience: Tick,
     max_idle: usize,
@@ -94,8 +96,8 @@ pub(crate) enum SendErrorKind {
 
 impl Pool {
     pub(crate) fn new(clock: Clock, patience: Tick, max_idle: usize) -> Self {
-        let (origins, services) = Default::default();
-        Self { origins, services, clock, patience, max_idle }
+        let (origins, services, has_new) = Default::default();
+        Self { origins, services, has_new, clock, patience, max_idle }
     }
 
     /// The origin of a backend; `None` when its address is none.
@@ -108,24 +110,27 @@ impl Pool {
         let origin = Origin::parse(scheme, authority, way, self.max_idle, self.clock.clone());
         let origin = Rc::new(origin?);
         origins.insert(Key(scheme, authority.into(), id), origin.clone());
+        self.has_new.set(true);
         Some(origin)
     }
 
     /// Closes connections to what is not in the snapshot any more. What is under way there is
     /// finished first. All services are looked at only when one has lost a backend to which there
-    /// are connections: another may have it too.
+    /// are connections, since another may have it too, or when there is a new one.
     pub(crate) fn retain(&self, snapshot: &Snapshot) {
         let mut origins = self.origins.borrow_mut();
         let before = self.services.replace(snapshot.services.clone());
-        let has_lost = before.differences(&snapshot.services).any(|(before, after)| {
-            let [before, after] = [before, after].map(|it| it.and_then(|it| it.live.as_deref()));
-            before.is_some_and(|before| {
-                backends(before).any(|it| {
-                    origins.contains_key(&it)
-                        && !after.is_some_and(|after| backends(after).any(|other| other == it))
+        let has_lost = self.has_new.take()
+            || before.differences(&snapshot.services).any(|(before, after)| {
+                let [before, after] =
+                    [before, after].map(|it| it.and_then(|it| it.live.as_deref()));
+                before.is_some_and(|before| {
+                    backends(before).any(|it| {
+                        origins.contains_key(&it)
+                            && !after.is_some_and(|after| backends(after).any(|other| other == it))
+                    })
                 })
-            })
-        });
+            });
         if !has_lost {
             return;
         }

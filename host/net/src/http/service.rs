@@ -97,7 +97,7 @@ pub(crate) fn refuse(client: &Client, error: &HttpError) -> (ResponseHead, Body)
 }
 
 /// The account of a request that becomes a tunnel ends with that.
-fn hand_over(client: &Client, account: Account) -> Option<Account> {
+fn hand_over(client: &Client, account: Box<Account>) -> Option<Box<Account>> {
     match &mut *client.tunnel.borrow_mut() {
         Some(tunnel) => {
             tunnel.account = Some(account);
@@ -245,12 +245,15 @@ async fn through(
         let about = About { request: Some(&exchange.request), router: Some(router) };
         edge.rescue(&error, taste, account, about)
     });
+    let maps = &edge.buffers.maps;
     if entered.is_empty() {
+        maps.give(std::mem::take(&mut exchange.request.headers));
         return (head, body);
     }
     exchange.response = Some(head);
     let left = pipeline::leave(edge, router, entered, exchange, &mut body, taste, account);
     let mut exchange = left.await;
+    maps.give(std::mem::take(&mut exchange.request.headers));
     match exchange.response.take() {
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),

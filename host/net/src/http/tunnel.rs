@@ -32,7 +32,7 @@ pub(crate) struct Tunnel {
     /// The backend is at work for as long as the tunnel is open.
     pub(crate) in_flight: InFlight,
     /// The request that led to it; it ends with the tunnel.
-    pub(crate) account: Option<Account>,
+    pub(crate) account: Option<Box<Account>>,
 }
 
 /// The client's side: whatever goes through the tunnel passes here.

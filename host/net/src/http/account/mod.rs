@@ -109,7 +109,7 @@ impl Story {
 
 impl Account {
     /// Opens the account of a request, whose headers are as they came.
-    pub(crate) fn open(client: &Client, request: &Parts) -> Self {
+    pub(crate) fn open(client: &Client, request: &Parts) -> Box<Self> {
         let (edge, begin) = (&client.edge, Instant::now());
         let entry = edge.pen.as_ref().map(|pen| pen.begin(request));
         let mut account = Self::blank(client, begin, MethodLabel::of(&request.method), entry);
@@ -128,7 +128,7 @@ impl Account {
     }
 
     /// Opens the account of what cannot be read as a request.
-    pub(crate) fn unread(client: &Client) -> Self {
+    pub(crate) fn unread(client: &Client) -> Box<Self> {
         let entry = client.edge.pen.as_ref().map(Pen::begin_unread);
         Self::blank(client, Instant::now(), MethodLabel::Extension, entry)
     }
@@ -138,8 +138,8 @@ impl Account {
         begin: Instant,
         method: MethodLabel,
         entry: Option<Box<Entry>>,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             door: client.door.clone(),
             peer: client.peer.address,
             client: None,
@@ -162,7 +162,7 @@ impl Account {
             story: None,
             context: None,
             recording: None,
-        }
+        })
     }
 
     /// When the request came.

@@ -26,7 +26,7 @@ pub(crate) struct Body {
     /// The request is under way until the last byte was handed on.
     busy: Option<Busy>,
     /// What is noted of it, complete when the body is dropped.
-    account: Option<Account>,
+    account: Option<Box<Account>>,
 }
 
 #[derive(Debug)]
@@ -76,11 +76,11 @@ impl Body {
     }
 
     /// The same, with the request under way until the body ends.
-    pub(crate) fn until_sent(mut self, busy: Busy, account: Option<Account>) -> Self {
+    pub(crate) fn until_sent(mut self, busy: Busy, account: Option<Box<Account>>) -> Self {
         self.busy = Some(busy);
         self.account = account;
         if self.source.is_end_stream() {
-            self.account.iter_mut().for_each(Account::complete);
+            self.account.iter_mut().for_each(|account| account.complete());
         }
         self
     }
