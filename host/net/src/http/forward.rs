@@ -9,7 +9,7 @@
 use std::{
     error::Error as _,
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -201,8 +201,11 @@ impl Dispatch<'_> {
         let body = std::mem::replace(&mut self.errand.body, RequestBody::EMPTY);
         let begin = begun(backend);
         let limit = self.edge.config.max_response_head;
-        let sending = link.send(self.outgoing(origin), body, self.errand.interim, limit);
-        let response = match self.timed(backend, sending).await? {
+        let sent = {
+            let sending = link.send(self.outgoing(origin), body, self.errand.interim, limit);
+            self.timed(backend, pin!(sending)).await?
+        };
+        let response = match sent {
             Ok(response) => response,
             Err(SendError { source, has_heard, body }) => {
                 self.errand.body = body;
@@ -235,7 +238,8 @@ impl Dispatch<'_> {
         let is_bodiless = self.errand.body.is_empty();
         let request = self.absolute(origin);
         let begin = begun(backend);
-        let mut error = match self.timed(backend, sender.try_send_request(request)).await? {
+        let sending = pin!(sender.try_send_request(request));
+        let mut error = match self.timed(backend, sending).await? {
             Ok(response) => {
                 let in_flight = self.answered(backend, begin)?;
                 let (parts, incoming) = response.into_parts();
@@ -272,16 +276,17 @@ impl Dispatch<'_> {
         Err(Lost { error, ignored })
     }
 
-    /// Waits for the head of the response, but not for ever.
+    /// Waits for the head of the response, but not for ever. What it waits for stays where it is: each
+    /// place that it passed through would be as large.
     async fn timed<T>(
         &self,
         backend: &Backend,
-        sending: impl Future<Output = T>,
+        mut sending: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Lost> {
         let Some(limit) = response_limit(self.edge, self.service, &self.errand) else {
             return Ok(sending.await);
         };
-        let (mut sending, mut left) = (pin!(sending), limit);
+        let mut left = limit;
         loop {
             if let Ok(sent) = timeout(left, sending.as_mut()).await {
                 return Ok(sent);

@@ -314,6 +314,13 @@ fn is_forged(name: &str) -> bool {
 /// Removes `Connection` and what it names; answers whether it names `upgrade`.
 fn remove_named(headers: &mut HeaderMap) -> bool {
     let mut upgrade = false;
+    let mut lines = headers.get_all(CONNECTION).iter();
+    if let (Some(line), None) = (lines.next(), lines.next())
+        && names_nothing(line.as_bytes())
+    {
+        headers.remove(CONNECTION);
+        return false;
+    }
     let http::header::Entry::Occupied(lines) = headers.entry(CONNECTION) else { return false };
     let lines: Vec<HeaderValue> = lines.remove_entry_mult().1.collect();
     for token in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|l| l.split(',')) {
@@ -332,6 +339,11 @@ fn remove_named(headers: &mut HeaderMap) -> bool {
         }
     }
     upgrade
+}
+
+/// Nearly all lines of `Connection` are one of these, whole.
+fn names_nothing(line: &[u8]) -> bool {
+    line.eq_ignore_ascii_case(b"keep-alive") || line.eq_ignore_ascii_case(b"close")
 }
 
 fn is_said_by_proxies(name: &str) -> bool {
