@@ -101,10 +101,10 @@ impl Consul {
         }
         if self.datacenters.own.is_none() {
             let answer = self.agent.look_up(&Subject::Home.path(), None)?.unwrap_or_default();
-            self.datacenters.own = Some(home(parse(&answer)?));
+            // Nothing: the token may not see it, yet.
+            self.datacenters.own = Some(home(parse(&answer)?)).filter(|own| !own.is_empty());
         }
-        let own = self.datacenters.own.as_deref().filter(|own| !own.is_empty());
-        Ok(Vantage { translates_from: own })
+        Ok(Vantage { translates_from: self.datacenters.own.as_deref() })
     }
 }
 

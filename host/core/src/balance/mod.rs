@@ -237,7 +237,9 @@ impl Choice<'_> {
         let first = self.draws(number).find(takes).map(|(_, place)| place);
         let first = first.or_else(|| self.drawn(number, |place| self.may(place)))?;
         let other = |place| place != first && self.may(place);
-        match self.drawn(!number, other) {
+        // One that starts has always less to do than its share: it is compared that often only.
+        let second = self.drawn(!number, other).filter(|place| self.takes(*place, !number));
+        match second {
             Some(second) if self.load(second, 0) < self.load(first, 0) => Some(second),
             _ => Some(first),
         }

@@ -305,6 +305,10 @@ fn a_backend_that_starts_takes_a_part_of_its_share() {
         let share = shares(&slow, &all, 4000)[1];
         let told = "about a tenth of one, to nine tenths";
         assert!((200..600).contains(&share), "{strategy:?}, {told}: {share}");
+        // Nor is one that starts the better for having nothing to do.
+        all[0].figures.in_flight.add(1);
+        let share = shares(&slow, &all, 4000)[1];
+        assert!(share < 800, "{strategy:?}: {share}");
     }
 }
 

@@ -39,6 +39,14 @@ fn is_stray(declaration: &Declaration, keys: &[&str], tree: &Tree) -> bool {
         return false;
     }
     let has_flaw = || tree.flaws.iter().any(|(tag, _)| *tag == declaration.origin);
+    let says = |key: &&str| nearest(key, PROTECTING).is_some();
+    // Without `http` the name of the router comes next, which may be called anything.
+    if nearest(&root, ["routers"]).is_some() {
+        return match below {
+            [] => says(first),
+            said => said.iter().any(says),
+        };
+    }
     let is = |known: &str| fold(known) == fold(first);
     let is_lost = match ROOT.known.iter().chain(ROOT.foreign).any(|known| is(known)) {
         false => true,
@@ -49,5 +57,5 @@ fn is_stray(declaration: &Declaration, keys: &[&str], tree: &Tree) -> bool {
         [_, said @ ..] if !said.is_empty() && nearest(first, ["routers"]).is_some() => said,
         all => all,
     };
-    is_lost && below.iter().any(|key| nearest(key, PROTECTING).is_some())
+    is_lost && below.iter().any(says)
 }

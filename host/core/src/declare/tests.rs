@@ -253,6 +253,13 @@ fn a_tag_in_the_wrong_place_that_says_who_may_pass_closes_what_it_is_about() {
         ("htp.router.B.Middleware", "b"),
         ("web.routers.a.tls.certresolver", "a"),
         ("routers.a.tls.certresolver", "a"),
+        // A router may be called like what stands beside routers.
+        ("routers.services.middlewares", "a b"),
+        ("routers.models.tls.options", "a b"),
+        ("routers.services.rule", ""),
+        ("httprouters.a.middlewares", "a"),
+        ("http/routers.a.middlewares", "a"),
+        ("x.http.routers.a.middlewares", "a"),
         ("routers.a.entrypoints[0]", "a"),
         ("htp.routers.c.middlewares", "a b"),
         ("htp.routers.a.rule", ""),

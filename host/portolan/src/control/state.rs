@@ -28,7 +28,7 @@ use tokio::{
 use super::event::Event;
 
 /// Changes when what is written changes: an older file is then as good as none.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// A burst of changes is written once.
 const SETTLE: Duration = Duration::from_millis(500);
 

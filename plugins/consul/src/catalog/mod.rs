@@ -352,7 +352,17 @@ impl Catalog {
     }
 
     fn set_home(&mut self, servers: Vec<Entry>) -> Taken {
-        self.home.get_or_insert_default().name = home(servers);
+        let name = home(servers);
+        let known = self.home.get_or_insert_default();
+        if known.name != name {
+            known.name = name;
+            // What has been read was read as from nowhere.
+            self.nodes.restart();
+            for tracked in self.entries.values_mut() {
+                tracked.is_stale = true;
+                tracked.watch.restart();
+            }
+        }
         Taken::Believed
     }
 

@@ -258,11 +258,19 @@ impl<'a> Reader<'a> {
 /// `htp.routers.a.middlewares`, `routers.a.tls`. The host closes that router.
 fn says_who_may_pass(path: &str) -> bool {
     let words: Vec<_> = path.split(['.', '[']).map(fold).collect();
-    let is_router = |word: &String| nearest(word, ["routers"].into_iter()).is_some();
-    let Some(place) = words.iter().take(2).position(is_router) else { return false };
-    let says = |word: &String| nearest(word, PROTECTING.into_iter()).is_some();
-    // Behind the name of the router.
-    words.iter().skip(place + 2).any(says)
+    let is_near =
+        |word: &String, known: &[&'static str]| nearest(word, known.iter().copied()).is_some();
+    let says = |word: &String| is_near(word, &PROTECTING);
+    if let Some(place) = words.iter().take(2).position(|word| is_near(word, &["routers"])) {
+        // Behind the name of the router, which may be called anything.
+        return words.iter().skip(place + 2).any(says);
+    }
+    // A dot is missing, or there is a word too many. What is said of other things is not meant.
+    let Some((_, before)) = words.split_last() else { return false };
+    let is_other = |word: &String| is_near(word, &["services", "middlewares", "serverstransports"]);
+    before.iter().any(|word| word.contains("router"))
+        && !before.iter().take(3).any(is_other)
+        && words.iter().skip(1).any(says)
 }
 
 const PROTECTING: [&str; 3] = ["middlewares", "entrypoints", "tls"];

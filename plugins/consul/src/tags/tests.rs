@@ -209,6 +209,11 @@ fn a_misspelt_tag_that_says_who_may_pass_is_handed_on() {
     let rule = "traefik.http.routers.a.rule=Path(`/`)";
     for (path, is_handed_on) in [
         ("htp.routers.a.middlewares", true),
+        ("httprouters.a.middlewares", true),
+        ("http/routers.a.middlewares", true),
+        ("x.http.routers.a.tls.options", true),
+        ("x.http.routers.a.rule", false),
+        ("company.router.rule", false),
         ("htttp.router.a.Middleware", true),
         ("https.routers.a.entry-points[0]", true),
         ("web.routers.a.tls.certresolver", true),

@@ -281,7 +281,12 @@ impl Forwarder {
     /// Whether upstreams are asked for a name of which our zones say this.
     fn is_foreign(&self, name: &[u8], answered: &Answered<'_>) -> bool {
         matches!(answered.answer, Answer::NotOurs)
-            || Origin::of(answered).is_some_and(|it| self.whose(name, it) == Whose::Others)
+            || Origin::of(answered).is_some_and(|it| match self.whose(name, it) {
+                Whose::Others => true,
+                // What a wildcard says does not count for it, and nobody else is asked.
+                Whose::Nobodys => answered.wildcard.is_some(),
+                Whose::Ours => false,
+            })
     }
 }
 

@@ -120,6 +120,21 @@ async fn aliases_that_fill_a_datagram_are_followed_to_the_end() {
 }
 
 #[tokio::test]
+async fn nor_does_it_behind_an_alias_that_was_looked_up() {
+    locally(Box::pin(async {
+        for (settings, expected) in [
+            (Forwarding::default(), &["x.corp.wild.home.arpa.", "192.168.7.3"][..]),
+            (forwarding("corp.wild.home.arpa", &[]), &["x.corp.wild.home.arpa."]),
+        ] {
+            let listening = Listening::with(settings);
+            listening.world.forwarding.look_up_with(Source::of(&["x.corp.wild.home.arpa"]));
+            assert_eq!(answers(&listening.ask("db.query.consul.").await), expected);
+        }
+    }))
+    .await;
+}
+
+#[tokio::test]
 async fn a_rule_for_names_of_a_suffix_may_lead_to_what_a_source_knows() {
     locally(async {
         let upstream = FakeUpstream::start(Mood::Answers).await;
