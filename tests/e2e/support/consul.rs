@@ -3,6 +3,7 @@
 //! It is taken from `CONSUL`, else from `PATH`, else from Debian bullseye (bookworm has none).
 
 use std::{
+    cell::RefCell,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -23,7 +24,7 @@ use super::{
 /// A Consul agent; it ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Consul {
-    process: Child,
+    process: RefCell<Child>,
     ports: [u16; 5],
     /// Of its configuration.
     lines: String,
@@ -35,10 +36,13 @@ pub(crate) struct Consul {
 impl Drop for Consul {
     fn drop(&mut self) {
         // It may have ended by itself.
-        drop(self.process.kill());
-        drop(self.process.wait());
+        drop(self.process.get_mut().kill());
+        drop(self.process.get_mut().wait());
     }
 }
+
+/// How often it is begun: the ports that are free when they are chosen are not kept for it.
+const ATTEMPTS: usize = 5;
 
 /// A service instance to register.
 #[derive(Clone, Debug)]
@@ -52,12 +56,17 @@ pub(crate) struct Registration<'a> {
 impl Consul {
     /// Starts an agent and waits until it has a leader.
     pub(crate) async fn start() -> Self {
-        Self::start_on(free_ports(), "", "").await
+        Self::start_with("", "").await
     }
 
     /// The same with these lines of its configuration more; it is asked with this token, if any.
     pub(crate) async fn start_with(lines: &str, token: &str) -> Self {
-        Self::start_on(free_ports(), lines, token).await
+        for _ in 0..ATTEMPTS {
+            if let Some(consul) = Self::start_on(free_ports(), lines, token).await {
+                return consul;
+            }
+        }
+        panic!("Consul ends as soon as it begins")
     }
 
     /// Ends the agent; [`Stopped::start`] starts a new one on the same ports.
@@ -65,7 +74,8 @@ impl Consul {
         Stopped(self.ports, self.lines.clone())
     }
 
-    async fn start_on(ports: [u16; 5], lines: &str, token: &str) -> Self {
+    /// `None`: it ended by itself, as it does when somebody has taken one of the ports meanwhile.
+    async fn start_on(ports: [u16; 5], lines: &str, token: &str) -> Option<Self> {
         let [http, server, lan, wan, dns] = ports.map(|port| port.to_string());
         let process = Command::new(binary())
             .args(["agent", "-dev", "-bind=127.0.0.1", "-log-level=err", "-node=harbour"])
@@ -78,13 +88,15 @@ impl Consul {
             .unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], ports[0]));
         let (lines, token) = (lines.to_owned(), token.to_owned());
+        let process = RefCell::new(process);
         let consul = Self { process, ports, lines, address, token };
-        eventually(
-            || async { consul.ask(Method::GET, "/v1/catalog/nodes", &Value::Null).await.ok() },
-            |answer| answer.as_ref().is_some_and(|answer| answer.body.contains("harbour")),
-        )
-        .await;
-        consul
+        let look = || async {
+            let answer = consul.ask(Method::GET, "/v1/catalog/nodes", &Value::Null).await.ok();
+            let has_ended = consul.process.borrow_mut().try_wait().unwrap().is_some();
+            (answer.is_some_and(|answer| answer.body.contains("harbour")), has_ended)
+        };
+        let (_, has_ended) = eventually(look, |(is_up, has_ended)| *is_up || *has_ended).await;
+        (!has_ended).then_some(consul)
     }
 
     /// Joins another agent, of another datacenter, over the wide network.
@@ -139,7 +151,12 @@ pub(crate) struct Stopped([u16; 5], String);
 impl Stopped {
     /// A new agent on the same ports; it knows nothing of what the old one knew.
     pub(crate) async fn start(self) -> Consul {
-        Consul::start_on(self.0, &self.1, "").await
+        for _ in 0..ATTEMPTS {
+            if let Some(consul) = Consul::start_on(self.0, &self.1, "").await {
+                return consul;
+            }
+        }
+        panic!("somebody else has the ports of this Consul now")
     }
 }
 

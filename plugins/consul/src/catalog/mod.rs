@@ -185,6 +185,9 @@ impl Catalog {
             return self.begin_all(subjects, now);
         }
         subjects.insert(1, Subject::Nodes);
+        if self.is_nowhere() {
+            subjects.push(Subject::Home);
+        }
         if is_bulk {
             subjects.push(Subject::Checks);
         }
@@ -204,6 +207,11 @@ impl Catalog {
         self.home.as_ref().is_some_and(|home| !home.watch.is_ready)
     }
 
+    /// Whether it was not said where the agent is: it may be, when the token is allowed to know.
+    fn is_nowhere(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.watch.is_ready && home.name.is_empty())
+    }
+
     /// When there will be something to ask; none: not before an answer comes.
     pub(crate) fn next_due(&self) -> Option<u64> {
         if self.is_lost() {
@@ -216,7 +224,9 @@ impl Catalog {
         let services = self.entries.values().filter(is_wanted).filter_map(|it| it.watch.due());
         let checks = if is_bulk { self.checks.due() } else { None };
         let reread = self.reread_at.filter(|_| is_bulk);
-        let lists = [self.services.due(), self.nodes.due(), self.datacenters.due(), checks, reread];
+        let home = self.home.as_ref().filter(|_| self.is_nowhere()).and_then(|it| it.watch.due());
+        let lists =
+            [self.services.due(), self.nodes.due(), self.datacenters.due(), checks, reread, home];
         services.chain(lists.into_iter().flatten()).min()
     }
 
@@ -266,7 +276,7 @@ impl Catalog {
             Subject::Nodes => parse(&answer).map(|nodes| self.set_nodes(nodes, translates)),
             Subject::Datacenters => parse(&answer).map(|names| self.set_datacenters(names, now)),
             Subject::Checks => parse(&answer).map(|checks| self.set_checks(checks)),
-            Subject::Home => parse(&answer).map(|servers| self.set_home(servers)),
+            Subject::Home => parse(&answer).map(|servers| self.set_home(servers, now)),
             Subject::Service(name) => parse(&answer)
                 .map(|entries| self.set_service(name, entries, question.index, translates)),
         };
@@ -351,7 +361,7 @@ impl Catalog {
         Taken::Believed
     }
 
-    fn set_home(&mut self, servers: Vec<Entry>) -> Taken {
+    fn set_home(&mut self, servers: Vec<Entry>, now: u64) -> Taken {
         let name = home(servers);
         let known = self.home.get_or_insert_default();
         if known.name != name {
@@ -362,6 +372,9 @@ impl Catalog {
                 tracked.is_stale = true;
                 tracked.watch.restart();
             }
+        }
+        if self.home.as_ref().is_some_and(|home| home.name.is_empty()) {
+            return Taken::Read { again: now + DATACENTERS_MS };
         }
         Taken::Believed
     }

@@ -189,18 +189,51 @@ fn datacenters_that_nobody_tells_keep_nothing_waiting() {
     assert!(consul.catalog.is_complete());
 }
 
+/// A service with an address for each network, and the plain one that the agent says.
+fn web(address: &str) -> String {
+    entry("web", "w", 80).replacen(
+        r#""Port""#,
+        &format!(
+            r#""Address": "{address}", "TaggedAddresses": {{ "lan_ipv4": {{ "Address": "10.8.0.1" }},
+                "wan_ipv4": {{ "Address": "203.0.113.8" }} }}, "Port""#
+        ),
+        1,
+    )
+}
+
+/// The address of that service now.
+fn web_address(consul: &mut Played) -> Option<String> {
+    let Update::Snapshot(items) = consul.catalog.snapshot() else { panic!("no snapshot") };
+    items.iter().find_map(|item| match item {
+        Item::Instance(it) if it.service == "web" => Some(it.address.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_was_read_before_the_agent_said_where_it_is_is_read_again() {
+    let home = "/v1/health/service/consul";
+    let mut consul = Played { translates: true, ..Played::new() };
+    consul.list(&["consul", "web"]);
+    consul.set("/v1/health/service/web", &format!("[{}]", web("203.0.113.8")));
+    // The token may not see it yet.
+    consul.set(home, "[]");
+    consul.settle();
+    assert_eq!(web_address(&mut consul).as_deref(), Some("10.8.0.1"));
+    consul.set(home, &format!("[{}]", entry("consul", "consul", 8300).replace("dc1", "dc2")));
+    assert!(consul.settle().is_empty());
+    assert!(consul.catalog.next_due().is_some_and(|due| due <= consul.now + DATACENTERS_MS));
+    consul.now += DATACENTERS_MS;
+    let asked = consul.settle();
+    assert!(asked.iter().any(|path| path == "/v1/health/service/web"), "{asked:?}");
+    assert_eq!(web_address(&mut consul).as_deref(), Some("203.0.113.8"));
+    // Known once, it is not asked for again.
+    consul.now += DATACENTERS_MS;
+    assert!(!consul.settle().iter().any(|path| path == home));
+}
+
 #[test]
 fn where_the_agent_is_is_asked_when_its_answers_depend_on_it() {
-    let web = |address: &str| {
-        entry("web", "w", 80).replacen(
-            r#""Port""#,
-            &format!(
-                r#""Address": "{address}", "TaggedAddresses": {{ "lan_ipv4": {{ "Address": "10.8.0.1" }},
-                    "wan_ipv4": {{ "Address": "203.0.113.8" }} }}, "Port""#
-            ),
-            1,
-        )
-    };
     let home = "/v1/health/service/consul";
     // It is a service too, which is read and then watched. Nobody translates; the agent is in the datacenter that is read; it is in another one.
     for (translates, datacenter, plain, expected, asked) in [
@@ -216,12 +249,7 @@ fn where_the_agent_is_is_asked_when_its_answers_depend_on_it() {
         let all = consul.settle();
         assert!(consul.catalog.is_complete());
         assert_eq!(all.iter().filter(|path| *path == home).count(), asked, "{all:?}");
-        let Update::Snapshot(items) = consul.catalog.snapshot() else { panic!() };
-        let found = items.iter().find_map(|item| match item {
-            Item::Instance(it) if it.service == "web" => Some(it.address.as_str()),
-            _ => None,
-        });
-        assert_eq!(found, Some(expected));
+        assert_eq!(web_address(&mut consul).as_deref(), Some(expected));
     }
 }
 
