@@ -3,6 +3,7 @@
 //! **Invariant:** a reply is never longer than its limit; what does not fit is left out whole, and
 //! when that is an answer, TC says so (RFC 2181, 9).
 
+use hashbrown::HashSet;
 use portolan_core::zone::{
     Answer, BODY_HEAD, QUESTION_POINTER, Record, RecordSet, RecordType, Zones, body_type,
 };
@@ -180,18 +181,18 @@ impl<'o> Reply<'o> {
     /// (RFC 2181, 5.4.1).
     fn targets<'r>(
         &mut self,
-        records: impl Iterator<Item = Record<'r>> + Clone,
+        records: impl Iterator<Item = Record<'r>>,
         first: usize,
         zones: &Zones,
         near: Option<Near<'_>>,
     ) {
-        let mut at = first;
+        let (mut at, mut led) = (first, Led::default());
         // A set is of one type.
-        for (place, record) in records.clone().take_while(is_of_server).enumerate() {
+        for record in records.take_while(is_of_server) {
             let target = at + target_at(record.body);
             at += record.body.len();
             let Some(name) = unknown_target(&record) else { continue };
-            if leads_where(records.clone().take(place), &record) {
+            if led.again(record.body) {
                 continue;
             }
             for rtype in [RecordType::A, RecordType::AAAA] {
@@ -213,11 +214,11 @@ impl<'o> Reply<'o> {
     fn additionals<'r>(&mut self, records: impl Iterator<Item = Record<'r>> + Clone, first: usize) {
         // Addresses first: what else is known of targets is of less use.
         for are_addresses in [true, false] {
-            let mut at = first;
-            for (place, record) in records.clone().enumerate() {
+            let (mut at, mut led) = (first, Led::default());
+            for record in records.clone() {
                 let wanted = |body: &&[u8]| is_address(body) == are_addresses;
                 let mut glue = record.glue().filter(wanted).peekable();
-                if glue.peek().is_some() && leads_where(records.clone().take(place), &record) {
+                if glue.peek().is_some() && led.again(record.body) {
                     at += record.body.len();
                     continue;
                 }
@@ -326,11 +327,29 @@ fn target_at(body: &[u8]) -> usize {
     BODY_HEAD + 2 * numbers
 }
 
-/// Whether one of those before leads to the same target, as two ports of a node do: a record
-/// stands in an answer once (RFC 2181, 5).
-fn leads_where<'r>(mut before: impl Iterator<Item = Record<'r>>, record: &Record<'_>) -> bool {
-    let target = record.body.get(target_at(record.body)..);
-    before.any(|other| other.body.get(target_at(other.body)..) == target)
+/// The targets that records have led to so far: two ports of a node lead to the same, and a record
+/// stands in an answer once (RFC 2181, 5). What fits into a datagram is few.
+#[derive(Default)]
+struct Led<'r> {
+    few: [&'r [u8]; 16],
+    count: usize,
+    others: HashSet<&'r [u8]>,
+}
+
+impl<'r> Led<'r> {
+    /// Whether the target of a record is one of them. From now on it is.
+    fn again(&mut self, body: &'r [u8]) -> bool {
+        let target = body.get(target_at(body)..).unwrap_or_default();
+        if self.few.iter().take(self.count).any(|known| *known == target) {
+            return true;
+        }
+        if let Some(place) = self.few.get_mut(self.count) {
+            *place = target;
+            self.count += 1;
+            return false;
+        }
+        !self.others.insert(target)
+    }
 }
 
 /// Whether a record leads to a server, whose addresses are of use (RFC 1035, 3.3).
@@ -367,4 +386,27 @@ pub(super) fn header_only(packet: &[u8], rcode: Rcode, out: &mut [u8]) -> usize 
     let [high, low] = (kept | flag::RESPONSE | rcode.0 & flag::RCODE).to_be_bytes();
     *out = [packet[0], packet[1], high, low, 0, 0, 0, 0, 0, 0, 0, 0];
     HEADER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_known_again_however_many_there_are() {
+        let body = |number: u8| {
+            let mut body = QUESTION_POINTER.to_vec();
+            body.extend_from_slice(&RecordType::MX.0.to_be_bytes());
+            body.resize(BODY_HEAD, 0);
+            // The preference is no part of it.
+            body.extend_from_slice(&[0, number, 1, b'a' + number, 0]);
+            body
+        };
+        let bodies: Vec<_> = (0..26).map(body).collect();
+        let mut others = bodies.clone();
+        others.iter_mut().for_each(|body| body[BODY_HEAD] = 7);
+        let mut led = Led::default();
+        assert!(bodies.iter().all(|body| !led.again(body)));
+        assert!(others.iter().all(|body| led.again(body)));
+    }
 }
