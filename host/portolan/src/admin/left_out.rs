@@ -30,11 +30,18 @@ pub(crate) struct LeftOut {
     pub(crate) instances: Vec<String>,
 }
 
+impl LeftOut {
+    /// How many there are, in words.
+    pub(crate) fn counted(&self) -> String {
+        let noun = if self.count == 1 { "instance" } else { "instances" };
+        format!("{} {noun}", self.count)
+    }
+}
+
 impl fmt::Display for LeftOut {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, reason, count, .. } = self;
-        let noun = if *count == 1 { "instance" } else { "instances" };
-        write!(out, "{count} {noun} of `{service}` left out: {reason}")
+        let Self { service, reason, .. } = self;
+        write!(out, "{} of `{service}` left out: {reason}", self.counted())
     }
 }
 

@@ -115,8 +115,7 @@ fn backend(it: &BackendShare) -> String {
 }
 
 fn left_out(it: &LeftOut) -> String {
-    let noun = if it.count == 1 { "instance" } else { "instances" };
-    format!("{} {noun} of {}: {}", it.count, it.service, it.reason)
+    format!("{} of {}: {}", it.counted(), it.service, it.reason)
 }
 
 #[cfg(test)]
