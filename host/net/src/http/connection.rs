@@ -8,7 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -53,6 +53,8 @@ pub(crate) struct Client {
     /// Whom the client's certificate is about, where that is written down.
     pub(crate) subject: Option<Rc<str>>,
     pub(crate) seat: Seat,
+    /// Its place among the connections of its client, where those are limited.
+    _guest: Option<Guest>,
     /// Where the connection goes on when HTTP is over.
     pub(crate) tunnel: RefCell<Option<Box<Tunnel>>>,
     /// Its connection, where HTTP/1 is spoken.
@@ -70,24 +72,67 @@ enum Protocol {
     Http2,
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(door: Rc<Door>, seat: Seat, mut stream: TcpStream, address: SocketAddr) {
-    door.figures.open_connections.increment();
-    let limits = door.limits.load_full();
-    if let Some(from) = from(&door, &limits, &mut stream, address).await
-        && let Ok(_guest) = welcome(&door, &limits, from)
-    {
-        match &door.tls {
-            None => plain(&door, limits, seat, stream, from).await,
-            // In a box, as everything that most connections are not: a task is as large as what it
-            // may come to be, and most of them wait.
-            Some(tls) => {
-                let tls = tls.clone();
-                Box::pin(encrypted(&door, limits, seat, stream, from, tls)).await;
-            }
+/// What goes on over a connection once it is known what that is, until it ends.
+type Talk = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Serves a connection until it ends. In boxes, since a task is as large as what it may come to be, and
+/// most of them wait: what it takes to get to know a client is given back before.
+pub(crate) fn serve(
+    door: Rc<Door>,
+    seat: Seat,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> impl Future<Output = ()> {
+    let open = Open::new(&door);
+    let meeting = Box::pin(meet(door, seat, stream, address));
+    async move {
+        if let Some(talk) = meeting.await {
+            talk.await;
         }
+        drop(open);
     }
-    door.figures.open_connections.decrement();
+}
+
+/// Gets to know who comes, and what it speaks; `None`: it goes on to nothing.
+async fn meet(
+    door: Rc<Door>,
+    seat: Seat,
+    mut stream: TcpStream,
+    address: SocketAddr,
+) -> Option<Talk> {
+    let limits = door.limits.load_full();
+    let from = from(&door, &limits, &mut stream, address).await?;
+    let guest = welcome(&door, &limits, from).ok()?;
+    let met = Met { limits, seat, from, guest };
+    match door.tls.clone() {
+        None => plain(&door, met, stream).await,
+        Some(tls) => encrypted(&door, met, stream, tls).await,
+    }
+}
+
+/// Who comes.
+struct Met {
+    limits: Arc<Limits>,
+    seat: Seat,
+    from: Arrival,
+    /// Its place among those of its client.
+    guest: Option<Guest>,
+}
+
+/// A connection that is counted as open.
+struct Open(Rc<Door>);
+
+impl Open {
+    fn new(door: &Rc<Door>) -> Self {
+        door.figures.open_connections.increment();
+        Self(door.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.figures.open_connections.decrement();
+    }
 }
 
 /// Counts a connection as its client's, where that is limited. An error: there are too many.
@@ -146,15 +191,9 @@ async fn from(
     }
 }
 
-async fn plain(
-    door: &Rc<Door>,
-    limits: Arc<Limits>,
-    seat: Seat,
-    mut stream: TcpStream,
-    from: Arrival,
-) {
+async fn plain(door: &Rc<Door>, met: Met, mut stream: TcpStream) -> Option<Talk> {
     let sniffed = {
-        let gone = pin!(poll_fn(|cx| match seat.poll_notice(cx) {
+        let gone = pin!(poll_fn(|cx| match met.seat.poll_notice(cx) {
             Poll::Ready(Notice::Expired(limit)) => Poll::Ready(limit),
             // Its first request is on its way; the roster will not wait for it long.
             Poll::Ready(Notice::Drain) | Poll::Pending => Poll::Pending,
@@ -162,43 +201,40 @@ async fn plain(
         match select(pin!(sniff(&mut stream)), gone).await {
             Either::Left((sniffed, _)) => sniffed,
             Either::Right((limit, _)) => {
-                return limit.into_iter().for_each(|limit| door.exceeded(limit));
+                limit.into_iter().for_each(|limit| door.exceeded(limit));
+                return None;
             }
         }
     };
-    let Ok((protocol, ahead)) = sniffed else { return };
-    let peer = Peer { address: from.address, tls: false, sni: None };
-    let client = Client::new(door, limits, seat, peer, from.is_trusted, (None, None));
-    speak(protocol, client, Stream::Plain(stream), ahead).await;
+    let (protocol, ahead) = sniffed.ok()?;
+    let client = Client::new(door, met, Encrypted::NOT);
+    Some(speak(protocol, client, Stream::Plain(stream), ahead))
 }
 
 async fn encrypted(
     door: &Rc<Door>,
-    limits: Arc<Limits>,
-    seat: Seat,
+    met: Met,
     stream: TcpStream,
-    from: Arrival,
     tls: Arc<TlsContext>,
-) {
-    let stream = match timeout(limits.timeouts.handshake, tls.accept(stream)).await {
+) -> Option<Talk> {
+    let stream = match timeout(met.limits.timeouts.handshake, tls.accept(stream)).await {
         Ok(Ok(Greeting::Encrypted(stream))) => *stream,
         // A certificate authority has seen what it wanted to see.
-        Ok(Ok(Greeting::Challenge)) => return,
+        Ok(Ok(Greeting::Challenge)) => return None,
         Ok(Ok(Greeting::Plain(stream, said))) => {
-            let peer = Peer { address: from.address, tls: false, sni: None };
-            let client = Client::new(door, limits, seat, peer, from.is_trusted, (None, None));
+            let client = Client::new(door, met, Encrypted::NOT);
             let error = HttpError::PlainHttp;
-            return http1::turn_away(client, Stream::Plain(stream), said, error).await;
+            return Some(Box::pin(http1::turn_away(client, Stream::Plain(stream), said, error)));
         }
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
-            tracing::debug!(client.address = %from.address, %error, "handshake failed");
-            return;
+            tracing::debug!(client.address = %met.from.address, %error, "handshake failed");
+            return None;
         }
         Err(_elapsed) => {
             door.figures.handshake_failures.increment();
             door.exceeded(Limit::HandshakeTimeout);
-            return;
+            return None;
         }
     };
     let session = &stream.get_ref().1;
@@ -206,15 +242,17 @@ async fn encrypted(
         Some(b"h2") => Protocol::Http2,
         Some(_) | None => Protocol::Http1,
     };
-    let sni = session.server_name().map(|name| name.to_ascii_lowercase().into());
-    let peer = Peer { address: from.address, tls: true, sni };
     let shown = session.peer_certificates().and_then(|chain| chain.first());
     let shown = shown.filter(|_| door.edge.pen.is_some());
-    let subject = shown.and_then(|certificate| subject(certificate)).map(Rc::from);
-    let said = (encryption(session), subject);
-    let client = Client::new(door, limits, seat, peer, from.is_trusted, said);
+    let encrypted = Encrypted {
+        is: true,
+        sni: session.server_name().map(|name| name.to_ascii_lowercase().into()),
+        how: encryption(session),
+        subject: shown.and_then(|certificate| subject(certificate)).map(Rc::from),
+    };
+    let client = Client::new(door, met, encrypted);
     let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
-    speak(protocol, client, stream, Bytes::new()).await;
+    Some(speak(protocol, client, stream, Bytes::new()))
 }
 
 /// Reads until it is clear which protocol is spoken; what was read is to be read again.
@@ -233,30 +271,40 @@ async fn sniff(stream: &mut TcpStream) -> io::Result<(Protocol, Bytes)> {
     }
 }
 
-async fn speak(protocol: Protocol, client: Rc<Client>, stream: Stream, ahead: Bytes) {
+fn speak(protocol: Protocol, client: Rc<Client>, stream: Stream, ahead: Bytes) -> Talk {
     match protocol {
-        Protocol::Http1 => http1::serve(client, stream, ahead).await,
-        Protocol::Http2 => Box::pin(http2::serve(client, stream, ahead)).await,
+        Protocol::Http1 => Box::pin(http1::serve(client, stream, ahead)),
+        Protocol::Http2 => Box::pin(http2::serve(client, stream, ahead)),
     }
 }
 
+/// What is known of a connection by its encryption.
+struct Encrypted {
+    is: bool,
+    /// The name that was asked for.
+    sni: Option<Arc<str>>,
+    how: Option<(u32, Encryption)>,
+    /// Whom the client's certificate is about.
+    subject: Option<Rc<str>>,
+}
+
+impl Encrypted {
+    const NOT: Self = Self { is: false, sni: None, how: None, subject: None };
+}
+
 impl Client {
-    fn new(
-        door: &Rc<Door>,
-        limits: Arc<Limits>,
-        seat: Seat,
-        peer: Peer,
-        is_trusted: bool,
-        (encryption, subject): (Option<(u32, Encryption)>, Option<Rc<str>>),
-    ) -> Rc<Self> {
+    fn new(door: &Rc<Door>, met: Met, encrypted: Encrypted) -> Rc<Self> {
+        let Met { limits, seat, from, guest } = met;
+        let Encrypted { is: tls, sni, how: encryption, subject } = encrypted;
         let edge = door.edge.clone();
+        let peer = Peer { address: from.address, tls, sni };
         let address = HeaderValue::try_from(peer.address.ip().to_canonical().to_string());
         let told = headers::Origin {
             // The text of an address is a valid header value.
             address: address.unwrap_or(HeaderValue::from_static("unknown")),
             tls: peer.tls,
             server: edge.server.clone(),
-            is_trusted,
+            is_trusted: from.is_trusted,
         };
         let (door, tunnel, line) = (door.clone(), RefCell::default(), RefCell::default());
         let (requests, is_last, began) = (Cell::new(0), Cell::new(false), edge.clock.now());
@@ -269,6 +317,7 @@ impl Client {
             encryption,
             subject,
             seat,
+            _guest: guest,
             tunnel,
             line,
             requests,

@@ -42,9 +42,18 @@ struct Asked {
     keep_alive: bool,
 }
 
+/// A request that is being answered.
+struct Begun {
+    asked: Asked,
+    // In a box: a connection that waits should be small.
+    answering: Answering,
+}
+
+type Answering = Pin<Box<dyn Future<Output = (ResponseHead, Body)>>>;
+
 /// What came of waiting for a request.
 enum Next {
-    Request(RequestHead),
+    Request(Begun),
     /// Not, or not all of, a request.
     Refused(HttpError),
     /// There will be none.
@@ -66,20 +75,31 @@ struct Sending<'a> {
     framing: Framing,
 }
 
-/// Serves requests until there are no more.
-pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
+/// Serves requests until there are no more. What it takes to begin is not carried along: most
+/// connections wait, and what they wait with is all that they should cost.
+pub(crate) fn serve(
+    client: Rc<Client>,
+    stream: Stream,
+    ahead: Bytes,
+) -> impl Future<Output = ()> + use<> {
     let line = Line::new(stream, ahead, client.edge.buffers.clone());
     let line = Rc::new(RefCell::new(line));
     client.line.replace(Some(line.clone()));
-    let ended = requests(&client, &line).await;
+    async move {
+        let ended = requests(&client, &line).await;
+        Box::pin(end(client, line, ended)).await;
+    }
+}
+
+/// What comes after the last request: a tunnel, or the end.
+async fn end(client: Rc<Client>, line: Rc<RefCell<Line>>, ended: io::Result<bool>) {
     client.line.take();
     let tunnel = client.tunnel.take();
     match ended {
         Ok(true) => {
             if let (Some(tunnel), Some(line)) = (tunnel, Rc::into_inner(line)) {
                 let (stream, said) = line.into_inner().into_parts();
-                // In a box: most connections come to no tunnel.
-                Box::pin(tunnel.run(&client, stream, said)).await;
+                tunnel.run(&client, stream, said).await;
             }
         }
         Ok(false) => linger(&line).await,
@@ -103,20 +123,23 @@ pub(crate) async fn turn_away(client: Rc<Client>, stream: Stream, said: Bytes, e
 /// Answers requests. True: HTTP is over, and something else begins.
 async fn requests(client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<bool> {
     loop {
-        let (asked, answering) = match next(client, line).await? {
-            Next::Request(head) => begin(client, line, head),
-            Next::Refused(error) => return refuse(client, line, error).await,
+        let Begun { asked, answering } = match next(client, line).await? {
+            Next::Request(begun) => begun,
+            Next::Refused(error) => return Box::pin(refuse(client, line, error)).await,
             Next::Nothing => return Ok(false),
         };
-        let (head, body) = match answered(client, line, answering).await {
-            Ok(answer) => answer,
+        let sending = match answered(client, line, answering).await {
+            Ok((head, body)) => send(client, line, &asked, head, body),
             Err(Unanswered::Left) => {
                 return Err(io::Error::other("the client left before it was answered"));
             }
-            Err(Unanswered::Stalled) => return refuse(client, line, HttpError::Stalled).await,
+            Err(Unanswered::Stalled) => {
+                return Box::pin(refuse(client, line, HttpError::Stalled)).await;
+            }
         };
-        let is_upgrade = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        let keep = send(client, line, &asked, head, body).await?;
+        let ending = sending.await?;
+        let is_upgrade = ending == Ending::Upgrade;
+        let keep = matches!(ending, Ending::Keep | Ending::KeepOld) && line.borrow().is_read();
         if is_upgrade || !keep {
             return Ok(is_upgrade);
         }
@@ -131,14 +154,16 @@ async fn refuse(client: &Client, line: &RefCell<Line>, error: HttpError) -> io::
 }
 
 /// The head of the next request.
-async fn next(client: &Client, line: &RefCell<Line>) -> io::Result<Next> {
+async fn next(client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<Next> {
     let limits = &client.limits;
     let limits = HeadLimits { bytes: limits.max_header_bytes, lines: limits.max_headers };
     poll_fn(|cx| {
         // First whatever has arrived already: a request that was sent is answered.
-        if let Poll::Ready(read) = line.borrow_mut().poll_request(cx, limits) {
+        let polled = line.borrow_mut().poll_request(cx, limits);
+        if let Poll::Ready(read) = polled {
             return Poll::Ready(match read {
-                Ok(head) => Ok(head.map_or(Next::Nothing, Next::Request)),
+                Ok(Some(head)) => Ok(Next::Request(begin(client, line, head))),
+                Ok(None) => Ok(Next::Nothing),
                 Err(WireError::Head(error)) => Ok(Next::Refused(HttpError::Malformed(error))),
                 Err(WireError::Io(error)) => Err(error),
                 Err(error) => Err(io::Error::other(error)),
@@ -171,12 +196,8 @@ fn exceeded(client: &Client, limit: Option<Limit>) {
     }
 }
 
-/// Begins to answer. In a box: a connection that waits should be small.
-fn begin(
-    client: &Rc<Client>,
-    line: &Rc<RefCell<Line>>,
-    head: RequestHead,
-) -> (Asked, Pin<Box<impl Future<Output = (ResponseHead, Body)> + use<>>>) {
+/// Begins to answer.
+fn begin(client: &Rc<Client>, line: &Rc<RefCell<Line>>, head: RequestHead) -> Begun {
     let RequestHead { method, uri, version, headers, framing, keep_alive, .. } = head;
     client.note_request();
     let keep_alive = keep_alive && !client.is_last_request();
@@ -190,14 +211,14 @@ fn begin(
     parts.uri = uri;
     parts.version = version;
     parts.headers = headers;
-    (asked, Box::pin(service::answer(client.clone(), parts, body)))
+    Begun { asked, answering: Box::pin(service::answer(client.clone(), parts, body)) }
 }
 
 /// Waits for the answer, for as long as the client does.
 async fn answered(
     client: &Client,
     line: &RefCell<Line>,
-    mut answering: Pin<Box<impl Future<Output = (ResponseHead, Body)>>>,
+    mut answering: Answering,
 ) -> Result<(ResponseHead, Body), Unanswered> {
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
@@ -231,14 +252,14 @@ fn poll_stalled(client: &Client, line: &RefCell<Line>, cx: &Context<'_>) -> Poll
     }
 }
 
-/// Sends a response. Answers whether the connection can be used again.
-async fn send(
-    client: &Client,
-    line: &RefCell<Line>,
-    asked: &Asked,
+/// Sends a response. Answers what is to become of the connection.
+fn send<'a>(
+    client: &'a Client,
+    line: &'a RefCell<Line>,
+    asked: &'a Asked,
     head: ResponseHead,
     body: Body,
-) -> io::Result<bool> {
+) -> impl Future<Output = io::Result<Ending>> + 'a {
     if !body.is_uploading() {
         // A body that nobody wanted: if it is there already, the next request can be found.
         line.borrow_mut().skip_arrived();
@@ -247,21 +268,21 @@ async fn send(
     let framing = asked.framing(&head, &body);
     let ending = if framing == Framing::Close { Ending::Close } else { ending };
     let told = if asked.method == Method::HEAD { body.framing() } else { framing };
-    let status = Status { code: head.status, asked: &asked.method, framing: told, ending };
-    let date = client.edge.date();
     let mut sending = Sending { line, body, framing };
     let mut head = Some(head);
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         sending.body.poll_upload(cx);
         let polled = client.edge.buffers.with_output(|output| {
             if let Some(head) = head.take() {
-                encode_response(output, status, &head.headers, Some(&date));
+                let status =
+                    Status { code: head.status, asked: &asked.method, framing: told, ending };
+                encode_response(output, status, &head.headers, Some(&client.edge.date()));
                 client.edge.buffers.maps.give(head.headers);
             }
             sending.poll(cx, output)
         });
-        if polled.is_ready() {
-            return polled;
+        if let Poll::Ready(sent) = polled {
+            return Poll::Ready(sent.map(|()| ending));
         }
         if line.borrow_mut().poll_gone(cx).is_ready() {
             return Poll::Ready(Err(io::Error::other("the client left within its response")));
@@ -270,9 +291,6 @@ async fn send(
         sending.body.failed(Reason::ClientStalled);
         Poll::Ready(Err(io::Error::other("the client does not read its response")))
     })
-    .await?;
-    drop(sending);
-    Ok(matches!(ending, Ending::Keep | Ending::KeepOld) && line.borrow().is_read())
 }
 
 impl Sending<'_> {

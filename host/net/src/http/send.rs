@@ -9,7 +9,7 @@ use std::{
     cell::{Cell, RefCell},
     future::Future,
     net::IpAddr,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -184,11 +184,10 @@ async fn deliver(
     }
     let ended = errand.ended.clone();
     let asked = Cell::new(None);
-    // Where it is: moving it would copy some kilobytes.
-    let attempts = pin!(attempts(edge, service, errand, account, &asked));
+    let attempts = attempts(edge, service, errand, account, &asked);
     let mut result = match total {
         None => attempts.await,
-        Some(limit) => match timeout(limit, attempts).await {
+        Some(limit) => match Box::pin(timeout(limit, attempts)).await {
             Ok(result) => result,
             // A client that does not come to an end is not the backend's fault.
             Err(_elapsed) if ended.is_some_and(|ended| ended.at().is_none()) => {
@@ -241,8 +240,8 @@ async fn attempts<'a>(
     if repeats {
         dispatch.record_body(retry.max_body);
     }
-    // An answer, perhaps a poor one, which is better than none.
-    let mut best = None;
+    // A poor answer, which is better than none. In a box, as few carry one.
+    let mut best: Option<Box<(usize, Answer)>> = None;
     let mut failure = ForwardError::NoBackend;
     for attempt in 1..=retry.attempts {
         let Some((place, claim)) = choice.claim(attempt).await? else { break };
@@ -265,14 +264,14 @@ async fn attempts<'a>(
         match dispatch.attempt(backend, &origin).await {
             Ok(answer) => {
                 outcome::answered(service, backend, answer.head.status, dispatch.took);
-                let is_poor = retry.statuses.contains(answer.head.status);
-                let spare = spare.filter(|it| is_poor && it.is_fresh() && may_repeat());
                 // What came before is no better.
-                discard(best.replace((place, answer)).map(|(_, answer)| answer));
-                match spare {
+                discard(best.take().map(|best| best.1));
+                let is_poor = retry.statuses.contains(answer.head.status);
+                match spare.filter(|it| is_poor && it.is_fresh() && may_repeat()) {
                     Some(spare) => dispatch.rewind(spare),
-                    None => break,
+                    None => return Ok(choice.settled(place, answer)),
                 }
+                best = Some(Box::new((place, answer)));
             }
             Err(Failed::Dial(source)) => {
                 outcome::not_connected(service, backend);
@@ -293,7 +292,7 @@ async fn attempts<'a>(
         }
         dispatch.in_flight = None;
     }
-    match best {
+    match best.map(|best| *best) {
         Some((place, answer)) => Ok(choice.settled(place, answer)),
         None => Err(failure),
     }

@@ -32,51 +32,64 @@ use super::{
     send::{Asker, Errand, send},
 };
 
-/// Answers a request.
-pub(crate) async fn answer(
+/// Answers a request. What it is made of is looked at before the future is made, which has less to carry.
+pub(crate) fn answer(
     client: Rc<Client>,
     parts: Parts,
     content: Content,
-) -> (ResponseHead, Body) {
+) -> impl Future<Output = (ResponseHead, Body)> {
     let busy = client.seat.begin();
-    let serving = client.edge.serving();
     let mut account = Account::open(&client, &parts);
     let (taste, method) = (Taste::of(&parts.headers), parts.method.clone());
-    let (head, body) = match admit(&client, parts, &mut account) {
-        Ok((exchange, hop)) => match before_routing(&client, &exchange).await {
-            Some(answer) => answer,
-            None => {
-                let table = serving.table(&client.door.name);
-                match table.and_then(|table| table.select(&exchange)) {
-                    Some(router) if is_misdirected(&client, router) => {
-                        let about =
-                            About { request: Some(&exchange.request), router: Some(router) };
-                        let error = HttpError::Misdirected;
-                        client.edge.rescue(&error, &taste, &mut account, about)
-                    }
-                    Some(router) => {
-                        account.router(router);
-                        through(&client, router, exchange, hop, content, &taste, &mut account).await
-                    }
-                    None => {
-                        let about = About { request: Some(&exchange.request), router: None };
-                        client.edge.rescue(&HttpError::NoRouter, &taste, &mut account, about)
-                    }
-                }
+    let admitted = admit(&client, parts, &mut account);
+    async move {
+        let (head, body) = match admitted {
+            Ok((exchange, hop)) => {
+                route(&client, exchange, hop, content, &taste, &mut account).await
             }
-        },
-        Err(error) => client.edge.rescue(&error, &taste, &mut account, About::default()),
-    };
-    account.head(&head, &method);
-    let account = match head.status {
-        StatusCode::SWITCHING_PROTOCOLS => hand_over(&client, account),
-        _ => {
-            // A middleware may have put something else in place of what the backend agreed to.
-            drop(client.tunnel.take());
-            Some(account)
+            Err(error) => client.edge.rescue(&error, &taste, &mut account, About::default()),
+        };
+        account.head(&head, &method);
+        let account = match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => hand_over(&client, account),
+            _ => {
+                // A middleware may have put something else in place of what the backend agreed to.
+                drop(client.tunnel.take());
+                Some(account)
+            }
+        };
+        (head, body.until_sent(busy, account))
+    }
+}
+
+/// Answers what was admitted: here, or by its router.
+async fn route(
+    client: &Client,
+    exchange: Box<Exchange>,
+    hop: Hop,
+    content: Content,
+    taste: &Taste,
+    account: &mut Account,
+) -> (ResponseHead, Body) {
+    if is_ours(client, &exchange.request)
+        && let Some(answer) = Box::pin(before_routing(client, &exchange)).await
+    {
+        return answer;
+    }
+    let serving = client.edge.serving();
+    let table = serving.table(&client.door.name);
+    let about = About { request: Some(&exchange.request), router: None };
+    match table.and_then(|table| table.select(&exchange)) {
+        Some(router) if is_misdirected(client, router) => {
+            let about = About { router: Some(router), ..about };
+            client.edge.rescue(&HttpError::Misdirected, taste, account, about)
         }
-    };
-    (head, body.until_sent(busy, account))
+        Some(router) => {
+            account.router(router);
+            through(client, router, exchange, hop, content, taste, account).await
+        }
+        None => client.edge.rescue(&HttpError::NoRouter, taste, account, about),
+    }
 }
 
 /// Whether a router wants to know who the client is, and the handshake did not ask: its host may be one
@@ -179,6 +192,11 @@ fn check_size(parts: &Parts, limits: &Limits) -> Result<(), HeadError> {
         return Err(HeadError::TooLarge);
     }
     Ok(())
+}
+
+/// Whether the entrypoint may have an answer of its own.
+fn is_ours(client: &Client, request: &RequestHead) -> bool {
+    client.door.redirect.is_some() || request.path().starts_with(CHALLENGE_PATH)
 }
 
 /// What the entrypoint itself answers: the challenges of certificate authorities, and a redirect.
