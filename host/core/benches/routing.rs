@@ -147,7 +147,8 @@ fn planned(bencher: Bencher<'_, '_>, interest: &Interest) {
         headers.insert("date", HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
         headers.insert("etag", HeaderValue::from_static("\"0123456789\""));
         headers.insert("server", HeaderValue::from_static("nginx"));
-        exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
+        exchange.response =
+            Some(ResponseHead { status: StatusCode::OK, headers: headers.into(), local: false });
         exchange
     };
     bencher.with_inputs(fresh).bench_local_refs(|exchange| {

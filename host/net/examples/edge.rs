@@ -20,6 +20,10 @@ use portolan_core::{
 };
 use portolan_net::http::{EntrypointConfig, HttpConfig, Limits, Server, Trust};
 
+/// As the whole program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exits with 2 when its arguments make no sense.
 fn main() -> ExitCode {
     let mut args = env::args().skip(1);

@@ -111,5 +111,8 @@ fn exchange() -> (Box<Exchange>, ResponseHead) {
     let peer = Peer { address, tls: false, sni: None };
     let exchange = Exchange::new(head.expect("a good request"), peer, Arc::from("web"));
     let headers = HeaderMap::with_capacity(8);
-    (Box::new(exchange), ResponseHead { status: StatusCode::OK, headers, local: false })
+    (
+        Box::new(exchange),
+        ResponseHead { status: StatusCode::OK, headers: headers.into(), local: false },
+    )
 }

@@ -146,7 +146,7 @@ impl Staged {
 fn headers(side: Side, exchange: &Exchange) -> Option<&HeaderMap> {
     match side {
         Side::Request => Some(&exchange.request.headers),
-        Side::Response => exchange.response.as_ref().map(|response| &response.headers),
+        Side::Response => exchange.response.as_ref().map(|response| &*response.headers),
     }
 }
 

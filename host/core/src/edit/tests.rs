@@ -78,7 +78,8 @@ fn edits_are_applied_in_order() {
 
     let mut headers = HeaderMap::new();
     headers.insert("server", value("x"));
-    exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
+    exchange.response =
+        Some(ResponseHead { status: StatusCode::OK, headers: headers.into(), local: false });
     apply(edits(), &mut exchange);
     let response = exchange.response.unwrap();
     assert_eq!(response.status, StatusCode::GONE);

@@ -4,6 +4,8 @@
 //! changes target or host goes through [`RequestHead::set_target`] or
 //! [`RequestHead::set_authority`], which keep them so.
 
+mod headers;
+
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
@@ -16,6 +18,8 @@ use crate::{
     name::ObjectName,
     target::{Authority, BadTarget, Target, bare_host, check_authority},
 };
+
+pub use headers::{Headers, Lines, RUNS};
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
@@ -58,7 +62,7 @@ pub struct ResponseHead {
     /// Status code.
     pub status: StatusCode,
     /// Headers, hop-by-hop ones removed.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// Whether Portolan, not the backend, made it.
     pub local: bool,
 }

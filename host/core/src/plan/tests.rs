@@ -106,7 +106,8 @@ fn a_redirect_goes_to_the_same_place() {
 fn respond(exchange: &mut Exchange) {
     let mut headers = HeaderMap::new();
     headers.insert("server", value("backend"));
-    exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
+    exchange.response =
+        Some(ResponseHead { status: StatusCode::OK, headers: headers.into(), local: false });
 }
 
 #[test]

@@ -3,12 +3,12 @@
 //! **Invariant:** the framing that is written is the one that the body is sent with, whatever
 //! headers say.
 
-use std::io::Write as _;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, TRANSFER_ENCODING},
 };
+
+use portolan_core::exchange::Headers;
 
 use super::framing::{Framing, is_bodiless};
 
@@ -81,8 +81,8 @@ pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
 pub(crate) fn response(
     out: &mut Vec<u8>,
     status: Status<'_>,
-    headers: &HeaderMap,
-    date: Option<&HeaderValue>,
+    headers: &Headers,
+    date: Option<impl FnOnce() -> HeaderValue>,
 ) {
     let Status { code, asked, framing, ending } = status;
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -90,9 +90,14 @@ pub(crate) fn response(
     out.push(b' ');
     out.extend_from_slice(code.canonical_reason().unwrap_or("Status").as_bytes());
     out.extend_from_slice(b"\r\n");
-    let is_ours =
-        |name: &HeaderName| is_framing(name) || (*name == CONNECTION && ending != Ending::Upgrade);
-    lines(out, headers, is_ours);
+    // Lines are never those of a response that says more by its length, or changes the protocol.
+    let unread = headers.lines();
+    match unread {
+        Some(unread) => unread.kept().for_each(|run| out.extend_from_slice(run)),
+        None => lines(out, headers, |name| {
+            is_framing(name) || (*name == CONNECTION && ending != Ending::Upgrade)
+        }),
+    }
     if is_bodiless(code) || *asked == Method::HEAD {
         if !code.is_informational() && code != StatusCode::NO_CONTENT {
             would_be(out, headers, framing);
@@ -107,8 +112,9 @@ pub(crate) fn response(
         Ending::KeepOld => out.extend_from_slice(b"connection: keep-alive\r\n"),
         Ending::Close => out.extend_from_slice(b"connection: close\r\n"),
     }
-    if let Some(date) = date.filter(|_| !headers.contains_key(DATE)) {
-        line(out, &DATE, date);
+    let has_date = || unread.map_or_else(|| headers.contains_key(DATE), |lines| lines.has_date);
+    if let Some(date) = date.filter(|_| !has_date()) {
+        line(out, &DATE, &date());
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -140,6 +146,7 @@ fn lines(out: &mut Vec<u8>, headers: &HeaderMap, is_left_out: impl Fn(&HeaderNam
 }
 
 fn line(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.reserve(name.as_str().len() + value.len() + 4);
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());
@@ -155,6 +162,7 @@ fn end_of(out: &mut Vec<u8>, framing: Framing) {
 }
 
 fn length(out: &mut Vec<u8>, bytes: u64) {
-    // Writing into a vector cannot fail.
-    _ = write!(out, "content-length: {bytes}\r\n");
+    out.extend_from_slice(b"content-length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }

@@ -1,13 +1,16 @@
 //! What must hold for any bytes that somebody sends as HTTP/1.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
+use portolan_core::exchange::Headers;
 
 use super::{
-    Framing, RequestHead, ResponseHead,
+    Ending, Framing, HeadError, RequestHead, ResponseHead, Status,
     body::{Decoder, Step},
+    encode_response,
     maps::Maps,
 };
+use crate::http::clean_response;
 
 /// So many lines a head may have.
 const LINES: usize = 100;
@@ -17,7 +20,7 @@ const LINES: usize = 100;
 pub fn request_head(bytes: &[u8]) {
     let text = Bytes::copy_from_slice(bytes);
     for asked in [Method::GET, Method::HEAD] {
-        drop(ResponseHead::read(&asked, &text, &Maps::default()));
+        response_head(&asked, &text);
     }
     let Ok(Some((head, length))) = RequestHead::read(&text, LINES, &Maps::default()) else {
         return;
@@ -31,6 +34,39 @@ pub fn request_head(bytes: &[u8]) {
     assert_eq!((end, again.framing, again.headers), (length, head.framing, head.headers));
     let shorter = RequestHead::read(&text.slice(..length - 1), LINES, &Maps::default());
     assert!(shorter.is_ok_and(|head| head.is_none()), "less than a head is one");
+}
+
+/// Headers that pass as lines say what they say as a map, once it was cleaned, and are written as that is.
+fn response_head(asked: &Method, text: &Bytes) {
+    let read = |looks| ResponseHead::read(asked, text, &Maps::default(), looks);
+    let (looked, passed) = match (read(true), read(false)) {
+        (Ok(Some((looked, length))), Ok(Some((passed, end)))) => {
+            assert_eq!(length, end);
+            (looked, passed)
+        }
+        (looked, passed) => {
+            let kind = |read: Result<Option<_>, HeadError>| read.map(|read| read.is_some());
+            return assert_eq!(kind(looked), kind(passed));
+        }
+    };
+    assert_eq!((looked.status, looked.framing), (passed.status, passed.framing));
+    assert_eq!(looked.keep_alive, passed.keep_alive);
+    let Some(_lines) = passed.headers.lines() else { return };
+    let mut cleaned = looked.headers.into_map();
+    clean_response(looked.status, &mut cleaned);
+    assert_eq!(cleaned, *passed.headers);
+    let framing = looked.framing;
+    let status = Status { code: looked.status, asked, framing, ending: Ending::Keep };
+    let date = HeaderValue::from_static("today");
+    let written = |headers: &Headers| {
+        let mut out = Vec::new();
+        encode_response(&mut out, status, headers, Some(|| date.clone()));
+        let text = Bytes::from(out);
+        let again = ResponseHead::read(asked, &text, &Maps::default(), true);
+        let Ok(Some((head, _))) = again else { panic!("what was written is no head: {text:?}") };
+        (head.framing, head.headers.into_map())
+    };
+    assert_eq!(written(&passed.headers), written(&cleaned.into()));
 }
 
 /// A chunked body means the same in whatever pieces it comes. The first byte chooses the pieces.

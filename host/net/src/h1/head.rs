@@ -8,12 +8,16 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use httparse::{Header, ParserConfig, Status};
+use portolan_core::exchange::{Headers, Lines, RUNS};
 
 use super::{
     error::HeadError,
-    framing::{Framing, Said},
+    framing::{Framing, Said, is_bodiless},
     maps::Maps,
 };
 
@@ -23,6 +27,7 @@ const MAX_LINES: usize = 512;
 pub(crate) const MOST_LINES: usize = 256;
 /// The longest target: what `Uri` takes.
 const LONGEST_TARGET: usize = u16::MAX as usize - 2;
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Room in a map of headers for what a proxy adds.
 const SPARE: usize = 8;
 
@@ -53,7 +58,8 @@ pub(crate) struct RequestHead {
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    /// As they came, or those of the message, where they are lines.
+    pub(crate) headers: Headers,
     pub(crate) framing: Framing,
     /// Whether the backend lets the connection be used again.
     pub(crate) keep_alive: bool,
@@ -78,7 +84,7 @@ impl RequestHead {
             }
             Err(error) => return Err(refused(error)),
         };
-        no_bare_lf(arrived.get(..length).unwrap_or_default())?;
+        no_bare_lf_in(arrived, length, request.headers)?;
         let (Some(method), Some(target), Some(minor)) =
             (request.method, request.path, request.version)
         else {
@@ -99,11 +105,12 @@ impl RequestHead {
 
 impl ResponseHead {
     /// Reads the head of the response to a request with this method; `None` when it is not
-    /// complete yet.
+    /// complete yet. The headers stay lines, where that can be, if nobody `looks` at them.
     pub(crate) fn read(
         asked: &Method,
         arrived: &Bytes,
         maps: &Maps,
+        looks: bool,
     ) -> Result<Option<(Self, usize)>, HeadError> {
         let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_LINES];
         let mut response = httparse::Response::new(&mut []);
@@ -122,7 +129,15 @@ impl ResponseHead {
         };
         let status = StatusCode::from_u16(code).map_err(|_invalid| HeadError::Start)?;
         let version = version(minor);
-        let (headers, said) = headers(arrived, response.headers, maps)?;
+        let may_pass = !looks && *asked != Method::HEAD && !is_bodiless(status);
+        let passed = if may_pass { passed(arrived, length, response.headers) } else { None };
+        let (headers, said) = match passed {
+            Some((lines, said)) => (Headers::unread(lines), said),
+            None => {
+                let (headers, said) = headers(arrived, response.headers, maps)?;
+                (headers.into(), said)
+            }
+        };
         let framing = said.response(asked, status, version)?;
         // Who sends two framings may mean the other one: what comes next is not to be trusted.
         let keep_alive =
@@ -185,8 +200,114 @@ fn headers(
     Ok((headers, said))
 }
 
+/// The lines that are for the client, as they stand there; `None` where that takes a closer look.
+fn passed(arrived: &Bytes, length: usize, lines: &[Header<'_>]) -> Option<(Lines, Said)> {
+    no_bare_lf_in(arrived, length, lines).ok()?;
+    let place = |line| place(arrived, line);
+    let mut runs = [(0, 0); RUNS];
+    let mut places = runs.iter_mut();
+    let mut run: Option<&mut (u32, u32)> = None;
+    let (mut said, mut has_date) = (Said::default(), false);
+    for (index, line) in lines.iter().enumerate() {
+        said.note(line.name.as_bytes(), line.value);
+        match part(line) {
+            Part::Message => {}
+            Part::Date => has_date = true,
+            Part::Connection => {
+                run = None;
+                continue;
+            }
+            Part::Unclear => return None,
+        }
+        // Before the empty line at the end.
+        let end = lines.get(index + 1).map_or(Some(length - 2), place)?;
+        let run = match run {
+            Some(ref mut run) => run,
+            None => run.insert({
+                let run = places.next()?;
+                run.0 = u32::try_from(place(line)?).ok()?;
+                run
+            }),
+        };
+        run.1 = u32::try_from(end).ok()?;
+    }
+    Some((Lines { head: arrived.slice(..length), runs, has_date, read: message }, said))
+}
+
+/// Whose a line is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    Message,
+    /// Of the message, and one that we would write if it were not there.
+    Date,
+    /// Of the connection.
+    Connection,
+    /// Of the connection, and it may say more of it, or of other lines.
+    Unclear,
+}
+
+fn part(line: &Header<'_>) -> Part {
+    let is = |name: &str| line.name.eq_ignore_ascii_case(name);
+    let is_usual = || {
+        let usual = |value: &[u8]| line.value.eq_ignore_ascii_case(value);
+        usual(b"keep-alive") || usual(b"close")
+    };
+    match line.name.len() {
+        2 if is("te") => Part::Unclear,
+        4 if is("date") => Part::Date,
+        7 if is("upgrade") => Part::Unclear,
+        10 if is("keep-alive") || is("connection") && is_usual() => Part::Connection,
+        10 if is("connection") => Part::Unclear,
+        14 if is("content-length") => Part::Connection,
+        16 if is("proxy-connection") => Part::Unclear,
+        17 if is("transfer-encoding") => Part::Connection,
+        18 if is("proxy-authenticate") => Part::Unclear,
+        19 if is("proxy-authorization") => Part::Unclear,
+        _ => Part::Message,
+    }
+}
+
+/// The headers of a message whose lines passed by, for whoever looks at them after all.
+fn message(head: &Bytes) -> HeaderMap {
+    let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_LINES];
+    let mut response = httparse::Response::new(&mut []);
+    let config = ParserConfig::default();
+    // They were read before, so they can be.
+    let read = config.parse_response_with_uninit_headers(&mut response, head, &mut lines);
+    let read = read.map(|_length| headers(head, response.headers, &Maps::default()));
+    let (mut headers, _said) = read.ok().and_then(Result::ok).unwrap_or_default();
+    for name in [CONNECTION, KEEP_ALIVE] {
+        headers.remove(name);
+    }
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    headers
+}
+
 fn version(minor: u8) -> Version {
     if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+/// Where a line stands in what has arrived.
+fn place(arrived: &[u8], line: &Header<'_>) -> Option<usize> {
+    line.name.as_ptr().addr().checked_sub(arrived.as_ptr().addr())
+}
+
+/// The same of a head of which the lines are known: no line has an LF but at its end, so it is enough to look
+/// at what stands before each, and at the very end.
+fn no_bare_lf_in(arrived: &[u8], length: usize, lines: &[Header<'_>]) -> Result<(), HeadError> {
+    let head = arrived.get(..length).unwrap_or_default();
+    let is_line = |line| {
+        let before = place(arrived, line).and_then(|place| head.get(..place));
+        before.is_some_and(|before| before.ends_with(b"\r\n"))
+    };
+    // Before the first line there may be empty ones, which nobody has looked at.
+    let is_plain = head.first().is_some_and(|first| !matches!(first, b'\r' | b'\n'));
+    match is_plain && head.ends_with(b"\r\n\r\n") && lines.iter().all(is_line) {
+        true => Ok(()),
+        false => no_bare_lf(head),
+    }
 }
 
 /// httparse takes a bare LF for the end of a line, as the RFC allows; not all who come after us do.

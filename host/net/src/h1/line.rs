@@ -164,16 +164,18 @@ impl Line {
         }
     }
 
-    /// Reads the head of the response to a request with this method.
+    /// Reads the head of the response to a request with this method. Somebody `looks` at its headers, or
+    /// they may pass as they are.
     pub(crate) fn poll_response(
         &mut self,
         cx: &mut Context<'_>,
         asked: &Method,
         limit: usize,
+        looks: bool,
     ) -> Poll<Result<ResponseHead, WireError>> {
         loop {
             let buffers = self.buffers.clone();
-            let read = |arrived: &Bytes| ResponseHead::read(asked, arrived, &buffers.maps);
+            let read = |arrived: &Bytes| ResponseHead::read(asked, arrived, &buffers.maps, looks);
             if let Some((head, length)) = self.head(limit, read)? {
                 self.begin(head.framing, length, true);
                 return Poll::Ready(Ok(head));

@@ -26,8 +26,8 @@ fn request(text: &str) -> Result<Option<RequestHead>, HeadError> {
 }
 
 fn response(asked: &Method, text: &str) -> Result<Option<ResponseHead>, HeadError> {
-    let read =
-        ResponseHead::read(asked, &Bytes::copy_from_slice(text.as_bytes()), &Maps::default());
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    let read = ResponseHead::read(asked, &bytes, &Maps::default(), true);
     read.map(|found| found.map(|(head, _)| head))
 }
 
@@ -282,9 +282,15 @@ fn the_framing_that_is_written_is_the_one_that_is_used() {
 fn a_response_without_a_body_says_what_its_length_would_be() {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("7"));
+    let headers = headers.into();
     let head = |code: u16, asked: &Method, framing, ending| {
         let (mut out, code) = (Vec::new(), StatusCode::from_u16(code).unwrap());
-        encode_response(&mut out, Status { code, asked, framing, ending }, &headers, None);
+        encode_response(
+            &mut out,
+            Status { code, asked, framing, ending },
+            &headers,
+            None::<fn() -> HeaderValue>,
+        );
         let text = String::from_utf8(out).unwrap();
         text.split_once("\r\n").unwrap().1.to_owned()
     };
@@ -298,4 +304,52 @@ fn a_response_without_a_body_says_what_its_length_would_be() {
         head(200, &Method::GET, Framing::Chunked, Ending::KeepOld),
         "transfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n"
     );
+}
+
+#[test]
+fn headers_pass_as_lines_where_nobody_looks_and_nothing_is_unclear() {
+    let passed = |asked: &Method, text: &str| {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let read = ResponseHead::read(asked, &bytes, &Maps::default(), false);
+        let (head, _) = read.unwrap().unwrap();
+        let kept = head.headers.lines()?.kept().flatten().copied().collect::<Vec<u8>>();
+        let map = head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+        let mut map: Vec<_> = map.map(|(name, value)| format!("{name}={value}")).collect();
+        map.sort();
+        Some((String::from_utf8(kept).unwrap(), map.join(" "), head.headers.lines()?.has_date))
+    };
+    let get = |lines: &str| passed(&Method::GET, &format!("HTTP/1.1 200 OK\r\n{lines}\r\n"));
+    let some = |kept: &str, map: &str, has_date| Some((kept.to_owned(), map.to_owned(), has_date));
+    assert_eq!(get(""), some("", "", false));
+    assert_eq!(
+        get(
+            "Server: a\r\nDate: now\r\nContent-Length: 3\r\nConnection: Keep-Alive\r\nX-A:  1 \r\n"
+        ),
+        some(
+            "Server: a\r\nDate: now\r\nX-A:  1 \r\n",
+            "content-length=3 date=now server=a x-a=1",
+            true
+        )
+    );
+    assert_eq!(
+        get("Transfer-Encoding: chunked\r\ncontent-length: 3\r\nA: 1\r\nKeep-Alive: 5\r\nB: 2\r\n"),
+        some("A: 1\r\nB: 2\r\n", "a=1 b=2", false)
+    );
+    // These say something of other lines, of the connection, or nothing that is certain.
+    for unclear in [
+        "Connection: x-a\r\nX-A: 1\r\n",
+        "Upgrade: h2c\r\n",
+        "TE: trailers\r\n",
+        "Proxy-Connection: close\r\n",
+        "A: 1\nB: 2\r\n",
+        "a: 1\r\nconnection: close\r\nb: 1\r\nkeep-alive: 5\r\nc: 1\r\nconnection: close\r\nd: 1\r\n",
+    ] {
+        assert_eq!(get(unclear), None, "{unclear}");
+    }
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
+    assert_eq!(passed(&Method::HEAD, head), None);
+    for status in ["100 Continue", "101 Switching Protocols", "204 No Content", "304 Not Modified"]
+    {
+        assert_eq!(passed(&Method::GET, &format!("HTTP/1.1 {status}\r\na: 1\r\n\r\n")), None);
+    }
 }

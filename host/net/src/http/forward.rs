@@ -16,12 +16,12 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, StatusCode, Uri, Version,
+    HeaderValue, Request, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, HOST},
     uri::{self, PathAndQuery, Scheme as UriScheme},
 };
 use portolan_core::{
-    exchange::ResponseHead,
+    exchange::{Headers, ResponseHead},
     service::{Backend, Scheme, Service},
 };
 use tokio::time::timeout;
@@ -202,7 +202,8 @@ impl Dispatch<'_> {
         let begin = begun(backend);
         let limit = self.edge.config.max_response_head;
         let sent = {
-            let sending = link.send(self.outgoing(origin), body, self.errand.interim, limit);
+            let Errand { interim, looks, .. } = *self.errand;
+            let sending = link.send(self.outgoing(origin), body, interim, limit, looks);
             self.timed(backend, pin!(sending)).await?
         };
         let response = match sent {
@@ -243,7 +244,7 @@ impl Dispatch<'_> {
             Ok(response) => {
                 let in_flight = self.answered(backend, begin)?;
                 let (parts, incoming) = response.into_parts();
-                let head = cleaned(parts.status, parts.headers);
+                let head = cleaned(parts.status, parts.headers.into());
                 return Ok(Answer {
                     head,
                     body: Body::stream(incoming, in_flight, place),
@@ -403,7 +404,10 @@ fn lost(backend: &Backend, source: SendErrorKind, has_heard: bool) -> Lost {
     }
 }
 
-fn cleaned(status: StatusCode, mut headers: HeaderMap) -> ResponseHead {
-    headers::clean_response(status, &mut headers);
+fn cleaned(status: StatusCode, mut headers: Headers) -> ResponseHead {
+    // Lines are those of the message already.
+    if headers.lines().is_none() {
+        headers::clean_response(status, &mut headers);
+    }
     ResponseHead { status, headers, local: false }
 }

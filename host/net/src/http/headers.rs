@@ -246,12 +246,13 @@ impl Origin {
 
 /// The port that the client came to.
 fn port(host: Option<&HeaderValue>, tls: bool) -> HeaderValue {
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.is_empty());
+    let host = host.map(HeaderValue::as_bytes).unwrap_or_default();
+    let colon = host.iter().rposition(|byte| !byte.is_ascii_digit());
     // The colons of an IPv6 address stand in brackets.
-    let port = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = colon.and_then(|colon| host.get(colon..)?.strip_prefix(b":"));
     let default = if tls { "443" } else { "80" };
-    let port = port.and_then(|port| HeaderValue::from_str(port).ok());
+    let port = port.filter(|port| !port.is_empty());
+    let port = port.and_then(|port| HeaderValue::from_bytes(port).ok());
     port.unwrap_or_else(|| HeaderValue::from_static(default))
 }
 

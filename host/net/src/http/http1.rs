@@ -276,8 +276,10 @@ fn send<'a>(
             if let Some(head) = head.take() {
                 let status =
                     Status { code: head.status, asked: &asked.method, framing: told, ending };
-                encode_response(output, status, &head.headers, Some(&client.edge.date()));
-                client.edge.buffers.maps.give(head.headers);
+                encode_response(output, status, &head.headers, Some(|| client.edge.date()));
+                if let Some(map) = head.headers.into_made() {
+                    client.edge.buffers.maps.give(map);
+                }
             }
             sending.poll(cx, output)
         });

@@ -142,7 +142,7 @@ fn note(client: &Client, error: &hyper::Error) {
 fn response((head, body): (ResponseHead, Body), pace: Rc<super::pace::Pace>) -> Response<Paced> {
     let mut response = Response::new(Paced::new(body, pace));
     *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
+    *response.headers_mut() = head.headers.into_map();
     response
 }
 

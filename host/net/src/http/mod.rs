@@ -52,6 +52,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::headers::clean_response;
 pub use self::{
     access::{
         AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Field, Fields, HeaderFields,

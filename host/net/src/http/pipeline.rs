@@ -255,7 +255,10 @@ pub(crate) fn respond(reply: Reply) -> (ResponseHead, Body) {
     for (name, value) in reply.headers.into_iter().filter(|(name, _)| !is_of_connection(name)) {
         headers.append(name, value);
     }
-    (ResponseHead { status: reply.status, headers, local: true }, Body::full(reply.body))
+    (
+        ResponseHead { status: reply.status, headers: headers.into(), local: true },
+        Body::full(reply.body),
+    )
 }
 
 /// What a failure of a plugin means for the request: an error, or nothing.

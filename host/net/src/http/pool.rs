@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use hashbrown::{Equivalent, HashMap, HashSet};
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use portolan_core::{
     service::{Backend, Scheme, Service},
     snapshot::{Entries, ServiceEntry, Snapshot},
@@ -172,7 +172,7 @@ fn tell(client: &RefCell<Line>, cx: &mut Context<'_>, mut response: ResponseHead
     let mut line = client.borrow_mut();
     let buffers = line.buffers();
     let told = buffers.with_output(|output| {
-        h1::encode_response(output, status, &response.headers, None);
+        h1::encode_response(output, status, &response.headers, None::<fn() -> HeaderValue>);
         line.write(cx, output)
     });
     // A client that has gone is noticed by whoever serves it.
@@ -204,6 +204,7 @@ impl Link {
         body: RequestBody,
         interim: Option<&RefCell<Line>>,
         limit: usize,
+        looks: bool,
     ) -> Result<ResponseHead, SendError> {
         self.line.has_heard = false;
         self.client_error = None;
@@ -219,7 +220,7 @@ impl Link {
                 return Poll::Ready(Err(SendErrorKind::Client(error)));
             }
             loop {
-                let polled = self.line.poll_response(cx, head.method, limit);
+                let polled = self.line.poll_response(cx, head.method, limit, looks);
                 let response = ready!(polled).map_err(SendErrorKind::Backend)?;
                 let status = response.status;
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {

@@ -73,7 +73,7 @@ impl Redirect {
         if let Ok(location) = HeaderValue::try_from(location) {
             headers.insert(LOCATION, location);
         }
-        (ResponseHead { status, headers, local: true }, Body::full(Bytes::new()))
+        (ResponseHead { status, headers: headers.into(), local: true }, Body::full(Bytes::new()))
     }
 }
 

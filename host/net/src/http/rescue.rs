@@ -335,7 +335,7 @@ impl HttpError {
             headers.insert(name, HeaderValue::from_static(reason.as_str()));
         }
         let text = page.write(status, reason.as_str(), sentence);
-        (ResponseHead { status, headers, local: true }, Body::full(text))
+        (ResponseHead { status, headers: headers.into(), local: true }, Body::full(text))
     }
 }
 

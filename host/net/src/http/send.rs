@@ -60,6 +60,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) interim: Option<&'a RefCell<Line>>,
     /// The client wants to change the protocol.
     pub(crate) upgrade: bool,
+    /// Whether somebody looks at the headers of the response, or they pass as they are.
+    pub(crate) looks: bool,
     /// How long it may take, where its router says so.
     pub(crate) timeouts: Option<&'a Timeouts>,
     /// When the last of its body came, where somebody asks; `None`: there is none to come.
@@ -406,6 +408,7 @@ impl<'a> Errand<'a> {
         hop: Hop,
         body: RequestBody,
         interim: Option<&'a RefCell<Line>>,
+        looks: bool,
         timeouts: Option<&'a Timeouts>,
     ) -> Box<Self> {
         let upgrade = hop.upgrade.is_some();
@@ -415,7 +418,7 @@ impl<'a> Errand<'a> {
         let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
         let (head, hop) = (Cow::Borrowed(head), told);
         let ended = None;
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts, ended })
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
     }
 
     /// One of the limits: that of the router, else that of the service.
@@ -444,17 +447,17 @@ impl<'a> Errand<'a> {
 
     /// The same again, without its body.
     pub(crate) fn bodiless(&self) -> Box<Self> {
-        let Self { asker, interim, upgrade, timeouts, .. } = *self;
+        let Self { asker, interim, upgrade, looks, timeouts, .. } = *self;
         let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
         let (body, ended) = (RequestBody::EMPTY, None);
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts, ended })
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
     }
 
     /// The same, for those who outlive the request. Nobody hears of it before it is over.
     pub(crate) fn into_owned(self) -> Box<Errand<'static>> {
-        let Self { head, body, asker, host, hop, upgrade, .. } = self;
+        let Self { head, body, asker, host, hop, upgrade, looks, .. } = self;
         let head = Cow::Owned(head.into_owned());
         let (interim, timeouts, ended) = (None, None, None);
-        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, timeouts, ended })
+        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
     }
 }

@@ -207,7 +207,7 @@ async fn before_routing(client: &Client, exchange: &Exchange) -> Option<(Respons
     {
         let mut headers = HeaderMap::with_capacity(1);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let head = ResponseHead { status: StatusCode::OK, headers, local: true };
+        let head = ResponseHead { status: StatusCode::OK, headers: headers.into(), local: true };
         return Some((head, Body::full(Bytes::copy_from_slice(answer.as_bytes()))));
     }
     // Who came to a proxy before us as is wanted is not sent there once more.
@@ -233,7 +233,7 @@ async fn through(
         (Inward::Fail(error), _) => Err(error),
         (Inward::Continue, None) => Err(HttpError::NoService(router.name.clone())),
         (Inward::Continue, Some(service)) => {
-            account.send(service, &mut exchange);
+            account.send(service, &mut exchange, entered.is_empty());
             let patience = client.limits.timeouts.request_stall;
             let body = RequestBody::of(content, account, patience);
             let line = client.line.borrow().clone();
@@ -242,7 +242,9 @@ async fn through(
             let interim = line.as_deref().filter(|_| is_new);
             let asker = Asker { ip: exchange.peer.address.ip(), begin: account.begin() };
             let timeouts = router.timeouts.as_deref();
-            let errand = Errand::of(&exchange.request, asker, hop, body, interim, timeouts);
+            // Over HTTP/2 they are a map, whatever becomes of them.
+            let looks = line.is_none() || !entered.is_empty();
+            let errand = Errand::of(&exchange.request, asker, hop, body, interim, looks, timeouts);
             match send(edge, service, errand, Some(account)).await {
                 Ok(answer) => {
                     account.answered(&answer.head);
@@ -271,6 +273,7 @@ async fn through(
     exchange.response = Some(head);
     let left = pipeline::leave(edge, router, entered, exchange, &mut body, taste, account);
     let mut exchange = left.await;
+    account.left();
     maps.give(std::mem::take(&mut exchange.request.headers));
     match exchange.response.take() {
         Some(head) => (head, body),

@@ -61,7 +61,8 @@ fn an_id_is_made_and_kept() {
         let name = if config.is_object() { "x-one" } else { "x-request-id" };
         let id = after.request.headers.get(name).expect("an id").clone();
         assert!(id.len() >= 16, "{id:?}");
-        let head = ResponseHead { status: StatusCode::OK, headers: HeaderMap::new(), local: false };
+        let head =
+            ResponseHead { status: StatusCode::OK, headers: HeaderMap::new().into(), local: false };
         after.response = Some(head);
         edit::apply(later, &mut after);
         let response = after.response.take().expect("a response");

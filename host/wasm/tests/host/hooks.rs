@@ -207,7 +207,8 @@ fn a_response_hook_changes_the_response_only() {
     let respond = |letter| {
         let mut exchange = exchange();
         let headers = HeaderMap::new();
-        exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
+        exchange.response =
+            Some(ResponseHead { status: StatusCode::OK, headers: headers.into(), local: false });
         hooks(&plugin, letter).on_response(7, exchange)
     };
     let back = |exchange: &Exchange| {

@@ -143,7 +143,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 fn responded() -> Box<Exchange> {
     let mut exchange = exchange();
-    let head = ResponseHead { status: StatusCode::OK, headers: HeaderMap::new(), local: false };
+    let head =
+        ResponseHead { status: StatusCode::OK, headers: HeaderMap::new().into(), local: false };
     exchange.response = Some(head);
     exchange
 }

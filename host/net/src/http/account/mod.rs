@@ -52,6 +52,8 @@ pub(crate) struct Account {
     /// Its router wants it in no figures.
     is_uncounted: bool,
     origin: Option<Origin>,
+    /// When its service answered, as long as nothing came after that.
+    answered_at: Option<Instant>,
     head: Option<Head>,
     /// The code of gRPC, where that is spoken.
     grpc: Option<u16>,
@@ -151,6 +153,7 @@ impl Account {
             router: None,
             is_uncounted: false,
             origin: None,
+            answered_at: None,
             head: None,
             grpc: None,
             reason: None,
@@ -205,11 +208,11 @@ impl Account {
         }
     }
 
-    /// Notes that it goes on to a service, which learns of the trace.
-    pub(crate) fn send(&mut self, service: &Service, exchange: &mut Exchange) {
+    /// Notes that it goes on to a service, which learns of the trace; `at_once`: nothing was in between.
+    pub(crate) fn send(&mut self, service: &Service, exchange: &mut Exchange, at_once: bool) {
         self.origin = Some(Origin {
             figures: service.figures.shard(self.door.edge.worker).clone(),
-            begin: Instant::now(),
+            begin: if at_once { self.begin } else { Instant::now() },
             attempts: 0,
             answered: None,
             status: StatusCode::BAD_GATEWAY,
@@ -243,7 +246,9 @@ impl Account {
     pub(crate) fn answered(&mut self, head: &ResponseHead) {
         let Some(origin) = &mut self.origin else { return };
         origin.status = noted(head, self.reason);
-        origin.head_nanos = Some(nanos(origin.begin));
+        let now = Instant::now();
+        origin.head_nanos = Some(between(origin.begin, now));
+        self.answered_at = Some(now);
         self.retries = origin.attempts.saturating_sub(1);
         if !head.local {
             origin.answered = Some(head.status);
@@ -288,11 +293,18 @@ impl Account {
         }
     }
 
+    /// Notes that middlewares had the answer, which takes its time.
+    pub(crate) fn left(&mut self) {
+        self.answered_at = None;
+    }
+
     /// Notes the head that the client gets.
     pub(crate) fn head(&mut self, head: &ResponseHead, method: &Method) {
         let status = noted(head, self.reason);
         let is_failure = head.local && matches!(status.as_u16(), 502..=504);
-        self.head = Some(Head { status, nanos: nanos(self.begin), is_failure });
+        // To ask for the time costs as much as to choose a route.
+        let now = self.answered_at.unwrap_or_else(Instant::now);
+        self.head = Some(Head { status, nanos: between(self.begin, now), is_failure });
         // These have no content, whatever their headers say (RFC 9110, 6.4.1).
         let is_empty = status.is_informational() || matches!(status.as_u16(), 204 | 304);
         self.is_complete = is_empty || method == Method::HEAD;
