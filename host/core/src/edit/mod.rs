@@ -139,17 +139,17 @@ impl Edit {
             Self::SetAttribute(key, value) => exchange.set_attribute(key, value),
             Self::SetResponseHeader(name, value) => {
                 if let Some(response) = response {
-                    set(&mut response.headers, name, value);
+                    response.headers.set(name, value);
                 }
             }
             Self::AppendResponseHeader(name, value) => {
                 if let Some(response) = response {
-                    append(&mut response.headers, name, value);
+                    response.headers.add(name, value);
                 }
             }
             Self::RemoveResponseHeader(name) => {
                 if let Some(response) = response {
-                    remove(&mut response.headers, &name);
+                    response.headers.take_out(&name);
                 }
             }
             Self::SetStatus(status) => {

@@ -12,7 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memchr_iter;
+
+use crate::edit::is_of_connection;
 
 /// The headers of a response. It is a [`HeaderMap`] to whoever looks.
 #[derive(Clone)]
@@ -21,7 +24,15 @@ pub struct Headers(Form);
 #[derive(Clone)]
 enum Form {
     Map(HeaderMap),
-    Text(Lines, OnceCell<Box<HeaderMap>>),
+    Text(Text),
+}
+
+#[derive(Clone)]
+struct Text {
+    lines: Lines,
+    added: Vec<(HeaderName, HeaderValue)>,
+    /// What they say together, once somebody has looked.
+    map: OnceCell<Box<HeaderMap>>,
 }
 
 /// Header lines, as they stand in the head of a message.
@@ -43,14 +54,14 @@ pub const RUNS: usize = 3;
 impl Headers {
     /// Headers that are not to be looked at, it is hoped.
     pub fn unread(lines: Lines) -> Self {
-        Self(Form::Text(lines, OnceCell::new()))
+        Self(Form::Text(Text { lines, added: Vec::new(), map: OnceCell::new() }))
     }
 
-    /// The lines, if they are still as they came.
-    pub fn lines(&self) -> Option<&Lines> {
+    /// The lines as they came, and what was added to them; `None`: they are a map.
+    pub fn lines(&self) -> Option<(&Lines, &[(HeaderName, HeaderValue)])> {
         match &self.0 {
             Form::Map(_) => None,
-            Form::Text(lines, _) => Some(lines),
+            Form::Text(text) => Some((&text.lines, &text.added)),
         }
     }
 
@@ -58,7 +69,7 @@ impl Headers {
     pub fn into_made(self) -> Option<HeaderMap> {
         match self.0 {
             Form::Map(map) => Some(map),
-            Form::Text(_, map) => map.into_inner().map(|map| *map),
+            Form::Text(text) => text.map.into_inner().map(|map| *map),
         }
     }
 
@@ -66,9 +77,65 @@ impl Headers {
     pub fn into_map(self) -> HeaderMap {
         match self.0 {
             Form::Map(map) => map,
-            Form::Text(lines, map) => map.into_inner().map_or_else(|| lines.map(), |map| *map),
+            Form::Text(mut text) => text.map.take().map_or_else(|| text.map(), |map| *map),
         }
     }
+
+    /// Puts a header in place of all of its name. A map that is full (32,768 lines) stays as it is.
+    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        match &mut self.0 {
+            Form::Text(text) if !text.has(&name) => text.add(name, value),
+            _ => _ = self.try_insert(name, value),
+        }
+    }
+
+    /// Adds a header to those of its name, likewise.
+    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        match &mut self.0 {
+            Form::Text(text) if !is_of_connection(&name) => text.add(name, value),
+            _ => _ = self.try_append(name, value),
+        }
+    }
+
+    /// Takes out all headers of a name.
+    pub fn take_out(&mut self, name: &HeaderName) {
+        match &self.0 {
+            Form::Text(text) if !text.has(name) => {}
+            _ => _ = self.remove(name),
+        }
+    }
+}
+
+impl Text {
+    /// Whether there is a header of that name, or may be.
+    fn has(&self, name: &HeaderName) -> bool {
+        is_of_connection(name)
+            || self.added.iter().any(|(added, _)| added == name)
+            || self.lines.kept().any(|run| has_line(run, name.as_str().as_bytes()))
+    }
+
+    fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        self.map.take();
+        self.added.push((name, value));
+    }
+
+    fn map(&self) -> HeaderMap {
+        let mut map = (self.lines.read)(&self.lines.head);
+        for (name, value) in &self.added {
+            _ = map.try_append(name, value.clone());
+        }
+        map
+    }
+}
+
+/// Whether a line of that name is among them.
+fn has_line(lines: &[u8], name: &[u8]) -> bool {
+    let is_named = |begin: usize| {
+        let line = lines.get(begin..).unwrap_or_default();
+        let is_as_long = line.get(name.len()) == Some(&b':');
+        is_as_long && line.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name))
+    };
+    is_named(0) || memchr_iter(b'\n', lines).any(|end| is_named(end + 1))
 }
 
 impl Lines {
@@ -76,10 +143,6 @@ impl Lines {
     pub fn kept(&self) -> impl Iterator<Item = &[u8]> {
         let run = |(begin, end): &(u32, u32)| self.head.get(*begin as usize..*end as usize);
         self.runs.iter().filter_map(run)
-    }
-
-    fn map(&self) -> HeaderMap {
-        (self.read)(&self.head)
     }
 }
 
@@ -101,19 +164,19 @@ impl Deref for Headers {
     fn deref(&self) -> &HeaderMap {
         match &self.0 {
             Form::Map(map) => map,
-            Form::Text(lines, map) => map.get_or_init(|| Box::new(lines.map())),
+            Form::Text(text) => text.map.get_or_init(|| Box::new(text.map())),
         }
     }
 }
 
 impl DerefMut for Headers {
     fn deref_mut(&mut self) -> &mut HeaderMap {
-        if let Form::Text(..) = self.0 {
+        if let Form::Text(_) = self.0 {
             *self = std::mem::take(self).into_map().into();
         }
         match &mut self.0 {
             Form::Map(map) => map,
-            Form::Text(..) => unreachable!("it was made a map"),
+            Form::Text(_) => unreachable!("it was made a map"),
         }
     }
 }
@@ -126,8 +189,6 @@ impl fmt::Debug for Headers {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn unread() -> Headers {
@@ -146,7 +207,7 @@ mod tests {
     fn lines_are_read_by_who_asks_and_forgotten_by_who_changes_them() {
         let mut headers = unread();
         assert_eq!(
-            headers.lines().unwrap().kept().collect::<Vec<_>>(),
+            headers.lines().unwrap().0.kept().collect::<Vec<_>>(),
             [b"a: 1\r\n".as_slice(), b"b: 2\r\n", b"",]
         );
         assert!(headers.clone().into_made().is_none());
@@ -156,5 +217,37 @@ mod tests {
         assert!(headers.lines().is_none());
         assert_eq!((&headers["a"], &headers["b"]), (&"1".parse().unwrap(), &"3".parse().unwrap()));
         assert_eq!(unread().into_map().len(), 2);
+    }
+
+    #[test]
+    fn what_is_new_stands_behind_the_lines_and_what_is_not_makes_a_map() {
+        let value = HeaderValue::from_static;
+        let name = HeaderName::from_static;
+        let mut headers = unread();
+        headers.set(name("c"), value("3"));
+        headers.add(name("a"), value("4"));
+        headers.take_out(&name("d"));
+        headers.take_out(&name("ab"));
+        assert_eq!(headers.lines().unwrap().1.len(), 2);
+        let mut all: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        all.sort_unstable();
+        assert_eq!(all, [("a", "1"), ("a", "4"), ("b", "2"), ("c", "3")]);
+        // Looked at, and then changed once more.
+        headers.add(name("e"), value("5"));
+        assert_eq!((headers.len(), headers.lines().is_some()), (5, true));
+        headers.set(name("c"), value("6"));
+        assert!(headers.lines().is_none());
+        assert_eq!((headers.get_all("c").iter().count(), &headers["c"]), (1, &value("6")));
+        let mut headers = unread();
+        headers.take_out(&name("b"));
+        assert_eq!((headers.len(), headers.lines().is_none()), (1, true));
+        let mut headers = unread();
+        headers.set(name("b"), value("7"));
+        assert_eq!((headers.len(), &headers["b"]), (2, &value("7")));
+        // A length stands in no line, and may be one of them nevertheless.
+        let mut headers = unread();
+        headers.set(http::header::CONTENT_LENGTH, value("8"));
+        assert!(headers.lines().is_none());
     }
 }

@@ -156,9 +156,9 @@ impl Action {
         let Some(response) = &mut exchange.response else { return };
         let headers = &mut response.headers;
         match self {
-            Self::SetResponseHeader(name, value) => set(headers, name.clone(), value.clone()),
-            Self::AppendResponseHeader(name, value) => append(headers, name.clone(), value.clone()),
-            Self::RemoveResponseHeader(name) => remove(headers, name),
+            Self::SetResponseHeader(name, value) => headers.set(name.clone(), value.clone()),
+            Self::AppendResponseHeader(name, value) => headers.add(name.clone(), value.clone()),
+            Self::RemoveResponseHeader(name) => headers.take_out(name),
             _ => {}
         }
     }

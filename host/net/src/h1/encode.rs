@@ -93,7 +93,10 @@ pub(crate) fn response(
     // Lines are never those of a response that says more by its length, or changes the protocol.
     let unread = headers.lines();
     match unread {
-        Some(unread) => unread.kept().for_each(|run| out.extend_from_slice(run)),
+        Some((unread, added)) => {
+            unread.kept().for_each(|run| out.extend_from_slice(run));
+            added.iter().for_each(|(name, value)| line(out, name, value));
+        }
         None => lines(out, headers, |name| {
             is_framing(name) || (*name == CONNECTION && ending != Ending::Upgrade)
         }),
@@ -112,7 +115,10 @@ pub(crate) fn response(
         Ending::KeepOld => out.extend_from_slice(b"connection: keep-alive\r\n"),
         Ending::Close => out.extend_from_slice(b"connection: close\r\n"),
     }
-    let has_date = || unread.map_or_else(|| headers.contains_key(DATE), |lines| lines.has_date);
+    let has_date = || match unread {
+        Some((unread, added)) => unread.has_date || added.iter().any(|(name, _)| *name == DATE),
+        None => headers.contains_key(DATE),
+    };
     if let Some(date) = date.filter(|_| !has_date()) {
         line(out, &DATE, &date());
     }

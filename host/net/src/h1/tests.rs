@@ -312,11 +312,11 @@ fn headers_pass_as_lines_where_nobody_looks_and_nothing_is_unclear() {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let read = ResponseHead::read(asked, &bytes, &Maps::default(), false);
         let (head, _) = read.unwrap().unwrap();
-        let kept = head.headers.lines()?.kept().flatten().copied().collect::<Vec<u8>>();
+        let kept = head.headers.lines()?.0.kept().flatten().copied().collect::<Vec<u8>>();
         let map = head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
         let mut map: Vec<_> = map.map(|(name, value)| format!("{name}={value}")).collect();
         map.sort();
-        Some((String::from_utf8(kept).unwrap(), map.join(" "), head.headers.lines()?.has_date))
+        Some((String::from_utf8(kept).unwrap(), map.join(" "), head.headers.lines()?.0.has_date))
     };
     let get = |lines: &str| passed(&Method::GET, &format!("HTTP/1.1 200 OK\r\n{lines}\r\n"));
     let some = |kept: &str, map: &str, has_date| Some((kept.to_owned(), map.to_owned(), has_date));

@@ -16,7 +16,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::SET_COOKIE};
 use portolan_core::{
-    balance::{Ask, Tried, cookie, key},
+    balance::{Ask, Cookie, Tried, cookie, key},
     exchange::RequestHead,
     figure::Answer as Noted,
     moment::Moment,
@@ -102,7 +102,7 @@ fn compound<'a>(
                 if let (Some((cookie, kept)), Some(place)) = (kept, place)
                     && kept != Some(place)
                 {
-                    answer.head.headers.extend(cookie.header(place).map(|it| (SET_COOKIE, it)));
+                    keep(&mut answer, cookie, place);
                 }
                 Ok(answer)
             }
@@ -366,9 +366,16 @@ impl<'a> Choice<'a> {
         if let Some(cookie) = &self.service.cookie
             && self.kept != Some(place)
         {
-            answer.head.headers.extend(cookie.header(place).map(|line| (SET_COOKIE, line)));
+            keep(&mut answer, cookie, place);
         }
         answer
+    }
+}
+
+/// Tells the client where to come back to.
+fn keep(answer: &mut Answer, cookie: &Cookie, place: usize) {
+    if let Some(line) = cookie.header(place) {
+        answer.head.headers.add(SET_COOKIE, line);
     }
 }
 

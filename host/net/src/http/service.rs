@@ -243,7 +243,7 @@ async fn through(
             let asker = Asker { ip: exchange.peer.address.ip(), begin: account.begin() };
             let timeouts = router.timeouts.as_deref();
             // Over HTTP/2 they are a map, whatever becomes of them.
-            let looks = line.is_none() || !entered.is_empty();
+            let looks = line.is_none();
             let errand = Errand::of(&exchange.request, asker, hop, body, interim, looks, timeouts);
             match send(edge, service, errand, Some(account)).await {
                 Ok(answer) => {
