@@ -486,7 +486,11 @@ fn backends(statements: &[Statement], sources: &[Arc<Source>]) -> Vec<BackendSpe
         }
     }
     let mut backends = shared(parts);
-    backends.sort();
+    // Of several at one address the one that is well counts: it is what one reaches there.
+    backends.sort_by(|one, other| {
+        let key = |it: &BackendSpec| (it.scheme, it.authority.clone(), it.health);
+        key(one).cmp(&key(other)).then_with(|| one.cmp(other))
+    });
     backends.dedup_by(|one, other| one.scheme == other.scheme && one.authority == other.authority);
     backends
 }

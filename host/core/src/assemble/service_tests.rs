@@ -223,6 +223,18 @@ fn a_canary_has_a_pool_of_its_own_and_the_share_that_it_was_given() {
 }
 
 #[test]
+fn of_several_instances_at_one_address_the_one_that_is_well_counts() {
+    let rule = ("http.routers.shop.rule", "Host(`shop.local`)");
+    let stale = Instance { health: Health::Critical, ..instance("a", 1, &[rule]) };
+    let well = Instance { weight_passing: 10, ..instance("b", 1, &[rule]) };
+    let all = vec![stale, well];
+    let snapshot = Assembler::default().assemble(&inputs(vec![consul(all)]));
+    let service = live(&snapshot, "my-shop@consul");
+    let [backend] = &*service.backends else { panic!("{:?}", service.backends) };
+    assert_eq!((backend.health, backend.weight), (Health::Passing, 10));
+}
+
+#[test]
 fn what_was_found_out_of_a_backend_stays_while_it_is_there() {
     let tags = [("http.services.my-shop.loadbalancer.slowStart", "10s")];
     let source = consul(vec![instance("a", 1, &tags), instance("b", 2, &tags)]);

@@ -21,6 +21,17 @@ pub enum Gate {
     Open(u64),
 }
 
+/// Whether a trial that began then is under way. One that nothing was heard of is not waited for any longer
+/// than the rest itself.
+fn is_on(trial: u64, now: Moment, breaker: &Breaker) -> bool {
+    trial != 0 && now.as_millis().saturating_sub(trial) < millis(breaker.fallback).max(1)
+}
+
+/// How long a trial takes that is under way, as far as anybody can tell.
+fn usual_trial(breaker: &Breaker) -> u64 {
+    millis(breaker.fallback).clamp(1, 1000)
+}
+
 /// What becomes of the requests of a service.
 #[derive(Debug, Default)]
 pub struct Circuit {
@@ -45,20 +56,24 @@ impl Circuit {
             return Gate::Open(until - now.as_millis());
         }
         let trial = self.trial.load(Relaxed);
-        // A trial that nothing was heard of is not waited for any longer than the rest itself.
-        let fallback = millis(breaker.fallback).max(1);
-        let taken = trial != 0 && now.as_millis().saturating_sub(trial) < fallback;
         let next = now.as_millis().max(1);
-        if taken || self.trial.compare_exchange(trial, next, Relaxed, Relaxed).is_err() {
-            return Gate::Open(1000.min(fallback));
+        if is_on(trial, now, breaker)
+            || self.trial.compare_exchange(trial, next, Relaxed, Relaxed).is_err()
+        {
+            return Gate::Open(usual_trial(breaker));
         }
         Gate::Trial
     }
 
-    /// For how many milliseconds nothing passes yet; `None`: something may.
-    pub fn rests(&self, now: Moment) -> Option<u64> {
-        let left = self.open_until.load(Relaxed).saturating_sub(now.as_millis());
-        (left > 0).then_some(left)
+    /// For how many milliseconds nothing passes yet; `None`: something may. While a trial is under way,
+    /// nothing else does.
+    pub fn rests(&self, now: Moment, breaker: &Breaker) -> Option<u64> {
+        let until = self.open_until.load(Relaxed);
+        let left = until.saturating_sub(now.as_millis());
+        if until == 0 || left > 0 {
+            return (left > 0).then_some(left);
+        }
+        is_on(self.trial.load(Relaxed), now, breaker).then(|| usual_trial(breaker))
     }
 
     /// Whether it is open.

@@ -134,7 +134,8 @@ impl Service {
     pub fn rests(&self, now: Moment) -> Option<u64> {
         match &self.kind {
             Kind::Backends => {
-                self.load_balancer.breaker.as_ref().and_then(|_| self.state.circuit.rests(now))
+                let breaker = self.load_balancer.breaker.as_ref();
+                breaker.and_then(|breaker| self.state.circuit.rests(now, breaker))
             }
             Kind::Weighted(members) => members.rests(now),
             Kind::Mirroring(mirroring) => mirroring.main.rests(now),

@@ -70,7 +70,9 @@ fn a_breaker_needs_enough_requests_within_its_window() {
     assert_eq!(circuit.gate(at(21_004), &breaker()), Gate::Open(1000));
     assert_eq!(circuit.gate(at(31_003), &breaker()), Gate::Trial);
     // One that was given up makes place for the next.
+    assert_eq!(circuit.rests(at(31_004), &breaker()), Some(1000), "others need not try");
     circuit.give_up(Gate::Trial);
+    assert_eq!(circuit.rests(at(31_004), &breaker()), None);
     assert_eq!(circuit.gate(at(31_004), &breaker()), Gate::Trial);
 }
 

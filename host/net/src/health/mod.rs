@@ -13,7 +13,7 @@ mod probe;
 mod tests;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -80,7 +80,7 @@ struct Ward {
     tasks: JoinSet<()>,
 }
 
-/// A backend that is probed.
+/// A backend that is probed, until it is dropped.
 struct Bed {
     check: HealthCheck,
     way: Way,
@@ -101,15 +101,17 @@ impl Ward {
             let Some(check) = &service.load_balancer.health_check else { continue };
             for backend in &service.backends {
                 let key = (service.name.clone(), backend.scheme, backend.authority.clone());
-                let bed = match before.remove(&key) {
-                    Some(bed) if bed.is_for(service, check, backend) => bed,
-                    other => {
-                        // What was found out stays until the new probe finds something else.
-                        other.inspect(|bed| bed.task.abort());
-                        self.bed(service, check, backend)
-                    }
+                let kept = before.remove(&key);
+                let Entry::Vacant(place) = self.beds.entry(key) else {
+                    // A server that is listed twice.
+                    continue;
                 };
-                self.beds.insert(key, bed);
+                // Where it changed, what was found out stays until the new probe finds something else.
+                let kept = kept.filter(|bed| bed.is_for(service, check, backend));
+                let new = || {
+                    Bed::new(&self.trust, &self.turns, &mut self.tasks, (service, check, backend))
+                };
+                place.insert(kept.unwrap_or_else(new));
             }
         }
         self.discharge(before);
@@ -123,26 +125,35 @@ impl Ward {
         }
         let stays: HashSet<_> = self.beds.values().map(|bed| Arc::as_ptr(&bed.figures)).collect();
         for bed in gone.into_values() {
-            bed.task.abort();
             if !stays.contains(&Arc::as_ptr(&bed.figures)) {
                 bed.figures.standing.probe(Probed::Unknown, None);
             }
         }
     }
+}
 
-    fn bed(&mut self, service: &Service, check: &HealthCheck, backend: &Backend) -> Bed {
-        let patient = Patient::new(service, check, backend, self.trust.clone());
-        let turns = self.turns.clone();
-        Bed {
-            check: check.clone(),
-            way: service.transport.clone(),
-            figures: backend.figures.clone(),
-            task: self.tasks.spawn(patient.watch(turns)),
-        }
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
 impl Bed {
+    fn new(
+        trust: &Arc<Trust>,
+        turns: &Arc<Semaphore>,
+        tasks: &mut JoinSet<()>,
+        (service, check, backend): (&Service, &HealthCheck, &Backend),
+    ) -> Self {
+        let patient = Patient::new(service, check, backend, trust.clone());
+        Self {
+            check: check.clone(),
+            way: service.transport.clone(),
+            figures: backend.figures.clone(),
+            task: tasks.spawn(patient.watch(turns.clone())),
+        }
+    }
+
     fn is_for(&self, service: &Service, check: &HealthCheck, backend: &Backend) -> bool {
         Arc::ptr_eq(&self.figures, &backend.figures)
             && self.check == *check

@@ -253,3 +253,24 @@ async fn a_grpc_probe_asks_the_health_service() {
     becomes(&backend.1, Probed::Down).await;
     assert_eq!(&*backend.1.standing.reason().unwrap(), "gRPC: not serving");
 }
+
+#[tokio::test]
+async fn a_server_that_is_listed_twice_has_one_prober_however_often_what_is_served_changes() {
+    let doctor = Doctor::start(200).await;
+    let backend = one(doctor.address);
+    let both = [backend.clone(), backend];
+    let mut ward = Ward::new(Arc::default());
+    for _ in 0..3 {
+        ward.admit(&snapshot(Some(slow()), &both));
+        assert_eq!((ward.beds.len(), ward.tasks.len()), (1, 1));
+    }
+    // Who has another check is probed by another one alone.
+    ward.admit(&snapshot(Some(fast()), &both));
+    let last = async {
+        while ward.tasks.len() > 1 {
+            ward.tasks.join_next().await;
+        }
+    };
+    timeout(PATIENCE, last).await.expect("the first one ends");
+    assert_eq!(ward.beds.len(), 1);
+}

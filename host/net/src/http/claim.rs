@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) struct InFlight {
     figures: Arc<BackendFigures>,
     /// Given back after the backend was.
-    _seat: Option<Rc<Seat>>,
+    seat: Option<Rc<Seat>>,
 }
 
 /// A request's place in a service that limits how many there are.
@@ -47,13 +47,17 @@ impl InFlight {
             }
             Some(limit) => figures.in_flight.increment_within(limit),
         };
-        claimed.then(|| Self { figures: figures.clone(), _seat: seat.clone() })
+        claimed.then(|| Self { figures: figures.clone(), seat: seat.clone() })
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.figures.in_flight.decrement();
+        // The seat may go on to another backend; who waits for this one need not wait for that.
+        if let Some(seat) = &self.seat {
+            seat.state.queue.release();
+        }
     }
 }
 
@@ -128,4 +132,26 @@ pub(crate) async fn in_line<T>(
         }
     };
     timeout_at(Instant::now() + limits.queue_timeout, waiting).await.map_err(|_elapsed| Full)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_backend_hears_of_it_though_the_request_goes_on_elsewhere() {
+        let state = Arc::<ServiceState>::default();
+        let seat = Some(Rc::new(Seat { state: state.clone(), counted: false }));
+        let figures = Arc::<BackendFigures>::default();
+        let claim = InFlight::claim(&figures, Some(1), &seat);
+        assert!(InFlight::claim(&figures, Some(1), &seat).is_none());
+        let mut waiting = state.queue.wait();
+        waiting.stand(Waker::noop());
+        assert_eq!(state.queue.len(), 1);
+        drop(claim);
+        assert!(state.queue.is_empty(), "it was called");
+        assert!(InFlight::claim(&figures, Some(1), &seat).is_some());
+    }
 }

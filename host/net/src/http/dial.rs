@@ -3,7 +3,7 @@
 //! **Invariant:** a connection that was made is one that speaks the protocol it was made for; its
 //! certificate, if it has one, was checked against the host of the backend's address.
 
-use std::{future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc};
+use std::{future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::client::conn::http2;
@@ -27,6 +27,12 @@ use crate::{
     transport::Trust,
 };
 
+/// How long the system of a backend may leave unacknowledged what it was sent. Linux would wait for a quarter
+/// of an hour for a machine that is gone without a word, and until then every request that shares its
+/// connection would wait with it.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
 /// Why there is no connection to a backend.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
@@ -47,7 +53,7 @@ pub(crate) enum DialError {
     Http(#[source] hyper::Error),
     /// It took too long.
     #[error("no connection within {} ms", .0.as_millis())]
-    Timeout(std::time::Duration),
+    Timeout(Duration),
 }
 
 /// A connection that requests can be sent over.
@@ -145,7 +151,10 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
     };
     let stream = stream.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive()).map_err(DialError::Connect)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive()).map_err(DialError::Connect)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)).map_err(DialError::Connect)?;
     Ok(stream)
 }
 

@@ -18,6 +18,7 @@ use portolan_core::{
 };
 
 use super::{
+    account::client_closed,
     body::{Body, StreamError},
     dial::DialError,
     page::Page,
@@ -149,6 +150,14 @@ impl ForwardError {
             Self::Full => false,
             Self::Exchange { .. } | Self::Upgrade { .. } | Self::Timeout { .. } => false,
             Self::Client(_) | Self::Slow => false,
+        }
+    }
+
+    /// The status that a service is noted with of which this is all that came.
+    pub(super) fn status(&self) -> StatusCode {
+        match self.verdict() {
+            (status, Reason::ClientGone, _) => client_closed().unwrap_or(status),
+            (status, ..) => status,
         }
     }
 

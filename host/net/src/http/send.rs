@@ -14,14 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::SET_COOKIE};
+use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use portolan_core::{
     balance::{Ask, Cookie, Tried, cookie, key},
     exchange::RequestHead,
     figure::Answer as Noted,
     moment::Moment,
     policy::{Breaker, HashOn, LoadBalancer, Strategy, Timeouts},
-    service::{Backend, Failover, Gate, Kind, Service},
+    service::{Backend, Circuit, Failover, Gate, Kind, Service},
 };
 use tokio::time::timeout;
 
@@ -126,7 +126,7 @@ async fn part(
     let result = send(edge, service, errand, account).await;
     let (status, is_failure) = match &result {
         Ok(answer) => (answer.head.status, false),
-        Err(_) => (StatusCode::BAD_GATEWAY, true),
+        Err(error) => (error.status(), !error.is_of_client()),
     };
     let noted = Noted { is_failure, ..Noted::plain(status, nanos(begin)) };
     service.figures.shard(edge.worker).record(&noted, &edge.config.ledger.buckets);
@@ -179,6 +179,7 @@ async fn deliver(
     if let Some(Gate::Open(millis)) = gate {
         return Err(ForwardError::Resting { millis });
     }
+    let passing = Passing(circuit, gate);
     let total = errand.timeout(service, |it| it.total);
     let response_idle = errand.timeout(service, |it| it.response_idle);
     if total.is_some() || response_limit(edge, service, &errand).is_some() {
@@ -196,7 +197,12 @@ async fn deliver(
                 Err(ForwardError::Slow)
             }
             Err(_elapsed) => Err(match asked.get() {
-                Some(backend) => ForwardError::Timeout { backend: backend.url(), limit },
+                Some(backend) => {
+                    backend.figures.failures.increment();
+                    let error = ForwardError::Timeout { backend: backend.url(), limit };
+                    outcome::lost(service, backend, &error);
+                    error
+                }
                 // All of the time it waited for a place.
                 None => ForwardError::Full,
             }),
@@ -206,10 +212,28 @@ async fn deliver(
         let deadline = total.map(|total| tokio::time::Instant::from_std(asker.begin) + total);
         answer.watch(response_idle, deadline);
     }
-    if let (Some(gate), Some(breaker)) = (gate, &options.breaker) {
+    if let (Some(gate), Some(breaker)) = (passing.passed(), &options.breaker) {
         note(service, breaker, gate, &result);
     }
     result
+}
+
+/// A request that a circuit breaker let pass. One whose client leaves shows nothing.
+struct Passing<'a>(&'a Circuit, Option<Gate>);
+
+impl Passing<'_> {
+    /// It came to an end.
+    fn passed(mut self) -> Option<Gate> {
+        self.1.take()
+    }
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        if let Some(gate) = self.1 {
+            self.0.give_up(gate);
+        }
+    }
 }
 
 /// Tells a circuit breaker what became of a request.

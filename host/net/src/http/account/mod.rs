@@ -373,11 +373,14 @@ impl Drop for Account {
 /// The status that an answer is noted with: that of a client that went away is written to nobody.
 fn noted(head: &ResponseHead, reason: Option<Reason>) -> StatusCode {
     match reason {
-        Some(Reason::ClientGone) if head.local => {
-            StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(head.status)
-        }
+        Some(Reason::ClientGone) if head.local => client_closed().unwrap_or(head.status),
         _ => head.status,
     }
+}
+
+/// What nginx notes where a client went away.
+pub(crate) fn client_closed() -> Option<StatusCode> {
+    StatusCode::from_u16(CLIENT_CLOSED_REQUEST).ok()
 }
 
 /// Nanoseconds since a moment.

@@ -125,3 +125,54 @@ async fn another_service_takes_over_when_the_first_cannot_be_reached() {
     client.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 1\r\n\r\nx").await;
     assert_eq!(client.response().await.body, "spare");
 }
+
+#[tokio::test]
+async fn while_one_finds_out_whether_a_service_is_well_others_go_elsewhere() {
+    let (trying, gate, mut asked) = held().await;
+    let well = named(200, "well").await;
+    let breaker = Breaker { fallback: Duration::from_secs(3000), ..Breaker::default() };
+    let tried = to(&[trying.address], |it| it.breaker = Some(breaker.clone()));
+    // It had its rest.
+    let long_ago = Breaker { fallback: Duration::ZERO, min_requests: 0, ..breaker };
+    let moment = Moment::of(std::time::Instant::now());
+    assert!(tried.state.circuit.note(moment, &long_ago, Gate::Closed, true));
+    let state = tried.state.clone();
+    let members = vec![member("a", 1, tried), member("b", 1, to(&[well.address], |_| ()))];
+    let weighted = Weighted::new(members, false, None);
+    let portolan = Portolan::start(made_of(Kind::Weighted(weighted)));
+    let mut trial = portolan.connect().await;
+    loop {
+        trial.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        tokio::select! {
+            _ = asked.recv() => break,
+            other = trial.response() => assert_eq!(other.body, "well"),
+        }
+    }
+    assert_eq!(answers(&portolan, 4).await, "wellwellwellwell");
+    // Whoever leaves shows nothing, so that the next may try.
+    drop(trial);
+    let mut next = portolan.connect().await;
+    loop {
+        next.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        tokio::select! {
+            _ = asked.recv() => break,
+            other = next.response() => assert_eq!(other.body, "well"),
+        }
+    }
+    gate.add_permits(2);
+    assert_eq!(next.response().await.body, "ok");
+    assert!(!state.circuit.is_open());
+}
+
+#[tokio::test]
+async fn a_client_that_makes_no_sense_is_no_failure_of_a_part() {
+    let a = named(200, "a").await;
+    let weighted = Weighted::new(vec![member("a", 1, to(&[a.address], |_| ()))], false, None);
+    let part = weighted.members[0].service.clone().unwrap();
+    let portolan = Portolan::start(made_of(Kind::Weighted(weighted)));
+    let mut client = portolan.connect().await;
+    let head = "POST / HTTP/1.1\r\nHost: a.local\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(&format!("{head}nonsense\r\n")).await;
+    assert_eq!(client.response().await.status, 400);
+    assert_eq!(part.figures.classes()[4..], [0], "{:?}", part.figures.classes());
+}

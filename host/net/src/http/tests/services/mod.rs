@@ -9,13 +9,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use portolan_core::{
     balance::{Balancer, Cookie},
     item::Health,
+    moment::Moment,
     name::ObjectName,
     policy::{
         Breaker, HashOn, LoadBalancer, Passive, Retry, StatusRange, Statuses, Sticky, Strategy,
         Timeouts,
     },
     router::Router,
-    service::{Failover, Kind, Member, Mirror, Mirroring, Scheme, Service, Weighted},
+    service::{Failover, Gate, Kind, Member, Mirror, Mirroring, Scheme, Service, Weighted},
     standing::Probed,
 };
 use tokio::sync::{Semaphore, mpsc};

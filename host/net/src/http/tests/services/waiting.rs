@@ -177,3 +177,17 @@ async fn a_body_that_stalls_ends_on_either_side() {
     client.send("PUT / HTTP/1.1\r\nHost: up.local\r\nContent-Length: 5\r\n\r\nhello").await;
     assert_eq!(client.response().await.body, "read");
 }
+
+#[tokio::test]
+async fn a_backend_that_never_answers_is_held_responsible_and_so_is_its_service() {
+    let (backend, _gate, _asked) = held().await;
+    let passive = Passive { max_failed_attempts: 1, on_status: true, ..Passive::default() };
+    let service = to(&[backend.address], |it| {
+        (it.timeouts.total, it.passive) = (Some(Duration::from_millis(20)), passive);
+    });
+    let figures = service.backends[0].figures.clone();
+    let portolan = Portolan::start(vec![leading("a.local", service)]);
+    assert_eq!(portolan.get("a.local", "/").await.status, 504);
+    assert_eq!(figures.failures.value(), 1);
+    assert!(figures.standing.is_ejected(Moment::of(std::time::Instant::now())));
+}
