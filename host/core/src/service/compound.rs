@@ -229,6 +229,20 @@ pub struct Mirror {
     requests: AtomicU64,
 }
 
+impl Mirroring {
+    /// Mirrors go on to count where they were: with few copies and many changes there would be none.
+    pub(super) fn go_on(&mut self, before: &Self) {
+        for mirror in &mut self.mirrors {
+            let same = |it: &&Mirror| {
+                it.service.name == mirror.service.name && it.percent == mirror.percent
+            };
+            if let Some(before) = before.mirrors.iter().find(same) {
+                mirror.requests = AtomicU64::new(before.requests.load(Relaxed));
+            }
+        }
+    }
+}
+
 impl Mirror {
     /// A mirror of so many of a hundred requests.
     pub fn new(service: Arc<Service>, percent: u8) -> Self {

@@ -95,9 +95,10 @@ impl Service {
     #[must_use]
     pub fn after(mut self, previous: &Self) -> Self {
         self.balancer = self.balancer.after(&previous.balancer);
-        if let (Kind::Weighted(members), Kind::Weighted(before)) = (&mut self.kind, &previous.kind)
-        {
-            members.go_on(before);
+        match (&mut self.kind, &previous.kind) {
+            (Kind::Weighted(members), Kind::Weighted(before)) => members.go_on(before),
+            (Kind::Mirroring(mirroring), Kind::Mirroring(before)) => mirroring.go_on(before),
+            _ => {}
         }
         self.state = previous.state.clone();
         self.figures = previous.figures.clone();

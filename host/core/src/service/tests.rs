@@ -276,3 +276,21 @@ fn a_service_that_is_made_anew_goes_on() {
     assert_eq!([first, then].concat(), [Some(0), Some(0), Some(1), Some(0)]);
     assert!(after.state.circuit.is_open());
 }
+
+#[test]
+fn a_mirror_of_few_requests_gets_them_however_often_its_service_changes() {
+    let mut copies = 0;
+    let made = || {
+        let main = service("main", Health::Passing);
+        let mirrors = vec![Mirror::new(service("m", Health::Passing), 1)];
+        let kind = Kind::Mirroring(Mirroring { main, mirrors, mirror_body: false, max_body: 0 });
+        Service::of(ObjectName::new("all", "test"), kind)
+    };
+    let mut now = made();
+    for _ in 0..40 {
+        let Kind::Mirroring(mirroring) = &now.kind else { panic!("it has mirrors") };
+        copies += (0..10).filter(|_| mirroring.mirrors[0].wants_next()).count();
+        now = made().after(&now);
+    }
+    assert_eq!(copies, 4, "one of a hundred");
+}
