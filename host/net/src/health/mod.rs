@@ -21,7 +21,7 @@ use portolan_core::{
     name::ObjectName,
     policy::HealthCheck,
     service::{Backend, BackendFigures, Scheme, Service},
-    snapshot::Snapshot,
+    snapshot::{Entries, ServiceEntry, Snapshot},
     standing::Probed,
 };
 use tokio::{
@@ -71,9 +71,27 @@ impl Drop for Prober {
 /// Which backend of which service.
 type Key = (ObjectName, Scheme, Arc<str>);
 
+fn key(service: &Service, backend: &Backend) -> Key {
+    (service.name.clone(), backend.scheme, backend.authority.clone())
+}
+
+/// The backends of a service that are to be probed, and how.
+fn probed(
+    entry: Option<&ServiceEntry>,
+) -> impl Iterator<Item = (&Service, &HealthCheck, &Backend)> {
+    let service = entry.and_then(|entry| entry.live.as_deref());
+    let checked =
+        service.and_then(|service| Some((service, service.load_balancer.health_check.as_ref()?)));
+    checked.into_iter().flat_map(|(service, check)| {
+        service.backends.iter().map(move |backend| (service, check, backend))
+    })
+}
+
 /// Everybody who is probed.
 struct Ward {
     trust: Arc<Trust>,
+    /// As they were when it was last looked who is to be probed.
+    services: Entries<ServiceEntry>,
     turns: Arc<Semaphore>,
     beds: HashMap<Key, Bed>,
     /// Dropping it ends all tasks.
@@ -91,30 +109,33 @@ struct Bed {
 impl Ward {
     fn new(trust: Arc<Trust>) -> Self {
         let turns = Arc::new(Semaphore::new(PROBES));
-        Self { trust, turns, beds: HashMap::new(), tasks: JoinSet::new() }
+        let (services, beds) = Default::default();
+        Self { trust, services, turns, beds, tasks: JoinSet::new() }
     }
 
-    /// Takes in who is new, lets go of who is gone, and leaves the others alone.
+    /// Takes in who is new, lets go of who is gone, and leaves the others alone: what did not change is not
+    /// looked at.
     fn admit(&mut self, snapshot: &Snapshot) {
-        let mut before = std::mem::take(&mut self.beds);
-        for service in snapshot.services.iter().filter_map(|entry| entry.live.as_ref()) {
-            let Some(check) = &service.load_balancer.health_check else { continue };
-            for backend in &service.backends {
-                let key = (service.name.clone(), backend.scheme, backend.authority.clone());
-                let kept = before.remove(&key);
-                let Entry::Vacant(place) = self.beds.entry(key) else {
-                    // A server that is listed twice.
-                    continue;
-                };
-                // Where it changed, what was found out stays until the new probe finds something else.
-                let kept = kept.filter(|bed| bed.is_for(service, check, backend));
-                let new = || {
-                    Bed::new(&self.trust, &self.turns, &mut self.tasks, (service, check, backend))
-                };
-                place.insert(kept.unwrap_or_else(new));
-            }
+        let before = std::mem::replace(&mut self.services, snapshot.services.clone());
+        let changed: Vec<_> = before.differences(&snapshot.services).collect();
+        let mut gone = HashMap::new();
+        for (service, _, backend) in changed.iter().flat_map(|(before, _)| probed(*before)) {
+            gone.extend(self.beds.remove_entry(&key(service, backend)));
         }
-        self.discharge(before);
+        for (service, check, backend) in changed.iter().flat_map(|(_, after)| probed(*after)) {
+            let key = key(service, backend);
+            let kept = gone.remove(&key);
+            let Entry::Vacant(place) = self.beds.entry(key) else {
+                // A server that is listed twice.
+                continue;
+            };
+            // Where it changed, what was found out stays until the new probe finds something else.
+            let kept = kept.filter(|bed| bed.is_for(service, check, backend));
+            let (trust, turns) = (&self.trust, &self.turns);
+            let new = || Bed::new(trust, turns, &mut self.tasks, (service, check, backend));
+            place.insert(kept.unwrap_or_else(new));
+        }
+        self.discharge(gone);
         while self.tasks.try_join_next().is_some() {}
     }
 
