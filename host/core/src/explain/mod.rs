@@ -12,8 +12,8 @@ use crate::{
     rule::{Facts, HostPattern, PathPattern},
 };
 
-/// Candidates that did not match are left out after this many.
-const MAX_CANDIDATES: usize = 50;
+/// Candidates that did not match are left out after this many of one kind.
+const MOST_MISSES: usize = 50;
 
 /// A router that could be meant.
 #[derive(Clone, Debug)]
@@ -48,6 +48,7 @@ impl RouteTable {
         let facts = Facts::of(exchange);
         let mut selected: Option<&Arc<Router>> = None;
         let mut candidates = Vec::new();
+        let (mut by_host, mut by_path) = (0, 0);
         for router in self.routers() {
             let outcome = match (router.predicate.failure(&facts), selected) {
                 (None, None) => {
@@ -55,20 +56,36 @@ impl RouteTable {
                     Outcome::Selected
                 }
                 (None, Some(by)) => Outcome::Shadowed { by: by.name.clone() },
-                (Some(reason), _) if is_near(router, &facts) => Outcome::Failed { reason },
-                (Some(_), _) => continue,
+                (Some(reason), _) => {
+                    // Counted apart: thousands may have a path that fits, and none is meant.
+                    let misses = match near(router, &facts) {
+                        Some(Near::Host) => &mut by_host,
+                        Some(Near::Path) => &mut by_path,
+                        None => continue,
+                    };
+                    *misses += 1;
+                    if *misses > MOST_MISSES {
+                        continue;
+                    }
+                    Outcome::Failed { reason }
+                }
             };
-            let is_miss = matches!(outcome, Outcome::Failed { .. });
-            if !is_miss || candidates.len() < MAX_CANDIDATES {
-                candidates.push(Candidate { router: router.clone(), outcome });
-            }
+            candidates.push(Candidate { router: router.clone(), outcome });
         }
         candidates
     }
 }
 
-/// Whether a router whose rule is not true could be the one that was meant.
-fn is_near(router: &Router, facts: &Facts<'_>) -> bool {
+/// By what a router whose rule is not true could be the one that was meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Near {
+    /// Its host, or nearly.
+    Host,
+    /// Its path, or that it wants neither.
+    Path,
+}
+
+fn near(router: &Router, facts: &Facts<'_>) -> Option<Near> {
     let hosts = router.predicate.hosts();
     let paths = router.predicate.paths();
     let path_fits = paths.patterns.iter().any(|pattern| match pattern {
@@ -85,7 +102,10 @@ fn is_near(router: &Router, facts: &Facts<'_>) -> bool {
             facts.host.split_once('.').is_some_and(|(_, rest)| rest == parent)
         }
     });
-    host_is_near || path_fits || (hosts.open && paths.open)
+    match host_is_near {
+        true => Some(Near::Host),
+        false => (path_fits || (hosts.open && paths.open)).then_some(Near::Path),
+    }
 }
 
 #[cfg(test)]

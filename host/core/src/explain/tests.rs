@@ -119,6 +119,21 @@ fn a_great_many_near_misses_are_cut_short() {
         .collect();
     routers.push(Arc::new(router("last", "Host(`h`)")));
     let candidates = RouteTable::build(routers).explain(&exchange_with("GET http://h/", &[]));
-    assert_eq!(candidates.len(), MAX_CANDIDATES + 1);
+    assert_eq!(candidates.len(), MOST_MISSES + 1);
     assert_eq!(candidates.last().map(|last| &last.outcome), Some(&Outcome::Selected));
+}
+
+#[test]
+fn whose_host_it_is_is_told_however_many_have_a_path_that_fits() {
+    let mut routers: Vec<_> = (0..200)
+        .map(|n| router(&format!("r{n}"), &format!("Host(`host{n}.local`) && PathPrefix(`/api`)")))
+        .collect();
+    routers.push(router("shop", "Host(`shop`) && PathPrefix(`/api`) && Method(`POST`)"));
+    let routers = routers.into_iter().map(Arc::new).collect();
+    let table = RouteTable::build(routers);
+    let candidates = table.explain(&exchange_with("GET http://shop/api", &[]));
+    let shop = candidates.iter().find(|it| &*it.router.name.name == "shop").unwrap();
+    let reason = "method is `GET`, the rule wants `POST`".to_owned();
+    assert_eq!(shop.outcome, Outcome::Failed { reason });
+    assert_eq!(candidates.len(), MOST_MISSES + 1);
 }

@@ -15,7 +15,7 @@ pub use queue::{Queue, Waiting};
 use std::sync::Arc;
 
 pub use crate::{
-    backend::{Backend, BackendFigures, Scheme},
+    backend::{Backend, BackendFigures, Out, Scheme},
     policy::{LoadBalancer, Transport},
 };
 use crate::{
@@ -61,6 +61,29 @@ pub struct ServiceState {
     pub circuit: Circuit,
     /// Copies that were sent to mirrors.
     pub mirrored: Gauge,
+}
+
+/// Who of a service's backends gets requests at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    now: Moment,
+    panics: bool,
+}
+
+impl Asked {
+    /// Why a backend gets none.
+    pub fn out(&self, backend: &Backend) -> Option<Out> {
+        backend.out(self.now).filter(|out| !self.is_asked_still(out))
+    }
+
+    /// What speaks against one that gets them all the same: with too many left alone nobody is.
+    pub fn failing(&self, backend: &Backend) -> Option<Out> {
+        backend.out(self.now).filter(|out| self.is_asked_still(out))
+    }
+
+    fn is_asked_still(&self, out: &Out) -> bool {
+        self.panics && matches!(out, Out::Ejected(_))
+    }
 }
 
 impl Service {
@@ -128,6 +151,23 @@ impl Service {
             Kind::Mirroring(mirroring) => mirroring.main.is_ready(now),
             Kind::Failover(failover) => failover.parts().any(|part| part.is_ready(now)),
         }
+    }
+
+    /// Who of its backends gets requests now.
+    pub fn asked(&self, now: Moment) -> Asked {
+        Asked { now, panics: self.balancer.panics(&self.backends, now) }
+    }
+
+    /// Whether a request that comes now gets an answer of a backend: one can be asked, and no circuit
+    /// breaker is in between. One that has no backends at all is said to, since somebody wanted it so.
+    pub fn answers(&self, now: Moment) -> bool {
+        let asked = self.asked(now);
+        let is_asked = match self.kind {
+            Kind::Backends if self.backends.is_empty() => true,
+            Kind::Backends => self.backends.iter().any(|it| asked.out(it).is_none()),
+            _ => self.is_well(),
+        };
+        is_asked && self.rests(now).is_none()
     }
 
     /// For how many milliseconds its circuit breaker lets nothing pass; of a service that is made of

@@ -65,13 +65,18 @@ impl Watcher {
     async fn next(&mut self) -> Result<Event, Infallible> {
         loop {
             let now = self.look.tick().await;
+            // First, or it would never be its turn where something changes all the time.
+            let is_due = match self.pulsed {
+                Some(last) => now.duration_since(last) >= PULSE,
+                None => self.told.is_some(),
+            };
+            if is_due {
+                self.pulsed = Some(now);
+                return Ok(self.pulse());
+            }
             if let Some(generation) = self.changed() {
                 let data = format!(r#"{{"generation":{generation}}}"#);
                 return Ok(Event::default().event("change").data(data));
-            }
-            if self.pulsed.is_none_or(|last| now.duration_since(last) >= PULSE) {
-                self.pulsed = Some(now);
-                return Ok(self.pulse());
             }
         }
     }

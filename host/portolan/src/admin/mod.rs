@@ -11,6 +11,7 @@ pub(crate) mod insight;
 mod left_out;
 mod view;
 mod page;
+mod secret;
 
 pub(crate) mod explain;
 mod api;

@@ -9,7 +9,7 @@ const byId = (id) => document.getElementById(id);
 
 /** A section with a table: knows its page, its search, and whether what it shows is old. */
 class Table {
-  #plan; #section; #body; #head; #note; #foot; #empty;
+  #plan; #section; #body; #head; #note; #foot; #empty; #failure;
   #page = 1; #search = ""; #status = ""; #sorting;
   #inSight = false; #stale = true; #loading = false;
 
@@ -23,8 +23,9 @@ class Table {
     this.#note = h("div", { class: "note" });
     this.#foot = h("p", { class: "pages" });
     this.#empty = h("p", { class: "empty", hidden: true }, plan.empty);
+    this.#failure = h("p", { class: "fault", role: "status", hidden: true });
     const table = h("table", { role: "table", "aria-labelledby": `h-${plan.id}` }, this.#head, this.#body);
-    this.#section.append(this.#tools(), this.#note, table, this.#empty, this.#foot);
+    this.#section.append(this.#tools(), this.#failure, this.#note, table, this.#empty, this.#foot);
     this.#drawHead();
     new IntersectionObserver(([entry]) => {
       this.#inSight = entry.isIntersecting;
@@ -47,6 +48,7 @@ class Table {
     } catch (error) {
       // Fewer pages than there were: back to the first.
       if (error.status === 400 && this.#page > 1) this.#go(1);
+      else this.#fail(error);
     } finally {
       this.#loading = false;
       if (this.#stale && this.#inSight) this.load();
@@ -66,8 +68,15 @@ class Table {
     return `${path}?${query}`;
   }
 
+  /** What is there may be old, or nothing, and says so. */
+  #fail(error) {
+    this.#failure.textContent = `This could not be read anew: ${error.message}`;
+    this.#failure.hidden = false;
+  }
+
   #show({ items, next, total }) {
     const plan = this.#plan;
+    this.#failure.hidden = true;
     const rows = plan.items ? plan.items(items) : items;
     fill(this.#body, plan.columns, rows.map((item) => plan.row(item, { explain })));
     if (plan.note) this.#note.replaceChildren(...plan.note(items).filter(Boolean));
@@ -219,6 +228,7 @@ function headline(overview) {
     if (provider.state === "failed") told.push(["bad", `${provider.name} failed ${age} ago and will not be asked again.`]);
     if (provider.state === "waiting") told.push(["warn", `${provider.name} has not answered yet.`]);
   }
+  if (ours.silent > 0) told.push(["bad", `${count(ours.silent)} ${ours.silent === 1 ? "service has" : "services have"} nobody to answer.`]);
   const parts = [errors && `${count(errors)} ${errors === 1 ? "error" : "errors"}`, warnings && `${count(warnings)} ${warnings === 1 ? "warning" : "warnings"}`];
   if (errors + warnings > 0) told.push([errors > 0 ? "bad" : "warn", `${parts.filter(Boolean).join(" and ")} below.`]);
   if (told.length === 0) told.push(["good", "All is well."]);
@@ -306,5 +316,18 @@ byId("question").addEventListener("submit", (event) => {
   event.preventDefault();
   chart(event.target, byId("course"));
 });
-const refresh = () => tables.forEach((table) => table.refresh());
+// A catalog may change many times a second; nobody reads faster than this.
+const EVERY = 1_000;
+let refreshed = 0;
+let coming;
+function refresh() {
+  clearTimeout(coming);
+  const due = refreshed + EVERY - Date.now();
+  if (due > 0) {
+    coming = setTimeout(refresh, due);
+    return;
+  }
+  refreshed = Date.now();
+  tables.forEach((table) => table.refresh());
+}
 watch({ onchange: refresh, onpulse: (overview) => { showOverview(overview); refresh(); }, onstate: showLink });

@@ -45,7 +45,7 @@ function draw(it) {
       it.service && leg("Service", [
         h("p", null, h("b", null, it.service.name)),
         h("ul", null, it.service.backends.map((backend) =>
-          h("li", { class: "row" }, state(backend.health, backend.usable ? (backend.health === "warning" ? "warn" : "good") : "bad"), h("p", null, h("code", null, backend.url),
+          h("li", { class: "row" }, state(backend.health, backend.usable ? (backend.health === "warning" || backend.failing ? "warn" : "good") : "bad"), h("p", null, h("code", null, backend.url),
             h("small", null, backend.usable ? ` ${backend.percent} % of its requests` : " not used"))))),
       ]),
       (it.leftOut ?? []).length > 0 && leg("Left out", h("ul", null, it.leftOut.map((group) =>

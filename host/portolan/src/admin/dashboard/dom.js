@@ -42,8 +42,13 @@ export function head(columns, sorting, onsort) {
  */
 export function fill(body, columns, rows) {
   const old = new Map([...body.children].map((row) => [row.dataset.key, row]));
+  const taken = new Set();
   let place = body.firstElementChild;
-  for (const { key, mark, cells } of rows) {
+  for (const { key: name, mark, cells } of rows) {
+    // Two rows that cannot be told apart are two rows all the same.
+    let key = name;
+    for (let again = 2; taken.has(key); again += 1) key = `${name}\n${again}`;
+    taken.add(key);
     let row = old.get(key);
     old.delete(key);
     if (!row) {

@@ -12,9 +12,11 @@ export function watch({ onchange, onpulse, onstate }) {
   let generation = null;
   let stream = null;
   let asking = false;
+  let streaming = false;
 
   const hear = (state) => {
     heard = Date.now();
+    streaming = state === "live";
     onstate(state);
   };
 
@@ -46,7 +48,7 @@ export function watch({ onchange, onpulse, onstate }) {
   open();
   // The first pulse may be seconds away; how things are is wanted at once.
   json("/api/overview").then(onpulse, () => {});
-  setInterval(() => { if (!document.hidden && Date.now() - heard > SILENCE) ask(); }, ASK_EVERY);
+  setInterval(() => { if (!document.hidden && (!streaming || Date.now() - heard > SILENCE)) ask(); }, ASK_EVERY);
   setTimeout(() => { if (heard === 0) ask(); }, 600);
   // A page in the background sleeps; what it shows when it wakes must be true.
   document.addEventListener("visibilitychange", () => {

@@ -36,7 +36,7 @@ const problems = {
   empty: "Nothing is wrong.",
   columns: [{ title: "Severity" }, { title: "Source" }, { title: "Where" }, { title: "What" }],
   row: (it) => ({
-    key: [it.severity, it.source, it.origin, it.path, it.message].join("\n"),
+    key: [it.severity, it.source, it.origin, it.path, it.message, it.hint].join("\n"),
     mark: MOODS[it.severity],
     cells: [
       cell(it.severity, word),
@@ -78,7 +78,8 @@ const entrypoints = {
   id: "entrypoints", path: "/api/entrypoints", empty: "Nothing is bound.",
   columns: [{ title: "Entrypoint" }, { title: "Address" }, { title: "Speaks" }, { title: "Connections", num: true }, ...TRAFFIC],
   row: (it) => ({
-    key: it.name,
+    // DNS listens on several addresses under one name.
+    key: `${it.name} ${it.address}`,
     cells: [cell(it.name, (name) => h("b", null, name)), cell(it.address, (address) => h("code", null, address)), cell(it.protocol),
       cell(it.connections === undefined ? "" : count(it.connections)), ...traffic(`entrypoint ${it.name}`, it.traffic)],
   }),
@@ -137,14 +138,14 @@ const condition = (it) => it.usable ? it.health : it.probed === "down" ? "down" 
 
 /** One backend with its figures. */
 const backend = (it) => h("li", null,
-  state(condition(it), it.usable ? (it.health === "warning" ? "warn" : "good") : MOODS[it.health] === "good" ? "bad" : MOODS[it.health] ?? "bad"), " ", h("code", { title: it.origin }, it.url),
+  state(condition(it), it.usable ? (it.health === "warning" || it.failing ? "warn" : "good") : MOODS[it.health] === "good" ? "bad" : MOODS[it.health] ?? "bad"), " ", h("code", { title: it.origin }, it.url),
   h("small", null, [
     [it.weight === 1 || `weight ${it.weight}`], `${count(it.traffic.requests)} requests`, `${count(it.traffic.inFlight)} in flight`,
     it.traffic.duration.p99 && `p99 ${nanos(it.traffic.duration.p99)}`,
   ].flat().filter((part) => part && part !== true).join(" · ")),
   it.traffic.connectFailures + it.traffic.failures > 0 && h("small", { class: "alarm" },
     [it.traffic.connectFailures > 0 && `${count(it.traffic.connectFailures)} not reached`, it.traffic.failures > 0 && `${count(it.traffic.failures)} broke off`].filter(Boolean).join(" · ")),
-  it.out && h("small", { class: "alarm" }, it.out));
+  (it.out ?? it.failing) && h("small", { class: "alarm" }, it.out ?? it.failing));
 
 /** What a service of services is made of, a line for each. */
 const parts = (it) => {
@@ -170,7 +171,11 @@ const services = {
       named(it),
       isMade(it) ? cell(parts(it), (all) => all.map((part) => h("p", null, part))) : cell(it.portolan.backends, (all) => all.length === 0 ? h("span", { class: "why" }, "none")
         : [h("ul", { class: "backends" }, all.slice(0, 8).map(backend)), all.length > 8 && h("p", { class: "why" }, `and ${all.length - 8} more`)]),
-      cell([it.status, it.error ?? [], it.portolan.leftOut ?? []], ([status, errors, groups]) => [word(status), lines(errors, "fault"), leftOut(groups)]),
+      cell([it.status, it.error ?? [], it.portolan.leftOut ?? [], it.portolan.resting, it.portolan.waiting], ([status, errors, groups, resting, waiting]) => [
+        resting ? state("at rest", "bad") : word(status),
+        resting && h("p", { class: "fault" }, "too much failed: its circuit breaker is open"),
+        waiting > 0 && h("p", { class: "why" }, `${count(waiting)} waiting for a place`),
+        lines(errors, "fault"), leftOut(groups)]),
       ...traffic(`service ${it.name}`, it.portolan.traffic),
     ],
   }),

@@ -271,18 +271,14 @@ fn shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendSha
 
 fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendShare>) {
     let rests = service.rests(now);
-    // With too many left alone nobody is.
-    let panics = service.balancer.panics(&service.backends, now);
-    let is_asked_still = |out: &Out| panics && matches!(out, Out::Ejected(_));
-    let out = |backend: &Backend| backend.out(now).filter(|out| !is_asked_still(out));
-    let weight = |backend: &Backend| match (out(backend), rests) {
+    let asked = service.asked(now);
+    let weight = |backend: &Backend| match (asked.out(backend), rests) {
         (None, None) => f64::from(backend.weight),
         _ => 0.0,
     };
     let sum: f64 = service.backends.iter().map(weight).sum();
     all.extend(service.backends.iter().map(|backend| {
-        let failing = backend.out(now).filter(is_asked_still);
-        let out = out(backend);
+        let (failing, out) = (asked.failing(backend), asked.out(backend));
         let part = if sum > 0.0 { weight(backend) / sum } else { 0.0 };
         BackendShare {
             url: backend.url(),

@@ -1,6 +1,9 @@
 //! What a middleware does, in words.
 
+use http::{HeaderName, HeaderValue};
 use portolan_core::middleware::{Action, Middleware, OnFailure, PlanStep, Redirect};
+
+use crate::admin::secret::{HIDDEN, is_secret_header};
 
 /// What a middleware does, in order; empty when it does nothing to any request.
 pub(crate) fn does(middleware: &Middleware) -> Vec<String> {
@@ -47,17 +50,17 @@ fn planned(step: &PlanStep) -> impl Iterator<Item = String> {
 fn words(action: &Action) -> String {
     match action {
         Action::SetRequestHeader(name, value) => {
-            format!("sets the request header `{name}: {}`", text(value))
+            format!("sets the request header `{name}: {}`", text(name, value))
         }
         Action::AppendRequestHeader(name, value) => {
-            format!("adds the request header `{name}: {}`", text(value))
+            format!("adds the request header `{name}: {}`", text(name, value))
         }
         Action::RemoveRequestHeader(name) => format!("removes the request header `{name}`"),
         Action::SetResponseHeader(name, value) => {
-            format!("sets the response header `{name}: {}`", text(value))
+            format!("sets the response header `{name}: {}`", text(name, value))
         }
         Action::AppendResponseHeader(name, value) => {
-            format!("adds the response header `{name}: {}`", text(value))
+            format!("adds the response header `{name}: {}`", text(name, value))
         }
         Action::RemoveResponseHeader(name) => format!("removes the response header `{name}`"),
         Action::StripPrefix(prefixes) => format!("strips the prefix `{}`", prefixes.join("` or `")),
@@ -77,11 +80,31 @@ fn redirects(redirect: &Redirect) -> String {
     format!("redirects to {to} with {}", redirect.status.as_u16())
 }
 
-/// Secrets travel in request headers (`authorization`), so a value is shown only when it is not
-/// marked as one.
-fn text(value: &http::HeaderValue) -> String {
-    if value.is_sensitive() {
-        return "hidden".to_owned();
+/// Secrets travel in headers; their names tell.
+fn text(name: &HeaderName, value: &HeaderValue) -> String {
+    if value.is_sensitive() || is_secret_header(name.as_str()) {
+        return HIDDEN.to_owned();
     }
     String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_secret_in_a_header_is_told_to_nobody() {
+        let said = |name: &'static str| {
+            let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static("s3cret"));
+            let actions = [
+                Action::SetRequestHeader(name.clone(), value.clone()),
+                Action::AppendResponseHeader(name, value),
+            ];
+            actions.each_ref().map(words).join("; ").contains("s3cret")
+        };
+        for name in ["authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"] {
+            assert!(!said(name), "{name}");
+        }
+        assert!(said("x-served-by"));
+    }
 }

@@ -39,7 +39,9 @@ fn is_about(entry: &RouterEntry, host: &str) -> bool {
     let parent = host.split_once('.').map(|(_, parent)| parent);
     let is_wild = |it: &String| parent.is_some() && it.strip_prefix("*.") == parent;
     entry.hosts.iter().any(|it| it == host || is_wild(it))
-        || entry.live.is_none() && !host.is_empty() && entry.rule.contains(host)
+        || entry.live.is_none()
+            && !host.is_empty()
+            && entry.rule.to_ascii_lowercase().contains(host)
 }
 
 fn candidate(it: explain::Candidate) -> Candidate {

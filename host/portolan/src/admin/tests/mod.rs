@@ -1,8 +1,10 @@
 //! Promises of the admin API, over real sockets.
 
+mod events;
 mod left_out;
+mod standing;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -486,67 +488,6 @@ async fn metrics_carry_the_figures() {
         assert!(page.lines().any(|it| it == line), "no line `{line}` in\n{page}");
     }
     assert!(!page.contains("berth-00001@static"), "an idle router has no series");
-}
-
-#[tokio::test]
-async fn the_event_stream_tells_of_a_new_snapshot() {
-    let mut server = serve(0, "127.0.0.1:0").await;
-    let mut events = Events::open(server.address).await;
-    assert_eq!(events.until("change").await["generation"], 1);
-    server.harbour.publisher.publish(Arc::new(snapshot(2, 0)));
-    assert_eq!(events.until("change").await["generation"], 2);
-    let board = server.harbour.board.load_full();
-    server.harbour.board.store(Arc::new((*board).clone()));
-    assert_eq!(events.until("change").await["generation"], 2, "the board changed");
-    let pulse = events.until("pulse").await;
-    assert_eq!(pulse["portolan"]["generation"], 2);
-}
-
-#[tokio::test]
-async fn draining_ends_event_streams() {
-    let server = serve(0, "127.0.0.1:0").await;
-    let mut events = Events::open(server.address).await;
-    events.until("change").await;
-    server.drain.send(true).unwrap();
-    events.end().await;
-}
-
-/// Reads an event stream.
-struct Events {
-    body: hyper::body::Incoming,
-    text: String,
-}
-
-impl Events {
-    async fn open(address: SocketAddr) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
-        let uri = format!("http://{address}/api/events").parse().unwrap();
-        let body = client.get(uri).await.unwrap().into_body();
-        Self { body, text: String::new() }
-    }
-
-    /// The data of the next event of a kind.
-    async fn until(&mut self, kind: &str) -> Value {
-        loop {
-            while let Some((event, rest)) = self.text.split_once("\n\n") {
-                let head = format!("event: {kind}\ndata: ");
-                let data =
-                    event.strip_prefix(&head).map(|data| serde_json::from_str(data).unwrap());
-                self.text = rest.to_owned();
-                if let Some(data) = data {
-                    return data;
-                }
-            }
-            let frame = tokio::time::timeout(Duration::from_secs(20), self.body.frame());
-            let frame = frame.await.expect("an event in time").expect("a stream").unwrap();
-            self.text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
-        }
-    }
-
-    async fn end(mut self) {
-        let rest = async { while let Some(Ok(_)) = self.body.frame().await {} };
-        tokio::time::timeout(Duration::from_secs(20), rest).await.expect("the stream ends");
-    }
 }
 
 /// With `PORTOLAN_SHOWCASE=127.0.0.1:8088` it goes on serving until it is stopped, so that the

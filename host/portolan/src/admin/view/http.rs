@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::figures::Traffic;
+use crate::admin::secret;
 
 /// What every object has in lists, and not in `/api/rawdata`, where the name is the key.
 #[derive(Debug, Serialize)]
@@ -124,7 +125,7 @@ impl MiddlewareView {
             plugin: (*middleware.plugin).to_owned(),
             does: live.map(crate::admin::explain::does).unwrap_or_default(),
         };
-        let config = secrets_hidden(&middleware.config);
+        let config = secret::hidden(&middleware.config);
         Self {
             config: Map::from_iter([(camel(&middleware.plugin), config)]),
             status: middleware.entry.status.as_str(),
@@ -160,51 +161,7 @@ pub(super) fn ours<T>(entry: &Entry, more: T) -> Ours<T> {
     Ours { origin: (*entry.origin).to_owned(), more }
 }
 
-/// A configuration without what must stay between its author and the plugin: hashes of passwords
-/// may be guessed by whoever reads them.
-fn secrets_hidden(config: &Value) -> Value {
-    const SECRET: [&str; 6] = ["users", "password", "secret", "token", "apikey", "privatekey"];
-    match config {
-        Value::Object(map) => Value::Object(
-            map.iter()
-                .map(|(key, value)| {
-                    let folded = fold(key).replace('_', "");
-                    let is_secret = SECRET.iter().any(|secret| folded.ends_with(secret));
-                    let value = if is_secret { json!("hidden") } else { secrets_hidden(value) };
-                    (key.clone(), value)
-                })
-                .collect(),
-        ),
-        Value::Array(list) => Value::Array(list.iter().map(secrets_hidden).collect()),
-        other => other.clone(),
-    }
-}
-
 /// As the API writes them.
 pub(super) fn users(entry: &Entry) -> Vec<String> {
     entry.used_by.keys().map(ToString::to_string).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::secrets_hidden;
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let config = json!({
-            "realm": "x",
-            "users": ["a:$2y$05$..."],
-            "api-key": "k",
-            "nested": { "client_secret": "s", "tokens-per-minute": 5 },
-        });
-        let shown = json!({
-            "realm": "x",
-            "users": "hidden",
-            "api-key": "hidden",
-            "nested": { "client_secret": "hidden", "tokens-per-minute": 5 },
-        });
-        assert_eq!(secrets_hidden(&config), shown);
-    }
 }

@@ -5,14 +5,14 @@ use std::time::Instant;
 use portolan_core::{
     moment::Moment,
     problem::Severity,
-    snapshot::{Entry, Snapshot, Status},
+    snapshot::{Entry, ServiceEntry, Snapshot, Status},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{age, certificate::CertificateView, figures::Traffic, problem::all_problems, stamp};
 use crate::{
-    admin::insight::Insight,
+    admin::{insight::Insight, secret},
     control::board::Board,
     telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading},
 };
@@ -68,6 +68,8 @@ struct Ours {
     plugins: Totals,
     entrypoints: Vec<EntrypointView>,
     backends: Backends,
+    /// Services that are asked for and have nobody to answer: no backend is usable, or they rest.
+    silent: usize,
     dns: DnsView,
     /// Requests that were not answered as they were meant to be, by reason; those that occurred.
     failures: serde_json::Map<String, Value>,
@@ -169,7 +171,11 @@ impl Overview {
         let count = |severity| problems.iter().filter(|it| it.severity == severity).count();
         let plugins = Totals {
             total: board.plugins.len(),
-            warnings: board.plugins.iter().filter(|it| it.error.is_some() || it.deleted).count(),
+            warnings: board
+                .plugins
+                .iter()
+                .filter(|it| it.info.is_some() && (it.error.is_some() || it.deleted))
+                .count(),
             errors: board.plugins.iter().filter(|it| it.info.is_none()).count(),
         };
         let providers = board.providers.iter();
@@ -197,7 +203,7 @@ impl Overview {
                 published_age: age(board.published),
                 config_file: board.config_file.clone(),
                 config_loaded: stamp(board.config_loaded),
-                config_error: board.config_error.clone(),
+                config_error: board.config_error.as_deref().map(secret::hidden_in_lines),
                 problems: [count(Severity::Error), count(Severity::Warning)],
                 providers: providers
                     .map(|provider| ProviderBrief {
@@ -209,6 +215,7 @@ impl Overview {
                 plugins,
                 entrypoints: EntrypointView::all(board, &entrypoints),
                 backends: backends(snapshot),
+                silent: silent(snapshot),
                 dns: DnsView::of(&dns),
                 failures: http
                     .failures
@@ -243,10 +250,23 @@ fn backends(snapshot: &Snapshot) -> Backends {
     let services = snapshot.services.iter().filter_map(|entry| entry.live.as_ref());
     let mut sum = Backends::default();
     let now = Moment::of(Instant::now());
-    for backend in services.flat_map(|service| &service.backends) {
-        sum.total += 1;
-        sum.usable += usize::from(backend.out(now).is_none());
-        sum.in_flight += backend.figures.in_flight.value();
+    for service in services {
+        let asked = service.asked(now);
+        for backend in &service.backends {
+            sum.total += 1;
+            sum.usable += usize::from(asked.out(backend).is_none());
+            sum.in_flight += backend.figures.in_flight.value();
+        }
     }
     sum
+}
+
+/// How many services that are asked for have nobody to answer.
+fn silent(snapshot: &Snapshot) -> usize {
+    let now = Moment::of(Instant::now());
+    let is_silent = |service: &ServiceEntry| {
+        let live = service.live.as_ref();
+        !service.entry.used_by.is_empty() && live.is_some_and(|live| !live.answers(now))
+    };
+    snapshot.services.iter().filter(|service| is_silent(service)).count()
 }

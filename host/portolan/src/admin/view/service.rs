@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use portolan_core::{
     moment::Moment,
     policy::{HealthCheck, LoadBalancer, SameSite, Sticky},
-    service::{Backend, Failover, Kind, Service, Weighted},
+    service::{Asked, Backend, Failover, Kind, Service, Weighted},
     snapshot::ServiceEntry,
     standing::Probed,
 };
@@ -65,6 +65,9 @@ struct BackendView {
     /// Why nothing is sent there.
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<String>,
+    /// What speaks against it, where it is asked all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing: Option<String>,
     origin: String,
     traffic: BackendTraffic,
 }
@@ -75,21 +78,24 @@ impl ServiceView {
         let live = service.live.as_deref();
         let backends = live.map(|live| live.backends.as_slice()).unwrap_or_default();
         let now = Moment::of(Instant::now());
+        let asked = live.map(|live| live.asked(now));
         let mut server_status = BTreeMap::new();
         for backend in backends {
             let status = server_status.entry(backend.url()).or_insert("DOWN");
             // Two instances at one address: it is up when one of them is.
-            if backend.out(now).is_none() {
+            if asked.is_some_and(|asked| asked.out(backend).is_none()) {
                 *status = "UP";
             }
         }
         let state = live.map(|live| &live.state);
         let extra = ServiceExtra {
-            backends: backends.iter().map(|backend| BackendView::of(backend, now)).collect(),
+            backends: asked.map_or_else(Vec::new, |asked| {
+                backends.iter().map(|backend| BackendView::of(backend, asked)).collect()
+            }),
             traffic: live.map(|live| Traffic::of(&live.figures)),
             retries: live.map_or(0, |live| live.figures.retries.value()),
             waiting: state.map_or(0, |state| state.queue.len()),
-            resting: state.is_some_and(|state| state.circuit.is_open()),
+            resting: live.is_some_and(|live| live.rests(now).is_some()),
             left_out: left_out.get(&service.entry.name.to_string()).to_vec(),
         };
         Self {
@@ -110,8 +116,8 @@ impl ServiceView {
 }
 
 impl BackendView {
-    fn of(backend: &Backend, now: Moment) -> Self {
-        let out = backend.out(now);
+    fn of(backend: &Backend, asked: Asked) -> Self {
+        let out = asked.out(backend);
         Self {
             url: backend.url(),
             weight: backend.weight,
@@ -123,6 +129,7 @@ impl BackendView {
             },
             usable: out.is_none(),
             out: out.map(|out| out.to_string()),
+            failing: asked.failing(backend).map(|it| format!("{it}, asked all the same")),
             origin: (*backend.origin).to_owned(),
             traffic: BackendTraffic::of(&backend.figures),
         }

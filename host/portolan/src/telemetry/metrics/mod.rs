@@ -303,8 +303,10 @@ impl Readings {
     }
 
     fn encode_backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let mut backends: Vec<(Labels<'_>, &Backend)> = Vec::new();
+        let mut backends: Vec<(Labels<'_>, &Backend, bool)> = Vec::new();
+        let now = Moment::of(Instant::now());
         for service in self.services() {
+            let asked = service.asked(now);
             let name = service.name.to_string();
             let mut urls: Vec<(String, &Backend)> =
                 service.backends.iter().map(|backend| (backend.url(), backend)).collect();
@@ -313,13 +315,12 @@ impl Readings {
             urls.dedup_by(|(left, _), (right, _)| left == right);
             backends.extend(urls.into_iter().map(|(url, backend)| {
                 let of = vec![("service", Cow::from(name.clone())), ("url", Cow::from(url))];
-                (of, backend)
+                (of, backend, asked.out(backend).is_none())
             }));
         }
-        let all = || backends.iter().map(|(of, backend)| (of.clone(), &backend.figures, backend));
+        let all = || backends.iter().map(|(of, backend, up)| (of.clone(), &backend.figures, *up));
         let used = || all().filter(|(_, it, _)| it.requests.value() > 0);
-        let now = Moment::of(Instant::now());
-        let up = all().map(|(of, _, backend)| (of, flag(backend.out(now).is_none())));
+        let up = all().map(|(of, _, up)| (of, flag(up)));
         page.gauges(&metric::SERVER_UP, up)?;
         let requests = used().map(|(of, it, _)| (of, it.requests.value()));
         page.counters(&metric::BACKEND_REQUESTS, requests)?;
