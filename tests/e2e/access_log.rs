@@ -106,6 +106,51 @@ async fn a_router_may_keep_its_requests_out_of_logs_and_figures() {
 }
 
 #[tokio::test]
+async fn an_entrypoint_says_what_is_noted_where_its_routers_do_not() {
+    let backend = Backend::start("b").await;
+    let toml = |observability: &str| {
+        format!(
+            "{observability}\
+             [http.routers.loud]\nrule = \"Host(`loud`)\"\nservice = \"s\"\n\
+             observability = {{ accessLogs = true, metrics = true }}\n\
+             [http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\n\
+             [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
+             [access-log]\nfile = \"access.log\"\nformat = \"json\"\n",
+            backend.url()
+        )
+    };
+    let quiet = "[entrypoints.web.observability]\naccess-logs = false\nmetrics = false\n";
+    let config = Config::new(&toml(quiet));
+    let portolan = Portolan::start(&config);
+    // Who has no router has nobody else who says.
+    for (host, status) in [("a", 200), ("nobody", 404), ("loud", 200)] {
+        assert_eq!(portolan.http().get(host, "/before").await.status, status);
+    }
+    let metrics = async || portolan.admin().get("localhost", "/metrics").await.body;
+    let label = "traefik_entrypoint_requests_total{entrypoint=\"web\",code=\"200\"";
+    let told = eventually(metrics, |told| told.contains(label)).await;
+    let line = told.lines().find(|line| line.starts_with(label)).unwrap();
+    assert!(line.ends_with(" 1"), "{line}");
+    assert!(!told.contains("entrypoint=\"web\",code=\"404\""), "{told}");
+    // It holds from the next request on, and the port stays.
+    config.change(&toml(""));
+    let mut asked = 0;
+    let file = config.path("access.log");
+    let after = async || lines(&file).iter().any(|line| line["RequestPath"] == "/after");
+    while !after().await {
+        asked += 1;
+        assert_eq!(portolan.http().get("a", "/after").await.status, 200);
+    }
+    assert!(asked > 0);
+    let (status, log) = portolan.stop();
+    assert!(status.success(), "{log}");
+    let mut before = lines(&file);
+    before.retain(|line| line["RequestPath"] == "/before");
+    let routers: Vec<_> = before.iter().map(|it| it["RouterName"].to_string()).collect();
+    assert_eq!(routers, ["\"loud@config\""]);
+}
+
+#[tokio::test]
 async fn secrets_stay_secret_and_the_reason_is_told() {
     let backend = Backend::start("b").await;
     let config = config(

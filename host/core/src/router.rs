@@ -7,21 +7,32 @@ use crate::{
     rule::Predicate, service::Service,
 };
 
-/// What is noted of the requests of a router (Traefik's `observability`). What is off is off for the
-/// entrypoint and the service of such a request as well.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What is noted of the requests of a router, or of an entrypoint where its routers do not say
+/// (Traefik's `observability`). What is off is off for the entrypoint and the service of such a request
+/// as well. `None`: as is usual.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Observability {
     /// Lines in the access log.
-    pub access_logs: bool,
+    pub access_logs: Option<bool>,
     /// Figures of answers.
-    pub metrics: bool,
+    pub metrics: Option<bool>,
     /// Spans.
-    pub tracing: bool,
+    pub tracing: Option<bool>,
 }
 
-impl Default for Observability {
-    fn default() -> Self {
-        Self { access_logs: true, metrics: true, tracing: true }
+impl Observability {
+    /// The same, where it does not say with what is usual elsewhere.
+    pub fn or(self, usual: Self) -> Self {
+        Self {
+            access_logs: self.access_logs.or(usual.access_logs),
+            metrics: self.metrics.or(usual.metrics),
+            tracing: self.tracing.or(usual.tracing),
+        }
+    }
+
+    /// Whether there are lines, figures and spans: all, where nobody says.
+    pub fn wanted(self) -> [bool; 3] {
+        [self.access_logs, self.metrics, self.tracing].map(|wanted| wanted.unwrap_or(true))
     }
 }
 

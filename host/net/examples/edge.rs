@@ -13,7 +13,7 @@ use portolan_core::{
     live::live,
     name::ObjectName,
     route::RouteTable,
-    router::Router,
+    router::{Observability, Router},
     service::{Backend, LoadBalancer, Scheme, Service},
     snapshot::Snapshot,
     test_util,
@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         trust: Trust::default(),
         redirect: None,
         limits: Limits::default(),
+        observability: Observability::default(),
     };
     let (_, taken) = server.apply(vec![web]);
     assert!(taken.is_empty(), "the address is not free");

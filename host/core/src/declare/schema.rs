@@ -110,7 +110,7 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
 fn observability(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Observability {
     let mut noted = Observability::default();
     for (key, value) in reader.fields(&OBSERVABILITY, flaws) {
-        let is_wanted = value.boolean(flaws).unwrap_or(true);
+        let is_wanted = value.boolean(flaws);
         match key {
             "access-logs" => noted.access_logs = is_wanted,
             "metrics" => noted.metrics = is_wanted,

@@ -10,7 +10,7 @@ use std::{
 use ipnet::IpNet;
 
 use http::HeaderName;
-use portolan_core::{figure::Buckets, reason::ReasonFigures};
+use portolan_core::{figure::Buckets, reason::ReasonFigures, router::Observability};
 
 use http::uri::Scheme;
 
@@ -34,6 +34,8 @@ pub struct EntrypointConfig {
     pub redirect: Option<RedirectConfig>,
     /// How far its clients may go. A change holds for the next connections.
     pub limits: Limits,
+    /// What is noted of requests, where their router does not say. A change holds for the next requests.
+    pub observability: Observability,
 }
 
 /// Where an entrypoint sends everybody: the same host and path elsewhere.

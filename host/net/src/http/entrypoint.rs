@@ -3,12 +3,22 @@
 //!
 //! **Invariant:** no client can end the accept loop, and closing loses no connection.
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use portolan_core::{
     figure::{Counter, TrafficShard},
     limit::Limit,
+    router::Observability,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -55,12 +65,38 @@ pub(crate) struct Door {
     pub(crate) trust: Arc<ArcSwap<Trust>>,
     /// Read by each connection when it begins.
     pub(crate) limits: Arc<ArcSwap<Limits>>,
+    /// Read by each request.
+    pub(crate) noted: Arc<Noted>,
     /// Who is here, on all workers.
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) tls: Option<Arc<TlsContext>>,
     pub(crate) keyring: Arc<Keyring>,
     /// Where everybody is sent, if this entrypoint has no routers.
     pub(crate) redirect: Option<Arc<Redirect>>,
+}
+
+/// What is noted of requests whose router does not say, which may change while they come.
+#[derive(Debug, Default)]
+pub(crate) struct Noted(AtomicU8);
+
+impl Noted {
+    pub(crate) fn new(noted: Observability) -> Self {
+        let it = Self::default();
+        it.store(noted);
+        it
+    }
+
+    /// A bit for each that is off.
+    pub(crate) fn store(&self, noted: Observability) {
+        let bits = noted.wanted().map(|wanted| u8::from(!wanted));
+        self.0.store(bits[0] | bits[1] << 1 | bits[2] << 2, Relaxed);
+    }
+
+    pub(crate) fn load(&self) -> Observability {
+        let bits = self.0.load(Relaxed);
+        let is_on = |bit: u8| Some(bits & bit == 0);
+        Observability { access_logs: is_on(1), metrics: is_on(2), tracing: is_on(4) }
+    }
 }
 
 impl Door {

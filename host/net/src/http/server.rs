@@ -28,6 +28,7 @@ use crate::{
 use super::{
     config::{EntrypointConfig, HttpConfig, Ledger, Trust},
     crowd::Crowd,
+    entrypoint::Noted,
     limits::Limits,
     redirect::Redirect,
     worker::{Command, OpenDoor, work},
@@ -101,6 +102,7 @@ struct Open {
     tls: Option<Arc<TlsContext>>,
     trust: Arc<ArcSwap<Trust>>,
     limits: Arc<ArcSwap<Limits>>,
+    noted: Arc<Noted>,
     crowd: Arc<Crowd>,
     redirect: Option<Arc<Redirect>>,
 }
@@ -223,7 +225,9 @@ impl Server {
         let trust = Arc::new(ArcSwap::from_pointee(config.trust.clone()));
         let limits = Arc::new(ArcSwap::from_pointee(config.limits.clone()));
         let crowd = Crowd::new(config.limits.max_connections);
-        let open = Open { id: state.last, config, address, tls, trust, limits, crowd, redirect };
+        let noted = Arc::new(Noted::new(config.observability));
+        let id = state.last;
+        let open = Open { id, config, address, tls, trust, limits, noted, crowd, redirect };
         Ok(Prepared { open, listeners })
     }
 
@@ -237,6 +241,7 @@ impl Server {
                 figures: figures.clone(),
                 trust: open.trust.clone(),
                 limits: open.limits.clone(),
+                noted: open.noted.clone(),
                 crowd: open.crowd.clone(),
                 tls: open.tls.clone(),
                 keyring: self.keyring.clone(),
@@ -261,6 +266,7 @@ impl State {
         let open = self.open.iter_mut().find(|open| open.is_same(&config))?;
         open.trust.store(Arc::new(config.trust.clone()));
         open.limits.store(Arc::new(config.limits.clone()));
+        open.noted.store(config.observability);
         open.crowd.set_limit(config.limits.max_connections);
         open.config = config;
         let name = open.config.name.clone();

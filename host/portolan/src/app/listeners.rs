@@ -209,6 +209,7 @@ fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
         tls: entrypoint.tls.clone(),
         redirect: entrypoint.redirect.clone(),
         limits: entrypoint.limits.clone(),
+        observability: entrypoint.observability,
         trust: Trust {
             forwarded_headers: entrypoint.forwarded_headers.clone(),
             proxy_protocol: entrypoint.proxy_protocol.clone(),

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use portolan_core::{
     assemble::RulePriority,
     policy::Transport,
+    router::Observability,
     zone::{Name, ZoneConfig},
 };
 use portolan_net::{
@@ -106,6 +107,8 @@ pub(crate) struct Entrypoint {
     pub(crate) redirect: Option<RedirectConfig>,
     /// How far its clients may go.
     pub(crate) limits: Limits,
+    /// What is noted of requests, where their router does not say.
+    pub(crate) observability: Observability,
 }
 
 /// How DNS is answered.

@@ -138,6 +138,16 @@ table! {
         limits: Amounts = Amounts::default(),
         http2: Http2 = Http2::default(),
         encoded_characters: Encoded = Encoded::default(),
+        observability: Observed = Observed::default(),
+    }
+}
+
+table! {
+    /// `observability = { … }` of an entrypoint: for its routers that do not say.
+    pub(super) struct Observed {
+        access_logs: bool = true,
+        metrics: bool = true,
+        tracing: bool = true,
     }
 }
 

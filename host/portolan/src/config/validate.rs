@@ -5,7 +5,7 @@
 use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
 use http::Uri;
-use portolan_core::{assemble::CONFIG, name::nearest};
+use portolan_core::{assemble::CONFIG, name::nearest, router::Observability};
 use toml::Spanned;
 
 use super::{
@@ -161,6 +161,11 @@ fn entrypoints(
             redirect,
             proxy_protocol: networks(entry.proxy_protocol),
             limits,
+            observability: Observability {
+                access_logs: Some(entry.observability.access_logs),
+                metrics: Some(entry.observability.metrics),
+                tracing: Some(entry.observability.tracing),
+            },
         });
     }
     entrypoints

@@ -48,7 +48,9 @@ impl Account {
             is_failure: self.head.is_some_and(|head| head.is_failure),
             encryption: self.encryption,
         };
-        if !self.is_uncounted {
+        // Where no router took it the entrypoint has the word.
+        self.leave_out();
+        if let [_, true, _] = self.noted.wanted() {
             self.count(&answer, now);
         }
         if self.entry.is_some() || self.recording.is_some() {

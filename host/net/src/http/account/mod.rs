@@ -49,8 +49,8 @@ pub(crate) struct Account {
     method: MethodLabel,
     protocol: ProtocolLabel,
     router: Option<Arc<TrafficShard>>,
-    /// Its router wants it in no figures.
-    is_uncounted: bool,
+    /// What is noted of it, as its router says, or its entrypoint.
+    noted: Observability,
     origin: Option<Origin>,
     /// When its service answered, as long as nothing came after that.
     answered_at: Option<Instant>,
@@ -151,7 +151,7 @@ impl Account {
             method,
             protocol: ProtocolLabel::Http,
             router: None,
-            is_uncounted: false,
+            noted: client.door.noted.load(),
             origin: None,
             answered_at: None,
             head: None,
@@ -185,11 +185,9 @@ impl Account {
         self.protocol = ProtocolLabel::of(headers, upgrade);
     }
 
-    /// Notes the router that takes it.
-    pub(crate) fn router(&mut self, router: &Router) {
-        self.router = Some(router.figures.shard(self.door.edge.worker).clone());
-        let Observability { access_logs, metrics, tracing } = router.observability;
-        self.is_uncounted = !metrics;
+    /// Forgets what is not to be told.
+    fn leave_out(&mut self) {
+        let [access_logs, _, tracing] = self.noted.wanted();
         if !access_logs {
             self.entry = None;
         }
@@ -197,6 +195,13 @@ impl Account {
             // Nor is the backend told of a span that nobody will see.
             (self.recording, self.context) = (None, None);
         }
+    }
+
+    /// Notes the router that takes it.
+    pub(crate) fn router(&mut self, router: &Router) {
+        self.router = Some(router.figures.shard(self.door.edge.worker).clone());
+        self.noted = router.observability.or(self.noted);
+        self.leave_out();
         if let Some(entry) = &mut self.entry {
             entry.router(&router.name);
         }

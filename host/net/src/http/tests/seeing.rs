@@ -339,7 +339,7 @@ async fn a_backend_is_told_of_no_trace_of_a_router_that_is_not_traced() {
     let backend = Script::echo().await;
     let (tracing, mut spans) = Tracing::new(TraceConfig::default(), 16);
     let ledger = Ledger { tracing: Some(tracing), ..Ledger::default() };
-    let observability = Observability { tracing: false, ..Observability::default() };
+    let observability = Observability { tracing: Some(false), ..Observability::default() };
     let untraced = Router { observability, ..router("a.local", &[backend.address]) };
     let config = HttpConfig { ledger, ..HttpConfig::default() };
     let portolan = Portolan::start_with(config, None, vec![untraced]);

@@ -8,7 +8,7 @@ use portolan_core::{
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
     name::ObjectName,
     route::RouteTable,
-    router::Router,
+    router::{Observability, Router},
     service::{Backend, LoadBalancer, Scheme, Service},
     snapshot::{Entries, Entry, RouterEntry, ServiceEntry, Snapshot, Status},
     test_util,
@@ -96,6 +96,7 @@ pub(super) fn entrypoint(name: &str, tls: Option<TlsConfig>) -> EntrypointConfig
         trust: Trust::default(),
         redirect: None,
         limits: Limits::default(),
+        observability: Observability::default(),
     }
 }
 
