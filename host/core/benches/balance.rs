@@ -31,6 +31,7 @@ fn service(count: usize, options: LoadBalancer) -> Service {
     let backends = (0..count).map(|number| Backend {
         scheme: Scheme::Http,
         authority: format!("10.0.0.{number}:80").into(),
+        path: None,
         weight: 1,
         health: Health::Passing,
         origin: "bench".into(),

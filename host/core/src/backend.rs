@@ -73,6 +73,8 @@ pub struct Backend {
     pub scheme: Scheme,
     /// `10.0.0.7:8080`, `[::1]:80` or `name:80`.
     pub authority: Arc<str>,
+    /// What goes before the path of each request (Traefik's `preservePath`): `/base`.
+    pub path: Option<Arc<str>>,
     /// Its share of the traffic while usable.
     pub weight: u32,
     /// What the catalog says of it.
@@ -112,6 +114,7 @@ impl Backend {
 
     /// As in a configuration: `http://10.0.0.7:8080`.
     pub fn url(&self) -> String {
-        format!("{}://{}", self.scheme.as_str(), self.authority)
+        let path = self.path.as_deref().unwrap_or_default();
+        format!("{}://{}{path}", self.scheme.as_str(), self.authority)
     }
 }

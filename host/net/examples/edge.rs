@@ -67,6 +67,7 @@ fn service(backend: &str) -> Service {
     let backends = vec![Backend {
         scheme: Scheme::Http,
         authority: backend.into(),
+        path: None,
         weight: 1,
         health: Health::Passing,
         origin: "example".into(),

@@ -15,6 +15,7 @@ use crate::{
 pub(super) struct BackendSpec {
     pub(super) scheme: Scheme,
     pub(super) authority: Arc<str>,
+    pub(super) path: Option<Arc<str>>,
     pub(super) weight: u32,
     pub(super) health: Health,
     pub(super) origin: Arc<str>,
@@ -82,6 +83,7 @@ pub(super) fn servers(spec: &ServiceSpec, origin: &Arc<str>, health: Health) -> 
     let server = |server: &ServerSpec| BackendSpec {
         scheme: server.scheme,
         authority: server.authority.as_str().into(),
+        path: server.path.as_deref().map(Arc::from),
         weight: server.weight,
         health,
         origin: origin.clone(),
@@ -119,7 +121,7 @@ fn own_backends(
     });
     let scheme = spec.scheme.unwrap_or_default();
     let (authority, origin) = (authority.into(), origin.clone());
-    vec![BackendSpec { scheme, authority, weight, health, origin }]
+    vec![BackendSpec { scheme, authority, path: None, weight, health, origin }]
 }
 
 fn node_of<'a>(source: &'a Source, instance: &Instance) -> Option<&'a Arc<Node>> {

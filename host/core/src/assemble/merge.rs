@@ -15,6 +15,7 @@ use super::{
     complaints::{Complaints, Plaintiff},
 };
 use crate::{
+    backend::Scheme,
     catalog::{Parsed, Registered, Source, problem},
     declare::{Declared, KindSpec, MiddlewareSpec, RouterSpec},
     item::{Health, Instance, Node},
@@ -488,9 +489,14 @@ fn backends(statements: &[Statement], sources: &[Arc<Source>]) -> Vec<BackendSpe
     let mut backends = shared(parts);
     // Of several at one address the one that is well counts: it is what one reaches there.
     backends.sort_by(|one, other| {
-        let key = |it: &BackendSpec| (it.scheme, it.authority.clone(), it.health);
-        key(one).cmp(&key(other)).then_with(|| one.cmp(other))
+        let (left, right) = ((place(one), one.health), (place(other), other.health));
+        left.cmp(&right).then_with(|| one.cmp(other))
     });
-    backends.dedup_by(|one, other| one.scheme == other.scheme && one.authority == other.authority);
+    backends.dedup_by(|one, other| place(one) == place(other));
     backends
+}
+
+/// Where a backend is.
+fn place(spec: &BackendSpec) -> (Scheme, &str, Option<&str>) {
+    (spec.scheme, &spec.authority, spec.path.as_deref())
 }

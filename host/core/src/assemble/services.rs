@@ -81,6 +81,7 @@ fn same(service: &Service, object: &ServiceObject, way: &Option<Way>) -> bool {
         && service.backends.iter().zip(&object.backends).all(|(backend, spec)| {
             backend.scheme == spec.scheme
                 && backend.authority == spec.authority
+                && backend.path == spec.path
                 && backend.weight == spec.weight
                 && backend.health == spec.health
                 && backend.origin == spec.origin
@@ -121,6 +122,7 @@ fn backend(spec: &BackendSpec, figures: Arc<BackendFigures>) -> Backend {
     Backend {
         scheme: spec.scheme,
         authority: spec.authority.clone(),
+        path: spec.path.clone(),
         weight: spec.weight,
         health: spec.health,
         origin: spec.origin.clone(),

@@ -15,6 +15,7 @@ fn backends(weights: &[u32]) -> Vec<Backend> {
     let backend = |(place, weight): (usize, &u32)| Backend {
         scheme: Scheme::Http,
         authority: format!("10.0.{}.{}:80", place / 250, place % 250).into(),
+        path: None,
         weight: *weight,
         health: Health::Passing,
         origin: "test".into(),

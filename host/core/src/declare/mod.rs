@@ -101,6 +101,8 @@ pub struct ServerSpec {
     pub scheme: Scheme,
     /// `10.0.0.7:8080`.
     pub authority: String,
+    /// What goes before the path of each request: `/base`.
+    pub path: Option<String>,
     /// Its share of the traffic.
     pub weight: u32,
 }

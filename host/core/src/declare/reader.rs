@@ -178,8 +178,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn doubt(&self, flaws: &mut Vec<Flaw>, message: String) {
+        self.doubt_with(flaws, message, None);
+    }
+
+    /// The same, and what to do about it.
+    pub(super) fn doubt_with(&self, flaws: &mut Vec<Flaw>, message: String, hint: Option<String>) {
         let (severity, pointer) = (Severity::Warning, self.pointer.clone());
-        flaws.push(Flaw { severity, pointer, message, hint: None });
+        flaws.push(Flaw { severity, pointer, message, hint });
     }
 
     pub(super) fn wrong<T>(

@@ -18,10 +18,10 @@ const SERVICE: Keys = Keys {
     ],
     foreign: &[],
 };
-const SERVER: Keys = Keys { known: &["url", "weight"], foreign: &["preserve-path"] };
+const SERVER: Keys = Keys { known: &["url", "weight", "preserve-path"], foreign: &[] };
 /// Of an instance: what a tag may say of the server that the instance is.
 const OWN_SERVER: Keys =
-    Keys { known: &["url", "port", "scheme", "weight"], foreign: &["preserve-path"] };
+    Keys { known: &["url", "port", "scheme", "weight", "preserve-path"], foreign: &[] };
 // `health-check` makes Traefik heed the health of the parts, which we always do.
 const WEIGHTED: Keys = Keys { known: &["services", "sticky", "health-check"], foreign: &[] };
 const MEMBER: Keys = Keys { known: &["name", "weight"], foreign: &[] };
@@ -77,15 +77,16 @@ pub(super) fn service(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> ServiceSpec
 
 pub(super) fn servers(reader: &Reader<'_>, service: &mut ServiceSpec, flaws: &mut Vec<Flaw>) {
     for element in reader.elements(flaws) {
-        let (mut url, mut weight) = (None, 1);
+        let (mut url, mut weight, mut has_path) = (None, 1, false);
         for (key, value) in element.fields(&SERVER, flaws) {
             match key {
                 "url" => url = Some(value),
+                "preserve-path" => has_path = value.boolean(flaws).unwrap_or(false),
                 _ => weight = value.integer(flaws, "a weight from 0 up").unwrap_or(1),
             }
         }
         match url {
-            Some(url) => service.servers.extend(server(&url, weight, flaws)),
+            Some(url) => service.servers.extend(server(&url, weight, has_path, flaws)),
             None => element.flaw(flaws, "the server has no `url`".to_owned()),
         }
     }
@@ -93,12 +94,11 @@ pub(super) fn servers(reader: &Reader<'_>, service: &mut ServiceSpec, flaws: &mu
 
 /// `load-balancer.server`: Traefik's labels for the instance that carries them.
 pub(super) fn own_server(reader: &Reader<'_>, service: &mut ServiceSpec, flaws: &mut Vec<Flaw>) {
+    let (mut url, mut has_path) = (None, false);
     for (key, value) in reader.fields(&OWN_SERVER, flaws) {
         match key {
-            "url" => {
-                let weight = service.weight.unwrap_or(1);
-                service.servers.extend(server(&value, weight, flaws));
-            }
+            "url" => url = Some(value),
+            "preserve-path" => has_path = value.boolean(flaws).unwrap_or(false),
             "port" => service.port = value.integer(flaws, "a port from 1 to 65535"),
             "weight" => service.weight = value.integer(flaws, "a weight from 0 up"),
             _ => {
@@ -107,8 +107,9 @@ pub(super) fn own_server(reader: &Reader<'_>, service: &mut ServiceSpec, flaws: 
             }
         }
     }
-    if let (Some(weight), Some(server)) = (service.weight, service.servers.last_mut()) {
-        server.weight = weight;
+    if let Some(url) = url {
+        let weight = service.weight.unwrap_or(1);
+        service.servers.extend(server(&url, weight, has_path, flaws));
     }
 }
 
@@ -120,7 +121,13 @@ pub(super) fn scheme(text: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> 
     scheme
 }
 
-fn server(reader: &Reader<'_>, weight: u32, flaws: &mut Vec<Flaw>) -> Option<ServerSpec> {
+/// `has_path`: the path of its URL goes before that of each request (Traefik's `preservePath`).
+fn server(
+    reader: &Reader<'_>,
+    weight: u32,
+    has_path: bool,
+    flaws: &mut Vec<Flaw>,
+) -> Option<ServerSpec> {
     let url = reader.text(flaws)?;
     let Some((scheme_text, rest)) = url.split_once("://") else {
         let hint = format!("write `http://{url}`");
@@ -128,17 +135,43 @@ fn server(reader: &Reader<'_>, weight: u32, flaws: &mut Vec<Flaw>) -> Option<Ser
         return None;
     };
     let scheme = scheme(scheme_text, reader, flaws)?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if !path.is_empty() {
-        reader.doubt(flaws, format!("the path `/{path}` of the URL has no effect"));
-    }
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let path = base_path(path, has_path, reader, flaws)?;
     match backend_authority(authority, scheme) {
-        Some(authority) => Some(ServerSpec { scheme, authority, weight }),
+        Some(authority) => Some(ServerSpec { scheme, authority, path, weight }),
         None => {
             reader.flaw(flaws, format!("`{authority}` is not a host with a port"));
             None
         }
     }
+}
+
+/// What goes before the path of each request, without the slash at its end; `None`: it is no path.
+fn base_path(
+    text: &str,
+    is_wanted: bool,
+    reader: &Reader<'_>,
+    flaws: &mut Vec<Flaw>,
+) -> Option<Option<String>> {
+    let (path, rest) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
+    if !rest.is_empty() {
+        reader.doubt(flaws, format!("`{rest}` of the URL has no effect: requests have their own"));
+    }
+    let path = path.trim_end_matches('/');
+    if path.is_empty() {
+        return Some(None);
+    }
+    if !is_wanted {
+        let message = format!("the path `{path}` of the URL has no effect");
+        let hint = "`preserve-path = true` puts it before the path of each request".to_owned();
+        reader.doubt_with(flaws, message, Some(hint));
+        return Some(None);
+    }
+    if path.parse::<http::uri::PathAndQuery>().is_err() {
+        reader.flaw(flaws, format!("`{path}` is not a path"));
+        return None;
+    }
+    Some(Some(path.to_owned()))
 }
 
 /// Host and port, the scheme's own port filled in; `None` when it is not an authority.

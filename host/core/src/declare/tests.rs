@@ -83,8 +83,8 @@ fn a_table_declares_routers_services_and_middlewares() {
             "middlewares": { "m": { "stripPrefix": { "prefixes": ["/a"] }, "on-failure": "open" } }
         }),
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: Some("s"), middlewares: ["m", "n@file"], entrypoints: ["web", "websecure"], priority: Some(7), tls: Some(TlsSpec { options: None, resolver: Some("le"), domains: [] }), timeouts: Some(Timeouts { connect: None, response_header: Some(2s), response_idle: None, request_idle: None, total: None }), observability: Observability { access_logs: true, metrics: true, tracing: true }, is_doubtful: false }
-            service s: [ServerSpec { scheme: Http, authority: "10.0.0.1:80", weight: 3 }, ServerSpec { scheme: Https, authority: "[::1]:443", weight: 1 }] None None None
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: Some("s"), middlewares: ["m", "n@file"], entrypoints: ["web", "websecure"], priority: Some(7), tls: Some(TlsSpec { options: None, resolver: Some("le"), domains: [] }), timeouts: Some(Timeouts { connect: None, response_header: Some(2s), response_idle: None, request_idle: None, total: None }), observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            service s: [ServerSpec { scheme: Http, authority: "10.0.0.1:80", path: None, weight: 3 }, ServerSpec { scheme: Https, authority: "[::1]:443", path: None, weight: 1 }] None None None
               pass_host_header: false,
             middleware m: stripPrefix {"prefixes":["/a"]} Open"#]],
     );
@@ -133,8 +133,8 @@ fn one_bad_value_costs_that_value() {
             "middlewares": { "none": {}, "two": { "a": {}, "b": {} }, "text": "x" }
         }),
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: true, metrics: true, tracing: true }, is_doubtful: false }
-            service s: [ServerSpec { scheme: Http, authority: "ok:81", weight: 1 }] None None None
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            service s: [ServerSpec { scheme: Http, authority: "ok:81", path: None, weight: 1 }] None None None
             Error /http/routerz: unknown key `routerz` (did you mean `routers`?)
             Error /http/middlewares/none: the middleware names no plugin
             Error /http/middlewares/text: expected a table, found "x"
@@ -164,7 +164,7 @@ fn tags_declare_what_tables_do() {
             ("http.middlewares.whoami.whoami", "true"),
         ],
         expect![[r#"
-            router Grafana: RouterSpec { rule: Some("Host(`grafana.local`)"), service: None, middlewares: [], entrypoints: ["web"], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: true, metrics: true, tracing: true }, is_doubtful: false }
+            router Grafana: RouterSpec { rule: Some("Host(`grafana.local`)"), service: None, middlewares: [], entrypoints: ["web"], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
             service grafana: [] Some(3000) Some(H2c) None
             middleware auth: basicauth {"users":"a:b,c:d"} Closed
             middleware mine: my-own {"KeepCase":"1"} Closed
@@ -186,9 +186,9 @@ fn encryption_is_a_flag_or_a_table() {
             ("http.routers.c.tls.option", "x"),
         ],
         expect![[r#"
-            router a: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: Some("mtls"), resolver: Some("le"), domains: [DomainSpec { main: "example.com", sans: ["www.example.com", "api.example.com"] }] }), timeouts: None, observability: Observability { access_logs: true, metrics: true, tracing: true }, is_doubtful: true }
-            router b: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: true, metrics: true, tracing: true }, is_doubtful: false }
-            router c: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: true, metrics: true, tracing: true }, is_doubtful: true }
+            router a: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: Some("mtls"), resolver: Some("le"), domains: [DomainSpec { main: "example.com", sans: ["www.example.com", "api.example.com"] }] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: true }
+            router b: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            router c: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: true }
             Error /routers/a/tls/domains/1: the domain has no `main`
             Error /routers/c/tls/option: unknown key `option` (did you mean `options`?)
               from Some("traefik.http.routers.a.tls.domains[1].sans")
@@ -210,8 +210,8 @@ fn one_bad_tag_costs_that_tag() {
             ("http.routers", "1"),
         ],
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: true, metrics: true, tracing: true }, is_doubtful: false }
-            service s: [ServerSpec { scheme: Http, authority: "x:80", weight: 1 }] None None None
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            service s: [ServerSpec { scheme: Http, authority: "x:80", path: None, weight: 1 }] None None None
             Error /routers/a/ruel: unknown key `ruel` (did you mean `rule`?)
             Error /services/s/loadbalancer/server/port: expected a port from 1 to 65535, found "many"
               from Some("traefik.http.routers.a.ruel")
@@ -376,7 +376,7 @@ fn tags_ask_for_the_same() {
             ("http.serversTransports.t.serverName", "x"),
         ],
         expect![[r#"
-            router r: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: Some(Timeouts { connect: None, response_header: None, response_idle: None, request_idle: Some(60s), total: Some(10s) }), observability: Observability { access_logs: true, metrics: true, tracing: true }, is_doubtful: false }
+            router r: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: Some(Timeouts { connect: None, response_header: None, response_idle: None, request_idle: Some(60s), total: Some(10s) }), observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
             service f: [] None None None
               Failover { service: "a", fallback: "b", statuses: Statuses([StatusRange { from: 500, to: 599 }]), max_body: 1048576 }
             service m: [] None None None
@@ -469,5 +469,30 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             Error /http/services/d/mirroring: the service has no `service` that answers
             Error /http/services/e/failover: the service has no `fallback`
             Error /http/services/f/highest-random-weight/sticky: there each client stays anyway"#]],
+    );
+}
+
+#[test]
+fn the_path_of_a_server_is_preserved_where_that_is_wanted() {
+    table(
+        json!({ "services": { "s": { "load-balancer": { "servers": [
+            { "url": "http://a/base/", "preservePath": true }, { "url": "http://b/base" },
+            { "url": "http://c?x=1" }, { "url": "http://d/a b", "preserve-path": true },
+            { "url": "http://e", "preserve-path": true }
+        ]}}}}),
+        expect![[r#"
+            service s: [ServerSpec { scheme: Http, authority: "a:80", path: Some("/base"), weight: 1 }, ServerSpec { scheme: Http, authority: "b:80", path: None, weight: 1 }, ServerSpec { scheme: Http, authority: "c:80", path: None, weight: 1 }, ServerSpec { scheme: Http, authority: "e:80", path: None, weight: 1 }] None None None
+            Warning /http/services/s/load-balancer/servers/1/url: the path `/base` of the URL has no effect (`preserve-path = true` puts it before the path of each request)
+            Warning /http/services/s/load-balancer/servers/2/url: `?x=1` of the URL has no effect: requests have their own
+            Error /http/services/s/load-balancer/servers/3/url: `/a b` is not a path"#]],
+    );
+    tags(
+        &[
+            ("http.services.s.loadbalancer.server.preservepath", "true"),
+            ("http.services.s.loadbalancer.server.url", "http://a:81/base"),
+        ],
+        expect![[
+            r#"service s: [ServerSpec { scheme: Http, authority: "a:81", path: Some("/base"), weight: 1 }] None None None"#
+        ]],
     );
 }

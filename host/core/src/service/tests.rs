@@ -126,6 +126,7 @@ fn service(name: &str, health: Health) -> Arc<Service> {
     let backend = Backend {
         scheme: Scheme::Http,
         authority: "10.0.0.1:80".into(),
+        path: None,
         weight: 1,
         health,
         origin: "test".into(),

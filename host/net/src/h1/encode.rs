@@ -44,6 +44,8 @@ pub(crate) struct Status<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) method: &'a Method,
+    /// Goes before the target; mostly nothing.
+    pub(crate) base: &'a str,
     pub(crate) target: &'a str,
     /// Stands in for the header of that name.
     pub(crate) host: Option<&'a HeaderValue>,
@@ -54,9 +56,10 @@ pub(crate) struct Outgoing<'a> {
 
 /// Writes the head of a request.
 pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
-    let Outgoing { method, target, host, headers, hop } = head;
+    let Outgoing { method, base, target, host, headers, hop } = head;
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
+    out.extend_from_slice(base.as_bytes());
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(host) = host {

@@ -262,8 +262,14 @@ fn the_framing_that_is_written_is_the_one_that_is_used() {
     let head = |framing, headers: &HeaderMap| {
         let (mut out, none) = (Vec::new(), HeaderMap::new());
         let host = HeaderValue::from_static("h");
-        let head =
-            Outgoing { method: &Method::PUT, target: "/x", host: Some(&host), headers, hop: &none };
+        let head = Outgoing {
+            method: &Method::PUT,
+            base: "",
+            target: "/x",
+            host: Some(&host),
+            headers,
+            hop: &none,
+        };
         encode_request(&mut out, head, framing);
         String::from_utf8(out).unwrap()
     };

@@ -94,6 +94,7 @@ fn snapshot(
     let backends = backends.iter().map(|(authority, figures)| Backend {
         scheme: Scheme::Http,
         authority: authority.as_str().into(),
+        path: None,
         weight: 1,
         health: Health::Passing,
         origin: "test".into(),

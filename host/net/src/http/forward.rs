@@ -203,7 +203,7 @@ impl Dispatch<'_> {
         let limit = self.edge.config.max_response_head;
         let sent = {
             let Errand { interim, looks, .. } = *self.errand;
-            let sending = link.send(self.outgoing(origin), body, interim, limit, looks);
+            let sending = link.send(self.outgoing(backend, origin), body, interim, limit, looks);
             self.timed(backend, pin!(sending)).await?
         };
         let response = match sent {
@@ -237,7 +237,7 @@ impl Dispatch<'_> {
     ) -> Result<Answer, Lost> {
         let Lease { mut sender, place } = lease;
         let is_bodiless = self.errand.body.is_empty();
-        let request = self.absolute(origin);
+        let request = self.absolute(backend, origin);
         let begin = begun(backend);
         let sending = pin!(sender.try_send_request(request));
         let mut error = match self.timed(backend, sending).await? {
@@ -316,10 +316,12 @@ impl Dispatch<'_> {
     }
 
     /// The request as it is sent over HTTP/1.
-    fn outgoing<'a>(&'a self, origin: &'a Origin) -> Outgoing<'a> {
+    fn outgoing<'a>(&'a self, backend: &'a Backend, origin: &'a Origin) -> Outgoing<'a> {
+        let target = self.errand.head.target();
         Outgoing {
             method: &self.errand.head.method,
-            target: self.errand.head.target(),
+            base: base(backend, target),
+            target,
             host: self.host(origin),
             headers: &self.errand.head.headers,
             hop: &self.errand.hop,
@@ -335,7 +337,7 @@ impl Dispatch<'_> {
     }
 
     /// The request as it is sent over HTTP/2, which has the host in the target (RFC 9113, 8.3.1).
-    fn absolute(&mut self, origin: &Origin) -> Request<RequestBody> {
+    fn absolute(&mut self, backend: &Backend, origin: &Origin) -> Request<RequestBody> {
         let head = &self.errand.head;
         let host = self.host(origin).or_else(|| head.headers.get(HOST));
         let host = host.and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
@@ -345,7 +347,11 @@ impl Dispatch<'_> {
             Scheme::Https => UriScheme::HTTPS,
             Scheme::Http | Scheme::H2c => UriScheme::HTTP,
         });
-        let target = head.uri().path_and_query().cloned();
+        let target = match base(backend, head.target()) {
+            "" => head.uri().path_and_query().cloned(),
+            // The one is valid, and so is the other.
+            base => PathAndQuery::from_maybe_shared(format!("{base}{}", head.target())).ok(),
+        };
         parts.path_and_query = Some(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
         let mut headers = head.headers.clone();
         headers.remove(HOST);
@@ -366,6 +372,11 @@ impl Dispatch<'_> {
         *request.headers_mut() = headers;
         request
     }
+}
+
+/// What goes before a target, if that is a path.
+fn base<'a>(backend: &'a Backend, target: &str) -> &'a str {
+    backend.path.as_deref().filter(|_| target.starts_with('/')).unwrap_or_default()
 }
 
 /// How long the head of the response may take.

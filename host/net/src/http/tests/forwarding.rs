@@ -399,6 +399,27 @@ async fn the_backend_may_want_its_own_host() {
 }
 
 #[tokio::test]
+async fn the_path_of_a_backend_goes_before_that_of_the_request() {
+    let echo = Script::echo().await;
+    let behind = Portolan::start(vec![router("a.local", &[echo.address])]);
+    for (scheme, address) in [(Scheme::Http, echo.address), (Scheme::H2c, behind.address)] {
+        let mut based = service(scheme, &[address]);
+        based.backends[0].path = Some("/base".into());
+        let leads = Router { service: Some(based.into()), ..router("a.local", &[]) };
+        let portolan = Portolan::start(vec![leads]);
+        for (asked, sent) in [("/", "/base/"), ("/x?q=/y", "/base/x?q=/y"), ("/%61", "/base/a")] {
+            let seen = portolan.get("a.local", asked).await.body;
+            assert!(seen.starts_with(&format!("get {sent} http/1.1\r\n")), "{scheme:?} {seen}");
+            assert_eq!(header(&seen, "x-forwarded-host"), Some("a.local"));
+        }
+        let mut client = portolan.connect().await;
+        client.send("OPTIONS * HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        let seen = client.response().await.body;
+        assert!(seen.starts_with("options * ") || scheme == Scheme::H2c, "{seen}");
+    }
+}
+
+#[tokio::test]
 async fn a_new_snapshot_holds_for_the_next_request_of_an_open_connection() {
     let (a, b) = (Script::echo().await, Script::echo().await);
     let mut portolan = Portolan::start(vec![router("a.local", &[a.address])]);

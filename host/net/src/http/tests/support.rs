@@ -175,6 +175,7 @@ pub(super) fn treated(scheme: Scheme, backends: &[SocketAddr], options: LoadBala
     let backend = |address: &SocketAddr| Backend {
         scheme,
         authority: address.to_string().into(),
+        path: None,
         weight: 1,
         health: Health::Passing,
         origin: "test".into(),

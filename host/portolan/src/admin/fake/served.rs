@@ -213,6 +213,7 @@ fn service(name: &str, provider: &str, backends: &[(&str, Health)]) -> Arc<Servi
         Backend {
             scheme: Scheme::Http,
             authority: (*authority).into(),
+            path: None,
             weight: 1,
             health: *health,
             origin: format!("{name}-{place}").into(),
