@@ -5,6 +5,12 @@ pub use crate::{
     dns::fuzzing::{Questions, upstream_answer},
     h1::fuzzing::{request_body, request_head},
 };
+use crate::{h1, http::clean_response};
+
+/// What holds for the head of a response.
+pub fn response_head(bytes: &[u8]) {
+    h1::fuzzing::response_head(bytes, clean_response);
+}
 
 #[cfg(test)]
 mod tests {
@@ -31,6 +37,7 @@ mod tests {
             upstream_answer(bytes);
         });
         replay("http_head", request_head);
+        replay("http_head", response_head);
         replay("http_body", request_body);
     }
 }

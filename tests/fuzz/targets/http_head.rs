@@ -1,4 +1,9 @@
 //! Heads of requests and responses.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| portolan_net::fuzzing::request_head(bytes));
+use portolan_net::fuzzing::{request_head, response_head};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    request_head(bytes);
+    response_head(bytes);
+});

@@ -4,13 +4,11 @@
 //! all of a list are applied or none.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{self, HOST},
-    uri::PathAndQuery,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::HOST, uri::PathAndQuery,
 };
 
 use crate::{
-    exchange::Exchange,
+    exchange::{Exchange, is_of_connection},
     target::{Authority, Target},
 };
 
@@ -100,21 +98,6 @@ pub fn status(status: u16) -> Result<StatusCode, EditError> {
         200..=599 => StatusCode::from_u16(status).map_err(|_invalid| EditError::Invalid),
         _ => Err(EditError::Invalid),
     }
-}
-
-/// Whether a header speaks of the connection or the framing of the message, and not of the
-/// message (RFC 9110, 7.6.1): the data plane writes these itself.
-pub fn is_of_connection(name: &HeaderName) -> bool {
-    [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ]
-    .contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
 /// Applies changes in order. Those to a response that is not there are left out.

@@ -12,10 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use memchr::memchr_iter;
-
-use crate::edit::is_of_connection;
 
 /// The headers of a response. It is a [`HeaderMap`] to whoever looks.
 #[derive(Clone)]
@@ -126,6 +124,21 @@ impl Text {
         }
         map
     }
+}
+
+/// Whether a header speaks of the connection or the framing of the message, and not of the
+/// message (RFC 9110, 7.6.1): the data plane writes these itself.
+pub fn is_of_connection(name: &HeaderName) -> bool {
+    [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ]
+    .contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
 /// Whether a line of that name is among them.
@@ -247,7 +260,7 @@ mod tests {
         assert_eq!((headers.len(), &headers["b"]), (2, &value("7")));
         // A length stands in no line, and may be one of them nevertheless.
         let mut headers = unread();
-        headers.set(http::header::CONTENT_LENGTH, value("8"));
+        headers.set(header::CONTENT_LENGTH, value("8"));
         assert!(headers.lines().is_none());
     }
 }

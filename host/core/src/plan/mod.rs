@@ -9,8 +9,8 @@ use http::{
 };
 
 use crate::{
-    edit::{append, is_of_connection, remove, set},
-    exchange::{Exchange, Reply, RequestHead},
+    edit::{append, remove, set},
+    exchange::{Exchange, Reply, RequestHead, is_of_connection},
     middleware::{Action, Interest, PlanStep, Redirect},
     target::{Authority, BadTarget, Target, bare_host, strip_seen},
 };

@@ -1,7 +1,7 @@
 //! What must hold for any bytes that somebody sends as HTTP/1.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use portolan_core::exchange::Headers;
 
 use super::{
@@ -10,7 +10,6 @@ use super::{
     encode_response,
     maps::Maps,
 };
-use crate::http::clean_response;
 
 /// So many lines a head may have.
 const LINES: usize = 100;
@@ -19,9 +18,6 @@ const LINES: usize = 100;
 /// another reader sees its middle is how requests are smuggled.
 pub fn request_head(bytes: &[u8]) {
     let text = Bytes::copy_from_slice(bytes);
-    for asked in [Method::GET, Method::HEAD] {
-        response_head(&asked, &text);
-    }
     let Ok(Some((head, length))) = RequestHead::read(&text, LINES, &Maps::default()) else {
         return;
     };
@@ -36,8 +32,15 @@ pub fn request_head(bytes: &[u8]) {
     assert!(shorter.is_ok_and(|head| head.is_none()), "less than a head is one");
 }
 
-/// Headers that pass as lines say what they say as a map, once it was cleaned, and are written as that is.
-fn response_head(asked: &Method, text: &Bytes) {
+/// Headers that pass as lines say what they say as a map, once that was `clean`, and are written as it is.
+pub(crate) fn response_head(bytes: &[u8], clean: impl Fn(StatusCode, &mut HeaderMap)) {
+    let text = Bytes::copy_from_slice(bytes);
+    for asked in [Method::GET, Method::HEAD] {
+        passed_or_looked_at(&asked, &text, &clean);
+    }
+}
+
+fn passed_or_looked_at(asked: &Method, text: &Bytes, clean: impl Fn(StatusCode, &mut HeaderMap)) {
     let read = |looks| ResponseHead::read(asked, text, &Maps::default(), looks);
     let (looked, passed) = match (read(true), read(false)) {
         (Ok(Some((looked, length))), Ok(Some((passed, end)))) => {
@@ -53,7 +56,7 @@ fn response_head(asked: &Method, text: &Bytes) {
     assert_eq!(looked.keep_alive, passed.keep_alive);
     let Some(_lines) = passed.headers.lines() else { return };
     let mut cleaned = looked.headers.into_map();
-    clean_response(looked.status, &mut cleaned);
+    clean(looked.status, &mut cleaned);
     assert_eq!(cleaned, *passed.headers);
     let framing = looked.framing;
     let status = Status { code: looked.status, asked, framing, ending: Ending::Keep };

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use portolan_core::{
-    edit::{self, Edit, is_of_connection},
-    exchange::{Exchange, Reply, ResponseHead},
+    edit::{self, Edit},
+    exchange::{Exchange, Reply, ResponseHead, is_of_connection},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
     middleware::{Middleware, OnFailure},
     plan::Steps,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
-use portolan_core::edit::is_of_connection;
+use portolan_core::exchange::is_of_connection;
 use wasmtime::component::Resource;
 
 use crate::{
