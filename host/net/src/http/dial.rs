@@ -27,9 +27,10 @@ use crate::{
     transport::Trust,
 };
 
-/// How long the system of a backend may leave unacknowledged what it was sent. Linux would wait for a quarter
-/// of an hour for a machine that is gone without a word, and until then every request that shares its
-/// connection would wait with it.
+/// How long what was sent may stay unacknowledged where a connection is shared. Linux would wait for a quarter
+/// of an hour for a machine that is gone without a word, and until then every new request would wait with it.
+/// Not for HTTP/1: it would also end connections of which a backend does not read for so long, as it may
+/// there; over HTTP/2 nobody stops reading.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
@@ -151,14 +152,15 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
     };
     let stream = stream.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_keepalive(&keepalive()).map_err(DialError::Connect)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)).map_err(DialError::Connect)?;
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive()).map_err(DialError::Connect)?;
     Ok(stream)
 }
 
 async fn shared(stream: Stream) -> Result<SharedLink, DialError> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream.socket())
+        .set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+        .map_err(DialError::Connect)?;
     let wire = Wire::new(stream, Bytes::new());
     let most = Most::unknown();
     let mut builder = http2::Builder::new(Watcher(most.clone()));
@@ -178,4 +180,34 @@ async fn shared(stream: Stream) -> Result<SharedLink, DialError> {
     });
     told.known().await;
     Ok(SharedLink::new(sender, told))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Empty;
+    use hyper::{server::conn::http2 as server, service::service_fn};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::{net::TcpListener, task::LocalSet};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_many_share_is_given_up_when_nothing_is_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = async |_| Ok::<_, Infallible>(http::Response::new(Empty::<Bytes>::new()));
+            let builder = server::Builder::new(TokioExecutor::new());
+            builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await.ok();
+        });
+        let stream = connect(&Target::Address(address)).await.unwrap();
+        let socket = SockRef::from(&stream).try_clone().unwrap();
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None, "HTTP/1 may wait");
+        let link = LocalSet::new().run_until(shared(Stream::Plain(stream))).await.unwrap();
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+        drop(link);
+    }
 }
