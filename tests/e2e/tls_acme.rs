@@ -266,6 +266,24 @@ async fn of_two_nodes_with_one_consul_either_orders_and_either_answers() {
     assert_eq!(issued(&back_node, "race.acme.test").await, one);
     assert_eq!(pebble.issued(), 2, "{}", pebble.log());
 
+    // What Consul has lost is given back by who remembers it, and not ordered once more.
+    drop(front_node);
+    assert_eq!(
+        consul
+            .ask(Method::DELETE, "/v1/kv/?recurse", &serde_json::Value::Null)
+            .await
+            .unwrap()
+            .status,
+        200
+    );
+    let front_node = Portolan::start(&front_config);
+    assert_eq!(issued(&front_node, "shared.acme.test").await, first);
+    let keys = async || {
+        consul.ask(Method::GET, "/v1/kv/?keys", &serde_json::Value::Null).await.unwrap().body
+    };
+    eventually(keys, |keys| keys.contains("certificates/shared.acme.test.json")).await;
+    assert_eq!(pebble.issued(), 2, "{}", pebble.log());
+
     // Without Consul, a node goes on with what it remembers, also after a restart.
     drop((consul, front_node));
     let front_node = Portolan::start(&front_config);

@@ -249,6 +249,13 @@ impl Desk {
     ) -> Result<Outcome, OrderError> {
         let fresh = |certificate: &Arc<Certificate>| SystemTime::now() < renewal(certificate);
         let kept = match self.read(want).await {
+            Ok(None) => match self.remembered(want).filter(&fresh) {
+                Some(remembered) => {
+                    self.give_back(want).await;
+                    Some(remembered)
+                }
+                None => None,
+            },
             Ok(kept) => kept,
             Err(error) => match self.remembered(want) {
                 // Consul is away: what this node remembers is as good as it was.
@@ -292,7 +299,10 @@ impl Desk {
             Certificate::from_pem(issued.chain.as_bytes(), issued.key.as_bytes(), source)
                 .map_err(OrderError::Useless)?;
         let text = json!({ "names": want.names, "certificate": issued.chain, "key": issued.key });
-        self.storage.write(&self.key(want), &text.to_string()).await?;
+        if let Err(error) = self.storage.write(&self.key(want), &text.to_string()).await {
+            // It was issued, and authorities count: it is shown, and what is remembered is given back.
+            tracing::warn!(names = want.names.join(","), error = %Chain(&error), "not kept");
+        }
         tracing::info!(
             resolver = %want.resolver,
             names = want.names.join(","),
@@ -311,6 +321,17 @@ impl Desk {
             self.storage.keep(&key, &text)?;
         }
         Ok(certificate)
+    }
+
+    /// Gives back to a storage that others share what it has lost, or never had, since it was away when
+    /// this was issued.
+    async fn give_back(&self, want: &Want) {
+        let key = self.key(want);
+        if let Ok(Some(text)) = self.storage.kept(&key)
+            && let Err(error) = self.storage.write(&key, &text).await
+        {
+            tracing::debug!(error = %Chain(&error), "certificate not given back");
+        }
     }
 
     /// What this node remembers of a storage that it shares.

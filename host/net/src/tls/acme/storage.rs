@@ -80,12 +80,13 @@ impl Storage {
         }
     }
 
-    /// Keeps this under a key from now on.
+    /// Keeps this under a key from now on. This node remembers it, whether Consul takes it or not.
     pub(super) async fn write(&self, key: &str, text: &str) -> Result<(), StorageError> {
+        let kept = self.keep(key, text);
         if let Some(consul) = &self.consul {
             consul.write(key, text).await?;
         }
-        self.keep(key, text)
+        kept
     }
 
     /// Remembers on this node what another has written.
