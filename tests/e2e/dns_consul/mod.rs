@@ -33,20 +33,33 @@ async fn random_questions_are_answered_as_consul_does_or_better() {
     let (mut consul, mut portolan) =
         (Asker::new(consul.dns()).await, Asker::new(portolan.address("dns")).await);
     let mut met: Vec<Difference> = Vec::new();
-    let mut unexplained = Vec::new();
+    let (mut unexplained, mut momentary) = (Vec::new(), Vec::new());
     for number in 0..QUESTIONS {
         let (name, rtype) = dice.question();
         let asked = Question { name: &name.to_ascii_lowercase(), rtype };
         let (long, for_consul) = asked.for_consul(&name);
-        let theirs = consul.ask(&long, for_consul).await.renamed(&long, asked.name);
-        let ours = portolan.ask(&name, rtype).await;
-        match compare(&asked, &theirs, &ours) {
-            Ok(differences) => met.extend(differences),
-            Err(right) => unexplained.push(format!(
-                "#{number} {name} {rtype}\n  Consul: {theirs:?}\n  right:  {right:?}\n  ours:   {ours:?}"
-            )),
+        let mut told = Vec::new();
+        // What changes between the two answers, such as what Consul says of its own node, is no difference.
+        // It is seldom, so what is right only now and then is found all the same.
+        while told.len() < 2 {
+            let theirs = consul.ask(&long, for_consul).await.renamed(&long, asked.name);
+            let ours = portolan.ask(&name, rtype).await;
+            match compare(&asked, &theirs, &ours) {
+                Ok(differences) => {
+                    met.extend(differences);
+                    break;
+                }
+                Err(right) => told.push(format!(
+                    "#{number} {name} {rtype}\n  Consul: {theirs:?}\n  right:  {right:?}\n  ours:   {ours:?}"
+                )),
+            }
+        }
+        match told.len() {
+            2 => unexplained.extend(told.pop()),
+            _ => momentary.extend(told),
         }
     }
+    assert!(momentary.len() < 4, "{}", momentary.join("\n"));
     let told = unexplained.iter().take(10).map(String::as_str).collect::<Vec<_>>().join("\n");
     assert!(unexplained.is_empty(), "{} with seed {SEED:#x}:\n{told}", unexplained.len());
     // A difference that is no longer met should not be excused any longer.
