@@ -112,6 +112,11 @@ impl Backend {
         standing.is_ejected(now).then(|| Out::Ejected(standing.ejected_for(now)))
     }
 
+    /// Where it is. What was found out of one path is not said of another at the same address.
+    pub fn place(&self) -> (Scheme, &str, Option<&str>) {
+        (self.scheme, &self.authority, self.path.as_deref())
+    }
+
     /// As in a configuration: `http://10.0.0.7:8080`.
     pub fn url(&self) -> String {
         let path = self.path.as_deref().unwrap_or_default();

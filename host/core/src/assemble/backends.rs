@@ -21,6 +21,13 @@ pub(super) struct BackendSpec {
     pub(super) origin: Arc<str>,
 }
 
+impl BackendSpec {
+    /// Where it is, as `Backend::place`.
+    pub(super) fn place(&self) -> (Scheme, &str, Option<&str>) {
+        (self.scheme, &self.authority, self.path.as_deref())
+    }
+}
+
 /// What an instance is for one of its services.
 pub(super) struct Part {
     backends: Vec<BackendSpec>,

@@ -15,7 +15,6 @@ use super::{
     complaints::{Complaints, Plaintiff},
 };
 use crate::{
-    backend::Scheme,
     catalog::{Parsed, Registered, Source, problem},
     declare::{Declared, KindSpec, MiddlewareSpec, RouterSpec},
     item::{Health, Instance, Node},
@@ -489,14 +488,9 @@ fn backends(statements: &[Statement], sources: &[Arc<Source>]) -> Vec<BackendSpe
     let mut backends = shared(parts);
     // Of several at one address the one that is well counts: it is what one reaches there.
     backends.sort_by(|one, other| {
-        let (left, right) = ((place(one), one.health), (place(other), other.health));
+        let (left, right) = ((one.place(), one.health), (other.place(), other.health));
         left.cmp(&right).then_with(|| one.cmp(other))
     });
-    backends.dedup_by(|one, other| place(one) == place(other));
+    backends.dedup_by(|one, other| one.place() == other.place());
     backends
-}
-
-/// Where a backend is.
-fn place(spec: &BackendSpec) -> (Scheme, &str, Option<&str>) {
-    (spec.scheme, &spec.authority, spec.path.as_deref())
 }

@@ -270,6 +270,30 @@ fn what_was_found_out_of_a_backend_stays_while_it_is_there() {
 }
 
 #[test]
+fn what_was_found_out_of_one_path_is_not_said_of_another_at_the_same_address() {
+    let with = |paths: &[&str], strategy: &str| {
+        let server =
+            |path: &&str| json!({ "url": format!("http://10.0.0.9{path}"), "preserve-path": true });
+        let servers: Vec<_> = paths.iter().map(server).collect();
+        let options = json!({ "servers": servers, "strategy": strategy });
+        inputs(vec![file(json!({ "services": { "s": { "load-balancer": options } } }))])
+    };
+    let mut assembler = Assembler::default();
+    let before = live(&assembler.assemble(&with(&["/a", "/b"], "wrr")), "s@config");
+    before.backends[0].figures.standing.probe(Probed::Down, Some("no".into()));
+    let after = live(&assembler.assemble(&with(&["/a", "/b", "/c"], "p2c")), "s@config");
+    let seen = after.backends.iter().map(|it| (it.url(), it.figures.standing.probed()));
+    let base = "http://10.0.0.9:80";
+    let wanted = [("/a", Probed::Down), ("/b", Probed::Unknown), ("/c", Probed::Unknown)]
+        .map(|(path, probed)| (format!("{base}{path}"), probed));
+    assert_eq!(seen.collect::<Vec<_>>(), wanted);
+    for place in 0..2 {
+        let figures = |service: &Service| service.backends[place].figures.clone();
+        assert!(Arc::ptr_eq(&figures(&before), &figures(&after)), "{place}");
+    }
+}
+
+#[test]
 fn a_service_of_services_is_made_anew_when_one_of_them_changes_and_only_then() {
     let http = |port: u16, weight: u32| {
         let members = json!([{ "name": "a", "weight": weight }, { "name": "b" }]);

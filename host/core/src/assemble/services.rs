@@ -12,7 +12,7 @@ use super::{
     merge::{Object, ServiceObject},
 };
 use crate::{
-    backend::{Backend, BackendFigures, Scheme},
+    backend::{Backend, BackendFigures},
     name::ObjectName,
     policy::Transport,
     problem::Problem,
@@ -79,9 +79,7 @@ fn same(service: &Service, object: &ServiceObject, way: &Option<Way>) -> bool {
         && service.transport == *way
         && service.backends.len() == object.backends.len()
         && service.backends.iter().zip(&object.backends).all(|(backend, spec)| {
-            backend.scheme == spec.scheme
-                && backend.authority == spec.authority
-                && backend.path == spec.path
+            backend.place() == spec.place()
                 && backend.weight == spec.weight
                 && backend.health == spec.health
                 && backend.origin == spec.origin
@@ -94,13 +92,13 @@ fn service(
     way: Option<Way>,
     before: Option<&Arc<Service>>,
 ) -> Service {
-    let known: HashMap<(Scheme, &str), &Backend> = before
+    let known: HashMap<_, &Backend> = before
         .into_iter()
         .flat_map(|service| &service.backends)
-        .map(|backend| ((backend.scheme, &*backend.authority), backend))
+        .map(|backend| (backend.place(), backend))
         .collect();
     let backends = object.backends.iter().map(|spec| {
-        let before = known.get(&(spec.scheme, &*spec.authority));
+        let before = known.get(&spec.place());
         let comes_back = before.is_some_and(|before| !before.is_usable());
         let figures = before.map(|before| before.figures.clone()).unwrap_or_default();
         let backend = backend(spec, figures);

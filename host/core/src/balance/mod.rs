@@ -71,7 +71,10 @@ impl Balancer {
         let turning = || (0..).zip(backends).filter(|(_, backend)| weight(backend) > 0);
         let mut weights = turning().map(|(_, backend)| backend.weight);
         let first = weights.next();
-        let seed = |backend: &Backend| hash::key_of(&[backend.scheme.as_str(), &backend.authority]);
+        let seed = |backend: &Backend| match backend.place() {
+            (scheme, authority, None) => hash::key_of(&[scheme.as_str(), authority]),
+            (scheme, authority, Some(path)) => hash::key_of(&[scheme.as_str(), authority, path]),
+        };
         let seeds = match options.strategy {
             Strategy::Hashed => turning().map(|(_, backend)| seed(backend)).collect(),
             Strategy::RoundRobin | Strategy::TwoChoices | Strategy::LeastTime => Box::default(),

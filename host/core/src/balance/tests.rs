@@ -291,6 +291,17 @@ fn hashing_sends_a_client_to_the_same_backend_and_moves_only_who_must() {
 }
 
 #[test]
+fn hashing_tells_backends_apart_by_their_paths() {
+    let mut all = backends(&[1, 1]);
+    let same = all[0].authority.clone();
+    for (backend, path) in all.iter_mut().zip(["/a", "/b"]) {
+        (backend.authority, backend.path) = (same.clone(), Some(path.into()));
+    }
+    let shares = shares(&by(Strategy::Hashed), &all, 10_000);
+    assert!(shares[0].abs_diff(5000) < 300, "{shares:?}");
+}
+
+#[test]
 fn hashing_heeds_weights() {
     let shares = shares(&by(Strategy::Hashed), &backends(&[1, 3, 0]), 10_000);
     assert!(shares[0].abs_diff(2500) < 200 && shares[2] == 0, "{shares:?}");

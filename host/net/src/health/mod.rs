@@ -69,10 +69,10 @@ impl Drop for Prober {
 }
 
 /// Which backend of which service.
-type Key = (ObjectName, Scheme, Arc<str>);
+type Key = (ObjectName, Scheme, Arc<str>, Option<Arc<str>>);
 
 fn key(service: &Service, backend: &Backend) -> Key {
-    (service.name.clone(), backend.scheme, backend.authority.clone())
+    (service.name.clone(), backend.scheme, backend.authority.clone(), backend.path.clone())
 }
 
 /// The backends of a service that are to be probed, and how.

@@ -91,10 +91,10 @@ fn snapshot(
     check: Option<HealthCheck>,
     backends: &[(String, Arc<BackendFigures>)],
 ) -> Arc<Snapshot> {
-    let backends = backends.iter().map(|(authority, figures)| Backend {
+    let backends = backends.iter().map(|(place, figures)| Backend {
         scheme: Scheme::Http,
-        authority: authority.as_str().into(),
-        path: None,
+        authority: place.split('/').next().unwrap_or_default().into(),
+        path: place.find('/').and_then(|at| place.get(at..)).map(Into::into),
         weight: 1,
         health: Health::Passing,
         origin: "test".into(),
@@ -274,4 +274,20 @@ async fn a_server_that_is_listed_twice_has_one_prober_however_often_what_is_serv
     };
     timeout(PATIENCE, last).await.expect("the first one ends");
     assert_eq!(ward.beds.len(), 1);
+}
+
+#[tokio::test]
+async fn backends_at_one_address_with_other_paths_are_probed_each_and_at_the_path_of_the_check() {
+    let mut doctor = Doctor::start(500).await;
+    let both = ["/a", "/b"].map(|path| (format!("{}{path}", doctor.address), Arc::default()));
+    let prober = Prober::start(Arc::default());
+    let check = HealthCheck { path: "/health".to_owned(), ..slow() };
+    prober.follow(snapshot(Some(check), &both));
+    for _ in 0..2 {
+        let head = doctor.probed().await;
+        assert!(head.starts_with("GET /health HTTP/1.1\r\n"), "{head}");
+    }
+    for (_, figures) in &both {
+        becomes(figures, Probed::Down).await;
+    }
 }
