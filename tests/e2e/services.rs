@@ -179,3 +179,30 @@ async fn explain_and_answers_agree_where_every_part_of_a_service_is_given_a_rest
     let metrics = portolan.admin().get("localhost", "/metrics").await.body;
     assert!(metrics.contains("reason=\"circuit-open\"} 3"), "{metrics}");
 }
+
+#[tokio::test]
+async fn servers_at_one_address_with_other_paths_are_probed_and_asked_each() {
+    let backend = Backend::start("b").await;
+    let url = |path: &str| format!("{}{path}", backend.url());
+    let server = |path| format!("{{ url = \"{}\", preserve-path = true }}", url(path));
+    let of = |strategy: &str| {
+        format!(
+            "{}[http.services.a.load-balancer]\nservers = [{}, {}]\nstrategy = \"{strategy}\"\n\
+             health-check = {{ path = \"/health\", interval = \"1h\" }}\n",
+            router("a", "a"),
+            server("/one"),
+            server("/two/"),
+        )
+    };
+    let config = Config::new(&of("p2c"));
+    let portolan = Portolan::start(&config);
+    eventually(|| async { backend.requests() }, |requests| *requests == 2).await;
+    config.change(&of("wrr"));
+    let asked = || async { portolan.http().get("a.local", "/x?q=/y").await.body };
+    for wanted in ["GET /one/x?q=/y\n", "GET /two/x?q=/y\n"] {
+        eventually(asked, |body| body.contains(wanted)).await;
+    }
+    for path in ["/one", "/two"] {
+        assert_eq!(status(&portolan, &url(path)).await, "UP");
+    }
+}
