@@ -221,6 +221,7 @@ mod tests {
         for (config, health, tags, expected) in [
             (&usual, well, &[][..], ""),
             (&usual, well, &["edge.enable=false"], "its tag `edge.enable` says so"),
+            (&usual, well, &["edge.enable=no"], "its tag `edge.enable` says so"),
             (
                 &usual,
                 well,

@@ -139,7 +139,11 @@ pub(super) fn sticky(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Stick
         return None;
     }
     let fields = reader.fields(&STICKY, flaws);
-    let Some((_, cookie)) = fields.into_iter().next() else { return Some(Sticky::default()) };
+    let Some((_, cookie)) = fields.into_iter().next() else {
+        let hint = "add `sticky.cookie=true`".to_owned();
+        reader.doubt_with(flaws, "without a cookie nobody is told apart".to_owned(), Some(hint));
+        return None;
+    };
     if cookie.is_off() {
         return None;
     }
@@ -225,12 +229,15 @@ fn health_check(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<HealthChec
     Some(check)
 }
 
+/// A path, perhaps with a query. Traefik takes one without the slash at its beginning too.
 fn path(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<String> {
     let text = reader.text(flaws)?;
-    if text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok() {
-        return Some(text);
+    let path = if text.starts_with('/') { text.clone() } else { format!("/{text}") };
+    let is_url = text.contains("://") || text.starts_with("//");
+    if !is_url && path.parse::<http::uri::PathAndQuery>().is_ok() {
+        return Some(path);
     }
-    reader.flaw(flaws, format!("`{text}` is not a path: it begins with a slash"));
+    reader.flaw(flaws, format!("`{text}` is not a path: a backend is asked at its own address"));
     None
 }
 

@@ -46,7 +46,9 @@ impl<'a> Reader<'a> {
         match self.value {
             Value::Object(map) => self.children(map),
             Value::Bool(true) | Value::Null => Vec::new(),
-            Value::String(text) if text.eq_ignore_ascii_case("true") => Vec::new(),
+            Value::String(text) if text.is_empty() || text.eq_ignore_ascii_case("true") => {
+                Vec::new()
+            }
             other => {
                 self.flaw(flaws, format!("expected a table, found {}", kind(other)));
                 Vec::new()

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use super::{
     Declared, DomainSpec, Flaw, MiddlewareSpec, RouterSpec, TlsSpec,
     options::timeouts,
-    reader::{Keys, Reader},
+    reader::{Keys, Reader, boolean},
     service::service,
     transport::transport,
 };
-use crate::{middleware::OnFailure, name::fold, router::Observability};
+use crate::{middleware::OnFailure, name::fold, problem::Severity, router::Observability};
 
 pub(super) const ROOT: Keys = Keys {
     known: &["routers", "services", "middlewares", "servers-transports"],
@@ -102,7 +102,9 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
             "timeouts" => router.timeouts = Some(Box::new(timeouts(&value, flaws))),
             _ => router.tls = tls(&value, flaws),
         }
-        router.is_doubtful |= PROTECTING.contains(&key) && flaws.len() > before;
+        let new = flaws.get(before..).unwrap_or_default();
+        let is_wrong = new.iter().any(|flaw| flaw.severity == Severity::Error);
+        router.is_doubtful |= PROTECTING.contains(&key) && is_wrong;
     }
     router
 }
@@ -124,9 +126,18 @@ fn observability(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Observability {
 pub(super) const PROTECTING: [&str; 5] =
     ["middlewares", "entrypoints", "tls", "rule-syntax", "parent-refs"];
 
-/// `true`, `false`, or a table.
+/// `true`, `false`, or a table. In a tag any word but `true` says no, as in Traefik.
 fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsSpec> {
     let mut tls = TlsSpec::default();
+    if let Value::String(word) = reader.value {
+        let is_on = word.is_empty() || word.eq_ignore_ascii_case("true");
+        if !is_on && boolean(word) != Some(false) {
+            let message =
+                format!("only `true` says that there is TLS: `{word}` says that there is none");
+            reader.doubt(flaws, message);
+        }
+        return is_on.then_some(tls);
+    }
     if !matches!(reader.value, Value::Object(_)) {
         return reader.boolean(flaws).unwrap_or(false).then_some(tls);
     }

@@ -5,12 +5,13 @@
 //! them. (Traefik takes nothing of an instance with such a tag.)
 
 use super::{
-    Declared, Tree,
+    Declared, Flaw, Tree,
     schema::{PROTECTING, ROOT},
 };
 use crate::{
     item::Declaration,
     name::{fold, nearest},
+    problem::Severity,
 };
 
 /// Closes the routers that tags without a place are about: those that a tag names, or all of the
@@ -38,7 +39,9 @@ fn is_stray(declaration: &Declaration, keys: &[&str], tree: &Tree) -> bool {
     if matches!(root.as_str(), "tcp" | "udp") {
         return false;
     }
-    let has_flaw = || tree.flaws.iter().any(|(tag, _)| *tag == declaration.origin);
+    let is_its =
+        |tag: &String, flaw: &Flaw| *tag == declaration.origin && flaw.severity == Severity::Error;
+    let has_flaw = || tree.flaws.iter().any(|(tag, flaw)| is_its(tag, flaw));
     let says = |key: &&str| nearest(key, PROTECTING).is_some();
     // Without `http` the name of the router comes next, which may be called anything.
     if nearest(&root, ["routers"]).is_some() {

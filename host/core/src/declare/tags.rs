@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::Flaw;
-use crate::{item::Declaration, pointer::child, problem::Severity};
+use crate::{item::Declaration, name::fold, pointer::child, problem::Severity};
 
 /// What the tags of an instance declare, as one tree, and which tag each part comes from.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,7 @@ pub fn tree(declarations: &[Declaration]) -> Tree {
         let steps = match steps(&declaration.path) {
             Ok(steps) => steps,
             Err(message) => {
-                tree.reject(declaration, message);
+                tree.reject(declaration, wrong(message));
                 continue;
             }
         };
@@ -52,7 +52,7 @@ pub fn tree(declarations: &[Declaration]) -> Tree {
             Ok(pointer) => {
                 tree.origins.insert(pointer, declaration.origin.clone());
             }
-            Err(message) => tree.reject(declaration, message),
+            Err(flaw) => tree.reject(declaration, flaw),
         }
     }
     if let Value::Object(mut map) = root
@@ -64,10 +64,14 @@ pub fn tree(declarations: &[Declaration]) -> Tree {
 }
 
 impl Tree {
-    fn reject(&mut self, declaration: &Declaration, message: String) {
-        let flaw = Flaw { severity: Severity::Error, pointer: String::new(), message, hint: None };
+    fn reject(&mut self, declaration: &Declaration, flaw: Flaw) {
         self.flaws.push((declaration.origin.clone(), flaw));
     }
+}
+
+fn wrong(message: impl Into<String>) -> Flaw {
+    let (pointer, message) = (String::new(), message.into());
+    Flaw { severity: Severity::Error, pointer, message, hint: None }
 }
 
 /// One step of a path: into a table, or to a place in a list.
@@ -107,9 +111,12 @@ fn steps(path: &str) -> Result<Vec<Part<'_>>, String> {
 }
 
 /// Puts a leaf into the tree; answers its pointer below `http`.
-fn insert(root: &mut Value, steps: &[Part<'_>], value: &str) -> Result<String, String> {
-    let (mut here, mut pointer) = (root, String::new());
+fn insert(root: &mut Value, steps: &[Part<'_>], value: &str) -> Result<String, Flaw> {
+    let (mut here, mut pointer, mut is_switch) = (root, String::new(), false);
     for (depth, step) in steps.iter().enumerate() {
+        if is_switch && is_off(here) {
+            return Err(idle("this has no effect: another tag switches off what is around it"));
+        }
         here = match step {
             Part::Key(key) => {
                 let map = table(here)?;
@@ -118,6 +125,7 @@ fn insert(root: &mut Value, steps: &[Part<'_>], value: &str) -> Result<String, S
                 if depth > 0 {
                     pointer = child(&pointer, &key);
                 }
+                is_switch = SWITCHES.contains(&fold(&key).as_str());
                 map.entry(key).or_insert(Value::Null)
             }
             Part::Place(place) => {
@@ -126,29 +134,49 @@ fn insert(root: &mut Value, steps: &[Part<'_>], value: &str) -> Result<String, S
                 if list.len() <= *place {
                     list.resize(place + 1, Value::Null);
                 }
-                list.get_mut(*place).ok_or("the list ends before that place")?
+                is_switch = false;
+                list.get_mut(*place).ok_or_else(|| wrong("the list ends before that place"))?
             }
         };
     }
-    match here {
-        // In whichever order the tags come.
-        Value::Object(map) if !map.is_empty() && value.eq_ignore_ascii_case("true") => Ok(pointer),
-        Value::Object(map) if !map.is_empty() => {
-            Err("another tag declares something inside of this".to_owned())
-        }
-        // The last of equal tags wins, as in Traefik.
-        leaf => {
-            *leaf = Value::String(value.to_owned());
-            Ok(pointer)
-        }
+    let is_table = matches!(here, Value::Object(map) if !map.is_empty());
+    // In whichever order the tags come.
+    if is_table && is_empty(value) {
+        return Ok(pointer);
+    }
+    if is_table && !is_switch {
+        return Err(wrong("another tag declares something inside of this"));
+    }
+    // The last of equal tags wins, as in Traefik.
+    *here = Value::String(value.to_owned());
+    match is_table {
+        true => Err(idle("this switches off what other tags declare inside of it")),
+        false => Ok(pointer),
     }
 }
 
+/// Tables that a tag may switch on with `true`, and off with any other word (Traefik's "allow empty").
+const SWITCHES: [&str; 3] = ["tls", "sticky", "cookie"];
+
+/// A word in the place of a table that is nothing but an empty one.
+fn is_empty(word: &str) -> bool {
+    word.is_empty() || word.eq_ignore_ascii_case("true")
+}
+
+fn is_off(value: &Value) -> bool {
+    matches!(value, Value::String(word) if !is_empty(word))
+}
+
+/// A tag that is no error, but of no use.
+fn idle(message: &str) -> Flaw {
+    Flaw { severity: Severity::Warning, ..wrong(message) }
+}
+
 /// A leaf that says `true` gives way to a table: `tls=true` beside `tls.options=…`.
-fn table(value: &mut Value) -> Result<&mut Map<String, Value>, String> {
+fn table(value: &mut Value) -> Result<&mut Map<String, Value>, Flaw> {
     let gives_way = match value {
         Value::Null => true,
-        Value::String(text) => text.eq_ignore_ascii_case("true"),
+        Value::String(word) => is_empty(word),
         _ => false,
     };
     if gives_way {
@@ -156,16 +184,16 @@ fn table(value: &mut Value) -> Result<&mut Map<String, Value>, String> {
     }
     match value {
         Value::Object(map) => Ok(map),
-        _ => Err("another tag gives the table around this a value".to_owned()),
+        _ => Err(wrong("another tag gives the table around this a value")),
     }
 }
 
-fn list(value: &mut Value) -> Result<&mut Vec<Value>, String> {
+fn list(value: &mut Value) -> Result<&mut Vec<Value>, Flaw> {
     if value.is_null() {
         *value = Value::Array(Vec::new());
     }
     match value {
         Value::Array(list) => Ok(list),
-        _ => Err("another tag gives the list around this a value".to_owned()),
+        _ => Err(wrong("another tag gives the list around this a value")),
     }
 }

@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use serde_json::json;
 
 use super::{Declared, KindSpec, ServiceSpec, close_strays, read, tree};
-use crate::{item::Declaration, policy::LoadBalancer};
+use crate::{item::Declaration, policy::LoadBalancer, problem::Severity};
 
 fn show(declared: &Declared) -> String {
     let mut lines = Vec::new();
@@ -297,9 +297,66 @@ fn true_beside_a_table_is_fine_in_whichever_order() {
         assert_eq!(tree.http["routers"]["a"]["tls"]["certresolver"], "le");
         tags.reverse();
     }
-    tags[0].value = "false".to_owned();
-    tags[1].value = "false".to_owned();
-    assert_eq!(tree(&tags).flaws.len(), 1, "that would be two answers");
+}
+
+#[test]
+fn what_a_word_switches_on_and_off_is_traefiks() {
+    let on = |tags: &[(&str, &str)]| {
+        let declaration = |(path, value): &(&str, &str)| Declaration {
+            path: format!("http.{path}"),
+            value: (*value).to_owned(),
+            origin: format!("traefik.http.{path}"),
+        };
+        let declarations: Vec<_> = tags.iter().map(declaration).collect();
+        let tree = tree(&declarations);
+        let mut declared = read(&tree.http, "");
+        close_strays(&mut declared, &declarations, &tree);
+        let all = tree.flaws.iter().map(|(_, flaw)| flaw).chain(&declared.flaws);
+        let said = all.filter(|flaw| flaw.severity == Severity::Warning).count();
+        let router = declared.routers.first().map(|(_, it)| (it.tls.is_some(), it.is_doubtful));
+        let is_sticky = declared.services.first().map(|(_, it)| it.options.sticky.is_some());
+        (router.unwrap_or_default(), is_sticky.unwrap_or_default(), said)
+    };
+    let tls = "routers.a.tls";
+    for (word, is_on, said) in [
+        ("true", true, 0),
+        ("TRUE", true, 0),
+        ("", true, 0),
+        ("1", false, 1),
+        ("yes", false, 1),
+        ("false", false, 0),
+        ("0", false, 0),
+    ] {
+        assert_eq!(on(&[(tls, word)]), ((is_on, false), false, said), "{word}");
+    }
+    let mut both = [(tls, "false"), ("routers.a.tls.certresolver", "le")];
+    for _ in 0..2 {
+        assert_eq!(on(&both), ((false, false), false, 1));
+        both.reverse();
+    }
+    let sticky = "services.s.loadbalancer.sticky";
+    assert_eq!(on(&[(sticky, "true")]), ((false, false), false, 1));
+    let cookie = format!("{sticky}.cookie");
+    assert_eq!(on(&[(&cookie, "true")]), ((false, false), true, 0));
+    assert_eq!(on(&[(&cookie, ""), (sticky, "true")]), ((false, false), true, 0));
+    assert_eq!(on(&[(&cookie, "true"), (sticky, "no")]), ((false, false), false, 1));
+}
+
+#[test]
+fn the_path_of_a_probe_may_do_without_its_slash() {
+    let path = |path: &str| {
+        let check =
+            json!({ "services": { "s": { "loadBalancer": { "healthCheck": { "path": path } } } } });
+        let declared = read(&check, "");
+        let check = declared.services[0].1.options.health_check.clone();
+        (check.unwrap().path, declared.flaws.len())
+    };
+    for (given, expected) in [("/a", "/a"), ("health?x=1", "/health?x=1"), ("", "/")] {
+        assert_eq!(path(given), (expected.to_owned(), 0), "{given}");
+    }
+    for bad in ["http://other/health", "//other/health", "a b"] {
+        assert_eq!(path(bad), ("/".to_owned(), 1), "{bad}");
+    }
 }
 
 #[test]
@@ -384,8 +441,10 @@ fn tags_ask_for_the_same() {
             service s: [] None None None
               sticky: Some( Sticky { name: None, secure: false, http_only: false, same_site: None, max_age: 0, path: None, domain: None, }, ), health_check: Some( HealthCheck { mode: Http, path: "/health", scheme: None, port: None, method: GET, status: None, hostname: None, headers: [ ( "x-probe", "1", ), ], follow_redirects: true, interval: 10s, unhealthy_interval: 10s, timeout: 5s, rise: 1, fall: 1, }, ), enabled: false, [ StatusRange { from: 502, to: 502, }, StatusRange { from: 503, to: 503, }, ],
             service w: [] None None None
-              Weighted { members: [MemberSpec { name: "a", weight: 3 }, MemberSpec { name: "b", weight: 1 }], by_client: false, sticky: Some(Sticky { name: None, secure: false, http_only: false, same_site: None, max_age: 0, path: None, domain: None }) }
-            transport t: Transport { server_name: Some("x"), insecure_skip_verify: false, root_cas: [], certificates: [], disable_http2: false, min_version: None, max_version: None, cipher_suites: [], dial_timeout: None, response_header_timeout: None }"#]],
+              Weighted { members: [MemberSpec { name: "a", weight: 3 }, MemberSpec { name: "b", weight: 1 }], by_client: false, sticky: None }
+            transport t: Transport { server_name: Some("x"), insecure_skip_verify: false, root_cas: [], certificates: [], disable_http2: false, min_version: None, max_version: None, cipher_suites: [], dial_timeout: None, response_header_timeout: None }
+            Warning /services/w/weighted/sticky: without a cookie nobody is told apart (add `sticky.cookie=true`)
+              from Some("traefik.http.services.w.weighted.sticky")"#]],
     );
 }
 

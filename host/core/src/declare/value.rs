@@ -133,11 +133,11 @@ impl Reader<'_> {
         headers
     }
 
-    /// Whether it is switched off: `false` in the place of a table.
+    /// Whether it is switched off: `false` in the place of a table, or in a tag any word but `true`.
     pub(super) fn is_off(&self) -> bool {
         match self.value {
             Value::Bool(value) => !value,
-            Value::String(text) => text.eq_ignore_ascii_case("false"),
+            Value::String(text) => !text.is_empty() && !text.eq_ignore_ascii_case("true"),
             _ => false,
         }
     }

@@ -27,7 +27,8 @@ use super::{
     crowd::Guest,
     edge::{Edge, ticks},
     entrypoint::Door,
-    headers, http1, http2,
+    forwarded::Forwarded,
+    http1, http2,
     limits::Limits,
     proxy_protocol,
     rescue::HttpError,
@@ -47,7 +48,7 @@ pub(crate) struct Client {
     /// How far it may go.
     pub(crate) limits: Arc<Limits>,
     pub(crate) peer: Peer,
-    pub(crate) told: headers::Origin,
+    pub(crate) told: Forwarded,
     /// How the connection is encrypted, and a number that stands for it.
     pub(crate) encryption: Option<(u32, Encryption)>,
     /// Whom the client's certificate is about, where that is written down.
@@ -299,7 +300,7 @@ impl Client {
         let edge = door.edge.clone();
         let peer = Peer { address: from.address, tls, sni };
         let address = HeaderValue::try_from(peer.address.ip().to_canonical().to_string());
-        let told = headers::Origin {
+        let told = Forwarded {
             // The text of an address is a valid header value.
             address: address.unwrap_or(HeaderValue::from_static("unknown")),
             tls: peer.tls,

@@ -1,30 +1,20 @@
-//! Headers that speak of the connection and not of the message (RFC 9110, 7.6.1), and those by
-//! which a backend learns who asked.
+//! Headers that speak of the connection and not of the message (RFC 9110, 7.6.1), and those that
+//! only a proxy may say.
 //!
-//! **Invariant:** nothing that a client says about its own address, scheme or host survives; the
-//! backend reads what we saw.
-
-use std::net::IpAddr;
+//! **Invariant:** nothing passes from one connection to the next that was said of the first.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-        TE, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRANSFER_ENCODING, UPGRADE,
     },
 };
-use portolan_core::rule::forwarded_address;
 
 use crate::h1::{CDN_LOOP, OURSELVES};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_SERVER: HeaderName = HeaderName::from_static("x-forwarded-server");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// What the headers of a request said about its connection.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -37,6 +27,13 @@ pub(crate) struct Hop {
     pub(crate) visits: usize,
     /// Who has passed the request on, with ourselves behind; absent: nobody before us.
     passed: Option<HeaderValue>,
+}
+
+impl Hop {
+    /// Whether the client wants a WebSocket, and not another protocol.
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(|protocol| has_token(protocol, "websocket"))
+    }
 }
 
 /// What is found in one pass over the names, so that a request that has nothing to remove costs
@@ -174,105 +171,19 @@ fn agree(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(UPGRADE, protocol);
 }
 
-/// Who asked, as the backend is told.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    /// The address of the client.
-    pub(crate) address: HeaderValue,
-    /// Whether the client's connection is encrypted.
-    pub(crate) tls: bool,
-    /// The name of this machine.
-    pub(crate) server: HeaderValue,
-    /// Whether the client is a proxy whose word is taken.
-    pub(crate) is_trusted: bool,
+/// Rules see what a client wants to change to, as Traefik writes it: ``Header(`Upgrade`, `websocket`)``.
+pub(crate) fn show_upgrade(headers: &mut HeaderMap, hop: &Hop) {
+    let Some(protocol) = &hop.upgrade else { return };
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, protocol.clone());
 }
 
-impl Origin {
-    /// Tells the backend who asked for which host, as Traefik does for a peer it does not trust.
-    /// `authority` is that of the target where it has one; else `Host` is.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, authority: Option<&str>, upgrade: bool) {
-        let host = match authority {
-            Some(authority) => HeaderValue::from_str(authority).ok(),
-            None => headers.get(HOST).cloned(),
-        };
-        if self.is_trusted {
-            return self.add(headers, host, upgrade);
-        }
-        headers.insert(X_FORWARDED_FOR, self.address.clone());
-        headers.insert(X_REAL_IP, self.address.clone());
-        headers.insert(X_FORWARDED_PROTO, self.proto(upgrade));
-        headers.insert(X_FORWARDED_SERVER, self.server.clone());
-        headers.insert(X_FORWARDED_PORT, port(host.as_ref(), self.tls));
-        match host {
-            Some(host) => headers.insert(X_FORWARDED_HOST, host),
-            None => headers.remove(X_FORWARDED_HOST),
-        };
+/// Middlewares do not: it is no header of the message.
+pub(crate) fn hide_upgrade(headers: &mut HeaderMap, hop: &Hop) {
+    if hop.upgrade.is_some() {
+        headers.remove(CONNECTION);
+        headers.remove(UPGRADE);
     }
-
-    /// Adds to what a proxy before us said, and says what it did not.
-    fn add(&self, headers: &mut HeaderMap, host: Option<HeaderValue>, upgrade: bool) {
-        let said: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
-        let mut chain = said.iter().fold(Vec::new(), |mut chain, line| {
-            chain.extend_from_slice(line.as_bytes());
-            chain.extend_from_slice(b", ");
-            chain
-        });
-        chain.extend_from_slice(self.address.as_bytes());
-        // Valid lines joined by valid bytes are valid.
-        if let Ok(chain) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
-            headers.insert(X_FORWARDED_FOR, chain);
-        }
-        headers.entry(X_REAL_IP).or_insert_with(|| self.address.clone());
-        let proto = headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto(upgrade));
-        // Behind a proxy that ends TLS it is the proxy's port that the client came to.
-        let port = port(host.as_ref(), self.tls || matches!(proto.as_bytes(), b"https" | b"wss"));
-        headers.entry(X_FORWARDED_PORT).or_insert(port);
-        // Not of who asked, but of who is answered.
-        headers.insert(X_FORWARDED_SERVER, self.server.clone());
-        if let Some(host) = host {
-            headers.entry(X_FORWARDED_HOST).or_insert(host);
-        }
-    }
-
-    fn proto(&self, upgrade: bool) -> HeaderValue {
-        HeaderValue::from_static(match (self.tls, upgrade) {
-            (false, false) => "http",
-            (false, true) => "ws",
-            (true, false) => "https",
-            (true, true) => "wss",
-        })
-    }
-}
-
-/// The port that the client came to.
-fn port(host: Option<&HeaderValue>, tls: bool) -> HeaderValue {
-    let host = host.map(HeaderValue::as_bytes).unwrap_or_default();
-    let colon = host.iter().rposition(|byte| !byte.is_ascii_digit());
-    // The colons of an IPv6 address stand in brackets.
-    let port = colon.and_then(|colon| host.get(colon..)?.strip_prefix(b":"));
-    let default = if tls { "443" } else { "80" };
-    let port = port.filter(|port| !port.is_empty());
-    let port = port.and_then(|port| HeaderValue::from_bytes(port).ok());
-    port.unwrap_or_else(|| HeaderValue::from_static(default))
-}
-
-/// The client that proxies before us speak for: the last address that none of ours has, since what
-/// stands before it may be forged; if all are ours, the first.
-pub(crate) fn client_behind(
-    headers: &HeaderMap,
-    is_ours: impl Fn(IpAddr) -> bool,
-) -> Option<IpAddr> {
-    let mut first = None;
-    for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
-        for word in line.to_str().ok()?.rsplit(',') {
-            let address = forwarded_address(word.trim())?;
-            if !is_ours(address) {
-                return Some(address);
-            }
-            first = Some(address);
-        }
-    }
-    first
 }
 
 fn kind(name: &HeaderName) -> Kind {
@@ -292,10 +203,11 @@ fn kind(name: &HeaderName) -> Kind {
     }
 }
 
-/// Traefik's list, with the underscore spellings that some backends take for the same. Those that
-/// [`Origin::tell`] writes over are not in it.
+/// Traefik's list, with the underscore spellings that some backends take for the same. Most that
+/// [`super::forwarded`] writes over are not in it.
 fn is_forged(name: &str) -> bool {
-    const HYPHENS: [&str; 8] = [
+    const HYPHENS: [&str; 9] = [
+        "x-forwarded-for",
         "x-forwarded-method",
         "x-forwarded-prefix",
         "x-forwarded-scheme",
@@ -419,6 +331,7 @@ mod tests {
         kept(
             &[
                 ("x-forwarded-prefix", "/a"),
+                ("x-forwarded-for", "1.1.1.1"),
                 ("x_forwarded_for", "1.1.1.1"),
                 ("x-forwarded_for", "1.1.1.1"),
                 ("x-scheme", "https"),
@@ -432,7 +345,17 @@ mod tests {
     #[test]
     fn an_upgrade_needs_both_headers() {
         let hop = kept(&[("connection", "Upgrade"), ("upgrade", "websocket")], &[]);
-        assert_eq!(hop.upgrade.unwrap(), "websocket");
+        assert!(hop.is_websocket());
+        let mut headers = HeaderMap::new();
+        show_upgrade(&mut headers, &hop);
+        assert_eq!(
+            (&headers[CONNECTION], &headers[UPGRADE]),
+            (&"Upgrade".parse().unwrap(), hop.upgrade.as_ref().unwrap())
+        );
+        hide_upgrade(&mut headers, &hop);
+        assert!(headers.is_empty());
+        let hop = kept(&[("connection", "upgrade"), ("upgrade", "tls/1.3, foo")], &[]);
+        assert!(hop.upgrade.is_some() && !hop.is_websocket());
         assert_eq!(kept(&[("upgrade", "websocket")], &[]), Hop::default());
         assert_eq!(kept(&[("connection", "upgrade")], &[]), Hop::default());
         assert_eq!(kept(&[("connection", "x"), ("upgrade", "websocket")], &[]), Hop::default());
@@ -457,49 +380,5 @@ mod tests {
         assert_eq!(joined(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]), ["a=1; b=2"]);
         assert_eq!(joined(&[("cookie", "a=1")]), ["a=1"]);
         assert!(joined(&[]).is_empty());
-    }
-
-    #[test]
-    fn the_backend_is_told_what_we_saw() {
-        let origin = Origin {
-            address: HeaderValue::from_static("192.0.2.1"),
-            tls: true,
-            server: HeaderValue::from_static("edge"),
-            is_trusted: false,
-        };
-        let told = |authority: Option<&str>, host: &'static str, upgrade| {
-            let mut headers = map(&[("host", host), ("x-forwarded-for", "6.6.6.6")]);
-            origin.tell(&mut headers, authority, upgrade);
-            ["for", "host", "port", "proto", "server"]
-                .map(|name| headers[&format!("x-forwarded-{name}")].to_str().unwrap().to_owned())
-        };
-        assert_eq!(told(None, "a.b", false), ["192.0.2.1", "a.b", "443", "https", "edge"]);
-        assert_eq!(told(None, "a.b:81", true), ["192.0.2.1", "a.b:81", "81", "wss", "edge"]);
-        assert_eq!(told(Some("c"), "a.b:81", false), ["192.0.2.1", "c", "443", "https", "edge"]);
-        assert_eq!(told(None, "[::1]", false), ["192.0.2.1", "[::1]", "443", "https", "edge"]);
-    }
-
-    #[test]
-    fn a_proxy_that_is_trusted_is_added_to() {
-        let origin = Origin {
-            address: HeaderValue::from_static("10.0.0.1"),
-            tls: false,
-            server: HeaderValue::from_static("edge"),
-            is_trusted: true,
-        };
-        let mut headers = map(&[
-            ("host", "a.b"),
-            ("x-forwarded-for", "192.0.2.1"),
-            ("x-forwarded-for", "192.0.2.2"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-prefix", "/p"),
-            ("x-forwarded-server", "before"),
-        ]);
-        clean_request(&mut headers, true);
-        origin.tell(&mut headers, None, false);
-        let told = ["for", "proto", "host", "port", "prefix", "server"]
-            .map(|name| headers[&format!("x-forwarded-{name}")].to_str().unwrap());
-        assert_eq!(told, ["192.0.2.1, 192.0.2.2, 10.0.0.1", "https", "a.b", "443", "/p", "edge"]);
-        assert_eq!(headers["x-real-ip"], "10.0.0.1");
     }
 }

@@ -24,6 +24,7 @@ mod claim;
 mod replay;
 mod body;
 mod headers;
+mod forwarded;
 mod page;
 mod rescue;
 mod complaint;

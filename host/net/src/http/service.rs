@@ -65,7 +65,7 @@ pub(crate) fn answer(
 /// Answers what was admitted: here, or by its router.
 async fn route(
     client: &Client,
-    exchange: Box<Exchange>,
+    mut exchange: Box<Exchange>,
     hop: Hop,
     content: Content,
     taste: &Taste,
@@ -78,8 +78,11 @@ async fn route(
     }
     let serving = client.edge.serving();
     let table = serving.table(&client.door.name);
+    let selected = table.and_then(|table| table.select(&exchange));
+    headers::hide_upgrade(&mut exchange.request.headers, &hop);
+    client.told.add_peer(&mut exchange.request.headers);
     let about = About { request: Some(&exchange.request), router: None };
-    match table.and_then(|table| table.select(&exchange)) {
+    match selected {
         Some(router) if is_misdirected(client, router) => {
             let about = About { router: Some(router), ..about };
             client.edge.rescue(&HttpError::Misdirected, taste, account, about)
@@ -158,7 +161,8 @@ fn admit(
         account.behind(&parts.headers, &client.door.trust.load());
     }
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    client.told.tell(&mut parts.headers, authority, hop.upgrade.is_some());
+    client.told.tell(&mut parts.headers, authority, hop.is_websocket());
+    headers::show_upgrade(&mut parts.headers, &hop);
     let request = RequestHead::parse(parts.method, parts.uri, parts.version, parts.headers)
         .map_err(HttpError::Target)?;
     if !client.limits.encoded_characters.allow(request.uri().path()) {

@@ -91,9 +91,9 @@ impl<'a> Reader<'a> {
         self.has_others |= matches!(fold(first).as_str(), "tcp" | "udp");
         match fold(first).as_str() {
             "enable" if below.is_empty() => {
-                if let Some(enable) = self.boolean(key, value) {
-                    (self.enable, self.enable_key) = (Some(enable), key);
-                }
+                // Nobody is let in by a word that may have meant the opposite; Traefik skips it too.
+                let enable = self.boolean(key, value).unwrap_or(false);
+                (self.enable, self.enable_key) = (Some(enable), key);
             }
             "http" if !below.is_empty() => {
                 let path = format!("http.{below}");
@@ -110,6 +110,10 @@ impl<'a> Reader<'a> {
                 let meant = proposal(first, known.into_iter());
                 let known = "is unknown; what may follow is `http.`, `enable` or `consulcatalog.`";
                 self.notice(key, &format!("{known}{meant}"));
+                let is_enable = nearest(first, ["enable"].into_iter()).is_some();
+                if is_enable && below.is_empty() && truth(value) != Some(true) {
+                    self.enable = Some(false);
+                }
                 if says_who_may_pass(path) {
                     let (path, value, origin) = (path.into(), value.into(), key.trim().into());
                     self.strays.push(Declaration { path, value, origin });
@@ -236,21 +240,26 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Go's `strconv.ParseBool`, which is what people are used to.
     fn boolean(&mut self, key: &str, text: &str) -> Option<bool> {
-        match text.to_ascii_lowercase().as_str() {
-            "1" | "t" | "true" => Some(true),
-            "0" | "f" | "false" => Some(false),
-            _ => {
-                self.notice(key, &format!("is neither `true` nor `false` but `{text}`"));
-                None
-            }
+        let truth = truth(text);
+        if truth.is_none() {
+            self.notice(key, &format!("is neither `true` nor `false` but `{text}`"));
         }
+        truth
     }
 
     fn notice(&mut self, tag: &str, message: &str) {
         let origin = format!("{} tag {tag}", self.instance.id);
         self.declared.notices.push(Notice::new(origin, message));
+    }
+}
+
+/// Go's `strconv.ParseBool`, which is what people are used to.
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" => Some(true),
+        "0" | "f" | "false" => Some(false),
+        _ => None,
     }
 }
 

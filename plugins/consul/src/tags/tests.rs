@@ -125,6 +125,17 @@ fn a_disabled_service_declares_nothing() {
 }
 
 #[test]
+fn a_word_that_may_mean_no_keeps_a_service_out() {
+    let rule = "traefik.http.routers.a.rule=Path(`/`)";
+    for tag in ["enable=no", "enable=", "enable=\"true\"", "enabled=false", "enabel=off"] {
+        let tag = format!("traefik.{tag}");
+        let found = read("web", &[rule, &tag]);
+        assert!(found.starts_with("dc1/a/web tag traefik.enab"), "{tag}: {found}");
+    }
+    assert!(read("web", &[rule, "traefik.enabled=true"]).contains("http.routers.a.rule"));
+}
+
+#[test]
 fn everybody_is_exposed_where_that_is_the_default() {
     let read = |tags: &[&str]| read_by(Some(true), "Host(`{{ .Name }}.x`)", "my_web", tags);
     assert_eq!(read(&[]), "http.routers.my-web.rule = Host(`my_web.x`) (default-rule)\n");

@@ -28,7 +28,7 @@ use super::{
     config::Trust,
     connection::Client,
     entrypoint::Door,
-    headers,
+    forwarded,
     trace::{Recording, Step, TraceContext},
 };
 
@@ -176,7 +176,7 @@ impl Account {
     /// Notes who asks, as trusted proxies have it.
     pub(crate) fn behind(&mut self, headers: &HeaderMap, trust: &Trust) {
         if self.entry.is_some() || self.recording.is_some() {
-            self.client = headers::client_behind(headers, |proxy| trust.takes_headers_of(proxy));
+            self.client = forwarded::client_behind(headers, |proxy| trust.takes_headers_of(proxy));
         }
     }
 

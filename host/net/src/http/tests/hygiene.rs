@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::support::{Client, Portolan, Script, entrypoint, header, router, soon};
 use http::uri::Scheme;
+use portolan_core::{router::Router, test_util};
 
 use crate::http::{
     ClientTimeouts, EntrypointConfig, HttpConfig, Limits, RedirectConfig, RedirectTarget, Trust,
@@ -55,6 +56,51 @@ async fn nobody_takes_back_what_proxies_said() {
     assert_eq!(told("x-forwarded-for"), Some("192.0.2.7, 127.0.0.1"));
     assert_eq!((told("x-real-ip"), told("host")), (Some("192.0.2.7"), Some("a.local")));
     assert_eq!(told("x-mine"), None, "its own it may");
+}
+
+/// The status for a request with these headers, where one router has this rule.
+async fn status(rule: &str, trust: Trust, headers: &str) -> u16 {
+    let backend = Script::echo().await;
+    let service = router("a.local", &[backend.address]).service;
+    let portolan = Portolan::start(vec![Router { service, ..test_util::router("r", rule) }]);
+    portolan.server.apply(vec![EntrypointConfig { trust, ..entrypoint("web", None) }]);
+    let mut client = portolan.connect().await;
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\n{headers}\r\n")).await;
+    client.response().await.status
+}
+
+#[tokio::test]
+async fn a_rule_sees_what_a_client_wants_to_change_to() {
+    let asked = "Connection: keep-alive, upgrade\r\nUpgrade: websocket\r\n";
+    for rule in ["Header(`Upgrade`, `websocket`)", "HeaderRegexp(`Connection`, `^Upgrade$`)"] {
+        assert_eq!(status(rule, Trust::default(), asked).await, 200, "{rule}");
+        assert_eq!(status(rule, Trust::default(), "Upgrade: websocket\r\n").await, 404, "{rule}");
+        let unknown = "Connection: upgrade\r\nUpgrade: h2c\r\n";
+        assert_eq!(status(rule, Trust::default(), unknown).await, 404, "{rule}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_sees_whom_trusted_proxies_speak_for_and_not_the_proxy() {
+    let trust = Trust { forwarded_headers: loopback(), ..Trust::default() };
+    let rule = "Header(`X-Forwarded-For`, `192.0.2.7`)";
+    let asked = "X-Forwarded-For: 192.0.2.7\r\n";
+    assert_eq!(status(rule, trust, asked).await, 200);
+    assert_eq!(status(rule, Trust::default(), asked).await, 404);
+    let anybody = "HeaderRegexp(`X-Forwarded-For`, `.`)";
+    assert_eq!(status(anybody, Trust::default(), asked).await, 404);
+}
+
+#[tokio::test]
+async fn only_a_websocket_is_told_as_one() {
+    let (portolan, _backend) = behind(Trust::default()).await;
+    for (protocol, expected) in [("websocket", "ws"), ("x, WebSocket", "ws"), ("x", "http")] {
+        let mut client = portolan.connect().await;
+        let asked = format!("Connection: upgrade\r\nUpgrade: {protocol}\r\n");
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\n{asked}\r\n")).await;
+        let seen = client.response().await.body;
+        assert_eq!(header(&seen, "x-forwarded-proto"), Some(expected), "{protocol}");
+    }
 }
 
 /// A PROXY header of version 2 with these addresses.

@@ -1,0 +1,195 @@
+//! The headers by which a backend learns who asked, for which host and how: `X-Forwarded-…`.
+//!
+//! Rules see what the proxies before us said of the client, as in Traefik; our own peer is added
+//! behind them, when the router is known.
+//!
+//! **Invariant:** nothing that a client says about its own address, scheme or host survives; the
+//! backend reads what we saw.
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{Entry, HOST},
+};
+use portolan_core::rule::forwarded_address;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_SERVER: HeaderName = HeaderName::from_static("x-forwarded-server");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Who asked, as the backend is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Forwarded {
+    /// The address of the client.
+    pub(crate) address: HeaderValue,
+    /// Whether the client's connection is encrypted.
+    pub(crate) tls: bool,
+    /// The name of this machine.
+    pub(crate) server: HeaderValue,
+    /// Whether the client is a proxy whose word is taken.
+    pub(crate) is_trusted: bool,
+}
+
+impl Forwarded {
+    /// Tells rules and backend for which host and how it was asked, as Traefik does for a peer it does
+    /// not trust. `authority` is that of the target where it has one; else `Host` is. What such a peer
+    /// says of a client is gone already.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, authority: Option<&str>, websocket: bool) {
+        let host = match authority {
+            Some(authority) => HeaderValue::from_str(authority).ok(),
+            None => headers.get(HOST).cloned(),
+        };
+        if self.is_trusted {
+            return self.add(headers, host, websocket);
+        }
+        headers.insert(X_REAL_IP, self.address.clone());
+        headers.insert(X_FORWARDED_PROTO, self.proto(websocket));
+        headers.insert(X_FORWARDED_SERVER, self.server.clone());
+        headers.insert(X_FORWARDED_PORT, port(host.as_ref(), self.tls));
+        match host {
+            Some(host) => headers.insert(X_FORWARDED_HOST, host),
+            None => headers.remove(X_FORWARDED_HOST),
+        };
+    }
+
+    /// Adds to what a proxy before us said, and says what it did not.
+    fn add(&self, headers: &mut HeaderMap, host: Option<HeaderValue>, websocket: bool) {
+        headers.entry(X_REAL_IP).or_insert_with(|| self.address.clone());
+        let proto = headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto(websocket));
+        // Behind a proxy that ends TLS it is the proxy's port that the client came to.
+        let port = port(host.as_ref(), self.tls || matches!(proto.as_bytes(), b"https" | b"wss"));
+        headers.entry(X_FORWARDED_PORT).or_insert(port);
+        // Not of who asked, but of who is answered.
+        headers.insert(X_FORWARDED_SERVER, self.server.clone());
+        if let Some(host) = host {
+            headers.entry(X_FORWARDED_HOST).or_insert(host);
+        }
+    }
+
+    /// Puts our own peer behind those of whom the proxies before us told.
+    pub(crate) fn add_peer(&self, headers: &mut HeaderMap) {
+        match headers.entry(X_FORWARDED_FOR) {
+            Entry::Vacant(place) => {
+                place.insert(self.address.clone());
+            }
+            Entry::Occupied(mut lines) => {
+                let mut chain = lines.iter().fold(Vec::new(), |mut chain, line| {
+                    chain.extend_from_slice(line.as_bytes());
+                    chain.extend_from_slice(b", ");
+                    chain
+                });
+                chain.extend_from_slice(self.address.as_bytes());
+                // Valid lines joined by valid bytes are valid.
+                if let Ok(chain) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
+                    lines.insert(chain);
+                }
+            }
+        }
+    }
+
+    fn proto(&self, websocket: bool) -> HeaderValue {
+        HeaderValue::from_static(match (self.tls, websocket) {
+            (false, false) => "http",
+            (false, true) => "ws",
+            (true, false) => "https",
+            (true, true) => "wss",
+        })
+    }
+}
+
+/// The port that the client came to.
+fn port(host: Option<&HeaderValue>, tls: bool) -> HeaderValue {
+    let host = host.map(HeaderValue::as_bytes).unwrap_or_default();
+    let colon = host.iter().rposition(|byte| !byte.is_ascii_digit());
+    // The colons of an IPv6 address stand in brackets.
+    let port = colon.and_then(|colon| host.get(colon..)?.strip_prefix(b":"));
+    let default = if tls { "443" } else { "80" };
+    let port = port.filter(|port| !port.is_empty());
+    let port = port.and_then(|port| HeaderValue::from_bytes(port).ok());
+    port.unwrap_or_else(|| HeaderValue::from_static(default))
+}
+
+/// The client that proxies before us speak for: the last address that none of ours has, since what
+/// stands before it may be forged; if all are ours, the first.
+pub(crate) fn client_behind(
+    headers: &HeaderMap,
+    is_ours: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
+    let mut first = None;
+    for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+        for word in line.to_str().ok()?.rsplit(',') {
+            let address = forwarded_address(word.trim())?;
+            if !is_ours(address) {
+                return Some(address);
+            }
+            first = Some(address);
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn the_backend_is_told_what_we_saw() {
+        let origin = Forwarded {
+            address: HeaderValue::from_static("192.0.2.1"),
+            tls: true,
+            server: HeaderValue::from_static("edge"),
+            is_trusted: false,
+        };
+        let told = |authority: Option<&str>, host: &'static str, websocket| {
+            let mut headers = map(&[("host", host)]);
+            origin.tell(&mut headers, authority, websocket);
+            assert!(!headers.contains_key(X_FORWARDED_FOR), "as rules see it");
+            origin.add_peer(&mut headers);
+            ["for", "host", "port", "proto", "server"]
+                .map(|name| headers[&format!("x-forwarded-{name}")].to_str().unwrap().to_owned())
+        };
+        assert_eq!(told(None, "a.b", false), ["192.0.2.1", "a.b", "443", "https", "edge"]);
+        assert_eq!(told(None, "a.b:81", true), ["192.0.2.1", "a.b:81", "81", "wss", "edge"]);
+        assert_eq!(told(Some("c"), "a.b:81", false), ["192.0.2.1", "c", "443", "https", "edge"]);
+        assert_eq!(told(None, "[::1]", false), ["192.0.2.1", "[::1]", "443", "https", "edge"]);
+    }
+
+    #[test]
+    fn a_proxy_that_is_trusted_is_added_to() {
+        let origin = Forwarded {
+            address: HeaderValue::from_static("10.0.0.1"),
+            tls: false,
+            server: HeaderValue::from_static("edge"),
+            is_trusted: true,
+        };
+        let mut headers = map(&[
+            ("host", "a.b"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-for", "192.0.2.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-prefix", "/p"),
+            ("x-forwarded-server", "before"),
+        ]);
+        crate::http::headers::clean_request(&mut headers, true);
+        origin.tell(&mut headers, None, false);
+        assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 2, "as rules see it");
+        origin.add_peer(&mut headers);
+        let told = ["for", "proto", "host", "port", "prefix", "server"]
+            .map(|name| headers[&format!("x-forwarded-{name}")].to_str().unwrap());
+        assert_eq!(told, ["192.0.2.1, 192.0.2.2, 10.0.0.1", "https", "a.b", "443", "/p", "edge"]);
+        assert_eq!(headers["x-real-ip"], "10.0.0.1");
+    }
+}
