@@ -1,20 +1,17 @@
 //! One comparison, compiled: does a value compare well with any of those that were given?
 //!
-//! **Invariant:** comparing neither allocates nor takes more than linear time.
+//! **Invariant:** comparing takes linear time at most, and allocates nothing, unless a regular expression
+//! meets text that is not ASCII.
 
 use std::net::IpAddr;
 
 use hashbrown::HashSet;
 use ipnet::IpNet;
-use regex::bytes::{Regex, RegexBuilder};
 
 use super::{
     field::{Field, Op},
-    go,
+    go::GoRegex,
 };
-
-/// Bytes of a compiled regular expression; the text is bounded by what a rule may hold.
-const REGEX_SIZE: usize = 4 << 20;
 
 /// A compiled comparison.
 pub(super) enum Check {
@@ -32,7 +29,7 @@ pub(super) enum Check {
         names: Texts,
         suffixes: Vec<Box<[u8]>>,
     },
-    Regex(Vec<Regex>),
+    Regex(Vec<GoRegex>),
     /// Networks without overlap, in ascending order.
     Cidr(Vec<IpNet>),
 }
@@ -179,12 +176,8 @@ fn wildcard(field: &Field, values: &[String]) -> Result<Check, String> {
 }
 
 /// As Go reads it, whose users write rules: classes such as `\w` are ASCII.
-fn regex(value: &str) -> Result<Regex, String> {
-    let pattern = go::translated(value);
-    let build =
-        |unicode| RegexBuilder::new(&pattern).unicode(unicode).size_limit(REGEX_SIZE).build();
-    // Letters beyond ASCII in a class take the other reading.
-    build(false).or_else(|_| build(true)).map_err(|error| match error {
+fn regex(value: &str) -> Result<GoRegex, String> {
+    GoRegex::compile(value).map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
             format!("the regular expression needs more than {limit} bytes when compiled")
         }
