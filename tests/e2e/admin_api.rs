@@ -1,6 +1,6 @@
 //! The admin API: Traefik's shapes, and ours beside them.
 
-use crate::support::{Config, Portolan};
+use crate::support::{Config, Portolan, eventually};
 
 const CONFIG: &str = "[http.routers.r]\nrule = \"Host(`a.local`)\"\nmiddlewares = [\"whoami\"]\n\
     [http.middlewares.whoami.whoami]\n\
@@ -146,4 +146,54 @@ async fn a_page_of_another_name_may_not_read_it() {
     let portolan = Portolan::start(&config);
     let answer = portolan.admin().get("rebound.example", "/api/rawdata").await;
     assert!(answer.status.is_client_error(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn traefiks_internal_services_lead_to_the_admin_api() {
+    let routers = |names: &[&str]| {
+        let router = |name: &&str| {
+            format!(
+                "[http.routers.{name}]\nrule = \"Host(`{name}.local`)\"\nservice = \"{name}@internal\"\n"
+            )
+        };
+        names.iter().map(router).collect::<String>()
+    };
+    let provider = "[providers.static]\nplugin = \"file\"\n\
+        config = { directory = \"dynamic\" }\ngrants = { files = [\"dynamic\"] }\n";
+    let config = Config::new(&format!("{provider}{}", routers(&["dashboard", "ping"])));
+    let portolan = Portolan::start(&config);
+    let page = portolan.http().get("dashboard.local", "/dashboard/").await;
+    assert_eq!(
+        (page.status.as_u16(), page.header("content-type")),
+        (200, "text/html; charset=utf-8")
+    );
+    assert_eq!(portolan.http().get("dashboard.local", "/dashboard/app.js").await.status, 200);
+    let services = portolan.http().get("dashboard.local", "/api/http/services").await.json();
+    let names: Vec<_> = services.as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+    assert_eq!(
+        names,
+        ["dashboard@internal", "ping@internal"],
+        "what nobody refers to is not there"
+    );
+    for path in ["/", "/any/where?x=1"] {
+        assert_eq!(portolan.http().get("ping.local", path).await.body.trim(), "OK");
+    }
+    assert!(!portolan.log().contains("there is no service"), "{}", portolan.log());
+
+    // The same from a provider, which nobody could foresee.
+    std::fs::write(config.path("dynamic/more.toml"), routers(&["Prometheus", "rest"])).unwrap();
+    let metrics = || portolan.http().get("prometheus.local", "/metrics");
+    let page = eventually(metrics, |page| page.status == 200).await;
+    assert!(page.body.contains("portolan_config_in_use"), "{}", page.body);
+    let told = portolan.api("/api/problems").await.to_string();
+    assert!(
+        told.contains("there are `api`, `dashboard`, `ping`, `prometheus` and `noop`"),
+        "{told}"
+    );
+
+    // It goes with the API.
+    let off = "admin = false\ndata-dir = \"data\"\nthreads = 2\n[plugins]\ndirectory = \"plugins\"\n\
+        [entrypoints.web]\naddress = \"127.0.0.1:0\"\n";
+    config.replace(&format!("{off}{provider}{}", routers(&["ping"])));
+    eventually(|| portolan.http().get("ping.local", "/"), |page| page.status == 503).await;
 }

@@ -37,7 +37,7 @@ mod service_tests;
 mod tests;
 
 pub use entrypoint::Entrypoint;
-pub use resolve::CONFIG;
+pub use resolve::{CONFIG, INTERNAL, INTERNAL_SERVICES};
 pub use routers::RulePriority;
 
 use std::sync::Arc;
@@ -168,6 +168,11 @@ impl Assembler {
             *self = trial;
         }
         is_good
+    }
+
+    /// The internal services that routers refer to and that are not there.
+    pub fn missing_internals(&self) -> impl Iterator<Item = &str> {
+        self.board.missing_services(INTERNAL)
     }
 
     /// The files that middlewares ask for, in no order, some perhaps more than once.

@@ -18,6 +18,12 @@ use crate::{
 /// The provider name of `config.toml`.
 pub const CONFIG: &str = "config";
 
+/// The provider name of what is ours: Traefik's internal services.
+pub const INTERNAL: &str = "internal";
+
+/// The internal services. (`noop@internal` is no service at all.)
+pub const INTERNAL_SERVICES: [&str; 4] = ["api", "dashboard", "ping", "prometheus"];
+
 /// A provider, and the plugin that it is a use of.
 pub(super) type Provider = (Arc<str>, Arc<str>);
 
@@ -230,6 +236,12 @@ impl Directory {
         Link { wanted, end }
     }
 
+    /// The names that are looked for at a provider in vain, by those who name it.
+    pub(super) fn missing_at(&self, provider: &str) -> impl Iterator<Item = &str> {
+        let missing = self.missing.keys().filter(|it| it.explicit).map(|it| &it.looked);
+        missing.filter(move |it| it.provider.eq_ignore_ascii_case(provider)).map(|it| &*it.name)
+    }
+
     /// What to do about a name that is not there.
     pub(super) fn hint(&mut self, missing: &Missing, providers: &[Provider]) -> Option<String> {
         if let Some(known) = self.meant.get(missing) {
@@ -243,10 +255,11 @@ impl Directory {
     /// The same, for those who do not tell that they refer to it.
     pub(super) fn work_out(&self, missing: &Missing, providers: &[Provider]) -> Option<String> {
         let ObjectName { name, provider } = &missing.looked;
-        if missing.explicit && &**provider == "internal" {
-            return Some(
-                "Traefik's internal services have no place here: see `[admin]`".to_owned(),
-            );
+        if missing.explicit && provider.eq_ignore_ascii_case(INTERNAL) {
+            return Some(match INTERNAL_SERVICES.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+                true => "it is where `[admin]` is, which is switched off or cannot be bound".into(),
+                false => format!("there are `{}` and `noop`", INTERNAL_SERVICES.join("`, `")),
+            });
         }
         let candidates = candidates(missing, providers);
         if candidates.is_empty() {

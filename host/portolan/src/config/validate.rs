@@ -5,7 +5,11 @@
 use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
 use http::Uri;
-use portolan_core::{assemble::CONFIG, name::nearest, router::Observability};
+use portolan_core::{
+    assemble::{CONFIG, INTERNAL},
+    name::nearest,
+    router::Observability,
+};
 use toml::Spanned;
 
 use super::{
@@ -190,6 +194,10 @@ fn provider(
     check_name("a provider", &name, reading);
     if name.get_ref() == "config" {
         let message = "`config` is the name of this file among the providers";
+        reading.add(Finding::error(name.span(), message).hint("choose another name"));
+    }
+    if name.get_ref() == INTERNAL {
+        let message = "`internal` is the name of our own services among the providers";
         reading.add(Finding::error(name.span(), message).hint("choose another name"));
     }
     let origins = provider.grants.http_client.iter();

@@ -9,6 +9,7 @@ mod credentials;
 pub(crate) mod event;
 mod files;
 pub(crate) mod hosts;
+mod internal;
 pub(crate) mod lookup;
 mod mdns;
 mod plugins;
@@ -51,6 +52,7 @@ use candidate::candidate;
 use event::Event;
 use files::{ContentFiles, strangers};
 use hosts::HostsFiles;
+use internal::Internal;
 use lookup::{Lookups, SharedLookups};
 use plugins::Plugins;
 use records::Said;
@@ -114,6 +116,7 @@ pub(crate) struct Controller {
     config_name: String,
     /// `[http]` of the configuration in use, as a source like any other.
     config_source: Arc<Source>,
+    internal: Internal,
     config_error: Option<String>,
     config_problems: Vec<Problem>,
     config_loaded: SystemTime,
@@ -165,6 +168,7 @@ impl Controller {
             config_file: loaded.file().map(PathBuf::from),
             config_seen: start.seen,
             config_source: Arc::new(config_source(&config, &name)),
+            internal: Internal::of(&config),
             config_name: name,
             config_error: None,
             config_problems: loaded.report.problems(),
@@ -217,6 +221,10 @@ impl Controller {
             self.listeners.say(report);
         }
         self.is_up = true;
+        if self.internal.follow(&self.bound) {
+            let snapshot = self.assemble();
+            self.publish(snapshot);
+        }
         for problem in self.listener_problems.iter().filter(|problem| !known.contains(problem)) {
             match problem.severity {
                 Severity::Error => tracing::error!(origin = %problem.origin, "{}", problem.message),
@@ -328,6 +336,10 @@ impl Controller {
         let plugins = (&self.plugins, self.files.clone());
         let inputs = inputs(&self.config, self.here.clone(), names, sources, plugins);
         let snapshot = self.assembler.assemble(&inputs);
+        // Seldom, and once for each: there are four of them.
+        if self.internal.want(self.assembler.missing_internals()) {
+            return self.assemble();
+        }
         let used = self.assembler.files().cloned().collect();
         self.watched.store(Arc::new(self.files.paths(&used)));
         snapshot
@@ -344,6 +356,7 @@ impl Controller {
             (named.position(|name| **name == *source.provider).unwrap_or(usize::MAX), !is_of_files)
         };
         sources.sort_by_key(place);
+        sources.extend(self.internal.source());
         sources
     }
 
@@ -372,6 +385,7 @@ impl Controller {
         // Snapshots tell their own problems themselves.
         let told = loaded.report.problems();
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
+        self.internal.want_of(&loaded.config);
         let sources = self.all_sources(&loaded.config, &source);
         let names = (self.hosts.entries(), self.said.clone());
         let files = self.files.under(&loaded.config);

@@ -17,6 +17,7 @@ use super::{
     files::{ContentFiles, strangers},
     hosts::HostsFiles,
     inputs,
+    internal::Internal,
     plugins::Plugins,
     records::Said,
     sources::Candidate,
@@ -49,7 +50,8 @@ pub(crate) async fn preview(
         source.synced = true;
         Arc::new(source)
     });
-    let sources = std::iter::once(config_source).chain(providers).collect();
+    let internal = Internal::of(config).source();
+    let sources = std::iter::once(config_source).chain(providers).chain(internal).collect();
     let mut hosts = HostsFiles::default();
     if let Some(dns) = &config.dns {
         hosts.read(&dns.hosts, dns.hosts_domain.as_ref());

@@ -55,6 +55,11 @@ pub(super) struct Board {
 }
 
 impl Board {
+    /// The services that are looked for at a provider in vain, by routers that name it.
+    pub(super) fn missing_services(&self, provider: &str) -> impl Iterator<Item = &str> {
+        self.directories.services.missing_at(provider)
+    }
+
     /// Nothing but a frame.
     pub(super) fn new(inputs: &Inputs) -> Self {
         let sources = inputs.sources.iter();

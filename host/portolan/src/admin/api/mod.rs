@@ -62,9 +62,12 @@ pub(super) fn routes(state: Arc<State>) -> Router {
         .route("/api/events", get(events))
         .route("/metrics", get(metrics))
         .route("/ping", get(ping))
-        // Where Traefik's dashboard is.
-        .route("/dashboard", get(async || Redirect::permanent("/")))
-        .route("/dashboard/", get(async || Redirect::permanent("/")))
+        // What routers lead to that say `ping@internal` or `prometheus@internal`, whatever their paths.
+        .route("/internal/ping/", get(ping))
+        .route("/internal/ping/{*path}", get(ping))
+        .route("/internal/metrics/", get(metrics))
+        .route("/internal/metrics/{*path}", get(metrics))
+        .route("/dashboard", get(async || Redirect::permanent("/dashboard/")))
         .merge(dashboard::routes())
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {

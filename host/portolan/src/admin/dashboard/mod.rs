@@ -12,11 +12,14 @@ use axum::{
 
 use super::State;
 
+const HTML: &str = "text/html; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// Path, media type, text.
-pub(super) const FILES: [(&str, &str, &str); 7] = [
-    ("/", "text/html; charset=utf-8", include_str!("index.html")),
+pub(super) const FILES: [(&str, &str, &str); 8] = [
+    ("/", HTML, include_str!("index.html")),
+    // Where Traefik's is.
+    ("/dashboard/", HTML, include_str!("index.html")),
     ("/dashboard/style.css", "text/css; charset=utf-8", include_str!("style.css")),
     ("/dashboard/app.js", JS, include_str!("app.js")),
     ("/dashboard/sections.js", JS, include_str!("sections.js")),
