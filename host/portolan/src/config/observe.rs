@@ -134,7 +134,7 @@ pub(super) fn access_log(log: AccessLog, reading: &mut Reading<'_>) -> AccessCon
     let header = |(name, capture): (Spanned<String>, Capture)| {
         Some((header_name(&name, reading)?.as_str().to_owned(), capture))
     };
-    AccessConfig {
+    let config = AccessConfig {
         file: log.file,
         format: log.format,
         filters: AccessFilters {
@@ -148,7 +148,9 @@ pub(super) fn access_log(log: AccessLog, reading: &mut Reading<'_>) -> AccessCon
             names: headers.names.0.into_iter().filter_map(header).collect(),
         },
         drop_query: query_parameters == QueryMode::Drop,
-    }
+        zone: None,
+    };
+    config.in_local_time()
 }
 
 pub(super) fn metrics(metrics: Metrics, reading: &mut Reading<'_>) -> Counting {

@@ -8,6 +8,7 @@
 //! **Invariant:** always thirteen fields, or nine; what is not there is `-`.
 
 use http::header::{REFERER, USER_AGENT};
+use time::UtcOffset;
 
 use super::{
     config::{AccessConfig, AccessFormat, Capture},
@@ -25,7 +26,9 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
     bare(out, entry.user.as_bytes(), keep(Field::ClientUsername));
     out.extend(b" [");
     match (keep(Field::StartUTC), keep(Field::StartLocal)) {
-        (Capture::Keep, _) | (_, Capture::Keep) => text::common_time(out, entry.start),
+        (Capture::Keep, _) => text::common_time(out, entry.start, UtcOffset::UTC),
+        // Who wants local time leaves the other out.
+        (_, Capture::Keep) => text::common_time(out, entry.start, config.offset(entry.start)),
         _ => out.push(b'-'),
     }
     out.extend(b"] \"");

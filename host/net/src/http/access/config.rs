@@ -2,12 +2,19 @@
 //!
 //! **Invariant:** headers that hold secrets are written as they are only if asked for by name.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use http::{
     HeaderName,
     header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE},
 };
+use jiff::{Timestamp, tz::TimeZone};
+use time::UtcOffset;
 
 use super::field::Fields;
 
@@ -26,6 +33,23 @@ pub struct AccessConfig {
     pub headers: HeaderFields,
     /// Whether the query is left out of `RequestPath`.
     pub drop_query: bool,
+    /// Whose local time `StartLocal` is in; `None`: UTC.
+    pub zone: Option<TimeZone>,
+}
+
+impl AccessConfig {
+    /// With local times of the system's zone: `TZ`, or else `/etc/localtime`.
+    pub fn in_local_time(self) -> Self {
+        Self { zone: Some(TimeZone::system()), ..self }
+    }
+
+    /// How far local time is ahead of UTC at a moment.
+    pub(super) fn offset(&self, moment: SystemTime) -> UtcOffset {
+        let at = || Timestamp::try_from(moment).ok();
+        let zone = self.zone.as_ref().and_then(|zone| Some(zone.to_offset(at()?).seconds()));
+        zone.and_then(|seconds| UtcOffset::from_whole_seconds(seconds).ok())
+            .unwrap_or(UtcOffset::UTC)
+    }
 }
 
 /// The form of a line.

@@ -5,6 +5,8 @@
 
 use std::time::SystemTime;
 
+use time::UtcOffset;
+
 use super::{
     config::{AccessConfig, Capture},
     entry::{Ending, Entry, Side},
@@ -16,7 +18,7 @@ use super::{
 enum Value<'a> {
     Text(&'a [u8]),
     Number(u64),
-    Time(SystemTime),
+    Time(SystemTime, UtcOffset),
 }
 
 /// Writes a line.
@@ -38,7 +40,7 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
     object.key("time");
     object.out.push(b'"');
     let end = entry.start + std::time::Duration::from_nanos(ending.nanos);
-    text::rfc3339(object.out, end, false);
+    text::rfc3339(object.out, end, config.offset(end), false);
     object.out.push(b'"');
     object.field(Field::TraceId, entry, ending, config);
     out.extend(b"}\n");
@@ -100,7 +102,10 @@ impl Object<'_> {
             Field::TraceId => {
                 ending.trace.map(|(trace, _)| String::from_utf8_lossy(&trace).into_owned())
             }
-            Field::StartLocal | Field::StartUTC => return self.pair(key, &Time(entry.start)),
+            Field::StartLocal => {
+                return self.pair(key, &Time(entry.start, config.offset(entry.start)));
+            }
+            Field::StartUTC => return self.pair(key, &Time(entry.start, UtcOffset::UTC)),
             Field::DownstreamContentSize => return self.pair(key, &Number(ending.response_bytes)),
             Field::DownstreamStatus => return self.pair(key, &Number(ending.status.into())),
             Field::Duration => return self.pair(key, &Number(ending.nanos)),
@@ -151,9 +156,9 @@ impl Object<'_> {
                 text::json(self.out, value);
                 self.out.push(b'"');
             }
-            Value::Time(moment) => {
+            Value::Time(moment, offset) => {
                 self.out.push(b'"');
-                text::rfc3339(self.out, *moment, true);
+                text::rfc3339(self.out, *moment, *offset, true);
                 self.out.push(b'"');
             }
         }

@@ -9,6 +9,7 @@ use std::{
 
 use expect_test::{Expect, expect};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, request::Parts};
+use jiff::tz::TimeZone;
 use portolan_core::{figure::Encryption, reason::Reason};
 
 use super::{
@@ -128,6 +129,31 @@ fn a_common_line_is_traefiks() {
         expect![[r#"
         REDACTED - ann [25/Nov/2025:22:39:42 +0000] "POST /a \"b\" HTTP/2.0" 201 1024 "-" "curl/8" 42 "shop@consul" "-" 12ms
     "#]],
+    );
+}
+
+#[test]
+fn local_time_is_of_the_zone_and_wanted_by_leaving_out_utc() {
+    let mut fields = Fields::default();
+    let zone = Some(TimeZone::fixed(jiff::tz::offset(-3)));
+    let lines = |config: &AccessConfig| {
+        let (mut line, entry) = (Vec::new(), entry(&config.headers));
+        match config.format {
+            AccessFormat::Json => json::write(&mut line, &entry, &ending(), config),
+            _ => common::write(&mut line, &entry, &ending(), config),
+        }
+        String::from_utf8(line).unwrap()
+    };
+    let config = AccessConfig { zone, ..AccessConfig::default() };
+    assert!(lines(&config).contains("[25/Nov/2025:22:39:42 +0000]"));
+    fields.set(Field::StartUTC, Capture::Drop);
+    let config = AccessConfig { fields, ..config };
+    assert!(lines(&config).contains("[25/Nov/2025:19:39:42 -0300]"));
+    let line = lines(&AccessConfig { format: AccessFormat::Json, ..config });
+    assert!(line.contains(r#""StartLocal":"2025-11-25T19:39:42.12-03:00""#), "{line}");
+    assert!(
+        line.contains(r#""time":"2025-11-25T19:39:42-03:00""#) && !line.contains("StartUTC"),
+        "{line}"
     );
 }
 

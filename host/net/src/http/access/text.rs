@@ -6,7 +6,7 @@
 use std::{io::Write as _, time::SystemTime};
 
 use http::Version;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 /// A number.
 pub(super) fn number(out: &mut Vec<u8>, number: impl Into<u128>) {
@@ -44,9 +44,15 @@ pub(super) fn json(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// `2026-11-25T22:39:42.123456789Z`, the fraction without zeros at its end (Go's RFC3339Nano).
-pub(super) fn rfc3339(out: &mut Vec<u8>, moment: SystemTime, with_fraction: bool) {
-    let at = OffsetDateTime::from(moment);
+/// `2026-11-25T22:39:42.123456789Z`, the fraction without zeros at its end (Go's RFC3339Nano); elsewhere
+/// than in UTC with the offset in place of the `Z`.
+pub(super) fn rfc3339(
+    out: &mut Vec<u8>,
+    moment: SystemTime,
+    offset: UtcOffset,
+    with_fraction: bool,
+) {
+    let at = OffsetDateTime::from(moment).to_offset(offset);
     let (date, time) = (at.date(), at.time());
     drop(write!(
         out,
@@ -64,18 +70,28 @@ pub(super) fn rfc3339(out: &mut Vec<u8>, moment: SystemTime, with_fraction: bool
         let zeros = out.iter().skip(start).rev().take_while(|byte| **byte == b'0').count();
         out.truncate(out.len() - zeros);
     }
-    out.push(b'Z');
+    match offset.is_utc() {
+        true => out.push(b'Z'),
+        false => ahead(out, offset, ":"),
+    }
+}
+
+/// `+0130`, with something between hours and minutes.
+fn ahead(out: &mut Vec<u8>, offset: UtcOffset, between: &str) {
+    let sign = if offset.is_negative() { '-' } else { '+' };
+    let minutes = offset.whole_minutes().unsigned_abs();
+    drop(write!(out, "{sign}{:02}{between}{:02}", minutes / 60, minutes % 60));
 }
 
 /// `25/Nov/2026:22:39:42 +0000`.
-pub(super) fn common_time(out: &mut Vec<u8>, moment: SystemTime) {
+pub(super) fn common_time(out: &mut Vec<u8>, moment: SystemTime, offset: UtcOffset) {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let at = OffsetDateTime::from(moment);
+    let at = OffsetDateTime::from(moment).to_offset(offset);
     let (date, time) = (at.date(), at.time());
     drop(write!(
         out,
-        "{:02}/{}/{:04}:{:02}:{:02}:{:02} +0000",
+        "{:02}/{}/{:04}:{:02}:{:02}:{:02} ",
         date.day(),
         MONTHS[usize::from(u8::from(date.month())) - 1],
         date.year(),
@@ -83,6 +99,7 @@ pub(super) fn common_time(out: &mut Vec<u8>, moment: SystemTime) {
         time.minute(),
         time.second(),
     ));
+    ahead(out, offset, "");
 }
 
 /// As the request line has it.
