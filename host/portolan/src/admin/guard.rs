@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State as Extract},
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -38,7 +38,7 @@ pub(super) async fn guard(
             );
             Refusal::new(StatusCode::MISDIRECTED_REQUEST, message).into_response()
         }
-        _ if !request.method().is_safe() && is_of_another_page(&request, authority.as_deref()) => {
+        _ if !request.method().is_safe() && is_of_another_page(&request) => {
             let message = "a page from elsewhere may change nothing here";
             Refusal::new(StatusCode::FORBIDDEN, message).into_response()
         }
@@ -59,11 +59,15 @@ pub(super) async fn guard(
 }
 
 /// Browsers say whose page it is that changes something (Fetch, 3.2: with every method but GET and
-/// HEAD); other clients say nothing.
-fn is_of_another_page(request: &Request, host: Option<&str>) -> bool {
-    let Some(origin) = request.headers().get(header::ORIGIN) else { return false };
-    let uri = origin.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
-    uri.as_ref().and_then(Uri::host) != host
+/// HEAD); other clients say nothing. Another port is another page.
+fn is_of_another_page(request: &Request) -> bool {
+    let headers = request.headers();
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let origin = origin.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
+    let origin = origin.as_ref().and_then(Uri::authority).map(Authority::as_str);
+    let of_target = request.uri().authority().map(Authority::as_str);
+    let host = of_target.or_else(|| headers.get(header::HOST)?.to_str().ok());
+    !origin.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
 
 /// The host that the client asked for: of the target when it has one, else of the header.

@@ -314,6 +314,7 @@ async fn dns_forgets_for_who_asks_and_for_no_page_from_elsewhere() {
         ("/api/dns/flush", Some(own.as_str()), 204),
         ("/api/dns/flush", Some("http://evil.example"), 403),
         ("/api/dns/flush", Some("null"), 403),
+        ("/api/dns/flush", Some("http://127.0.0.1:1"), 403),
         ("/api/dns/flush?name=a..b", None, 400),
         ("/api/dns/flush?nmae=a", None, 400),
         ("/api/overview", None, 405),
