@@ -2,11 +2,16 @@
 
 use std::fs;
 
+use bytes::Bytes;
+use http::Method;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::{
-    support::{Config, Own, Portolan, eventually, run},
+    support::{Config, Own, Portolan, encrypted, eventually, request, run},
     tls::authority,
 };
 
@@ -145,6 +150,89 @@ async fn a_router_that_no_handshake_tells_of_lets_nobody_in_unknown() {
     // Who it was is written down.
     let log = || async { fs::read_to_string(config.path("access.log")).unwrap_or_default() };
     eventually(log, |lines| lines.contains("\"TLSClientSubject\":\"CN=")).await;
+}
+
+/// A connection that stays open, and the statuses of requests over it.
+struct Open(http1::SendRequest<Full<Bytes>>);
+
+impl Open {
+    async fn new(portolan: &Portolan, config: &Config, sni: &str, own: Option<Own>) -> Self {
+        let server = portolan.address("websecure");
+        let stream = encrypted(server, &authority(config), sni, own).await.unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self(sender)
+    }
+
+    async fn get(&mut self, host: &str, path: &str) -> u16 {
+        let request = request(Method::GET, host, path).body(Full::default()).unwrap();
+        let answer = self.0.send_request(request).await.unwrap();
+        let status = answer.status().as_u16();
+        answer.into_body().collect().await.unwrap();
+        status
+    }
+}
+
+#[tokio::test]
+async fn an_open_connection_is_held_to_the_options_of_now() {
+    let ((pem, (chain, key)), (other, stranger)) = (client(), client());
+    let own = || Some((chain.clone(), key.clone_key()));
+    let stranger = || Some((stranger.0.clone(), stranger.1.clone_key()));
+    let config = Config::new("");
+    fs::write(config.path("clients.pem"), &pem).unwrap();
+    let whoami = "[http.middlewares.whoami.whoami]\n";
+    let before = "[http.routers.before]\nrule = \"Host(`internal.test`) && Path(`/before`)\"\n\
+        middlewares = [\"whoami\"]\n";
+    config.change(&format!("{whoami}{before}"));
+    let portolan = Portolan::start(&config);
+    let roots = authority(&config);
+    let get = |own| portolan.https().get_as(&roots, "internal.test", "internal.test", "/", own);
+    let mut unknown = Open::new(&portolan, &config, "internal.test", None).await;
+    assert_eq!(unknown.get("internal.test", "/").await, 404);
+
+    // The router comes, and wants to know who that is.
+    config.change(&format!("{ROUTERS}{before}"));
+    eventually(|| get(own()), |got| got.as_ref().is_ok_and(|it| it.status == 200)).await;
+    assert_eq!(unknown.get("internal.test", "/").await, 421);
+
+    // Who is known to those who are trusted now goes on.
+    let mut known = Open::new(&portolan, &config, "internal.test", own()).await;
+    assert_eq!(known.get("internal.test", "/").await, 200);
+    fs::write(config.path("clients.pem"), format!("{pem}{other}")).unwrap();
+    eventually(|| get(stranger()), Result::is_ok).await;
+    assert_eq!(known.get("internal.test", "/").await, 200);
+    fs::write(config.path("clients.pem"), other).unwrap();
+    eventually(|| get(own()), Result::is_err).await;
+    assert_eq!(known.get("internal.test", "/").await, 421);
+}
+
+#[tokio::test]
+async fn what_the_entrypoint_wants_to_know_holds_for_routers_that_say_nothing() {
+    let (pem, own) = client();
+    let config = Config::new("");
+    fs::write(config.path("clients.pem"), pem).unwrap();
+    config.change(&format!(
+        "{ROUTERS}
+        [tls.options.open]
+        [http.routers.status]
+        rule = \"Host(`status.test`) && PathPrefix(`/public`)\"
+        middlewares = [\"whoami\"]
+        tls = {{ options = \"open\" }}
+        [http.routers.admin]
+        rule = \"PathPrefix(`/admin`)\"
+        middlewares = [\"whoami\"]
+        [http.routers.other]
+        rule = \"Host(`other.test`) && Path(`/other`)\"
+        middlewares = [\"whoami\"]"
+    ));
+    let text = fs::read_to_string(config.path("config.toml")).unwrap();
+    config.replace(&text.replace("tls = true", "tls = { options = \"internal\" }"));
+    let portolan = Portolan::start(&config);
+    let mut unknown = Open::new(&portolan, &config, "status.test", None).await;
+    assert_eq!(unknown.get("status.test", "/public").await, 200);
+    assert_eq!(unknown.get("status.test", "/admin").await, 421);
+    let mut known = Open::new(&portolan, &config, "other.test", Some(own)).await;
+    assert_eq!(known.get("other.test", "/admin").await, 200);
 }
 
 #[tokio::test]

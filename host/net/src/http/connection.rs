@@ -21,7 +21,7 @@ use portolan_core::{exchange::Peer, figure::Encryption, limit::Limit};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::TlsStream;
 
-use crate::tls::{Greeting, TlsContext, subject};
+use crate::tls::{Greeting, Shown, TlsContext, subject};
 
 use super::{
     crowd::Guest,
@@ -53,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) encryption: Option<(u32, Encryption)>,
     /// Whom the client's certificate is about, where that is written down.
     pub(crate) subject: Option<Rc<str>>,
+    /// What it showed of itself in the handshake, where it was asked.
+    pub(crate) shown: Option<Box<Shown>>,
     pub(crate) seat: Seat,
     /// Its place among the connections of its client, where those are limited.
     _guest: Option<Guest>,
@@ -218,8 +220,8 @@ async fn encrypted(
     stream: TcpStream,
     tls: Arc<TlsContext>,
 ) -> Option<Talk> {
-    let stream = match timeout(met.limits.timeouts.handshake, tls.accept(stream)).await {
-        Ok(Ok(Greeting::Encrypted(stream))) => *stream,
+    let (stream, shown) = match timeout(met.limits.timeouts.handshake, tls.accept(stream)).await {
+        Ok(Ok(Greeting::Encrypted(stream, shown))) => (*stream, shown),
         // A certificate authority has seen what it wanted to see.
         Ok(Ok(Greeting::Challenge)) => return None,
         Ok(Ok(Greeting::Plain(stream, said))) => {
@@ -243,13 +245,14 @@ async fn encrypted(
         Some(b"h2") => Protocol::Http2,
         Some(_) | None => Protocol::Http1,
     };
-    let shown = session.peer_certificates().and_then(|chain| chain.first());
-    let shown = shown.filter(|_| door.edge.pen.is_some());
+    let certificate = session.peer_certificates().and_then(|chain| chain.first());
+    let certificate = certificate.filter(|_| door.edge.pen.is_some());
     let encrypted = Encrypted {
         is: true,
         sni: session.server_name().map(|name| name.to_ascii_lowercase().into()),
         how: encryption(session),
-        subject: shown.and_then(|certificate| subject(certificate)).map(Rc::from),
+        subject: certificate.and_then(|certificate| subject(certificate)).map(Rc::from),
+        shown,
     };
     let client = Client::new(door, met, encrypted);
     let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
@@ -287,16 +290,18 @@ struct Encrypted {
     how: Option<(u32, Encryption)>,
     /// Whom the client's certificate is about.
     subject: Option<Rc<str>>,
+    /// What the client showed of itself, where it was asked.
+    shown: Option<Box<Shown>>,
 }
 
 impl Encrypted {
-    const NOT: Self = Self { is: false, sni: None, how: None, subject: None };
+    const NOT: Self = Self { is: false, sni: None, how: None, subject: None, shown: None };
 }
 
 impl Client {
     fn new(door: &Rc<Door>, met: Met, encrypted: Encrypted) -> Rc<Self> {
         let Met { limits, seat, from, guest } = met;
-        let Encrypted { is: tls, sni, how: encryption, subject } = encrypted;
+        let Encrypted { is: tls, sni, how: encryption, subject, shown } = encrypted;
         let edge = door.edge.clone();
         let peer = Peer { address: from.address, tls, sni };
         let address = HeaderValue::try_from(peer.address.ip().to_canonical().to_string());
@@ -317,6 +322,7 @@ impl Client {
             told,
             encryption,
             subject,
+            shown,
             seat,
             _guest: guest,
             tunnel,

@@ -95,11 +95,11 @@ async fn route(
     }
 }
 
-/// Whether a router wants to know who the client is, and the handshake did not ask: its host may be one
-/// that no handshake tells of, such as a pattern.
+/// Whether a router, or else the entrypoint, wants to know who the client is, and the handshake did not ask:
+/// its host may be one that no handshake tells of, such as a pattern.
 fn is_misdirected(client: &Client, router: &Router) -> bool {
-    let (Some(options), Some(tls)) = (&router.tls_options, &client.door.tls) else { return false };
-    !tls.satisfies(client.peer.sni.as_deref(), options)
+    let Some(tls) = &client.door.tls else { return false };
+    !tls.lets_pass(client.shown.as_deref(), router.tls_options.as_deref())
 }
 
 /// Refuses what is not, or not completely, a request.
@@ -174,7 +174,7 @@ fn admit(
         return Err(HttpError::NoHost);
     }
     if let Some(tls) = &client.door.tls
-        && tls.is_misdirected(client.peer.sni.as_deref(), request.host())
+        && tls.turns_away(client.peer.sni.as_deref(), client.shown.as_deref(), request.host())
     {
         return Err(HttpError::Misdirected);
     }

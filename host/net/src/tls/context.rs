@@ -23,6 +23,7 @@ use super::{
     choose::Chooser,
     hello::{Hello, hello},
     options::{ClientCertificate, Options},
+    shown::{Shown, is_enough},
 };
 
 /// What an entrypoint needs to answer handshakes. It outlives changes of configuration, so that
@@ -53,8 +54,8 @@ struct Ready {
 
 /// What comes of the first words of a client.
 pub(crate) enum Greeting {
-    /// A handshake that was seen through.
-    Encrypted(Box<TlsStream<TcpStream>>),
+    /// A handshake that was seen through, and what the client showed of itself, if it was asked.
+    Encrypted(Box<TlsStream<TcpStream>>, Option<Box<Shown>>),
     /// A certificate authority looked at its challenge, and that was all.
     Challenge,
     /// HTTP in clear, where TLS is spoken; with what was read of it.
@@ -144,13 +145,35 @@ impl TlsContext {
             return Ok(Greeting::Challenge);
         }
         match self.find(name.as_deref()) {
-            Ok(server) => Ok(Greeting::Encrypted(start.into_stream(server).await?.into())),
+            Ok(Ready { options, server }) => {
+                let stream = Box::new(start.into_stream(server).await?);
+                let shown = Shown::new(&options, stream.get_ref().1.peer_certificates());
+                Ok(Greeting::Encrypted(stream, shown))
+            }
             Err(alert) => Err(refuse(start.io, alert).await),
         }
     }
 
-    /// Whether a request for `host` came over a handshake for a name whose options are others: then
-    /// the client must begin anew (RFC 9110, 15.5.20), since it may have shown no certificate.
+    /// Whether a request for `host` must not go on over a connection whose handshake was for another
+    /// name, or before the options were what they are: then the client must begin anew (RFC 9110,
+    /// 15.5.20), since it may have shown no certificate.
+    pub(crate) fn turns_away(&self, sni: Option<&str>, shown: Option<&Shown>, host: &str) -> bool {
+        let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
+        let wanted = hosts.options(host).unwrap_or(&desk.default);
+        // Where they are missing, the next handshake says so.
+        let is_enough = desk.ready.get(wanted).is_some_and(|it| is_enough(shown, &it.options));
+        !is_enough || self.is_misdirected(sni, host)
+    }
+
+    /// Whether a connection may carry requests for a router with these options; `None`: with those of
+    /// the entrypoint.
+    pub(crate) fn lets_pass(&self, shown: Option<&Shown>, options: Option<&str>) -> bool {
+        let desk = self.desk.load();
+        let ready = desk.ready.get(options.unwrap_or(&desk.default));
+        ready.is_some_and(|ready| is_enough(shown, &ready.options))
+    }
+
+    /// Whether a request for `host` would come over a handshake for a name whose options are others.
     pub fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
         if sni == Some(host) {
             return false;
@@ -164,10 +187,11 @@ impl TlsContext {
         options(sni.unwrap_or_default()) != options(host)
     }
 
-    /// Whether a handshake for this name was as good as one with these options: it had them, or they
-    /// are there and do not ask clients who they are.
-    pub fn satisfies(&self, sni: Option<&str>, options: &str) -> bool {
+    /// Whether a handshake for this name would be as good as one with these options, or with those of the
+    /// entrypoint: it has them, or they are there and do not ask clients who they are.
+    pub fn satisfies(&self, sni: Option<&str>, options: Option<&str>) -> bool {
         let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
+        let options = options.unwrap_or(&desk.default);
         let had = hosts.options(sni.unwrap_or_default()).unwrap_or(&desk.default);
         let is_harmless = |ready: &Ready| !ready.options.asks_clients();
         **had == *options || desk.ready.get(options).is_some_and(is_harmless)
@@ -182,7 +206,7 @@ impl TlsContext {
         Handshake { options, client, refusal: self.find(sni).err() }
     }
 
-    fn find(&self, name: Option<&str>) -> Result<Arc<ServerConfig>, Alert> {
+    fn find(&self, name: Option<&str>) -> Result<Ready, Alert> {
         let name = name.unwrap_or_default();
         let (hosts, desk) = (self.chooser.hosts(), self.desk.load());
         let options = hosts.options(name).unwrap_or(&desk.default);
@@ -190,7 +214,7 @@ impl TlsContext {
         if ready.options.is_strict() && !self.chooser.knows(name) {
             return Err(Alert::UnrecognizedName);
         }
-        Ok(ready.server.clone())
+        Ok(ready.clone())
     }
 }
 
@@ -198,7 +222,7 @@ impl Greeting {
     /// The connection, where nothing but TLS is known.
     pub(crate) fn encrypted(self) -> Option<Box<TlsStream<TcpStream>>> {
         match self {
-            Self::Encrypted(stream) => Some(stream),
+            Self::Encrypted(stream, _) => Some(stream),
             Self::Challenge | Self::Plain(..) => None,
         }
     }

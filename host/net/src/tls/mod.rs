@@ -14,6 +14,7 @@ mod shelf;
 mod file;
 mod authority;
 mod options;
+mod shown;
 mod challenge;
 mod choose;
 mod hosts;
@@ -37,7 +38,9 @@ pub use self::{
     options::{ClientAuth, ClientCertificate, TlsOptions},
     steward::tend,
 };
-pub(crate) use self::{certificate::subject, challenge::PATH as CHALLENGE_PATH, context::Greeting};
+pub(crate) use self::{
+    certificate::subject, challenge::PATH as CHALLENGE_PATH, context::Greeting, shown::Shown,
+};
 
 /// How an entrypoint is encrypted. Names that none of its certificates is for get one of the local
 /// authority, if a router answers to them.

@@ -15,7 +15,7 @@ use rustls::{
         danger::ClientCertVerifier,
     },
 };
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 
 use super::{TlsError, file};
 use crate::cipher;
@@ -38,7 +38,8 @@ pub struct TlsOptions {
     pub client_auth: Option<ClientAuth>,
     /// Whether a client that asks for no name, or one that is not served, is refused.
     pub sni_strict: bool,
-    /// Whether clients are given tickets, with which they come back without a whole handshake.
+    /// Whether clients are given tickets, with which they come back without a whole handshake. Those that
+    /// show certificates never are.
     pub session_tickets: bool,
 }
 
@@ -132,7 +133,9 @@ impl Options {
         let mut server = builder.with_cert_resolver(resolver);
         let alpn = self.spec.alpn_protocols.iter();
         server.alpn_protocols = alpn.map(|protocol| protocol.as_bytes().to_vec()).collect();
-        match self.spec.session_tickets {
+        // A session that is resumed is not asked who it is again: a certificate that has ended would be
+        // good for as long as its client comes back.
+        match self.spec.session_tickets && !self.asks_clients() {
             true => server.ticketer = self.ticketer.clone(),
             // Nor are sessions kept here.
             false => {
@@ -146,6 +149,17 @@ impl Options {
     /// Whether a handshake asks clients for certificates.
     pub(super) fn asks_clients(&self) -> bool {
         self.spec.client_auth.is_some()
+    }
+
+    /// Whether a client that showed these certificates, its own first, would get through a handshake.
+    pub(super) fn accepts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        match (&self.verifier, chain) {
+            (None, _) => true,
+            (Some(verifier), []) => !verifier.client_auth_mandatory(),
+            (Some(verifier), [own, others @ ..]) => {
+                verifier.verify_client_cert(own, others, UnixTime::now()).is_ok()
+            }
+        }
     }
 
     /// Whether clients show certificates.

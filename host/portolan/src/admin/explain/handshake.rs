@@ -58,12 +58,15 @@ impl Foreseen {
 
     /// What becomes of a request whose router cannot be had over the handshake.
     pub(super) fn of_other_options(&self, router: &Router) -> Option<Verdict> {
-        let wanted = router.tls_options.as_ref()?;
+        let wanted = router.tls_options.as_deref();
         let is_had = self.context.satisfies(self.sni.as_deref(), wanted);
         let sentence = || {
+            let wanted = match wanted {
+                Some(options) => format!("TLS options `{options}`"),
+                None => "the TLS options of the entrypoint".to_owned(),
+            };
             format!(
-                "421: router `{}` takes it, but wants TLS options `{wanted}`, and the handshake has \
-                 `{}`",
+                "421: router `{}` takes it, but wants {wanted}, and the handshake has `{}`",
                 router.name, self.told.options
             )
         };
