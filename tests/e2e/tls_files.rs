@@ -128,6 +128,23 @@ async fn names_without_a_certificate_are_shown_the_default_one() {
 }
 
 #[tokio::test]
+async fn who_comes_to_an_address_is_shown_the_certificate_for_it() {
+    let config = Config::new("");
+    let folder = config.path("");
+    let here = make(&folder, "here", "127.0.0.1", -1, 90);
+    let named = make(&folder, "named", "a.files.test", -1, 90);
+    config.change(&format!(
+        "[tls]\ncertificates = [{{ cert = \"named.pem\", key = \"named.key\" }}, \
+         {{ cert = \"here.pem\", key = \"here.key\" }}]\n{}",
+        router("a.files.test")
+    ));
+    let portolan = Portolan::start(&config);
+    assert!(shows(&portolan, &here, "127.0.0.1").await);
+    assert!(shows(&portolan, &named, "a.files.test").await);
+    assert!(!shows(&portolan, &here, "a.files.test").await);
+}
+
+#[tokio::test]
 async fn the_root_is_shown_and_exported_and_its_key_is_not() {
     let config = Config::new(&router("d.files.test"));
     let (code, _, error) = run(&config, &["ca"]);

@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::{
-    support::{Config, Own, Portolan, encrypted, eventually, request, run},
+    support::{Answer, Config, Own, Portolan, encrypted, eventually, request, run},
     tls::authority,
 };
 
@@ -192,17 +192,18 @@ async fn an_open_connection_is_held_to_the_options_of_now() {
 
     // The router comes, and wants to know who that is.
     config.change(&format!("{ROUTERS}{before}"));
-    eventually(|| get(own()), |got| got.as_ref().is_ok_and(|it| it.status == 200)).await;
+    let is_served = |got: &Result<Answer, _>| got.as_ref().is_ok_and(|it| it.status == 200);
+    eventually(|| get(own()), is_served).await.unwrap();
     assert_eq!(unknown.get("internal.test", "/").await, 421);
 
     // Who is known to those who are trusted now goes on.
     let mut known = Open::new(&portolan, &config, "internal.test", own()).await;
     assert_eq!(known.get("internal.test", "/").await, 200);
     fs::write(config.path("clients.pem"), format!("{pem}{other}")).unwrap();
-    eventually(|| get(stranger()), Result::is_ok).await;
+    eventually(|| get(stranger()), Result::is_ok).await.unwrap();
     assert_eq!(known.get("internal.test", "/").await, 200);
     fs::write(config.path("clients.pem"), other).unwrap();
-    eventually(|| get(own()), Result::is_err).await;
+    eventually(|| get(own()), Result::is_err).await.unwrap_err();
     assert_eq!(known.get("internal.test", "/").await, 421);
 }
 

@@ -18,7 +18,7 @@ use std::{
 
 pub(crate) use authority::Authority;
 pub(crate) use backend::Backend;
-pub(crate) use client::{Client, Own, encrypted, request, request_with};
+pub(crate) use client::{Answer, Client, Own, encrypted, request, request_with};
 pub(crate) use consul::{Consul, Registration, free_ports};
 pub(crate) use pebble::{Harbour, Pebble};
 pub(crate) use portolan::{Config, Portolan, run};

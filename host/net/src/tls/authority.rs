@@ -28,7 +28,7 @@ use crate::interfaces::interfaces;
 
 use super::{
     Certificate, CertificateSource, TlsError,
-    certificate::{Facts, sha256},
+    certificate::{Facts, is_key_of, sha256},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -47,12 +47,42 @@ const LEAVES: usize = 4096;
 pub struct Authority {
     root: String,
     issuer: Issuer<'static, KeyPair>,
-    leaves: Mutex<HashMap<String, Leaf>>,
+    /// When the root ends: no leaf is good for longer.
+    until: SystemTime,
+    leaves: Mutex<Leaves>,
+}
+
+#[derive(Default)]
+struct Leaves {
+    by_name: HashMap<String, Leaf>,
+    /// How this machine may be named, and when that was looked at.
+    own: Option<(SystemTime, Vec<String>)>,
 }
 
 struct Leaf {
     certificate: Arc<Certificate>,
     renew: SystemTime,
+}
+
+/// How often it is looked at which addresses this machine has.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+impl Leaves {
+    /// Looks how this machine may be named now. One that got another address gets another certificate.
+    fn look(&mut self, now: SystemTime, own_names: impl FnOnce() -> Vec<String>) -> Vec<String> {
+        let since = |(at, _): &(SystemTime, _)| now.duration_since(*at).unwrap_or(LOOK_EVERY);
+        match &self.own {
+            Some(known) if since(known) < LOOK_EVERY => known.1.clone(),
+            known => {
+                let names = own_names();
+                if known.as_ref().is_some_and(|(_, before)| *before != names) {
+                    self.by_name.remove("");
+                }
+                self.own = Some((now, names.clone()));
+                names
+            }
+        }
+    }
 }
 
 impl Authority {
@@ -76,8 +106,15 @@ impl Authority {
                     path: cert,
                     source: io::ErrorKind::NotFound.into(),
                 })?;
+                let der = CertificateDer::from_pem_slice(root.as_bytes()).ok();
+                let facts = der.as_ref().and_then(|der| Facts::read(der));
+                let facts = facts.ok_or_else(|| refuse(rcgen::Error::CouldNotParseCertificate))?;
+                // Nobody could check what it signs.
+                if !der.is_some_and(|der| is_key_of(&der, key.public_key_raw())) {
+                    return Err(TlsError::AuthorityPair(directory.to_owned()));
+                }
                 let issuer = Issuer::from_ca_cert_pem(&root, key).map_err(refuse)?;
-                Ok(Self { root, issuer, leaves: Mutex::default() })
+                Ok(Self { root, issuer, until: facts.not_after, leaves: Mutex::default() })
             }
             None => {
                 let authority = Self::ephemeral()?;
@@ -103,9 +140,10 @@ impl Authority {
         params.distinguished_name = subject("Portolan local authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        valid(&mut params, ROOT_VALID);
+        let until = SystemTime::now() + ROOT_VALID;
+        valid(&mut params, until);
         let root = params.self_signed(&key).map_err(refuse)?.pem();
-        Ok(Self { root, issuer: Issuer::new(params, key), leaves: Mutex::default() })
+        Ok(Self { root, issuer: Issuer::new(params, key), until, leaves: Mutex::default() })
     }
 
     /// The root certificate in PEM: what a device must trust.
@@ -118,11 +156,16 @@ impl Authority {
         let now = SystemTime::now();
         // A lock per handshake, not per request, held over a look-up.
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = match name {
+            "" => leaves.look(now, own_names),
+            name => vec![name.to_owned()],
+        };
+        let leaves = &mut leaves.by_name;
         match leaves.get(name) {
             Some(leaf) if now < leaf.renew => return Ok(leaf.certificate.key.clone()),
             Some(_) | None => {}
         }
-        let certificate = Arc::new(self.mint(name)?);
+        let certificate = Arc::new(self.mint(names)?);
         if leaves.len() >= LEAVES {
             // Which one goes does not matter: it is made anew in a fraction of a handshake.
             let victim = leaves.keys().next().cloned();
@@ -137,23 +180,20 @@ impl Authority {
     /// The certificates that were made and are remembered, in any order.
     pub(super) fn leaves(&self) -> Vec<Arc<Certificate>> {
         let leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        leaves.values().map(|leaf| leaf.certificate.clone()).collect()
+        leaves.by_name.values().map(|leaf| leaf.certificate.clone()).collect()
     }
 
-    fn mint(&self, name: &str) -> Result<Certificate, TlsError> {
-        let refuse = |source| TlsError::Mint { name: name.to_owned(), source };
-        let names = match name {
-            "" => own_names(),
-            name => vec![name.to_owned()],
-        };
+    /// A certificate for these names, and called after the first.
+    fn mint(&self, names: Vec<String>) -> Result<Certificate, TlsError> {
         let common = names.first().map_or("", String::as_str).to_owned();
+        let refuse = |source| TlsError::Mint { name: common.clone(), source };
         let key = KeyPair::generate().map_err(refuse)?;
         let mut params = CertificateParams::new(names).map_err(refuse)?;
         params.distinguished_name = subject(&common);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        valid(&mut params, LEAF_VALID);
+        valid(&mut params, self.until.min(SystemTime::now() + LEAF_VALID));
         let cert = params.signed_by(&key, &self.issuer).map_err(refuse)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let key = aws_lc_rs::sign::any_supported_type(&key).map_err(TlsError::Provider)?;
@@ -214,10 +254,9 @@ fn subject(common: &str) -> DistinguishedName {
     name
 }
 
-fn valid(params: &mut CertificateParams, span: Duration) {
-    let now = SystemTime::now();
-    params.not_before = (now - CLOCK_SKEW).into();
-    params.not_after = (now + span).into();
+fn valid(params: &mut CertificateParams, until: SystemTime) {
+    params.not_before = (SystemTime::now() - CLOCK_SKEW).into();
+    params.not_after = until.into();
 }
 
 fn read(path: &Path) -> Result<Option<String>, TlsError> {
@@ -245,6 +284,7 @@ pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> 
     };
     attempt().map_err(|source| TlsError::Write { path: path.to_owned(), source })
 }
+
 /// How this machine may be named by who knows no name of it.
 fn own_names() -> Vec<String> {
     let known = Authority::DEFAULT_NAMES.map(str::to_owned);
@@ -253,4 +293,34 @@ fn own_names() -> Vec<String> {
     names.sort();
     names.dedup();
     known.into_iter().chain(names).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_with_another_address_gets_another_certificate() {
+        let mut leaves = Leaves::default();
+        let authority = Authority::ephemeral().unwrap();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let names = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        assert_eq!(leaves.look(at(10), || names(&["a"])), ["a"]);
+        let certificate = Arc::new(authority.mint(names(&["a"])).unwrap());
+        let leaf = Leaf { certificate, renew: at(1000) };
+        leaves.by_name.insert(String::new(), leaf);
+        assert_eq!(leaves.look(at(14), || names(&["b"])), ["a"], "not at every handshake");
+        assert_eq!(leaves.look(at(15), || names(&["a"])), ["a"]);
+        assert!(leaves.by_name.contains_key(""));
+        assert_eq!(leaves.look(at(20), || names(&["b"])), ["b"]);
+        assert!(leaves.by_name.is_empty());
+    }
+
+    #[test]
+    fn no_leaf_is_good_for_longer_than_its_root() {
+        let mut authority = Authority::ephemeral().unwrap();
+        authority.until = SystemTime::now() + DAY;
+        let leaf = authority.mint(vec!["a.test".to_owned()]).unwrap();
+        assert!(leaf.facts.not_after <= authority.until);
+    }
 }

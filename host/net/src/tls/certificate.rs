@@ -35,8 +35,8 @@ pub struct Certificate {
     pub source: CertificateSource,
     /// What stands in it.
     pub facts: Facts,
-    /// Its names in lower case, a wildcard as it is written: `*.example.com`. No addresses: a
-    /// client does not send them when it asks for a name (RFC 6066, 3).
+    /// Its names in lower case, a wildcard as it is written: `*.example.com`; and its addresses, of
+    /// which a client says nothing (RFC 6066, 3), but comes to one.
     pub(super) names: Vec<String>,
     /// What a handshake shows.
     pub(super) key: Arc<CertifiedKey>,
@@ -123,8 +123,7 @@ impl Certificate {
     /// What a handshake shows, with what stands in it; `None` if it is for no name.
     pub(super) fn of(key: CertifiedKey, source: CertificateSource) -> Option<Self> {
         let facts = Facts::read(key.cert.first()?)?;
-        let is_name = |name: &&String| name.parse::<IpAddr>().is_err();
-        let names: Vec<_> = facts.sans.iter().filter(is_name).cloned().collect();
+        let names = facts.sans.clone();
         (!names.is_empty()).then(|| Self { source, facts, names, key: Arc::new(key) })
     }
 
@@ -211,6 +210,12 @@ impl Facts {
 pub(super) fn sha256(bytes: &[u8]) -> String {
     let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, bytes);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a public key, as it stands in a certificate, is the one of this certificate.
+pub(super) fn is_key_of(der: &[u8], key: &[u8]) -> bool {
+    let cert = X509Certificate::from_der(der);
+    cert.is_ok_and(|(_, cert)| *cert.public_key().subject_public_key.data == *key)
 }
 
 /// Whom a certificate is about, as Go writes it (RFC 2253: the last part first).

@@ -5,7 +5,7 @@
 //! **Invariant:** the local authority signs no name that no router answers to, so a stranger who
 //! asks for many names costs no signatures.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use portolan_core::{live::Live, problem::Chain};
@@ -83,6 +83,12 @@ impl Chooser {
                 None
             }
         }
+    }
+
+    /// The certificate from a file for the address that a client came to, which asked for no name.
+    pub(super) fn of_address(&self, address: IpAddr) -> Option<Arc<CertifiedKey>> {
+        let (shelf, address) = (self.shelf.load(), address.to_canonical().to_string());
+        shelf.find(&address, None, SystemTime::now(), &[]).map(|found| found.key.clone())
     }
 
     /// The hosts that are served now; learnt once per snapshot.

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use portolan_core::live::Live;
-use rustls::ServerConfig;
+use rustls::{ServerConfig, sign::SingleCertAndKey};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -133,6 +133,7 @@ impl TlsContext {
             Hello::Tls(accepted) => StartHandshake::from_parts(*accepted, stream),
             Hello::Plain(said) => return Ok(Greeting::Plain(stream, said)),
         };
+        let address = start.io.local_addr().map(|address| address.ip());
         let hello = start.client_hello();
         let name = hello.server_name().map(str::to_ascii_lowercase);
         let is_challenge = hello.alpn().is_some_and(|mut all| all.any(|one| one == PROTOCOL));
@@ -145,7 +146,14 @@ impl TlsContext {
             return Ok(Greeting::Challenge);
         }
         match self.find(name.as_deref()) {
-            Ok(Ready { options, server }) => {
+            Ok(Ready { options, mut server }) => {
+                if name.is_none()
+                    && let Some(key) = address.ok().and_then(|ip| self.chooser.of_address(ip))
+                {
+                    let mut own = ServerConfig::clone(&server);
+                    own.cert_resolver = Arc::new(SingleCertAndKey::from(key));
+                    server = Arc::new(own);
+                }
                 let stream = Box::new(start.into_stream(server).await?);
                 let shown = Shown::new(&options, stream.get_ref().1.peer_certificates());
                 Ok(Greeting::Encrypted(stream, shown))

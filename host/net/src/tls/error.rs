@@ -73,6 +73,9 @@ pub enum TlsError {
         /// What is wrong.
         source: rcgen::Error,
     },
+    /// The key of the local authority is another one's.
+    #[error("local authority in `{}`: `ca.key` is not the key of `ca.pem`", _0.display())]
+    AuthorityPair(PathBuf),
     /// A certificate could not be made.
     #[error("make a certificate for `{name}`")]
     Mint {

@@ -258,9 +258,14 @@ impl Keyring {
         state.marks.folders()
     }
 
-    /// The certificates from files, by name.
-    pub(super) fn of_files(&self) -> Shelf {
-        Shelf::build(self.state().files.all())
+    /// The certificates from files by name, for each entrypoint in its turn.
+    pub(super) fn of_files(&self) -> Vec<Shelf> {
+        let state = self.state();
+        let shelf = |(_, tls): &(Arc<str>, TlsConfig)| {
+            let own = state.settings.certificates.iter().chain(&tls.certificates);
+            Shelf::build(own.flat_map(|file| state.files.of(file)))
+        };
+        state.entrypoints.iter().map(shelf).collect()
     }
 
     /// These are the certificates that authorities gave us.

@@ -250,4 +250,12 @@ fn a_root_that_cannot_be_read_is_not_replaced() {
     fs::remove_file(good.path().join("ca.pem")).unwrap();
     let error = Authority::open(good.path()).unwrap_err();
     assert!(matches!(error, TlsError::Read { .. }), "{error}");
+
+    let other = tempfile::tempdir().unwrap();
+    Authority::open(other.path()).unwrap();
+    let one = tempfile::tempdir().unwrap();
+    Authority::open(one.path()).unwrap();
+    fs::copy(other.path().join("ca.key"), one.path().join("ca.key")).unwrap();
+    let error = Authority::open(one.path()).unwrap_err();
+    assert!(matches!(error, TlsError::AuthorityPair(_)), "{error}");
 }

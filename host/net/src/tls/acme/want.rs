@@ -30,16 +30,16 @@ pub(in crate::tls) struct Want {
 }
 
 /// The certificates that the routers of a snapshot want, each once, and what is wrong with their
-/// wishes. A name for which there is a good certificate from a file wants none.
+/// wishes. A name for which each entrypoint of its router has a good certificate from a file wants
+/// none; `files` are those of each entrypoint, in their order.
 pub(in crate::tls) fn wants(
     snapshot: &Snapshot,
     settings: &TlsSettings,
     entrypoints: &[(Arc<str>, TlsConfig)],
-    files: &Shelf,
+    files: &[Shelf],
 ) -> (Vec<Want>, Vec<Problem>) {
     let mut gathering = Gathering {
         settings,
-        files,
         now: SystemTime::now(),
         wants: BTreeMap::new(),
         problems: BTreeSet::new(),
@@ -52,7 +52,10 @@ pub(in crate::tls) fn wants(
     }
     for router in snapshot.routers.iter().filter(|router| router.live.is_some()) {
         if let Some(resolver) = resolver(router, entrypoints) {
-            gathering.router(router, &resolver);
+            let on = entrypoints.iter().zip(files);
+            let on = on.filter(|((name, _), _)| router.entrypoints.contains(name));
+            let on: Vec<_> = on.map(|(_, shelf)| shelf).collect();
+            gathering.router(router, &resolver, &on);
         }
     }
     let wants = gathering.wants.into_iter();
@@ -76,7 +79,6 @@ type Origin<'a> = (&'a str, &'a str);
 
 struct Gathering<'a> {
     settings: &'a TlsSettings,
-    files: &'a Shelf,
     now: SystemTime,
     /// By resolver and main name, so that each is ordered once.
     wants: BTreeMap<(Arc<str>, Vec<String>), Vec<String>>,
@@ -84,7 +86,7 @@ struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
-    fn router(&mut self, router: &RouterEntry, resolver: &Arc<str>) {
+    fn router(&mut self, router: &RouterEntry, resolver: &Arc<str>, files: &[&Shelf]) {
         let name = &router.entry.name;
         let origin = (&*router_origin(name), &*router_place(name));
         if !self.known(resolver, origin) {
@@ -93,17 +95,23 @@ impl Gathering<'_> {
         let domains = router.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
         if domains.is_empty() {
             for host in &*router.hosts {
-                self.want(resolver, vec![host.clone()], origin);
+                self.want(resolver, vec![host.clone()], origin, files);
             }
         }
         for domain in domains {
             let mut names = vec![domain.main.clone()];
             names.extend(domain.sans.iter().filter(|san| **san != domain.main).cloned());
-            self.want(resolver, names, origin);
+            self.want(resolver, names, origin, files);
         }
     }
 
-    fn want(&mut self, resolver: &Arc<str>, mut names: Vec<String>, (origin, place): Origin<'_>) {
+    fn want(
+        &mut self,
+        resolver: &Arc<str>,
+        mut names: Vec<String>,
+        (origin, place): Origin<'_>,
+        files: &[&Shelf],
+    ) {
         // Public authorities certify addresses by other means, or not at all.
         names.retain(|name| name.parse::<IpAddr>().is_err());
         let all = names.len();
@@ -116,7 +124,8 @@ impl Gathering<'_> {
             let problem = Problem::warning(SOURCE, origin, message);
             self.problems.insert(problem.at(place).hint(hint));
         }
-        if !names.is_empty() && !names.iter().all(|name| self.files.covers(name, self.now)) {
+        let is_filed = |name: &String| files.iter().all(|shelf| shelf.covers(name, self.now));
+        if !names.iter().all(is_filed) {
             let mut sorted = names.clone();
             sorted.sort();
             self.wants.entry((resolver.clone(), sorted)).or_insert(names);
@@ -167,7 +176,8 @@ mod tests {
         let own = TlsConfig { resolver: Some("own".into()), ..TlsConfig::default() };
         let entrypoints = [("plain-tls".into(), TlsConfig::default()), ("with-own".into(), own)];
         let filed = living(SystemTime::now(), Duration::from_secs(9_999));
-        let files = Shelf::build([&Arc::new(filed)]);
+        let filed = Arc::new(filed);
+        let files = [Shelf::build([&filed]), Shelf::build([])];
         let snapshot = Snapshot { routers: routers.into_iter().collect(), ..Snapshot::default() };
         let (wants, problems) = wants(&snapshot, &settings, &entrypoints, &files);
         let wants = wants.iter().map(|it| (it.resolver.to_string(), it.names.join(" ")));
@@ -192,6 +202,9 @@ mod tests {
             router("filed", &["a.test", "10.0.0.1"], "plain-tls", of("le")),
         ]);
         let le = ["b.test", "c.test", "e.test"].map(|name| pair("le", name));
+        // A file of one entrypoint is no certificate on another.
+        let (elsewhere, _) = look(vec![router("filed", &["a.test"], "with-own", of("le"))]);
+        assert_eq!(elsewhere, [pair("le", "a.test")]);
         assert_eq!(wants, [le.as_slice(), &[pair("own", "d.test")]].concat());
         assert_eq!(problems, [""; 0]);
     }
