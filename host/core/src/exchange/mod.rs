@@ -209,6 +209,13 @@ impl RequestHead {
         self.path = path;
     }
 
+    /// Nothing is left of the path. It is sent as a slash, but who puts something before it puts it before
+    /// nothing.
+    pub(crate) fn empty_path(&mut self, target: Target) {
+        self.set_target(target);
+        self.path = Some(Box::default());
+    }
+
     /// Changes host and port.
     pub fn set_authority(&mut self, authority: Authority) {
         if self.uri.authority().is_some() {

@@ -135,7 +135,9 @@ impl Action {
             Self::RemoveRequestHeader(name) => remove(&mut request.headers, name),
             Self::StripPrefix(prefixes) => strip_prefix(exchange, prefixes),
             Self::AddPrefix(prefix) => {
-                let path = [prefix.trim_end_matches('/'), request.uri().path()];
+                // Of a path that was stripped to nothing no slash is left either, as in Traefik.
+                let path = if request.path().is_empty() { "" } else { request.uri().path() };
+                let path = [prefix.trim_end_matches('/'), path];
                 let target = Target::compose(&path, request.query());
                 retarget(request, target);
             }
@@ -230,7 +232,7 @@ impl Redirect {
     }
 }
 
-/// Removes the first prefix that fits; what is left starts with a slash. As in Traefik, a prefix
+/// Removes the first prefix that fits; what is left starts with a slash, if anything is. As in Traefik, a prefix
 /// need not end at a segment border.
 fn strip_prefix(exchange: &mut Exchange, prefixes: &[String]) {
     let request = &mut exchange.request;
@@ -240,7 +242,10 @@ fn strip_prefix(exchange: &mut Exchange, prefixes: &[String]) {
     let Some((prefix, rest)) = fitting.next() else { return };
     let slash = if rest.starts_with('/') { "" } else { "/" };
     let Ok(target) = Target::compose(&[slash, rest], request.query()) else { return };
-    request.set_target(target);
+    match rest {
+        "" => request.empty_path(target),
+        _ => request.set_target(target),
+    }
     // The check of the plan leaves no prefix that is not a valid value.
     if let Ok(value) = HeaderValue::from_str(prefix) {
         append(&mut request.headers, X_FORWARDED_PREFIX, value);

@@ -42,8 +42,8 @@ fn a_prefix_is_stripped_as_in_traefik() {
         path_after(Action::StripPrefix(prefixes), &format!("GET http://h{line}"))
     };
     assert_eq!(strip(&["/api"], "/api/a?q=1"), "/a?q=1 /a /api");
-    assert_eq!(strip(&["/api"], "/api"), "/ / /api");
-    assert_eq!(strip(&["/api"], "/api?q"), "/?q / /api");
+    assert_eq!(strip(&["/api"], "/api"), "/  /api");
+    assert_eq!(strip(&["/api"], "/api?q"), "/?q  /api");
     assert_eq!(strip(&["/api/"], "/api/a"), "/a /a /api/");
     assert_eq!(strip(&["/api"], "/apiary"), "/ary /ary /api");
     assert_eq!(strip(&["/x", "/api", "/api/a"], "/api/a"), "/a /a /api");
@@ -55,6 +55,22 @@ fn a_prefix_is_stripped_as_in_traefik() {
     assert_eq!(strip(&["/a"], "/a%2Fb"), "/%2Fb /%2Fb /a");
     assert_eq!(strip(&["/a%2Fb"], "/a%2fb/c"), "/c /c /a%2Fb");
     assert_eq!(strip(&["/a/b"], "/a%2fb/c"), "/a%2Fb/c /a%2Fb/c -");
+}
+
+#[test]
+fn a_prefix_in_the_place_of_another_adds_no_slash() {
+    let swap = |line: &str| {
+        let actions =
+            vec![Action::StripPrefix(vec!["/app".into()]), Action::AddPrefix("/v2".into())];
+        let mut exchange = exchange(&format!("GET http://h{line}"));
+        always(actions).plan_request(&mut exchange);
+        format!("{} {}", exchange.request.target(), exchange.request.path())
+    };
+    assert_eq!(swap("/app"), "/v2 /v2");
+    assert_eq!(swap("/app?q=1"), "/v2?q=1 /v2");
+    assert_eq!(swap("/app/"), "/v2/ /v2/");
+    assert_eq!(swap("/app/a"), "/v2/a /v2/a");
+    assert_eq!(swap("/other"), "/v2/other /v2/other");
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Redirect {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let location = format!("{scheme}://{host}{port}{target}");
         // As Traefik: old clients turn a POST into a GET on 301 and 302, and know no others.
-        let simple = matches!(request.method, Method::GET | Method::HEAD);
+        let simple = request.method == Method::GET;
         let status = match (self.config.permanent, simple) {
             (true, true) => StatusCode::MOVED_PERMANENTLY,
             (true, false) => StatusCode::PERMANENT_REDIRECT,
@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(location(&redirect, Method::POST, "/", "a.test"), (308, plain.clone()));
         let to = RedirectTarget::Port(443);
         let brief = Redirect::new(&RedirectConfig { to, scheme: Scheme::HTTPS, permanent: false });
-        assert_eq!(location(&brief, Method::HEAD, "/", "a.test"), (302, plain.clone()));
+        assert_eq!(location(&brief, Method::GET, "/", "a.test"), (302, plain.clone()));
+        assert_eq!(location(&brief, Method::HEAD, "/", "a.test"), (307, plain.clone()));
         assert_eq!(location(&brief, Method::PUT, "/", "a.test"), (307, plain));
     }
 }
