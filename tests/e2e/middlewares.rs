@@ -104,14 +104,17 @@ async fn origins_by_pattern_and_hosts_are_let_in_as_the_headers_middleware_says(
         "[\"cors\"]",
         "[http.middlewares.cors.headers]\nallowedHosts = [\"a\"]\n\
          accessControlAllowOriginListRegex = [\"^https://[a-z]+\\\\.example$\"]\n\
-         accessControlAllowMethods = \"GET,PUT\"\ncustomRequestHeaders = { Host = \"inner\" }\n",
+         accessControlAllowMethods = \"GET,PUT\"\ncustomRequestHeaders = { Host = \"inner\" }\n\
+         customResponseHeaders = { x-own = \"1\", access-control-allow-origin = \"https://else\" }\n",
     )
     .await;
     for (origin, allowed) in
         [("https://app.example", "https://app.example"), ("https://app.example.evil", "")]
     {
         let answer = client.send(request_with("a", "origin", origin)).await.unwrap();
-        assert_eq!(answer.header("access-control-allow-origin"), allowed);
+        let told = if allowed.is_empty() { "https://else" } else { allowed };
+        assert_eq!(answer.header("access-control-allow-origin"), told);
+        assert_eq!(answer.header("x-own"), "1");
         assert!(answer.body.contains("host: inner"), "{answer:?}");
 
         let mut asked = request_with("a", "origin", origin);
@@ -122,7 +125,9 @@ async fn origins_by_pattern_and_hosts_are_let_in_as_the_headers_middleware_says(
         assert_eq!((answer.status.as_u16(), backend.requests()), (200, before));
         assert_eq!(answer.header("access-control-allow-origin"), allowed);
         assert_eq!(answer.header("access-control-allow-methods"), "GET,PUT");
+        assert_eq!(answer.header("x-own"), "");
     }
+    assert_eq!(client.get("a", "/").await.header("access-control-allow-origin"), "https://else");
     assert_eq!(client.get("b", "/").await.status, 400);
 }
 

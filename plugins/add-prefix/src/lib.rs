@@ -1,6 +1,6 @@
 //! `add-prefix`: puts a prefix before the path. All plan: it never runs for a request.
 
-use portolan_plugin::{Action, Interest, Invalid, Middleware, Plugin, register};
+use portolan_plugin::{Action, Interest, Invalid, Middleware, Plugin, log, register};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -8,12 +8,13 @@ use serde::Deserialize;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
-    /// What to put before the path: `/v2`.
+    /// What to put before the path: `/v2`. A slash alone has no effect.
     prefix: String,
 }
 
+/// Without a prefix it does nothing.
 #[derive(Debug)]
-struct AddPrefix(String);
+struct AddPrefix(Option<String>);
 
 impl Plugin for AddPrefix {
     type Config = Config;
@@ -21,17 +22,24 @@ impl Plugin for AddPrefix {
     const SUMMARY: &'static str = "Puts a prefix before the path.";
 
     fn new(config: Config) -> Result<Self, Invalid> {
+        if config.prefix.is_empty() {
+            return Err(Invalid::at("/prefix", "the prefix is empty"));
+        }
         // Traefik takes it without the slash as well.
         match config.prefix.trim_start_matches('/') {
-            "" => Err(Invalid::at("/prefix", "the prefix is empty")),
-            prefix => Ok(Self(format!("/{prefix}"))),
+            // Traefik asks backends for `//x` then, which is not what anybody means.
+            "" => {
+                log::warn("a slash alone has no effect", &[("option", &"/prefix")]);
+                Ok(Self(None))
+            }
+            prefix => Ok(Self(Some(format!("/{prefix}")))),
         }
     }
 }
 
 impl Middleware for AddPrefix {
     fn interest(&self) -> Interest {
-        Interest::plan([Action::AddPrefix(self.0.clone())])
+        Interest::plan(self.0.clone().map(Action::AddPrefix))
     }
 }
 
@@ -47,14 +55,24 @@ mod tests {
 
     #[test]
     fn the_prefix_begins_with_one_slash() {
-        assert_eq!(add_prefix("/v2").unwrap().0, "/v2");
-        assert_eq!(add_prefix("v2/a").unwrap().0, "/v2/a");
-        assert_eq!(add_prefix("//v2").unwrap().0, "/v2");
+        let check = |prefix, expected: &str| {
+            let expected = Interest::plan([Action::AddPrefix(expected.to_owned())]);
+            assert_eq!(add_prefix(prefix).unwrap().interest(), expected);
+        };
+        check("/v2", "/v2");
+        check("v2/a", "/v2/a");
+        check("//v2", "/v2");
+    }
+
+    #[test]
+    fn a_slash_alone_is_nothing_to_do() {
+        for prefix in ["/", "//"] {
+            assert_eq!(add_prefix(prefix).unwrap().interest(), Interest::default());
+        }
     }
 
     #[test]
     fn an_empty_prefix_is_refused() {
         assert_eq!(add_prefix("").unwrap_err().to_string(), "/prefix: the prefix is empty");
-        assert_eq!(add_prefix("/").unwrap_err().to_string(), "/prefix: the prefix is empty");
     }
 }

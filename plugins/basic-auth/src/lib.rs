@@ -18,7 +18,7 @@ use base64::{
 };
 use portolan_plugin::{
     Interest, Invalid, Middleware, OnRequest, Plugin, Reply, Request, Verdict, entropy, header,
-    register,
+    log, register,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -29,7 +29,8 @@ use crate::users::Users;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
-    /// Lines as `htpasswd` writes them: `name:hash`, with bcrypt, apr1-MD5 or SHA-1.
+    /// Lines as `htpasswd` writes them: `name:hash`, with bcrypt, apr1-MD5 or SHA-1. A user with
+    /// another hash, or a bcrypt cost above 14, never gets in.
     #[serde(default)]
     users: Vec<String>,
     /// A file of such lines, read again when it changes. Of a name that stands in both, `users` has
@@ -81,6 +82,7 @@ impl Plugin for BasicAuth {
         if !config.header_field.is_empty() {
             invalid.check(|| "/header-field".to_owned(), header::check_name(&config.header_field));
         }
+        tell_who_is_kept_out(&users);
         invalid.or(Self {
             users,
             challenge: format!("Basic realm=\"{}\", charset=\"UTF-8\"", config.realm),
@@ -124,6 +126,22 @@ impl BasicAuth {
             request.remove_header("authorization")?;
         }
         Ok(())
+    }
+}
+
+/// Users that are told of; the others are counted.
+const TOLD: usize = 3;
+
+fn tell_who_is_kept_out(users: &Users) {
+    for (name, reason) in users.kept_out().take(TOLD) {
+        log::warn("a user never gets in", &[("user", &name), ("reason", &reason)]);
+    }
+    let more = users.kept_out().count().saturating_sub(TOLD);
+    if more > 0 {
+        log::warn("more users never get in", &[("count", &more)]);
+    }
+    if users.is_empty() {
+        log::warn("there is no user with a password, so nobody gets in", &[]);
     }
 }
 

@@ -17,7 +17,8 @@ pub(crate) struct Users {
 
 struct User {
     name: String,
-    hash: Hash,
+    /// Or why there is none that a password could fit: such a user never gets in.
+    hash: Result<Hash, String>,
     /// The keyed hash of the password that was right the last time. Hashes of passwords are slow on
     /// purpose, and browsers send the password with every request.
     known: RefCell<Option<[u8; 32]>>,
@@ -42,28 +43,40 @@ impl Users {
                 users.push(user);
             }
         };
-        let bad_lines = file.map_or(0, |file| read(file, &mut add, invalid));
+        if let Some(file) = file {
+            read(file, &mut add, invalid);
+        }
         for (place, line) in lines.iter().enumerate() {
             match User::parse(line.trim()) {
                 Ok(user) => add(user),
                 Err(message) => invalid.add(format!("/users/{place}"), message),
             }
         }
-        if users.is_empty() && bad_lines == 0 && lines.is_empty() {
-            let place = if file.is_some() { "/users-file" } else { "/users" };
-            invalid.add(place, "there is no user, so nobody would be let in");
-        }
         Self { users, key }
+    }
+
+    /// The names of those who never get in, and why.
+    pub(crate) fn kept_out(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.users.iter().filter_map(|user| {
+            let reason = user.hash.as_ref().err()?;
+            Some((user.name.as_str(), reason.as_str()))
+        })
+    }
+
+    /// Whether there is nobody who could get in.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.iter().all(|user| user.hash.is_err())
     }
 
     /// The user's name if the password is right.
     pub(crate) fn admit(&self, name: &[u8], password: &[u8]) -> Option<&str> {
         let found = self.users.iter().find(|user| bool::from(user.name.as_bytes().ct_eq(name)));
-        // An unknown name costs what a wrong password costs.
-        let user = found.or_else(|| self.users.first())?;
+        let found = found.and_then(User::with_hash);
+        // A name that is unknown, or never gets in, costs what a wrong password costs.
+        let (user, hash) = found.or_else(|| self.users.iter().find_map(User::with_hash))?;
         let seal = self.seal(name, password);
         let known = user.known.borrow().is_some_and(|known| known.ct_eq(&seal).into());
-        let right = known || user.hash.fits(password);
+        let right = known || hash.fits(password);
         if right & bool::from(Choice::from(u8::from(found.is_some()))) {
             if !known {
                 user.known.replace(Some(seal));
@@ -83,8 +96,8 @@ impl Users {
 /// Lines of a file that are told of; the others are counted.
 const TOLD: usize = 3;
 
-/// Reads a password file, in which lines may be empty or comments. Answers how many are bad.
-fn read(file: &str, add: &mut impl FnMut(User), invalid: &mut Invalid) -> usize {
+/// Reads a password file, in which lines may be empty or comments.
+fn read(file: &str, add: &mut impl FnMut(User), invalid: &mut Invalid) {
     let mut bad = 0;
     for (line, number) in file.lines().map(str::trim).zip(1..) {
         if line.is_empty() || line.starts_with('#') {
@@ -103,21 +116,24 @@ fn read(file: &str, add: &mut impl FnMut(User), invalid: &mut Invalid) -> usize 
     if bad > TOLD {
         invalid.add("/users-file", format!("{} more lines are of no use", bad - TOLD));
     }
-    bad
 }
 
 impl User {
-    /// The messages never repeat a hash.
-    fn parse(line: &str) -> Result<Self, String> {
-        let (name, hash) = line
-            .split_once(':')
-            .ok_or("a user is written as `name:hash`; `htpasswd -nB name` prints one")?;
-        if name.is_empty() {
-            return Err("the name is empty".to_owned());
-        }
-        header::check_value(name)?;
-        let hash = Hash::parse(hash).map_err(|reason| format!("`{name}`: {reason}"))?;
+    /// An error is a line that names nobody. As in Traefik, a hash of no use is the matter of its
+    /// user alone. The messages never repeat a hash.
+    fn parse(line: &str) -> Result<Self, &'static str> {
+        let (name, hash) = line.split_once(':').filter(|(_, hash)| !hash.contains(':')).ok_or(
+            "a user is written as `name:hash`, with one colon; `htpasswd -nB name` prints one",
+        )?;
+        let hash = match name {
+            "" => Err("the name is empty".to_owned()),
+            _ => header::check_value(name).and_then(|()| Ok(Hash::parse(hash)?)),
+        };
         Ok(Self { name: name.to_owned(), hash, known: RefCell::default() })
+    }
+
+    fn with_hash(&self) -> Option<(&Self, &Hash)> {
+        self.hash.as_ref().ok().map(|hash| (self, hash))
     }
 }
 
@@ -140,8 +156,8 @@ mod tests {
 
     #[test]
     fn the_right_password_is_admitted_again_and_again() {
-        let (users, problems) = parse(&[&format!("ada:{SHA_SECRET}"), "bob:{SHA}AAAA"]);
-        assert_eq!(problems, "/users/1: `bob`: the SHA-1 hash is not 20 bytes in base64");
+        let (users, problems) = parse(&[&format!("ada:{SHA_SECRET}")]);
+        assert_eq!(problems, "");
         for _ in 0..2 {
             assert_eq!(users.admit(b"ada", b"secret"), Some("ada"));
             assert_eq!(users.admit(b"ada", b"wrong"), None);
@@ -158,15 +174,54 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_are_named_and_hashes_are_not_repeated() {
-        let (_, problems) = parse(&["ada", ":{SHA}x", "bob:plain", "eve:$2y$20$x", " "]);
-        let expected = "/users/0: a user is written as `name:hash`; `htpasswd -nB name` prints one\n\
-            /users/1: the name is empty\n\
-            /users/2: `bob`: neither bcrypt (`$2y$…`), nor MD5 (`$apr1$…`), nor SHA-1 (`{SHA}…`)\n\
-            /users/3: `eve`: a bcrypt cost is 4 to 14: more takes seconds\n\
-            /users/4: a user is written as `name:hash`; `htpasswd -nB name` prints one";
-        assert_eq!(problems, expected);
-        assert_eq!(parse(&[]).1, "/users: there is no user, so nobody would be let in");
+    fn lines_that_name_nobody_are_problems_and_hashes_are_not_repeated() {
+        let (_, problems) = parse(&["ada", "bob:x:y", " "]);
+        let message =
+            "a user is written as `name:hash`, with one colon; `htpasswd -nB name` prints one";
+        let expected = [0, 1, 2].map(|place| format!("/users/{place}: {message}"));
+        assert_eq!(problems, expected.join("\n"));
+    }
+
+    #[test]
+    fn a_hash_of_no_use_keeps_out_its_user_and_nobody_else() {
+        let right = format!("ada:{SHA_SECRET}");
+        let high = "eve:$2y$17$DCq7YPn5Rq63x1Lad4cll.TV4S6ytwfsfvkgY8jIucDrjc8deX1s.";
+        let lines = ["bob:$6$salt$hash", high, ":{SHA}x", &right, "cid:", "eve2:secret"];
+        let (users, problems) = parse(&lines);
+        assert_eq!(problems, "");
+        assert_eq!(users.admit(b"ada", b"secret"), Some("ada"));
+        for name in ["bob", "eve", "", "cid", "eve2", "dan"] {
+            for password in ["secret", "", "hash"] {
+                assert_eq!(users.admit(name.as_bytes(), password.as_bytes()), None, "{name}");
+            }
+        }
+        let unknown = "neither bcrypt (`$2y$…`), nor MD5 (`$apr1$…`), nor SHA-1 (`{SHA}…`)";
+        let kept_out: Vec<_> = users.kept_out().collect();
+        let expected = [
+            ("bob", unknown),
+            ("eve", "a bcrypt cost is 4 to 14: more takes seconds"),
+            ("", "the name is empty"),
+            ("cid", unknown),
+            ("eve2", unknown),
+        ];
+        assert_eq!(kept_out, expected);
+        assert!(!users.is_empty());
+    }
+
+    #[test]
+    fn the_last_line_of_a_name_counts_also_where_it_is_of_no_use() {
+        let (users, _) = parse(&[&format!("ada:{SHA_SECRET}"), "ada:x"]);
+        assert_eq!(users.admit(b"ada", b"secret"), None);
+        assert!(users.is_empty());
+    }
+
+    #[test]
+    fn where_there_is_no_user_nobody_gets_in() {
+        for file in [None, Some(""), Some("# nobody\n\n"), Some("bob:plain")] {
+            let (users, problems) = with_file(&[], file);
+            assert!(users.is_empty());
+            assert_eq!((problems.as_str(), users.admit(b"bob", b"plain")), ("", None));
+        }
     }
 
     #[test]
@@ -191,17 +246,11 @@ mod tests {
     #[test]
     fn bad_lines_of_a_file_are_named_by_their_numbers() {
         let (_, problems) = with_file(&[], Some("\nbob:plain\n# x\nada\n"));
-        let expected = "/users-file: line 2: `bob`: neither bcrypt (`$2y$…`), nor MD5 (`$apr1$…`), \
-            nor SHA-1 (`{SHA}…`)\n\
-            /users-file: line 4: a user is written as `name:hash`; `htpasswd -nB name` prints one";
+        let expected = "/users-file: line 4: a user is written as `name:hash`, with one colon; \
+            `htpasswd -nB name` prints one";
         assert_eq!(problems, expected);
         let (_, problems) = with_file(&[], Some(&"x\n".repeat(20)));
         assert_eq!(problems.lines().count(), 4);
         assert!(problems.ends_with("/users-file: 17 more lines are of no use"));
-        let nobody = "/users-file: there is no user, so nobody would be let in";
-        for empty in ["", "# nobody\n\n"] {
-            assert_eq!(with_file(&[], Some(empty)).1, nobody);
-            assert_eq!(with_file(&[&format!("ada:{SHA_SECRET}")], Some(empty)).1, "");
-        }
     }
 }

@@ -73,11 +73,7 @@ impl Cors<'_> {
         if !self.is_wanted() || self.is_called {
             return interest;
         }
-        let asked = Predicate::All(vec![
-            Predicate::test(Field::Method, Op::Equals, ["OPTIONS"]),
-            Predicate::has_header("origin"),
-            Predicate::has_header("access-control-request-method"),
-        ]);
+        let asked = is_preflight();
         for origin in &self.config.access_control_allow_origin_list {
             let reply = self.answer().header("access-control-allow-origin", origin.as_str());
             if origin == "*" {
@@ -144,6 +140,26 @@ impl Cors<'_> {
             None => reply,
         })
     }
+}
+
+/// The plan, with no step for preflights: the hooks answer them, before anything else is done.
+pub(crate) fn but_for_preflights(plan: &Interest) -> Interest {
+    plan.steps().iter().fold(Interest::default(), |interest, (when, actions)| {
+        let others = is_preflight().not();
+        let when = match when {
+            Some(when) => others.and(when.clone()),
+            None => others,
+        };
+        interest.step(when, actions.iter().cloned())
+    })
+}
+
+fn is_preflight() -> Predicate {
+    Predicate::All(vec![
+        Predicate::test(Field::Method, Op::Equals, ["OPTIONS"]),
+        Predicate::has_header("origin"),
+        Predicate::has_header("access-control-request-method"),
+    ])
 }
 
 fn is_from(origin: &str) -> Predicate {

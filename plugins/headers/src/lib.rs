@@ -1,22 +1,25 @@
 //! `headers`: sets and removes headers of requests and responses, the security headers among them,
 //! and answers CORS. All plan, but where origins are many or given as regular expressions.
 //!
-//! Reading order: the configuration here, then [`security`] and [`cors`], the parts with conditions.
+//! Reading order: the configuration here, then [`custom`], and [`security`] and [`cors`], the parts
+//! with conditions.
 
 mod cors;
+mod custom;
 mod security;
 
 use std::collections::BTreeMap;
 
 use portolan_plugin::{
-    Action, Interest, Invalid, Middleware, OnRequest, OnResponseSlots, Plugin, Predicate, Request,
-    ResponseVerdict, Slots, Verdict, header, log, register,
+    Interest, Invalid, Middleware, OnRequest, OnResponseSlots, Plugin, Predicate, Request,
+    ResponseVerdict, Slots, Verdict, log, register,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
     cors::{Cors, Origins},
+    custom::Custom,
     security::Security,
 };
 
@@ -25,9 +28,9 @@ use crate::{
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
     /// Headers for the backend, `host` among them. An empty value removes the header.
-    custom_request_headers: BTreeMap<String, String>,
+    custom_request_headers: Custom,
     /// Headers for the client. An empty value removes the header.
-    custom_response_headers: BTreeMap<String, String>,
+    custom_response_headers: Custom,
 
     /// Hosts that are answered; others get 400. Empty: all.
     allowed_hosts: Vec<String>,
@@ -38,8 +41,9 @@ struct Config {
     /// Leaves out what is of no use on one's own machine: `allowed-hosts`, and what is for https.
     is_development: bool,
 
-    /// Seconds for which browsers use nothing but https (`strict-transport-security`). 0: not said.
-    sts_seconds: u64,
+    /// Seconds for which browsers use nothing but https (`strict-transport-security`). 0, or less:
+    /// not said.
+    sts_seconds: i64,
     /// Whether that holds for subdomains too.
     sts_include_subdomains: bool,
     /// Whether browsers may have that built in.
@@ -80,10 +84,21 @@ struct Config {
     access_control_expose_headers: Vec<String>,
     /// Whether they may send cookies.
     access_control_allow_credentials: bool,
-    /// Seconds for which browsers remember the answer.
-    access_control_max_age: u64,
+    /// Seconds for which browsers remember the answer; `-1`: not at all.
+    access_control_max_age: i64,
     /// Adds `vary: Origin`, which caches need when the answer depends on the origin.
     add_vary_header: bool,
+
+    /// Without effect, as in Traefik 3: `redirect` of an entrypoint does it.
+    ssl_redirect: Option<bool>,
+    /// Without effect, as in Traefik 3: `redirect` of an entrypoint does it.
+    ssl_temporary_redirect: Option<bool>,
+    /// Without effect, as in Traefik 3.
+    ssl_host: Option<String>,
+    /// Without effect, as in Traefik 3: `redirect-scheme` does it.
+    ssl_force_host: Option<bool>,
+    /// Without effect, as in Traefik 3: `permissions-policy` took its place.
+    feature_policy: Option<String>,
 }
 
 #[derive(Debug)]
@@ -91,10 +106,19 @@ struct Headers {
     config: Config,
     /// Looked up by the hooks; `None`: all is plan.
     origins: Option<Origins>,
+    /// What `custom-response-headers` says of the header that the hooks set, for when they do not.
+    /// The plan comes after the hooks, and would have the last word.
+    otherwise: Option<String>,
 }
 
-/// The place of `origin` and `access-control-allow-origin` among the slots.
+/// The place of `origin` and [`ALLOWED`] among the slots.
 const ORIGIN: u32 = 0;
+
+const ALLOWED: &str = "access-control-allow-origin";
+
+/// What the response hook is called for.
+const SET_ORIGIN: u64 = 0;
+const SET_CUSTOM: u64 = 1;
 
 impl Plugin for Headers {
     type Config = Config;
@@ -103,17 +127,33 @@ impl Plugin for Headers {
 
     fn new(mut config: Config) -> Result<Self, Invalid> {
         let mut invalid = Invalid::none();
-        let requests = "/custom-request-headers";
-        leave_out_hops(requests, &mut config.custom_request_headers);
-        leave_out_hops("/custom-response-headers", &mut config.custom_response_headers);
-        // A request always has one, so removing it means nothing; setting it is setting the host.
-        config.custom_request_headers.retain(|name, value| !is_host(name) || !value.is_empty());
-        check(&mut invalid, requests, &config.custom_request_headers, is_host);
-        check(&mut invalid, "/custom-response-headers", &config.custom_response_headers, |_| false);
+        config.tell_what_has_no_effect();
+        custom::check_request(&mut config.custom_request_headers, &mut invalid);
+        custom::check_response(&mut config.custom_response_headers, &mut invalid);
         Security(&config).check(&mut invalid);
         let origins = Origins::of(&config, &mut invalid);
         Cors { config: &config, is_called: false }.check(&mut invalid);
-        invalid.or(Self { config, origins })
+        let is_ours = |name: &String, _: &mut String| name.eq_ignore_ascii_case(ALLOWED);
+        let otherwise = origins.as_ref().and_then(|_| {
+            config.custom_response_headers.extract_if(.., is_ours).map(|(_, value)| value).last()
+        });
+        invalid.or(Self { config, origins, otherwise })
+    }
+}
+
+impl Config {
+    fn tell_what_has_no_effect(&self) {
+        let asked = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let options = [
+            ("/ssl-redirect", self.ssl_redirect == Some(true)),
+            ("/ssl-temporary-redirect", self.ssl_temporary_redirect == Some(true)),
+            ("/ssl-host", asked(&self.ssl_host)),
+            ("/ssl-force-host", self.ssl_force_host == Some(true)),
+            ("/feature-policy", asked(&self.feature_policy)),
+        ];
+        for (option, _) in options.iter().filter(|(_, is_asked)| *is_asked) {
+            log::warn("an option has no effect", &[("option", option)]);
+        }
     }
 }
 
@@ -121,25 +161,44 @@ impl Headers {
     fn cors(&self) -> Cors<'_> {
         Cors { config: &self.config, is_called: self.origins.is_some() }
     }
+
+    /// What becomes of a request from an origin that is looked up.
+    fn look_up(&self, origins: &Origins, origin: &[u8], is_preflight: bool) -> Verdict {
+        let is_allowed = origins.allow(origin);
+        match (is_allowed, &self.otherwise) {
+            (true, _) if is_preflight => self.cors().answer().header(ALLOWED, origin).into(),
+            (false, _) if is_preflight => self.cors().answer().into(),
+            (true, _) => Verdict::with_response(SET_ORIGIN),
+            (false, Some(_)) => Verdict::with_response(SET_CUSTOM),
+            (false, None) => Verdict::proceed(),
+        }
+    }
 }
 
 impl Middleware for Headers {
-    // The order is Traefik's: a preflight is answered before anything else, and a custom header has
-    // the last word over a security header of the same name.
+    // The order is Traefik's: a preflight is answered before anything else, a custom header has
+    // the last word over a security header of the same name, and CORS over both.
     fn interest(&self) -> Interest {
         let config = &self.config;
         let interest = self.cors().preflight(Interest::default());
         let interest = Security(config).allowed_hosts(interest);
-        let interest = interest.always(request_actions(&config.custom_request_headers));
+        let interest = interest.always(custom::request_actions(&config.custom_request_headers));
         let interest = Security(config).plan(interest);
-        let interest = interest.always(response_actions(&config.custom_response_headers));
+        let interest = interest.always(custom::response_actions(&config.custom_response_headers));
+        let interest = match &self.otherwise {
+            Some(value) => interest.step(
+                Predicate::has_header("origin").not(),
+                [custom::response_action(ALLOWED, value)],
+            ),
+            None => interest,
+        };
         let interest = self.cors().actual(interest);
         match self.origins {
             None => interest.planned(),
-            Some(_) => interest
+            Some(_) => cors::but_for_preflights(&interest)
                 .when(Predicate::has_header("origin"))
                 .request_headers(["origin"])
-                .response_headers(["access-control-allow-origin"]),
+                .response_headers([ALLOWED]),
         }
     }
 }
@@ -149,88 +208,25 @@ impl OnRequest for Headers {
         let (Some(origins), Some(origin)) = (&self.origins, request.slot(ORIGIN)) else {
             return Verdict::proceed();
         };
-        let is_allowed = origins.allow(&origin);
         let asks = || request.header("access-control-request-method").is_some();
-        if request.method() == "OPTIONS" && asks() {
-            let answer = self.cors().answer();
-            return match is_allowed {
-                true => answer.header("access-control-allow-origin", origin).into(),
-                false => answer.into(),
-            };
-        }
-        if is_allowed { Verdict::with_response(0) } else { Verdict::proceed() }
+        self.look_up(origins, &origin, request.method() == "OPTIONS" && asks())
     }
 }
 
 impl OnResponseSlots for Headers {
-    fn on_response(&self, _: u64, request: &Slots, response: &mut Slots) -> ResponseVerdict {
-        if let Some(origin) = request.slot(ORIGIN) {
-            response.set_slot(ORIGIN, origin);
+    fn on_response(&self, context: u64, request: &Slots, response: &mut Slots) -> ResponseVerdict {
+        let origin = request.slot(ORIGIN).filter(|_| context == SET_ORIGIN);
+        match (origin, self.otherwise.as_deref()) {
+            (Some(origin), _) => response.set_slot(ORIGIN, origin),
+            (None, Some("")) => response.remove_slot(ORIGIN),
+            (None, Some(custom)) => response.set_slot(ORIGIN, custom.as_bytes()),
+            (None, None) => {}
         }
         ResponseVerdict::Proceed
     }
 }
 
 register!(Headers: Middleware + OnRequest + OnResponseSlots);
-
-/// Headers that belong to a connection, ours to the backend or the client's to us, are our own; people
-/// copy them from where a proxy has to be told to keep a WebSocket open. They are left out, with a
-/// word in the log.
-fn leave_out_hops(option: &str, headers: &mut BTreeMap<String, String>) {
-    headers.retain(|name, _| {
-        let is_hop = HOPS.iter().any(|hop| name.eq_ignore_ascii_case(hop));
-        if is_hop {
-            let place = format!("{option}/{}", Invalid::segment(name));
-            log::warn("left out a header that belongs to the connection", &[("option", &place)]);
-        }
-        !is_hop
-    });
-}
-
-const HOPS: [&str; 7] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-fn is_host(name: &str) -> bool {
-    name.eq_ignore_ascii_case("host")
-}
-
-fn request_actions(headers: &BTreeMap<String, String>) -> Vec<Action> {
-    let action = |(name, value): (&String, &String)| match value.as_str() {
-        "" => Action::RemoveRequestHeader(name.clone()),
-        value => Action::set_request_header(name.as_str(), value),
-    };
-    headers.iter().map(action).collect()
-}
-
-fn response_actions(headers: &BTreeMap<String, String>) -> Vec<Action> {
-    let action = |(name, value): (&String, &String)| match value.as_str() {
-        "" => Action::RemoveResponseHeader(name.clone()),
-        value => Action::set_response_header(name.as_str(), value),
-    };
-    headers.iter().map(action).collect()
-}
-
-fn check(
-    invalid: &mut Invalid,
-    option: &str,
-    headers: &BTreeMap<String, String>,
-    is_good: fn(&str) -> bool,
-) {
-    for (name, value) in headers {
-        let place = || format!("{option}/{}", Invalid::segment(name));
-        if !is_good(name) {
-            invalid.check(place, header::check_name(name));
-        }
-        invalid.check(place, header::check_value(value));
-    }
-}
 
 #[cfg(test)]
 mod tests;

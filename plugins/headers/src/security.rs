@@ -66,7 +66,7 @@ impl Security<'_> {
         let config = self.0;
         let seconds = if config.is_development { 0 } else { config.sts_seconds };
         let interest = match (seconds, config.force_sts_header) {
-            (0, _) => interest,
+            (..=0, _) => interest,
             (_, true) => interest.always([self.strict_transport()]),
             // RFC 6797, 7.2: it is not to be sent over plain http.
             (_, false) => interest.step(self.is_https(), [self.strict_transport()]),

@@ -1,6 +1,6 @@
 //! The plan of a configuration, written as lines: what is done, and when.
 
-use portolan_plugin::{Field, Header, Op, Predicate};
+use portolan_plugin::{Action, Field, Header, Op, Predicate};
 
 use super::*;
 
@@ -47,6 +47,7 @@ fn strict_transport_is_for_https_unless_forced() {
     let forced = r#"{ "sts-seconds": 60, "force-sts-header": true }"#;
     assert_eq!(plan(forced), "response strict-transport-security: max-age=60\n");
     assert_eq!(plan(r#"{ "sts-preload": true }"#), "");
+    assert_eq!(plan(r#"{ "sts-seconds": -1, "force-sts-header": true }"#), "");
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn a_star_allows_all_origins() {
 #[test]
 fn every_bad_header_is_named() {
     let config = r#"{
-        "custom-request-headers": { "content-length": "1", "x/y": "1" },
+        "custom-request-headers": { "x/y": "1" },
         "access-control-allow-origin-list-regex": ["a("],
         "custom-response-headers": { "x-a": "one\ntwo" },
         "referrer-policy": "\u0000"
@@ -93,8 +94,7 @@ fn every_bad_header_is_named() {
     let config: Config = serde_json::from_str(config).unwrap();
     assert_eq!(
         Headers::new(config).unwrap_err().to_string(),
-        "/custom-request-headers/content-length: `content-length` is set by Portolan itself\n\
-         /custom-request-headers/x~1y: `x/y` is no header name\n\
+        "/custom-request-headers/x~1y: `x/y` is no header name\n\
          /custom-response-headers/x-a: a header value cannot hold '\\n'\n\
          /referrer-policy: a header value cannot hold '\\0'\n\
          /access-control-allow-origin-list-regex/0: `a(`: found open group without closing ')'"
@@ -102,10 +102,28 @@ fn every_bad_header_is_named() {
 }
 
 #[test]
+fn browsers_may_be_told_to_remember_no_answer() {
+    assert_eq!(
+        plan(r#"{ "access-control-max-age": -1 }"#),
+        "[preflight] reply 200 access-control-max-age: -1\n"
+    );
+}
+
+#[test]
+fn what_traefik_takes_without_effect_has_none() {
+    let config = r#"{ "ssl-redirect": true, "ssl-temporary-redirect": true, "ssl-host": "a",
+        "ssl-force-host": true, "feature-policy": "camera 'none'" }"#;
+    assert_eq!(plan(config), "");
+    assert!(headers(config).interest().is_planned());
+}
+
+#[test]
 fn the_host_can_be_set_and_headers_of_the_connection_are_left_out() {
     let config = r#"{
-        "custom-request-headers": { "Host": "b.example", "Connection": "Upgrade", "Upgrade": "x" },
-        "custom-response-headers": { "Keep-Alive": "1" }
+        "custom-request-headers": { "Host": "b.example", "Connection": "Upgrade", "Upgrade": "x",
+            "Proxy-Authorization": "", "Content-Length": "1" },
+        "custom-response-headers": { "Keep-Alive": "1", "Content-Length": "", "Host": "x",
+            "Proxy-Authenticate": "" }
     }"#;
     assert_eq!(plan(config), "request Host: b.example\n");
     assert_eq!(plan(r#"{ "custom-request-headers": { "host": "" } }"#), "");
@@ -143,6 +161,69 @@ fn many_origins_and_patterns_are_looked_up() {
     assert!(origins.allow(b"https://app.example"));
     assert!(!origins.allow(b"https://app.example.evil") && !origins.allow(b"\xff"));
     assert!(headers(r#"{ "access-control-allow-origin-list": ["a"] }"#).interest().is_planned());
+}
+
+/// Origins that are looked up, and what else there is to set.
+const LOOKED_UP: &str = r#"{
+    "access-control-allow-origin-list-regex": ["^https://a"], "access-control-max-age": 5,
+    "access-control-allow-credentials": true, "allowed-hosts": ["b"], "frame-deny": true,
+    "custom-request-headers": { "x-a": "1" },
+    "custom-response-headers": { "Access-Control-Allow-Origin": "https://else", "x-b": "2" }
+}"#;
+
+#[test]
+fn a_preflight_that_the_hook_answers_has_no_other_headers() {
+    let headers = headers(LOOKED_UP);
+    let interest = headers.interest();
+    for (when, _) in interest.steps() {
+        let others = match when.clone().unwrap() {
+            Predicate::All(parts) => parts[0].clone(),
+            only => only,
+        };
+        let Predicate::Not(asked) = others else { panic!("{others:?}") };
+        assert_eq!(condition(&asked), "preflight");
+    }
+    for (origin, told) in [("https://a", " access-control-allow-origin: https://a"), ("b", "")] {
+        let Verdict::Reply(reply) = looked_up(&headers, origin, true) else { panic!("{origin}") };
+        let lines: Vec<_> = reply.headers.iter().map(line).collect();
+        let expected = "access-control-allow-credentials: true access-control-max-age: 5";
+        assert_eq!(lines.join(" "), format!("{expected}{told}"));
+    }
+}
+
+#[test]
+fn an_origin_that_is_looked_up_comes_before_a_custom_header() {
+    assert_eq!(
+        plan(LOOKED_UP),
+        "[not preflight not a host] reply 400 content-type: text/plain; charset=utf-8\n\
+         [not preflight] request x-a: 1\n\
+         [not preflight] response x-frame-options: DENY\n\
+         [not preflight] response x-b: 2\n\
+         [not preflight not origin] response access-control-allow-origin: https://else\n\
+         [not preflight] response access-control-allow-credentials: true\n"
+    );
+    let check = |custom: &str, origin: &str, expected: Option<Option<&str>>| {
+        let headers = headers(&LOOKED_UP.replace("https://else", custom));
+        let Verdict::Proceed(proceed) = looked_up(&headers, origin, false) else {
+            panic!("{origin}")
+        };
+        assert!(proceed.response);
+        let mut response = Slots::default();
+        let request = Slots::new([(ORIGIN, origin.as_bytes())]);
+        headers.on_response(proceed.context, &request, &mut response);
+        let expected = expected.map(|value| (ORIGIN, value.map(str::as_bytes)));
+        assert_eq!(response.changes().next(), expected, "{origin}");
+    };
+    check("https://else", "https://a", Some(Some("https://a")));
+    check("", "https://a", Some(Some("https://a")));
+    check("https://else", "https://b", Some(Some("https://else")));
+    check("", "https://b", Some(None));
+    let none = headers(&LOOKED_UP.replace("Access-Control-Allow-Origin", "x-c"));
+    assert_eq!(looked_up(&none, "https://b", false), Verdict::proceed());
+}
+
+fn looked_up(headers: &Headers, origin: &str, is_preflight: bool) -> Verdict {
+    headers.look_up(headers.origins.as_ref().unwrap(), origin.as_bytes(), is_preflight)
 }
 
 fn headers(config: &str) -> Headers {
@@ -184,10 +265,13 @@ fn condition(predicate: &Predicate) -> String {
     match predicate {
         Predicate::All(parts) if parts.len() == 3 => "preflight".to_owned(),
         Predicate::All(parts) => parts.iter().map(condition).collect::<Vec<_>>().join(" "),
-        Predicate::Test(Field::Header(name), _, values) if name == "origin" => {
+        Predicate::Test(Field::Header(name), Op::Equals, values) if name == "origin" => {
             format!("from {}", values[0])
         }
         Predicate::Test(Field::Scheme, _, values) => values[0].clone(),
+        Predicate::Test(Field::Host, _, _) => "a host".to_owned(),
+        Predicate::Test(Field::Header(name), Op::Exists, _) => name.clone(),
+        Predicate::Not(part) => format!("not {}", condition(part)),
         other => panic!("{other:?}"),
     }
 }

@@ -57,10 +57,10 @@ impl Middleware for RedirectScheme {
     fn interest(&self) -> Interest {
         let (for_get, for_others) = if self.permanent { (301, 308) } else { (302, 307) };
         let elsewhere = Predicate::test(Field::Scheme, Op::Equals, [self.scheme.as_str()]).not();
-        // Browsers change the method to GET at 301 and 302: only requests without content may.
-        let safe = Predicate::test(Field::Method, Op::Equals, ["GET", "HEAD"]);
+        // Clients may change the method to GET at 301 and 302. As in Traefik, HEAD is not to.
+        let get = Predicate::test(Field::Method, Op::Equals, ["GET"]);
         Interest::default()
-            .step(elsewhere.clone().and(safe), [self.redirect(for_get)])
+            .step(elsewhere.clone().and(get), [self.redirect(for_get)])
             .step(elsewhere, [self.redirect(for_others)])
     }
 }
@@ -97,7 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn get_may_change_and_others_keep_their_method() {
+    fn only_get_is_sent_on_with_301_and_302() {
+        let interest = redirect("https", None, false).unwrap().interest();
+        let when: Vec<_> = interest.steps().iter().map(|(when, _)| when.clone().unwrap()).collect();
+        let elsewhere = Predicate::test(Field::Scheme, Op::Equals, ["https"]).not();
+        let get = Predicate::test(Field::Method, Op::Equals, ["GET"]);
+        assert_eq!(when, [elsewhere.clone().and(get), elsewhere]);
         assert_eq!(redirects("https", None, false), [(302, None), (307, None)]);
         assert_eq!(redirects("https", None, true), [(301, None), (308, None)]);
     }

@@ -1,6 +1,6 @@
 //! `strip-prefix`: takes a prefix off the path. All plan: it never runs for a request.
 
-use portolan_plugin::{Action, Interest, Invalid, Middleware, Plugin, register};
+use portolan_plugin::{Action, Interest, Invalid, Middleware, Plugin, log, register};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -9,7 +9,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
     /// The first of these that the path starts with is taken off, and named in
-    /// `x-forwarded-prefix`.
+    /// `x-forwarded-prefix`. One that does not start with a slash has no effect.
+    #[serde(default)]
     prefixes: Vec<String>,
     /// Without effect, for tags that have it: a path always begins with a slash.
     #[serde(default, rename = "force-slash")]
@@ -25,23 +26,26 @@ impl Plugin for StripPrefix {
     const SUMMARY: &'static str = "Takes a prefix off the path.";
 
     fn new(config: Config) -> Result<Self, Invalid> {
-        let mut invalid = Invalid::none();
-        if config.prefixes.is_empty() {
-            invalid.add("/prefixes", "there is no prefix");
-        }
-        for (place, prefix) in config.prefixes.iter().enumerate() {
-            if !prefix.starts_with('/') {
-                invalid
-                    .add(format!("/prefixes/{place}"), format!("`{prefix}` must start with `/`"));
+        let is_good = |(place, prefix): &(usize, String)| {
+            // Every path starts with a slash, so Traefik's comparison never holds either.
+            let is_good = prefix.starts_with('/');
+            if !is_good {
+                let option = format!("/prefixes/{place}");
+                log::warn("a prefix without a slash has no effect", &[("option", &option)]);
             }
-        }
-        invalid.or(Self(config.prefixes))
+            is_good
+        };
+        let good = config.prefixes.into_iter().enumerate().filter(is_good);
+        Ok(Self(good.map(|(_, prefix)| prefix).collect()))
     }
 }
 
 impl Middleware for StripPrefix {
     fn interest(&self) -> Interest {
-        Interest::plan([Action::StripPrefix(self.0.clone())])
+        match self.0.is_empty() {
+            true => Interest::default(),
+            false => Interest::plan([Action::StripPrefix(self.0.clone())]),
+        }
     }
 }
 
@@ -51,17 +55,21 @@ register!(StripPrefix: Middleware);
 mod tests {
     use super::*;
 
-    fn problems(prefixes: &[&str]) -> String {
+    fn plan(prefixes: &[&str]) -> Interest {
         let prefixes = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
-        StripPrefix::new(Config { prefixes, _force_slash: None }).unwrap_err().to_string()
+        StripPrefix::new(Config { prefixes, _force_slash: None }).unwrap().interest()
     }
 
     #[test]
-    fn a_path_starts_with_a_slash_and_so_does_a_prefix() {
-        assert_eq!(
-            problems(&["/a", "b", ""]),
-            "/prefixes/1: `b` must start with `/`\n/prefixes/2: `` must start with `/`"
-        );
-        assert_eq!(problems(&[]), "/prefixes: there is no prefix");
+    fn a_prefix_that_never_fits_is_passed_over() {
+        let prefixes = ["/a", "/c/"].map(str::to_owned).to_vec();
+        let expected = Interest::plan([Action::StripPrefix(prefixes)]);
+        assert_eq!(plan(&["/a", "b", "", "/c/"]), expected);
+    }
+
+    #[test]
+    fn no_prefix_is_nothing_to_do() {
+        assert_eq!(plan(&[]), Interest::default());
+        assert_eq!(plan(&["b"]), Interest::default());
     }
 }
