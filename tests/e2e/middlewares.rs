@@ -184,6 +184,32 @@ async fn basic_auth_asks_and_request_id_repeats() {
 }
 
 #[tokio::test]
+async fn who_guesses_is_in_the_access_log_by_the_name_that_was_tried() {
+    let config = Config::new(
+        "[access-log]\nfile = \"access.log\"\n\
+         [http.routers.r]\nrule = \"Host(`a`)\"\nmiddlewares = [\"auth\", \"whoami\"]\n\
+         [http.middlewares.whoami.whoami]\n\
+         [http.middlewares.auth.basic-auth]\nusers = [\"captain:{SHA}8f33iHjMmU5U6NZHa44FRTjhALk=\"]\n",
+    );
+    let portolan = Portolan::start(&config);
+    // captain:wrong, mallory:x, captain:ahoy, and nobody
+    for (said, status) in [
+        ("Basic Y2FwdGFpbjp3cm9uZw==", 401),
+        ("Basic bWFsbG9yeTp4", 401),
+        ("Basic Y2FwdGFpbjphaG95", 200),
+        ("Bearer x", 401),
+    ] {
+        let asked = request_with("a", "authorization", said);
+        assert_eq!(portolan.http().send(asked).await.unwrap().status, status, "{said}");
+    }
+    let log = || async { std::fs::read_to_string(config.path("access.log")).unwrap_or_default() };
+    let log = eventually(log, |log| log.lines().count() == 4).await;
+    let user = |line: &str| line.split(' ').nth(2).unwrap().to_owned();
+    let users: Vec<_> = log.lines().map(user).collect();
+    assert_eq!(users, ["captain", "mallory", "captain", "-"], "{log}");
+}
+
+#[tokio::test]
 async fn a_password_that_is_dear_to_check_is_checked_beside_the_threads_that_serve() {
     let backend = Backend::start("b").await;
     // htpasswd -nbB -C 12 captain ahoy

@@ -98,11 +98,12 @@ const TOLD: usize = 3;
 
 /// Reads a password file, in which lines may be empty or comments.
 fn read(file: &str, add: &mut impl FnMut(User), invalid: &mut Invalid) {
-    let mut bad = 0;
+    let (mut bad, mut read) = (0, 0);
     for (line, number) in file.lines().map(str::trim).zip(1..) {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        read += 1;
         match User::parse(line) {
             Ok(user) => add(user),
             Err(message) => {
@@ -112,6 +113,10 @@ fn read(file: &str, add: &mut impl FnMut(User), invalid: &mut Invalid) {
                 }
             }
         }
+    }
+    if read == 0 {
+        // It may be about to be written: what it held before goes on.
+        invalid.add("/users-file", "there is nobody in it");
     }
     if bad > TOLD {
         invalid.add("/users-file", format!("{} more lines are of no use", bad - TOLD));
@@ -217,10 +222,15 @@ mod tests {
 
     #[test]
     fn where_there_is_no_user_nobody_gets_in() {
-        for file in [None, Some(""), Some("# nobody\n\n"), Some("bob:plain")] {
+        for (file, told) in [
+            (None, ""),
+            (Some("bob:plain"), ""),
+            (Some(""), "/users-file: there is nobody in it"),
+            (Some("# nobody\n\n"), "/users-file: there is nobody in it"),
+        ] {
             let (users, problems) = with_file(&[], file);
             assert!(users.is_empty());
-            assert_eq!((problems.as_str(), users.admit(b"bob", b"plain")), ("", None));
+            assert_eq!((problems.as_str(), users.admit(b"bob", b"plain")), (told, None));
         }
     }
 

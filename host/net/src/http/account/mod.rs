@@ -290,10 +290,11 @@ impl Account {
         }
     }
 
-    /// Notes who the middlewares found to be the client.
+    /// Notes who the middlewares found to be the client, or else who it said that it is.
     pub(crate) fn entered(&mut self, exchange: &Exchange) {
         let Some(entry) = &mut self.entry else { return };
-        if let Some(name) = exchange.attribute("auth.subject") {
+        let claimed = || exchange.attribute("auth.claimed");
+        if let Some(name) = exchange.attribute("auth.subject").or_else(claimed) {
             entry.user(name);
         }
     }
