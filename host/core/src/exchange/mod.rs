@@ -19,7 +19,7 @@ use crate::{
     target::{Authority, BadTarget, Target, bare_host, check_authority},
 };
 
-pub use headers::{Headers, Lines, RUNS, is_of_connection};
+pub use headers::{Headers, Lines, RUNS, is_of_connection, trace};
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]

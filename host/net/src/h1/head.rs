@@ -13,7 +13,7 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use httparse::{Header, ParserConfig, Status};
-use portolan_core::exchange::{Headers, Lines, RUNS};
+use portolan_core::exchange::{Headers, Lines, RUNS, trace};
 
 use super::{
     error::HeadError,
@@ -207,7 +207,7 @@ fn passed(arrived: &Bytes, length: usize, lines: &[Header<'_>]) -> Option<(Lines
     let mut runs = [(0, 0); RUNS];
     let mut places = runs.iter_mut();
     let mut run: Option<&mut (u32, u32)> = None;
-    let (mut said, mut has_date) = (Said::default(), false);
+    let (mut said, mut has_date, mut names) = (Said::default(), false, 0);
     for (index, line) in lines.iter().enumerate() {
         said.note(line.name.as_bytes(), line.value);
         match part(line) {
@@ -219,6 +219,7 @@ fn passed(arrived: &Bytes, length: usize, lines: &[Header<'_>]) -> Option<(Lines
             }
             Part::Unclear => return None,
         }
+        names |= trace(line.name.as_bytes());
         // Before the empty line at the end.
         let end = lines.get(index + 1).map_or(Some(length - 2), place)?;
         let run = match run {
@@ -231,7 +232,8 @@ fn passed(arrived: &Bytes, length: usize, lines: &[Header<'_>]) -> Option<(Lines
         };
         run.1 = u32::try_from(end).ok()?;
     }
-    Some((Lines { head: arrived.slice(..length), runs, has_date, read: message }, said))
+    let head = arrived.slice(..length);
+    Some((Lines { head, runs, has_date, names, read: message }, said))
 }
 
 /// Whose a line is.

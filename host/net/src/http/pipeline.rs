@@ -219,6 +219,7 @@ pub(crate) async fn leave(
                 }
             };
             account.step(begin, Step::Response, middleware, verdict.as_ref().err());
+            account.left();
             exchange = returned;
             match verdict {
                 Ok(ResponseVerdict::Continue) => {}

@@ -277,7 +277,6 @@ async fn through(
     exchange.response = Some(head);
     let left = pipeline::leave(edge, router, entered, exchange, &mut body, taste, account);
     let mut exchange = left.await;
-    account.left();
     maps.give(std::mem::take(&mut exchange.request.headers));
     match exchange.response.take() {
         Some(head) => (head, body),

@@ -299,7 +299,7 @@ impl Account {
         }
     }
 
-    /// Notes that middlewares had the answer, which takes its time.
+    /// Notes that a plugin had the answer, which takes its time.
     pub(crate) fn left(&mut self) {
         self.answered_at = None;
     }
