@@ -288,14 +288,17 @@ mod tests {
         }
     }
 
-    /// Looks after a router that wants a certificate of this resolver.
-    fn steward(resolver: ResolverConfig) -> Steward {
-        let tls = TlsSpec { resolver: Some("le".to_owned()), ..TlsSpec::default() };
-        let routers = [router("a", &["a.test"], "web", Some(tls))].into_iter().collect();
+    /// Looks after a router for each host, each of which wants a certificate of a resolver.
+    fn steward(wants: &[(&str, &str)], resolvers: Vec<ResolverConfig>) -> Steward {
+        let routers = wants.iter().map(|(host, resolver)| {
+            let resolver = Some((*resolver).to_owned());
+            router(host, &[host], "web", Some(TlsSpec { resolver, ..TlsSpec::default() }))
+        });
+        let routers = routers.collect();
         let (_publisher, live) = live(Snapshot { routers, ..Snapshot::default() });
         let keyring = Arc::new(Keyring::new(None, live));
         keyring.serve(vec![("web".into(), TlsConfig::default())]);
-        keyring.configure(settings(resolver));
+        keyring.configure(TlsSettings { resolvers, ..TlsSettings::default() });
         Steward::new(keyring, mpsc::channel(1).0, mpsc::channel(1).0)
     }
 
@@ -316,7 +319,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let storage = StorageConfig::File(folder.path().to_owned());
         let mut resolver = config("https://127.0.0.1:1/staging", storage);
-        let mut steward = steward(resolver.clone());
+        let mut steward = steward(&[("a.test", "le")], vec![resolver.clone()]);
         steward.turn();
         let order = *steward.ordered.keys().next().unwrap();
         edit(&mut resolver);
@@ -325,6 +328,26 @@ mod tests {
         steward.take(order, issued(), None);
         steward.turn();
         steward.keyring.certificates().len()
+    }
+
+    #[tokio::test]
+    async fn each_resolver_has_room_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = StorageConfig::File(folder.path().to_owned());
+        let le = config("https://127.0.0.1:1/dir", storage);
+        let own = ResolverConfig { name: "own".into(), ..le.clone() };
+        let wants = ["a", "b", "c", "d", "e", "f"].map(|host| (host, "le"));
+        let wants = [wants.as_slice(), &[("g", "own")]].concat();
+        let mut steward = steward(&wants, vec![le, own]);
+        steward.turn();
+        assert_eq!(steward.ordered.len(), 7, "all are looked for at once");
+        while let Some(done) = steward.orders.join_next_with_id().await {
+            let (id, (outcome, pending)) = done.unwrap();
+            steward.take(id, outcome, pending);
+        }
+        steward.turn();
+        let of = |name: &str| steward.ordered.values().filter(|it| &*it.1.resolver == name).count();
+        assert_eq!((of("le"), of("own")), (4, 1));
     }
 
     #[tokio::test]
@@ -345,7 +368,8 @@ mod tests {
             roots: Some(roots.clone()),
             folder: folder.path().to_owned(),
         };
-        let mut steward = steward(config("https://127.0.0.1:1/dir", storage));
+        let resolver = config("https://127.0.0.1:1/dir", storage);
+        let mut steward = steward(&[("a.test", "le")], vec![resolver]);
         let refused = |steward: &mut Steward| {
             let (problems, next) = steward.turn();
             let refused = problems.iter().any(|problem| problem.message.contains("roots.pem"));

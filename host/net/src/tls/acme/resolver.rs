@@ -25,8 +25,6 @@ use crate::tls::{
     trouble::{SOURCE, stamp},
 };
 
-/// How soon it is looked whether another node, which is at it, has the certificate.
-const BUSY: Duration = Duration::from_secs(3);
 /// The most orders of one authority at once: it counts them. Another one has room of its own, so that
 /// one which hangs holds up no other.
 pub(super) const ORDERS: usize = 4;
@@ -177,7 +175,8 @@ impl Resolver {
                 (orders || when > instant).then_some(when)
             }
         });
-        next.min()
+        // That nothing is ordered is told until then.
+        next.chain(held).min()
     }
 
     /// For how many more there is room. Orders of those that nobody wants any more take it, too.
@@ -223,7 +222,7 @@ impl Resolver {
             Outcome::Nothing => {}
             Outcome::Have(certificate) => slot.have(certificate, now),
             Outcome::Issued(certificate) => slot.issue(want, certificate, now),
-            Outcome::Busy => slot.wait(BUSY),
+            Outcome::Busy => slot.busy(),
             // What another configuration could not do may work with this one.
             Outcome::Failed(..) if !own => slot.pending = None,
             Outcome::Failed(error, failure) => {

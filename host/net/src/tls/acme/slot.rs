@@ -19,11 +19,19 @@ use crate::tls::{
     trouble::{SOURCE, stamp},
 };
 
+/// How soon it is looked whether another node, which is at it, has the certificate; twice as late
+/// each time, since whoever has it is heard of.
+const BUSY: Duration = Duration::from_secs(3);
+/// So often.
+const DOUBLED: u32 = 4;
+
 /// How far a certificate is.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub(super) certificate: Option<Arc<Certificate>>,
     failures: u32,
+    /// How often in a row another node was at it.
+    busy: u32,
     pub(super) problem: Option<Problem>,
     /// It was looked for in the storage.
     pub(super) looked: bool,
@@ -87,7 +95,13 @@ impl Slot {
         self.pause = None;
     }
 
-    pub(super) fn wait(&mut self, pause: Duration) {
+    /// Another node is at it.
+    pub(super) fn busy(&mut self) {
+        self.wait(BUSY * 2u32.pow(self.busy));
+        self.busy = (self.busy + 1).min(DOUBLED);
+    }
+
+    fn wait(&mut self, pause: Duration) {
         self.pause = Some(Instant::now() + pause);
     }
 
@@ -96,6 +110,7 @@ impl Slot {
         // One that is due itself changes nothing about what was tried.
         if now < renewal(&certificate) {
             self.failures = 0;
+            self.busy = 0;
             self.pause = None;
             self.problem = None;
         }
@@ -105,6 +120,7 @@ impl Slot {
     /// There is a new certificate.
     pub(super) fn issue(&mut self, want: &Want, certificate: Arc<Certificate>, now: SystemTime) {
         self.failures = 0;
+        self.busy = 0;
         self.pause = None;
         self.problem = None;
         if let Some(respite) = respite(&certificate, now) {
@@ -129,6 +145,7 @@ impl Slot {
     /// It did not work.
     pub(super) fn fail(&mut self, want: &Want, error: &OrderError, failure: Failure) {
         self.failures = self.failures.saturating_add(1);
+        self.busy = 0;
         let pause = pause(failure, self.failures, error.wait());
         self.wait(pause);
         let names = want.names.join("`, `");

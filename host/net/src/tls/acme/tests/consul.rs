@@ -36,6 +36,8 @@ struct State {
     renewal: u16,
     /// How many sessions there are.
     sessions: usize,
+    /// Whether another node has every lock.
+    taken: bool,
 }
 
 #[derive(Clone, Default)]
@@ -71,6 +73,7 @@ impl Memory {
                 Some(text) => (200, text.clone()),
                 None => (404, String::new()),
             },
+            (_, Some(_)) if state.taken => (200, "false".to_owned()),
             (_, Some(key)) => {
                 state.written.push(format!("{key}?{query}"));
                 state.keys.insert(key.to_owned(), text);
@@ -169,6 +172,23 @@ async fn an_order_that_goes_on_keeps_its_lock_as_long_as_it_is_wanted() {
     node.want(&[]);
     assert_eq!(memory.locks().await, 0);
     assert!(memory.written().iter().any(|it| it.contains("orders/a.test.json")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_node_asks_seldom() {
+    let (memory, authority) = (Memory::new(), Authority::new());
+    memory.0.lock().unwrap().taken = true;
+    let mut node = node(&memory, &authority);
+    node.want(&["a.test"]);
+    node.turn().await;
+    for seconds in [3, 6, 12, 24, 48, 48] {
+        node.turn().await;
+        let next = node.resolver.next().unwrap();
+        assert_eq!(next - Instant::now(), Duration::from_secs(seconds));
+        tokio::time::advance(next - Instant::now()).await;
+    }
+    assert_eq!(memory.locks().await, 0);
+    assert_eq!(authority.orders(), 0);
 }
 
 #[tokio::test]

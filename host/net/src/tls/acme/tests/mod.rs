@@ -155,3 +155,32 @@ async fn all_that_is_kept_is_shown_before_anything_is_ordered() {
     }
     assert_eq!(alone.resolver.problems().count(), 3);
 }
+
+#[tokio::test]
+async fn whom_to_trust_is_read_again_when_an_authority_is_away() {
+    let mut alone = Alone::new();
+    let roots = alone.folder.path().join("roots.pem");
+    std::fs::write(&roots, pem("ca.test", SystemTime::now(), DAY).0).unwrap();
+    let mut config = alone.resolver.desk.config.clone();
+    config.root_certificates = Some(roots.clone());
+    alone.resolver = Resolver::new(&config, &alone.challenges).unwrap();
+    // An account that takes no question to be used.
+    let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgJVWC_QzOTCS5vtsJp2IG-UDc8cdDfeoKtxSZxaz\
+               nM-mhRANCAAQenCPoGgPFTdPJ7VLLKt56RxPlYT1wNXnHc54PEyBg3LxKaH0-sJkX0mL8LyPEdsfL_Oz4TxHkWLJ\
+               GrXVtNhfH";
+    let url = &config.directory;
+    let urls = json!({ "newNonce": url, "newAccount": url, "newOrder": url });
+    let account = json!({ "id": "https://127.0.0.1:1/a", "key_pkcs8": key, "urls": urls });
+    let place = alone.folder.path().join(alone.resolver.desk.place("account.json"));
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::write(place, account.to_string()).unwrap();
+    alone.want(&["a.test"]);
+    alone.turn().await;
+    alone.turn().await;
+    assert!(alone.problem().contains("no answer"), "{}", alone.problem());
+
+    std::fs::write(&roots, "garbage").unwrap();
+    alone.resolver.retry();
+    alone.turn().await;
+    assert!(alone.problem().contains("roots.pem"), "{}", alone.problem());
+}
