@@ -60,15 +60,32 @@ pub(crate) struct Ask {
     pub(crate) answer: oneshot::Sender<Option<Arc<str>>>,
 }
 
-impl Challenges {
-    /// From now on this question has an answer.
-    pub(super) fn put(&self, question: Question, answer: &str) {
-        self.change(|answers| drop(answers.insert(question, answer.into())));
-    }
+/// An answer that is given until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Posted {
+    challenges: Arc<Challenges>,
+    question: Question,
+    answer: Arc<str>,
+}
 
-    /// From now on it has none.
-    pub(super) fn remove(&self, question: &Question) {
-        self.change(|answers| drop(answers.remove(question)));
+impl Drop for Posted {
+    fn drop(&mut self) {
+        // Another order may have put its own there since.
+        self.challenges.change(|answers| {
+            if answers.get(&self.question).is_some_and(|it| Arc::ptr_eq(it, &self.answer)) {
+                answers.remove(&self.question);
+            }
+        });
+    }
+}
+
+impl Challenges {
+    /// This question has an answer as long as what is returned is held.
+    pub(super) fn post(self: &Arc<Self>, question: Question, answer: &str) -> Posted {
+        let answer: Arc<str> = answer.into();
+        self.change(|answers| drop(answers.insert(question.clone(), answer.clone())));
+        Posted { challenges: self.clone(), question, answer }
     }
 
     /// Who is asked for the answers of other nodes.
@@ -153,23 +170,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_is_answered_while_an_order_waits_for_it() {
-        let challenges = Challenges::default();
+        let challenges = Arc::<Challenges>::default();
         let path = format!("{PATH}abc_-9");
         assert_eq!(challenges.of_path(&path).await, None);
         let question = Question::Token("abc_-9".to_owned());
-        challenges.put(question.clone(), "abc_-9.thumb");
+        let posted = challenges.post(question.clone(), "abc_-9.thumb");
         assert_eq!(challenges.of_path(&path).await.as_deref(), Some("abc_-9.thumb"));
         for other in ["/abc_-9", PATH, &format!("{path}/"), &format!("{PATH}..%2Fabc_-9")] {
             assert_eq!(challenges.of_path(other).await, None, "{other}");
         }
-        challenges.remove(&question);
+        // One order does not take the answer of another with it.
+        let other = challenges.post(question, "abc_-9.other");
+        drop(posted);
+        assert_eq!(challenges.of_path(&path).await.as_deref(), Some("abc_-9.other"));
+        drop(other);
         assert_eq!(challenges.of_path(&path).await, None);
     }
 
     #[tokio::test]
     async fn a_name_is_proved_by_a_certificate_for_it() {
-        let challenges = Challenges::default();
-        challenges.put(Question::Name("a.test".to_owned()), "token.thumb");
+        let challenges = Arc::<Challenges>::default();
+        let _posted = challenges.post(Question::Name("a.test".to_owned()), "token.thumb");
         let server = challenges.of_name("A.test").await.unwrap();
         assert_eq!(server.alpn_protocols, [PROTOCOL]);
         assert!(challenges.of_name("b.test").await.is_none());

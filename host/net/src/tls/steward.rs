@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     Keyring,
-    acme::{Outcome, Resolver, ResolverConfig, Want, wants},
+    acme::{Desk, Failure, Outcome, Pending, Resolver, ResolverConfig, Want, wants},
     challenge::Ask,
     trouble::SOURCE,
     watch::Watch,
@@ -31,8 +31,8 @@ const SETTLED: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(5);
 /// How often it is looked which certificates are about to end.
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// The most orders at once: authorities count them.
-const ORDERS: usize = 4;
+/// How often a resolver that cannot be used is tried again.
+const MINUTE: Duration = Duration::from_secs(60);
 /// The most questions of authorities that wait for another node's answer.
 const ASKS: usize = 64;
 /// How long Consul is left alone when it does not answer.
@@ -46,16 +46,7 @@ where
 {
     let (others, mut asked) = mpsc::channel(ASKS);
     let (changes, mut changed) = mpsc::channel(1);
-    let mut steward = Steward {
-        keyring: keyring.clone(),
-        watch: Watch::default(),
-        resolvers: Vec::new(),
-        refused: Vec::new(),
-        orders: JoinSet::new(),
-        ordered: HashMap::new(),
-        others,
-        changes,
-    };
+    let mut steward = Steward::new(keyring.clone(), others, changes);
     let mut told = Vec::new();
     loop {
         let (problems, next) = steward.turn();
@@ -66,8 +57,11 @@ where
         tokio::select! {
             () = keyring.woken() => sleep(SETTLED).await,
             Some(done) = steward.orders.join_next_with_id() => match done {
-                Ok((id, outcome)) => steward.take(id, outcome),
-                Err(error) => steward.take(error.id(), Outcome::Failed(error.into(), None)),
+                Ok((id, (outcome, pending))) => steward.take(id, outcome, pending),
+                Err(error) => {
+                    let id = error.id();
+                    steward.take(id, Outcome::Failed(error.into(), Failure::Refused), None);
+                }
             },
             Some(ask) = asked.recv() => steward.ask_others(ask),
             Some(resolver) = changed.recv() => steward.doubt(&resolver),
@@ -81,10 +75,10 @@ struct Steward {
     watch: Watch,
     resolvers: Vec<Tended>,
     /// Resolvers that cannot be used at all.
-    refused: Vec<(ResolverConfig, Problem)>,
-    orders: JoinSet<Outcome>,
-    /// What each of them is for.
-    ordered: HashMap<Id, Want>,
+    refused: Vec<Unusable>,
+    orders: JoinSet<(Outcome, Option<Pending>)>,
+    /// What each of them is for, and with what it is done.
+    ordered: HashMap<Id, (Arc<Desk>, Want)>,
     others: mpsc::Sender<Ask>,
     changes: mpsc::Sender<Arc<str>>,
 }
@@ -96,30 +90,46 @@ struct Tended {
     helpers: JoinSet<()>,
 }
 
+/// A resolver that cannot be used.
+struct Unusable {
+    config: ResolverConfig,
+    problem: Problem,
+    /// When it is tried again.
+    next: Instant,
+}
+
 impl Steward {
+    fn new(
+        keyring: Arc<Keyring>,
+        others: mpsc::Sender<Ask>,
+        changes: mpsc::Sender<Arc<str>>,
+    ) -> Self {
+        let (watch, resolvers, refused, orders, ordered) = Default::default();
+        Self { keyring, watch, resolvers, refused, orders, ordered, others, changes }
+    }
+
     /// Looks at everything once. Answers what is wrong, and when to look again.
     fn turn(&mut self) -> (Vec<Problem>, Instant) {
         let folders = self.keyring.look();
         let look = if folders.is_empty() { HOUR } else { LOOK };
         self.watch.cover(folders, &self.keyring);
-        let unmet = self.want();
         if self.keyring.is_impatient() {
             self.resolvers.iter_mut().for_each(|one| one.resolver.retry());
+            self.refused.clear();
         }
-        let room = ORDERS.saturating_sub(self.orders.len());
-        self.start(room);
+        let unmet = self.want();
+        self.start();
         let ordered = self.resolvers.iter().flat_map(|one| one.resolver.certificates());
         self.keyring.take_ordered(ordered.cloned().collect());
 
         let mut problems = self.keyring.problems();
         problems.extend(unmet);
-        problems.extend(self.refused.iter().map(|(_, problem)| problem.clone()));
+        problems.extend(self.refused.iter().map(|one| one.problem.clone()));
         problems.extend(self.resolvers.iter().flat_map(|one| one.resolver.problems().cloned()));
-        let now = Instant::now();
-        // With no room left, the next end of an order is what is waited for.
         let due = self.resolvers.iter().filter_map(|one| one.resolver.next());
-        let due = due.filter(|due| *due > now || self.orders.len() < ORDERS);
-        (problems, due.chain([now + look]).min().unwrap_or(now + look))
+        let due = due.chain(self.refused.iter().map(|one| one.next));
+        let latest = Instant::now() + look;
+        (problems, due.chain([latest]).min().unwrap_or(latest))
     }
 
     /// Brings the resolvers, and what is wanted of each, up to date; answers wishes that cannot
@@ -127,13 +137,14 @@ impl Steward {
     fn want(&mut self) -> Vec<Problem> {
         let (settings, entrypoints) = (self.keyring.settings(), self.keyring.entrypoints());
         let stays = |one: &Tended| settings.resolvers.contains(&one.resolver.desk.config);
-        let gone: Vec<_> = self.resolvers.extract_if(.., |one| !stays(one)).collect();
-        self.refused.retain(|(config, _)| settings.resolvers.contains(config));
+        let mut gone: Vec<_> = self.resolvers.extract_if(.., |one| !stays(one)).collect();
+        let now = Instant::now();
+        self.refused.retain(|one| one.next > now && settings.resolvers.contains(&one.config));
         for config in &settings.resolvers {
             let known = self.resolvers.iter().any(|one| one.resolver.desk.config == *config)
-                || self.refused.iter().any(|(refused, _)| refused == config);
+                || self.refused.iter().any(|refused| refused.config == *config);
             if !known {
-                self.open(config, &gone);
+                self.open(config, &mut gone);
             }
         }
         let shared = self.resolvers.iter().any(|one| one.resolver.desk.storage.is_shared());
@@ -148,10 +159,10 @@ impl Steward {
     }
 
     /// Begins with a resolver; one that was there before under its name leaves it what it had.
-    fn open(&mut self, config: &ResolverConfig, gone: &[Tended]) {
+    fn open(&mut self, config: &ResolverConfig, gone: &mut [Tended]) {
         match Resolver::new(config, self.keyring.challenges()) {
             Ok(mut resolver) => {
-                gone.iter().for_each(|before| resolver.inherit(&before.resolver));
+                gone.iter_mut().for_each(|before| resolver.inherit(&mut before.resolver));
                 let mut helpers = JoinSet::new();
                 if resolver.desk.storage.is_shared() {
                     let (desk, changes) = (resolver.desk.clone(), self.changes.clone());
@@ -184,30 +195,30 @@ impl Steward {
                 let origin = format!("acme.{}", config.name);
                 let place = child("/acme", &config.name);
                 let problem = Problem::error(SOURCE, origin, Chain(&error).to_string()).at(place);
-                self.refused.push((config.clone(), problem));
+                let next = Instant::now() + MINUTE;
+                self.refused.push(Unusable { config: config.clone(), problem, next });
             }
         }
     }
 
-    fn start(&mut self, room: usize) {
-        let mut room = room;
+    fn start(&mut self) {
         for one in &mut self.resolvers {
-            for due in one.resolver.due(room) {
-                room -= 1;
+            for due in one.resolver.due() {
                 let desk = one.resolver.desk.clone();
                 let want = due.want.clone();
-                let order = self.orders.spawn(desk.look_after(due));
-                self.ordered.insert(order.id(), want);
+                let order = self.orders.spawn(desk.clone().look_after(due));
+                self.ordered.insert(order.id(), (desk, want));
             }
         }
     }
 
-    fn take(&mut self, order: Id, outcome: Outcome) {
-        let Some(want) = self.ordered.remove(&order) else { return };
-        let resolver = self.resolvers.iter_mut();
-        let mut resolver = resolver.filter(|one| one.resolver.desk.config.name == want.resolver);
-        if let Some(one) = resolver.next() {
-            one.resolver.take(&want, outcome);
+    fn take(&mut self, order: Id, outcome: Outcome, pending: Option<Pending>) {
+        let Some((desk, want)) = self.ordered.remove(&order) else { return };
+        // A resolver of this name may be of another authority by now, whose certificate it is not.
+        let heir = |one: &&mut Tended| one.resolver.desk.is_of_same_authority(&desk);
+        if let Some(one) = self.resolvers.iter_mut().find(heir) {
+            let own = Arc::ptr_eq(&one.resolver.desk, &desk);
+            one.resolver.take(&want, outcome, pending, own);
         }
     }
 
@@ -248,5 +259,136 @@ impl Steward {
             }
             ask.answer.send(None).unwrap_or_default();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::SystemTime};
+
+    use portolan_core::{declare::TlsSpec, live::live, snapshot::Snapshot};
+
+    use super::*;
+    use crate::tls::{
+        Certificate, CertificateSource, TlsConfig, TlsSettings,
+        acme::{Challenge, KeyType, StorageConfig},
+        tests::{pem, router},
+    };
+
+    fn config(directory: &str, storage: StorageConfig) -> ResolverConfig {
+        ResolverConfig {
+            name: "le".into(),
+            email: None,
+            directory: directory.to_owned(),
+            challenge: Challenge::Http01,
+            root_certificates: None,
+            key_type: KeyType::Ec256,
+            external_account: None,
+            storage,
+        }
+    }
+
+    /// Looks after a router for each host, each of which wants a certificate of a resolver.
+    fn steward(wants: &[(&str, &str)], resolvers: Vec<ResolverConfig>) -> Steward {
+        let routers = wants.iter().map(|(host, resolver)| {
+            let resolver = Some((*resolver).to_owned());
+            router(host, &[host], "web", Some(TlsSpec { resolver, ..TlsSpec::default() }))
+        });
+        let routers = routers.collect();
+        let (_publisher, live) = live(Snapshot { routers, ..Snapshot::default() });
+        let keyring = Arc::new(Keyring::new(None, live));
+        keyring.serve(vec![("web".into(), TlsConfig::default())]);
+        keyring.configure(TlsSettings { resolvers, ..TlsSettings::default() });
+        Steward::new(keyring, mpsc::channel(1).0, mpsc::channel(1).0)
+    }
+
+    fn settings(resolver: ResolverConfig) -> TlsSettings {
+        TlsSettings { resolvers: vec![resolver], ..TlsSettings::default() }
+    }
+
+    fn issued() -> Outcome {
+        let (chain, key) = pem("a.test", SystemTime::now(), 99 * HOUR);
+        let source = CertificateSource::Acme("le".into());
+        let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes(), source);
+        Outcome::Issued(Arc::new(certificate.unwrap()))
+    }
+
+    /// Edits the directory of a resolver that is at it; answers how many certificates of its are
+    /// shown then.
+    async fn shown_after(edit: impl FnOnce(&mut ResolverConfig)) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = StorageConfig::File(folder.path().to_owned());
+        let mut resolver = config("https://127.0.0.1:1/staging", storage);
+        let mut steward = steward(&[("a.test", "le")], vec![resolver.clone()]);
+        steward.turn();
+        let order = *steward.ordered.keys().next().unwrap();
+        edit(&mut resolver);
+        steward.keyring.configure(settings(resolver));
+        steward.turn();
+        steward.take(order, issued(), None);
+        steward.turn();
+        steward.keyring.certificates().len()
+    }
+
+    #[tokio::test]
+    async fn each_resolver_has_room_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = StorageConfig::File(folder.path().to_owned());
+        let le = config("https://127.0.0.1:1/dir", storage);
+        let own = ResolverConfig { name: "own".into(), ..le.clone() };
+        let wants = ["a", "b", "c", "d", "e", "f"].map(|host| (host, "le"));
+        let wants = [wants.as_slice(), &[("g", "own")]].concat();
+        let mut steward = steward(&wants, vec![le, own]);
+        steward.turn();
+        assert_eq!(steward.ordered.len(), 7, "all are looked for at once");
+        while let Some(done) = steward.orders.join_next_with_id().await {
+            let (id, (outcome, pending)) = done.unwrap();
+            steward.take(id, outcome, pending);
+        }
+        steward.turn();
+        let of = |name: &str| steward.ordered.values().filter(|it| &*it.1.resolver == name).count();
+        assert_eq!((of("le"), of("own")), (4, 1));
+    }
+
+    #[tokio::test]
+    async fn what_one_authority_gave_is_not_shown_as_that_of_another() {
+        assert_eq!(shown_after(|_| ()).await, 1);
+        assert_eq!(shown_after(|resolver| resolver.email = Some("a@a.test".to_owned())).await, 1);
+        let production = "https://127.0.0.1:1/production";
+        assert_eq!(shown_after(|resolver| resolver.directory = production.to_owned()).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_resolver_that_cannot_be_used_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = folder.path().join("roots.pem");
+        let storage = StorageConfig::Consul {
+            address: "http://127.0.0.1:1".to_owned(),
+            token: None,
+            roots: Some(roots.clone()),
+            folder: folder.path().to_owned(),
+        };
+        let resolver = config("https://127.0.0.1:1/dir", storage);
+        let mut steward = steward(&[("a.test", "le")], vec![resolver]);
+        let refused = |steward: &mut Steward| {
+            let (problems, next) = steward.turn();
+            let refused = problems.iter().any(|problem| problem.message.contains("roots.pem"));
+            assert!(!refused || next <= Instant::now() + MINUTE);
+            refused
+        };
+        assert!(refused(&mut steward));
+        let root = pem("a.test", SystemTime::now(), HOUR).0;
+        let put = |path: &Path| std::fs::write(path, &root).unwrap();
+        put(&roots);
+        assert!(refused(&mut steward), "not so soon");
+        steward.keyring.retry();
+        assert!(!refused(&mut steward));
+
+        std::fs::remove_file(&roots).unwrap();
+        steward.resolvers.clear();
+        assert!(refused(&mut steward));
+        put(&roots);
+        tokio::time::advance(MINUTE).await;
+        assert!(!refused(&mut steward));
     }
 }

@@ -1,14 +1,19 @@
 //! Consul's key-value store as a storage: what nodes share, and the locks between them.
 //!
 //! **Invariant:** a lock that its node does not renew ends by itself, within Consul's twice the
-//! time to live of its session.
+//! time to live of its session, and what was written under it is gone with it. Its node knows by then.
 
 use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
-use tokio::{task::JoinHandle, time::interval};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, interval},
+};
 
 use super::{
     Token,
@@ -37,6 +42,7 @@ pub(super) struct Lease {
     consul: Consul,
     session: String,
     renewing: JoinHandle<()>,
+    lost: watch::Receiver<bool>,
 }
 
 impl Consul {
@@ -50,6 +56,12 @@ impl Consul {
             Ok(fetch) => Ok(Self { fetch, address, token }),
             Err(source) => Err(StorageError::Consul { address, source }),
         }
+    }
+
+    /// One that is reached by this.
+    #[cfg(test)]
+    pub(super) fn through(fetch: Fetch) -> Self {
+        Self { fetch, address: "http://consul.test".to_owned(), token: None }
     }
 
     pub(super) async fn read(&self, key: &str) -> Result<Option<String>, StorageError> {
@@ -97,9 +109,14 @@ impl Consul {
         let Some(session) = answer["ID"].as_str() else { return Err(self.refuse(reply)) };
         // Made first, so that the session ends whatever happens next.
         let lease = Lease::new(self.clone(), session.to_owned());
+        Ok(self.acquire(key, "", session).await?.then_some(lease))
+    }
+
+    /// Writes something that is gone when a session ends; whether another session has not done so.
+    async fn acquire(&self, key: &str, text: &str, session: &str) -> Result<bool, StorageError> {
         let path = format!("kv/{PREFIX}/{key}?acquire={session}");
-        let reply = self.good(self.ask(Method::PUT, &path, "", None).await?)?;
-        Ok((reply.text.trim() == "true").then_some(lease))
+        let reply = self.good(self.ask(Method::PUT, &path, text, None).await?)?;
+        Ok(reply.text.trim() == "true")
     }
 
     fn good(&self, reply: Reply) -> Result<Reply, StorageError> {
@@ -152,8 +169,35 @@ struct Reply {
 
 impl Lease {
     fn new(consul: Consul, session: String) -> Self {
-        let renewing = tokio::spawn(renew(consul.clone(), session.clone()));
-        Self { consul, session, renewing }
+        let (losing, lost) = watch::channel(false);
+        let renewing = tokio::spawn(renew(consul.clone(), session.clone(), losing));
+        Self { consul, session, renewing, lost }
+    }
+
+    /// Writes something that is gone when the lock is.
+    pub(super) async fn write(
+        &self,
+        consul: &Consul,
+        key: &str,
+        text: &str,
+    ) -> Result<(), StorageError> {
+        match consul.acquire(key, text, &self.session).await? {
+            true => Ok(()),
+            // Another order wants the same: it goes when that one ends, and counts until then.
+            false => consul.write(key, text).await,
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        *self.lost.borrow()
+    }
+
+    pub(super) async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        // Who renews it does not end otherwise.
+        if lost.wait_for(|lost| *lost).await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 
@@ -161,21 +205,43 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.renewing.abort();
         let (consul, session) = (self.consul.clone(), std::mem::take(&mut self.session));
-        tokio::spawn(async move {
-            let path = format!("session/destroy/{session}");
-            // It ends by itself if this does not arrive.
-            drop(consul.ask(Method::PUT, &path, "", None).await);
-        });
+        // It ends by itself if this does not arrive.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let path = format!("session/destroy/{session}");
+                drop(consul.ask(Method::PUT, &path, "", None).await);
+            });
+        }
     }
 }
 
-async fn renew(consul: Consul, session: String) {
+/// Keeps a session alive until it is lost.
+async fn renew(consul: Consul, session: String, lost: watch::Sender<bool>) {
     let mut ticks = interval(TTL / 3);
+    let mut renewed = Instant::now();
+    let path = format!("session/renew/{session}");
     loop {
         ticks.tick().await;
-        let path = format!("session/renew/{session}");
-        if let Err(error) = consul.ask(Method::PUT, &path, "", None).await {
-            tracing::debug!(%error, "lock not renewed");
+        let asked = Instant::now();
+        let gone = match consul.ask(Method::PUT, &path, "", Some(TTL / 3)).await {
+            Ok(reply) if reply.status.is_success() => {
+                renewed = asked;
+                continue;
+            }
+            Ok(reply) => {
+                tracing::debug!(status = %reply.status, "lock not renewed");
+                // Consul does not know the session, or us. While it looks for a leader, sessions live on.
+                reply.status.is_client_error() && reply.status != StatusCode::TOO_MANY_REQUESTS
+            }
+            Err(error) => {
+                tracing::debug!(%error, "lock not renewed");
+                false
+            }
+        };
+        if gone || renewed.elapsed() >= TTL {
+            tracing::warn!("a lock in Consul is lost");
+            lost.send_replace(true);
+            return;
         }
     }
 }

@@ -2,25 +2,21 @@
 //! to Consul.
 
 use std::{
-    fs,
+    fmt, fs,
     future::Future,
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use instant_acme::{BodyWrapper, BytesResponse, HttpClient, Problem};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::time::timeout;
@@ -30,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// No answer that we ask for is longer.
 const LIMIT: usize = 4 << 20;
 
-type Body = BoxBody<Bytes, std::convert::Infallible>;
+/// Of a request.
+pub(super) type Body = BoxBody<Bytes, std::convert::Infallible>;
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +52,24 @@ pub(in crate::tls) enum FetchError {
     Timeout(Duration),
 }
 
-/// Makes requests. A clone shares connections.
-#[derive(Clone, Debug)]
-pub(super) struct Fetch {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
-    /// Until when the other side last asked us to wait.
-    wait: Arc<Mutex<Option<SystemTime>>>,
+/// The other side says that it is too much (RFC 8555, 6.6; RFC 9110, 15.6.4).
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is {status}")]
+pub(super) struct TooMuch {
+    pub(super) status: StatusCode,
+    /// How long it asked us to wait.
+    pub(super) wait: Option<Duration>,
+    /// What it says of it.
+    pub(super) problem: Option<Problem>,
 }
+
+type Answer = Result<(StatusCode, HeaderMap, Bytes), FetchError>;
+/// Carries a request there, and the whole of the answer back.
+type Carrier = dyn Fn(Request<Body>) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+
+/// Makes requests. A clone shares connections.
+#[derive(Clone)]
+pub(super) struct Fetch(Arc<Carrier>);
 
 impl Fetch {
     /// Trusts the authorities of a PEM file; without one, those that the system trusts.
@@ -76,8 +84,23 @@ impl Fetch {
             .https_or_http()
             .enable_all_versions()
             .build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, wait: Arc::default() })
+        let client = Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+        Ok(Self::through(move |request| {
+            let answer = client.request(request);
+            async move {
+                let (head, body) = answer.await?.into_parts();
+                let body = Limited::new(body, LIMIT).collect().await.map_err(FetchError::Answer)?;
+                Ok((head.status, head.headers, body.to_bytes()))
+            }
+        }))
+    }
+
+    /// Has its requests carried by this.
+    pub(super) fn through<F>(carrier: impl Fn(Request<Body>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        Self(Arc::new(move |request| Box::pin(carrier(request))))
     }
 
     /// One request, and the whole of the answer.
@@ -85,21 +108,16 @@ impl Fetch {
         &self,
         request: Request<Full<Bytes>>,
         patience: Option<Duration>,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), FetchError> {
+    ) -> Answer {
         let patience = patience.unwrap_or(PATIENCE);
-        let answer = async {
-            let response = self.client.request(request.map(|body| body.boxed())).await?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, LIMIT).collect().await.map_err(FetchError::Answer)?;
-            Ok((head.status, head.headers, body.to_bytes()))
-        };
+        let answer = (self.0)(request.map(|body| body.boxed()));
         timeout(patience, answer).await.unwrap_or(Err(FetchError::Timeout(patience)))
     }
+}
 
-    /// How long the other side asked us to wait, from now on; forgotten when told.
-    pub(super) fn told_to_wait(&self) -> Option<Duration> {
-        let until = self.wait.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        until.duration_since(SystemTime::now()).ok()
+impl fmt::Debug for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetch").finish_non_exhaustive()
     }
 }
 
@@ -108,32 +126,35 @@ impl HttpClient for Fetch {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
-        let answer = self.client.request(request.map(|body| body.boxed()));
-        let wait = self.wait.clone();
+        let answer = (self.0)(request.map(|body| body.boxed()));
         Box::pin(async move {
-            let refuse = |error: FetchError| instant_acme::Error::Other(Box::new(error));
             let answer = timeout(PATIENCE, answer).await;
-            let response = answer
-                .map_err(|_elapsed| refuse(FetchError::Timeout(PATIENCE)))?
-                .map_err(|error| refuse(error.into()))?;
-            if let Some(until) = retry_after(&response) {
-                *wait.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+            let answer = answer.unwrap_or(Err(FetchError::Timeout(PATIENCE)));
+            let (status, headers, body) =
+                answer.map_err(|error| instant_acme::Error::Other(Box::new(error)))?;
+            // An error of its own: what is asked for here may be no document that tells of it.
+            if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
+                let problem = serde_json::from_slice(&body).ok();
+                let busy = TooMuch { status, wait: retry_after(&headers), problem };
+                return Err(instant_acme::Error::Other(Box::new(busy)));
             }
+            let mut response = Response::new(Full::new(body));
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
             Ok(BytesResponse::from(response))
         })
     }
 }
 
-/// When to come back, if the answer is that it was too much (RFC 8555, 6.6; RFC 9110, 10.2.3).
-fn retry_after(response: &Response<Incoming>) -> Option<SystemTime> {
-    let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-    if !busy.contains(&response.status()) {
-        return None;
-    }
-    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+/// How long to stay away (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match value.parse() {
-        Ok(seconds) => SystemTime::now().checked_add(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(value).ok(),
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let until = httpdate::parse_http_date(value).ok()?;
+            Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+        }
     }
 }
 

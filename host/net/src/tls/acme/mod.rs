@@ -1,7 +1,9 @@
 //! ACME (RFC 8555): certificates from an authority that looks whether a name is ours.
 //!
 //! Reading order: `want` (which certificates), `schedule` (when), `storage` (where they are kept),
-//! `order` (one order, start to end), `resolver` (one authority, and how far each certificate is).
+//! `order` (one order, start to end) and `pending` (between two attempts), `desk` (where orders of one
+//! authority are done), `slot` (how far one certificate is), `resolver` (one authority, and all that is
+//! wanted of it).
 //!
 //! **Invariant:** of many nodes that share a storage one orders, and any of them can answer the
 //! authority's question.
@@ -11,7 +13,12 @@ mod schedule;
 mod want;
 mod storage;
 mod consul;
+mod error;
+mod pending;
 mod order;
+mod account;
+mod desk;
+mod slot;
 mod resolver;
 #[cfg(test)]
 mod tests;
@@ -19,7 +26,10 @@ mod tests;
 use std::{path::PathBuf, sync::Arc};
 
 pub(super) use self::{
+    desk::Desk,
+    pending::Pending,
     resolver::{Outcome, Resolver},
+    schedule::Failure,
     want::{Want, wants},
 };
 

@@ -1,60 +1,24 @@
-//! One order, start to end (RFC 8555, 7.4).
+//! One order, start to end (RFC 8555, 7.4), in several attempts if the authority takes its time.
 
 use std::{sync::Arc, time::Duration};
 
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus,
-    RetryPolicy,
+    Account, AuthorizationStatus, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
+    OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, RsaKeySize};
+use tokio::task::spawn_blocking;
 
 use super::{
     Challenge, KeyType,
-    fetch::FetchError,
-    schedule::Failure,
-    storage::{Storage, StorageError},
+    error::OrderError,
+    pending::Pending,
+    storage::{Lock, Storage},
 };
-use crate::tls::challenge::{Challenges, Question};
+use crate::tls::challenge::{Challenges, Posted, Question};
 
-/// How long the authority may take to look at a name, or to sign.
-const PATIENCE: RetryPolicy = RetryPolicy::new().backoff(1.5).timeout(Duration::from_secs(90));
-
-/// Why there is no certificate.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::tls) enum OrderError {
-    /// The authority says why, in its own words.
-    #[error("{words}")]
-    Refused {
-        /// Its words.
-        words: String,
-        /// The kind of problem, without the common beginning (RFC 8555, 6.7).
-        kind: String,
-    },
-    /// The authority does not offer what is wanted of it.
-    #[error("the authority does not offer `{0}` for `{1}`")]
-    NotOffered(&'static str, String),
-    /// It did not come to an answer.
-    #[error("ask the authority")]
-    Unreachable(#[source] instant_acme::Error),
-    /// The client cannot be set up.
-    #[error("ask the authority")]
-    Client(#[from] FetchError),
-    /// What is kept cannot be reached.
-    #[error("storage")]
-    Storage(#[from] StorageError),
-    /// A key or a request could not be made.
-    #[error("make a request for a certificate")]
-    Request(#[from] rcgen::Error),
-    /// What the authority gave us is no certificate for the key.
-    #[error("use what the authority gave")]
-    Useless(#[source] crate::tls::error::PemPart),
-    /// A fault of ours.
-    #[error("the order broke off")]
-    Broken(#[from] tokio::task::JoinError),
-    /// The secret of the external account cannot be used.
-    #[error("secret of the external account: {0}")]
-    Secret(String),
-}
+/// How long the authority may take to look at a name, or to sign, before it is left alone.
+const PATIENCE: RetryPolicy = RetryPolicy::new().backoff(1.5).timeout(Duration::from_secs(180));
 
 /// What came of an order, in PEM.
 pub(super) struct Issued {
@@ -69,34 +33,52 @@ pub(super) struct Clerk<'a> {
     pub(super) key_type: KeyType,
     pub(super) challenges: &'a Arc<Challenges>,
     pub(super) storage: &'a Storage,
+    pub(super) lock: &'a Lock,
 }
 
 impl Clerk<'_> {
-    /// Orders a certificate for these names and waits for it.
-    pub(super) async fn order(&self, names: &[String]) -> Result<Issued, OrderError> {
-        let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
-        let mut order = self.account.new_order(&NewOrder::new(&identifiers)).await?;
-        let mut posted = Vec::new();
-        let proved = self.prove(&mut order, &mut posted).await;
-        for question in &posted {
-            self.challenges.remove(question);
-            if let Err(error) = self.storage.unshare(question).await {
-                tracing::debug!(%error, "an answer stays in the storage");
+    /// Orders a certificate for these names, or goes on with an order, and waits for it.
+    pub(super) async fn order(
+        &self,
+        names: &[String],
+        pending: &mut Option<Pending>,
+    ) -> Result<Issued, OrderError> {
+        let mut order = match pending {
+            Some(before) => self.account.order(before.url.clone()).await?,
+            None => {
+                let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
+                self.account.new_order(&NewOrder::new(&identifiers)).await?
+            }
+        };
+        let pending = pending.get_or_insert_with(|| Pending::new(order.url()));
+        if order.state().status == OrderStatus::Pending {
+            tokio::select! {
+                proved = self.prove(&mut order, &mut pending.posted) => proved?,
+                () = self.lock.lost() => return Err(OrderError::LockLost),
             }
         }
-        proved?;
-        let key = new_key(self.key_type)?;
-        let mut params = CertificateParams::new(names.to_vec())?;
-        // Only the names count, and some authorities refuse anything else.
-        params.distinguished_name = DistinguishedName::new();
-        let request = params.serialize_request(&key)?;
-        order.finalize_csr(request.der()).await?;
+        pending.posted.clear();
+        match order.state().status {
+            OrderStatus::Invalid => return Err(refusal(&mut order).await),
+            OrderStatus::Ready => {
+                let (kind, names, key) = (self.key_type, names.to_vec(), pending.key.take());
+                let made = spawn_blocking(move || request(kind, names, key)).await??;
+                let (key, request) = made;
+                pending.key = Some(key);
+                if self.lock.is_lost() {
+                    return Err(OrderError::LockLost);
+                }
+                order.finalize_csr(&request).await?;
+            }
+            _ => {}
+        }
+        let key = pending.key.clone().ok_or(OrderError::KeyLost)?;
         let chain = order.poll_certificate(&PATIENCE).await?;
-        Ok(Issued { chain, key: key.serialize_pem() })
+        Ok(Issued { chain, key })
     }
 
-    /// Shows that every name is ours. What is `posted` is to be taken back, whatever comes of it.
-    async fn prove(&self, order: &mut Order, posted: &mut Vec<Question>) -> Result<(), OrderError> {
+    /// Shows that every name is ours. What is `posted` stays as long as the authority may ask.
+    async fn prove(&self, order: &mut Order, posted: &mut Vec<Posted>) -> Result<(), OrderError> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
@@ -115,23 +97,36 @@ impl Clerk<'_> {
                 Challenge::TlsAlpn01 => Question::Name(name.to_ascii_lowercase()),
             };
             let answer = challenge.key_authorization();
-            posted.push(question.clone());
-            self.storage.share(&question, answer.as_str()).await?;
-            self.challenges.put(question, answer.as_str());
-            challenge.set_ready().await?;
+            self.storage.share(&question, answer.as_str(), self.lock).await?;
+            posted.push(self.challenges.post(question, answer.as_str()));
+            // An attempt before may have said so already.
+            if challenge.status == ChallengeStatus::Pending {
+                challenge.set_ready().await?;
+            }
         }
         match order.poll_ready(&PATIENCE).await {
-            Ok(OrderStatus::Ready | OrderStatus::Valid) => Ok(()),
-            Ok(_) => Err(reason(order).await.unwrap_or_else(|| OrderError::Refused {
-                words: "the authority refused the order and gave no reason".to_owned(),
-                kind: String::new(),
-            })),
             // The name's own reason says more than the order's.
+            Ok(OrderStatus::Invalid) => Err(refusal(order).await),
+            Ok(_) => Ok(()),
             Err(error @ instant_acme::Error::Api(_)) => {
                 Err(reason(order).await.unwrap_or_else(|| error.into()))
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Why an order came to nothing.
+async fn refusal(order: &mut Order) -> OrderError {
+    if let Some(reason) = reason(order).await {
+        return reason;
+    }
+    match order.state().error.clone() {
+        Some(problem) => problem.into(),
+        None => OrderError::Refused {
+            words: "the authority refused the order and gave no reason".to_owned(),
+            kind: String::new(),
+        },
     }
 }
 
@@ -143,7 +138,7 @@ async fn reason(order: &mut Order) -> Option<OrderError> {
         let name = authorization.identifier().to_string();
         let state = authorization.refresh().await.ok()?;
         if let Some(problem) = state.challenges.iter().find_map(|it| it.error.clone()) {
-            return match OrderError::from(instant_acme::Error::Api(problem)) {
+            return match OrderError::from(problem) {
                 OrderError::Refused { words, kind } => {
                     Some(OrderError::Refused { words: format!("`{name}`: {words}"), kind })
                 }
@@ -154,49 +149,29 @@ async fn reason(order: &mut Order) -> Option<OrderError> {
     None
 }
 
+/// A request for a certificate (PKCS #10, in DER) and the key that it is for, in PEM: a new one, if
+/// there is none yet. RSA takes a second.
+fn request(
+    kind: KeyType,
+    names: Vec<String>,
+    key: Option<String>,
+) -> Result<(String, Vec<u8>), rcgen::Error> {
+    let key = match key {
+        Some(key) => KeyPair::from_pem(&key)?,
+        None => new_key(kind)?,
+    };
+    let mut params = CertificateParams::new(names)?;
+    // Only the names count, and some authorities refuse anything else.
+    params.distinguished_name = DistinguishedName::new();
+    let request = params.serialize_request(&key)?;
+    Ok((key.serialize_pem(), request.der().to_vec()))
+}
+
 fn new_key(kind: KeyType) -> Result<KeyPair, rcgen::Error> {
     match kind {
         KeyType::Ec256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
         KeyType::Ec384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
         KeyType::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         KeyType::Rsa4096 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_4096),
-    }
-}
-
-impl OrderError {
-    /// What it means for the next attempt.
-    pub(super) fn failure(&self) -> Failure {
-        match self {
-            Self::Refused { kind, .. } if kind == "rateLimited" => Failure::Limited,
-            Self::Refused { .. } | Self::NotOffered(..) | Self::Useless(_) | Self::Broken(_) => {
-                Failure::Refused
-            }
-            Self::Unreachable(_)
-            | Self::Client(_)
-            | Self::Storage(_)
-            | Self::Request(_)
-            | Self::Secret(_) => Failure::Unreachable,
-        }
-    }
-
-    /// Whether the authority does not know our account (any more).
-    pub(super) fn is_stranger(&self) -> bool {
-        matches!(self, Self::Refused { kind, .. } if kind == "accountDoesNotExist")
-    }
-}
-
-impl From<instant_acme::Error> for OrderError {
-    fn from(error: instant_acme::Error) -> Self {
-        let instant_acme::Error::Api(problem) = error else { return Self::Unreachable(error) };
-        let kind = problem.r#type.unwrap_or_default();
-        let kind = kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(&kind).to_owned();
-        let details = problem.subproblems.iter().filter_map(|it| it.detail.clone());
-        let mut words: Vec<_> = problem.detail.into_iter().chain(details).collect();
-        if words.is_empty() {
-            words.push("the authority refuses".to_owned());
-        }
-        let words = words.join("; ");
-        let words = if kind.is_empty() { words } else { format!("{words} ({kind})") };
-        Self::Refused { words, kind }
     }
 }

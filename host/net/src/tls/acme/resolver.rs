@@ -6,68 +6,55 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
-use portolan_core::problem::{Chain, Problem};
-use serde_json::{Value, json};
-use tokio::{sync::Mutex, time::Instant};
+use portolan_core::problem::Problem;
+use tokio::time::Instant;
 
 use super::{
     ResolverConfig,
-    fetch::Fetch,
-    order::{Clerk, OrderError},
-    schedule::{pause, renewal},
-    storage::{Lock, Storage, StorageError},
+    desk::Desk,
+    error::OrderError,
+    pending::Pending,
+    schedule::{DAY, Failure},
+    slot::{Slot, Task},
+    storage::{Storage, StorageError},
     want::Want,
 };
 use crate::tls::{
-    Certificate, CertificateSource,
-    certificate::sha256,
+    Certificate,
     challenge::Challenges,
-    file,
     trouble::{SOURCE, stamp},
 };
 
-/// How soon it is looked whether another node, which is at it, has the certificate.
-const BUSY: Duration = Duration::from_secs(3);
+/// The most orders of one authority at once: it counts them. Another one has room of its own, so that
+/// one which hangs holds up no other.
+pub(super) const ORDERS: usize = 4;
+/// The most certificates that are looked for in its storage at once.
+pub(super) const LOOKS: usize = 16;
+/// How long is remembered what was tried for certificates that nobody wants any more.
+const MEMORY: Duration = Duration::from_secs(DAY);
+/// For how many of them.
+const MEMORIES: usize = 1000;
 
 /// One authority.
 pub(in crate::tls) struct Resolver {
     pub(in crate::tls) desk: Arc<Desk>,
     slots: BTreeMap<Want, Slot>,
-}
-
-/// What orders of one authority are done with.
-pub(in crate::tls) struct Desk {
-    pub(in crate::tls) config: ResolverConfig,
-    pub(in crate::tls) storage: Storage,
-    challenges: Arc<Challenges>,
-    account: Mutex<Option<(Account, Fetch)>>,
-}
-
-/// How far a certificate is.
-#[derive(Debug, Default)]
-struct Slot {
-    certificate: Option<Arc<Certificate>>,
-    failures: u32,
-    problem: Option<Problem>,
-    /// It was looked for in the storage.
-    looked: bool,
-    /// Somebody is at it.
-    running: bool,
-    /// Not before then.
-    pause: Option<Instant>,
-    /// It may have changed in the storage.
-    doubtful: bool,
+    /// Those that nobody wants now, and until when they are remembered: whoever comes and goes shall
+    /// not order twice, nor without a pause.
+    former: BTreeMap<Want, (Instant, Slot)>,
+    /// Nothing is ordered before then, since the authority says that it is too much.
+    hold: Option<(Instant, Problem)>,
 }
 
 /// A certificate that must be looked after.
 #[derive(Debug)]
 pub(in crate::tls) struct Due {
     pub(in crate::tls) want: Want,
-    have: Option<Arc<Certificate>>,
+    pub(super) have: Option<Arc<Certificate>>,
     /// Whether it may be ordered now; else it is only looked whether another node has it.
-    may_order: bool,
+    pub(super) may_order: bool,
+    /// An order to go on with.
+    pub(super) pending: Option<Pending>,
 }
 
 /// What came of looking after a certificate.
@@ -77,10 +64,12 @@ pub(in crate::tls) enum Outcome {
     Nothing,
     /// This is the one to show.
     Have(Arc<Certificate>),
+    /// The authority has just given us this one.
+    Issued(Arc<Certificate>),
     /// Another node is at it.
     Busy,
-    /// It did not work, and the authority may have said when to come back.
-    Failed(OrderError, Option<Duration>),
+    /// It did not work, and counts as this.
+    Failed(OrderError, Failure),
 }
 
 impl Resolver {
@@ -88,66 +77,124 @@ impl Resolver {
         config: &ResolverConfig,
         challenges: &Arc<Challenges>,
     ) -> Result<Self, StorageError> {
-        let desk = Desk {
-            config: config.clone(),
-            storage: Storage::open(&config.storage)?,
-            challenges: challenges.clone(),
-            account: Mutex::default(),
-        };
-        Ok(Self { desk: Arc::new(desk), slots: BTreeMap::new() })
+        let storage = Storage::open(&config.storage)?;
+        Ok(Self::at(Desk::new(config.clone(), storage, challenges.clone(), None)))
+    }
+
+    pub(super) fn at(desk: Desk) -> Self {
+        let (slots, former) = Default::default();
+        Self { desk: Arc::new(desk), slots, former, hold: None }
     }
 
     /// Begins with the certificates of one that it takes the place of, if they are of the same
-    /// authority.
-    pub(in crate::tls) fn inherit(&mut self, before: &Self) {
-        let (own, other) = (&self.desk.config, &before.desk.config);
-        if (&own.name, &own.directory) == (&other.name, &other.directory) {
-            let slots = before.slots.iter().map(|(want, slot)| {
-                let certificate = slot.certificate.clone();
-                (want.clone(), Slot { certificate, ..Slot::default() })
-            });
-            self.slots = slots.collect();
+    /// authority, and with what is being done for them.
+    pub(in crate::tls) fn inherit(&mut self, before: &mut Self) {
+        if !self.desk.is_of_same_authority(&before.desk) {
+            return;
+        }
+        let same_key = self.desk.config.key_type == before.desk.config.key_type;
+        let until = Instant::now() + MEMORY;
+        self.hold = before.hold.take();
+        for (want, slot) in &mut before.slots {
+            self.slots.insert(want.clone(), slot.inherit(same_key));
+        }
+        for (want, (_, slot)) in &mut before.former {
+            self.former.insert(want.clone(), (until, slot.inherit(same_key)));
         }
     }
 
     /// These certificates are wanted, and no others.
     pub(in crate::tls) fn want(&mut self, wants: impl Iterator<Item = Want>) {
+        let now = Instant::now();
         let mut before = std::mem::take(&mut self.slots);
-        let slots = wants.map(|want| {
-            let slot = before.remove(&want).unwrap_or_default();
-            (want, slot)
+        for want in wants {
+            let former = || self.former.remove(&want).map(|(_, slot)| slot.back());
+            let slot = before.remove(&want).or_else(former).unwrap_or_default();
+            self.slots.insert(want, slot);
+        }
+        self.former.extend(before.into_iter().map(|(want, mut slot)| {
+            slot.leave();
+            (want, (now + MEMORY, slot))
+        }));
+        self.former.retain(|_, (until, slot)| {
+            slot.running.is_some() || *until > now && slot.is_remembered(now)
         });
-        self.slots = slots.collect();
+        let mut excess = self.former.len().saturating_sub(MEMORIES);
+        self.former.retain(|_, (_, slot)| {
+            let forgotten = excess > 0 && slot.running.is_none();
+            excess -= usize::from(forgotten);
+            !forgotten
+        });
     }
 
-    /// What must be looked after now, and no more than so many; it is being looked after from now
+    /// What must be looked after now, as far as there is room; it is being looked after from now
     /// on. All are looked for in the storage before one is ordered: an order may take long, and
     /// what is kept is shown meanwhile.
-    pub(in crate::tls) fn due(&mut self, most: usize) -> Vec<Due> {
+    pub(in crate::tls) fn due(&mut self) -> Vec<Due> {
         let (now, instant) = (SystemTime::now(), Instant::now());
-        let due = self.slots.iter_mut().filter(|(_, slot)| slot.is_due(now, instant));
-        let (new, known): (Vec<_>, Vec<_>) = due.partition(|(_, slot)| !slot.looked);
-        let due = new.into_iter().chain(known).take(most);
-        due.map(|(want, slot)| {
-            let may_order = slot.looked && slot.pause.is_none_or(|pause| pause <= instant);
+        let (mut looks, mut orders) = (self.room(Task::Look), self.room(Task::Order));
+        let held = self.held(instant).is_some();
+        let mut due = Vec::new();
+        for (want, slot) in &mut self.slots {
+            let (task, when) = slot.next(now, instant);
+            let room = match task {
+                Task::Look => &mut looks,
+                Task::Order if held => continue,
+                Task::Order => &mut orders,
+            };
+            if slot.running.is_some() || when > instant || *room == 0 {
+                continue;
+            }
+            *room -= 1;
             slot.looked = true;
-            slot.running = true;
+            slot.running = Some(task);
             slot.doubtful = false;
-            Due { want: want.clone(), have: slot.certificate.clone(), may_order }
-        })
-        .collect()
+            let may_order = task == Task::Order;
+            let pending = if may_order { slot.pending.take() } else { None };
+            due.push(Due {
+                want: want.clone(),
+                have: slot.certificate.clone(),
+                may_order,
+                pending,
+            });
+        }
+        due
     }
 
-    /// When something must be looked after next; `None`: never.
+    /// When something must be looked after next; `None`: never, or not before something ends.
     pub(in crate::tls) fn next(&self) -> Option<Instant> {
         let (now, instant) = (SystemTime::now(), Instant::now());
-        let idle = self.slots.values().filter(|slot| !slot.running);
-        idle.map(|slot| slot.next(now, instant)).min()
+        let held = self.held(instant).map(|(until, _)| *until);
+        let room = |task| self.room(task) > 0;
+        let (looks, orders) = (room(Task::Look), room(Task::Order));
+        let idle = self.slots.values().filter(|slot| slot.running.is_none());
+        let next = idle.filter_map(|slot| match slot.next(now, instant) {
+            (Task::Look, when) => (looks || when > instant).then_some(when),
+            (Task::Order, when) => {
+                let when = held.map_or(when, |held| held.max(when));
+                (orders || when > instant).then_some(when)
+            }
+        });
+        // That nothing is ordered is told until then.
+        next.chain(held).min()
+    }
+
+    /// For how many more there is room. Orders of those that nobody wants any more take it, too.
+    fn room(&self, task: Task) -> usize {
+        let former = self.former.values().map(|(_, slot)| slot);
+        let running = self.slots.values().chain(former).filter(|slot| slot.running == Some(task));
+        let most = match task {
+            Task::Look => LOOKS,
+            Task::Order => ORDERS,
+        };
+        most.saturating_sub(running.count())
     }
 
     /// Somebody knows that it will work now: no pause is waited for.
     pub(in crate::tls) fn retry(&mut self) {
-        self.slots.values_mut().for_each(|slot| slot.pause = None);
+        self.hold = None;
+        let former = self.former.values_mut().map(|(_, slot)| slot);
+        self.slots.values_mut().chain(former).for_each(Slot::retry);
     }
 
     /// Others may have written what is wanted.
@@ -155,22 +202,55 @@ impl Resolver {
         self.slots.values_mut().for_each(|slot| slot.doubtful = true);
     }
 
-    /// What came of looking after a certificate.
-    pub(in crate::tls) fn take(&mut self, want: &Want, outcome: Outcome) {
-        // Nobody may want it any more.
-        let Some(slot) = self.slots.get_mut(want) else { return };
-        slot.running = false;
+    /// What came of looking after a certificate, and an order that is not done yet. `own`: with
+    /// the configuration that we have.
+    pub(in crate::tls) fn take(
+        &mut self,
+        want: &Want,
+        outcome: Outcome,
+        pending: Option<Pending>,
+        own: bool,
+    ) {
+        let former = self.former.get_mut(want).map(|(_, slot)| slot);
+        let Some(slot) = self.slots.get_mut(want).or(former) else { return };
+        let task = slot.running.take();
+        if task == Some(Task::Order) {
+            slot.pending = pending;
+        }
+        let now = SystemTime::now();
         match outcome {
             Outcome::Nothing => {}
-            Outcome::Have(certificate) => {
-                slot.failures = 0;
-                slot.pause = None;
-                slot.problem = None;
-                slot.certificate = Some(certificate);
+            Outcome::Have(certificate) => slot.have(certificate, now),
+            Outcome::Issued(certificate) => slot.issue(want, certificate, now),
+            Outcome::Busy => slot.busy(),
+            // What another configuration could not do may work with this one.
+            Outcome::Failed(..) if !own => slot.pending = None,
+            Outcome::Failed(error, failure) => {
+                slot.fail(want, &error, failure);
+                if let Some(hold) = error.hold() {
+                    self.hold_for(hold, &error);
+                }
             }
-            Outcome::Busy => slot.pause = Some(Instant::now() + BUSY),
-            Outcome::Failed(error, wanted) => slot.fail(want, &error, wanted),
         }
+        if let Some((_, slot)) = self.former.get_mut(want) {
+            slot.leave();
+        }
+    }
+
+    /// Nothing is ordered for so long, nor for what is left of a longer time that was told before.
+    fn hold_for(&mut self, hold: Duration, error: &OrderError) {
+        let until = Instant::now() + hold;
+        if self.hold.as_ref().is_none_or(|(before, _)| *before < until) {
+            let name = &self.desk.config.name;
+            let message = format!("the authority wants to be left alone: {error}");
+            let problem = Problem::warning(SOURCE, format!("resolver `{name}`"), message)
+                .hint(format!("nothing is ordered before {}", stamp(SystemTime::now() + hold)));
+            self.hold = Some((until, problem));
+        }
+    }
+
+    fn held(&self, instant: Instant) -> Option<&(Instant, Problem)> {
+        self.hold.as_ref().filter(|(until, _)| *until > instant)
     }
 
     /// Every certificate that there is.
@@ -180,266 +260,7 @@ impl Resolver {
 
     /// What is wrong.
     pub(in crate::tls) fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.slots.values().filter_map(|slot| slot.problem.as_ref())
+        let held = self.held(Instant::now()).map(|(_, problem)| problem);
+        self.slots.values().filter_map(|slot| slot.problem.as_ref()).chain(held)
     }
-}
-
-impl Slot {
-    fn is_due(&self, now: SystemTime, instant: Instant) -> bool {
-        !self.running && self.next(now, instant) <= instant
-    }
-
-    fn next(&self, now: SystemTime, instant: Instant) -> Instant {
-        match (&self.pause, &self.certificate) {
-            _ if self.doubtful => instant,
-            (Some(pause), _) => *pause,
-            (None, None) => instant,
-            (None, Some(certificate)) => {
-                instant + renewal(certificate).duration_since(now).unwrap_or_default()
-            }
-        }
-    }
-
-    fn fail(&mut self, want: &Want, error: &OrderError, wanted: Option<Duration>) {
-        self.failures = self.failures.saturating_add(1);
-        let pause = pause(error.failure(), self.failures, wanted);
-        self.pause = Some(Instant::now() + pause);
-        let names = want.names.join("`, `");
-        let message = format!("no certificate for `{names}`: {}", Chain(error));
-        let good = self.certificate.as_ref().is_some_and(|it| it.is_good(SystemTime::now()));
-        let next = stamp(SystemTime::now() + pause);
-        let origin = format!("resolver `{}`", want.resolver);
-        let (problem, shown) = match good {
-            true => (
-                Problem::warning(SOURCE, origin, message),
-                "the certificate that there is goes on being shown",
-            ),
-            false => (
-                Problem::error(SOURCE, origin, message),
-                "until then the local authority's certificate is shown",
-            ),
-        };
-        self.problem = Some(problem.hint(format!("the next attempt is at {next}; {shown}")));
-    }
-}
-
-impl Desk {
-    /// Sees to it that there is a good certificate: one that another node, or we before, have
-    /// kept, or else a new one.
-    pub(in crate::tls) async fn look_after(self: Arc<Self>, due: Due) -> Outcome {
-        match self.attempt(&due.want, due.have, due.may_order).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                let account = self.account.lock().await;
-                let wanted = account.as_ref().and_then(|(_, fetch)| fetch.told_to_wait());
-                drop(account);
-                if error.is_stranger() {
-                    self.forget_account().await;
-                }
-                Outcome::Failed(error, wanted)
-            }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        want: &Want,
-        have: Option<Arc<Certificate>>,
-        may_order: bool,
-    ) -> Result<Outcome, OrderError> {
-        let fresh = |certificate: &Arc<Certificate>| SystemTime::now() < renewal(certificate);
-        let kept = match self.read(want).await {
-            Ok(None) => match self.remembered(want).filter(&fresh) {
-                Some(remembered) => {
-                    self.give_back(want).await;
-                    Some(remembered)
-                }
-                None => None,
-            },
-            Ok(kept) => kept,
-            Err(error) => match self.remembered(want) {
-                // Consul is away: what this node remembers is as good as it was.
-                Some(remembered) if is_news(&remembered, have.as_ref()) => Some(remembered),
-                _ if !may_order => return Ok(Outcome::Nothing),
-                _ => return Err(error.into()),
-            },
-        };
-        // One that is due to be renewed is shown all the same until there is a new one.
-        let shown = |known: &Arc<Certificate>| fresh(known) || is_news(known, have.as_ref());
-        if let Some(known) = newest(kept, have.clone()).filter(shown) {
-            return Ok(Outcome::Have(known));
-        }
-        if !may_order {
-            return Ok(Outcome::Nothing);
-        }
-        let lock = format!("locks/{}", self.place(&id(want)));
-        let Some(_lock) = self.storage.lock(&lock).await? else { return Ok(Outcome::Busy) };
-        // Somebody may have been faster than we were with the lock.
-        if let Some(kept) = newest(self.read(want).await?, have).filter(&fresh) {
-            return Ok(Outcome::Have(kept));
-        }
-        let Some(account) = self.account().await? else { return Ok(Outcome::Busy) };
-        tracing::info!(resolver = %want.resolver, names = want.names.join(","), "ordering");
-        let certificate = self.order(want, &account).await?;
-        Ok(Outcome::Have(Arc::new(certificate)))
-    }
-
-    /// Orders a certificate and keeps it.
-    async fn order(&self, want: &Want, account: &Account) -> Result<Certificate, OrderError> {
-        let clerk = Clerk {
-            account,
-            challenge: self.config.challenge,
-            key_type: self.config.key_type,
-            challenges: &self.challenges,
-            storage: &self.storage,
-        };
-        let issued = clerk.order(&want.names).await?;
-        let source = CertificateSource::Acme(want.resolver.clone());
-        let certificate =
-            Certificate::from_pem(issued.chain.as_bytes(), issued.key.as_bytes(), source)
-                .map_err(OrderError::Useless)?;
-        let text = json!({ "names": want.names, "certificate": issued.chain, "key": issued.key });
-        if let Err(error) = self.storage.write(&self.key(want), &text.to_string()).await {
-            // It was issued, and authorities count: it is shown, and what is remembered is given back.
-            tracing::warn!(names = want.names.join(","), error = %Chain(&error), "not kept");
-        }
-        tracing::info!(
-            resolver = %want.resolver,
-            names = want.names.join(","),
-            serial = certificate.facts.serial,
-            expires = stamp(certificate.facts.not_after),
-            "certificate issued"
-        );
-        Ok(certificate)
-    }
-
-    async fn read(&self, want: &Want) -> Result<Option<Arc<Certificate>>, StorageError> {
-        let key = self.key(want);
-        let Some(text) = self.storage.read(&key).await? else { return Ok(None) };
-        let certificate = self.certificate(&text);
-        if certificate.is_some() && self.storage.is_shared() {
-            self.storage.keep(&key, &text)?;
-        }
-        Ok(certificate)
-    }
-
-    /// Gives back to a storage that others share what it has lost, or never had, since it was away when
-    /// this was issued.
-    async fn give_back(&self, want: &Want) {
-        let key = self.key(want);
-        if let Ok(Some(text)) = self.storage.kept(&key)
-            && let Err(error) = self.storage.write(&key, &text).await
-        {
-            tracing::debug!(error = %Chain(&error), "certificate not given back");
-        }
-    }
-
-    /// What this node remembers of a storage that it shares.
-    fn remembered(&self, want: &Want) -> Option<Arc<Certificate>> {
-        let text = self.storage.is_shared().then(|| self.storage.kept(&self.key(want)));
-        self.certificate(&text?.ok()??)
-    }
-
-    fn certificate(&self, text: &str) -> Option<Arc<Certificate>> {
-        let kept: Value = serde_json::from_str(text).ok()?;
-        let (chain, key) = (kept["certificate"].as_str()?, kept["key"].as_str()?);
-        let source = CertificateSource::Acme(self.config.name.clone());
-        Certificate::from_pem(chain.as_bytes(), key.as_bytes(), source).ok().map(Arc::new)
-    }
-
-    /// Our account, made if there is none; `None`: another node is making it.
-    async fn account(&self) -> Result<Option<Account>, OrderError> {
-        let mut known = self.account.lock().await;
-        if let Some((account, _)) = &*known {
-            return Ok(Some(account.clone()));
-        }
-        let key = self.place("account.json");
-        let lock = self.storage.lock(&format!("locks/{key}")).await?;
-        let Some(_lock): Option<Lock> = lock else { return Ok(None) };
-        let fetch = Fetch::new(self.config.root_certificates.as_deref())?;
-        let builder = Account::builder_with_http(Box::new(fetch.clone()));
-        let kept = self.storage.read(&key).await?;
-        let kept = kept.and_then(|text| serde_json::from_str::<AccountCredentials>(&text).ok());
-        let account = match kept {
-            Some(credentials) => builder.from_credentials(credentials).await?,
-            None => {
-                let email = self.config.email.as_ref().map(|email| format!("mailto:{email}"));
-                let contact: Vec<_> = email.iter().map(String::as_str).collect();
-                let wish = NewAccount {
-                    contact: &contact,
-                    terms_of_service_agreed: true,
-                    only_return_existing: false,
-                };
-                let external = self.external_account()?;
-                let directory = self.config.directory.clone();
-                let (account, credentials) =
-                    builder.create(&wish, directory, external.as_ref()).await?;
-                let text = serde_json::to_string(&credentials);
-                let text = text.map_err(|error| OrderError::Unreachable(error.into()))?;
-                self.storage.write(&key, &text).await?;
-                account
-            }
-        };
-        *known = Some((account.clone(), fetch));
-        Ok(Some(account))
-    }
-
-    fn external_account(&self) -> Result<Option<ExternalAccountKey>, OrderError> {
-        let Some(external) = &self.config.external_account else { return Ok(None) };
-        let secret = file::read(&external.hmac_file)
-            .map_err(|error| OrderError::Secret(Chain(&error).to_string()))?;
-        let secret = String::from_utf8_lossy(&secret);
-        // Some authorities give it with padding.
-        let secret = BASE64_URL_SAFE_NO_PAD.decode(secret.trim().trim_end_matches('='));
-        let secret = secret.map_err(|error| OrderError::Secret(error.to_string()))?;
-        Ok(Some(ExternalAccountKey::new(external.key_id.clone(), &secret)))
-    }
-
-    /// The authority does not know us any more: the next order makes a new account.
-    async fn forget_account(&self) {
-        *self.account.lock().await = None;
-        if let Err(error) = self.storage.remove(&self.place("account.json")).await {
-            tracing::warn!(error = %Chain(&error), "account not forgotten");
-        }
-    }
-
-    fn key(&self, want: &Want) -> String {
-        self.place(&format!("certificates/{}.json", id(want)))
-    }
-
-    /// Where what belongs to this resolver is. The directory is part of it: certificates of a
-    /// staging environment are none of the real one.
-    pub(in crate::tls) fn place(&self, key: &str) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        let (_, directory) = self.config.directory.split_once("://").unwrap_or_default();
-        let directory: String = directory.chars().map(plain).collect();
-        format!("{}/{directory}/{key}", self.config.name)
-    }
-}
-
-/// A name for a certificate that is wanted, for files and keys.
-fn id(want: &Want) -> String {
-    let main = want.names.first().map_or("", String::as_str);
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    let main: String = main.chars().map(|c| if plain(c) { c } else { '_' }).collect();
-    match want.names.as_slice() {
-        [_] => main,
-        names => {
-            let digest = sha256(names.join(",").as_bytes());
-            format!("{main}+{}", digest.chars().take(12).collect::<String>())
-        }
-    }
-}
-
-/// Whether clients take it, and longer than what there is.
-fn is_news(certificate: &Certificate, have: Option<&Arc<Certificate>>) -> bool {
-    let until = certificate.facts.not_after;
-    certificate.is_good(SystemTime::now()) && have.is_none_or(|have| have.facts.not_after < until)
-}
-
-fn newest(
-    one: Option<Arc<Certificate>>,
-    other: Option<Arc<Certificate>>,
-) -> Option<Arc<Certificate>> {
-    one.into_iter().chain(other).max_by_key(|certificate| certificate.facts.not_after)
 }

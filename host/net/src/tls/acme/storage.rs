@@ -44,7 +44,22 @@ pub(in crate::tls) struct Storage {
 
 /// The right to do something that others must not do at the same time. It ends when dropped.
 #[derive(Debug)]
-pub(in crate::tls) struct Lock(#[expect(dead_code, reason = "held, not looked at")] Option<Lease>);
+pub(in crate::tls) struct Lock(Option<Lease>);
+
+impl Lock {
+    /// Whether others may have it by now.
+    pub(super) fn is_lost(&self) -> bool {
+        self.0.as_ref().is_some_and(Lease::is_lost)
+    }
+
+    /// Waits until it is lost.
+    pub(super) async fn lost(&self) {
+        match &self.0 {
+            Some(lease) => lease.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+}
 
 impl Storage {
     pub(in crate::tls) fn open(config: &StorageConfig) -> Result<Self, StorageError> {
@@ -55,6 +70,12 @@ impl Storage {
                 Ok(Self { folder: folder.clone(), consul: Some(consul) })
             }
         }
+    }
+
+    /// One that is shared by a Consul that is no network away.
+    #[cfg(test)]
+    pub(super) fn shared_by(consul: Consul, folder: PathBuf) -> Self {
+        Self { folder, consul: Some(consul) }
     }
 
     /// Whether other nodes see what is kept.
@@ -91,6 +112,10 @@ impl Storage {
 
     /// Remembers on this node what another has written.
     pub(super) fn keep(&self, key: &str, text: &str) -> Result<(), StorageError> {
+        // What is there already costs no disk a write.
+        if self.kept(key).is_ok_and(|kept| kept.as_deref() == Some(text)) {
+            return Ok(());
+        }
         let path = self.folder.join(key);
         let folder = path.parent().unwrap_or(&self.folder);
         make(folder)?;
@@ -119,15 +144,16 @@ impl Storage {
         }
     }
 
-    /// Lets other nodes answer a question of an authority.
+    /// Lets other nodes answer a question of an authority while a lock is held.
     pub(super) async fn share(
         &self,
         question: &Question,
         answer: &str,
+        lock: &Lock,
     ) -> Result<(), StorageError> {
-        match &self.consul {
-            Some(consul) => consul.write(&key_of(question), answer).await,
-            None => Ok(()),
+        match (&self.consul, &lock.0) {
+            (Some(consul), Some(lease)) => lease.write(consul, &key_of(question), answer).await,
+            _ => Ok(()),
         }
     }
 
@@ -139,14 +165,6 @@ impl Storage {
         match &self.consul {
             Some(consul) => consul.read(&key_of(question)).await,
             None => Ok(None),
-        }
-    }
-
-    /// Takes an answer back.
-    pub(super) async fn unshare(&self, question: &Question) -> Result<(), StorageError> {
-        match &self.consul {
-            Some(consul) => consul.remove(&key_of(question)).await,
-            None => Ok(()),
         }
     }
 

@@ -1,6 +1,13 @@
-//! What is shown of an authority that is away.
+//! What is shown of an authority that is away; and, in its own files, what is ordered of one in
+//! memory, and shared by a Consul in memory.
+
+mod authority;
+mod consul;
+mod orders;
 
 use std::{
+    collections::VecDeque,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -9,32 +16,46 @@ use portolan_core::problem::Severity;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::*;
+use super::{resolver::Due, *};
 use crate::tls::{Certificate, challenge::Challenges, tests::pem};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A resolver with a folder, whose authority is a port that nobody listens at.
+/// A resolver of an authority in memory, with this folder.
+fn config(folder: &Path) -> ResolverConfig {
+    ResolverConfig {
+        name: "le".into(),
+        email: None,
+        directory: authority::DIRECTORY.to_owned(),
+        challenge: Challenge::Http01,
+        root_certificates: None,
+        key_type: KeyType::Ec256,
+        external_account: None,
+        storage: StorageConfig::File(folder.to_owned()),
+    }
+}
+
+/// A resolver with a folder.
 struct Alone {
     folder: TempDir,
     resolver: Resolver,
+    challenges: Arc<Challenges>,
+    due: VecDeque<Due>,
 }
 
 impl Alone {
+    /// Its authority is a port that nobody listens at.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = ResolverConfig {
-            name: "le".into(),
-            email: None,
-            directory: "https://127.0.0.1:1/dir".to_owned(),
-            challenge: Challenge::Http01,
-            root_certificates: None,
-            key_type: KeyType::Ec256,
-            external_account: None,
-            storage: StorageConfig::File(folder.path().to_owned()),
-        };
-        let resolver = Resolver::new(&config, &Arc::<Challenges>::default()).unwrap();
-        Self { folder, resolver }
+        let directory = "https://127.0.0.1:1/dir".to_owned();
+        let config = ResolverConfig { directory, ..config(folder.path()) };
+        let challenges = Arc::default();
+        let resolver = Resolver::new(&config, &challenges).unwrap();
+        Self::at(folder, resolver, challenges)
+    }
+
+    fn at(folder: TempDir, resolver: Resolver, challenges: Arc<Challenges>) -> Self {
+        Self { folder, resolver, challenges, due: VecDeque::new() }
     }
 
     /// Puts a certificate of this age and so long a life into the folder.
@@ -54,15 +75,27 @@ impl Alone {
 
     /// Looks after what is due, one at a time; answers what that was.
     async fn turn(&mut self) -> Option<String> {
-        let due = self.resolver.due(1).pop()?;
+        if self.due.is_empty() {
+            self.due.extend(self.resolver.due());
+        }
+        let due = self.due.pop_front()?;
         let want = due.want.clone();
-        let outcome = self.resolver.desk.clone().look_after(due).await;
-        self.resolver.take(&want, outcome);
+        let (outcome, pending) = self.resolver.desk.clone().look_after(due).await;
+        self.resolver.take(&want, outcome, pending, true);
         want.names.into_iter().next()
     }
 
     fn shown(&self) -> Vec<&Arc<Certificate>> {
         self.resolver.certificates().collect()
+    }
+
+    /// What is wrong first.
+    fn problem(&self) -> String {
+        self.resolver.problems().next().map(|it| it.message.clone()).unwrap_or_default()
+    }
+
+    fn problems(&self) -> String {
+        self.resolver.problems().map(|problem| format!("{problem:?}")).collect()
     }
 }
 
@@ -121,4 +154,33 @@ async fn all_that_is_kept_is_shown_before_anything_is_ordered() {
         assert_eq!(alone.turn().await.as_deref(), Some(name));
     }
     assert_eq!(alone.resolver.problems().count(), 3);
+}
+
+#[tokio::test]
+async fn whom_to_trust_is_read_again_when_an_authority_is_away() {
+    let mut alone = Alone::new();
+    let roots = alone.folder.path().join("roots.pem");
+    std::fs::write(&roots, pem("ca.test", SystemTime::now(), DAY).0).unwrap();
+    let mut config = alone.resolver.desk.config.clone();
+    config.root_certificates = Some(roots.clone());
+    alone.resolver = Resolver::new(&config, &alone.challenges).unwrap();
+    // An account that takes no question to be used.
+    let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgJVWC_QzOTCS5vtsJp2IG-UDc8cdDfeoKtxSZxaz\
+               nM-mhRANCAAQenCPoGgPFTdPJ7VLLKt56RxPlYT1wNXnHc54PEyBg3LxKaH0-sJkX0mL8LyPEdsfL_Oz4TxHkWLJ\
+               GrXVtNhfH";
+    let url = &config.directory;
+    let urls = json!({ "newNonce": url, "newAccount": url, "newOrder": url });
+    let account = json!({ "id": "https://127.0.0.1:1/a", "key_pkcs8": key, "urls": urls });
+    let place = alone.folder.path().join(alone.resolver.desk.place("account.json"));
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::write(place, account.to_string()).unwrap();
+    alone.want(&["a.test"]);
+    alone.turn().await;
+    alone.turn().await;
+    assert!(alone.problem().contains("no answer"), "{}", alone.problem());
+
+    std::fs::write(&roots, "garbage").unwrap();
+    alone.resolver.retry();
+    alone.turn().await;
+    assert!(alone.problem().contains("roots.pem"), "{}", alone.problem());
 }
