@@ -11,6 +11,8 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 pub(crate) enum Wish {
     /// SIGHUP: read everything again.
     Reload,
+    /// SIGUSR1: open the access log again, as Traefik does.
+    Reopen,
     /// The first SIGTERM or SIGINT: drain, then end.
     Terminate,
     /// Each further one: end now, whatever is open.
@@ -22,6 +24,7 @@ pub(crate) struct Signals {
     terminate: Stream,
     interrupt: Stream,
     hangup: Stream,
+    reopen: Stream,
     /// Whether the first SIGTERM or SIGINT has come.
     terminating: bool,
 }
@@ -36,6 +39,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
             terminating: false,
         })
     }
@@ -47,6 +51,7 @@ impl Signals {
             _ = self.terminate.recv() => self.end(),
             _ = self.interrupt.recv() => self.end(),
             _ = self.hangup.recv() => Wish::Reload,
+            _ = self.reopen.recv() => Wish::Reopen,
         }
     }
 
@@ -72,6 +77,7 @@ mod tests {
         let mut signals = Signals::listen().unwrap();
         for (signal, wish) in [
             ("-HUP", Wish::Reload),
+            ("-USR1", Wish::Reopen),
             ("-TERM", Wish::Terminate),
             ("-HUP", Wish::Reload),
             ("-INT", Wish::Abort),

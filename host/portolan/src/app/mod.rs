@@ -150,11 +150,17 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     tokio::spawn(transport::tend(trust, reader.clone(), tell));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
-    while signals.next().await == Wish::Reload {
-        tracing::info!("reading everything again");
+    loop {
+        let wish = signals.next().await;
+        if !matches!(wish, Wish::Reload | Wish::Reopen) {
+            break;
+        }
         server.ledger().access_log.iter().for_each(|log| log.reopen());
-        // The loop ends after us.
-        drop(events.send(Event::Reload).await);
+        if wish == Wish::Reload {
+            tracing::info!("reading everything again");
+            // The loop ends after us.
+            drop(events.send(Event::Reload).await);
+        }
     }
     let limit = board.load().drain;
     tracing::info!(?limit, "draining");
@@ -195,7 +201,7 @@ async fn begun<T>(start: impl Future<Output = T>, signals: &mut Signals) -> Opti
         tokio::select! {
             begun = &mut start => return Some(begun),
             // Everything is being read just now.
-            wish = signals.next() => if wish != Wish::Reload { return None },
+            wish = signals.next() => if !matches!(wish, Wish::Reload | Wish::Reopen) { return None },
         }
     }
 }

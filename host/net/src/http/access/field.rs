@@ -35,10 +35,10 @@ fields! {
     RequestAddr RequestContentSize RequestCount RequestHost RequestMethod RequestPath RequestPort
     RequestProtocol RequestScheme
     RetryAttempts RouterName
-    ServiceAddr ServiceName ServiceURL
+    ServiceAddr ServiceName ServiceURL SpanId
     StartLocal StartUTC
-    TLSCipher TLSClientSubject TLSVersion
-    EntryPointName SpanId TraceId
+    TLSCipher TLSClientSubject TLSVersion TraceId
+    EntryPointName OtelSpanId OtelTraceId
 }
 
 impl Field {
@@ -46,8 +46,9 @@ impl Field {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EntryPointName => "entryPointName",
-            Self::SpanId => "span_id",
-            Self::TraceId => "trace_id",
+            // Beside the older names, as in Traefik.
+            Self::OtelSpanId => "span_id",
+            Self::OtelTraceId => "trace_id",
             _ => self.spelled(),
         }
     }

@@ -36,13 +36,13 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
     object.pair("msg", &Value::Text(b""));
     object.headers(Side::Origin, entry);
     object.headers(Side::Request, entry);
-    object.field(Field::SpanId, entry, ending, config);
+    object.field(Field::OtelSpanId, entry, ending, config);
     object.key("time");
     object.out.push(b'"');
     let end = entry.start + std::time::Duration::from_nanos(ending.nanos);
     text::rfc3339(object.out, end, config.offset(end), false);
     object.out.push(b'"');
-    object.field(Field::TraceId, entry, ending, config);
+    object.field(Field::OtelTraceId, entry, ending, config);
     out.extend(b"}\n");
 }
 
@@ -96,10 +96,10 @@ impl Object<'_> {
             Field::TLSClientSubject => ending.subject.map(str::to_owned),
             Field::TLSVersion => ending.encryption.map(|it| it.version.to_owned()),
             Field::EntryPointName => some(ending.entrypoint),
-            Field::SpanId => {
+            Field::SpanId | Field::OtelSpanId => {
                 ending.trace.map(|(_, span)| String::from_utf8_lossy(&span).into_owned())
             }
-            Field::TraceId => {
+            Field::TraceId | Field::OtelTraceId => {
                 ending.trace.map(|(trace, _)| String::from_utf8_lossy(&trace).into_owned())
             }
             Field::StartLocal => {
@@ -116,14 +116,17 @@ impl Object<'_> {
             Field::RequestContentSize => return self.pair(key, &Number(ending.request_bytes)),
             Field::RequestCount => return self.pair(key, &Number(entry.count)),
             Field::RetryAttempts => return self.pair(key, &Number(ending.retries.into())),
+            // As in Traefik they are always there, 0 where no backend was asked; where one gave no answer,
+            // what was answered in its place counts.
             Field::OriginDuration => {
-                return origin.iter().for_each(|it| self.pair(key, &Number(it.nanos)));
+                return self.pair(key, &Number(origin.map_or(0, |it| it.nanos)));
             }
-            Field::OriginContentSize | Field::OriginStatus => {
-                let Some(status) = origin.and_then(|it| it.status) else { return };
-                let is_status = field == Field::OriginStatus;
-                let number = if is_status { status.into() } else { ending.response_bytes };
-                return self.pair(key, &Number(number));
+            Field::OriginStatus => {
+                let status = origin.map_or(0, |it| it.status.unwrap_or(ending.status));
+                return self.pair(key, &Number(status.into()));
+            }
+            Field::OriginContentSize => {
+                return self.pair(key, &Number(origin.map_or(0, |_| ending.response_bytes)));
             }
         };
         if let Some(text) = text {

@@ -66,6 +66,8 @@ struct Writer {
     shared: Arc<Shared>,
     /// Whether the last write failed: that is said once.
     is_failing: bool,
+    /// Whether what was written last is the beginning of a line.
+    is_torn: bool,
 }
 
 impl AccessLog {
@@ -82,8 +84,13 @@ impl AccessLog {
     fn write_to(config: AccessConfig, place: Place) -> io::Result<Arc<Self>> {
         let shared = Arc::<Shared>::default();
         let (sender, receiver) = sync_channel(WAITING);
-        let writer =
-            Writer { config: config.clone(), place, shared: shared.clone(), is_failing: false };
+        let writer = Writer {
+            config: config.clone(),
+            place,
+            shared: shared.clone(),
+            is_failing: false,
+            is_torn: false,
+        };
         let thread =
             thread::Builder::new().name("access-log".to_owned()).spawn(|| writer.run(receiver))?;
         Ok(Arc::new(Self {
@@ -152,10 +159,20 @@ impl Writer {
     }
 
     fn write(&mut self, chunk: &Chunk) {
-        match self.place.write(&chunk.bytes) {
+        if std::mem::take(&mut self.is_torn) {
+            // The next line shall be one again.
+            self.is_torn = self.place.write(b"\n").1.is_err();
+        }
+        let (written, outcome) = match self.is_torn {
+            true => (0, Err(io::ErrorKind::StorageFull.into())),
+            false => self.place.write(&chunk.bytes),
+        };
+        match outcome {
             Ok(()) => self.is_failing = false,
             Err(error) => {
-                self.shared.dropped.add(chunk.lines);
+                let (there, lost) = chunk.bytes.split_at_checked(written).unwrap_or_default();
+                self.is_torn |= there.last().is_some_and(|last| *last != b'\n');
+                self.shared.dropped.add(memchr::memchr_iter(b'\n', lost).count() as u64);
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::error!(%error, "access log not written");
                 }
@@ -165,7 +182,7 @@ impl Writer {
 
     fn reopen(&mut self) {
         match Place::open(self.config.file.as_deref()) {
-            Ok(place) => self.place = place,
+            Ok(place) => (self.place, self.is_torn) = (place, false),
             Err(error) => {
                 tracing::error!(%error, "access log not opened again, the old file goes on")
             }
@@ -182,14 +199,73 @@ impl Place {
         OpenOptions::new().create(true).append(true).open(file).map(Self::File)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Writes as far as that goes; answers how far, and why no further.
+    fn write(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         match self {
-            Self::File(file) => file.write_all(bytes),
+            Self::File(file) => write_to(file, bytes),
             Self::Stdout => {
                 let mut out = io::stdout().lock();
-                out.write_all(bytes)?;
-                out.flush()
+                let (written, outcome) = write_to(&mut out, bytes);
+                (written, outcome.and_then(|()| out.flush()))
             }
         }
+    }
+}
+
+fn write_to(out: &mut impl io::Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match out.write(rest) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with so much room.
+    struct Disk(Vec<u8>, usize);
+
+    impl io::Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = self.1.saturating_sub(self.0.len()).min(bytes.len());
+            self.0.extend_from_slice(&bytes[..room]);
+            if room == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(room) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_took_is_known() {
+        let mut disk = Disk(Vec::new(), 8);
+        let (written, outcome) = write_to(&mut disk, b"one\ntwo\nthree\n");
+        assert_eq!((written, outcome.unwrap_err().kind()), (8, io::ErrorKind::StorageFull));
+        assert_eq!(disk.0, b"one\ntwo\n");
+        assert!(write_to(&mut Disk(Vec::new(), 99), b"one\n").1.is_ok());
+    }
+
+    #[test]
+    fn a_line_after_half_of_one_is_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log");
+        fs::write(&file, "{\"half").unwrap();
+        let place = Place::open(Some(&file)).unwrap();
+        let config = AccessConfig::default();
+        let mut writer =
+            Writer { config, place, shared: Arc::default(), is_failing: true, is_torn: true };
+        for _ in 0..2 {
+            writer.write(&Chunk { bytes: b"{}\n".to_vec(), lines: 1 });
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "{\"half\n{}\n{}\n");
+        assert_eq!(writer.shared.dropped.value(), 0);
     }
 }

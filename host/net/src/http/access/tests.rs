@@ -215,7 +215,7 @@ fn a_request_that_nobody_took_says_why() {
     let mut out = Vec::new();
     json::write(&mut out, &entry, &ending, &config);
     expect![[r#"
-        {"ClientAddr":"192.0.2.1:55000","ClientHost":"192.0.2.1","ClientPort":"55000","ClientUsername":"-","DownstreamContentSize":1024,"DownstreamStatus":404,"Duration":12345678,"Overhead":12345678,"Reason":"no-router","RequestContentSize":3,"RequestCount":0,"RequestMethod":"GET","RequestPath":"","RequestProtocol":"HTTP/1.1","RequestScheme":"http","RetryAttempts":1,"StartLocal":"2025-11-25T22:39:42.12Z","StartUTC":"2025-11-25T22:39:42.12Z","entryPointName":"websecure","level":"info","msg":"","span_id":"b7ad6b7169203331","time":"2025-11-25T22:39:42Z","trace_id":"0af7651916cd43dd8448eb211c80319c"}
+        {"ClientAddr":"192.0.2.1:55000","ClientHost":"192.0.2.1","ClientPort":"55000","ClientUsername":"-","DownstreamContentSize":1024,"DownstreamStatus":404,"Duration":12345678,"OriginContentSize":0,"OriginDuration":0,"OriginStatus":0,"Overhead":12345678,"Reason":"no-router","RequestContentSize":3,"RequestCount":0,"RequestMethod":"GET","RequestPath":"","RequestProtocol":"HTTP/1.1","RequestScheme":"http","RetryAttempts":1,"SpanId":"b7ad6b7169203331","StartLocal":"2025-11-25T22:39:42.12Z","StartUTC":"2025-11-25T22:39:42.12Z","TraceId":"0af7651916cd43dd8448eb211c80319c","entryPointName":"websecure","level":"info","msg":"","span_id":"b7ad6b7169203331","time":"2025-11-25T22:39:42Z","trace_id":"0af7651916cd43dd8448eb211c80319c"}
     "#]]
     .assert_eq(&String::from_utf8(out).unwrap());
 }
