@@ -185,6 +185,7 @@ async fn traefiks_internal_services_lead_to_the_admin_api() {
     let metrics = || portolan.http().get("prometheus.local", "/metrics");
     let page = eventually(metrics, |page| page.status == 200).await;
     assert!(page.body.contains("portolan_config_in_use"), "{}", page.body);
+    assert!(!page.body.contains("@internal"), "who looks is not looked at: {}", page.body);
     let told = portolan.api("/api/problems").await.to_string();
     assert!(
         told.contains("there are `api`, `dashboard`, `ping`, `prometheus` and `noop`"),

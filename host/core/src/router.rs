@@ -21,6 +21,10 @@ pub struct Observability {
 }
 
 impl Observability {
+    /// Nothing is noted.
+    pub const NONE: Self =
+        Self { access_logs: Some(false), metrics: Some(false), tracing: Some(false) };
+
     /// The same, where it does not say with what is usual elsewhere.
     pub fn or(self, usual: Self) -> Self {
         Self {

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use super::{
     entrypoint::Entrypoint,
     merge::Object,
-    resolve::{Directory, End, Link, Provider},
+    resolve::{Directory, End, INTERNAL, Link, Provider},
 };
 use crate::{
     declare::RouterSpec,
@@ -19,7 +19,7 @@ use crate::{
     name::{ObjectName, nearest},
     problem::Problem,
     roll::Roll,
-    router::Router,
+    router::{Observability, Router},
     rule::{Predicate, Rule},
     service::Service,
     snapshot::{Entries, Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Status},
@@ -228,6 +228,11 @@ impl Draft<'_> {
             doubtful = true;
         }
         let works = !matches!(predicate, Predicate::Never) && !entrypoints.is_empty();
+        let mut observability = self.object.spec.observability;
+        if service.as_ref().is_some_and(|(name, _)| *name.provider == *INTERNAL) {
+            // Who looks at us is not looked at, unless somebody wants that (Traefik's `addInternals`).
+            observability = observability.or(Observability::NONE);
+        }
         let live = works.then(|| Router {
             name: self.name.clone(),
             rule: rule.clone(),
@@ -250,7 +255,7 @@ impl Draft<'_> {
                 .as_ref()
                 .and_then(|it| Some(it.options.as_deref()?.into())),
             timeouts: self.object.spec.timeouts.clone(),
-            observability: self.object.spec.observability,
+            observability,
             figures: self.before.map(|before| before.figures.clone()).unwrap_or_default(),
         });
         let live = live.map(|router| match self.before {
