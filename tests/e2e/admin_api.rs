@@ -185,7 +185,9 @@ async fn traefiks_internal_services_lead_to_the_admin_api() {
     let metrics = || portolan.http().get("prometheus.local", "/metrics");
     let page = eventually(metrics, |page| page.status == 200).await;
     assert!(page.body.contains("portolan_config_in_use"), "{}", page.body);
-    let counted = |line: &&str| line.contains("requests_total") && line.contains("@internal");
+    let counted = |line: &&str| {
+        line.starts_with("traefik_service_requests_total") && line.contains("@internal")
+    };
     assert_eq!(page.body.lines().find(counted), None, "who looks is not looked at");
     let told = portolan.api("/api/problems").await.to_string();
     assert!(

@@ -69,59 +69,82 @@ fn characters(text: &[u8]) -> Cow<'_, str> {
 fn translated(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut rest = pattern;
-    let mut in_class = false;
     while let Some(next) = rest.chars().next() {
         let after = rest.get(next.len_utf8()..).unwrap_or_default();
-        match next {
+        rest = match next {
             // Quoted text.
-            '\\' if !in_class && after.starts_with('Q') => {
+            '\\' if after.starts_with('Q') => {
                 let text = after.get(1..).unwrap_or_default();
                 let (quoted, behind) = text.split_once("\\E").unwrap_or((text, ""));
                 out.push_str(&regex::escape(quoted));
-                rest = behind;
-                continue;
+                behind
             }
-            '\\' => {
-                rest = escape(after, in_class, &mut out);
-                continue;
-            }
+            '\\' => escape(after, false, &mut out),
+            '[' => class(after, &mut out),
             // Where no repetition stands, Go means the brace itself.
-            '{' if !in_class && !is_repetition(after) => out.push_str("\\{"),
-            '[' if !in_class => {
-                in_class = true;
-                let negated = after.strip_prefix('^');
-                out.push_str(if negated.is_some() { "[^" } else { "[" });
-                rest = negated.unwrap_or(after);
-                // The first bracket is one of the class.
-                if let Some(behind) = rest.strip_prefix(']') {
-                    out.push_str("\\]");
-                    rest = behind;
-                }
-                continue;
+            '{' if !is_repetition(after) => {
+                out.push_str("\\{");
+                after
             }
-            // Classes within classes and operations on them are unknown to Go, but `[:alpha:]`.
-            '[' if in_class && !after.starts_with(':') => out.push_str("\\["),
-            '[' => {
-                let end = after.find(":]").map_or(0, |at| at + 2);
-                out.push('[');
-                out.push_str(after.get(..end).unwrap_or_default());
-                rest = after.get(end..).unwrap_or_default();
-                continue;
+            other => {
+                out.push(other);
+                after
             }
-            '&' | '~' if in_class => {
-                out.push('\\');
-                out.push(next);
-            }
-            '-' if in_class && after.starts_with('-') => out.push_str("\\-"),
-            ']' => {
-                in_class = false;
-                out.push(']');
-            }
-            other => out.push(other),
-        }
-        rest = after;
+        };
     }
     out
+}
+
+/// Writes a class of characters, whose bracket is open; answers what follows it. A hyphen that does not
+/// stand between two characters is one, and classes within it and operations on it are unknown to Go.
+fn class<'a>(text: &'a str, out: &mut String) -> &'a str {
+    let negated = text.strip_prefix('^');
+    out.push_str(if negated.is_some() { "[^" } else { "[" });
+    let (mut rest, mut is_first) = (negated.unwrap_or(text), true);
+    while !rest.is_empty() {
+        if let Some(behind) = rest.strip_prefix(']').filter(|_| !is_first) {
+            out.push(']');
+            return behind;
+        }
+        is_first = false;
+        let posix = rest.strip_prefix("[:").and_then(|name| name.find(":]"));
+        if let Some(end) = posix {
+            let (named, behind) = rest.split_at_checked(end + 4).unwrap_or((rest, ""));
+            out.push_str(named);
+            rest = behind;
+            continue;
+        }
+        let escaped = rest.strip_prefix('\\');
+        if let Some(after) = escaped.filter(|it| it.starts_with(CLASSES)) {
+            rest = escape(after, true, out);
+            continue;
+        }
+        rest = member(rest, out);
+        if let Some(after) =
+            rest.strip_prefix('-').filter(|it| !it.is_empty() && !it.starts_with(']'))
+        {
+            out.push('-');
+            rest = member(after, out);
+        }
+    }
+    rest
+}
+
+/// What stands for several characters behind a backslash.
+const CLASSES: [char; 8] = ['d', 'D', 'w', 'W', 's', 'S', 'p', 'P'];
+
+/// Writes one character of a class; answers what follows it.
+fn member<'a>(text: &'a str, out: &mut String) -> &'a str {
+    let Some(next) = text.chars().next() else { return text };
+    let after = text.get(next.len_utf8()..).unwrap_or_default();
+    if next == '\\' {
+        return escape(after, true, out);
+    }
+    if matches!(next, '[' | ']' | '^' | '&' | '~' | '-') {
+        out.push('\\');
+    }
+    out.push(next);
+    after
 }
 
 /// Writes what a backslash begins; answers what follows. The classes of Perl are of ASCII.
@@ -154,18 +177,19 @@ fn escape<'a>(after: &'a str, in_class: bool, out: &mut String) -> &'a str {
             return behind;
         }
         '0'..='7' => return octal(after, out),
+        'p' | 'P' => {
+            let name = behind.chars().next().map_or(0, char::len_utf8);
+            let (name, behind) = behind.split_at_checked(name).unwrap_or((behind, ""));
+            out.extend([if letter == 'p' { "\\p" } else { "\\P" }, name]);
+            return behind;
+        }
         _ => {
             out.push('\\');
             out.push(letter);
             return behind;
         }
     };
-    let (open, close) = match (letter.is_ascii_uppercase(), in_class) {
-        (true, _) => ("[^", "]"),
-        (false, false) => ("[", "]"),
-        (false, true) => ("", ""),
-    };
-    out.extend([open, class, close]);
+    out.extend([if letter.is_ascii_uppercase() { "[^" } else { "[" }, class, "]"]);
     behind
 }
 
@@ -198,7 +222,12 @@ mod tests {
     fn what_go_reads_otherwise_is_written_otherwise() {
         for (go, ours) in [
             (r"^/api/\w{1,3}$", r"^/api/[0-9A-Za-z_]{1,3}$"),
-            (r"\D[\d\S.]", r"[^0-9][0-9[^\t\n\f\r ].]"),
+            (r"\D[\d\S.]", r"[^0-9][[0-9][^\t\n\f\r ].]"),
+            (r"[\w-.]", r"[[0-9A-Za-z_]\-.]"),
+            (r"[\w-]", r"[[0-9A-Za-z_]\-]"),
+            (r"[+--]", r"[+-\-]"),
+            (r"[a-z0-9-]", r"[a-z0-9\-]"),
+            (r"[-a^]", r"[\-a\^]"),
             (r"\bа\B\<\>", r"(?-u:\b)а(?-u:\B)<>"),
             (r"\0\101\1234\18", r"\x{0}\x{41}\x{53}4\18"),
             (r"^/{id}$", r"^/\{id}$"),
@@ -207,7 +236,7 @@ mod tests {
             (r"[[]", r"[\[]"),
             (r"[]a]", r"[\]a]"),
             (r"[^]a]", r"[^\]a]"),
-            (r"[a&&b--c~~]", r"[a\&\&b\--c\~\~]"),
+            (r"[a&&b~~]", r"[a\&\&b\~\~]"),
             (r"[[:alpha:]_]", r"[[:alpha:]_]"),
             (r"\[a{2,}\{", r"\[a{2,}\{"),
             (r"[\]\-]{2}", r"[\]\-]{2}"),
@@ -235,6 +264,16 @@ mod tests {
             (r"^\p{Greek}\x{61}\x62{2}$", "αabb", true),
             (r"^.{3}$", "abc", true),
             (r"^\101$", "A", true),
+            (r"^[\w-.]+$", "a-b.c", true),
+            (r"^[\w-\.]+$", "a-b.c", true),
+            (r"[\w-~]", "`", false),
+            (r"[\s-a]", "A", false),
+            (r"[\s-a]", "-", true),
+            (r"^[^\s-_]$", "A", true),
+            (r"^[^\s-_]$", "-", false),
+            (r"^[\pL-.]+$", "ü-.", true),
+            (r"[+--]", ",", true),
+            (r"^[[:alpha:]-_]+$", "a-_", true),
         ] {
             assert_eq!(check(pattern, text.as_bytes()), expected, "{pattern} {text}");
         }
