@@ -22,6 +22,15 @@ impl Scheme {
         }
     }
 
+    /// An authority as a `Host` header has it: without the port that goes without saying (RFC 9110, 7.2).
+    pub fn host_of(self, authority: &str) -> &str {
+        let port = match self {
+            Self::Http | Self::H2c => ":80",
+            Self::Https => ":443",
+        };
+        authority.strip_suffix(port).unwrap_or(authority)
+    }
+
     /// The scheme of that name, in any case.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Http, Self::Https, Self::H2c]

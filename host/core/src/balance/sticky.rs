@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderValue, header::COOKIE};
+use http::{HeaderMap, HeaderValue};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use crate::policy::{SameSite, Sticky};
+use crate::{
+    exchange::cookies,
+    policy::{SameSite, Sticky},
+};
 
 /// The cookie of one service: its name, its attributes, and what stands for each place.
 #[derive(Debug)]
@@ -50,15 +53,8 @@ impl Cookie {
 }
 
 /// The value of a cookie, without quotes (RFC 6265, 4.2).
-pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(key, _)| key.trim_end() == name)
-        .map(|(_, value)| value.trim().trim_matches('"'))
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &'a str) -> Option<&'a str> {
+    cookies(headers, name).next().map(|value| value.trim_matches('"'))
 }
 
 /// The first 16 hexadecimal digits of its SHA-256.

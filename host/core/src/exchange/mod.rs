@@ -177,14 +177,7 @@ impl RequestHead {
 
     /// The values of the cookies of that name, in order, without quotes (RFC 6265, 4.2).
     pub fn cookie_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(move |(key, _)| key.trim_end() == name)
-            .map(|(_, value)| unquote(value.trim_start()))
+        cookies(&self.headers, name).map(unquote)
     }
 
     /// The values of a header, line by line. `Host` is the authority, wherever that came from.
@@ -227,6 +220,18 @@ impl RequestHead {
         self.headers.insert(HOST, authority.into_value());
         self.host = Host::of(self.authority());
     }
+}
+
+/// The values of the cookies of that name, in order. What is no text costs itself, and not the others
+/// of its line: browsers send all in one.
+pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+        let value = rest.trim_ascii_start().strip_prefix(b"=")?;
+        std::str::from_utf8(value).ok().map(str::trim)
+    })
 }
 
 impl Exchange {

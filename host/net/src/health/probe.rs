@@ -74,7 +74,7 @@ impl Target {
         let host = own.host();
         let authority = match &check.hostname {
             Some(name) => name.clone(),
-            None => format!("{host}:{port}"),
+            None => scheme.host_of(&format!("{host}:{port}")).to_owned(),
         };
         Some(Self {
             scheme,
@@ -120,7 +120,10 @@ impl Target {
             return None;
         }
         let to: Uri = response.headers().get(LOCATION)?.to_str().ok()?.parse().ok()?;
-        let same = to.authority().is_none_or(|authority| *authority == self.authority);
+        let is_own = |authority: &Authority| {
+            self.scheme.host_of(authority.as_str()).eq_ignore_ascii_case(self.authority.as_str())
+        };
+        let same = to.authority().is_none_or(is_own);
         let target = to.path_and_query().map(PathAndQuery::as_str);
         target.filter(|path| same && path.starts_with('/')).map(str::to_owned)
     }

@@ -67,7 +67,8 @@ impl Origin {
         max_idle: usize,
         clock: Clock,
     ) -> Option<Self> {
-        let host = HeaderValue::from_str(authority).ok()?;
+        let told = scheme.host_of(authority);
+        let host = HeaderValue::from_str(told).ok()?;
         let parsed: Authority = authority.parse().ok()?;
         let port = parsed.port_u16().unwrap_or(match scheme {
             Scheme::Http | Scheme::H2c => 80,
@@ -82,7 +83,7 @@ impl Origin {
             scheme,
             target,
             way: way.clone(),
-            authority: parsed,
+            authority: told.parse().ok()?,
             host,
             idle: RefCell::default(),
             max_idle,
