@@ -66,6 +66,8 @@ pub(crate) struct Line {
     is_given_up: bool,
     /// Trailers that arrived together with the last of the content.
     late: Option<HeaderMap>,
+    /// Changes with each message, and when what is left of a body is forgotten.
+    turn: u32,
 }
 
 /// What is expected of the other end.
@@ -77,6 +79,9 @@ pub(crate) enum Awaits {
     Request,
     /// That it reads what it was sent.
     Room,
+    /// Nothing, but there is more of a body than anybody takes now: that it is still there is not seen
+    /// by reading.
+    Patience,
 }
 
 /// How far a body was poured.
@@ -135,6 +140,7 @@ impl Line {
             is_passing: false,
             is_given_up: false,
             late: None,
+            turn: 0,
         }
     }
 
@@ -248,9 +254,26 @@ impl Line {
         self.is_given_up = true;
     }
 
+    /// Whether everything that was written has been handed to the system.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.socket.is_flushed()
+    }
+
+    /// Which message is read: a body belongs to one, and those after it are none of its business.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turn
+    }
+
+    /// Whether the system knows that the other end is gone, which reading would tell if somebody read.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.socket.stream.is_broken()
+    }
+
     /// Forgets what has arrived of a body that nobody wants, so that the next request is found
-    /// behind it. Waits for nothing, and not for a client that waits itself.
+    /// behind it. Waits for nothing, and not for a client that waits itself. Whoever reads the body
+    /// nevertheless does not take it for all of it.
     pub(crate) fn skip_arrived(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
         if self.awaits_continue {
             return;
         }
@@ -270,6 +293,8 @@ impl Line {
             Awaits::Room
         } else if self.is_wanted && !self.decoder.is_done() {
             Awaits::Request
+        } else if !self.decoder.is_done() {
+            Awaits::Patience
         } else {
             Awaits::Nothing
         };
@@ -342,6 +367,7 @@ impl Line {
     /// What stands behind a head of that length is its body.
     fn begin(&mut self, framing: Framing, length: usize, is_tolerant: bool) {
         self.skip(length);
+        self.turn = self.turn.wrapping_add(1);
         self.decoder = Decoder::new(framing, is_tolerant);
         (self.is_wanted, self.is_passing) = (false, false);
     }

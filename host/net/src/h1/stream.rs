@@ -28,6 +28,11 @@ impl Stream {
             Self::Tls(stream) => stream.get_ref().0,
         }
     }
+
+    /// Whether the system knows that the other end is gone.
+    pub(crate) fn is_broken(&self) -> bool {
+        !matches!(self.socket().take_error(), Ok(None))
+    }
 }
 
 impl AsyncRead for Stream {

@@ -199,7 +199,7 @@ async fn plain(door: &Rc<Door>, met: Met, mut stream: TcpStream) -> Option<Talk>
         let gone = pin!(poll_fn(|cx| match met.seat.poll_notice(cx) {
             Poll::Ready(Notice::Expired(limit)) => Poll::Ready(limit),
             // Its first request is on its way; the roster will not wait for it long.
-            Poll::Ready(Notice::Drain) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Notice::Drain | Notice::Look) | Poll::Pending => Poll::Pending,
         }));
         match select(pin!(sniff(&mut stream)), gone).await {
             Either::Left((sniffed, _)) => sniffed,

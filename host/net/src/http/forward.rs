@@ -67,6 +67,8 @@ pub(crate) struct Dispatch<'a> {
     edge: &'a Edge,
     service: &'a Service,
     errand: Box<Errand<'a>>,
+    /// Whether it never had a body: one that is sent is gone from the errand, too.
+    is_bodiless: bool,
     /// The claim on the backend; it goes with the answer.
     pub(crate) in_flight: Option<InFlight>,
     /// Nanoseconds that the answer took.
@@ -105,7 +107,8 @@ impl<'a> Dispatch<'a> {
             let body = std::mem::replace(&mut errand.body, RequestBody::EMPTY);
             errand.body = body.watched(idle);
         }
-        Self { edge, service, errand, in_flight: None, took: 0 }
+        let is_bodiless = errand.body.is_empty();
+        Self { edge, service, errand, is_bodiless, in_flight: None, took: 0 }
     }
 
     /// Records the body on its way, so that it can be sent again.
@@ -159,10 +162,10 @@ impl Dispatch<'_> {
 
     /// Whether the request can be sent to the same backend again.
     fn may_repeat(&self, ignored: Ignored) -> bool {
-        let Errand { head, body, upgrade, .. } = &*self.errand;
+        let Errand { head, upgrade, .. } = &*self.errand;
         match ignored {
             Ignored::Surely => true,
-            Ignored::Perhaps => head.method.is_idempotent() && !upgrade && body.is_empty(),
+            Ignored::Perhaps => head.method.is_idempotent() && !upgrade && self.is_bodiless,
             Ignored::No => false,
         }
     }
@@ -236,7 +239,7 @@ impl Dispatch<'_> {
         origin: &Origin,
     ) -> Result<Answer, Lost> {
         let Lease { mut sender, place } = lease;
-        let is_bodiless = self.errand.body.is_empty();
+        let is_bodiless = self.is_bodiless;
         let request = self.absolute(backend, origin);
         let begin = begun(backend);
         let sending = pin!(sender.try_send_request(request));

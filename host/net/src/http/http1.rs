@@ -19,15 +19,15 @@ use portolan_core::{exchange::ResponseHead, limit::Limit, reason::Reason};
 use tokio::time::timeout;
 
 use super::{
-    body::{Body, Content},
+    body::{Body, Content, Turn},
     connection::Client,
     rescue::HttpError,
     roster::Notice,
     service,
 };
 use crate::h1::{
-    Ending, Framing, HeadLimits, Line, PourError, Poured, RequestHead, Status, Stream, WireError,
-    encode_response,
+    Awaits, Ending, Framing, HeadLimits, Line, PourError, Poured, RequestHead, Status, Stream,
+    WireError, encode_response,
 };
 
 /// How long a client may take to notice that it is not listened to any more, and how much it may
@@ -73,6 +73,8 @@ struct Sending<'a> {
     line: &'a RefCell<Line>,
     body: Body,
     framing: Framing,
+    /// Whether its last was written, and waits to be taken.
+    has_ended: bool,
 }
 
 /// Serves requests until there are no more. What it takes to begin is not carried along: most
@@ -175,7 +177,7 @@ async fn next(client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<Next>
         loop {
             match ready!(client.seat.poll_notice(cx)) {
                 // Its next request may be on its way; the roster will not wait for it long.
-                Notice::Drain => {}
+                Notice::Drain | Notice::Look => {}
                 Notice::Expired(limit) => {
                     exceeded(client, limit);
                     // Whoever said nothing is told nothing.
@@ -204,7 +206,7 @@ fn begin(client: &Rc<Client>, line: &Rc<RefCell<Line>>, head: RequestHead) -> Be
     let asked = Asked { method: method.clone(), version, keep_alive };
     let body = match framing {
         Framing::Empty => Content::Empty,
-        framing => Content::Line(line.clone(), framing),
+        framing => Content::Line(Turn::of(line), framing),
     };
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = method;
@@ -228,7 +230,9 @@ async fn answered(
             return Poll::Ready(Err(Unanswered::Left));
         }
         // The answer will tell which limit it was.
-        ready!(poll_stalled(client, line, cx));
+        if ready!(poll_stalled(client, line, cx)).is_gone() {
+            return Poll::Ready(Err(Unanswered::Left));
+        }
         // Whoever waits for the body learns that, and answers.
         line.borrow_mut().give_up();
         Poll::Ready(match answering.as_mut().poll(cx) {
@@ -239,15 +243,33 @@ async fn answered(
     .await
 }
 
-/// Whether the client has kept a request waiting for too long, and beyond which limit.
-fn poll_stalled(client: &Client, line: &RefCell<Line>, cx: &Context<'_>) -> Poll<Option<Limit>> {
+/// Why a client is not waited for any more.
+enum Stalled {
+    /// It has kept a request waiting for too long, beyond this limit.
+    Beyond(Option<Limit>),
+    /// It is gone.
+    Gone,
+}
+
+impl Stalled {
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+}
+
+/// Whether the client has kept a request waiting for too long, or is gone.
+fn poll_stalled(client: &Client, line: &RefCell<Line>, cx: &Context<'_>) -> Poll<Stalled> {
     let (waits, has_moved) = line.borrow_mut().waits();
     client.seat.note_wait(waits, has_moved);
     loop {
         match ready!(client.seat.poll_notice(cx)) {
+            // It has moved since that was said, or nothing is expected of it now.
+            Notice::Expired(_)
+                if has_moved || matches!(waits, Awaits::Nothing | Awaits::Patience) => {}
+            Notice::Expired(limit) => return Poll::Ready(Stalled::Beyond(limit)),
+            Notice::Look if line.borrow().is_broken() => return Poll::Ready(Stalled::Gone),
             // What is under way is finished.
-            Notice::Drain => {}
-            Notice::Expired(limit) => return Poll::Ready(limit),
+            Notice::Drain | Notice::Look => {}
         }
     }
 }
@@ -268,7 +290,7 @@ fn send<'a>(
     let framing = asked.framing(&head, &body);
     let ending = if framing == Framing::Close { Ending::Close } else { ending };
     let told = if asked.method == Method::HEAD { body.framing() } else { framing };
-    let mut sending = Sending { line, body, framing };
+    let mut sending = Sending { line, body, framing, has_ended: false };
     let mut head = Some(head);
     poll_fn(move |cx| {
         sending.body.poll_upload(cx);
@@ -289,7 +311,13 @@ fn send<'a>(
         if line.borrow_mut().poll_gone(cx).is_ready() {
             return Poll::Ready(Err(io::Error::other("the client left within its response")));
         }
-        exceeded(client, ready!(poll_stalled(client, line, cx)));
+        match ready!(poll_stalled(client, line, cx)) {
+            Stalled::Beyond(limit) => exceeded(client, limit),
+            Stalled::Gone => {
+                let left = "the client left within its response";
+                return Poll::Ready(Err(io::Error::other(left)));
+            }
+        }
         sending.body.failed(Reason::ClientStalled);
         Poll::Ready(Err(io::Error::other("the client does not read its response")))
     })
@@ -300,7 +328,15 @@ impl Sending<'_> {
     fn poll(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) -> Poll<io::Result<()>> {
         loop {
             let mut line = self.line.borrow_mut();
-            if output.is_empty() {
+            if self.has_ended {
+                return line.poll_flush(cx);
+            }
+            // What the client does not take is not made more of.
+            if !line.is_flushed() {
+                if !output.is_empty() {
+                    line.write(cx, output)?;
+                    output.clear();
+                }
                 ready!(line.poll_flush(cx))?;
             }
             let mut outlet = line.outlet(output, self.framing);
@@ -311,12 +347,18 @@ impl Sending<'_> {
             if !matches!(poured, Poll::Ready(Ok(Poured::More))) || !outlet.may_wait() {
                 outlet.flush(cx)?;
             }
-            match ready!(poured) {
-                Ok(Poured::More) => {}
-                Ok(Poured::End(_)) => return line.poll_flush(cx),
-                Err(PourError::Sink(error)) => return Poll::Ready(Err(error)),
+            match poured {
+                Poll::Pending => {
+                    ready!(line.poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(Poured::More)) => {}
+                Poll::Ready(Ok(Poured::End(_))) => self.has_ended = true,
+                Poll::Ready(Err(PourError::Sink(error))) => return Poll::Ready(Err(error)),
                 // The client sees that there is something missing.
-                Err(PourError::Source(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Poll::Ready(Err(PourError::Source(error))) => {
+                    return Poll::Ready(Err(io::Error::other(error)));
+                }
             }
         }
     }

@@ -115,6 +115,8 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
                     is_leaving = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                // That is said of HTTP/1.
+                Notice::Look => {}
                 Notice::Drain => {
                     is_leaving = true;
                     connection.as_mut().graceful_shutdown();

@@ -68,6 +68,8 @@ pub(crate) struct Link {
     /// The request body, until it is sent.
     upload: Option<RequestBody>,
     upload_framing: Framing,
+    /// How much of it was sent.
+    uploaded: u64,
     /// Why the request body ended early, if the client is to blame.
     client_error: Option<StreamError>,
     /// Whether the connection can be used again when this exchange is over.
@@ -185,6 +187,7 @@ impl Link {
             line: Line::new(stream, Bytes::new(), buffers),
             upload: None,
             upload_framing: Framing::Empty,
+            uploaded: 0,
             client_error: None,
             keep_alive: true,
             origin,
@@ -210,6 +213,7 @@ impl Link {
         self.client_error = None;
         self.upload_framing = body.framing();
         self.upload = Some(body);
+        self.uploaded = 0;
         let mut is_begun = false;
         let received = poll_fn(|cx| {
             if !std::mem::replace(&mut is_begun, true) {
@@ -246,13 +250,13 @@ impl Link {
 
     /// Whether the request was sent to its end.
     pub(crate) fn is_sent(&self) -> bool {
-        self.upload.is_none()
+        self.upload.is_none() && self.line.is_flushed()
     }
 
     /// Sends on what has arrived of the request body.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if self.upload.is_none() {
-            return;
+            return self.flush(cx);
         }
         let buffers = self.line.buffers();
         buffers.with_output(|output| self.pump(cx, output));
@@ -291,15 +295,36 @@ impl Link {
         });
     }
 
+    /// Hands on what is still to be taken by the system, the last of a body perhaps.
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(_)) = self.line.poll_flush(cx) {
+            self.keep_alive = false;
+        }
+    }
+
     /// Pours the request body into the connection, for as long as both sides are willing.
     fn pump(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) {
         loop {
-            if output.is_empty() && !matches!(self.line.poll_flush(cx), Poll::Ready(Ok(()))) {
-                return;
+            // What the backend does not take is not made more of.
+            if !self.line.is_flushed() {
+                let written = match output.is_empty() {
+                    true => Ok(()),
+                    false => self.line.write(cx, output),
+                };
+                output.clear();
+                match written.map(|()| self.line.poll_flush(cx)) {
+                    Ok(Poll::Ready(Ok(()))) => {}
+                    Ok(Poll::Pending) => return,
+                    Ok(Poll::Ready(Err(_))) | Err(_) => {
+                        self.keep_alive = false;
+                        return;
+                    }
+                }
             }
             let mut outlet = self.line.outlet(output, self.upload_framing);
             let Some(upload) = &mut self.upload else { return };
             let poured = upload.poll_pour(cx, &mut outlet);
+            self.uploaded += outlet.content;
             if let Poll::Ready(Ok(Poured::End(trailers))) = &poured {
                 outlet.end(trailers.as_ref());
             }
@@ -309,10 +334,14 @@ impl Link {
             };
             match (poured, written) {
                 (Poll::Ready(Ok(Poured::More)), Ok(())) => {}
-                (Poll::Pending, Ok(())) => return,
+                (Poll::Pending, Ok(())) => return self.flush(cx),
                 (Poll::Ready(Ok(Poured::End(_))), Ok(())) => {
                     self.upload = None;
-                    return;
+                    // The backend waits for the rest of what was announced.
+                    let is_cut =
+                        matches!(self.upload_framing, Framing::Length(all) if all != self.uploaded);
+                    self.keep_alive &= !is_cut;
+                    return self.flush(cx);
                 }
                 (Poll::Ready(Err(PourError::Source(error))), _) => {
                     self.client_error = Some(error);

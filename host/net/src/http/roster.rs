@@ -71,6 +71,8 @@ pub(crate) enum Notice {
     Drain,
     /// It was quiet for longer than this allows; `None`: than one waits while draining.
     Expired(Option<Limit>),
+    /// Nobody reads what it sends: it is time to look whether it is still there.
+    Look,
 }
 
 /// The open connections of an entrypoint on this worker.
@@ -119,6 +121,8 @@ pub(crate) struct Busy {
 /// How long a quiet connection is waited for while draining: its next request may be on its way,
 /// and closing would lose it.
 const DRAIN_QUIET: Tick = 1;
+/// From when on it is looked whether somebody is there of whom nothing is read.
+const LOOK: Tick = 2;
 
 impl Roster {
     pub(crate) fn new(clock: Clock, patience: Patience) -> Rc<Self> {
@@ -191,6 +195,12 @@ impl Roster {
             let (most, limit) = match (is_busy, self.draining.get(), entry.used.get()) {
                 (true, ..) => match entry.waits.get() {
                     Awaits::Nothing => continue,
+                    Awaits::Patience => {
+                        if now.wrapping_sub(entry.quiet_since.get()) >= LOOK {
+                            entry.tell(Notice::Look);
+                        }
+                        continue;
+                    }
                     Awaits::Request => (patience.request, Some(Limit::RequestStall)),
                     Awaits::Room => (patience.response, Some(Limit::ResponseStall)),
                 },
@@ -227,6 +237,10 @@ impl Seat {
     pub(crate) fn begin(&self) -> Busy {
         let entry = self.entry.clone();
         entry.used.set(true);
+        // It came just in time.
+        if let Some(Notice::Expired(_)) = entry.notice.get() {
+            entry.notice.take();
+        }
         entry.busy.set(entry.busy.get() + 1);
         Busy { entry, clock: self.roster.clock.clone() }
     }
@@ -372,6 +386,22 @@ mod tests {
         assert_eq!(notice(&deaf), expired(Limit::ResponseStall));
         pass(&clock, &roster, 60);
         assert_eq!(notice(&patient), None, "it waits for its backend");
+    }
+
+    #[test]
+    fn who_begins_just_in_time_is_not_told_that_it_is_late() {
+        let (clock, roster) = roster();
+        let seat = roster.enter();
+        pass(&clock, &roster, 4);
+        let busy = seat.begin();
+        assert_eq!(notice(&seat), None);
+        // Nobody reads its body: it is looked whether it is there.
+        seat.note_wait(Awaits::Patience, true);
+        pass(&clock, &roster, 1);
+        assert_eq!(notice(&seat), None);
+        pass(&clock, &roster, 60);
+        assert_eq!(notice(&seat), Some(Notice::Look));
+        drop(busy);
     }
 
     #[test]

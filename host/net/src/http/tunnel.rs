@@ -82,7 +82,7 @@ async fn idle(seat: &Seat) {
             match ready!(seat.poll_notice(cx)) {
                 Notice::Expired(Some(Limit::TunnelIdle)) => return Poll::Ready(()),
                 // It is waited for, as long as the drain lasts.
-                Notice::Drain | Notice::Expired(_) => {}
+                Notice::Drain | Notice::Expired(_) | Notice::Look => {}
             }
         }
     })

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 pub(crate) use self::{
-    request::{Content, Ended, RequestBody},
+    request::{Content, Ended, RequestBody, Turn},
     response::Body,
 };
 use super::stall::Stall;

@@ -1,7 +1,7 @@
 //! What a client sends, and what of it goes to a backend.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     future::{Future, ready},
     io,
     pin::Pin,
@@ -26,11 +26,32 @@ pub(crate) enum Content {
     /// Nothing.
     Empty,
     /// Over HTTP/1, framed like this.
-    Line(Rc<RefCell<Line>>, Framing),
+    Line(Turn, Framing),
     /// Over HTTP/2.
     Stream(Incoming),
     /// Recorded on its way.
     Replay(Box<Replay>),
+}
+
+/// The body of one request of a connection. Who still holds it when the next one comes reads nothing of
+/// that.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    line: Rc<RefCell<Line>>,
+    number: u32,
+}
+
+impl Turn {
+    /// Of the request whose head was read last.
+    pub(crate) fn of(line: &Rc<RefCell<Line>>) -> Self {
+        Self { line: line.clone(), number: line.borrow().turn() }
+    }
+
+    /// The connection, while it is at that body.
+    fn line(&self) -> Result<RefMut<'_, Line>, StreamError> {
+        let line = self.line.borrow_mut();
+        if line.turn() == self.number { Ok(line) } else { Err(StreamError::Http1(WireError::Cut)) }
+    }
 }
 
 /// What is sent to a backend.
@@ -186,8 +207,8 @@ impl RequestBody {
         let before = outlet.content;
         let poured = match &mut self.content {
             Content::Empty => return Poll::Ready(Ok(Poured::End(None))),
-            Content::Line(line, _) => {
-                let mut line = line.borrow_mut();
+            Content::Line(turn, _) => {
+                let mut line = turn.line().map_err(PourError::Source)?;
                 say_continue(&mut line, cx)
                     .map_err(|error| PourError::Source(StreamError::Http1(WireError::Io(error))))?;
                 line.poll_pour(cx, outlet).map_err(PourError::widen)
@@ -246,7 +267,7 @@ impl HttpBody for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
-            Content::Line(line, _) => line.borrow().is_read(),
+            Content::Line(turn, _) => turn.line().is_ok_and(|line| line.is_read()),
             Content::Stream(incoming) => incoming.is_end_stream(),
             Content::Replay(replay) => replay.has_ended(),
         }
@@ -269,8 +290,8 @@ impl Content {
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         match self {
             Self::Empty => Poll::Ready(None),
-            Self::Line(line, _) => {
-                let mut line = line.borrow_mut();
+            Self::Line(turn, _) => {
+                let mut line = turn.line()?;
                 say_continue(&mut line, cx).map_err(WireError::Io)?;
                 let polled = task::ready!(poll_bytes_frame(|cx| line.poll_bytes(cx), cx));
                 drop(line);

@@ -13,3 +13,4 @@ mod services;
 mod streaming;
 mod seeing;
 mod tls;
+mod upload;

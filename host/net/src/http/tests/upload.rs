@@ -1,0 +1,167 @@
+//! What becomes of request bodies when backends read late, answer early or go.
+
+use std::io::ErrorKind;
+
+use portolan_core::{router::Router, service::Scheme};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+};
+
+use super::support::{Portolan, Script, header, router, service, soon};
+
+#[tokio::test]
+async fn a_request_whose_body_was_sent_is_not_sent_again_without_it() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let backend = Script::start(move |mut client| {
+        let tell = tell.clone();
+        async move {
+            client.request().await.unwrap();
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            // The next request is read, and then the connection is gone.
+            if let Some(request) = client.request().await {
+                tell.send(request.body).unwrap();
+            }
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 200);
+    client.send("PUT /a HTTP/1.1\r\nHost: a.local\r\nContent-Length: 9\r\n\r\nimportant").await;
+    assert_eq!(client.response().await.status, 502);
+    // What never had a body is.
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 200);
+    client.send("PUT /b HTTP/1.1\r\nHost: a.local\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 200);
+    let bodies: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+    assert_eq!(bodies, ["important", ""]);
+}
+
+/// Reads requests from when it is told to, and answers with the length of the body.
+async fn late(begin: oneshot::Receiver<()>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        begin.await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"\nend") {
+            let mut piece = vec![0; 64 * 1024];
+            let length = stream.read(&mut piece).await.unwrap();
+            read.extend_from_slice(&piece[..length]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn the_last_of_an_upload_reaches_a_backend_that_reads_late() {
+    // Somewhere here the last piece is what does not fit into what the system keeps.
+    for length in (1_000_000..6_000_000).step_by(96 * 1024) {
+        let (begin, begun) = oneshot::channel();
+        let portolan = Portolan::start(vec![router("a.local", &[late(begun).await])]);
+        let mut client = TcpStream::connect(portolan.address).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: {length}\r\n\r\n");
+        let mut request = head.into_bytes();
+        request.resize(request.len() + length - 4, b'x');
+        request.extend_from_slice(b"\nend");
+        let mut sent = 0;
+        // The backend begins when nobody takes more, or all of it is sent.
+        for _ in 0..1000 {
+            match client.try_write(&request[sent..]) {
+                Ok(length) => sent += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+        begin.send(()).unwrap();
+        soon(client.write_all(&request[sent..])).await.unwrap();
+        let mut answer = Vec::new();
+        soon(client.read_buf(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_response_to_a_slow_client_ends_once() {
+    const LENGTH: usize = 6_000_000;
+    let backend = Script::start(|mut client| async move {
+        while client.request().await.is_some() {
+            client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            let piece = format!("ea60\r\n{}\r\n", "x".repeat(60_000));
+            for _ in 0..LENGTH / 60_000 {
+                client.send(&piece).await;
+            }
+            client.send("0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for _ in 0..5 {
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        let response = client.response().await;
+        assert_eq!(header(&response.head, "transfer-encoding"), Some("chunked"));
+        assert_eq!(response.body.matches('x').count(), LENGTH);
+    }
+}
+
+/// A backend over HTTP/2 that answers the first request before it has read it, and keeps its stream.
+async fn early(streams: mpsc::UnboundedSender<h2::RecvStream>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(accepted) = connection.accept().await {
+            let (request, mut respond) = accepted.unwrap();
+            let is_first = request.uri().path() == "/first";
+            let status = if is_first { 401 } else { 200 };
+            let response = http::Response::builder().status(status).body(()).unwrap();
+            let body = request.into_body();
+            if is_first {
+                respond.send_response(response, true).unwrap();
+                streams.send(body).unwrap();
+            } else {
+                tokio::spawn(async move {
+                    let mut body = body;
+                    while body.data().await.is_some() {}
+                    respond.send_response(response, true).unwrap();
+                });
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn who_is_late_with_a_body_reads_nothing_of_the_next_request() {
+    let (tell, mut streams) = mpsc::unbounded_channel();
+    let hop = service(Scheme::H2c, &[early(tell).await]);
+    let portolan =
+        Portolan::start(vec![Router { service: Some(hop.into()), ..router("a.local", &[]) }]);
+    let mut client = portolan.connect().await;
+    // More than the backend takes without reading.
+    let head = "POST /first HTTP/1.1\r\nHost: a.local\r\nContent-Length: 100000\r\n\r\n";
+    client.send(&format!("{head}{}", "x".repeat(100_000))).await;
+    assert_eq!(client.response().await.status, 401);
+    let mut stream = soon(streams.recv()).await.unwrap();
+    let head = "POST /second HTTP/1.1\r\nHost: a.local\r\nContent-Length: 12\r\n\r\n";
+    client.send(&format!("{head}second")).await;
+    // Now it reads.
+    let mut seen = Vec::new();
+    while let Some(Ok(data)) = soon(stream.data()).await {
+        stream.flow_control().release_capacity(data.len()).unwrap();
+        seen.extend_from_slice(&data);
+    }
+    assert!(seen.iter().all(|byte| *byte == b'x'), "it has read of the second request");
+    client.send("second").await;
+    assert_eq!(client.response().await.status, 200);
+}
