@@ -4,9 +4,11 @@
 //! until the last byte was sent, or to the tunnel that it became.
 //!
 //! **Invariant:** it is closed exactly once, when it is dropped, so that nothing is forgotten, whatever
-//! becomes of the connection. Without access log and tracing it allocates nothing.
+//! becomes of the connection. Without access log and tracing it allocates nothing, unless its service is
+//! made of others.
 
 mod close;
+mod trail;
 
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
@@ -31,6 +33,8 @@ use super::{
     forwarded,
     trace::{Recording, Step, TraceContext},
 };
+use trail::Stop;
+pub(crate) use trail::{Notes, Stray};
 
 /// The status of a request whose client went away, after nginx. It is never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -88,15 +92,18 @@ struct Head {
 /// The part of a service.
 #[derive(Debug)]
 struct Origin {
-    figures: Arc<TrafficShard>,
-    begin: Instant,
+    /// The service of the router.
+    whole: Stop,
+    /// Those within it that were passed, if it is made of others.
+    parts: Vec<Stop>,
     /// How often a backend was asked.
     attempts: u32,
     /// What the backend answered.
     answered: Option<StatusCode>,
     /// What the service is noted with: that, or what we answer in its stead.
     status: StatusCode,
-    head_nanos: Option<u64>,
+    /// When there was an answer.
+    head_at: Option<Instant>,
 }
 
 impl Story {
@@ -215,13 +222,14 @@ impl Account {
 
     /// Notes that it goes on to a service, which learns of the trace; `at_once`: nothing was in between.
     pub(crate) fn send(&mut self, service: &Service, exchange: &mut Exchange, at_once: bool) {
+        let begin = if at_once { self.begin } else { Instant::now() };
         self.origin = Some(Origin {
-            figures: service.figures.shard(self.door.edge.worker).clone(),
-            begin: if at_once { self.begin } else { Instant::now() },
+            whole: Stop::new(&service.figures, self.door.edge.worker, begin),
+            parts: Vec::new(),
             attempts: 0,
             answered: None,
             status: StatusCode::BAD_GATEWAY,
-            head_nanos: None,
+            head_at: None,
         });
         if let Some(entry) = &mut self.entry {
             entry.service(&service.name);
@@ -234,8 +242,21 @@ impl Account {
         }
     }
 
+    /// Notes that it goes on to a service that another is made of.
+    fn pass(&mut self, service: &Service) {
+        let worker = self.door.edge.worker;
+        if let Some(origin) = &mut self.origin {
+            origin.parts.push(Stop::new(&service.figures, worker, Instant::now()));
+        }
+    }
+
+    /// Such services.
+    fn parts(&self) -> &[Stop] {
+        self.origin.as_ref().map_or(&[], |origin| &origin.parts)
+    }
+
     /// Notes that a backend is asked.
-    pub(crate) fn attempt(&mut self, backend: &Backend) {
+    fn attempt(&mut self, backend: &Backend) {
         if let Some(origin) = &mut self.origin {
             origin.attempts += 1;
         }
@@ -252,7 +273,7 @@ impl Account {
         let Some(origin) = &mut self.origin else { return };
         origin.status = noted(head, self.reason);
         let now = Instant::now();
-        origin.head_nanos = Some(between(origin.begin, now));
+        origin.head_at = Some(now);
         self.answered_at = Some(now);
         self.retries = origin.attempts.saturating_sub(1);
         if !head.local {
