@@ -278,7 +278,7 @@ async fn attempts<'a>(
             service.figures.retries.increment();
         }
         dispatch.in_flight = Some(claim);
-        notes.attempt(backend);
+        notes.attempt(service, backend);
         let spare = if repeats { dispatch.spare() } else { None };
         let may_repeat = || attempt < retry.attempts && choice.may_repeat();
         match dispatch.attempt(backend, &origin).await {

@@ -136,7 +136,7 @@ impl Entry {
         replace(&mut self.router, name);
     }
 
-    /// Notes the service that it is for.
+    /// Notes the service that it is for; of one that is made of others, whose backend is asked.
     pub(crate) fn service(&mut self, name: impl std::fmt::Display) {
         replace(&mut self.service, name);
     }

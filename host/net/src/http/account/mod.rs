@@ -255,16 +255,20 @@ impl Account {
         self.origin.as_ref().map_or(&[], |origin| &origin.parts)
     }
 
-    /// Notes that a backend is asked.
-    fn attempt(&mut self, backend: &Backend) {
+    /// Notes that a backend of a service is asked.
+    fn attempt(&mut self, service: &Service, backend: &Backend) {
         if let Some(origin) = &mut self.origin {
             origin.attempts += 1;
         }
+        let is_part = !self.parts().is_empty();
         if let Some(entry) = &mut self.entry {
+            if is_part {
+                entry.service(&service.name);
+            }
             entry.backend(backend.scheme.as_str(), &backend.authority);
         }
         if let Some(recording) = &mut self.recording {
-            recording.backend(backend);
+            recording.backend(service, backend);
         }
     }
 

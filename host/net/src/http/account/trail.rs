@@ -106,10 +106,10 @@ impl Notes<'_> {
         }
     }
 
-    /// Notes that a backend is asked.
-    pub(crate) fn attempt(&mut self, backend: &Backend) {
+    /// Notes that a backend of a service is asked.
+    pub(crate) fn attempt(&mut self, service: &Service, backend: &Backend) {
         if let Self::Account(account) = self {
-            account.attempt(backend);
+            account.attempt(service, backend);
         }
     }
 

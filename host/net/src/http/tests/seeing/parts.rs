@@ -174,3 +174,33 @@ async fn what_a_router_keeps_out_of_figures_is_not_counted_of_parts_and_mirrors(
     portolan.server.drain(Duration::from_secs(20)).await;
     assert!(!main.figures.is_used() && !lab.figures.is_used());
 }
+
+#[tokio::test]
+async fn the_service_that_is_told_is_the_one_whose_backend_was_asked() {
+    let good = saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let (main, spare) = (leaf("main", nobody().await), leaf("spare", good.address));
+    let whole = around("outer", &Arc::new(failover(&main, &spare)));
+    let router = Router { service: Some(whole), ..router("a.local", &[]) };
+    // Of a service without backends none is asked.
+    let empty = leading("empty.local", service(Scheme::Http, &[]));
+    let log = Log::json();
+    let (tracing, mut spans) = Tracing::new(TraceConfig::default(), 16);
+    let mut config = log.config();
+    config.ledger.tracing = Some(tracing);
+    let portolan = Portolan::start_with(config, None, vec![router, empty]);
+    assert_eq!(portolan.get("a.local", "/").await.status, 200);
+    let spans = soon(spans.recv()).await.unwrap();
+    let of = |span: &FinishedSpan| attribute(span, "portolan.service.name").cloned();
+    let told: Vec<_> = spans.iter().map(of).collect();
+    assert_eq!(told, [None, Some("outer@test".into()), Some("spare@test".into())]);
+    assert_eq!(portolan.get("empty.local", "/").await.status, 503);
+    let lines = log.lines(portolan).await;
+    let told: Vec<_> = lines.iter().map(|line| line["ServiceName"].as_str().unwrap()).collect();
+    // Two workers may write.
+    assert!(
+        told.len() == 2 && told.contains(&"spare@test") && told.contains(&"s@test"),
+        "{told:?}"
+    );
+    let line = lines.iter().find(|line| line["ServiceName"] == "spare@test").unwrap();
+    assert_eq!(line["ServiceAddr"], good.address.to_string());
+}
