@@ -178,6 +178,7 @@ fn admit(
     {
         return Err(HttpError::Misdirected);
     }
+    account.admitted(&request.headers);
     let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
     Ok((Box::new(exchange), hop))
 }

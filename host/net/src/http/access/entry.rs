@@ -146,6 +146,13 @@ impl Entry {
         self.backend = Some(Backend { scheme, authority: authority.to_owned() });
     }
 
+    /// Notes the headers of a request that is admitted, in place of those that came.
+    pub(crate) fn admitted(&mut self, headers: &HeaderMap, wanted: &HeaderFields) {
+        // There is no answer yet.
+        self.headers.clear();
+        self.headers(Side::Request, headers, wanted);
+    }
+
     /// Notes the headers of one side that are to be written.
     pub(crate) fn headers(&mut self, side: Side, headers: &HeaderMap, wanted: &HeaderFields) {
         if wanted.is_empty() {

@@ -117,7 +117,8 @@ impl Story {
 }
 
 impl Account {
-    /// Opens the account of a request, whose headers are as they came.
+    /// Opens the account of a request, whose headers are as they came: those stay noted where it is not
+    /// admitted.
     pub(crate) fn open(client: &Client, request: &Parts) -> Box<Self> {
         let (edge, begin) = (&client.edge, Instant::now());
         let entry = edge.pen.as_ref().map(|pen| pen.begin(request));
@@ -190,6 +191,18 @@ impl Account {
     /// Notes what is spoken.
     pub(crate) fn protocol(&mut self, headers: &HeaderMap, upgrade: Option<&[u8]>) {
         self.protocol = ProtocolLabel::of(headers, upgrade);
+    }
+
+    /// Notes the headers of a request that is admitted, as rules see them: what a client that is not
+    /// trusted says of itself stands only in the lines of requests that are refused.
+    pub(crate) fn admitted(&mut self, headers: &HeaderMap) {
+        if let (Some(entry), Some(pen)) = (&mut self.entry, &self.door.edge.pen) {
+            entry.admitted(headers, &pen.config().headers);
+        }
+        let tracing = self.door.edge.config.ledger.tracing.as_ref();
+        if let (Some(recording), Some(tracing)) = (&mut self.recording, tracing) {
+            recording.request(headers, tracing.config());
+        }
     }
 
     /// Forgets what is not to be told.

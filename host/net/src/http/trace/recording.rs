@@ -171,6 +171,11 @@ impl Recording {
         }
     }
 
+    /// The headers of the request, when it is known which of them may be believed.
+    pub(crate) fn request(&mut self, headers: &HeaderMap, config: &TraceConfig) {
+        self.headers = captured(headers, &config.request_headers);
+    }
+
     /// The headers of the response that the client gets.
     pub(crate) fn response(&mut self, headers: &HeaderMap, config: &TraceConfig) {
         self.response_headers = captured(headers, &config.response_headers);
