@@ -120,6 +120,45 @@ async fn traefiks_metrics_have_its_names_and_labels_and_count_requests() {
     assert!(sum(&page, "traefik_service_responses_bytes_total", &[]) > 100.0);
 }
 
+#[tokio::test]
+async fn a_request_to_a_service_of_services_is_counted_where_it_went() {
+    let [main, spare] = [Backend::start("main").await, Backend::start("spare").await];
+    let config = Config::new(&format!(
+        "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"all\"\n\
+         [http.services.all.weighted]\nservices = [{{ name = \"safe\" }}]\n\
+         [http.services.safe.failover]\nservice = \"main\"\nfallback = \"spare\"\n\
+         [http.services.main.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
+         [http.services.spare.load-balancer]\nservers = [{{ url = \"{}\" }}]\n",
+        main.url(),
+        spare.url()
+    ));
+    let portolan = Portolan::start(&config);
+    for _ in 0..3 {
+        assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    }
+    let root = authority(&config);
+    assert_eq!(portolan.https().get_tls(&root, "a", "/").await.unwrap().status, 200);
+    let ours = "portolan_service_requests_total";
+    let page = eventually(
+        || async { portolan.admin().get("localhost", "/metrics").await.body },
+        |page| sum(page, ours, &[]) == 12.0,
+    )
+    .await;
+    // One request, one series of Traefik's, so that sums over services are true.
+    for metric in ["requests_total", "request_duration_seconds_count", "responses_bytes_total"] {
+        let all = series(&page, &format!("traefik_service_{metric}"));
+        let services = all.iter().map(|(labels, _)| labels["service"].as_str());
+        assert_eq!(services.collect::<Vec<_>>(), ["main@config"], "{metric}\n{page}");
+    }
+    assert_eq!(sum(&page, "traefik_service_requests_total", &[]), 4.0);
+    let encrypted = series(&page, "traefik_service_requests_tls_total");
+    assert_eq!((encrypted.len(), encrypted[0].1), (1, 1.0), "{page}");
+    assert!(sum(&page, "traefik_service_responses_bytes_total", &[]) > 40.0);
+    for service in ["all@config", "safe@config", "main@config"] {
+        assert_eq!(sum(&page, ours, &[("service", service)]), 4.0, "{service}");
+    }
+}
+
 fn authority(config: &Config) -> Vec<CertificateDer<'static>> {
     let file = config.path("data/ca/ca.pem");
     CertificateDer::pem_file_iter(file).unwrap().map(Result::unwrap).collect()

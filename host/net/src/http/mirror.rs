@@ -11,16 +11,13 @@ use std::{
     time::Duration,
 };
 
-use http::StatusCode;
-use hyper::body::Body as _;
-use portolan_core::{
-    figure::Answer as Noted,
-    service::{Mirroring, Service, ServiceState},
-};
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame};
+use portolan_core::service::{Mirroring, Service, ServiceState};
 use tokio::{task, time::timeout};
 
 use super::{
-    account::nanos,
+    account::{Notes, Stray},
     body::{Body, RequestBody},
     edge::Edge,
     forward::Answer,
@@ -36,7 +33,12 @@ const READ: usize = 1 << 20;
 
 /// Sees to copies of a request for those mirrors whose turn it is. They are sent once all of the
 /// request has come: it waits for nobody.
-pub(crate) fn copies(edge: &Rc<Edge>, mirroring: &Mirroring, errand: &mut Errand<'_>) {
+pub(crate) fn copies(
+    edge: &Rc<Edge>,
+    mirroring: &Mirroring,
+    errand: &mut Errand<'_>,
+    notes: &Notes<'_>,
+) {
     let mut wanting = mirroring.mirrors.iter().filter(|mirror| mirror.wants_next()).peekable();
     if wanting.peek().is_none() || errand.upgrade {
         return;
@@ -46,7 +48,7 @@ pub(crate) fn copies(edge: &Rc<Edge>, mirroring: &Mirroring, errand: &mut Errand
     }
     for mirror in wanting {
         let body = mirroring.mirror_body.then(|| errand.body.whole());
-        post(edge, &mirror.service, errand.bodiless().into_owned(), body);
+        post(edge, &mirror.service, errand.bodiless().into_owned(), body, notes.copy());
     }
 }
 
@@ -56,6 +58,7 @@ fn post(
     service: &Arc<Service>,
     mut errand: Box<Errand<'static>>,
     body: Option<impl Future<Output = Option<RequestBody>> + 'static>,
+    mut stray: Box<Stray>,
 ) {
     if !service.state.mirrored.increment_within(UNDER_WAY) {
         tracing::debug!(service = %service.name, "too many copies under way");
@@ -69,21 +72,17 @@ fn post(
                 tracing::debug!(service = %service.name, "too long for a mirror, or broken off");
                 return;
             };
-            errand.body = body;
+            errand.body = body.counted(stray.request_bytes());
         }
-        let begin = errand.asker.begin;
+        stray.pass(&service);
         let sending = async {
-            let answer = send(&edge, &service, errand, None).await;
-            match answer {
+            match send(&edge, &service, errand, Notes::Stray(&mut stray)).await {
                 Ok(answer) => {
-                    let noted = Noted::plain(answer.head.status, nanos(begin));
-                    service.figures.shard(edge.worker).record(&noted, &edge.config.ledger.buckets);
-                    read(answer.body).await;
+                    stray.answered(&answer.head);
+                    read(answer.body, |frame| stray.came(frame)).await;
                 }
                 Err(error) => {
-                    let noted = Noted::plain(StatusCode::BAD_GATEWAY, nanos(begin));
-                    let noted = Noted { is_failure: true, ..noted };
-                    service.figures.shard(edge.worker).record(&noted, &edge.config.ledger.buckets);
+                    stray.failed(&error);
                     tracing::debug!(service = %service.name, %error, "mirror failed");
                 }
             }
@@ -91,21 +90,25 @@ fn post(
         if timeout(LIMIT, sending).await.is_err() {
             tracing::debug!(service = %service.name, "mirror took too long");
         }
-        drop(under_way);
+        drop((stray, under_way));
     });
 }
 
-/// Throws an answer away, such that its connection can be used again.
-pub(crate) fn discard(answer: Option<Answer>) {
+/// Throws an answer away, such that its connection can be used again; `stray`: what is noted of it.
+pub(crate) fn discard(answer: Option<Answer>, mut stray: Option<Box<Stray>>) {
     if let Some(answer) = answer {
-        task::spawn_local(async move { drop(timeout(LIMIT, read(answer.body)).await) });
+        task::spawn_local(async move {
+            let note = |frame: &_| stray.iter_mut().for_each(|stray| stray.came(frame));
+            drop(timeout(LIMIT, read(answer.body, note)).await);
+        });
     }
 }
 
-async fn read(mut body: Body) {
+async fn read(mut body: Body, mut note: impl FnMut(&Frame<Bytes>)) {
     let mut seen = 0;
     while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        seen += frame.data_ref().map_or(0, bytes::Bytes::len);
+        note(&frame);
+        seen += frame.data_ref().map_or(0, Bytes::len);
         if seen > READ {
             break;
         }

@@ -18,7 +18,6 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use portolan_core::{
     balance::{Ask, Cookie, Tried, cookie, key},
     exchange::RequestHead,
-    figure::Answer as Noted,
     moment::Moment,
     policy::{Breaker, HashOn, LoadBalancer, Strategy, Timeouts},
     service::{Backend, Circuit, Failover, Gate, Kind, Service},
@@ -26,7 +25,7 @@ use portolan_core::{
 use tokio::time::timeout;
 
 use super::{
-    account::{Account, nanos},
+    account::Notes,
     body::{Ended, RequestBody},
     claim::{InFlight, Seat, in_line},
     edge::Edge,
@@ -73,11 +72,11 @@ pub(crate) async fn send(
     edge: &Rc<Edge>,
     service: &Service,
     errand: Box<Errand<'_>>,
-    account: Option<&mut Account>,
+    notes: Notes<'_>,
 ) -> Result<Answer, ForwardError> {
     match &service.kind {
-        Kind::Backends => deliver(edge, service, errand, account).await,
-        kind => compound(edge, kind, errand, account).await,
+        Kind::Backends => deliver(edge, service, errand, notes).await,
+        kind => compound(edge, kind, errand, notes).await,
     }
 }
 
@@ -86,7 +85,7 @@ fn compound<'a>(
     edge: &'a Rc<Edge>,
     kind: &'a Kind,
     mut errand: Box<Errand<'a>>,
-    account: Option<&'a mut Account>,
+    notes: Notes<'a>,
 ) -> Pin<Box<dyn Future<Output = Result<Answer, ForwardError>> + 'a>> {
     Box::pin(async move {
         match kind {
@@ -98,7 +97,7 @@ fn compound<'a>(
                 let member = place.and_then(|place| weighted.members.get(place));
                 let service = member.and_then(|member| member.service.as_deref());
                 let mut answer =
-                    part(edge, service.ok_or(ForwardError::NoBackend)?, errand, account).await?;
+                    part(edge, service.ok_or(ForwardError::NoBackend)?, errand, notes).await?;
                 if let (Some((cookie, kept)), Some(place)) = (kept, place)
                     && kept != Some(place)
                 {
@@ -107,51 +106,47 @@ fn compound<'a>(
                 Ok(answer)
             }
             Kind::Mirroring(mirroring) => {
-                mirror::copies(edge, mirroring, &mut errand);
-                part(edge, &mirroring.main, errand, account).await
+                mirror::copies(edge, mirroring, &mut errand, &notes);
+                part(edge, &mirroring.main, errand, notes).await
             }
-            Kind::Failover(failover) => fail_over(edge, failover, errand, account).await,
+            Kind::Failover(failover) => fail_over(edge, failover, errand, notes).await,
         }
     })
 }
 
-/// Sends a request to a service that another is made of, which notes what became of it.
+/// Sends a request to a service that another is made of.
 async fn part(
     edge: &Rc<Edge>,
     service: &Service,
     errand: Box<Errand<'_>>,
-    account: Option<&mut Account>,
+    mut notes: Notes<'_>,
 ) -> Result<Answer, ForwardError> {
-    let begin = errand.asker.begin;
-    let result = send(edge, service, errand, account).await;
-    let (status, is_failure) = match &result {
-        Ok(answer) => (answer.head.status, false),
-        Err(error) => (error.status(), !error.is_of_client()),
-    };
-    let noted = Noted { is_failure, ..Noted::plain(status, nanos(begin)) };
-    service.figures.shard(edge.worker).record(&noted, &edge.config.ledger.buckets);
-    result
+    notes.pass(service);
+    send(edge, service, errand, notes).await
 }
 
 async fn fail_over(
     edge: &Rc<Edge>,
     failover: &Failover,
     mut errand: Box<Errand<'_>>,
-    mut account: Option<&mut Account>,
+    mut notes: Notes<'_>,
 ) -> Result<Answer, ForwardError> {
     let (first, second) = failover.choose(errand.asker.now());
     let first = first.ok_or(ForwardError::NoBackend)?;
-    let Some(second) = second else { return part(edge, first, errand, account).await };
+    let Some(second) = second else { return part(edge, first, errand, notes).await };
     let by_status = !failover.statuses.is_empty() && !errand.upgrade;
     // Also where nothing is to be kept: of what nobody had nothing was read.
     errand.record_body(if by_status { failover.max_body } else { 0 });
-    let Some(mut spare) = errand.copy() else { return part(edge, first, errand, account).await };
-    match part(edge, first, errand, account.as_deref_mut()).await {
+    let Some(mut spare) = errand.copy() else { return part(edge, first, errand, notes).await };
+    let depth = notes.depth();
+    match part(edge, first, errand, notes.again()).await {
         Ok(answer) if by_status && failover.statuses.contains(answer.head.status) => {
             if !spare.body.is_fresh() {
                 return Ok(answer);
             }
-            discard(Some(answer));
+            let mut stray = notes.part_with(depth);
+            stray.answered(&answer.head);
+            discard(Some(answer), Some(stray));
         }
         Ok(answer) => return Ok(answer),
         // Sent once more only if nobody had it, or that was asked for.
@@ -159,11 +154,12 @@ async fn fail_over(
             if !spare.body.is_fresh() {
                 return Err(error);
             }
+            notes.part_with(depth).failed(&error);
         }
         Err(error) => return Err(error),
     }
     spare.body.begin();
-    part(edge, second, spare, account).await
+    part(edge, second, spare, notes).await
 }
 
 /// Sends a request to one of the backends of a service, within its limits.
@@ -171,7 +167,7 @@ async fn deliver(
     edge: &Rc<Edge>,
     service: &Service,
     mut errand: Box<Errand<'_>>,
-    account: Option<&mut Account>,
+    notes: Notes<'_>,
 ) -> Result<Answer, ForwardError> {
     let (options, asker) = (&service.load_balancer, errand.asker);
     let circuit = &service.state.circuit;
@@ -187,7 +183,7 @@ async fn deliver(
     }
     let ended = errand.ended.clone();
     let asked = Cell::new(None);
-    let attempts = attempts(edge, service, errand, account, &asked);
+    let attempts = attempts(edge, service, errand, notes, &asked);
     let mut result = match total {
         None => attempts.await,
         Some(limit) => match Box::pin(timeout(limit, attempts)).await {
@@ -256,7 +252,7 @@ async fn attempts<'a>(
     edge: &Rc<Edge>,
     service: &'a Service,
     errand: Box<Errand<'_>>,
-    mut account: Option<&mut Account>,
+    mut notes: Notes<'_>,
     asked: &Cell<Option<&'a Backend>>,
 ) -> Result<Answer, ForwardError> {
     let retry = &service.load_balancer.retry;
@@ -282,16 +278,14 @@ async fn attempts<'a>(
             service.figures.retries.increment();
         }
         dispatch.in_flight = Some(claim);
-        if let Some(account) = account.as_deref_mut() {
-            account.attempt(backend);
-        }
+        notes.attempt(service, backend);
         let spare = if repeats { dispatch.spare() } else { None };
         let may_repeat = || attempt < retry.attempts && choice.may_repeat();
         match dispatch.attempt(backend, &origin).await {
             Ok(answer) => {
                 outcome::answered(service, backend, answer.head.status, dispatch.took);
                 // What came before is no better.
-                discard(best.take().map(|best| best.1));
+                discard(best.take().map(|best| best.1), None);
                 let is_poor = retry.statuses.contains(answer.head.status);
                 match spare.filter(|it| is_poor && it.is_fresh() && may_repeat()) {
                     Some(spare) => dispatch.rewind(spare),

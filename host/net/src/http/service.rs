@@ -1,7 +1,7 @@
 //! One request, start to end: admit, select, inwards, forward, outwards, note.
 //!
 //! **Invariant:** every request is answered exactly once, and noted by the entrypoint, and by the
-//! router and the service that it met.
+//! router and the services that it met.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -20,7 +20,7 @@ use portolan_core::{
 use crate::{h1::HeadError, tls::CHALLENGE_PATH};
 
 use super::{
-    account::Account,
+    account::{Account, Notes},
     body::{Body, Content, RequestBody},
     complaint::About,
     connection::Client,
@@ -178,6 +178,7 @@ fn admit(
     {
         return Err(HttpError::Misdirected);
     }
+    account.admitted(&request.headers);
     let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
     Ok((Box::new(exchange), hop))
 }
@@ -249,7 +250,7 @@ async fn through(
             // Over HTTP/2 they are a map, whatever becomes of them.
             let looks = line.is_none();
             let errand = Errand::of(&exchange.request, asker, hop, body, interim, looks, timeouts);
-            match send(edge, service, errand, Some(account)).await {
+            match send(edge, service, errand, Notes::Account(account)).await {
                 Ok(answer) => {
                     account.answered(&answer.head);
                     client.tunnel.replace(answer.tunnel);

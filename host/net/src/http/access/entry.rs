@@ -136,7 +136,7 @@ impl Entry {
         replace(&mut self.router, name);
     }
 
-    /// Notes the service that it is for.
+    /// Notes the service that it is for; of one that is made of others, whose backend is asked.
     pub(crate) fn service(&mut self, name: impl std::fmt::Display) {
         replace(&mut self.service, name);
     }
@@ -144,6 +144,13 @@ impl Entry {
     /// Notes the backend that is asked.
     pub(crate) fn backend(&mut self, scheme: &'static str, authority: &str) {
         self.backend = Some(Backend { scheme, authority: authority.to_owned() });
+    }
+
+    /// Notes the headers of a request that is admitted, in place of those that came.
+    pub(crate) fn admitted(&mut self, headers: &HeaderMap, wanted: &HeaderFields) {
+        // There is no answer yet.
+        self.headers.clear();
+        self.headers(Side::Request, headers, wanted);
     }
 
     /// Notes the headers of one side that are to be written.

@@ -9,7 +9,7 @@ use portolan_core::{
     reason::Reason,
 };
 
-use super::{Account, CLIENT_CLOSED_REQUEST, between};
+use super::{Account, CLIENT_CLOSED_REQUEST, between, trail::key};
 use crate::http::{
     access::{Ending, OriginEnding},
     config::Ledger,
@@ -22,13 +22,7 @@ impl Account {
     }
 
     fn key(&self, status: u16) -> AnswerKey {
-        let code = match self.grpc {
-            Some(code) => code,
-            // Without a word from the backend nobody knows (gRPC calls that 2).
-            None if self.protocol.is_grpc() => 2,
-            None => status,
-        };
-        AnswerKey { code, method: self.method, protocol: self.protocol }
+        key(status, self.grpc, self.method, self.protocol)
     }
 
     /// Counts the request, and tells of it where that is wanted.
@@ -58,7 +52,7 @@ impl Account {
         }
     }
 
-    /// Adds it to the figures of its entrypoint, router and service.
+    /// Adds it to the figures of its entrypoint, its router and the services that it passed.
     fn count(&self, answer: &Answer, now: Instant) {
         let ledger = &self.door.edge.config.ledger;
         self.door.shard.record(answer, &ledger.buckets);
@@ -70,10 +64,11 @@ impl Account {
                 Some(_) => origin.status.as_u16(),
                 None => CLIENT_CLOSED_REQUEST,
             };
-            let (head_nanos, nanos) = (origin.head_nanos, between(origin.begin, now));
-            let key = self.key(status);
-            let part = Answer { key, head_nanos, nanos, ..*answer };
-            origin.figures.record(&part, &ledger.buckets);
+            let answer = Answer { key: self.key(status), ..*answer };
+            origin.whole.record(&answer, origin.head_at, now, &ledger.buckets);
+            for part in &origin.parts {
+                part.record(&answer, origin.head_at, now, &ledger.buckets);
+            }
         }
         if let Some(reason) = self.reason {
             ledger.reasons.count(reason);
@@ -88,7 +83,7 @@ impl Account {
         let origin = self.origin.as_ref().filter(|origin| origin.attempts > 0);
         let origin = origin.map(|origin| OriginEnding {
             status: origin.answered.map(|status| status.as_u16()),
-            nanos: between(origin.begin, now),
+            nanos: between(origin.whole.begin, now),
         });
         if let (Some(entry), Some(pen)) = (self.entry.take(), &edge.pen) {
             let ending = Ending {

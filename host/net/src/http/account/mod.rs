@@ -4,9 +4,11 @@
 //! until the last byte was sent, or to the tunnel that it became.
 //!
 //! **Invariant:** it is closed exactly once, when it is dropped, so that nothing is forgotten, whatever
-//! becomes of the connection. Without access log and tracing it allocates nothing.
+//! becomes of the connection. Without access log and tracing it allocates nothing, unless its service is
+//! made of others.
 
 mod close;
+mod trail;
 
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
@@ -31,6 +33,8 @@ use super::{
     forwarded,
     trace::{Recording, Step, TraceContext},
 };
+use trail::Stop;
+pub(crate) use trail::{Notes, Stray};
 
 /// The status of a request whose client went away, after nginx. It is never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -88,15 +92,18 @@ struct Head {
 /// The part of a service.
 #[derive(Debug)]
 struct Origin {
-    figures: Arc<TrafficShard>,
-    begin: Instant,
+    /// The service of the router.
+    whole: Stop,
+    /// Those within it that were passed, if it is made of others.
+    parts: Vec<Stop>,
     /// How often a backend was asked.
     attempts: u32,
     /// What the backend answered.
     answered: Option<StatusCode>,
     /// What the service is noted with: that, or what we answer in its stead.
     status: StatusCode,
-    head_nanos: Option<u64>,
+    /// When there was an answer.
+    head_at: Option<Instant>,
 }
 
 impl Story {
@@ -110,7 +117,8 @@ impl Story {
 }
 
 impl Account {
-    /// Opens the account of a request, whose headers are as they came.
+    /// Opens the account of a request, whose headers are as they came: those stay noted where it is not
+    /// admitted.
     pub(crate) fn open(client: &Client, request: &Parts) -> Box<Self> {
         let (edge, begin) = (&client.edge, Instant::now());
         let entry = edge.pen.as_ref().map(|pen| pen.begin(request));
@@ -185,6 +193,18 @@ impl Account {
         self.protocol = ProtocolLabel::of(headers, upgrade);
     }
 
+    /// Notes the headers of a request that is admitted, as rules see them: what a client that is not
+    /// trusted says of itself stands only in the lines of requests that are refused.
+    pub(crate) fn admitted(&mut self, headers: &HeaderMap) {
+        if let (Some(entry), Some(pen)) = (&mut self.entry, &self.door.edge.pen) {
+            entry.admitted(headers, &pen.config().headers);
+        }
+        let tracing = self.door.edge.config.ledger.tracing.as_ref();
+        if let (Some(recording), Some(tracing)) = (&mut self.recording, tracing) {
+            recording.request(headers, tracing.config());
+        }
+    }
+
     /// Forgets what is not to be told.
     fn leave_out(&mut self) {
         let [access_logs, _, tracing] = self.noted.wanted();
@@ -215,13 +235,14 @@ impl Account {
 
     /// Notes that it goes on to a service, which learns of the trace; `at_once`: nothing was in between.
     pub(crate) fn send(&mut self, service: &Service, exchange: &mut Exchange, at_once: bool) {
+        let begin = if at_once { self.begin } else { Instant::now() };
         self.origin = Some(Origin {
-            figures: service.figures.shard(self.door.edge.worker).clone(),
-            begin: if at_once { self.begin } else { Instant::now() },
+            whole: Stop::new(&service.figures, self.door.edge.worker, begin),
+            parts: Vec::new(),
             attempts: 0,
             answered: None,
             status: StatusCode::BAD_GATEWAY,
-            head_nanos: None,
+            head_at: None,
         });
         if let Some(entry) = &mut self.entry {
             entry.service(&service.name);
@@ -234,16 +255,33 @@ impl Account {
         }
     }
 
-    /// Notes that a backend is asked.
-    pub(crate) fn attempt(&mut self, backend: &Backend) {
+    /// Notes that it goes on to a service that another is made of.
+    fn pass(&mut self, service: &Service) {
+        let worker = self.door.edge.worker;
+        if let Some(origin) = &mut self.origin {
+            origin.parts.push(Stop::new(&service.figures, worker, Instant::now()));
+        }
+    }
+
+    /// Such services.
+    fn parts(&self) -> &[Stop] {
+        self.origin.as_ref().map_or(&[], |origin| &origin.parts)
+    }
+
+    /// Notes that a backend of a service is asked.
+    fn attempt(&mut self, service: &Service, backend: &Backend) {
         if let Some(origin) = &mut self.origin {
             origin.attempts += 1;
         }
+        let is_part = !self.parts().is_empty();
         if let Some(entry) = &mut self.entry {
+            if is_part {
+                entry.service(&service.name);
+            }
             entry.backend(backend.scheme.as_str(), &backend.authority);
         }
         if let Some(recording) = &mut self.recording {
-            recording.backend(backend);
+            recording.backend(service, backend);
         }
     }
 
@@ -252,7 +290,7 @@ impl Account {
         let Some(origin) = &mut self.origin else { return };
         origin.status = noted(head, self.reason);
         let now = Instant::now();
-        origin.head_nanos = Some(between(origin.begin, now));
+        origin.head_at = Some(now);
         self.answered_at = Some(now);
         self.retries = origin.attempts.saturating_sub(1);
         if !head.local {

@@ -106,6 +106,11 @@ impl RequestBody {
         }
     }
 
+    /// The same, and it is counted how much of it is read.
+    pub(crate) fn counted(self, read: Rc<Cell<u64>>) -> Self {
+        Self { read: Some(read), ..self }
+    }
+
     /// The same, which can be read again as long as no more than so many bytes of it were.
     pub(crate) fn recorded(self, limit: u64) -> Self {
         match &self.content {

@@ -191,6 +191,9 @@ impl Recording {
         };
         let scheme = if backend.scheme == "h2c" { "http" } else { backend.scheme };
         add(it, "url.full", format!("{scheme}://{}{path}{query}", backend.authority));
+        if let Some(service) = &backend.service {
+            add(it, "portolan.service.name", service.as_str());
+        }
         if outcome.retries > 0 {
             add(it, "http.request.resend_count", u64::from(outcome.retries));
         }

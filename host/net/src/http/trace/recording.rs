@@ -9,7 +9,11 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header::USER_AGENT, request::Parts};
-use portolan_core::{middleware::Middleware, router::Router, service::Backend};
+use portolan_core::{
+    middleware::Middleware,
+    router::Router,
+    service::{Backend, Service},
+};
 
 use crate::random::Random;
 
@@ -62,6 +66,8 @@ pub(super) struct StepSpan {
 pub(super) struct BackendSpan {
     pub(super) id: u64,
     pub(super) begin: u64,
+    /// The service that the backend belongs to.
+    pub(super) service: Option<String>,
     pub(super) scheme: &'static str,
     pub(super) authority: String,
     pub(super) target: String,
@@ -151,16 +157,23 @@ impl Recording {
         let id = id(random);
         let target = target.to_owned();
         let (scheme, authority) = ("http", String::new());
-        self.backend = Some(BackendSpan { id, begin: self.now(), scheme, authority, target });
+        let (begin, service) = (self.now(), None);
+        self.backend = Some(BackendSpan { id, begin, service, scheme, authority, target });
         id
     }
 
-    /// A backend is asked.
-    pub(crate) fn backend(&mut self, backend: &Backend) {
+    /// A backend of a service is asked.
+    pub(crate) fn backend(&mut self, service: &Service, backend: &Backend) {
         if let Some(span) = &mut self.backend {
+            span.service = Some(service.name.to_string());
             span.scheme = backend.scheme.as_str();
             span.authority = (*backend.authority).to_owned();
         }
+    }
+
+    /// The headers of the request, when it is known which of them may be believed.
+    pub(crate) fn request(&mut self, headers: &HeaderMap, config: &TraceConfig) {
+        self.headers = captured(headers, &config.request_headers);
     }
 
     /// The headers of the response that the client gets.

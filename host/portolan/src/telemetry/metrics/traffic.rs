@@ -1,7 +1,8 @@
 //! Requests: in our words, by class of status, and in Traefik's, by status, method and protocol.
 //!
 //! **Invariant:** names, labels and meanings of what begins with `traefik_` are Traefik's, so that its
-//! dashboards and alerts work; `tests` has the list.
+//! dashboards and alerts work; `tests` has the list. Among Traefik's are services with backends only: a
+//! request to one that is made of others is counted there where it went.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,7 +10,7 @@ use portolan_core::{
     figure::{AnswerKey, AnswerReading, TrafficFigures},
     metric::{self, Metric},
     router::Router,
-    service::Service,
+    service::{Kind, Service},
 };
 
 use super::{
@@ -64,11 +65,12 @@ impl Readings {
         });
         page.gauges(&metric::OPEN_CONNECTIONS, connections)?;
         let (entrypoints, routers) = (self.entrypoint_rows(), self.router_rows());
-        let services = self.service_rows();
+        let services = self.service_rows(|_| true);
+        let with_backends = self.service_rows(|it| matches!(it.kind, Kind::Backends));
         self.encode_ours(page, &entrypoints, &routers, &services)?;
         self.encode_limits(page)?;
-        self.encode_traefiks(page, &entrypoints, &routers, &services)?;
-        let retries = services.iter().filter(|(_, it)| it.is_used());
+        self.encode_traefiks(page, &entrypoints, &routers, &with_backends)?;
+        let retries = with_backends.iter().filter(|(_, it)| it.is_used());
         let retries = retries.map(|(of, it)| (of.clone(), it.retries.value()));
         page.counters(&metric::SERVICE_RETRIES, retries)?;
         let failures = self.http.failures.iter();
@@ -156,9 +158,10 @@ impl Readings {
         routers.map(|router| (labelled(of(router)), &*router.figures)).collect()
     }
 
-    fn service_rows(&self) -> Vec<Row<'_>> {
+    fn service_rows(&self, wanted: impl Fn(&Service) -> bool) -> Vec<Row<'_>> {
         let of = |service: &Service| vec![("service", service.name.to_string().into())];
-        self.services().map(|service| (of(service), &*service.figures)).collect()
+        let services = self.services().filter(|service| wanted(service));
+        services.map(|service| (of(service), &*service.figures)).collect()
     }
 }
 

@@ -1,5 +1,8 @@
 //! What is seen of requests from outside: figures, lines of the access log, spans.
 
+mod headers;
+mod parts;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::HeaderName;
