@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Path, Query, State as Extract, rejection::PathRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -33,7 +33,7 @@ use super::{
     },
 };
 use crate::telemetry::{
-    metrics::{MEDIA_TYPE, ProviderReading, Readings, render},
+    metrics::{Format, ProviderReading, Readings, render},
     process::Process,
 };
 
@@ -289,11 +289,12 @@ async fn ping(Extract(state): Shared) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(Extract(state): Shared) -> Result<Response, Refusal> {
-    let page = render(readings(&state)).map_err(|error| {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no metrics: {error}"))
-    })?;
-    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response())
+/// Prometheus' text, as Traefik serves it, or OpenMetrics for those who name it.
+async fn metrics(Extract(state): Shared, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let format = Format::wanted(accept);
+    let page = render(&readings(&state), format);
+    ([(header::CONTENT_TYPE, format.media_type())], page).into_response()
 }
 
 fn readings(state: &State) -> Readings {

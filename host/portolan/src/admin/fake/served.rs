@@ -8,6 +8,7 @@ use portolan_core::{
     item::{Health, Instance},
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
     name::ObjectName,
+    policy::HealthCheck,
     problem::Problem,
     route::RouteTable,
     router::{Observability, Router},
@@ -220,8 +221,12 @@ fn service(name: &str, provider: &str, backends: &[(&str, Health)]) -> Arc<Servi
             figures: Arc::new(figures),
         }
     });
+    let load_balancer = LoadBalancer {
+        health_check: (name == "grafana").then(HealthCheck::default),
+        ..LoadBalancer::default()
+    };
     let name = ObjectName::new(name, provider);
-    let mut service = Service::new(name, LoadBalancer::default(), backends.collect());
+    let mut service = Service::new(name, load_balancer, backends.collect());
     service.figures = traffic(4_000, 3);
     Arc::new(service)
 }
