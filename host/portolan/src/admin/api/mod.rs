@@ -115,13 +115,16 @@ async fn overview(Extract(state): Shared) -> Response {
     Json(Overview::of(&admin.live.load(), &admin.board.load(), &*admin.insight)).into_response()
 }
 
+/// Those for HTTP, as in Traefik; with `all=true` also where DNS and this API are.
 async fn entrypoints(
     Extract(state): Shared,
     Query(parameters): Parameters,
 ) -> Result<Response, Refusal> {
     let (wanted, admin) = (Wanted::parse(parameters)?, &state.admin);
     let mut all = EntrypointView::all(&admin.board.load(), &admin.insight.entrypoints());
-    all.retain(|entrypoint| wanted.finds([entrypoint.name.as_str()]));
+    let are_all_wanted = wanted.get("all") == Some("true");
+    all.retain(|it| (are_all_wanted || it.is_http()) && wanted.finds([it.name.as_str()]));
+    all.sort_by(|one, other| one.name.cmp(&other.name));
     let page = wanted.cut(&all)?;
     Ok(page.answer(&page.items))
 }
@@ -135,7 +138,7 @@ async fn entrypoint(
     let all = EntrypointView::all(&admin.board.load(), &admin.insight.entrypoints());
     match all.into_iter().find(|entrypoint| entrypoint.name == name) {
         Some(entrypoint) => Ok(Json(entrypoint).into_response()),
-        None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("entrypoint not found: {name}"))),
+        None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("entry point not found: {name}"))),
     }
 }
 

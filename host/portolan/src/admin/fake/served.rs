@@ -139,6 +139,7 @@ pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         entrypoints: vec!["web".into()],
         middlewares: vec!["auht@consul".to_owned()],
         service: Some("loki@consul".to_owned()),
+        reference: Some("loki".into()),
         tls: None,
         hosts: ["loki.local".to_owned()].into(),
         live: None,
@@ -287,6 +288,10 @@ fn add_router(
         entrypoints: live.entrypoints.clone(),
         middlewares: live.middlewares.iter().map(|it| it.name.to_string()).collect(),
         service: service.map(|it| it.name.to_string()),
+        reference: service.map(|it| match &*it.name.provider {
+            own if own == provider => it.name.name.clone(),
+            _ => it.name.to_string().into(),
+        }),
         tls: None,
         hosts: [host.to_owned()].into(),
         live: Some(Arc::new(live)),

@@ -85,7 +85,7 @@ async fn routers_have_traefiks_shape() {
     let expected = serde_json::json!({
         "entryPoints": ["web", "websecure"],
         "middlewares": ["hello@config", "gate@config"],
-        "service": "grafana@consul",
+        "service": "grafana",
         "rule": "Host(`grafana.local`)",
         "priority": 21,
         "priorityStr": "21",
@@ -96,6 +96,7 @@ async fn routers_have_traefiks_shape() {
     });
     assert_eq!(router, expected);
     assert_eq!(ours["origin"], "instance `grafana-1`");
+    assert_eq!(ours["service"], "grafana@consul");
     assert_eq!(ours["traffic"]["classes"][4], 1);
 }
 
@@ -154,6 +155,17 @@ async fn lists_come_in_pages() {
     assert_eq!(found[0]["name"], "berth-00007@static");
     let by_priority = server.get("/api/http/routers?sortBy=priority&direction=desc").await.json();
     assert_eq!(by_priority[0]["name"], "vault@consul");
+    for (service, first, count) in [
+        ("grafana", "grafana@consul", "1"),
+        ("grafana@consul", "grafana@consul", "1"),
+        // Routers of another provider name it in full.
+        ("prometheus", "prometheus@consul", "1"),
+        ("prometheus@consul", "berth-00000@static", "11"),
+    ] {
+        let found = server.get(&format!("/api/http/routers?serviceName={service}")).await;
+        let total = found.header("x-total-count");
+        assert_eq!((found.json()[0]["name"].as_str(), total), (Some(first), count), "{service}");
+    }
     let by_trouble = server.get("/api/http/routers?sortBy=trouble").await.json();
     assert_eq!(by_trouble[0]["name"], "loki@consul");
 }
@@ -165,7 +177,7 @@ async fn what_is_not_there_is_404_with_a_message() {
         ("/api/http/routers/nobody@consul", "router not found: nobody@consul"),
         ("/api/http/services/a%2Fb@c", "service not found: a/b@c"),
         ("/api/http/middlewares/x", "middleware not found: x"),
-        ("/api/entrypoints/x", "entrypoint not found: x"),
+        ("/api/entrypoints/x", "entry point not found: x"),
         ("/nothing", "there is nothing here"),
     ] {
         let answer = server.get(path).await;
@@ -243,8 +255,14 @@ async fn tools_for_traefik_find_what_they_look_for() {
     let version = server.get("/api/version").await.json();
     assert_eq!(version["Version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(version["Codename"], "portolan");
+    let names = |list: Value| {
+        let names = list.as_array().unwrap().iter().map(|it| it["name"].clone());
+        names.collect::<Vec<_>>()
+    };
     let entrypoints = server.get("/api/entrypoints").await.json();
-    assert_eq!(entrypoints[0]["name"], "web");
+    assert_eq!(names(entrypoints.clone()), ["web", "websecure"]);
+    let all = server.get("/api/entrypoints?all=true").await.json();
+    assert_eq!(names(all), ["admin", "dns", "web", "websecure"]);
     assert_eq!(entrypoints[0]["address"], "127.0.0.1:8000");
     assert_eq!(server.get("/api/entrypoints/dns").await.json()["protocol"], "dns");
 }
