@@ -18,6 +18,24 @@ pub struct Observability {
     pub metrics: Option<bool>,
     /// Spans.
     pub tracing: Option<bool>,
+    /// How many of those there are of a request.
+    pub trace_verbosity: Option<TraceVerbosity>,
+}
+
+/// Of what there are spans (Traefik's `traceVerbosity`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TraceVerbosity {
+    /// Of the request, and of each attempt to have a backend answer it.
+    #[default]
+    Minimal,
+    /// Of the router and of the middlewares that run code as well.
+    Detailed,
+}
+
+impl TraceVerbosity {
+    /// Both, with their words.
+    pub const WORDS: [(&'static str, Self); 2] =
+        [("minimal", Self::Minimal), ("detailed", Self::Detailed)];
 }
 
 impl Observability {
@@ -27,6 +45,7 @@ impl Observability {
             access_logs: self.access_logs.or(usual.access_logs),
             metrics: self.metrics.or(usual.metrics),
             tracing: self.tracing.or(usual.tracing),
+            trace_verbosity: self.trace_verbosity.or(usual.trace_verbosity),
         }
     }
 

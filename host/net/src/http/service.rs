@@ -179,6 +179,7 @@ fn admit(
         return Err(HttpError::Misdirected);
     }
     let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
+    account.admitted(&exchange);
     Ok((Box::new(exchange), hop))
 }
 

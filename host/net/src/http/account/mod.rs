@@ -10,7 +10,7 @@ mod close;
 
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
-use http::{HeaderMap, Method, StatusCode, header::HOST, request::Parts};
+use http::{HeaderMap, Method, StatusCode, Version, header::HOST, request::Parts};
 use portolan_core::{
     exchange::{Exchange, ResponseHead},
     figure::{Encryption, MethodLabel, ProtocolLabel, TrafficShard},
@@ -185,6 +185,13 @@ impl Account {
         self.protocol = ProtocolLabel::of(headers, upgrade);
     }
 
+    /// Notes what it is as rules see it.
+    pub(crate) fn admitted(&mut self, exchange: &Exchange) {
+        if let Some(recording) = &mut self.recording {
+            recording.admitted(exchange);
+        }
+    }
+
     /// Forgets what is not to be told.
     fn leave_out(&mut self) {
         let [access_logs, _, tracing] = self.noted.wanted();
@@ -209,7 +216,7 @@ impl Account {
             story.router = Some(router.name.clone());
         }
         if let Some(recording) = &mut self.recording {
-            recording.router(router, &self.door.edge.random);
+            recording.router(router, self.noted.trace_verbosity, &self.door.edge.random);
         }
     }
 
@@ -234,16 +241,28 @@ impl Account {
         }
     }
 
-    /// Notes that a backend is asked.
-    pub(crate) fn attempt(&mut self, backend: &Backend) {
+    /// Notes that a backend is asked; answers the span that it is to be told of, if that is another
+    /// than the request names.
+    pub(crate) fn attempt(&mut self, backend: &Backend) -> Option<(TraceContext, u64)> {
         if let Some(origin) = &mut self.origin {
             origin.attempts += 1;
         }
         if let Some(entry) = &mut self.entry {
             entry.backend(backend.scheme.as_str(), &backend.authority);
         }
+        let recording = self.recording.as_mut()?;
+        let span = recording.attempt(backend, &self.door.edge.random)?;
+        Some((self.context?, span))
+    }
+
+    /// Notes whether it answered, and what was spoken.
+    pub(crate) fn attempted(
+        &mut self,
+        version: Option<Version>,
+        result: Result<StatusCode, Reason>,
+    ) {
         if let Some(recording) = &mut self.recording {
-            recording.backend(backend);
+            recording.attempted(version, result);
         }
     }
 
@@ -271,9 +290,10 @@ impl Account {
         self.door.exceeded(limit);
     }
 
-    /// Now, for [`step`](Self::step): only who records looks at the clock.
+    /// Now, for [`step`](Self::step): only who records steps looks at the clock.
     pub(crate) fn now(&self) -> Option<u64> {
-        self.recording.as_ref().map(|recording| recording.now())
+        let recording = self.recording.as_ref().filter(|recording| recording.is_detailed())?;
+        Some(recording.now())
     }
 
     /// Notes that code of a middleware has run.

@@ -12,4 +12,5 @@ mod middlewares;
 mod services;
 mod streaming;
 mod seeing;
+mod spans;
 mod tls;
