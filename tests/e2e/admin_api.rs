@@ -28,6 +28,48 @@ async fn tools_made_for_traefik_find_what_they_look_for() {
 }
 
 #[tokio::test]
+async fn services_are_named_as_routers_write_them_and_sorted_by_what_they_are() {
+    let portolan = Portolan::start(&Config::new(
+        r#"
+[http.routers.brief]
+rule = "Host(`brief.local`)"
+service = "z"
+[http.routers.full]
+rule = "Host(`full.local`)"
+service = "z@config"
+[http.services.z.load-balancer]
+servers = [{ url = "http://127.0.0.1:9" }]
+[http.services.a.weighted]
+services = [{ name = "z" }]
+"#,
+    ));
+    let brief = portolan.api("/api/http/routers/brief@config").await;
+    assert_eq!(
+        (&brief["service"], &brief["portolan"]["service"]),
+        (&"z".into(), &"z@config".into())
+    );
+    let full = portolan.api("/api/http/routers/full@config").await;
+    assert_eq!(
+        (&full["service"], &full["portolan"]["service"]),
+        (&"z@config".into(), &"z@config".into())
+    );
+    let names = async |path: &str| {
+        let list = portolan.api(path).await;
+        let names =
+            list.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names("/api/http/routers?serviceName=z").await, ["brief@config"]);
+    assert_eq!(
+        names("/api/http/routers?serviceName=z@config").await,
+        ["brief@config", "full@config"]
+    );
+    assert_eq!(names("/api/http/services?sortBy=name").await, ["a@config", "z@config"]);
+    assert_eq!(names("/api/http/services?sortBy=type").await, ["z@config", "a@config"]);
+    assert_eq!(names("/api/entrypoints").await, ["web", "websecure"]);
+}
+
+#[tokio::test]
 async fn explain_tells_who_answers_and_why() {
     let config = Config::new(CONFIG);
     let portolan = Portolan::start(&config);

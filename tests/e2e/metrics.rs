@@ -66,7 +66,9 @@ async fn traefiks_metrics_have_its_names_and_labels_and_count_requests() {
     let backend = Backend::start("b").await;
     let config = Config::new(&format!(
         "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\n\
-         [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
+         [http.services.s.load-balancer]\nservers = [{{ url = \"{0}\" }}]\n\
+         [http.services.checked.load-balancer]\nservers = [{{ url = \"{0}\" }}]\n\
+         health-check = {{}}\n\
          [metrics]\nbuckets = [0.5, 20]\nrouter-labels = true\n",
         backend.url()
     ));
@@ -112,9 +114,14 @@ async fn traefiks_metrics_have_its_names_and_labels_and_count_requests() {
     is("traefik_service_requests_total", &[("service", "s@config")], 6.0);
     is("traefik_entrypoint_requests_tls_total", &[("tls_version", "1.3")], 1.0);
     is("traefik_service_request_duration_seconds_count", &[("code", "200")], 6.0);
-    is("traefik_service_request_duration_seconds_bucket", &[("le", "20.0")], 6.0);
+    is("traefik_service_request_duration_seconds_bucket", &[("le", "20")], 6.0);
     is("traefik_service_request_duration_seconds_bucket", &[("le", "0.1")], 0.0);
-    is("traefik_service_server_up", &[("url", &backend.url())], 1.0);
+    is("traefik_service_server_up", &[("service", "checked@config")], 1.0);
+    assert_eq!(series(&page, "traefik_service_server_up").len(), 1, "`s` has no health check");
+    is("portolan_backend_up", &[("service", "s@config"), ("url", &backend.url())], 1.0);
+    for metric in ["process_max_fds", "process_virtual_memory_bytes"] {
+        assert!(sum(&page, metric, &[]) > 0.0, "{metric}");
+    }
     is("portolan_http_failures_total", &[("reason", "no-router")], 2.0);
     is("portolan_router_requests_total", &[("router", "a@config"), ("class", "2xx")], 6.0);
     assert!(sum(&page, "traefik_service_responses_bytes_total", &[]) > 100.0);
@@ -157,6 +164,26 @@ async fn a_request_to_a_service_of_services_is_counted_where_it_went() {
     for service in ["all@config", "safe@config", "main@config"] {
         assert_eq!(sum(&page, ours, &[("service", service)]), 4.0, "{service}");
     }
+}
+
+#[tokio::test]
+async fn traefiks_series_of_services_can_be_left_out() {
+    let backend = Backend::start("b").await;
+    let portolan = Portolan::start(&Config::new(&format!(
+        "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\n\
+         [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\nhealth-check = {{}}\n\
+         [metrics]\nservice-labels = false\n",
+        backend.url()
+    )));
+    assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    let page = eventually(
+        || async { portolan.admin().get("localhost", "/metrics").await.body },
+        |page| sum(page, "portolan_service_requests_total", &[]) == 1.0,
+    )
+    .await;
+    let lines = page.lines().filter(|line| line.starts_with("traefik_service_"));
+    assert_eq!(lines.collect::<Vec<_>>(), Vec::<&str>::new());
+    assert_eq!(sum(&page, "portolan_backend_up", &[("service", "s@config")]), 1.0);
 }
 
 fn authority(config: &Config) -> Vec<CertificateDer<'static>> {

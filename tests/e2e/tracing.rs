@@ -140,7 +140,7 @@ fn config_with(backend: &Backend, endpoint: &str) -> Config {
          [http.middlewares.id.request-id]\n\
          [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
          [access-log]\nfile = \"access.log\"\nformat = \"json\"\n\
-         [tracing]\nendpoint = \"{endpoint}\"\nservice-name = \"edge\"\n\
+         [tracing]\nendpoint = \"{endpoint}\"\nservice-name = \"edge\"\nverbosity = \"detailed\"\n\
          headers = {{ x-key = \"k\" }}\nresource-attributes = {{ region = \"north\" }}\n",
         backend.url()
     ))

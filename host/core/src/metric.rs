@@ -51,10 +51,14 @@ metrics! {
         "When the process started, in seconds since 1970."
     RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" []
         "Memory of the process that is in RAM."
+    VIRTUAL_MEMORY: Gauge "process_virtual_memory_bytes" []
+        "Memory that the process has addresses for."
     CPU_SECONDS: Counter "process_cpu_seconds_total" []
         "Processor time of the process, user and system."
     OPEN_FILES: Gauge "process_open_fds" []
         "Open files and sockets of the process."
+    MAX_FILES: Gauge "process_max_fds" []
+        "How many files and sockets the process may have open."
 
     GENERATION: Gauge "portolan_snapshot_generation" []
         "The number of the snapshot that is served; grows by one with every change."
@@ -165,7 +169,9 @@ metrics! {
         "Spans that were lost: the collector was slower than the requests, or away."
 
     SERVER_UP: Gauge "traefik_service_server_up" ["service", "url"]
-        "1 when requests may go to a backend, else 0."
+        "1 when the health check of a service finds a backend well, else 0; only of services with a health check."
+    BACKEND_UP: Gauge "portolan_backend_up" ["service", "url"]
+        "1 when requests may go to a backend, else 0; of services that were used."
     BACKEND_REQUESTS: Counter "portolan_backend_requests_total" ["service", "url"]
         "Requests sent to a backend."
     BACKEND_IN_FLIGHT: Gauge "portolan_backend_in_flight" ["service", "url"]

@@ -18,12 +18,34 @@ pub struct Observability {
     pub metrics: Option<bool>,
     /// Spans.
     pub tracing: Option<bool>,
+    /// How many of those there are of a request.
+    pub trace_verbosity: Option<TraceVerbosity>,
+}
+
+/// Of what there are spans (Traefik's `traceVerbosity`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TraceVerbosity {
+    /// Of the request, and of each attempt to have a backend answer it.
+    #[default]
+    Minimal,
+    /// Of the router and of the middlewares that run code as well.
+    Detailed,
+}
+
+impl TraceVerbosity {
+    /// Both, with their words.
+    pub const WORDS: [(&'static str, Self); 2] =
+        [("minimal", Self::Minimal), ("detailed", Self::Detailed)];
 }
 
 impl Observability {
     /// Nothing is noted.
-    pub const NONE: Self =
-        Self { access_logs: Some(false), metrics: Some(false), tracing: Some(false) };
+    pub const NONE: Self = Self {
+        access_logs: Some(false),
+        metrics: Some(false),
+        tracing: Some(false),
+        trace_verbosity: None,
+    };
 
     /// The same, where it does not say with what is usual elsewhere.
     pub fn or(self, usual: Self) -> Self {
@@ -31,6 +53,7 @@ impl Observability {
             access_logs: self.access_logs.or(usual.access_logs),
             metrics: self.metrics.or(usual.metrics),
             tracing: self.tracing.or(usual.tracing),
+            trace_verbosity: self.trace_verbosity.or(usual.trace_verbosity),
         }
     }
 

@@ -71,6 +71,8 @@ pub struct RouterEntry {
     pub middlewares: Vec<String>,
     /// Its service, as `name@provider`.
     pub service: Option<String>,
+    /// The same as it is written, or as its only service is called where nothing is.
+    pub reference: Option<Arc<str>>,
     /// What it says about encryption; then it answers on encrypted connections only.
     pub tls: Option<Arc<TlsSpec>>,
     /// The hosts its rule demands, lower case; DNS answers them with the edge addresses.

@@ -280,6 +280,7 @@ impl Draft<'_> {
             entrypoints,
             middlewares: names,
             service: service.map(|(name, _)| name.to_string()),
+            reference: self.object.spec.service.as_deref().map(Arc::from),
             tls: self.object.spec.tls.clone().map(Arc::new),
             hosts,
             live,

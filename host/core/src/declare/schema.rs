@@ -11,7 +11,12 @@ use super::{
     service::service,
     transport::transport,
 };
-use crate::{middleware::OnFailure, name::fold, problem::Severity, router::Observability};
+use crate::{
+    middleware::OnFailure,
+    name::fold,
+    problem::Severity,
+    router::{Observability, TraceVerbosity},
+};
 
 pub(super) const ROOT: Keys = Keys {
     known: &["routers", "services", "middlewares", "servers-transports"],
@@ -33,7 +38,7 @@ const ROUTER: Keys = Keys {
     foreign: &[],
 };
 const OBSERVABILITY: Keys =
-    Keys { known: &["access-logs", "metrics", "tracing"], foreign: &["trace-verbosity"] };
+    Keys { known: &["access-logs", "metrics", "tracing", "trace-verbosity"], foreign: &[] };
 const TLS: Keys = Keys { known: &["options", "cert-resolver", "domains"], foreign: &[] };
 const DOMAIN: Keys = Keys { known: &["main", "sans"], foreign: &[] };
 
@@ -112,11 +117,11 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
 fn observability(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Observability {
     let mut noted = Observability::default();
     for (key, value) in reader.fields(&OBSERVABILITY, flaws) {
-        let is_wanted = value.boolean(flaws);
         match key {
-            "access-logs" => noted.access_logs = is_wanted,
-            "metrics" => noted.metrics = is_wanted,
-            _ => noted.tracing = is_wanted,
+            "access-logs" => noted.access_logs = value.boolean(flaws),
+            "metrics" => noted.metrics = value.boolean(flaws),
+            "tracing" => noted.tracing = value.boolean(flaws),
+            _ => noted.trace_verbosity = value.word(&TraceVerbosity::WORDS, flaws),
         }
     }
     noted

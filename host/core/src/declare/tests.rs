@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use serde_json::json;
 
 use super::{Declared, KindSpec, ServiceSpec, close_strays, read, tree};
-use crate::{item::Declaration, policy::LoadBalancer, problem::Severity};
+use crate::{item::Declaration, policy::LoadBalancer, problem::Severity, router::TraceVerbosity};
 
 fn show(declared: &Declared) -> String {
     let mut lines = Vec::new();
@@ -83,7 +83,7 @@ fn a_table_declares_routers_services_and_middlewares() {
             "middlewares": { "m": { "stripPrefix": { "prefixes": ["/a"] }, "on-failure": "open" } }
         }),
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: Some("s"), middlewares: ["m", "n@file"], entrypoints: ["web", "websecure"], priority: Some(7), tls: Some(TlsSpec { options: None, resolver: Some("le"), domains: [] }), timeouts: Some(Timeouts { connect: None, response_header: Some(2s), response_idle: None, request_idle: None, total: None }), observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: Some("s"), middlewares: ["m", "n@file"], entrypoints: ["web", "websecure"], priority: Some(7), tls: Some(TlsSpec { options: None, resolver: Some("le"), domains: [] }), timeouts: Some(Timeouts { connect: None, response_header: Some(2s), response_idle: None, request_idle: None, total: None }), observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             service s: [ServerSpec { scheme: Http, authority: "10.0.0.1:80", path: None, weight: 3 }, ServerSpec { scheme: Https, authority: "[::1]:443", path: None, weight: 1 }] None None None
               pass_host_header: false,
             middleware m: stripPrefix {"prefixes":["/a"]} Open"#]],
@@ -133,7 +133,7 @@ fn one_bad_value_costs_that_value() {
             "middlewares": { "none": {}, "two": { "a": {}, "b": {} }, "text": "x" }
         }),
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             service s: [ServerSpec { scheme: Http, authority: "ok:81", path: None, weight: 1 }] None None None
             Error /http/routerz: unknown key `routerz` (did you mean `routers`?)
             Error /http/middlewares/none: the middleware names no plugin
@@ -164,7 +164,7 @@ fn tags_declare_what_tables_do() {
             ("http.middlewares.whoami.whoami", "true"),
         ],
         expect![[r#"
-            router Grafana: RouterSpec { rule: Some("Host(`grafana.local`)"), service: None, middlewares: [], entrypoints: ["web"], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            router Grafana: RouterSpec { rule: Some("Host(`grafana.local`)"), service: None, middlewares: [], entrypoints: ["web"], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             service grafana: [] Some(3000) Some(H2c) None
             middleware auth: basicauth {"users":"a:b,c:d"} Closed
             middleware mine: my-own {"KeepCase":"1"} Closed
@@ -186,9 +186,9 @@ fn encryption_is_a_flag_or_a_table() {
             ("http.routers.c.tls.option", "x"),
         ],
         expect![[r#"
-            router a: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: Some("mtls"), resolver: Some("le"), domains: [DomainSpec { main: "example.com", sans: ["www.example.com", "api.example.com"] }] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: true }
-            router b: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
-            router c: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: true }
+            router a: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: Some("mtls"), resolver: Some("le"), domains: [DomainSpec { main: "example.com", sans: ["www.example.com", "api.example.com"] }] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: true }
+            router b: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
+            router c: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: true }
             Error /routers/a/tls/domains/1: the domain has no `main`
             Error /routers/c/tls/option: unknown key `option` (did you mean `options`?)
               from Some("traefik.http.routers.a.tls.domains[1].sans")
@@ -210,7 +210,7 @@ fn one_bad_tag_costs_that_tag() {
             ("http.routers", "1"),
         ],
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             service s: [ServerSpec { scheme: Http, authority: "x:80", path: None, weight: 1 }] None None None
             Error /routers/a/ruel: unknown key `ruel` (did you mean `rule`?)
             Error /services/s/loadbalancer/server/port: expected a port from 1 to 65535, found "many"
@@ -408,6 +408,21 @@ fn a_load_balancer_has_traefiks_options_and_ours() {
 }
 
 #[test]
+fn how_much_is_traced_is_a_word() {
+    let router = |word: &str| {
+        let observability = json!({ "traceVerbosity": word });
+        let http = json!({ "routers": { "r": { "observability": observability } } });
+        let declared = read(&http, "/http");
+        let flaws = declared.flaws.iter().map(|flaw| flaw.message.clone()).collect::<Vec<_>>();
+        (declared.routers[0].1.observability.trace_verbosity, flaws)
+    };
+    assert_eq!(router("detailed"), (Some(TraceVerbosity::Detailed), Vec::new()));
+    assert_eq!(router("Minimal"), (Some(TraceVerbosity::Minimal), Vec::new()));
+    let complaint = "expected `minimal`, `detailed`, found `loud`".to_owned();
+    assert_eq!(router("loud"), (None, vec![complaint]));
+}
+
+#[test]
 fn tags_ask_for_the_same() {
     tags(
         &[
@@ -433,7 +448,7 @@ fn tags_ask_for_the_same() {
             ("http.serversTransports.t.serverName", "x"),
         ],
         expect![[r#"
-            router r: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: Some(Timeouts { connect: None, response_header: None, response_idle: None, request_idle: Some(60s), total: Some(10s) }), observability: Observability { access_logs: None, metrics: None, tracing: None }, is_doubtful: false }
+            router r: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: Some(Timeouts { connect: None, response_header: None, response_idle: None, request_idle: Some(60s), total: Some(10s) }), observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             service f: [] None None None
               Failover { service: "a", fallback: "b", statuses: Statuses([StatusRange { from: 500, to: 599 }]), max_body: 1048576 }
             service m: [] None None None

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use portolan_core::{
     figure::{Counter, TrafficShard},
     limit::Limit,
-    router::Observability,
+    router::{Observability, TraceVerbosity},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -86,16 +86,27 @@ impl Noted {
         it
     }
 
-    /// A bit for each that is off.
+    /// A bit for each that is off, and one for each verbosity.
     pub(crate) fn store(&self, noted: Observability) {
         let bits = noted.wanted().map(|wanted| u8::from(!wanted));
-        self.0.store(bits[0] | bits[1] << 1 | bits[2] << 2, Relaxed);
+        let verbosity = match noted.trace_verbosity {
+            None => 0,
+            Some(TraceVerbosity::Minimal) => 8,
+            Some(TraceVerbosity::Detailed) => 16,
+        };
+        self.0.store(bits[0] | bits[1] << 1 | bits[2] << 2 | verbosity, Relaxed);
     }
 
     pub(crate) fn load(&self) -> Observability {
         let bits = self.0.load(Relaxed);
         let is_on = |bit: u8| Some(bits & bit == 0);
-        Observability { access_logs: is_on(1), metrics: is_on(2), tracing: is_on(4) }
+        let trace_verbosity = match bits & 24 {
+            8 => Some(TraceVerbosity::Minimal),
+            16 => Some(TraceVerbosity::Detailed),
+            _ => None,
+        };
+        let [access_logs, metrics, tracing] = [1, 2, 4].map(is_on);
+        Observability { access_logs, metrics, tracing, trace_verbosity }
     }
 }
 

@@ -39,6 +39,7 @@ use super::{
     send::Errand,
     shared::Lease,
     stall::Stall,
+    trace::TraceContext,
     tunnel::Tunnel,
 };
 use crate::h1::{CDN_LOOP, OURSELVES, Outgoing};
@@ -73,6 +74,8 @@ pub(crate) struct Dispatch<'a> {
     pub(crate) in_flight: Option<InFlight>,
     /// Nanoseconds that the answer took.
     pub(crate) took: u64,
+    /// What is spoken with the backend, if there was a connection.
+    pub(crate) version: Option<Version>,
 }
 
 /// Why an attempt gave no answer.
@@ -108,7 +111,12 @@ impl<'a> Dispatch<'a> {
             errand.body = body.watched(idle);
         }
         let is_bodiless = errand.body.is_empty();
-        Self { edge, service, errand, is_bodiless, in_flight: None, took: 0 }
+        Self { edge, service, errand, is_bodiless, in_flight: None, took: 0, version: None }
+    }
+
+    /// The next attempt is this part of its trace.
+    pub(crate) fn belongs(&mut self, context: &TraceContext, span: u64) {
+        context.put(&mut self.errand.head.to_mut().headers, Some(span));
     }
 
     /// Records the body on its way, so that it can be sent again.
@@ -136,6 +144,7 @@ impl Dispatch<'_> {
         backend: &Backend,
         origin: &Rc<Origin>,
     ) -> Result<Answer, Failed> {
+        self.version = None;
         let mut kept = match origin.take() {
             Some(link) => Some(Connected::Alone(link)),
             None if self.errand.upgrade => None,
@@ -148,6 +157,10 @@ impl Dispatch<'_> {
                 // Seldom, and large: a request that needs no connection carries nothing of it.
                 None => Box::pin(self.connect(origin)).await.map_err(Failed::Dial)?,
             };
+            self.version = Some(match connected {
+                Connected::Alone(_) => Version::HTTP_11,
+                Connected::Shared(_) => Version::HTTP_2,
+            });
             let answer = match connected {
                 Connected::Alone(link) => self.over(link, backend, origin).await,
                 Connected::Shared(lease) => self.over_shared(lease, backend, origin).await,

@@ -161,6 +161,11 @@ impl ForwardError {
         }
     }
 
+    /// The reason, in a word.
+    pub(super) fn reason(&self) -> Reason {
+        self.verdict().1
+    }
+
     /// Whether it is the client's own fault.
     pub(super) fn is_of_client(&self) -> bool {
         matches!(self, Self::Client(_) | Self::Slow)

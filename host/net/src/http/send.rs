@@ -278,10 +278,19 @@ async fn attempts<'a>(
             service.figures.retries.increment();
         }
         dispatch.in_flight = Some(claim);
-        notes.attempt(service, backend);
+        let span = notes.attempt(service, backend);
+        if let Some((context, span)) = span {
+            dispatch.belongs(&context, span);
+        }
         let spare = if repeats { dispatch.spare() } else { None };
         let may_repeat = || attempt < retry.attempts && choice.may_repeat();
-        match dispatch.attempt(backend, &origin).await {
+        let attempted = dispatch.attempt(backend, &origin).await.map_err(|failed| match failed {
+            Failed::Dial(source) => (ForwardError::Dial { backend: backend.url(), source }, None),
+            Failed::Lost(lost) => (lost.error, Some(lost.ignored)),
+        });
+        let result = attempted.as_ref().map(|answer| answer.head.status);
+        notes.attempted(dispatch.version, result.map_err(|(error, _)| error.reason()));
+        match attempted {
             Ok(answer) => {
                 outcome::answered(service, backend, answer.head.status, dispatch.took);
                 // What came before is no better.
@@ -293,15 +302,15 @@ async fn attempts<'a>(
                 }
                 best = Some(Box::new((place, answer)));
             }
-            Err(Failed::Dial(source)) => {
+            Err((error, None)) => {
                 outcome::not_connected(service, backend);
-                failure = ForwardError::Dial { backend: backend.url(), source };
+                failure = error;
             }
-            Err(Failed::Lost(lost)) => {
-                outcome::lost(service, backend, &lost.error);
-                let is_unsent = lost.ignored == Ignored::Surely;
-                let may = lost.ignored != Ignored::No && retry.on_reset;
-                failure = lost.error;
+            Err((error, Some(ignored))) => {
+                outcome::lost(service, backend, &error);
+                let is_unsent = ignored == Ignored::Surely;
+                let may = ignored != Ignored::No && retry.on_reset;
+                failure = error;
                 if !is_unsent {
                     match spare.filter(|it| may && it.is_fresh() && may_repeat()) {
                         Some(spare) => dispatch.rewind(spare),

@@ -178,8 +178,8 @@ fn admit(
     {
         return Err(HttpError::Misdirected);
     }
-    account.admitted(&request.headers);
     let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
+    account.admitted(&exchange);
     Ok((Box::new(exchange), hop))
 }
 

@@ -62,6 +62,7 @@ pub(super) fn router(
         entrypoints: vec![entrypoint.into()],
         middlewares: Vec::new(),
         service: None,
+        reference: None,
         tls: tls.map(Arc::new),
         hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
         live: Some(Arc::new(live)),

@@ -7,7 +7,7 @@
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri, uri::PathAndQuery};
-use portolan_core::{figure::Buckets, name::nearest};
+use portolan_core::{figure::Buckets, name::nearest, router::TraceVerbosity};
 use portolan_net::http::{
     AccessConfig, AccessFilters, AccessFormat, Capture, Field, Fields, HeaderFields, TraceConfig,
 };
@@ -78,6 +78,7 @@ table! {
         service_name: String = "portolan".to_owned(),
         resource_attributes: Named<String> = Named(Vec::new()),
         sample_rate: Spanned<f64> = unplaced(1.0),
+        verbosity: TraceVerbosity = TraceVerbosity::default(),
         captured_request_headers: Vec<Spanned<String>> = Vec::new(),
         captured_response_headers: Vec<Spanned<String>> = Vec::new(),
         safe_query_parameters: Vec<String> = Vec::new(),
@@ -196,6 +197,7 @@ pub(super) fn tracing(tracing: Tracing, reading: &mut Reading<'_>) -> Option<Tra
     };
     let config = TraceConfig {
         sample_rate: rate,
+        verbosity: tracing.verbosity,
         request_headers: names(&tracing.captured_request_headers),
         response_headers: names(&tracing.captured_response_headers),
         safe_query: tracing.safe_query_parameters,
@@ -280,6 +282,18 @@ impl Word for Capture {
 impl Word for AccessFormat {
     const WORDS: &'static [(&'static str, Self)] =
         &[("common", Self::Common), ("generic-clf", Self::GenericClf), ("json", Self::Json)];
+}
+
+impl Word for TraceVerbosity {
+    const WORDS: &'static [(&'static str, Self)] = &Self::WORDS;
+}
+
+impl Read for TraceVerbosity {
+    const EXPECTED: &'static str = "one of `minimal` and `detailed`";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        read_word(node, reading)
+    }
 }
 
 impl Read for QueryMode {

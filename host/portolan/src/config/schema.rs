@@ -14,6 +14,7 @@ use portolan_core::{
     assemble::RulePriority,
     name::fold,
     policy::{Curve, Suite, TlsVersion},
+    router::TraceVerbosity,
 };
 use portolan_net::tls::acme::{Challenge, KeyType, LETS_ENCRYPT};
 use serde_json::Value as Json;
@@ -148,6 +149,8 @@ table! {
         access_logs: bool = true,
         metrics: bool = true,
         tracing: bool = true,
+        /// Default: as `[tracing]` says.
+        trace_verbosity: Option<TraceVerbosity> = None,
     }
 }
 

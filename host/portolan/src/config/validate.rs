@@ -169,6 +169,7 @@ fn entrypoints(
                 access_logs: Some(entry.observability.access_logs),
                 metrics: Some(entry.observability.metrics),
                 tracing: Some(entry.observability.tracing),
+                trace_verbosity: entry.observability.trace_verbosity,
             },
         });
     }

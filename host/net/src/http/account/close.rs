@@ -107,7 +107,6 @@ impl Account {
         if let (Some(recording), Some(context), Some(tracing)) =
             (self.recording.take(), &self.context, tracing)
         {
-            let origin_status = origin.and_then(|origin| origin.status);
             let outcome = Outcome {
                 client: self.client(),
                 entrypoint,
@@ -115,8 +114,6 @@ impl Account {
                 reason,
                 request_bytes,
                 response_bytes,
-                retries,
-                origin_status,
                 nanos,
             };
             recording.finish(context, tracing, &outcome);

@@ -12,7 +12,7 @@ mod trail;
 
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
-use http::{HeaderMap, Method, StatusCode, header::HOST, request::Parts};
+use http::{HeaderMap, Method, StatusCode, Version, header::HOST, request::Parts};
 use portolan_core::{
     exchange::{Exchange, ResponseHead},
     figure::{Encryption, MethodLabel, ProtocolLabel, TrafficShard},
@@ -193,14 +193,16 @@ impl Account {
         self.protocol = ProtocolLabel::of(headers, upgrade);
     }
 
-    /// Notes the headers of a request that is admitted, as rules see them: what a client that is not
-    /// trusted says of itself stands only in the lines of requests that are refused.
-    pub(crate) fn admitted(&mut self, headers: &HeaderMap) {
+    /// Notes what it is as rules see it: what a client that is not trusted says of itself stands only in
+    /// the lines of requests that are refused.
+    pub(crate) fn admitted(&mut self, exchange: &Exchange) {
+        let headers = &exchange.request.headers;
         if let (Some(entry), Some(pen)) = (&mut self.entry, &self.door.edge.pen) {
             entry.admitted(headers, &pen.config().headers);
         }
         let tracing = self.door.edge.config.ledger.tracing.as_ref();
         if let (Some(recording), Some(tracing)) = (&mut self.recording, tracing) {
+            recording.admitted(exchange);
             recording.request(headers, tracing.config());
         }
     }
@@ -229,7 +231,7 @@ impl Account {
             story.router = Some(router.name.clone());
         }
         if let Some(recording) = &mut self.recording {
-            recording.router(router, &self.door.edge.random);
+            recording.router(router, self.noted.trace_verbosity, &self.door.edge.random);
         }
     }
 
@@ -268,8 +270,9 @@ impl Account {
         self.origin.as_ref().map_or(&[], |origin| &origin.parts)
     }
 
-    /// Notes that a backend of a service is asked.
-    fn attempt(&mut self, service: &Service, backend: &Backend) {
+    /// Notes that a backend of a service is asked; answers the span that it is to be told of, if that is
+    /// another than the request names.
+    fn attempt(&mut self, service: &Service, backend: &Backend) -> Option<(TraceContext, u64)> {
         if let Some(origin) = &mut self.origin {
             origin.attempts += 1;
         }
@@ -280,8 +283,15 @@ impl Account {
             }
             entry.backend(backend.scheme.as_str(), &backend.authority);
         }
+        let recording = self.recording.as_mut()?;
+        let span = recording.attempt(service, backend, &self.door.edge.random)?;
+        Some((self.context?, span))
+    }
+
+    /// Notes whether it answered, and what was spoken.
+    fn attempted(&mut self, version: Option<Version>, result: Result<StatusCode, Reason>) {
         if let Some(recording) = &mut self.recording {
-            recording.backend(service, backend);
+            recording.attempted(version, result);
         }
     }
 
@@ -309,9 +319,10 @@ impl Account {
         self.door.exceeded(limit);
     }
 
-    /// Now, for [`step`](Self::step): only who records looks at the clock.
+    /// Now, for [`step`](Self::step): only who records steps looks at the clock.
     pub(crate) fn now(&self) -> Option<u64> {
-        self.recording.as_ref().map(|recording| recording.now())
+        let recording = self.recording.as_ref().filter(|recording| recording.is_detailed())?;
+        Some(recording.now())
     }
 
     /// Notes that code of a middleware has run.

@@ -7,7 +7,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, Version};
 use hyper::body::Frame;
 use portolan_core::{
     exchange::ResponseHead,
@@ -15,11 +15,12 @@ use portolan_core::{
         Answer, AnswerKey, Buckets, Encryption, MethodLabel, ProtocolLabel, TrafficFigures,
         TrafficShard,
     },
+    reason::Reason,
     service::{Backend, Service},
 };
 
 use super::{Account, between, grpc_status};
-use crate::http::{edge::Edge, rescue::ForwardError};
+use crate::http::{edge::Edge, rescue::ForwardError, trace::TraceContext};
 
 /// A service that a request passed.
 #[derive(Debug)]
@@ -106,10 +107,27 @@ impl Notes<'_> {
         }
     }
 
-    /// Notes that a backend of a service is asked.
-    pub(crate) fn attempt(&mut self, service: &Service, backend: &Backend) {
+    /// Notes that a backend of a service is asked; answers the span that it is to be told of, if that is
+    /// another than the request names.
+    pub(crate) fn attempt(
+        &mut self,
+        service: &Service,
+        backend: &Backend,
+    ) -> Option<(TraceContext, u64)> {
+        match self {
+            Self::Account(account) => account.attempt(service, backend),
+            Self::Stray(_) => None,
+        }
+    }
+
+    /// Notes whether it answered, and what was spoken.
+    pub(crate) fn attempted(
+        &mut self,
+        version: Option<Version>,
+        result: Result<StatusCode, Reason>,
+    ) {
         if let Self::Account(account) = self {
-            account.attempt(service, backend);
+            account.attempted(version, result);
         }
     }
 

@@ -12,5 +12,6 @@ mod middlewares;
 mod services;
 mod streaming;
 mod seeing;
+mod spans;
 mod tls;
 mod upload;

@@ -116,6 +116,7 @@ pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
         entrypoints: router.entrypoints.clone(),
         middlewares: Vec::new(),
         service: None,
+        reference: None,
         tls: None,
         hosts: router.rule.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
         live: Some(router.clone()),

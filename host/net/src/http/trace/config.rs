@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use http::HeaderName;
-use portolan_core::figure::Counter;
+use portolan_core::{figure::Counter, router::TraceVerbosity};
 use tokio::sync::mpsc;
 
 use super::span::FinishedSpan;
@@ -16,6 +16,8 @@ pub struct TraceConfig {
     /// Of requests that belong to no trace yet, the share that is sampled: 0 to 1. For others the
     /// one who began the trace has decided.
     pub sample_rate: f64,
+    /// How many spans there are of a request whose router does not say.
+    pub verbosity: TraceVerbosity,
     /// Headers of requests that become attributes.
     pub request_headers: Vec<HeaderName>,
     /// Headers of responses that become attributes.
@@ -36,6 +38,7 @@ impl Default for TraceConfig {
     fn default() -> Self {
         Self {
             sample_rate: 1.0,
+            verbosity: TraceVerbosity::default(),
             request_headers: Vec::new(),
             response_headers: Vec::new(),
             safe_query: Vec::new(),

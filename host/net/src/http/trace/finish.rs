@@ -11,7 +11,7 @@ use portolan_core::reason::Reason;
 use super::{
     config::Tracing,
     context::TraceContext,
-    recording::{BackendSpan, Recording, RouterSpan, Step, StepSpan},
+    recording::{AttemptSpan, Recording, RouterSpan, Step, StepSpan},
     span::{FinishedSpan, SpanKind, Value},
 };
 
@@ -25,9 +25,6 @@ pub(crate) struct Outcome<'a> {
     pub(crate) reason: Option<Reason>,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
-    pub(crate) retries: u32,
-    /// What the backend answered, if it did.
-    pub(crate) origin_status: Option<u16>,
     /// Nanoseconds, altogether.
     pub(crate) nanos: u64,
 }
@@ -46,13 +43,19 @@ impl Recording {
         tracing: &Tracing,
         outcome: &Outcome<'_>,
     ) {
-        let mut spans = Vec::with_capacity(3 + self.steps.len());
-        let inner = self.router.as_ref().map_or(context.span, |router| router.id);
+        let mut spans = Vec::with_capacity(2 + self.steps.len() + self.attempts.len());
+        let router = self.router.as_ref().filter(|_| self.is_detailed());
+        let inner = router.map_or(context.span, |router| router.id);
         spans.push(self.server_span(context, tracing, outcome));
-        spans.extend(self.router.as_ref().map(|router| self.router_span(router, context, outcome)));
+        spans.extend(router.map(|router| self.router_span(router, context, outcome)));
         spans.extend(self.steps.iter().map(|step| self.step_span(step, inner, context)));
-        let backend = self.backend.as_ref();
-        spans.extend(backend.map(|it| self.backend_span(it, inner, context, tracing, outcome)));
+        spans.extend(self.attempts.iter().enumerate().map(|(before, attempt)| {
+            let mut span = self.attempt_span(attempt, inner, context, tracing, outcome);
+            if before > 0 {
+                add(&mut span.attributes, "http.request.resend_count", before as u64);
+            }
+            span
+        }));
         tracing.hand_over(spans);
     }
 
@@ -97,7 +100,7 @@ impl Recording {
         if let Some(query) = self.uri.query() {
             add(it, "url.query", safe(query, &tracing.config.safe_query));
         }
-        add(it, "url.scheme", if self.is_encrypted { "https" } else { "http" });
+        add(it, "url.scheme", self.scheme);
         let (host, port) = host_and_port(&self.authority);
         add(it, "server.address", host);
         if let Some(port) = port {
@@ -119,8 +122,7 @@ impl Recording {
         add_headers(it, "http.response.header.", &self.response_headers);
         add(it, "http.response.status_code", u64::from(outcome.status));
         if let Some(router) = &self.router {
-            // A rule is as low in cardinality as the template of a path.
-            add(it, "http.route", router.rule.as_str());
+            add_router(it, router);
         }
         if let Some(error) = error(outcome.status, outcome.reason, 500) {
             add(it, "error.type", error.as_str());
@@ -139,11 +141,7 @@ impl Recording {
         let mut span = self.span(context, router.id, parent, SpanKind::Internal, times);
         span.name = format!("router {}", router.name);
         let it = &mut span.attributes;
-        add(it, "portolan.router.name", router.name.as_str());
-        add(it, "http.route", router.rule.as_str());
-        if let Some(service) = &router.service {
-            add(it, "portolan.service.name", service.as_str());
-        }
+        add_router(it, router);
         if let Some(reason) = outcome.reason {
             add(it, "portolan.reason", reason.as_str());
         }
@@ -166,42 +164,46 @@ impl Recording {
         span
     }
 
-    fn backend_span(
+    fn attempt_span(
         &self,
-        backend: &BackendSpan,
+        attempt: &AttemptSpan,
         parent: u64,
         context: &TraceContext,
         tracing: &Tracing,
         outcome: &Outcome<'_>,
     ) -> FinishedSpan {
-        let times = (backend.begin, outcome.nanos);
-        let mut span = self.span(context, backend.id, Some(parent), SpanKind::Client, times);
+        let times = (attempt.begin, attempt.end.unwrap_or(outcome.nanos));
+        let mut span = self.span(context, attempt.id, Some(parent), SpanKind::Client, times);
         span.name = self.method().to_owned();
         let it = &mut span.attributes;
         self.add_request(it);
-        let (host, port) = host_and_port(&backend.authority);
+        let (host, port) = host_and_port(&attempt.authority);
         add(it, "server.address", host);
         if let Some(port) = port {
             add(it, "server.port", port);
         }
-        let (path, query) = backend.target.split_once('?').unwrap_or((&backend.target, ""));
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let query = match query {
             "" => String::new(),
             query => format!("?{}", safe(query, &tracing.config.safe_query)),
         };
-        let scheme = if backend.scheme == "h2c" { "http" } else { backend.scheme };
-        add(it, "url.full", format!("{scheme}://{}{path}{query}", backend.authority));
-        if let Some(service) = &backend.service {
-            add(it, "portolan.service.name", service.as_str());
+        let AttemptSpan { scheme, authority, service, .. } = attempt;
+        add(it, "portolan.service.name", service.as_str());
+        add(it, "traefik.service.name", service.as_str());
+        add(it, "url.full", format!("{scheme}://{authority}{path}{query}"));
+        add(it, "url.scheme", *scheme);
+        if let Some(spoken) = attempt.version {
+            add(it, "network.protocol.version", version(spoken));
         }
-        if outcome.retries > 0 {
-            add(it, "http.request.resend_count", u64::from(outcome.retries));
+        if let Some(agent) = &self.user_agent {
+            add(it, "user_agent.original", agent.as_str());
         }
-        match outcome.origin_status {
-            Some(status) => {
-                add(it, "http.response.status_code", u64::from(status));
-                span.error = error(status, None, 400);
+        match attempt.result {
+            Some(Ok(status)) => {
+                add(it, "http.response.status_code", u64::from(status.as_u16()));
+                span.error = error(status.as_u16(), None, 400);
             }
+            Some(Err(reason)) => span.error = Some(reason.as_str().to_owned()),
             None => span.error = error(outcome.status, outcome.reason, 400),
         }
         if let Some(error) = &span.error {
@@ -227,6 +229,19 @@ impl Recording {
 
 fn add(attributes: &mut Attributes, name: &'static str, value: impl Into<Value>) {
     attributes.push((name.into(), value.into()));
+}
+
+fn add_router(attributes: &mut Attributes, router: &RouterSpan) {
+    // A rule is as low in cardinality as the template of a path.
+    add(attributes, "http.route", router.rule.as_str());
+    // Traefik's words for it, beside ours.
+    for name in ["portolan.router.name", "traefik.router.name"] {
+        add(attributes, name, router.name.as_str());
+    }
+    let Some(service) = &router.service else { return };
+    for name in ["portolan.service.name", "traefik.service.name"] {
+        add(attributes, name, service.as_str());
+    }
 }
 
 fn add_headers(attributes: &mut Attributes, prefix: &str, headers: &[(HeaderName, Vec<String>)]) {

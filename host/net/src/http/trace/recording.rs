@@ -8,11 +8,15 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, Method, Uri, Version, header::USER_AGENT, request::Parts};
+use http::{
+    HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header::USER_AGENT, request::Parts,
+};
 use portolan_core::{
+    exchange::Exchange,
     middleware::Middleware,
-    router::Router,
-    service::{Backend, Service},
+    reason::Reason,
+    router::{Router, TraceVerbosity},
+    service::{Backend, Scheme, Service},
 };
 
 use crate::random::Random;
@@ -33,13 +37,19 @@ pub(crate) struct Recording {
     pub(super) authority: String,
     pub(super) user_agent: Option<String>,
     pub(super) peer: SocketAddr,
-    pub(super) is_encrypted: bool,
+    /// As the client spoke: to us, or to a proxy before us that is trusted.
+    pub(super) scheme: &'static str,
     pub(super) state: String,
     pub(super) headers: Vec<(HeaderName, Vec<String>)>,
     pub(super) response_headers: Vec<(HeaderName, Vec<String>)>,
     pub(super) router: Option<RouterSpan>,
     pub(super) steps: Vec<StepSpan>,
-    pub(super) backend: Option<BackendSpan>,
+    /// What the service is asked for.
+    pub(super) target: String,
+    /// The span of the first attempt, which the request names before a backend is chosen.
+    first: Option<u64>,
+    pub(super) attempts: Vec<AttemptSpan>,
+    verbosity: TraceVerbosity,
 }
 
 #[derive(Debug)]
@@ -62,15 +72,21 @@ pub(super) struct StepSpan {
     pub(super) error: Option<String>,
 }
 
+/// A backend that was asked.
 #[derive(Debug)]
-pub(super) struct BackendSpan {
+pub(super) struct AttemptSpan {
     pub(super) id: u64,
     pub(super) begin: u64,
     /// The service that the backend belongs to.
-    pub(super) service: Option<String>,
+    pub(super) service: String,
+    /// `None`: its answer went to the client, until that had all of it.
+    pub(super) end: Option<u64>,
     pub(super) scheme: &'static str,
     pub(super) authority: String,
-    pub(super) target: String,
+    /// What was spoken, if there was a connection.
+    pub(super) version: Option<Version>,
+    /// The answer, or why there was none; `None`: it was not waited for.
+    pub(super) result: Option<Result<StatusCode, Reason>>,
 }
 
 /// When a middleware is called.
@@ -105,18 +121,32 @@ impl Recording {
             authority: authority.or_else(|| text(&http::header::HOST)).unwrap_or_default(),
             user_agent: text(&USER_AGENT),
             peer,
-            is_encrypted,
+            scheme: if is_encrypted { "https" } else { "http" },
             state: text(&TRACESTATE).unwrap_or_default(),
             headers: captured(&request.headers, &tracing.config.request_headers),
             response_headers: Vec::new(),
             router: None,
             steps: Vec::new(),
-            backend: None,
+            target: String::new(),
+            first: None,
+            attempts: Vec::new(),
+            verbosity: tracing.config.verbosity,
         })
     }
 
-    /// A router takes the request.
-    pub(crate) fn router(&mut self, router: &Router, random: &Random) {
+    /// It is a request, of which more is known than that it came.
+    pub(crate) fn admitted(&mut self, exchange: &Exchange) {
+        self.scheme = exchange.scheme();
+    }
+
+    /// A router takes the request; it, or its entrypoint, may have said how much is to be told.
+    pub(crate) fn router(
+        &mut self,
+        router: &Router,
+        verbosity: Option<TraceVerbosity>,
+        random: &Random,
+    ) {
+        self.verbosity = verbosity.unwrap_or(self.verbosity);
         self.router = Some(RouterSpan {
             id: id(random),
             begin: self.now(),
@@ -124,6 +154,11 @@ impl Recording {
             rule: (*router.rule).to_owned(),
             service: router.service.as_ref().map(|service| service.name.to_string()),
         });
+    }
+
+    /// Whether there are spans of router and middlewares.
+    pub(crate) fn is_detailed(&self) -> bool {
+        self.verbosity == TraceVerbosity::Detailed
     }
 
     /// Now, in nanoseconds since the request began.
@@ -152,22 +187,49 @@ impl Recording {
         });
     }
 
-    /// The request goes on to a service; answers the id of that span.
+    /// The request goes on to a service; answers the span of its first attempt.
     pub(crate) fn send(&mut self, target: &str, random: &Random) -> u64 {
-        let id = id(random);
-        let target = target.to_owned();
-        let (scheme, authority) = ("http", String::new());
-        let (begin, service) = (self.now(), None);
-        self.backend = Some(BackendSpan { id, begin, service, scheme, authority, target });
-        id
+        target.clone_into(&mut self.target);
+        *self.first.insert(id(random))
     }
 
-    /// A backend of a service is asked.
-    pub(crate) fn backend(&mut self, service: &Service, backend: &Backend) {
-        if let Some(span) = &mut self.backend {
-            span.service = Some(service.name.to_string());
-            span.scheme = backend.scheme.as_str();
-            span.authority = (*backend.authority).to_owned();
+    /// A backend is asked; answers the span if it is another than the request names.
+    pub(crate) fn attempt(
+        &mut self,
+        service: &Service,
+        backend: &Backend,
+        random: &Random,
+    ) -> Option<u64> {
+        let now = self.now();
+        if let Some(before) = self.attempts.last_mut() {
+            before.end.get_or_insert(now);
+        }
+        let first = self.first.take();
+        let id = first.unwrap_or_else(|| id(random));
+        self.attempts.push(AttemptSpan {
+            id,
+            begin: now,
+            end: None,
+            service: service.name.to_string(),
+            scheme: if backend.scheme == Scheme::Https { "https" } else { "http" },
+            authority: (*backend.authority).to_owned(),
+            version: None,
+            result: None,
+        });
+        first.is_none().then_some(id)
+    }
+
+    /// It answered, or did not.
+    pub(crate) fn attempted(
+        &mut self,
+        version: Option<Version>,
+        result: Result<StatusCode, Reason>,
+    ) {
+        let now = self.now();
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.version = version;
+            attempt.end = result.is_err().then_some(now);
+            attempt.result = Some(result);
         }
     }
 

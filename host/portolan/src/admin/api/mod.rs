@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Path, Query, State as Extract, rejection::PathRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -33,7 +33,7 @@ use super::{
     },
 };
 use crate::telemetry::{
-    metrics::{MEDIA_TYPE, ProviderReading, Readings, render},
+    metrics::{Format, ProviderReading, Readings, render},
     process::Process,
 };
 
@@ -115,13 +115,16 @@ async fn overview(Extract(state): Shared) -> Response {
     Json(Overview::of(&admin.live.load(), &admin.board.load(), &*admin.insight)).into_response()
 }
 
+/// Those for HTTP, as in Traefik; with `all=true` also where DNS and this API are.
 async fn entrypoints(
     Extract(state): Shared,
     Query(parameters): Parameters,
 ) -> Result<Response, Refusal> {
     let (wanted, admin) = (Wanted::parse(parameters)?, &state.admin);
     let mut all = EntrypointView::all(&admin.board.load(), &admin.insight.entrypoints());
-    all.retain(|entrypoint| wanted.finds([entrypoint.name.as_str()]));
+    let are_all_wanted = wanted.get("all") == Some("true");
+    all.retain(|it| (are_all_wanted || it.is_http()) && wanted.finds([it.name.as_str()]));
+    all.sort_by(|one, other| one.name.cmp(&other.name));
     let page = wanted.cut(&all)?;
     Ok(page.answer(&page.items))
 }
@@ -135,7 +138,7 @@ async fn entrypoint(
     let all = EntrypointView::all(&admin.board.load(), &admin.insight.entrypoints());
     match all.into_iter().find(|entrypoint| entrypoint.name == name) {
         Some(entrypoint) => Ok(Json(entrypoint).into_response()),
-        None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("entrypoint not found: {name}"))),
+        None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("entry point not found: {name}"))),
     }
 }
 
@@ -289,11 +292,12 @@ async fn ping(Extract(state): Shared) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(Extract(state): Shared) -> Result<Response, Refusal> {
-    let page = render(readings(&state)).map_err(|error| {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no metrics: {error}"))
-    })?;
-    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response())
+/// Prometheus' text, as Traefik serves it, or OpenMetrics for those who name it.
+async fn metrics(Extract(state): Shared, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let format = Format::wanted(accept);
+    let page = render(&readings(&state), format);
+    ([(header::CONTENT_TYPE, format.media_type())], page).into_response()
 }
 
 fn readings(state: &State) -> Readings {

@@ -93,7 +93,10 @@ impl Object for RouterEntry {
         let middleware = wanted.get("middlewareName");
         let entrypoint = wanted.get("entryPoint");
         wanted.finds([name, &*self.rule])
-            && service.is_none_or(|wanted| self.service.as_deref() == Some(wanted))
+            // As it is written, which is how Traefik's dashboard asks, or with the provider.
+            && service.is_none_or(|wanted| {
+                self.reference.as_deref() == Some(wanted) || self.service.as_deref() == Some(wanted)
+            })
             && middleware.is_none_or(|wanted| self.middlewares.iter().any(|it| it == wanted))
             && entrypoint.is_none_or(|wanted| self.entrypoints.iter().any(|it| **it == *wanted))
     }
@@ -101,7 +104,7 @@ impl Object for RouterEntry {
     fn key(&self, by: &str) -> String {
         match by {
             "rule" => (*self.rule).to_owned(),
-            "service" => self.service.clone().unwrap_or_default(),
+            "service" => self.reference.as_deref().unwrap_or_default().to_owned(),
             "entryPoints" => self.entrypoints.join(","),
             // Offset and padded, so that texts sort as the numbers do.
             "priority" => format!("{:039}", i128::from(self.priority) - i128::from(i64::MIN)),
@@ -136,6 +139,7 @@ impl Object for ServiceEntry {
 
     fn key(&self, by: &str) -> String {
         match by {
+            "type" => self.live.as_ref().map_or("", |live| live.kind.as_str()).to_owned(),
             "servers" => {
                 format!("{:020}", self.live.as_ref().map_or(0, |live| live.backends.len()))
             }

@@ -75,7 +75,7 @@ const providers = {
 
 /** Bound addresses. */
 const entrypoints = {
-  id: "entrypoints", path: "/api/entrypoints", empty: "Nothing is bound.",
+  id: "entrypoints", path: "/api/entrypoints?all=true", empty: "Nothing is bound.",
   columns: [{ title: "Entrypoint" }, { title: "Address" }, { title: "Speaks" }, { title: "Connections", num: true }, ...TRAFFIC],
   row: (it) => ({
     // DNS listens on several addresses under one name.
@@ -124,7 +124,7 @@ const routers = {
         h("p", { class: "why" }, `priority ${priority} · ${names.join(", ") || "no entrypoint"}${it.tls ? " · TLS" : ""} `,
           host && !host.includes("*") && h("button", { type: "button", class: "link", onclick: () => explain(`${it.tls ? "https" : "http"}://${host}/`) }, "explain")),
         lines(errors, "fault")]),
-      cell([it.middlewares ?? [], it.service], ([middlewares, service]) => [
+      cell([it.middlewares ?? [], it.portolan.service ?? ""], ([middlewares, service]) => [
         middlewares.length > 0 && h("p", { class: "chips" }, chips(middlewares)),
         h("p", null, service === "" ? h("span", { class: "why" }, "answered by a middleware") : ["→ ", service])]),
       cell(it.status, word),

@@ -8,6 +8,7 @@ use portolan_core::{
     item::{Health, Instance},
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
     name::ObjectName,
+    policy::HealthCheck,
     problem::Problem,
     route::RouteTable,
     router::{Observability, Router},
@@ -138,6 +139,7 @@ pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         entrypoints: vec!["web".into()],
         middlewares: vec!["auht@consul".to_owned()],
         service: Some("loki@consul".to_owned()),
+        reference: Some("loki".into()),
         tls: None,
         hosts: ["loki.local".to_owned()].into(),
         live: None,
@@ -220,8 +222,12 @@ fn service(name: &str, provider: &str, backends: &[(&str, Health)]) -> Arc<Servi
             figures: Arc::new(figures),
         }
     });
+    let load_balancer = LoadBalancer {
+        health_check: (name == "grafana").then(HealthCheck::default),
+        ..LoadBalancer::default()
+    };
     let name = ObjectName::new(name, provider);
-    let mut service = Service::new(name, LoadBalancer::default(), backends.collect());
+    let mut service = Service::new(name, load_balancer, backends.collect());
     service.figures = traffic(4_000, 3);
     Arc::new(service)
 }
@@ -282,6 +288,10 @@ fn add_router(
         entrypoints: live.entrypoints.clone(),
         middlewares: live.middlewares.iter().map(|it| it.name.to_string()).collect(),
         service: service.map(|it| it.name.to_string()),
+        reference: service.map(|it| match &*it.name.provider {
+            own if own == provider => it.name.name.clone(),
+            _ => it.name.to_string().into(),
+        }),
         tls: None,
         hosts: [host.to_owned()].into(),
         live: Some(Arc::new(live)),

@@ -2,13 +2,13 @@
 
 mod events;
 mod left_out;
+mod metrics;
 mod standing;
 
 use std::{net::SocketAddr, time::Duration};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use portolan_core::metric;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -57,26 +57,15 @@ impl Server {
     }
 
     async fn send(&self, method: &str, path: &str, host: &str) -> Answer {
-        self.send_from(method, path, host, None).await
+        self.send_with(method, path, &[("host", host)]).await
     }
 
-    /// The same, as a browser does for a page of an origin.
-    async fn send_from(
-        &self,
-        method: &str,
-        path: &str,
-        host: &str,
-        origin: Option<&str>,
-    ) -> Answer {
+    async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let request = http::Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.address))
-            .header("host", host);
-        let request = match origin {
-            Some(origin) => request.header("origin", origin),
-            None => request,
-        };
+        let uri = format!("http://{}{path}", self.address);
+        let request = http::Request::builder().method(method).uri(uri);
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
         let answer = client.request(request).await.unwrap();
         let (head, body) = answer.into_parts();
@@ -96,7 +85,7 @@ async fn routers_have_traefiks_shape() {
     let expected = serde_json::json!({
         "entryPoints": ["web", "websecure"],
         "middlewares": ["hello@config", "gate@config"],
-        "service": "grafana@consul",
+        "service": "grafana",
         "rule": "Host(`grafana.local`)",
         "priority": 21,
         "priorityStr": "21",
@@ -107,6 +96,7 @@ async fn routers_have_traefiks_shape() {
     });
     assert_eq!(router, expected);
     assert_eq!(ours["origin"], "instance `grafana-1`");
+    assert_eq!(ours["service"], "grafana@consul");
     assert_eq!(ours["traffic"]["classes"][4], 1);
 }
 
@@ -165,6 +155,17 @@ async fn lists_come_in_pages() {
     assert_eq!(found[0]["name"], "berth-00007@static");
     let by_priority = server.get("/api/http/routers?sortBy=priority&direction=desc").await.json();
     assert_eq!(by_priority[0]["name"], "vault@consul");
+    for (service, first, count) in [
+        ("grafana", "grafana@consul", "1"),
+        ("grafana@consul", "grafana@consul", "1"),
+        // Routers of another provider name it in full.
+        ("prometheus", "prometheus@consul", "1"),
+        ("prometheus@consul", "berth-00000@static", "11"),
+    ] {
+        let found = server.get(&format!("/api/http/routers?serviceName={service}")).await;
+        let total = found.header("x-total-count");
+        assert_eq!((found.json()[0]["name"].as_str(), total), (Some(first), count), "{service}");
+    }
     let by_trouble = server.get("/api/http/routers?sortBy=trouble").await.json();
     assert_eq!(by_trouble[0]["name"], "loki@consul");
 }
@@ -176,7 +177,7 @@ async fn what_is_not_there_is_404_with_a_message() {
         ("/api/http/routers/nobody@consul", "router not found: nobody@consul"),
         ("/api/http/services/a%2Fb@c", "service not found: a/b@c"),
         ("/api/http/middlewares/x", "middleware not found: x"),
-        ("/api/entrypoints/x", "entrypoint not found: x"),
+        ("/api/entrypoints/x", "entry point not found: x"),
         ("/nothing", "there is nothing here"),
     ] {
         let answer = server.get(path).await;
@@ -229,7 +230,7 @@ async fn certificates_have_traefiks_shape_and_say_where_they_come_from() {
     assert_eq!(
         series.collect::<Vec<_>>(),
         [
-            "traefik_tls_certs_not_after{cn=\"old.example\",serial=\"4711\",sans=\"old.example\"} 86400.0"
+            "traefik_tls_certs_not_after{cn=\"old.example\",serial=\"4711\",sans=\"old.example\"} 86400"
         ]
     );
 }
@@ -254,8 +255,14 @@ async fn tools_for_traefik_find_what_they_look_for() {
     let version = server.get("/api/version").await.json();
     assert_eq!(version["Version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(version["Codename"], "portolan");
+    let names = |list: Value| {
+        let names = list.as_array().unwrap().iter().map(|it| it["name"].clone());
+        names.collect::<Vec<_>>()
+    };
     let entrypoints = server.get("/api/entrypoints").await.json();
-    assert_eq!(entrypoints[0]["name"], "web");
+    assert_eq!(names(entrypoints.clone()), ["web", "websecure"]);
+    let all = server.get("/api/entrypoints?all=true").await.json();
+    assert_eq!(names(all), ["admin", "dns", "web", "websecure"]);
     assert_eq!(entrypoints[0]["address"], "127.0.0.1:8000");
     assert_eq!(server.get("/api/entrypoints/dns").await.json()["protocol"], "dns");
 }
@@ -319,7 +326,8 @@ async fn dns_forgets_for_who_asks_and_for_no_page_from_elsewhere() {
         ("/api/dns/flush?nmae=a", None, 400),
         ("/api/overview", None, 405),
     ] {
-        let answer = server.send_from("POST", path, &host, origin).await;
+        let headers = [("host", &*host)].into_iter().chain(origin.map(|it| ("origin", it)));
+        let answer = server.send_with("POST", path, &headers.collect::<Vec<_>>()).await;
         assert_eq!(answer.status, status, "{path} {origin:?}: {}", answer.body);
     }
     assert_eq!(server.get("/api/dns/flush").await.status, 405);
@@ -441,54 +449,6 @@ async fn nothing_can_be_changed_or_embedded() {
         assert!(answer.header("content-security-policy").contains("default-src 'none'"), "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), "", "{path}");
     }
-}
-
-#[tokio::test]
-async fn every_exported_metric_is_declared_and_every_declared_one_exported() {
-    let server = serve(5, "127.0.0.1:0").await;
-    server.harbour.sail(0);
-    let page = server.get("/metrics").await;
-    assert!(page.header("content-type").starts_with("application/openmetrics-text"));
-    for metric in metric::ALL {
-        let family = metric.name.strip_suffix("_total").unwrap_or(metric.name);
-        assert!(page.body.contains(&format!("# TYPE {family} ")), "{}", metric.name);
-        let sample = |line: &&str| line.split(['{', ' ']).next().unwrap().starts_with(metric.name);
-        let samples: Vec<_> = page.body.lines().filter(|line| !line.starts_with('#')).collect();
-        let found = samples.iter().find(|line| sample(line));
-        let found = found.unwrap_or_else(|| panic!("no sample of {}", metric.name));
-        for label in metric.labels {
-            assert!(found.contains(&format!("{label}=\"")), "{found} has no {label}");
-        }
-    }
-    let families = page.body.lines().filter(|line| line.starts_with("# TYPE")).count();
-    assert_eq!(families, metric::ALL.len());
-    let mut series: Vec<_> =
-        page.body.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
-    series.sort_unstable();
-    let all = series.len();
-    series.dedup();
-    assert_eq!(series.len(), all, "a series stands twice");
-}
-
-#[tokio::test]
-async fn metrics_carry_the_figures() {
-    let server = serve(2, "127.0.0.1:0").await;
-    let page = server.get("/metrics").await.body;
-    for line in [
-        "portolan_snapshot_generation 1.0",
-        "portolan_provider_state{provider=\"consul\",plugin=\"consul\",state=\"stale\"} 1.0",
-        "portolan_provider_state{provider=\"consul\",plugin=\"consul\",state=\"synced\"} 0.0",
-        "portolan_plugin_failures_total{plugin=\"request-id\",cause=\"trap\"} 2",
-        "portolan_router_requests_total{router=\"grafana@consul\",class=\"5xx\"} 1",
-        "traefik_service_server_up{service=\"grafana@consul\",url=\"http://10.0.0.9:3000\"} 0.0",
-        "portolan_dns_queries_total{outcome=\"forwarded\"} 2004",
-        "portolan_dns_zone_queries_total{zone=\"consul\"} 9020",
-        "portolan_dns_zone_no_such_name_total{zone=\"consul\"} 41",
-        "portolan_problems{severity=\"error\"} 2.0",
-    ] {
-        assert!(page.lines().any(|it| it == line), "no line `{line}` in\n{page}");
-    }
-    assert!(!page.contains("berth-00001@static"), "an idle router has no series");
 }
 
 /// With `PORTOLAN_SHOWCASE=127.0.0.1:8088` it goes on serving until it is stopped, so that the

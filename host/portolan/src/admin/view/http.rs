@@ -47,7 +47,7 @@ pub(crate) struct RouterView {
     entry_points: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     middlewares: Vec<String>,
-    /// Traefik always has one; it is empty where a middleware answers everything.
+    /// As it is written. Traefik always has one; it is empty where a middleware answers everything.
     service: String,
     rule: String,
     priority: i64,
@@ -62,6 +62,9 @@ pub(crate) struct RouterView {
 
 #[derive(Debug, Serialize)]
 struct RouterExtra {
+    /// As `name@provider`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     hosts: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traffic: Option<Traffic>,
@@ -72,18 +75,22 @@ impl RouterView {
     pub(crate) fn of(router: &RouterEntry) -> Self {
         let entrypoints: Vec<String> =
             router.entrypoints.iter().map(|name| (**name).to_owned()).collect();
-        let traffic = router.live.as_ref().map(|live| Traffic::of(&live.figures));
+        let extra = RouterExtra {
+            service: router.service.clone(),
+            hosts: router.hosts.to_vec(),
+            traffic: router.live.as_ref().map(|live| Traffic::of(&live.figures)),
+        };
         Self {
             using: entrypoints.clone(),
             entry_points: entrypoints,
             middlewares: router.middlewares.clone(),
-            service: router.service.clone().unwrap_or_default(),
+            service: router.reference.as_deref().unwrap_or_default().to_owned(),
             rule: (*router.rule).to_owned(),
             priority: router.priority,
             tls: router.tls.as_deref().map(tls),
             status: router.entry.status.as_str(),
             error: router.entry.errors.clone(),
-            portolan: ours(&router.entry, RouterExtra { hosts: router.hosts.to_vec(), traffic }),
+            portolan: ours(&router.entry, extra),
         }
     }
 

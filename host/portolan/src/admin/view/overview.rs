@@ -160,6 +160,11 @@ impl EntrypointView {
         };
         board.entrypoints.iter().map(of).collect()
     }
+
+    /// Whether it serves HTTP: routers are for these.
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self.protocol, "http" | "https")
+    }
 }
 
 impl Overview {

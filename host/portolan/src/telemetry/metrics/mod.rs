@@ -5,14 +5,14 @@
 //! thousand idle routers cost a scrape nothing.
 //!
 //! Reading order: [`Readings`] (all that is told), `traffic` (requests, in our words and in
-//! Traefik's), `page` (how it is written).
+//! Traefik's), `page` (how it is written), `format` (in which of two forms).
 
+mod format;
 mod page;
 mod traffic;
 
 use std::{
     borrow::Cow,
-    fmt,
     net::IpAddr,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -26,19 +26,14 @@ use portolan_core::{
     plugin::PluginFigures,
     service::{Backend, Service},
     snapshot::{Entry, Snapshot, Status},
+    standing::Probed,
 };
 use portolan_net::tls::{Facts, Validity};
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, text},
-    registry::Registry,
-};
 
 use super::process::Process;
 use page::{Labels, Page, label, labels};
 
-/// The media type of what [`render`] gives (OpenMetrics 1.0, text format).
-pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) use format::Format;
 
 /// Everything that a scrape tells, read at one moment.
 #[derive(Debug)]
@@ -173,51 +168,48 @@ pub(crate) struct CertificateReading {
 }
 
 /// The text that Prometheus reads.
-pub(crate) fn render(readings: Readings) -> Result<String, fmt::Error> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(readings));
-    let mut page = String::new();
-    text::encode(&mut page, &registry)?;
-    Ok(page)
-}
-
-impl Collector for Readings {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
-        self.encode_process(&mut page)?;
-        self.encode_control(&mut page)?;
-        self.encode_providers(&mut page)?;
-        self.encode_plugins(&mut page)?;
-        self.encode_certificates(&mut page)?;
-        self.encode_traffic(&mut page)?;
-        self.encode_backends(&mut page)?;
-        self.encode_dns(&mut page)
-    }
+pub(crate) fn render(readings: &Readings, format: Format) -> String {
+    let mut page = Page::new(format);
+    readings.encode(&mut page);
+    page.end()
 }
 
 impl Readings {
-    fn encode_process(&self, page: &mut Page<'_>) -> fmt::Result {
-        let version = env!("CARGO_PKG_VERSION");
-        page.gauges(&metric::BUILD_INFO, [(label("version", version), 1.0)])?;
-        page.gauge(&metric::START_TIME, unix(self.started))?;
-        let Some(process) = &self.process else { return Ok(()) };
-        page.gauge(&metric::RESIDENT_MEMORY, process.resident_bytes as f64)?;
-        page.seconds_total(&metric::CPU_SECONDS, process.cpu_seconds)?;
-        page.gauge(&metric::OPEN_FILES, process.open_files as f64)
+    fn encode(&self, page: &mut Page) {
+        self.encode_process(page);
+        self.encode_control(page);
+        self.encode_providers(page);
+        self.encode_plugins(page);
+        self.encode_certificates(page);
+        self.encode_traffic(page);
+        self.encode_backends(page);
+        self.encode_dns(page);
     }
 
-    fn encode_control(&self, page: &mut Page<'_>) -> fmt::Result {
-        page.gauge(&metric::GENERATION, self.snapshot.generation as f64)?;
-        page.gauge(&metric::SNAPSHOT_AGE, self.age(self.published))?;
-        page.counters(&metric::RELOADS, [(Vec::new(), self.snapshot.generation)])?;
-        page.gauge(&metric::LAST_RELOAD, unix(self.published))?;
-        page.gauge(&metric::CONFIG_IN_USE, flag(self.config_in_use))?;
+    fn encode_process(&self, page: &mut Page) {
+        let version = env!("CARGO_PKG_VERSION");
+        page.gauges(&metric::BUILD_INFO, [(label("version", version), 1.0)]);
+        page.gauge(&metric::START_TIME, unix(self.started));
+        let Some(process) = &self.process else { return };
+        page.gauge(&metric::RESIDENT_MEMORY, process.resident_bytes as f64);
+        page.gauge(&metric::VIRTUAL_MEMORY, process.virtual_bytes as f64);
+        page.seconds_total(&metric::CPU_SECONDS, process.cpu_seconds);
+        page.gauge(&metric::OPEN_FILES, process.open_files as f64);
+        page.gauge(&metric::MAX_FILES, process.max_files);
+    }
+
+    fn encode_control(&self, page: &mut Page) {
+        page.gauge(&metric::GENERATION, self.snapshot.generation as f64);
+        page.gauge(&metric::SNAPSHOT_AGE, self.age(self.published));
+        page.counters(&metric::RELOADS, [(Vec::new(), self.snapshot.generation)]);
+        page.gauge(&metric::LAST_RELOAD, unix(self.published));
+        page.gauge(&metric::CONFIG_IN_USE, flag(self.config_in_use));
         let severities = ["error", "warning"].into_iter().zip(self.problems);
         page.gauges(
             &metric::PROBLEMS,
             severities.map(|(severity, count)| (label("severity", severity), count as f64)),
-        )?;
-        page.gauges(&metric::OBJECTS, self.objects())
+        );
+        page.gauges(&metric::OBJECTS, self.objects());
     }
 
     fn objects(&self) -> Vec<(Labels<'_>, f64)> {
@@ -236,18 +228,18 @@ impl Readings {
         rows
     }
 
-    fn encode_providers(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn encode_providers(&self, page: &mut Page) {
         let states = self.providers.iter().flat_map(|provider| {
             provider.states.iter().map(|(state, is)| {
                 let [name, plugin] = [&*provider.name, &*provider.plugin];
                 (labels([("provider", name), ("plugin", plugin), ("state", state)]), flag(*is))
             })
         });
-        page.gauges(&metric::PROVIDER_STATE, states)?;
+        page.gauges(&metric::PROVIDER_STATE, states);
         let ages = self.providers.iter().filter_map(|provider| {
             Some((label("provider", &provider.name), self.age(provider.last_success?)))
         });
-        page.gauges(&metric::PROVIDER_AGE, ages)?;
+        page.gauges(&metric::PROVIDER_AGE, ages);
         let steps = self.providers.iter().flat_map(|provider| {
             let [made, failed] = provider.steps;
             [("success", made.saturating_sub(failed)), ("failure", failed)].map(
@@ -256,33 +248,33 @@ impl Readings {
                 },
             )
         });
-        page.counters(&metric::PROVIDER_STEPS, steps)?;
+        page.counters(&metric::PROVIDER_STEPS, steps);
         let items = self.providers.iter().flat_map(|provider| {
             let kinds = ["node", "instance", "fragment"].into_iter().zip(provider.items);
             kinds.map(|(kind, count)| {
                 (labels([("provider", &*provider.name), ("kind", kind)]), count as f64)
             })
         });
-        page.gauges(&metric::PROVIDER_ITEMS, items)
+        page.gauges(&metric::PROVIDER_ITEMS, items);
     }
 
-    fn encode_plugins(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn encode_plugins(&self, page: &mut Page) {
         let each = || self.plugins.iter().map(|(name, figures)| (label("plugin", name), figures));
-        page.counters(&metric::PLUGIN_CALLS, each().map(|(of, it)| (of, it.calls.value())))?;
-        page.histograms(&metric::PLUGIN_DURATION, each().map(|(of, it)| (of, &it.duration)))?;
+        page.counters(&metric::PLUGIN_CALLS, each().map(|(of, it)| (of, it.calls.value())));
+        page.histograms(&metric::PLUGIN_DURATION, each().map(|(of, it)| (of, &it.duration)));
         let failures = self.plugins.iter().flat_map(|(name, figures)| {
             causes(figures)
                 .map(|(cause, count)| (labels([("plugin", &**name), ("cause", cause)]), count))
         });
-        page.counters(&metric::PLUGIN_FAILURES, failures)?;
+        page.counters(&metric::PLUGIN_FAILURES, failures);
         let made = each().map(|(of, it)| (of, it.instantiations.value()));
-        page.counters(&metric::PLUGIN_INSTANTIATIONS, made)?;
+        page.counters(&metric::PLUGIN_INSTANTIATIONS, made);
         let alive = each().map(|(of, it)| (of, it.instances.value() as f64));
-        page.gauges(&metric::PLUGIN_INSTANCES, alive)?;
-        page.gauges(&metric::PLUGIN_MEMORY, each().map(|(of, it)| (of, it.memory.value() as f64)))
+        page.gauges(&metric::PLUGIN_INSTANCES, alive);
+        page.gauges(&metric::PLUGIN_MEMORY, each().map(|(of, it)| (of, it.memory.value() as f64)));
     }
 
-    fn encode_certificates(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn encode_certificates(&self, page: &mut Page) {
         // Those of the local authority come and go, and look after themselves.
         let lasting = self.certificates.iter().filter(|it| it.source != "local");
         let mut rows: Vec<_> = lasting
@@ -299,67 +291,81 @@ impl Readings {
         // Two files may hold one certificate; two series of one name spoil a whole scrape.
         rows.sort_by(|(one, _), (other, _)| one.cmp(other));
         rows.dedup_by(|(one, _), (other, _)| one == other);
-        page.gauges(&metric::CERTIFICATE_NOT_AFTER, rows)
+        page.gauges(&metric::CERTIFICATE_NOT_AFTER, rows);
     }
 
-    fn encode_backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let mut backends: Vec<(Labels<'_>, &Backend, bool)> = Vec::new();
+    fn encode_backends(&self, page: &mut Page) {
+        let backends = self.backends();
+        // One that the catalog takes out is none of Traefik's servers.
+        let probed = backends.iter().filter(|it| {
+            let is_probed = it.service.load_balancer.health_check.is_some();
+            self.http.labels.services && is_probed && it.backend.health.is_usable()
+        });
+        let well = |it: &Row<'_>| it.backend.figures.standing.probed() != Probed::Down;
+        page.gauges(&metric::SERVER_UP, probed.map(|it| (it.labels(), flag(well(it)))));
+        let of_used = backends.iter().filter(|it| it.service.figures.is_used());
+        page.gauges(&metric::BACKEND_UP, of_used.map(|it| (it.labels(), flag(it.is_up))));
+        let all = || backends.iter().map(|it| (it.labels(), &it.backend.figures));
+        let used = || all().filter(|(_, it)| it.requests.value() > 0);
+        let requests = used().map(|(of, it)| (of, it.requests.value()));
+        page.counters(&metric::BACKEND_REQUESTS, requests);
+        let in_flight = used().map(|(of, it)| (of, it.in_flight.value() as f64));
+        page.gauges(&metric::BACKEND_IN_FLIGHT, in_flight);
+        // A backend that refuses every connection has no requests, but it has these.
+        let refused = all().map(|(of, it)| (of, it.connect_failures.value()));
+        page.counters(&metric::BACKEND_CONNECT_FAILURES, refused.filter(|(_, count)| *count > 0));
+        let failures = used().map(|(of, it)| (of, it.failures.value()));
+        page.counters(&metric::BACKEND_FAILURES, failures);
+        page.histograms(&metric::BACKEND_DURATION, used().map(|(of, it)| (of, &it.duration)));
+    }
+
+    fn backends(&self) -> Vec<Row<'_>> {
+        let mut backends = Vec::new();
         let now = Moment::of(Instant::now());
         for service in self.services() {
             let asked = service.asked(now);
-            let name = service.name.to_string();
-            let mut urls: Vec<(String, &Backend)> =
-                service.backends.iter().map(|backend| (backend.url(), backend)).collect();
+            let mut rows: Vec<_> = service
+                .backends
+                .iter()
+                .map(|backend| {
+                    let is_up = asked.out(backend).is_none();
+                    Row { service, url: backend.url(), backend, is_up }
+                })
+                .collect();
             // Two instances may report one address; two series of one name spoil a whole scrape.
-            urls.sort_by(|(left, _), (right, _)| left.cmp(right));
-            urls.dedup_by(|(left, _), (right, _)| left == right);
-            backends.extend(urls.into_iter().map(|(url, backend)| {
-                let of = vec![("service", Cow::from(name.clone())), ("url", Cow::from(url))];
-                (of, backend, asked.out(backend).is_none())
-            }));
+            rows.sort_by(|left, right| left.url.cmp(&right.url));
+            rows.dedup_by(|left, right| left.url == right.url);
+            backends.append(&mut rows);
         }
-        let all = || backends.iter().map(|(of, backend, up)| (of.clone(), &backend.figures, *up));
-        let used = || all().filter(|(_, it, _)| it.requests.value() > 0);
-        let up = all().map(|(of, _, up)| (of, flag(up)));
-        page.gauges(&metric::SERVER_UP, up)?;
-        let requests = used().map(|(of, it, _)| (of, it.requests.value()));
-        page.counters(&metric::BACKEND_REQUESTS, requests)?;
-        let in_flight = used().map(|(of, it, _)| (of, it.in_flight.value() as f64));
-        page.gauges(&metric::BACKEND_IN_FLIGHT, in_flight)?;
-        // A backend that refuses every connection has no requests, but it has these.
-        let refused = all().map(|(of, it, _)| (of, it.connect_failures.value()));
-        page.counters(&metric::BACKEND_CONNECT_FAILURES, refused.filter(|(_, count)| *count > 0))?;
-        let failures = used().map(|(of, it, _)| (of, it.failures.value()));
-        page.counters(&metric::BACKEND_FAILURES, failures)?;
-        page.histograms(&metric::BACKEND_DURATION, used().map(|(of, it, _)| (of, &it.duration)))
+        backends
     }
 
-    fn encode_dns(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn encode_dns(&self, page: &mut Page) {
         let outcomes = self.dns.outcomes.iter();
         page.counters(
             &metric::DNS_QUERIES,
             outcomes.map(|(outcome, count)| (label("outcome", outcome), *count)),
-        )?;
+        );
         let transports = self.dns.transports.iter();
         page.counters(
             &metric::DNS_TRANSPORTS,
             transports.map(|(transport, count)| (label("transport", transport), *count)),
-        )?;
+        );
         let zones = || self.dns.zones.iter();
         let asked = zones().map(|(zone, asked, _)| (label("zone", zone), *asked));
-        page.counters(&metric::DNS_ZONE_QUERIES, asked)?;
+        page.counters(&metric::DNS_ZONE_QUERIES, asked);
         let absent = zones().map(|(zone, _, absent)| (label("zone", zone), *absent));
-        page.counters(&metric::DNS_ZONE_NO_SUCH_NAME, absent)?;
+        page.counters(&metric::DNS_ZONE_NO_SUCH_NAME, absent);
         let duration = self.dns.duration.iter().map(|it| (Vec::new(), &**it));
-        page.histograms(&metric::DNS_DURATION, duration)?;
+        page.histograms(&metric::DNS_DURATION, duration);
         let details = self.dns.details.iter();
         page.counters(
             &metric::DNS_EVENTS,
             details.map(|(event, count)| (label("event", event), *count)),
-        )?;
-        page.gauge(&metric::DNS_CACHE, self.dns.cached as f64)?;
-        page.gauge(&metric::DNS_CACHE_BYTES, self.dns.cached_bytes as f64)?;
-        page.gauge(&metric::DNS_WAITING, self.dns.waiting as f64)
+        );
+        page.gauge(&metric::DNS_CACHE, self.dns.cached as f64);
+        page.gauge(&metric::DNS_CACHE_BYTES, self.dns.cached_bytes as f64);
+        page.gauge(&metric::DNS_WAITING, self.dns.waiting as f64);
     }
 
     fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
@@ -368,6 +374,21 @@ impl Readings {
 
     fn age(&self, since: SystemTime) -> f64 {
         self.now.duration_since(since).unwrap_or_default().as_secs_f64()
+    }
+}
+
+/// A backend of a service.
+struct Row<'a> {
+    service: &'a Service,
+    url: String,
+    backend: &'a Backend,
+    /// Whether requests go there.
+    is_up: bool,
+}
+
+impl Row<'_> {
+    fn labels(&self) -> Labels<'static> {
+        vec![("service", self.service.name.to_string().into()), ("url", self.url.clone().into())]
     }
 }
 

@@ -4,7 +4,7 @@
 //! dashboards and alerts work; `tests` has the list. Among Traefik's are services with backends only: a
 //! request to one that is made of others is counted there where it went.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use portolan_core::{
     figure::{AnswerKey, AnswerReading, TrafficFigures},
@@ -57,37 +57,38 @@ const SERVICES: Family = Family {
 type Row<'a> = (Labels<'a>, &'a TrafficFigures);
 
 impl Readings {
-    pub(super) fn encode_traffic(&self, page: &mut Page<'_>) -> fmt::Result {
+    pub(super) fn encode_traffic(&self, page: &mut Page) {
         let connections = self.entrypoints.iter().map(|entrypoint| {
             // Traefik counts UDP beside it.
             let of = [("entrypoint", &*entrypoint.name), ("protocol", "TCP")];
             (labels(of), entrypoint.connections as f64)
         });
-        page.gauges(&metric::OPEN_CONNECTIONS, connections)?;
+        page.gauges(&metric::OPEN_CONNECTIONS, connections);
         let (entrypoints, routers) = (self.entrypoint_rows(), self.router_rows());
         let services = self.service_rows(|_| true);
         let with_backends = self.service_rows(|it| matches!(it.kind, Kind::Backends));
-        self.encode_ours(page, &entrypoints, &routers, &services)?;
-        self.encode_limits(page)?;
-        self.encode_traefiks(page, &entrypoints, &routers, &with_backends)?;
-        let retries = with_backends.iter().filter(|(_, it)| it.is_used());
+        self.encode_ours(page, &entrypoints, &routers, &services);
+        self.encode_limits(page);
+        self.encode_traefiks(page, &entrypoints, &routers, &with_backends);
+        let is_wanted = self.http.labels.services;
+        let retries = with_backends.iter().filter(|(_, it)| is_wanted && it.is_used());
         let retries = retries.map(|(of, it)| (of.clone(), it.retries.value()));
-        page.counters(&metric::SERVICE_RETRIES, retries)?;
+        page.counters(&metric::SERVICE_RETRIES, retries);
         let failures = self.http.failures.iter();
         let failures = failures.map(|(reason, count)| (label("reason", reason), *count));
-        page.counters(&metric::HTTP_FAILURES, failures)?;
+        page.counters(&metric::HTTP_FAILURES, failures);
         let lost = |count: Option<u64>| count.map(|count| (Vec::new(), count));
-        page.counters(&metric::ACCESS_LOG_DROPPED, lost(self.http.lines_dropped))?;
-        page.counters(&metric::SPANS_DROPPED, lost(self.http.spans_dropped))
+        page.counters(&metric::ACCESS_LOG_DROPPED, lost(self.http.lines_dropped));
+        page.counters(&metric::SPANS_DROPPED, lost(self.http.spans_dropped));
     }
 
     fn encode_ours(
         &self,
-        page: &mut Page<'_>,
+        page: &mut Page,
         entrypoints: &[Row<'_>],
         routers: &[Row<'_>],
         services: &[Row<'_>],
-    ) -> fmt::Result {
+    ) {
         page.ours(
             [
                 &metric::ENTRYPOINT_REQUESTS,
@@ -95,39 +96,39 @@ impl Readings {
                 &metric::ENTRYPOINT_DURATION,
             ],
             entrypoints,
-        )?;
+        );
         // Of a router's labels, ours is the first.
         let routers: Vec<_> = routers.iter().map(|(of, it)| (of[..1].to_vec(), *it)).collect();
         page.ours(
             [&metric::ROUTER_REQUESTS, &metric::ROUTER_FAILURES, &metric::ROUTER_DURATION],
             &routers,
-        )?;
+        );
         page.ours(
             [&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES, &metric::SERVICE_DURATION],
             services,
-        )
+        );
     }
 
-    fn encode_limits(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn encode_limits(&self, page: &mut Page) {
         let exceeded = self.entrypoints.iter().flat_map(|it| {
             let seen = it.limits.iter().filter(|(_, count)| *count > 0);
             seen.map(|(limit, count)| {
                 (labels([("entrypoint", &*it.name), ("limit", limit.as_str())]), *count)
             })
         });
-        page.counters(&metric::ENTRYPOINT_LIMITS, exceeded)?;
+        page.counters(&metric::ENTRYPOINT_LIMITS, exceeded);
         let failures = self.entrypoints.iter();
         let failures = failures.map(|it| (label("entrypoint", &it.name), it.handshake_failures));
-        page.counters(&metric::ENTRYPOINT_HANDSHAKE_FAILURES, failures)
+        page.counters(&metric::ENTRYPOINT_HANDSHAKE_FAILURES, failures);
     }
 
     fn encode_traefiks(
         &self,
-        page: &mut Page<'_>,
+        page: &mut Page,
         entrypoints: &[Row<'_>],
         routers: &[Row<'_>],
         services: &[Row<'_>],
-    ) -> fmt::Result {
+    ) {
         let Labelled { entrypoints: of_entrypoints, routers: of_routers, services: of_services } =
             self.http.labels;
         let bounds = self.http.buckets.bounds();
@@ -136,9 +137,8 @@ impl Readings {
             (&ROUTERS, routers, of_routers),
             (&SERVICES, services, of_services),
         ] {
-            page.traefiks(family, if is_wanted { rows } else { &[] }, bounds)?;
+            page.traefiks(family, if is_wanted { rows } else { &[] }, bounds);
         }
-        Ok(())
     }
 
     fn entrypoint_rows(&self) -> Vec<Row<'_>> {
@@ -165,26 +165,22 @@ impl Readings {
     }
 }
 
-impl Page<'_> {
+impl Page {
     /// Requests by class, failures and durations of everything that was used.
-    fn ours(
-        &mut self,
-        [requests, failures, duration]: [&Metric; 3],
-        rows: &[Row<'_>],
-    ) -> fmt::Result {
+    fn ours(&mut self, [requests, failures, duration]: [&Metric; 3], rows: &[Row<'_>]) {
         let used: Vec<_> = rows.iter().filter(|(_, it)| it.is_used()).collect();
         let by_class = used.iter().flat_map(|(of, it)| {
             let classes = CLASSES.into_iter().zip(it.classes());
             let seen = classes.filter(|(_, count)| *count > 0);
             seen.map(|(class, count)| (and(of, [("class", class.into())]), count))
         });
-        self.counters(requests, by_class)?;
-        self.counters(failures, used.iter().map(|(of, it)| (of.clone(), it.failures())))?;
-        self.histograms(duration, used.iter().map(|(of, it)| (of.clone(), it.duration())))
+        self.counters(requests, by_class);
+        self.counters(failures, used.iter().map(|(of, it)| (of.clone(), it.failures())));
+        self.histograms(duration, used.iter().map(|(of, it)| (of.clone(), it.duration())));
     }
 
     /// Requests, encrypted ones, durations and bytes of everything that was used.
-    fn traefiks(&mut self, family: &Family, rows: &[Row<'_>], bounds: &[u64]) -> fmt::Result {
+    fn traefiks(&mut self, family: &Family, rows: &[Row<'_>], bounds: &[u64]) {
         let answers: Vec<(Labels<'_>, AnswerReading)> = rows
             .iter()
             .flat_map(|(of, it)| {
@@ -192,21 +188,21 @@ impl Page<'_> {
             })
             .collect();
         let all = || answers.iter().map(|(of, reading)| (of.clone(), reading));
-        self.counters(family.requests, all().map(|(of, it)| (of, it.count())))?;
+        self.counters(family.requests, all().map(|(of, it)| (of, it.count())));
         let encrypted = rows.iter().flat_map(|(of, it)| {
             it.encrypted().into_iter().map(|(by, count)| {
                 let by = [("tls_version", by.version.into()), ("tls_cipher", by.cipher.into())];
                 (and(of, by), count)
             })
         });
-        self.counters(family.encrypted, encrypted)?;
+        self.counters(family.encrypted, encrypted);
         let durations = all().map(|(of, it)| {
             let bounds = bounds.iter().copied().chain([u64::MAX]);
             (of, (bounds.zip(it.buckets.iter().copied()).collect(), it.nanos))
         });
-        self.durations(family.duration, durations)?;
-        self.counters(family.request_bytes, all().map(|(of, it)| (of, it.request_bytes)))?;
-        self.counters(family.response_bytes, all().map(|(of, it)| (of, it.response_bytes)))
+        self.durations(family.duration, durations);
+        self.counters(family.request_bytes, all().map(|(of, it)| (of, it.request_bytes)));
+        self.counters(family.response_bytes, all().map(|(of, it)| (of, it.response_bytes)));
     }
 }
 

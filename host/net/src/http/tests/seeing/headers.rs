@@ -1,10 +1,15 @@
 //! Headers of requests, as log and trace have them: those of whom we believe, and what we say.
 
+use http::HeaderName;
+
 use super::{
-    super::support::{entrypoint, nobody},
+    super::{
+        spans::attribute,
+        support::{entrypoint, nobody},
+    },
     *,
 };
-use crate::http::{EntrypointConfig, Trust};
+use crate::http::{EntrypointConfig, TraceConfig, Tracing, Trust, Value};
 
 const FORGED: &str = "X-Forwarded-For: 192.0.2.1\r\nX-Real-Ip: 192.0.2.2\r\n\
                       X-Forwarded-Proto: wss\r\nX-Tenant: t\r\n";

@@ -1,25 +1,17 @@
-//! What is seen of requests from outside: figures, lines of the access log, spans.
+//! What is seen of requests from outside: figures, lines of the access log.
 
 mod headers;
 mod parts;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use http::HeaderName;
-use portolan_core::{
-    exchange::Exchange,
-    figure::{AnswerKey, AnswerReading, MethodLabel, ProtocolLabel, TrafficFigures},
-    hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
-    middleware::Interest,
-    router::{Observability, Router},
-};
+use portolan_core::figure::{AnswerKey, AnswerReading, MethodLabel, ProtocolLabel, TrafficFigures};
 use serde_json::Value as Json;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
-use super::support::{Portolan, Script, middleware, nobody, router, soon};
+use super::support::{Portolan, Script, nobody, router, soon};
 use crate::http::{
-    AccessConfig, AccessFormat, AccessLog, Capture, FinishedSpan, HeaderFields, HttpConfig, Ledger,
-    SpanKind, TraceConfig, Tracing, Value,
+    AccessConfig, AccessFormat, AccessLog, Capture, HeaderFields, HttpConfig, Ledger,
 };
 
 /// Waits until something is so.
@@ -228,164 +220,6 @@ async fn until_connected(script: &mut Script) {
         }
     })
     .await;
-}
-
-/// A hook that does nothing, which is something to be seen.
-#[derive(Debug)]
-struct Idle;
-
-impl Hooks for Idle {
-    fn on_request(
-        &self,
-        exchange: Box<Exchange>,
-    ) -> (Box<Exchange>, Result<RequestVerdict, CallError>) {
-        (exchange, Ok(RequestVerdict::Continue { context: 0, response: true, later: Vec::new() }))
-    }
-
-    fn on_response(
-        &self,
-        _context: u64,
-        exchange: Box<Exchange>,
-    ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
-        (exchange, Ok(ResponseVerdict::Continue))
-    }
-}
-
-struct Traced {
-    portolan: Portolan,
-    spans: mpsc::Receiver<Vec<FinishedSpan>>,
-    tracing: Arc<Tracing>,
-}
-
-/// A traced server with a middleware that runs code before this backend.
-fn traced(config: TraceConfig, waiting: usize, backend: std::net::SocketAddr) -> Traced {
-    let (tracing, spans) = Tracing::new(config, waiting);
-    let ledger = Ledger { tracing: Some(tracing.clone()), ..Ledger::default() };
-    let config = HttpConfig { ledger, ..HttpConfig::default() };
-    let interest = Interest {
-        hooks: Some(Arc::new(Idle)),
-        on_request: true,
-        on_response: true,
-        ..Interest::default()
-    };
-    let middlewares = vec![middleware("idle", interest)];
-    let router = Router { middlewares, ..router("a.local", &[backend]) };
-    let portolan = Portolan::start_with(config, None, vec![router]);
-    Traced { portolan, spans, tracing }
-}
-
-const SENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-fn attribute<'a>(span: &'a FinishedSpan, name: &str) -> Option<&'a Value> {
-    span.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value)
-}
-
-#[tokio::test]
-async fn a_trace_goes_on_through_every_part_to_the_backend() {
-    let backend = Script::echo().await;
-    let config = TraceConfig {
-        request_headers: vec![HeaderName::from_static("x-tenant")],
-        safe_query: vec!["page".to_owned()],
-        ..TraceConfig::default()
-    };
-    let mut traced = traced(config, 16, backend.address);
-    let mut client = traced.portolan.connect().await;
-    client
-        .send(&format!(
-            "GET /x?token=1&page=2 HTTP/1.1\r\nHost: a.local\r\ntraceparent: {SENT}\r\n\
-             tracestate: v=1\r\nX-Tenant: t\r\n\r\n"
-        ))
-        .await;
-    let seen = client.response().await.body;
-    let spans = soon(traced.spans.recv()).await.unwrap();
-    let [server, router, inward, outward, backend] = &spans[..] else { panic!("{spans:#?}") };
-    assert!(spans.iter().all(|it| it.trace == 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c));
-    assert!(spans.iter().all(|it| it.state == "v=1" && it.start <= it.end));
-    assert_eq!(server.parent, Some(0xb7ad_6b71_6920_3331));
-    assert_eq!(router.parent, Some(server.id));
-    for inner in [inward, outward, backend] {
-        assert_eq!(inner.parent, Some(router.id));
-    }
-    let kinds = [server, router, backend].map(|span| span.kind);
-    assert_eq!(kinds, [SpanKind::Server, SpanKind::Internal, SpanKind::Client]);
-    // The backend's part of the trace begins under ours.
-    let sent = format!("traceparent: 00-0af7651916cd43dd8448eb211c80319c-{:016x}-01", backend.id);
-    assert!(seen.contains(&sent), "{seen}");
-    assert!(seen.contains("tracestate: v=1"), "{seen}");
-    assert_eq!(attribute(server, "url.query"), Some(&"token=REDACTED&page=2".into()));
-    assert_eq!(attribute(server, "http.response.status_code"), Some(&Value::Number(200)));
-    let tenant = Value::Texts(vec!["t".to_owned()]);
-    assert_eq!(attribute(server, "http.request.header.x-tenant"), Some(&tenant));
-    assert_eq!(attribute(router, "portolan.router.name"), Some(&"r@test".into()));
-    assert_eq!(attribute(inward, "portolan.middleware.step"), Some(&"request".into()));
-    assert_eq!(attribute(outward, "portolan.middleware.step"), Some(&"response".into()));
-    assert_eq!(attribute(backend, "http.request.method"), Some(&"GET".into()));
-    assert!(spans.iter().all(|span| span.error.is_none()));
-}
-
-#[tokio::test]
-async fn a_failure_is_an_error_of_its_span() {
-    let mut traced = traced(TraceConfig::default(), 16, nobody().await);
-    assert_eq!(traced.portolan.get("a.local", "/").await.status, 502);
-    let spans = soon(traced.spans.recv()).await.unwrap();
-    let errors: Vec<_> = spans.iter().map(|span| span.error.as_deref()).collect();
-    let refused = Some("connect-refused");
-    assert_eq!(errors, [refused, None, None, None, refused]);
-    assert_eq!(traced.portolan.get("b.local", "/").await.status, 404);
-    let spans = soon(traced.spans.recv()).await.unwrap();
-    // A client that asks for what is not there is no error of the server.
-    assert_eq!((spans.len(), spans[0].error.as_deref()), (1, None));
-}
-
-#[tokio::test]
-async fn a_backend_is_told_of_no_trace_of_a_router_that_is_not_traced() {
-    let backend = Script::echo().await;
-    let (tracing, mut spans) = Tracing::new(TraceConfig::default(), 16);
-    let ledger = Ledger { tracing: Some(tracing), ..Ledger::default() };
-    let observability = Observability { tracing: Some(false), ..Observability::default() };
-    let untraced = Router { observability, ..router("a.local", &[backend.address]) };
-    let config = HttpConfig { ledger, ..HttpConfig::default() };
-    let portolan = Portolan::start_with(config, None, vec![untraced]);
-    let seen = portolan.get("a.local", "/").await.body;
-    assert!(!seen.contains("traceparent"), "{seen}");
-    // One that the client began goes on.
-    let mut client = portolan.connect().await;
-    client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\ntraceparent: {SENT}\r\n\r\n")).await;
-    let seen = client.response().await.body;
-    assert!(seen.contains(&format!("traceparent: {SENT}")), "{seen}");
-    portolan.server.drain(Duration::from_secs(20)).await;
-    assert!(spans.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn what_is_not_sampled_leaves_no_span_but_its_context_goes_on() {
-    let backend = Script::echo().await;
-    let config = TraceConfig { sample_rate: 0.0, ..TraceConfig::default() };
-    let mut traced = traced(config, 16, backend.address);
-    let seen = traced.portolan.get("a.local", "/").await.body;
-    let context = seen.lines().find_map(|line| line.strip_prefix("traceparent: ")).unwrap();
-    assert!(context.starts_with("00-") && context.ends_with("-00"), "{context}");
-    let mut client = traced.portolan.connect().await;
-    let unsampled = format!("{}0", SENT.trim_end_matches('1'));
-    client
-        .send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\ntraceparent: {unsampled}\r\n\r\n"))
-        .await;
-    let seen = client.response().await.body;
-    assert!(seen.contains(&format!("traceparent: {unsampled}")), "{seen}");
-    traced.portolan.server.drain(Duration::from_secs(20)).await;
-    assert!(traced.spans.try_recv().is_err());
-    assert_eq!(traced.tracing.dropped(), 0);
-}
-
-#[tokio::test]
-async fn an_exporter_that_does_not_keep_up_costs_spans_and_no_request() {
-    let backend = Script::echo().await;
-    let traced = traced(TraceConfig::default(), 1, backend.address);
-    for _ in 0..4 {
-        assert_eq!(traced.portolan.get("a.local", "/").await.status, 200);
-    }
-    traced.portolan.server.drain(Duration::from_secs(20)).await;
-    assert_eq!(traced.tracing.dropped(), 3 * 5);
 }
 
 #[tokio::test]
