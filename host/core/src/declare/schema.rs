@@ -169,8 +169,11 @@ fn domain(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<DomainSpec> {
             _ => sans = value.list(flaws),
         }
     }
-    if main.is_none() {
-        reader.flaw(flaws, "the domain has no `main`".to_owned());
+    // As in Traefik any name will do, and a place in the list that no tag speaks of is none.
+    let main = main.or_else(|| sans.first().cloned());
+    if main.is_none() && !reader.value.is_null() {
+        // It is about certificates, and not about who may pass.
+        reader.doubt(flaws, "the domain has no name".to_owned());
     }
     let lower = |name: String| name.trim().to_ascii_lowercase();
     Some(DomainSpec { main: lower(main?), sans: sans.into_iter().map(lower).collect() })

@@ -186,12 +186,10 @@ fn encryption_is_a_flag_or_a_table() {
             ("http.routers.c.tls.option", "x"),
         ],
         expect![[r#"
-            router a: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: Some("mtls"), resolver: Some("le"), domains: [DomainSpec { main: "example.com", sans: ["www.example.com", "api.example.com"] }] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: true }
+            router a: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: Some("mtls"), resolver: Some("le"), domains: [DomainSpec { main: "example.com", sans: ["www.example.com", "api.example.com"] }, DomainSpec { main: "lost.example.com", sans: ["lost.example.com"] }] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             router b: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             router c: RouterSpec { rule: None, service: None, middlewares: [], entrypoints: [], priority: None, tls: Some(TlsSpec { options: None, resolver: None, domains: [] }), timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: true }
-            Error /routers/a/tls/domains/1: the domain has no `main`
             Error /routers/c/tls/option: unknown key `option` (did you mean `options`?)
-              from Some("traefik.http.routers.a.tls.domains[1].sans")
               from Some("traefik.http.routers.c.tls.option")"#]],
     );
 }

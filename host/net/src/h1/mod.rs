@@ -35,7 +35,7 @@ pub(crate) use self::{
         response as encode_response,
     },
     error::{HeadError, WireError},
-    framing::Framing,
+    framing::{Framing, is_bodiless},
     head::{HeadLimits, MOST_LINES, RequestHead, ResponseHead},
     line::{Awaits, Buffers, Line, PourError, Poured},
     outlet::Outlet,

@@ -206,7 +206,7 @@ fn kind(name: &HeaderName) -> Kind {
 /// Traefik's list, with the underscore spellings that some backends take for the same. Most that
 /// [`super::forwarded`] writes over are not in it.
 fn is_forged(name: &str) -> bool {
-    const HYPHENS: [&str; 9] = [
+    const HYPHENS: [&str; 8] = [
         "x-forwarded-for",
         "x-forwarded-method",
         "x-forwarded-prefix",
@@ -214,14 +214,14 @@ fn is_forged(name: &str) -> bool {
         "x-forwarded-tls-client-cert",
         "x-forwarded-tls-client-cert-info",
         "x-forwarded-uri",
-        "x-real_ip",
         "x-scheme",
     ];
-    HYPHENS.contains(&name)
-        || name.strip_prefix("x_").is_some_and(|rest| {
-            rest.starts_with("forwarded") || matches!(rest, "real_ip" | "real-ip" | "scheme")
-        })
-        || name.strip_prefix("x-forwarded_").is_some()
+    if !name.contains('_') {
+        return HYPHENS.contains(&name);
+    }
+    // Whichever of them it is: to some backends they are one.
+    let plain = name.replace('_', "-");
+    plain.starts_with("x-forwarded-") || HYPHENS.contains(&&*plain) || plain == "x-real-ip"
 }
 
 /// Removes `Connection` and what it names; answers whether it names `upgrade`.
@@ -335,6 +335,8 @@ mod tests {
                 ("x_forwarded_for", "1.1.1.1"),
                 ("x-forwarded_for", "1.1.1.1"),
                 ("x-scheme", "https"),
+                ("x-forwarded-tls_client-cert", "x"),
+                ("x_real-ip", "1.1.1.1"),
                 ("x-forwarded-user", "me"),
                 ("forwarded", "for=1.1.1.1"),
             ],

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::h1::{
     Awaits, Ending, Framing, HeadLimits, Line, PourError, Poured, RequestHead, Status, Stream,
-    WireError, encode_response,
+    WireError, encode_response, is_bodiless,
 };
 
 /// How long a client may take to notice that it is not listened to any more, and how much it may
@@ -389,7 +389,8 @@ impl Asked {
     }
 
     fn framing(&self, head: &ResponseHead, body: &Body) -> Framing {
-        if self.method == Method::HEAD || head.status == StatusCode::SWITCHING_PROTOCOLS {
+        // What a plugin writes behind a head that has no body would be taken for the next response.
+        if self.method == Method::HEAD || is_bodiless(head.status) {
             return Framing::Empty;
         }
         match body.framing() {

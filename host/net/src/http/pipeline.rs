@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::HeaderMap;
 use portolan_core::{
     edit::{self, Edit},
@@ -19,6 +20,7 @@ use super::{
     account::Account, body::Body, complaint::About, edge::Edge, page::Taste, rescue::HttpError,
     trace::Step,
 };
+use crate::h1::is_bodiless;
 
 /// Who was entered, outermost first, and what each is to do on the way back.
 #[derive(Debug, Default)]
@@ -258,7 +260,8 @@ pub(crate) fn respond(reply: Reply) -> (ResponseHead, Body) {
     }
     (
         ResponseHead { status: reply.status, headers: headers.into(), local: true },
-        Body::full(reply.body),
+        // Such an answer has none (RFC 9110, 15.3.5 and 15.4.5).
+        Body::full(if is_bodiless(reply.status) { Bytes::new() } else { reply.body }),
     )
 }
 

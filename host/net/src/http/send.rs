@@ -149,8 +149,13 @@ async fn fail_over(
             discard(Some(answer), Some(stray));
         }
         Ok(answer) => return Ok(answer),
-        // Sent once more only if nobody had it, or that was asked for.
-        Err(error) if error.is_unsent() || by_status && !error.is_of_client() => {
+        // Sent once more only if nobody had it, or what the client would get is one of those statuses.
+        Err(error)
+            if error.is_unsent()
+                || by_status
+                    && !error.is_of_client()
+                    && failover.statuses.contains(error.status()) =>
+        {
             if !spare.body.is_fresh() {
                 return Err(error);
             }
