@@ -264,6 +264,11 @@ impl Line {
         self.turn
     }
 
+    /// What is left of a body is nobody's any more.
+    pub(crate) fn forget(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+    }
+
     /// Whether the system knows that the other end is gone, which reading would tell if somebody read.
     pub(crate) fn is_broken(&self) -> bool {
         self.socket.stream.is_broken()
@@ -273,7 +278,7 @@ impl Line {
     /// behind it. Waits for nothing, and not for a client that waits itself. Whoever reads the body
     /// nevertheless does not take it for all of it.
     pub(crate) fn skip_arrived(&mut self) {
-        self.turn = self.turn.wrapping_add(1);
+        self.forget();
         if self.awaits_continue {
             return;
         }

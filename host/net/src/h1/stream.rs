@@ -2,10 +2,15 @@
 
 use std::{
     io,
+    os::fd::AsFd as _,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use nix::{
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -29,9 +34,12 @@ impl Stream {
         }
     }
 
-    /// Whether the system knows that the other end is gone.
+    /// Whether the system knows that the other end sends nothing more.
     pub(crate) fn is_broken(&self) -> bool {
-        !matches!(self.socket().take_error(), Ok(None))
+        // Errors are told of unasked.
+        let end = PollFlags::from_bits_retain(libc::POLLRDHUP);
+        let mut asked = [PollFd::new(self.socket().as_fd(), end)];
+        poll(&mut asked, PollTimeout::ZERO).is_ok_and(|told| told > 0)
     }
 }
 

@@ -96,6 +96,7 @@ pub(crate) fn serve(
 /// What comes after the last request: a tunnel, or the end.
 async fn end(client: Rc<Client>, line: Rc<RefCell<Line>>, ended: io::Result<bool>) {
     client.line.take();
+    line.borrow_mut().forget();
     let tunnel = client.tunnel.take();
     match ended {
         Ok(true) => {

@@ -215,7 +215,8 @@ impl Replay {
 
     /// Begins to read, if it has not; fails if another has since.
     fn take_turn(&mut self) -> Result<(), StreamError> {
-        if self.turn.is_none() && !self.is_fresh() {
+        // Whoever has all of it takes it from nobody.
+        if self.source.is_some() && self.turn.is_none() && !self.is_fresh() {
             return Err(StreamError::Superseded);
         }
         self.begin();

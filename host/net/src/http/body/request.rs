@@ -1,11 +1,11 @@
 //! What a client sends, and what of it goes to a backend.
 
 use std::{
-    cell::{Cell, RefCell, RefMut},
+    cell::{Cell, RefCell},
     future::{Future, ready},
     io,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{self, Context, Poll},
     time::{Duration, Instant},
 };
@@ -34,23 +34,27 @@ pub(crate) enum Content {
 }
 
 /// The body of one request of a connection. Who still holds it when the next one comes reads nothing of
-/// that.
+/// that, and keeps no connection that is over.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    line: Rc<RefCell<Line>>,
+    line: Weak<RefCell<Line>>,
     number: u32,
 }
 
 impl Turn {
     /// Of the request whose head was read last.
     pub(crate) fn of(line: &Rc<RefCell<Line>>) -> Self {
-        Self { line: line.clone(), number: line.borrow().turn() }
+        Self { line: Rc::downgrade(line), number: line.borrow().turn() }
     }
 
-    /// The connection, while it is at that body.
-    fn line(&self) -> Result<RefMut<'_, Line>, StreamError> {
-        let line = self.line.borrow_mut();
-        if line.turn() == self.number { Ok(line) } else { Err(StreamError::Http1(WireError::Cut)) }
+    /// Does something with the connection, while it is at that body.
+    fn with<T>(&self, act: impl FnOnce(&mut Line) -> T) -> Result<T, StreamError> {
+        let line = self.line.upgrade();
+        let mut line = line.as_ref().map(|line| line.borrow_mut());
+        match &mut line {
+            Some(line) if line.turn() == self.number => Ok(act(line)),
+            Some(_) | None => Err(StreamError::Http1(WireError::Cut)),
+        }
     }
 }
 
@@ -213,10 +217,12 @@ impl RequestBody {
         let poured = match &mut self.content {
             Content::Empty => return Poll::Ready(Ok(Poured::End(None))),
             Content::Line(turn, _) => {
-                let mut line = turn.line().map_err(PourError::Source)?;
-                say_continue(&mut line, cx)
-                    .map_err(|error| PourError::Source(StreamError::Http1(WireError::Io(error))))?;
-                line.poll_pour(cx, outlet).map_err(PourError::widen)
+                let poured = turn.with(|line| {
+                    say_continue(line, cx)
+                        .map_err(|error| PourError::Source(WireError::Io(error)))?;
+                    line.poll_pour(cx, outlet)
+                });
+                poured.map_err(PourError::Source)?.map_err(PourError::widen)
             }
             Content::Stream(incoming) => {
                 let frame = Pin::new(&mut *incoming).poll_frame(cx).map_err(StreamError::Http2);
@@ -272,7 +278,7 @@ impl HttpBody for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
-            Content::Line(turn, _) => turn.line().is_ok_and(|line| line.is_read()),
+            Content::Line(turn, _) => turn.with(|line| line.is_read()).unwrap_or(false),
             Content::Stream(incoming) => incoming.is_end_stream(),
             Content::Replay(replay) => replay.has_ended(),
         }
@@ -296,10 +302,11 @@ impl Content {
         match self {
             Self::Empty => Poll::Ready(None),
             Self::Line(turn, _) => {
-                let mut line = turn.line()?;
-                say_continue(&mut line, cx).map_err(WireError::Io)?;
-                let polled = task::ready!(poll_bytes_frame(|cx| line.poll_bytes(cx), cx));
-                drop(line);
+                let polled = turn.with(|line| {
+                    say_continue(line, cx).map_err(WireError::Io)?;
+                    poll_bytes_frame(|cx| line.poll_bytes(cx), cx).map(Ok::<_, WireError>)
+                })?;
+                let polled = task::ready!(polled)?;
                 if !matches!(&polled, Some(Ok(frame)) if frame.is_data()) {
                     *self = Self::Empty;
                 }

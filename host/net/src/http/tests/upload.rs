@@ -165,3 +165,40 @@ async fn who_is_late_with_a_body_reads_nothing_of_the_next_request() {
     client.send("second").await;
     assert_eq!(client.response().await.status, 200);
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_is_noticed_though_nobody_reads_what_it_sends() {
+    let (gone, mut is_gone) = mpsc::unbounded_channel();
+    let backend = Script::start(move |mut client| {
+        let gone = gone.clone();
+        async move {
+            client.until("\r\n\r\n").await.unwrap();
+            // It does not read, but learns that nobody is there any more.
+            let is_broken = std::future::poll_fn(|cx| client.stream.poll_read_ready(cx));
+            is_broken.await.unwrap();
+            loop {
+                let ready = client.stream.ready(tokio::io::Interest::READABLE).await.unwrap();
+                if ready.is_read_closed() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            gone.send(()).unwrap();
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = TcpStream::connect(portolan.address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 100000000\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let piece = vec![b'x'; 64 * 1024];
+    for _ in 0..1000 {
+        // Until nobody takes more of it.
+        client.try_write(&piece).unwrap_or_default();
+        tokio::task::yield_now().await;
+    }
+    // It resets: an end would stand behind all that is not read.
+    socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(client);
+    soon(is_gone.recv()).await.unwrap();
+}

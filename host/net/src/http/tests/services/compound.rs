@@ -67,6 +67,16 @@ async fn a_mirror_sees_requests_and_disturbs_nobody() {
         }
         assert!(seen.try_recv().is_err());
     }
+    // Longer than the pieces that a copy is read in.
+    let long = "x".repeat(100_000);
+    let large = Mirroring { max_body: 200_000, ..mirroring(true) };
+    let portolan = Portolan::start(made_of(Kind::Mirroring(large)));
+    let mut client = portolan.connect().await;
+    let head = "POST /x HTTP/1.1\r\nHost: a.local\r\nContent-Length: 100000\r\n\r\n";
+    client.send(&format!("{head}{long}")).await;
+    assert_eq!(client.response().await.body, "main");
+    let (_, body) = soon(seen.recv()).await.unwrap();
+    assert!(body == long, "{} bytes", body.len());
     // A mirror that is not there at all.
     let nobody = nobody().await;
     let dead = Mirroring {
