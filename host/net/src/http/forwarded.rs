@@ -135,15 +135,7 @@ pub(crate) fn client_behind(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.append(name, value.parse().unwrap());
-        }
-        headers
-    }
+    use crate::http::headers::{clean_request, tests::map};
 
     #[test]
     fn the_backend_is_told_what_we_saw() {
@@ -183,7 +175,7 @@ mod tests {
             ("x-forwarded-prefix", "/p"),
             ("x-forwarded-server", "before"),
         ]);
-        crate::http::headers::clean_request(&mut headers, true);
+        clean_request(&mut headers, true);
         origin.tell(&mut headers, None, false);
         assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 2, "as rules see it");
         origin.add_peer(&mut headers);

@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use portolan_core::{router::Router, service::Scheme};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{mpsc, oneshot},
 };
 
-use super::support::{Portolan, Script, header, router, service, soon};
+use super::support::{Client, Portolan, Script, header, router, service, soon};
 
 #[tokio::test]
 async fn a_request_whose_body_was_sent_is_not_sent_again_without_it() {
@@ -104,8 +104,11 @@ async fn a_chunked_response_to_a_slow_client_ends_once() {
     })
     .await;
     let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
-    let mut client = portolan.connect().await;
-    for _ in 0..5 {
+    // With so little room the last of it waits, too.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = Client::new(socket.connect(portolan.address).await.unwrap());
+    for _ in 0..3 {
         client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
         let response = client.response().await;
         assert_eq!(header(&response.head, "transfer-encoding"), Some("chunked"));
@@ -114,25 +117,41 @@ async fn a_chunked_response_to_a_slow_client_ends_once() {
 }
 
 /// A backend over HTTP/2 that answers the first request before it has read it, and keeps its stream.
-async fn early(streams: mpsc::UnboundedSender<h2::RecvStream>) -> std::net::SocketAddr {
+async fn early(
+    streams: mpsc::UnboundedSender<h2::RecvStream>,
+    seen: mpsc::UnboundedSender<String>,
+    answer: oneshot::Receiver<()>,
+) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
+        let mut answer = Some(answer);
         let (stream, _) = listener.accept().await.unwrap();
-        let mut connection = h2::server::handshake(stream).await.unwrap();
+        // Only the first request is to wait.
+        let mut builder = h2::server::Builder::new();
+        let builder = builder.initial_connection_window_size(1 << 20);
+        let mut connection = builder.handshake::<_, bytes::Bytes>(stream).await.unwrap();
         while let Some(accepted) = connection.accept().await {
             let (request, mut respond) = accepted.unwrap();
             let is_first = request.uri().path() == "/first";
             let status = if is_first { 401 } else { 200 };
             let response = http::Response::builder().status(status).body(()).unwrap();
             let body = request.into_body();
-            if is_first {
-                respond.send_response(response, true).unwrap();
-                streams.send(body).unwrap();
+            if let Some(answer) = answer.take().filter(|_| is_first) {
+                let streams = streams.clone();
+                // Beside the connection, which goes on.
+                tokio::spawn(async move {
+                    answer.await.unwrap();
+                    respond.send_response(response, true).unwrap();
+                    streams.send(body).unwrap();
+                });
             } else {
+                let seen = seen.clone();
                 tokio::spawn(async move {
                     let mut body = body;
-                    while body.data().await.is_some() {}
+                    while let Some(Ok(data)) = body.data().await {
+                        seen.send(String::from_utf8(data.to_vec()).unwrap()).unwrap();
+                    }
                     respond.send_response(response, true).unwrap();
                 });
             }
@@ -144,61 +163,60 @@ async fn early(streams: mpsc::UnboundedSender<h2::RecvStream>) -> std::net::Sock
 #[tokio::test]
 async fn who_is_late_with_a_body_reads_nothing_of_the_next_request() {
     let (tell, mut streams) = mpsc::unbounded_channel();
-    let hop = service(Scheme::H2c, &[early(tell).await]);
+    let (see, mut seen) = mpsc::unbounded_channel();
+    let (answer, answered) = oneshot::channel();
+    let hop = service(Scheme::H2c, &[early(tell, see, answered).await]);
     let portolan =
         Portolan::start(vec![Router { service: Some(hop.into()), ..router("a.local", &[]) }]);
     let mut client = portolan.connect().await;
     // More than the backend takes without reading.
-    let head = "POST /first HTTP/1.1\r\nHost: a.local\r\nContent-Length: 100000\r\n\r\n";
-    client.send(&format!("{head}{}", "x".repeat(100_000))).await;
+    let head = "POST /first HTTP/1.1\r\nHost: a.local\r\nContent-Length: 150000\r\n\r\n";
+    client.send(&format!("{head}{}", "x".repeat(150_000))).await;
+    answer.send(()).unwrap();
     assert_eq!(client.response().await.status, 401);
     let mut stream = soon(streams.recv()).await.unwrap();
-    let head = "POST /second HTTP/1.1\r\nHost: a.local\r\nContent-Length: 12\r\n\r\n";
-    client.send(&format!("{head}second")).await;
-    // Now it reads.
-    let mut seen = Vec::new();
+    let head = "POST /second HTTP/1.1\r\nHost: a.local\r\nContent-Length: 11\r\n\r\n";
+    client.send(&format!("{head}first")).await;
+    // That was read by whom it was for; now the backend reads on in the request before.
+    assert_eq!(soon(seen.recv()).await.unwrap(), "first");
+    // There is room again: what was taken up already comes, and then the body is cut. Who waited for the
+    // next request's would wait here.
     while let Some(Ok(data)) = soon(stream.data()).await {
         stream.flow_control().release_capacity(data.len()).unwrap();
-        seen.extend_from_slice(&data);
+        assert!(data.iter().all(|byte| *byte == b'x'));
     }
-    assert!(seen.iter().all(|byte| *byte == b'x'), "it has read of the second request");
     client.send("second").await;
     assert_eq!(client.response().await.status, 200);
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_is_noticed_though_nobody_reads_what_it_sends() {
-    let (gone, mut is_gone) = mpsc::unbounded_channel();
-    let backend = Script::start(move |mut client| {
-        let gone = gone.clone();
-        async move {
-            client.until("\r\n\r\n").await.unwrap();
-            // It does not read, but learns that nobody is there any more.
-            let is_broken = std::future::poll_fn(|cx| client.stream.poll_read_ready(cx));
-            is_broken.await.unwrap();
-            loop {
-                let ready = client.stream.ready(tokio::io::Interest::READABLE).await.unwrap();
-                if ready.is_read_closed() {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-            gone.send(()).unwrap();
-        }
+    let backend = Script::start(|mut client| async move {
+        client.until("\r\n\r\n").await.unwrap();
+        std::future::pending::<()>().await;
     })
     .await;
-    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let router = router("a.local", &[backend.address]);
+    let figures = router.service.as_ref().unwrap().backends[0].figures.clone();
+    let portolan = Portolan::start(vec![router]);
     let mut client = TcpStream::connect(portolan.address).await.unwrap();
     let head = "POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 100000000\r\n\r\n";
     client.write_all(head.as_bytes()).await.unwrap();
     let piece = vec![b'x'; 64 * 1024];
-    for _ in 0..1000 {
-        // Until nobody takes more of it.
-        client.try_write(&piece).unwrap_or_default();
+    // Until nobody takes more of it, for long.
+    let mut refused = 0;
+    while refused < 100_000 {
+        refused = if client.try_write(&piece).is_ok() { 0 } else { refused + 1 };
         tokio::task::yield_now().await;
     }
     // It resets: an end would stand behind all that is not read.
     socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     drop(client);
-    soon(is_gone.recv()).await.unwrap();
+    assert_eq!(figures.in_flight.value(), 1);
+    soon(async {
+        while figures.in_flight.value() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
