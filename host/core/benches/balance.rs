@@ -6,9 +6,10 @@
 use std::{hint::black_box, sync::Arc};
 
 use divan::Bencher;
-use http::{HeaderMap, HeaderValue, header::COOKIE};
+use http::{HeaderValue, header::COOKIE};
 use portolan_core::{
     balance::{Ask, Tried, key},
+    exchange::Headers,
     item::Health,
     moment::Moment,
     name::ObjectName,
@@ -112,7 +113,7 @@ fn sticky(bencher: Bencher<'_, '_>, count: usize) {
     let sticky = Some(Sticky { name: Some("lb".to_owned()), ..Sticky::default() });
     let service = service(count, LoadBalancer { sticky, ..LoadBalancer::default() });
     let Some(cookie) = &service.cookie else { return };
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::default();
     let line = cookie.header(count - 1).and_then(|line| line.to_str().ok().map(str::to_owned));
     let pair = line.as_deref().and_then(|line| line.split(';').next()).unwrap_or_default();
     if let Ok(value) = HeaderValue::from_str(&format!("session=0123456789abcdef; {pair}")) {

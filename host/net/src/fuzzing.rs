@@ -3,9 +3,19 @@
 
 pub use crate::{
     dns::fuzzing::{Questions, upstream_answer},
-    h1::fuzzing::{request_body, request_head},
+    h1::fuzzing::request_body,
 };
-use crate::{h1, http::clean_response};
+use crate::{
+    h1,
+    http::{Hop, clean_request, clean_response},
+};
+
+/// What holds for the head of a request.
+pub fn request_head(bytes: &[u8]) {
+    h1::fuzzing::request_head(bytes, |headers| {
+        assert_eq!(clean_request(headers, false), Hop::default(), "it says more than its lines");
+    });
+}
 
 /// What holds for the head of a response.
 pub fn response_head(bytes: &[u8]) {

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use portolan_core::{
     edit::Edit,
-    exchange::{Exchange, RequestHead},
+    exchange::{Exchange, Headers, RequestHead},
 };
 
 /// The changes of one hook, in order. Kept by the instance, so that its memory is used again.
@@ -83,7 +83,7 @@ impl Staged {
         name: &HeaderName,
     ) -> Option<&'a [u8]> {
         if self.edits.is_empty() && *name != HOST {
-            return headers(side, exchange)?.get(name).map(HeaderValue::as_bytes);
+            return headers(side, exchange)?.first(name);
         }
         self.values(side, exchange, name).into_iter().next()
     }
@@ -98,9 +98,8 @@ impl Staged {
         if side == Side::Request && *name == HOST {
             return self.authority(&exchange.request).into_iter().collect();
         }
-        let lines = headers(side, exchange).map(|headers| headers.get_all(name));
-        let mut values: Vec<&[u8]> =
-            lines.into_iter().flatten().map(HeaderValue::as_bytes).collect();
+        let lines = headers(side, exchange).map(|headers| headers.values(name));
+        let mut values: Vec<&[u8]> = lines.into_iter().flatten().collect();
         for edit in &self.edits {
             match effect(edit, side) {
                 Some((of, Effect::Set(value))) if of == name => {
@@ -117,7 +116,8 @@ impl Staged {
 
     /// Every line of a head.
     pub(crate) fn lines(&self, side: Side, exchange: &Exchange) -> HeaderMap {
-        let mut lines = headers(side, exchange).cloned().unwrap_or_default();
+        let lines = headers(side, exchange).cloned().unwrap_or_default();
+        let mut lines = lines.into_map();
         for edit in &self.edits {
             // A map that is full stays as it is, as it will when the edits are applied.
             _ = match effect(edit, side) {
@@ -143,10 +143,10 @@ impl Staged {
     }
 }
 
-fn headers(side: Side, exchange: &Exchange) -> Option<&HeaderMap> {
+fn headers(side: Side, exchange: &Exchange) -> Option<&Headers> {
     match side {
         Side::Request => Some(&exchange.request.headers),
-        Side::Response => exchange.response.as_ref().map(|response| &*response.headers),
+        Side::Response => exchange.response.as_ref().map(|response| &response.headers),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    exchange::cookies,
+    exchange::{Headers, cookies},
     policy::{SameSite, Sticky},
 };
 
@@ -37,7 +37,7 @@ impl Cookie {
     }
 
     /// The place that the client of a request was sent to before, if it still is one.
-    pub fn place(&self, headers: &HeaderMap) -> Option<usize> {
+    pub fn place(&self, headers: &Headers) -> Option<usize> {
         let token = u64::from_str_radix(cookie(headers, &self.name)?, 16).ok()?;
         let at = self.tokens.binary_search_by_key(&token, |(token, _)| *token).ok()?;
         self.tokens.get(at).map(|(_, place)| *place as usize)
@@ -53,7 +53,7 @@ impl Cookie {
 }
 
 /// The value of a cookie, without quotes (RFC 6265, 4.2).
-pub fn cookie<'a>(headers: &'a HeaderMap, name: &'a str) -> Option<&'a str> {
+pub fn cookie<'a>(headers: &'a Headers, name: &'a str) -> Option<&'a str> {
     cookies(headers, name).next().map(|value| value.trim_matches('"'))
 }
 

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, header::COOKIE};
+use http::{HeaderValue, header::COOKIE};
 
 use super::{turns::MAX_TURNS, *};
 use crate::{
     backend::Scheme,
+    exchange::Headers,
     item::Health,
     policy::{SameSite, Sticky},
 };
@@ -364,8 +365,8 @@ fn a_backend_that_is_full_is_passed_over() {
     assert_eq!(shares(&limited, &all, 10), [0, 0]);
 }
 
-fn cookies(value: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn cookies(value: &str) -> Headers {
+    let mut headers = Headers::default();
     headers.insert(COOKIE, HeaderValue::from_str(value).unwrap());
     headers
 }

@@ -3,9 +3,7 @@
 //! **Invariant:** an [`Edit`] that exists was checked, so applying edits cannot fail, and either
 //! all of a list are applied or none.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::HOST, uri::PathAndQuery,
-};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header::HOST, uri::PathAndQuery};
 
 use crate::{
     exchange::{Exchange, is_of_connection},
@@ -113,21 +111,21 @@ impl Edit {
         let request = &mut exchange.request;
         let response = exchange.response.as_mut();
         match self {
-            Self::SetRequestHeader(name, value) => set(&mut request.headers, name, value),
-            Self::AppendRequestHeader(name, value) => append(&mut request.headers, name, value),
-            Self::RemoveRequestHeader(name) => remove(&mut request.headers, &name),
+            Self::SetRequestHeader(name, value) => request.headers.set(&name, &value),
+            Self::AppendRequestHeader(name, value) => request.headers.add(&name, &value),
+            Self::RemoveRequestHeader(name) => request.headers.take_out(&name),
             Self::SetMethod(method) => request.method = method,
             Self::SetAuthority(authority) => request.set_authority(authority),
             Self::SetTarget(target) => request.set_target(target),
             Self::SetAttribute(key, value) => exchange.set_attribute(key, value),
             Self::SetResponseHeader(name, value) => {
                 if let Some(response) = response {
-                    response.headers.set(name, value);
+                    response.headers.set(&name, &value);
                 }
             }
             Self::AppendResponseHeader(name, value) => {
                 if let Some(response) = response {
-                    response.headers.add(name, value);
+                    response.headers.add(&name, &value);
                 }
             }
             Self::RemoveResponseHeader(name) => {
@@ -142,19 +140,6 @@ impl Edit {
             }
         }
     }
-}
-
-/// A map that is full (32,768 lines) stays as it is: the request is then refused elsewhere.
-pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    _ = headers.try_insert(name, value);
-}
-
-pub(crate) fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    _ = headers.try_append(name, value);
-}
-
-pub(crate) fn remove(headers: &mut HeaderMap, name: &HeaderName) {
-    headers.remove(name);
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Which edits are refused, and what the others do.
 
+use http::HeaderMap;
+
 use super::*;
 use crate::{exchange::ResponseHead, test_util::exchange};
 

@@ -1,7 +1,8 @@
-//! The headers of a response: a map, or the lines of one that nobody has looked at.
+//! The headers of a message: a map, or the lines of one that nobody has looked at.
 //!
-//! Most responses pass by as they came. To make a map of their lines, only to write the same lines from
-//! it, was a tenth of what a request costs above the system, so they stay text until somebody asks.
+//! Most messages pass by as they came. To make a map of their lines, only to write the same lines from
+//! it, was a fifth of what a request costs above the system, so they stay text until somebody asks for
+//! more than the text can tell, or changes it.
 //!
 //! **Invariant:** the text says what the map says. Whoever may change the map has no text any more.
 
@@ -11,11 +12,11 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use memchr::memchr_iter;
+use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 
-/// The headers of a response. It is a [`HeaderMap`] to whoever looks.
+use super::lines::{self, Lines, trace};
+
+/// The headers of a message. It is a [`HeaderMap`] to whoever looks.
 #[derive(Clone)]
 pub struct Headers(Form);
 
@@ -28,34 +29,14 @@ enum Form {
 #[derive(Clone)]
 struct Text {
     lines: Lines,
-    added: Vec<(HeaderName, HeaderValue)>,
+    /// Lines that were added, as they are sent.
+    added: Vec<u8>,
     /// What they say together, once somebody has looked.
     map: OnceCell<Box<HeaderMap>>,
 }
 
-/// Header lines, as they stand in the head of a message.
-#[derive(Clone)]
-pub struct Lines {
-    /// The head.
-    pub head: Bytes,
-    /// Where in it the lines stand that are to be sent on; unused ones are empty.
-    pub runs: [(u32, u32); RUNS],
-    /// Whether `Date` is among them.
-    pub has_date: bool,
-    /// The [traces](trace) of their names.
-    pub names: u64,
-    /// Makes a map of the head: of those lines, and of a length that goes with them.
-    pub read: fn(&Bytes) -> HeaderMap,
-}
-
-/// A bit that stands for a name, and for a sixty-fourth of all others: where it is missing, the name is.
-pub fn trace(name: &[u8]) -> u64 {
-    let ends = [name.first(), name.last()].map(|byte| u64::from(byte.map_or(0, |it| it | 0x20)));
-    1 << ((ends[0] * 5 + ends[1] * 3 + name.len() as u64) & 63)
-}
-
-/// How many runs of lines there may be between others that are not sent on.
-pub const RUNS: usize = 3;
+/// Room for the lines that a proxy adds.
+const ROOM: usize = 256;
 
 impl Headers {
     /// Headers that are not to be looked at, it is hoped.
@@ -63,8 +44,8 @@ impl Headers {
         Self(Form::Text(Text { lines, added: Vec::new(), map: OnceCell::new() }))
     }
 
-    /// The lines as they came, and what was added to them; `None`: they are a map.
-    pub fn lines(&self) -> Option<(&Lines, &[(HeaderName, HeaderValue)])> {
+    /// The lines as they came, and those that were added to them; `None`: they are a map.
+    pub fn lines(&self) -> Option<(&Lines, &[u8])> {
         match &self.0 {
             Form::Map(_) => None,
             Form::Text(text) => Some((&text.lines, &text.added)),
@@ -87,48 +68,137 @@ impl Headers {
         }
     }
 
-    /// Puts a header in place of all of its name. A map that is full (32,768 lines) stays as it is.
-    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+    /// The values of a header, line by line.
+    pub fn values<'a, 'n>(
+        &'a self,
+        name: &'n HeaderName,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let (map, text) = match &self.0 {
+            Form::Map(map) => (Some(map), None),
+            Form::Text(text) => match text.map.get() {
+                Some(map) => (Some(&**map), None),
+                // It may have those without their being among its lines.
+                None if is_of_connection(name) => (Some(&**self), None),
+                None => (None, text.may_have(name).then_some(text)),
+            },
+        };
+        let of_map = map.into_iter().flat_map(move |map| map.get_all(name));
+        let of_text = text.into_iter().flat_map(move |text| text.values(name));
+        of_map.map(HeaderValue::as_bytes).chain(of_text)
+    }
+
+    /// The first of them.
+    pub fn first(&self, name: &HeaderName) -> Option<&[u8]> {
+        match &self.0 {
+            Form::Map(map) => map.get(name).map(HeaderValue::as_bytes),
+            Form::Text(_) => self.values(name).next(),
+        }
+    }
+
+    /// The first of them, to keep.
+    pub fn value(&self, name: &HeaderName) -> Option<HeaderValue> {
+        match &self.0 {
+            Form::Map(map) => map.get(name).cloned(),
+            Form::Text(text) => {
+                let value = self.first(name)?;
+                let kept = text.lines.slice(value).map(HeaderValue::from_maybe_shared);
+                kept.unwrap_or_else(|| HeaderValue::from_bytes(value)).ok()
+            }
+        }
+    }
+
+    /// The value of `Host`, if there is one.
+    pub fn host(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Form::Map(map) => map.get(HOST).map(HeaderValue::as_bytes),
+            Form::Text(text) => text.lines.host(),
+        }
+    }
+
+    /// Says under this name what `Host` says; without one, nothing.
+    pub fn repeat_host(&mut self, name: &HeaderName) {
         match &mut self.0 {
-            Form::Text(text) if !text.has(&name) => text.add(name, value),
-            _ => _ = self.try_insert(name, value),
+            Form::Text(text) if text.is_free_for(name) => text.repeat_host(name),
+            _ => match self.get(HOST).cloned() {
+                Some(host) => self.set(name, &host),
+                None => self.take_out(name),
+            },
+        }
+    }
+
+    /// Puts a header in place of all of its name. A map that is full (32,768 lines) stays as it is.
+    pub fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
+        match &mut self.0 {
+            Form::Text(text) if text.is_free_for(name) => text.add(name, value),
+            _ => _ = self.try_insert(name, value.clone()),
         }
     }
 
     /// Adds a header to those of its name, likewise.
-    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+    pub fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
         match &mut self.0 {
-            Form::Text(text) if !is_of_connection(&name) => text.add(name, value),
-            _ => _ = self.try_append(name, value),
+            Form::Text(text) if text.takes(name) => text.add(name, value),
+            _ => _ = self.try_append(name, value.clone()),
         }
     }
 
     /// Takes out all headers of a name.
     pub fn take_out(&mut self, name: &HeaderName) {
         match &self.0 {
-            Form::Text(text) if !text.has(name) => {}
+            Form::Text(text) if text.is_free_for(name) => {}
             _ => _ = self.remove(name),
         }
     }
 }
 
 impl Text {
-    /// Whether there is a header of that name, or may be.
-    fn has(&self, name: &HeaderName) -> bool {
-        is_of_connection(name)
-            || self.added.iter().any(|(added, _)| added == name)
-            || self.lines.have(name.as_str().as_bytes())
+    /// Whether a line of that name can stand behind the others.
+    fn takes(&self, name: &HeaderName) -> bool {
+        self.map.get().is_none() && !is_of_connection(name)
     }
 
-    fn add(&mut self, name: HeaderName, value: HeaderValue) {
-        self.map.take();
-        self.added.push((name, value));
+    /// Whether one can that is to be the only one.
+    fn is_free_for(&self, name: &HeaderName) -> bool {
+        self.takes(name) && !(self.may_have(name) && self.values(name).next().is_some())
+    }
+
+    /// Whether there may be a line of that name.
+    fn may_have(&self, name: &HeaderName) -> bool {
+        self.lines.names & trace(name.as_str().as_bytes()) != 0
+    }
+
+    fn values<'a, 'n>(
+        &'a self,
+        name: &'n HeaderName,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let name = name.as_str().as_bytes();
+        self.lines.values(name).chain(lines::values(&self.added, name))
+    }
+
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if self.added.capacity() == 0 {
+            self.added.reserve(ROOM);
+        }
+        self.lines.names |= trace(name.as_str().as_bytes());
+        lines::write(&mut self.added, name, value.as_bytes());
+    }
+
+    fn repeat_host(&mut self, name: &HeaderName) {
+        if let Some(host) = self.lines.host() {
+            lines::write(&mut self.added, name, host);
+            self.lines.names |= trace(name.as_str().as_bytes());
+        }
     }
 
     fn map(&self) -> HeaderMap {
         let mut map = (self.lines.read)(&self.lines.head);
-        for (name, value) in &self.added {
-            _ = map.try_append(name, value.clone());
+        for (name, value) in lines::read(&self.added) {
+            // They were a name and a value before.
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
+                _ = map.try_append(name, value);
+            }
         }
         map
     }
@@ -137,39 +207,17 @@ impl Text {
 /// Whether a header speaks of the connection or the framing of the message, and not of the
 /// message (RFC 9110, 7.6.1): the data plane writes these itself.
 pub fn is_of_connection(name: &HeaderName) -> bool {
-    [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ]
-    .contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-}
-
-/// Whether a line of that name is among them.
-fn has_line(lines: &[u8], name: &[u8]) -> bool {
-    let is_named = |begin: usize| {
-        let line = lines.get(begin..).unwrap_or_default();
-        let is_as_long = line.get(name.len()) == Some(&b':');
-        is_as_long && line.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name))
-    };
-    is_named(0) || memchr_iter(b'\n', lines).any(|end| is_named(end + 1))
-}
-
-impl Lines {
-    /// Whether one of them has this name.
-    fn have(&self, name: &[u8]) -> bool {
-        self.names & trace(name) != 0 && self.kept().any(|run| has_line(run, name))
-    }
-
-    /// The lines that are to be sent on, each with its end.
-    pub fn kept(&self) -> impl Iterator<Item = &[u8]> {
-        let run = |(begin, end): &(u32, u32)| self.head.get(*begin as usize..*end as usize);
-        self.runs.iter().filter_map(run)
-    }
+    matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 impl From<HeaderMap> for Headers {
@@ -207,6 +255,15 @@ impl DerefMut for Headers {
     }
 }
 
+/// What they say is the same.
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Headers {}
+
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
@@ -215,6 +272,9 @@ impl fmt::Debug for Headers {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::header;
+
     use super::*;
 
     fn unread() -> Headers {
@@ -227,7 +287,8 @@ mod tests {
         };
         let runs = [(17, 23), (23, 29), (0, 0)];
         let names = trace(b"a") | trace(b"b");
-        Headers::unread(Lines { head, runs, has_date: false, names, read })
+        let (host, has_date, has_length) = ((0, 0), false, false);
+        Headers::unread(Lines { head, runs, host, has_date, has_length, names, read })
     }
 
     #[test]
@@ -260,30 +321,30 @@ mod tests {
         let value = HeaderValue::from_static;
         let name = HeaderName::from_static;
         let mut headers = unread();
-        headers.set(name("c"), value("3"));
-        headers.add(name("a"), value("4"));
+        headers.set(&name("c"), &value("3"));
+        headers.add(&name("a"), &value("4"));
         headers.take_out(&name("d"));
         headers.take_out(&name("ab"));
-        assert_eq!(headers.lines().unwrap().1.len(), 2);
+        assert_eq!(headers.lines().unwrap().1, b"c: 3\r\na: 4\r\n");
         let mut all: Vec<_> =
             headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         all.sort_unstable();
         assert_eq!(all, [("a", "1"), ("a", "4"), ("b", "2"), ("c", "3")]);
-        // Looked at, and then changed once more.
-        headers.add(name("e"), value("5"));
-        assert_eq!((headers.len(), headers.lines().is_some()), (5, true));
-        headers.set(name("c"), value("6"));
+        // A map that was made is not made once more.
+        headers.add(&name("e"), &value("5"));
+        assert_eq!((headers.len(), headers.lines().is_none()), (5, true));
+        headers.set(&name("c"), &value("6"));
         assert!(headers.lines().is_none());
         assert_eq!((headers.get_all("c").iter().count(), &headers["c"]), (1, &value("6")));
         let mut headers = unread();
         headers.take_out(&name("b"));
         assert_eq!((headers.len(), headers.lines().is_none()), (1, true));
         let mut headers = unread();
-        headers.set(name("b"), value("7"));
+        headers.set(&name("b"), &value("7"));
         assert_eq!((headers.len(), &headers["b"]), (2, &value("7")));
         // A length stands in no line, and may be one of them nevertheless.
         let mut headers = unread();
-        headers.set(header::CONTENT_LENGTH, value("8"));
+        headers.set(&header::CONTENT_LENGTH, &value("8"));
         assert!(headers.lines().is_none());
     }
 }

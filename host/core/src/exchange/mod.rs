@@ -5,12 +5,13 @@
 //! [`RequestHead::set_authority`], which keep them so.
 
 mod headers;
+mod lines;
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
+    HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
     header::{COOKIE, HOST},
 };
 
@@ -19,7 +20,10 @@ use crate::{
     target::{Authority, BadTarget, Target, bare_host, check_authority},
 };
 
-pub use headers::{Headers, Lines, RUNS, is_of_connection, trace};
+pub use headers::{Headers, is_of_connection};
+pub use lines::{Lines, RUNS, trace};
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
@@ -40,7 +44,7 @@ pub struct RequestHead {
     /// The version that the client spoke.
     pub version: Version,
     /// Headers, hop-by-hop ones removed. `Host` is changed by `set_authority` alone.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     uri: Uri,
     host: Host,
     /// The path as rules see it, where it is not the path that is sent on.
@@ -103,8 +107,9 @@ impl RequestHead {
         method: Method,
         uri: Uri,
         version: Version,
-        mut headers: HeaderMap,
+        headers: impl Into<Headers>,
     ) -> Result<Self, BadTarget> {
+        let mut headers = headers.into();
         if let Some(authority) = uri.authority() {
             check_host_beside(authority.as_str(), version, &headers)?;
             headers.remove(HOST);
@@ -134,8 +139,8 @@ impl RequestHead {
             Some(authority) => authority.as_str(),
             // It was looked at when it came: what is not ASCII is no authority.
             None => {
-                let value = self.headers.get(HOST).map(HeaderValue::as_bytes);
-                value.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default()
+                let host = self.headers.host();
+                host.and_then(|host| str::from_utf8(host).ok()).unwrap_or_default()
             }
         }
     }
@@ -181,13 +186,13 @@ impl RequestHead {
     }
 
     /// The values of a header, line by line. `Host` is the authority, wherever that came from.
-    pub fn header_values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    pub fn header_values<'a, 'n>(
+        &'a self,
+        name: &'n HeaderName,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let authority = (*name == HOST).then(|| self.authority()).filter(|text| !text.is_empty());
-        let lines = (*name != HOST).then(|| self.headers.get_all(name).into_iter());
-        authority
-            .map(str::as_bytes)
-            .into_iter()
-            .chain(lines.into_iter().flatten().map(HeaderValue::as_bytes))
+        let lines = (*name != HOST).then(|| self.headers.values(name));
+        authority.map(str::as_bytes).into_iter().chain(lines.into_iter().flatten())
     }
 
     /// Changes path and query. The route does not change with it.
@@ -224,8 +229,8 @@ impl RequestHead {
 
 /// The values of the cookies of that name, in order. What is no text costs itself, and not the others
 /// of its line: browsers send all in one.
-pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+pub(crate) fn cookies<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = headers.values(&COOKIE);
     let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
@@ -243,7 +248,7 @@ impl Exchange {
     /// `http` or `https`, as the client spoke: to us, or to a proxy before us that is trusted, whose
     /// word stands in `X-Forwarded-Proto`. (Of others that header never gets here.)
     pub fn scheme(&self) -> &'static str {
-        match self.request.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes) {
+        match self.request.headers.first(&X_FORWARDED_PROTO) {
             Some(b"https" | b"wss") => "https",
             Some(b"http" | b"ws") => "http",
             _ if self.peer.tls => "https",
@@ -277,7 +282,7 @@ impl Reply {
 fn check_host_beside(
     authority: &str,
     version: Version,
-    headers: &HeaderMap,
+    headers: &Headers,
 ) -> Result<(), BadTarget> {
     match only_host(headers)? {
         "" => Ok(()),
@@ -289,13 +294,14 @@ fn check_host_beside(
 }
 
 /// The value of the one `Host` header; empty where there is none.
-fn only_host(headers: &HeaderMap) -> Result<&str, BadTarget> {
-    let mut hosts = headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().map_err(|_not_ascii| BadTarget::Host),
-        (Some(_), Some(_)) => Err(BadTarget::ManyHosts),
-        (None, _) => Ok(""),
+fn only_host(headers: &Headers) -> Result<&str, BadTarget> {
+    // Where they are lines there is one at most.
+    if headers.lines().is_none() && headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(BadTarget::ManyHosts);
     }
+    let host = headers.host().unwrap_or_default();
+    let is_text = host.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    str::from_utf8(host).ok().filter(|_| is_text).ok_or(BadTarget::Host)
 }
 
 impl Host {

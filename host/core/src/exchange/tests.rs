@@ -1,5 +1,7 @@
 //! Canonical hosts and paths, queries and cookies, case by case.
 
+use http::HeaderMap;
+
 use super::*;
 use crate::test_util::{exchange, exchange_with};
 

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every label has few values, whatever clients and backends send.
 
-use http::{HeaderMap, Method, StatusCode, header::ACCEPT, header::CONTENT_TYPE};
+use http::{Method, StatusCode};
 
 /// A method, as a label. Those that clients make up are one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -106,18 +106,18 @@ impl MethodLabel {
 impl ProtocolLabel {
     const ALL: [Self; 5] = [Self::Http, Self::Websocket, Self::Sse, Self::Grpc, Self::GrpcWeb];
 
-    /// The label of a request with these headers; `upgrade` is the protocol that it wants to
-    /// change to. In Traefik's order.
-    pub fn of(headers: &HeaderMap, upgrade: Option<&[u8]>) -> Self {
+    /// The label of a request that wants to change to the protocol `upgrade`, that `accepts` these
+    /// media types, and whose content is of this `kind`. In Traefik's order.
+    pub fn of(upgrade: Option<&[u8]>, accepts: Option<&[u8]>, kind: Option<&[u8]>) -> Self {
         if upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
             return Self::Websocket;
         }
-        let accepts = headers.get(ACCEPT).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let accepts = accepts.unwrap_or_default();
         let mut accepts = accepts.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         if accepts.any(|kind| kind.eq_ignore_ascii_case(b"text/event-stream")) {
             return Self::Sse;
         }
-        match headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes) {
+        match kind {
             Some(kind) if kind.starts_with(b"application/grpc-web") => Self::GrpcWeb,
             Some(kind) if kind.starts_with(b"application/grpc") => Self::Grpc,
             _ => Self::Http,
@@ -171,8 +171,6 @@ impl AnswerKey {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -198,17 +196,17 @@ mod tests {
 
     #[test]
     fn the_protocol_is_told_by_headers() {
-        let label = |name: &'static str, value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, HeaderValue::from_static(value));
-            ProtocolLabel::of(&headers, None).as_str()
+        let label = |name: &str, value: &str| {
+            let value = Some(value.as_bytes());
+            let accepts = value.filter(|_| name == "accept");
+            ProtocolLabel::of(None, accepts, value.filter(|_| accepts.is_none())).as_str()
         };
         assert_eq!(label("accept", "text/html, Text/Event-Stream"), "sse");
         assert_eq!(label("content-type", "application/grpc+proto"), "grpc");
         assert_eq!(label("content-type", "application/grpc-web-text"), "grpc-web");
         assert_eq!(label("content-type", "application/json"), "http");
-        let upgrade = ProtocolLabel::of(&HeaderMap::new(), Some(b"WebSocket"));
+        let upgrade = ProtocolLabel::of(Some(b"WebSocket"), None, None);
         assert_eq!(upgrade.as_str(), "websocket");
-        assert_eq!(ProtocolLabel::of(&HeaderMap::new(), Some(b"x")).as_str(), "http");
+        assert_eq!(ProtocolLabel::of(Some(b"x"), None, None).as_str(), "http");
     }
 }

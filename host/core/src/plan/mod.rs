@@ -9,7 +9,6 @@ use http::{
 };
 
 use crate::{
-    edit::{append, remove, set},
     exchange::{Exchange, Reply, RequestHead, is_of_connection},
     middleware::{Action, Interest, PlanStep, Redirect},
     target::{Authority, BadTarget, Target, bare_host, strip_seen},
@@ -126,13 +125,9 @@ impl Action {
                     request.set_authority(authority);
                 }
             }
-            Self::SetRequestHeader(name, value) => {
-                set(&mut request.headers, name.clone(), value.clone());
-            }
-            Self::AppendRequestHeader(name, value) => {
-                append(&mut request.headers, name.clone(), value.clone());
-            }
-            Self::RemoveRequestHeader(name) => remove(&mut request.headers, name),
+            Self::SetRequestHeader(name, value) => request.headers.set(name, value),
+            Self::AppendRequestHeader(name, value) => request.headers.add(name, value),
+            Self::RemoveRequestHeader(name) => request.headers.take_out(name),
             Self::StripPrefix(prefixes) => strip_prefix(exchange, prefixes),
             Self::AddPrefix(prefix) => {
                 // Of a path that was stripped to nothing no slash is left either, as in Traefik.
@@ -158,8 +153,8 @@ impl Action {
         let Some(response) = &mut exchange.response else { return };
         let headers = &mut response.headers;
         match self {
-            Self::SetResponseHeader(name, value) => headers.set(name.clone(), value.clone()),
-            Self::AppendResponseHeader(name, value) => headers.add(name.clone(), value.clone()),
+            Self::SetResponseHeader(name, value) => headers.set(name, value),
+            Self::AppendResponseHeader(name, value) => headers.add(name, value),
             Self::RemoveResponseHeader(name) => headers.take_out(name),
             _ => {}
         }
@@ -248,7 +243,7 @@ fn strip_prefix(exchange: &mut Exchange, prefixes: &[String]) {
     }
     // The check of the plan leaves no prefix that is not a valid value.
     if let Ok(value) = HeaderValue::from_str(prefix) {
-        append(&mut request.headers, X_FORWARDED_PREFIX, value);
+        request.headers.add(&X_FORWARDED_PREFIX, &value);
     }
 }
 

@@ -6,9 +6,12 @@
 
 use std::{net::IpAddr, net::SocketAddr, num::NonZeroU32, str::FromStr};
 
+use http::HeaderName;
 use ipnet::{IpNet, Ipv6Net};
 
 use crate::exchange::Exchange;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// How the client is found.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -61,8 +64,9 @@ impl ClientStrategy {
 /// them: that the peer is the client of the one nearest to us has been added when it came.
 fn told(exchange: &Exchange) -> impl Iterator<Item = &str> {
     let peer = exchange.peer.address.ip().to_canonical();
-    let lines = exchange.request.headers.get_all("x-forwarded-for").iter().rev();
-    let words = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',').map(str::trim));
+    let lines: Vec<_> = exchange.request.headers.values(&X_FORWARDED_FOR).collect();
+    let lines = lines.into_iter().rev().map(|line| str::from_utf8(line).unwrap_or_default());
+    let words = lines.flat_map(|line| line.rsplit(',').map(str::trim));
     words
         .enumerate()
         .filter(move |(place, word)| *place > 0 || forwarded_address(word) != Some(peer))

@@ -8,11 +8,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use http::HeaderMap;
-
 use super::Service;
 use crate::{
     balance::{Cookie, Turns, key, mix},
+    exchange::Headers,
     moment::Moment,
     name::ObjectName,
     policy::Statuses,
@@ -180,7 +179,7 @@ impl Weighted {
     /// The member for a request: that of its cookie, else whose turn it is. `client` is who asks,
     /// as a number. One whose requests fail is left out where another is ready; when nobody is well,
     /// somebody has to say so.
-    pub fn choose(&self, headers: &HeaderMap, client: u64, now: Moment) -> Option<usize> {
+    pub fn choose(&self, headers: &Headers, client: u64, now: Moment) -> Option<usize> {
         let kept = self.cookie.as_ref().and_then(|cookie| cookie.place(headers));
         if let Some(kept) = kept.filter(|place| self.has_ready(*place, 0, now)) {
             return Some(kept);

@@ -8,10 +8,9 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-use http::HeaderMap;
-
 use super::*;
 use crate::{
+    exchange::Headers,
     item::Health,
     moment::Moment,
     policy::{Breaker, Passive, Retry, Statuses, Sticky},
@@ -150,7 +149,7 @@ fn three(critical: &str) -> Vec<Member> {
 
 #[test]
 fn members_share_by_weight_and_who_is_not_there_or_not_well_has_no_share() {
-    let headers = HeaderMap::new();
+    let headers = Headers::default();
     let chosen = |critical, by_client| {
         let weighted = Weighted::new(three(critical), by_client, None);
         let mut counts = [0_u32; 3];
@@ -219,7 +218,7 @@ fn a_client_stays_with_its_member_while_that_is_well() {
         let names = ["a", "b", "gone"].map(str::to_owned).into_iter();
         Cookie::new("s", &sticky, names)
     };
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::default();
     let line = cookie().header(1).unwrap();
     let pair = line.to_str().unwrap().split(';').next().unwrap();
     headers.insert(http::header::COOKIE, pair.parse().unwrap());
@@ -266,7 +265,7 @@ fn a_service_that_is_made_anew_goes_on() {
     );
     Arc::make_mut(&mut before.load_balancer).breaker = Some(breaker());
     let Kind::Weighted(weighted) = &before.kind else { panic!("it is weighted") };
-    let headers = HeaderMap::new();
+    let headers = Headers::default();
     let first: Vec<_> = (0..2).map(|_| weighted.choose(&headers, 0, at(0))).collect();
     before.state.circuit.note(at(0), &Breaker { min_requests: 0, ..breaker() }, Gate::Closed, true);
     let kind = Kind::Weighted(Weighted::new(three(""), false, None));

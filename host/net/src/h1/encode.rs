@@ -49,7 +49,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) target: &'a str,
     /// Stands in for the header of that name.
     pub(crate) host: Option<&'a HeaderValue>,
-    pub(crate) headers: &'a HeaderMap,
+    pub(crate) headers: &'a Headers,
     /// What is said of this connection.
     pub(crate) hop: &'a HeaderMap,
 }
@@ -65,8 +65,17 @@ pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
     if let Some(host) = host {
         line(out, &HOST, host);
     }
-    let is_ours = |name: &HeaderName| is_framing(name) || (host.is_some() && *name == HOST);
-    lines(out, headers, is_ours);
+    let has_length = match headers.lines().filter(|_| host.is_none()) {
+        Some((unread, added)) => {
+            unread.kept().for_each(|run| out.extend_from_slice(run));
+            out.extend_from_slice(added);
+            unread.has_length
+        }
+        None => {
+            lines(out, headers, |name| is_framing(name) || (host.is_some() && *name == HOST));
+            headers.contains_key(CONTENT_LENGTH)
+        }
+    };
     lines(out, hop, is_framing);
     // Mostly nobody has passed it on before us.
     if !hop.contains_key(CDN_LOOP) {
@@ -74,7 +83,7 @@ pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
     }
     match framing {
         // A method that usually has a body says that it has none (RFC 9110, 8.6).
-        Framing::Empty if headers.contains_key(CONTENT_LENGTH) => length(out, 0),
+        Framing::Empty if has_length => length(out, 0),
         framing => end_of(out, framing),
     }
     out.extend_from_slice(b"\r\n");
@@ -98,7 +107,7 @@ pub(crate) fn response(
     match unread {
         Some((unread, added)) => {
             unread.kept().for_each(|run| out.extend_from_slice(run));
-            added.iter().for_each(|(name, value)| line(out, name, value));
+            out.extend_from_slice(added);
         }
         None => lines(out, headers, |name| {
             is_framing(name) || (*name == CONNECTION && ending != Ending::Upgrade)
@@ -118,10 +127,7 @@ pub(crate) fn response(
         Ending::KeepOld => out.extend_from_slice(b"connection: keep-alive\r\n"),
         Ending::Close => out.extend_from_slice(b"connection: close\r\n"),
     }
-    let has_date = || match unread {
-        Some((unread, added)) => unread.has_date || added.iter().any(|(name, _)| *name == DATE),
-        None => headers.contains_key(DATE),
-    };
+    let has_date = || unread.is_some_and(|it| it.0.has_date) || headers.first(&DATE).is_some();
     if let Some(date) = date.filter(|_| !has_date()) {
         line(out, &DATE, &date());
     }

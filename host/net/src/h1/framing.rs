@@ -149,6 +149,11 @@ impl Said {
         self.coding != Coding::Nothing && self.length != Length::Nothing
     }
 
+    /// Whether a length was named, whatever that means.
+    pub(super) fn has_length(&self) -> bool {
+        self.length != Length::Nothing
+    }
+
     /// Whether the connection may be used again (RFC 9112, 9.3).
     pub(super) fn keeps_alive(&self, version: Version) -> bool {
         !self.close && (self.keep_alive || version == Version::HTTP_11)

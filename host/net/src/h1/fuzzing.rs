@@ -5,9 +5,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use portolan_core::exchange::Headers;
 
 use super::{
-    Ending, Framing, HeadError, RequestHead, ResponseHead, Status,
+    Ending, Framing, HeadError, Outgoing, RequestHead, ResponseHead, Status,
     body::{Decoder, Step},
-    encode_response,
+    encode_request, encode_response,
+    head::MOST_LINES,
     maps::Maps,
 };
 
@@ -15,12 +16,21 @@ use super::{
 const LINES: usize = 100;
 
 /// A head is refused or read, and what is behind it does not change it: a request that ends where
-/// another reader sees its middle is how requests are smuggled.
-pub fn request_head(bytes: &[u8]) {
+/// another reader sees its middle is how requests are smuggled. Headers that pass as lines say what they
+/// say as a map, once that was `clean`, and are written as it is.
+pub(crate) fn request_head(bytes: &[u8], clean: impl Fn(&mut Headers)) {
     let text = Bytes::copy_from_slice(bytes);
+    let looked = RequestHead::read_as(&text, LINES, &Maps::default(), true);
     let Ok(Some((head, length))) = RequestHead::read(&text, LINES, &Maps::default()) else {
-        return;
+        return assert!(
+            !matches!(looked, Ok(Some(_))),
+            "who looks sees a head where there is none"
+        );
     };
+    let Ok(Some((looked, _))) = looked else { panic!("who looks sees no head") };
+    if head.headers.lines().is_some() {
+        is_same_request(&head, looked, clean);
+    }
     let own = text.get(..length).unwrap_or_default();
     assert!(own.ends_with(b"\r\n\r\n"), "the head ends in its middle");
     let mut longer = own.to_vec();
@@ -30,6 +40,30 @@ pub fn request_head(bytes: &[u8]) {
     assert_eq!((end, again.framing, again.headers), (length, head.framing, head.headers));
     let shorter = RequestHead::read(&text.slice(..length - 1), LINES, &Maps::default());
     assert!(shorter.is_ok_and(|head| head.is_none()), "less than a head is one");
+}
+
+fn is_same_request(passed: &RequestHead, looked: RequestHead, clean: impl Fn(&mut Headers)) {
+    let RequestHead { framing, mut headers, .. } = looked;
+    clean(&mut headers);
+    for name in headers.keys() {
+        let unread = passed.headers.clone();
+        assert_eq!(unread.value(name).as_ref(), headers.get(name), "{name}");
+        let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(unread.values(name).collect::<Vec<_>>(), values, "{name}");
+    }
+    assert_eq!(headers, passed.headers);
+    let none = HeaderMap::new();
+    let written = |headers: &Headers| {
+        let mut out = Vec::new();
+        let (base, target, host) = ("", "/", None);
+        let head = Outgoing { method: &Method::PUT, base, target, host, headers, hop: &none };
+        encode_request(&mut out, head, framing);
+        let text = Bytes::from(out);
+        let again = RequestHead::read_as(&text, MOST_LINES, &Maps::default(), true);
+        let Ok(Some((head, _))) = again else { panic!("what was written is no head: {text:?}") };
+        (head.framing, head.headers)
+    };
+    assert_eq!(written(&passed.headers), written(&headers));
 }
 
 /// Headers that pass as lines say what they say as a map, once that was `clean`, and are written as it is.

@@ -46,7 +46,8 @@ pub(crate) struct RequestHead {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) version: Version,
-    pub(crate) headers: HeaderMap,
+    /// As they came, or those of the message, where they are lines.
+    pub(crate) headers: Headers,
     pub(crate) framing: Framing,
     /// Whether the client lets the connection be used again.
     pub(crate) keep_alive: bool,
@@ -73,6 +74,16 @@ impl RequestHead {
         max_lines: usize,
         maps: &Maps,
     ) -> Result<Option<(Self, usize)>, HeadError> {
+        Self::read_as(arrived, max_lines, maps, false)
+    }
+
+    /// The same; where somebody `looks` at the headers for certain, they are a map at once.
+    pub(super) fn read_as(
+        arrived: &Bytes,
+        max_lines: usize,
+        maps: &Maps,
+        looks: bool,
+    ) -> Result<Option<(Self, usize)>, HeadError> {
         let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MOST_LINES];
         let lines = lines.get_mut(..max_lines.min(MOST_LINES)).unwrap_or_default();
         let mut request = httparse::Request::new(&mut []);
@@ -93,7 +104,14 @@ impl RequestHead {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_invalid| HeadError::Start)?;
         let uri = target_of(&method, arrived, target.as_bytes())?;
         let version = version(minor);
-        let (headers, said) = headers(arrived, request.headers, maps)?;
+        let passed = (!looks).then(|| passed(arrived, length, request.headers, Side::REQUEST));
+        let (headers, said) = match passed.flatten() {
+            Some((lines, said)) => (Headers::unread(lines), said),
+            None => {
+                let (headers, said) = headers(arrived, request.headers, maps)?;
+                (headers.into(), said)
+            }
+        };
         let framing = said.request(version)?;
         let keep_alive = said.keeps_alive(version);
         let expects_continue =
@@ -130,8 +148,8 @@ impl ResponseHead {
         let status = StatusCode::from_u16(code).map_err(|_invalid| HeadError::Start)?;
         let version = version(minor);
         let may_pass = !looks && *asked != Method::HEAD && !is_bodiless(status);
-        let passed = if may_pass { passed(arrived, length, response.headers) } else { None };
-        let (headers, said) = match passed {
+        let passed = may_pass.then(|| passed(arrived, length, response.headers, Side::RESPONSE));
+        let (headers, said) = match passed.flatten() {
             Some((lines, said)) => (Headers::unread(lines), said),
             None => {
                 let (headers, said) = headers(arrived, response.headers, maps)?;
@@ -200,19 +218,44 @@ fn headers(
     Ok((headers, said))
 }
 
-/// The lines that are for the client, as they stand there; `None` where that takes a closer look.
-fn passed(arrived: &Bytes, length: usize, lines: &[Header<'_>]) -> Option<(Lines, Said)> {
+/// What is different between the heads of requests and responses.
+struct Side {
+    /// Whose a line is.
+    part: fn(&Header<'_>) -> Part,
+    /// Makes a map of the lines that are for the other side.
+    read: fn(&Bytes) -> HeaderMap,
+}
+
+impl Side {
+    const REQUEST: Self = Self { part: part_of_request, read: request_message };
+    const RESPONSE: Self = Self { part, read: response_message };
+}
+
+/// The lines that are for the other side, as they stand there; `None` where that takes a closer look.
+fn passed(
+    arrived: &Bytes,
+    length: usize,
+    lines: &[Header<'_>],
+    side: Side,
+) -> Option<(Lines, Said)> {
     no_bare_lf_in(arrived, length, lines).ok()?;
     let place = |line| place(arrived, line);
     let mut runs = [(0, 0); RUNS];
     let mut places = runs.iter_mut();
     let mut run: Option<&mut (u32, u32)> = None;
-    let (mut said, mut has_date, mut names) = (Said::default(), false, 0);
+    let (mut said, mut has_date, mut names, mut host) = (Said::default(), false, 0, (0, 0));
     for (index, line) in lines.iter().enumerate() {
         said.note(line.name.as_bytes(), line.value);
-        match part(line) {
+        match (side.part)(line) {
             Part::Message => {}
             Part::Date => has_date = true,
+            Part::Host if host == (0, 0) && !line.value.is_empty() => {
+                let begin = line.value.as_ptr().addr().checked_sub(arrived.as_ptr().addr())?;
+                let end = begin.checked_add(line.value.len())?;
+                host = (u32::try_from(begin).ok()?, u32::try_from(end).ok()?);
+            }
+            // None, or more than one.
+            Part::Host => return None,
             Part::Connection => {
                 run = None;
                 continue;
@@ -233,7 +276,8 @@ fn passed(arrived: &Bytes, length: usize, lines: &[Header<'_>]) -> Option<(Lines
         run.1 = u32::try_from(end).ok()?;
     }
     let head = arrived.slice(..length);
-    Some((Lines { head, runs, has_date, names, read: message }, said))
+    let has_length = said.has_length();
+    Some((Lines { head, runs, host, has_date, has_length, names, read: side.read }, said))
 }
 
 /// Whose a line is.
@@ -242,6 +286,8 @@ enum Part {
     Message,
     /// Of the message, and one that we would write if it were not there.
     Date,
+    /// Of the message, and asked for without the others.
+    Host,
     /// Of the connection.
     Connection,
     /// Of the connection, and it may say more of it, or of other lines.
@@ -269,15 +315,46 @@ fn part(line: &Header<'_>) -> Part {
     }
 }
 
-/// The headers of a message whose lines passed by, for whoever looks at them after all.
-fn message(head: &Bytes) -> HeaderMap {
+/// The same of a request: what a client says of those before it, or wants of us, is looked at.
+fn part_of_request(line: &Header<'_>) -> Part {
+    let is = |name: &str| line.name.eq_ignore_ascii_case(name);
+    match line.name.len() {
+        4 if is("host") => Part::Host,
+        6 if is("expect") => Part::Unclear,
+        8 if is("cdn-loop") => Part::Unclear,
+        _ if is_said_by_proxies(line.name.as_bytes()) => Part::Unclear,
+        _ => part(line),
+    }
+}
+
+/// Whether a name is one of those that proxies say, or looks like it to some backend.
+fn is_said_by_proxies(name: &[u8]) -> bool {
+    let [b'x' | b'X', b'-' | b'_', rest @ ..] = name else { return false };
+    let begins =
+        |word: &[u8]| rest.get(..word.len()).is_some_and(|it| it.eq_ignore_ascii_case(word));
+    begins(b"forwarded") || begins(b"real") || begins(b"scheme")
+}
+
+/// The headers of a request whose lines passed by, for whoever looks at them after all.
+fn request_message(head: &Bytes) -> HeaderMap {
+    let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MOST_LINES];
+    let mut request = httparse::Request::new(&mut []);
+    // They were read before, so they can be.
+    let read = request.parse_with_uninit_headers(head, &mut lines);
+    read.map(|_length| message(head, request.headers)).unwrap_or_default()
+}
+
+/// Those of a response.
+fn response_message(head: &Bytes) -> HeaderMap {
     let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_LINES];
     let mut response = httparse::Response::new(&mut []);
     let config = ParserConfig::default();
-    // They were read before, so they can be.
     let read = config.parse_response_with_uninit_headers(&mut response, head, &mut lines);
-    let read = read.map(|_length| headers(head, response.headers, &Maps::default()));
-    let (mut headers, _said) = read.ok().and_then(Result::ok).unwrap_or_default();
+    read.map(|_length| message(head, response.headers)).unwrap_or_default()
+}
+
+fn message(head: &Bytes, lines: &[Header<'_>]) -> HeaderMap {
+    let (mut headers, _said) = headers(head, lines, &Maps::default()).unwrap_or_default();
     for name in [CONNECTION, KEEP_ALIVE] {
         headers.remove(name);
     }

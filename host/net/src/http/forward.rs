@@ -355,8 +355,8 @@ impl Dispatch<'_> {
     /// The request as it is sent over HTTP/2, which has the host in the target (RFC 9113, 8.3.1).
     fn absolute(&mut self, backend: &Backend, origin: &Origin) -> Request<RequestBody> {
         let head = &self.errand.head;
-        let host = self.host(origin).or_else(|| head.headers.get(HOST));
-        let host = host.and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
+        let host = self.host(origin).map(HeaderValue::as_bytes).or_else(|| head.headers.host());
+        let host = host.and_then(|host| uri::Authority::try_from(host).ok());
         let mut parts = uri::Parts::default();
         parts.authority = Some(host.unwrap_or_else(|| origin.authority.clone()));
         parts.scheme = Some(match origin.scheme {
@@ -369,7 +369,7 @@ impl Dispatch<'_> {
             base => PathAndQuery::from_maybe_shared(format!("{base}{}", head.target())).ok(),
         };
         parts.path_and_query = Some(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        let mut headers = head.headers.clone();
+        let mut headers = head.headers.clone().into_map();
         headers.remove(HOST);
         if self.errand.body.is_empty() {
             // A mirror may get a request without its body.

@@ -9,10 +9,10 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderName, HeaderValue,
     header::{Entry, HOST},
 };
-use portolan_core::rule::forwarded_address;
+use portolan_core::{exchange::Headers, rule::forwarded_address};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -38,30 +38,34 @@ impl Forwarded {
     /// Tells rules and backend for which host and how it was asked, as Traefik does for a peer it does
     /// not trust. `authority` is that of the target where it has one; else `Host` is. What such a peer
     /// says of a client is gone already.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, authority: Option<&str>, websocket: bool) {
-        let host = match authority {
-            Some(authority) => HeaderValue::from_str(authority).ok(),
-            None => headers.get(HOST).cloned(),
-        };
+    pub(crate) fn tell(&self, headers: &mut Headers, authority: Option<&str>, websocket: bool) {
         if self.is_trusted {
-            return self.add(headers, host, websocket);
+            return self.add(headers, authority, websocket);
         }
-        headers.insert(X_REAL_IP, self.address.clone());
-        headers.insert(X_FORWARDED_PROTO, self.proto(websocket));
-        headers.insert(X_FORWARDED_SERVER, self.server.clone());
-        headers.insert(X_FORWARDED_PORT, port(host.as_ref(), self.tls));
-        match host {
-            Some(host) => headers.insert(X_FORWARDED_HOST, host),
-            None => headers.remove(X_FORWARDED_HOST),
-        };
+        headers.set(&X_REAL_IP, &self.address);
+        headers.set(&X_FORWARDED_PROTO, &self.proto(websocket));
+        headers.set(&X_FORWARDED_SERVER, &self.server);
+        let host = authority.map(str::as_bytes).or_else(|| headers.host());
+        let port = port(host, self.tls);
+        headers.set(&X_FORWARDED_PORT, &port);
+        match authority.map(HeaderValue::from_str) {
+            Some(Ok(authority)) => headers.set(&X_FORWARDED_HOST, &authority),
+            Some(Err(_)) => headers.take_out(&X_FORWARDED_HOST),
+            None => headers.repeat_host(&X_FORWARDED_HOST),
+        }
     }
 
     /// Adds to what a proxy before us said, and says what it did not.
-    fn add(&self, headers: &mut HeaderMap, host: Option<HeaderValue>, websocket: bool) {
+    fn add(&self, headers: &mut Headers, authority: Option<&str>, websocket: bool) {
+        let host = match authority {
+            Some(authority) => HeaderValue::from_str(authority).ok(),
+            None => headers.value(&HOST),
+        };
         headers.entry(X_REAL_IP).or_insert_with(|| self.address.clone());
         let proto = headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto(websocket));
+        let is_tls = matches!(proto.as_bytes(), b"https" | b"wss");
         // Behind a proxy that ends TLS it is the proxy's port that the client came to.
-        let port = port(host.as_ref(), self.tls || matches!(proto.as_bytes(), b"https" | b"wss"));
+        let port = port(host.as_ref().map(HeaderValue::as_bytes), self.tls || is_tls);
         headers.entry(X_FORWARDED_PORT).or_insert(port);
         // Not of who asked, but of who is answered.
         headers.insert(X_FORWARDED_SERVER, self.server.clone());
@@ -71,23 +75,20 @@ impl Forwarded {
     }
 
     /// Puts our own peer behind those of whom the proxies before us told.
-    pub(crate) fn add_peer(&self, headers: &mut HeaderMap) {
-        match headers.entry(X_FORWARDED_FOR) {
-            Entry::Vacant(place) => {
-                place.insert(self.address.clone());
-            }
-            Entry::Occupied(mut lines) => {
-                let mut chain = lines.iter().fold(Vec::new(), |mut chain, line| {
-                    chain.extend_from_slice(line.as_bytes());
-                    chain.extend_from_slice(b", ");
-                    chain
-                });
-                chain.extend_from_slice(self.address.as_bytes());
-                // Valid lines joined by valid bytes are valid.
-                if let Ok(chain) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
-                    lines.insert(chain);
-                }
-            }
+    pub(crate) fn add_peer(&self, headers: &mut Headers) {
+        if headers.first(&X_FORWARDED_FOR).is_none() {
+            return headers.set(&X_FORWARDED_FOR, &self.address);
+        }
+        let Entry::Occupied(mut lines) = headers.entry(X_FORWARDED_FOR) else { return };
+        let mut chain = lines.iter().fold(Vec::new(), |mut chain, line| {
+            chain.extend_from_slice(line.as_bytes());
+            chain.extend_from_slice(b", ");
+            chain
+        });
+        chain.extend_from_slice(self.address.as_bytes());
+        // Valid lines joined by valid bytes are valid.
+        if let Ok(chain) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
+            lines.insert(chain);
         }
     }
 
@@ -102,8 +103,8 @@ impl Forwarded {
 }
 
 /// The port that the client came to.
-fn port(host: Option<&HeaderValue>, tls: bool) -> HeaderValue {
-    let host = host.map(HeaderValue::as_bytes).unwrap_or_default();
+fn port(host: Option<&[u8]>, tls: bool) -> HeaderValue {
+    let host = host.unwrap_or_default();
     let colon = host.iter().rposition(|byte| !byte.is_ascii_digit());
     // The colons of an IPv6 address stand in brackets.
     let port = colon.and_then(|colon| host.get(colon..)?.strip_prefix(b":"));
@@ -115,10 +116,7 @@ fn port(host: Option<&HeaderValue>, tls: bool) -> HeaderValue {
 
 /// The client that proxies before us speak for: the last address that none of ours has, since what
 /// stands before it may be forged; if all are ours, the first.
-pub(crate) fn client_behind(
-    headers: &HeaderMap,
-    is_ours: impl Fn(IpAddr) -> bool,
-) -> Option<IpAddr> {
+pub(crate) fn client_behind(headers: &Headers, is_ours: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut first = None;
     for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
         for word in line.to_str().ok()?.rsplit(',') {

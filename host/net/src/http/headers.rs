@@ -10,6 +10,7 @@ use http::{
         TRANSFER_ENCODING, UPGRADE,
     },
 };
+use portolan_core::exchange::Headers;
 
 use crate::h1::{CDN_LOOP, OURSELVES};
 
@@ -55,7 +56,11 @@ enum Kind {
 
 /// Removes what is not for the backend, and answers what of it matters. What only a proxy may
 /// say stays where the peer is one that `is_trusted`.
-pub(crate) fn clean_request(headers: &mut HeaderMap, is_trusted: bool) -> Hop {
+pub(crate) fn clean_request(headers: &mut Headers, is_trusted: bool) -> Hop {
+    if headers.lines().is_some() {
+        // Those that say such things are not left as lines.
+        return Hop::default();
+    }
     let (mut connection, mut hop, mut forged, mut expect) = (false, false, false, false);
     let mut passed = false;
     for name in headers.keys() {
@@ -172,14 +177,14 @@ fn agree(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 /// Rules see what a client wants to change to, as Traefik writes it: ``Header(`Upgrade`, `websocket`)``.
-pub(crate) fn show_upgrade(headers: &mut HeaderMap, hop: &Hop) {
+pub(crate) fn show_upgrade(headers: &mut Headers, hop: &Hop) {
     let Some(protocol) = &hop.upgrade else { return };
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, protocol.clone());
 }
 
 /// Middlewares do not: it is no header of the message.
-pub(crate) fn hide_upgrade(headers: &mut HeaderMap, hop: &Hop) {
+pub(crate) fn hide_upgrade(headers: &mut Headers, hop: &Hop) {
     if hop.upgrade.is_some() {
         headers.remove(CONNECTION);
         headers.remove(UPGRADE);
@@ -293,8 +298,8 @@ pub(super) mod tests {
     use super::*;
 
     /// A map of these lines.
-    pub(in crate::http) fn map(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    pub(in crate::http) fn map(lines: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::default();
         for (name, value) in lines {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.append(name, value.parse().unwrap());
@@ -349,7 +354,7 @@ pub(super) mod tests {
     fn an_upgrade_needs_both_headers() {
         let hop = kept(&[("connection", "Upgrade"), ("upgrade", "websocket")], &[]);
         assert!(hop.is_websocket());
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::default();
         show_upgrade(&mut headers, &hop);
         assert_eq!(
             (&headers[CONNECTION], &headers[UPGRADE]),

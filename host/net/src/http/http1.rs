@@ -14,11 +14,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use portolan_core::{exchange::ResponseHead, limit::Limit, reason::Reason};
 use tokio::time::timeout;
 
 use super::{
+    arrived::Arrived,
     body::{Body, Content, Turn},
     connection::Client,
     rescue::HttpError,
@@ -209,12 +210,8 @@ fn begin(client: &Rc<Client>, line: &Rc<RefCell<Line>>, head: RequestHead) -> Be
         Framing::Empty => Content::Empty,
         framing => Content::Line(Turn::of(line), framing),
     };
-    let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = method;
-    parts.uri = uri;
-    parts.version = version;
-    parts.headers = headers;
-    Begun { asked, answering: Box::pin(service::answer(client.clone(), parts, body)) }
+    let arrived = Arrived { method, uri, version, headers };
+    Begun { asked, answering: Box::pin(service::answer(client.clone(), arrived, body)) }
 }
 
 /// Waits for the answer, for as long as the client does.

@@ -56,7 +56,7 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         let (client, pace) = (answering.clone(), pace.begin());
         client.note_request();
         // In a box, since hyper moves it into a task in several steps.
-        let answer = Box::pin(service::answer(client, parts, Content::Stream(incoming)));
+        let answer = Box::pin(service::answer(client, parts.into(), Content::Stream(incoming)));
         async { Ok::<_, Infallible>(response(answer.await, pace)) }
     });
     let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);

@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** everything but `server` lives on one worker and is never shared.
 
+mod arrived;
 mod access;
 mod trace;
 mod limits;
@@ -54,7 +55,7 @@ mod server;
 mod tests;
 
 #[cfg(any(test, fuzzing))]
-pub(crate) use self::headers::clean_response;
+pub(crate) use self::headers::{Hop, clean_request, clean_response};
 pub use self::{
     access::{
         AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Field, Fields, HeaderFields,

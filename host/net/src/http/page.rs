@@ -3,7 +3,8 @@
 //! **Invariant:** nothing that the client sent stands in the page.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header::ACCEPT};
+use http::{HeaderValue, StatusCode, header::ACCEPT};
+use portolan_core::exchange::Headers;
 
 /// In which form a client is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,8 +23,8 @@ pub(crate) struct Taste(Option<HeaderValue>);
 
 impl Taste {
     /// The client of a request with these headers.
-    pub(crate) fn of(request: &HeaderMap) -> Self {
-        Self(request.get(ACCEPT).cloned())
+    pub(crate) fn of(request: &Headers) -> Self {
+        Self(request.value(&ACCEPT))
     }
 
     /// What it likes best (RFC 9110, 12.5.1): of what it likes alike, text before a page before an
@@ -103,14 +104,14 @@ mod tests {
     use super::*;
 
     fn page(accept: &str) -> Page {
-        let mut request = HeaderMap::new();
+        let mut request = Headers::default();
         request.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
         Taste::of(&request).page()
     }
 
     #[test]
     fn a_client_is_told_in_the_form_that_it_likes_best() {
-        assert_eq!(Taste::of(&HeaderMap::new()).page(), Page::Text);
+        assert_eq!(Taste::of(&Headers::default()).page(), Page::Text);
         for (accept, expected) in [
             ("*/*", Page::Text),
             ("application/json", Page::Json),

@@ -407,7 +407,7 @@ impl<'a> Choice<'a> {
 /// Tells the client where to come back to.
 fn keep(answer: &mut Answer, cookie: &Cookie, place: usize) {
     if let Some(line) = cookie.header(place) {
-        answer.head.headers.add(SET_COOKIE, line);
+        answer.head.headers.add(&SET_COOKIE, &line);
     }
 }
 
@@ -419,7 +419,7 @@ fn told_apart(options: &LoadBalancer, errand: &Errand<'_>) -> u64 {
     let headers = &errand.head.headers;
     let told = match &options.hash_on {
         HashOn::ClientIp => None,
-        HashOn::Header(name) => headers.get(name).map(|value| key(value.as_bytes())),
+        HashOn::Header(name) => headers.first(name).map(key),
         HashOn::Cookie(name) => cookie(headers, name).map(|value| key(value.as_bytes())),
     };
     told.unwrap_or_else(|| errand.asker.key())

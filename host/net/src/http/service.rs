@@ -6,13 +6,9 @@
 use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Version,
-    header::{CONTENT_TYPE, HOST},
-    request::Parts,
-};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header::CONTENT_TYPE};
 use portolan_core::{
-    exchange::{Exchange, Reply, RequestHead, ResponseHead},
+    exchange::{Exchange, Headers, Reply, RequestHead, ResponseHead},
     router::Router,
     target::BadTarget,
 };
@@ -21,9 +17,11 @@ use crate::{h1::HeadError, tls::CHALLENGE_PATH};
 
 use super::{
     account::{Account, Notes},
+    arrived::Arrived,
     body::{Body, Content, RequestBody},
     complaint::About,
     connection::Client,
+    edge::Edge,
     headers::{self, Hop},
     limits::Limits,
     page::Taste,
@@ -35,13 +33,13 @@ use super::{
 /// Answers a request. What it is made of is looked at before the future is made, which has less to carry.
 pub(crate) fn answer(
     client: Rc<Client>,
-    parts: Parts,
+    arrived: Arrived,
     content: Content,
 ) -> impl Future<Output = (ResponseHead, Body)> {
     let busy = client.seat.begin();
-    let mut account = Account::open(&client, &parts);
-    let (taste, method) = (Taste::of(&parts.headers), parts.method.clone());
-    let admitted = admit(&client, parts, &mut account);
+    let mut account = Account::open(&client, &arrived);
+    let (taste, method) = (Taste::of(&arrived.headers), arrived.method.clone());
+    let admitted = admit(&client, arrived, &mut account);
     async move {
         let (head, body) = match admitted {
             Ok((exchange, hop)) => {
@@ -106,7 +104,7 @@ fn is_misdirected(client: &Client, router: &Router) -> bool {
 pub(crate) fn refuse(client: &Client, error: &HttpError) -> (ResponseHead, Body) {
     let busy = client.seat.begin();
     let mut account = Account::unread(client);
-    let taste = Taste::of(&HeaderMap::new());
+    let taste = Taste::of(&Headers::default());
     let (head, body) = client.edge.rescue(error, &taste, &mut account, About::default());
     account.head(&head, &Method::GET);
     (head, body.until_sent(busy, Some(account)))
@@ -130,46 +128,46 @@ const MOST_VISITS: usize = 8;
 /// The request as rules, plans and plugins see it.
 fn admit(
     client: &Client,
-    mut parts: Parts,
+    mut arrived: Arrived,
     account: &mut Account,
 ) -> Result<(Box<Exchange>, Hop), HttpError> {
-    if parts.method == Method::CONNECT {
+    if arrived.method == Method::CONNECT {
         return Err(HttpError::Connect);
     }
     // Beside an absolute target too (RFC 9112, 3.2).
-    if parts.version == Version::HTTP_11 && !parts.headers.contains_key(HOST) {
+    if arrived.version == Version::HTTP_11 && arrived.headers.host().is_none() {
         return Err(HttpError::NoHost);
     }
-    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+    if arrived.uri.path() == "*" && arrived.method != Method::OPTIONS {
         return Err(HttpError::Target(BadTarget::Path));
     }
-    if parts.version == Version::HTTP_2 {
-        check_size(&parts, &client.limits).map_err(HttpError::Malformed)?;
+    if arrived.version == Version::HTTP_2 {
+        check_size(&arrived, &client.limits).map_err(HttpError::Malformed)?;
     }
-    let mut hop = headers::clean_request(&mut parts.headers, client.told.is_trusted);
+    let mut hop = headers::clean_request(&mut arrived.headers, client.told.is_trusted);
     if hop.visits >= MOST_VISITS {
         return Err(HttpError::Loop);
     }
-    if parts.version != Version::HTTP_11 {
+    if arrived.version != Version::HTTP_11 {
         hop.upgrade = None;
     }
-    account.protocol(&parts.headers, hop.upgrade.as_ref().map(HeaderValue::as_bytes));
-    if parts.version == Version::HTTP_2 {
-        headers::join_cookies(&mut parts.headers);
+    account.protocol(&arrived.headers, hop.upgrade.as_ref().map(HeaderValue::as_bytes));
+    if arrived.version == Version::HTTP_2 {
+        headers::join_cookies(&mut arrived.headers);
     }
     if client.told.is_trusted {
-        account.behind(&parts.headers, &client.door.trust.load());
+        account.behind(&arrived.headers, &client.door.trust.load());
     }
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    client.told.tell(&mut parts.headers, authority, hop.is_websocket());
-    headers::show_upgrade(&mut parts.headers, &hop);
-    let request = RequestHead::parse(parts.method, parts.uri, parts.version, parts.headers)
-        .map_err(HttpError::Target)?;
+    let authority = arrived.uri.authority().map(http::uri::Authority::as_str);
+    client.told.tell(&mut arrived.headers, authority, hop.is_websocket());
+    headers::show_upgrade(&mut arrived.headers, &hop);
+    let Arrived { method, uri, version, headers } = arrived;
+    let request = RequestHead::parse(method, uri, version, headers).map_err(HttpError::Target)?;
     if !client.limits.encoded_characters.allow(request.uri().path()) {
         return Err(HttpError::EncodedCharacter);
     }
     // Old clients need not name one, but where to could they be redirected?
-    let needs_host = parts.version >= Version::HTTP_11 || client.door.redirect.is_some();
+    let needs_host = arrived.version >= Version::HTTP_11 || client.door.redirect.is_some();
     if request.authority().is_empty() && needs_host {
         return Err(HttpError::NoHost);
     }
@@ -185,14 +183,15 @@ fn admit(
 
 /// Whether a head is within the limits, as HTTP/2 counts it (RFC 9113, 6.5.2). Over HTTP/1 it was
 /// looked at while it was read.
-fn check_size(parts: &Parts, limits: &Limits) -> Result<(), HeadError> {
+fn check_size(arrived: &Arrived, limits: &Limits) -> Result<(), HeadError> {
     /// What a line costs beyond its text.
     const LINE: usize = 32;
-    if parts.headers.len() > limits.max_headers {
+    if arrived.headers.len() > limits.max_headers {
         return Err(HeadError::TooMany);
     }
-    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let lines = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE);
+    let target = arrived.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let lines =
+        arrived.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE);
     if target + lines.sum::<usize>() > limits.max_header_bytes {
         return Err(HeadError::TooLarge);
     }
@@ -270,17 +269,23 @@ async fn through(
         let about = About { request: Some(&exchange.request), router: Some(router) };
         edge.rescue(&error, taste, account, about)
     });
-    let maps = &edge.buffers.maps;
     if entered.is_empty() {
-        maps.give(std::mem::take(&mut exchange.request.headers));
+        give_back(edge, &mut exchange);
         return (head, body);
     }
     exchange.response = Some(head);
     let left = pipeline::leave(edge, router, entered, exchange, &mut body, taste, account);
     let mut exchange = left.await;
-    maps.give(std::mem::take(&mut exchange.request.headers));
+    give_back(edge, &mut exchange);
     match exchange.response.take() {
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),
+    }
+}
+
+/// Gives back the map of the request's headers, if one was made.
+fn give_back(edge: &Edge, exchange: &mut Exchange) {
+    if let Some(map) = std::mem::take(&mut exchange.request.headers).into_made() {
+        edge.buffers.maps.give(map);
     }
 }

@@ -8,8 +8,8 @@ use std::{
     time::SystemTime,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use portolan_core::{figure::Encryption, reason::Reason};
+use http::{HeaderName, HeaderValue, Method, Version};
+use portolan_core::{exchange::Headers, figure::Encryption, reason::Reason};
 
 use super::config::{Capture, HeaderFields};
 
@@ -147,18 +147,18 @@ impl Entry {
     }
 
     /// Notes the headers of a request that is admitted, in place of those that came.
-    pub(crate) fn admitted(&mut self, headers: &HeaderMap, wanted: &HeaderFields) {
+    pub(crate) fn admitted(&mut self, headers: &Headers, wanted: &HeaderFields) {
         // There is no answer yet.
         self.headers.clear();
         self.headers(Side::Request, headers, wanted);
     }
 
     /// Notes the headers of one side that are to be written.
-    pub(crate) fn headers(&mut self, side: Side, headers: &HeaderMap, wanted: &HeaderFields) {
+    pub(crate) fn headers(&mut self, side: Side, headers: &Headers, wanted: &HeaderFields) {
         if wanted.is_empty() {
             return;
         }
-        for (name, value) in headers {
+        for (name, value) in headers.iter() {
             let value = match wanted.of(name) {
                 Capture::Keep => Some(value.clone()),
                 Capture::Redact => None,

@@ -9,10 +9,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::request::Parts;
 use tokio::{sync::Notify, time::sleep};
 
 use super::{
+    super::arrived::Arrived,
     common,
     config::{AccessConfig, AccessFormat},
     entry::{Ending, Entry, Side},
@@ -62,7 +62,7 @@ impl Pen {
     }
 
     /// An entry for a request that has just come.
-    pub(crate) fn begin(&self, request: &Parts) -> Box<Entry> {
+    pub(crate) fn begin(&self, request: &Arrived) -> Box<Entry> {
         let mut entry = self.fresh();
         entry.method = request.method.clone();
         entry.version = request.version;
@@ -72,7 +72,7 @@ impl Pen {
             // `CONNECT host:port`
             None => entry.target.push_str(uri.authority().map_or("/", |it| it.as_str())),
         }
-        let host = || request.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes);
+        let host = || request.headers.host();
         match uri.authority() {
             Some(authority) => entry.authority.push_str(authority.as_str()),
             None => entry.authority.push_str(&String::from_utf8_lossy(host().unwrap_or_default())),

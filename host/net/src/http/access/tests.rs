@@ -8,13 +8,13 @@ use std::{
 };
 
 use expect_test::{Expect, expect};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use jiff::tz::TimeZone;
-use portolan_core::{figure::Encryption, reason::Reason};
+use portolan_core::{exchange::Headers, figure::Encryption, reason::Reason};
 
 use super::{
-    AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Ending, Entry, Field, Fields,
-    HeaderFields, OriginEnding, Pen, Side, common, json,
+    super::arrived::Arrived, AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Ending,
+    Entry, Field, Fields, HeaderFields, OriginEnding, Pen, Side, common, json,
 };
 
 fn moment() -> SystemTime {
@@ -38,21 +38,21 @@ fn entry(headers: &HeaderFields) -> Entry {
     entry
 }
 
-fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+fn headers(lines: &[(&'static str, &'static str)]) -> Headers {
     let line = |(name, value): &(&'static str, &'static str)| {
         (HeaderName::from_static(name), HeaderValue::from_static(value))
     };
-    lines.iter().map(line).collect()
+    lines.iter().map(line).collect::<HeaderMap>().into()
 }
 
-fn sent() -> HeaderMap {
+fn sent() -> Headers {
     let mut sent = headers(&[("user-agent", "curl/8"), ("authorization", "Basic YTpi")]);
     sent.append("x-many", HeaderValue::from_static("1"));
     sent.append("x-many", HeaderValue::from_bytes(b"\xff\x09").unwrap());
     sent
 }
 
-fn answered() -> HeaderMap {
+fn answered() -> Headers {
     headers(&[("content-type", "text/html"), ("set-cookie", "id=1")])
 }
 
@@ -248,8 +248,8 @@ fn a_request_has_a_line_if_it_fits_one_of_the_filters() {
     assert_eq!(filters(any), [false, false, true, true]);
 }
 
-fn request(target: &str) -> Parts {
-    Request::get(target).header("host", "a").body(()).unwrap().into_parts().0
+fn request(target: &str) -> Arrived {
+    Request::get(target).header("host", "a").body(()).unwrap().into_parts().0.into()
 }
 
 fn write(pen: &Pen, target: &str) {

@@ -12,9 +12,9 @@ mod trail;
 
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
-use http::{HeaderMap, Method, StatusCode, Version, header::HOST, request::Parts};
+use http::{HeaderMap, Method, StatusCode, Version, header::ACCEPT, header::CONTENT_TYPE};
 use portolan_core::{
-    exchange::{Exchange, ResponseHead},
+    exchange::{Exchange, Headers, ResponseHead},
     figure::{Encryption, MethodLabel, ProtocolLabel, TrafficShard},
     hook::CallError,
     limit::Limit,
@@ -27,6 +27,7 @@ use portolan_core::{
 
 use super::{
     access::{Entry, Pen, Side},
+    arrived::Arrived,
     config::Trust,
     connection::Client,
     entrypoint::Door,
@@ -107,8 +108,8 @@ struct Origin {
 }
 
 impl Story {
-    fn of(request: &Parts) -> Self {
-        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    fn of(request: &Arrived) -> Self {
+        let host = request.headers.host().and_then(|host| str::from_utf8(host).ok());
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
         let host = authority.or(host).unwrap_or_default();
         let request = format!("{} {host}{}", request.method, request.uri.path());
@@ -119,7 +120,7 @@ impl Story {
 impl Account {
     /// Opens the account of a request, whose headers are as they came: those stay noted where it is not
     /// admitted.
-    pub(crate) fn open(client: &Client, request: &Parts) -> Box<Self> {
+    pub(crate) fn open(client: &Client, request: &Arrived) -> Box<Self> {
         let (edge, begin) = (&client.edge, Instant::now());
         let entry = edge.pen.as_ref().map(|pen| pen.begin(request));
         let mut account = Self::blank(client, begin, MethodLabel::of(&request.method), entry);
@@ -182,15 +183,16 @@ impl Account {
     }
 
     /// Notes who asks, as trusted proxies have it.
-    pub(crate) fn behind(&mut self, headers: &HeaderMap, trust: &Trust) {
+    pub(crate) fn behind(&mut self, headers: &Headers, trust: &Trust) {
         if self.entry.is_some() || self.recording.is_some() {
             self.client = forwarded::client_behind(headers, |proxy| trust.takes_headers_of(proxy));
         }
     }
 
     /// Notes what is spoken.
-    pub(crate) fn protocol(&mut self, headers: &HeaderMap, upgrade: Option<&[u8]>) {
-        self.protocol = ProtocolLabel::of(headers, upgrade);
+    pub(crate) fn protocol(&mut self, headers: &Headers, upgrade: Option<&[u8]>) {
+        let (accepts, kind) = (headers.first(&ACCEPT), headers.first(&CONTENT_TYPE));
+        self.protocol = ProtocolLabel::of(upgrade, accepts, kind);
     }
 
     /// Notes what it is as rules see it: what a client that is not trusted says of itself stands only in

@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** a context has no id that is zero.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use portolan_core::exchange::Headers;
 
 use crate::random::Random;
 
@@ -29,7 +30,7 @@ pub(crate) struct TraceContext {
 
 impl TraceContext {
     /// The context of a request: that which it came with, else a new one.
-    pub(crate) fn of(headers: &HeaderMap, tracing: &Tracing, random: &Random) -> Self {
+    pub(crate) fn of(headers: &Headers, tracing: &Tracing, random: &Random) -> Self {
         let span = id(random);
         if let Some((trace, parent, flags)) = sent(headers) {
             return Self { trace, parent: Some(parent), span, flags };
@@ -45,7 +46,7 @@ impl TraceContext {
     }
 
     /// Puts the context into the headers of the request that goes on, where `span` sends it.
-    pub(crate) fn put(&self, headers: &mut HeaderMap, span: Option<u64>) {
+    pub(crate) fn put(&self, headers: &mut Headers, span: Option<u64>) {
         let span = match span {
             Some(span) => span,
             // What is not sampled has no span of ours: the backend belongs to whoever sent it.
@@ -54,7 +55,7 @@ impl TraceContext {
         };
         if self.parent.is_none() {
             // It says something about another trace, or nothing that makes sense.
-            headers.remove(TRACESTATE);
+            headers.take_out(&TRACESTATE);
         }
         let text = format!("00-{:032x}-{span:016x}-{:02x}", self.trace, self.flags);
         if let Ok(value) = HeaderValue::try_from(text) {
@@ -77,9 +78,10 @@ pub(super) fn id(random: &Random) -> u64 {
 }
 
 /// Trace, span and flags that a request was sent with; `None` when there are none that make sense.
-fn sent(headers: &HeaderMap) -> Option<(u128, u64, u8)> {
-    let mut lines = headers.get_all(TRACEPARENT).iter();
-    let (line, None) = (lines.next()?.to_str().ok()?, lines.next()) else { return None };
+fn sent(headers: &Headers) -> Option<(u128, u64, u8)> {
+    let name = TRACEPARENT;
+    let mut lines = headers.values(&name);
+    let (line, None) = (str::from_utf8(lines.next()?).ok()?, lines.next()) else { return None };
     let mut parts = line.split('-');
     let version = hex(parts.next()?, 2)?;
     let (trace, span) = (hex(parts.next()?, 32)?, hex(parts.next()?, 16)?);

@@ -8,11 +8,9 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use http::{
-    HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header::USER_AGENT, request::Parts,
-};
+use http::{HeaderName, Method, StatusCode, Uri, Version, header::USER_AGENT};
 use portolan_core::{
-    exchange::Exchange,
+    exchange::{Exchange, Headers},
     middleware::Middleware,
     reason::Reason,
     router::{Router, TraceVerbosity},
@@ -22,6 +20,7 @@ use portolan_core::{
 use crate::random::Random;
 
 use super::{
+    super::arrived::Arrived,
     config::{TraceConfig, Tracing},
     context::{TRACESTATE, id},
 };
@@ -101,15 +100,15 @@ pub(crate) enum Step {
 impl Recording {
     /// Begins to record.
     pub(crate) fn begin(
-        request: &Parts,
+        request: &Arrived,
         peer: SocketAddr,
         is_encrypted: bool,
         begin: Instant,
         tracing: &Tracing,
     ) -> Box<Self> {
         let text = |name: &HeaderName| {
-            let value = request.headers.get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+            let value = request.headers.first(name)?;
+            Some(String::from_utf8_lossy(value).into_owned())
         };
         let authority = request.uri.authority().map(|authority| authority.to_string());
         Box::new(Self {
@@ -234,21 +233,20 @@ impl Recording {
     }
 
     /// The headers of the request, when it is known which of them may be believed.
-    pub(crate) fn request(&mut self, headers: &HeaderMap, config: &TraceConfig) {
+    pub(crate) fn request(&mut self, headers: &Headers, config: &TraceConfig) {
         self.headers = captured(headers, &config.request_headers);
     }
 
     /// The headers of the response that the client gets.
-    pub(crate) fn response(&mut self, headers: &HeaderMap, config: &TraceConfig) {
+    pub(crate) fn response(&mut self, headers: &Headers, config: &TraceConfig) {
         self.response_headers = captured(headers, &config.response_headers);
     }
 }
 
-fn captured(headers: &HeaderMap, wanted: &[HeaderName]) -> Vec<(HeaderName, Vec<String>)> {
+fn captured(headers: &Headers, wanted: &[HeaderName]) -> Vec<(HeaderName, Vec<String>)> {
     let of = |name: &HeaderName| {
-        let lines = headers.get_all(name).iter();
-        let lines: Vec<_> =
-            lines.map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned()).collect();
+        let lines = headers.values(name);
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect();
         (!lines.is_empty()).then(|| (name.clone(), lines))
     };
     wanted.iter().filter_map(of).collect()

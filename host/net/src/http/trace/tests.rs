@@ -1,6 +1,7 @@
 //! Contexts that come, contexts that go, and the spans of a request.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use portolan_core::exchange::Headers;
 
 use super::{
     TraceConfig, TraceContext, Tracing,
@@ -14,14 +15,14 @@ fn tracing(sample_rate: f64) -> std::sync::Arc<Tracing> {
     Tracing::new(TraceConfig { sample_rate, ..TraceConfig::default() }, 1).0
 }
 
-fn headers(traceparent: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers(traceparent: &str) -> Headers {
+    let mut headers = Headers::default();
     headers.insert(TRACEPARENT, HeaderValue::from_str(traceparent).unwrap());
     headers.insert(TRACESTATE, HeaderValue::from_static("a=b"));
     headers
 }
 
-fn context(headers: &HeaderMap, sample_rate: f64) -> TraceContext {
+fn context(headers: &Headers, sample_rate: f64) -> TraceContext {
     TraceContext::of(headers, &tracing(sample_rate), &Random::seeded())
 }
 
@@ -84,7 +85,7 @@ fn a_later_version_may_say_more() {
 
 #[test]
 fn the_share_that_is_sampled_is_about_what_is_wanted() {
-    let (tracing, random, none) = (tracing(0.25), Random::seeded(), HeaderMap::new());
+    let (tracing, random, none) = (tracing(0.25), Random::seeded(), Headers::default());
     let sampled = |_: &i32| TraceContext::of(&none, &tracing, &random).is_sampled();
     let count = (0..4_000).filter(sampled).count();
     assert!((800..1_200).contains(&count), "{count} of 4,000");

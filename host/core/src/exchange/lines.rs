@@ -1,0 +1,102 @@
+//! Header lines as they stand in a head, and what can be told of them without a map.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use memchr::{memchr, memchr_iter};
+
+/// Header lines, as they stand in the head of a message.
+#[derive(Clone)]
+pub struct Lines {
+    /// The head.
+    pub head: Bytes,
+    /// Where in it the lines stand that are to be sent on; unused ones are empty.
+    pub runs: [(u32, u32); RUNS],
+    /// Where the value of its `Host` stands; empty: it has none.
+    pub host: (u32, u32),
+    /// Whether `Date` is among them.
+    pub has_date: bool,
+    /// Whether the head has a `Content-Length`, which is not among them.
+    pub has_length: bool,
+    /// The [traces](trace) of their names.
+    pub names: u64,
+    /// Makes a map of the head: of those lines, and of a length that goes with them.
+    pub read: fn(&Bytes) -> HeaderMap,
+}
+
+/// How many runs of lines there may be between others that are not sent on.
+pub const RUNS: usize = 3;
+
+/// A bit that stands for a name, and for a sixty-fourth of all others: where it is missing, the name is.
+pub fn trace(name: &[u8]) -> u64 {
+    let ends = [name.first(), name.last()].map(|byte| u64::from(byte.map_or(0, |it| it | 0x20)));
+    1 << ((ends[0] * 5 + ends[1] * 3 + name.len() as u64) & 63)
+}
+
+impl Lines {
+    /// The lines that are to be sent on, each with its end.
+    pub fn kept(&self) -> impl Iterator<Item = &[u8]> {
+        self.runs.iter().filter_map(|run| self.at(*run))
+    }
+
+    /// The value of `Host`, if there is one.
+    pub(super) fn host(&self) -> Option<&[u8]> {
+        self.at(self.host).filter(|host| !host.is_empty())
+    }
+
+    /// The values of the lines of that name.
+    pub(super) fn values<'a, 'n>(
+        &'a self,
+        name: &'n [u8],
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.kept().flat_map(move |run| values(run, name))
+    }
+
+    /// A part of the head that shares its memory; `None`: it is no part.
+    pub(super) fn slice(&self, part: &[u8]) -> Option<Bytes> {
+        let begin = part.as_ptr().addr().checked_sub(self.head.as_ptr().addr())?;
+        let end = begin.checked_add(part.len())?;
+        (end <= self.head.len()).then(|| self.head.slice(begin..end))
+    }
+
+    fn at(&self, (begin, end): (u32, u32)) -> Option<&[u8]> {
+        self.head.get(begin as usize..end as usize)
+    }
+}
+
+/// The values of the lines of that name.
+pub(super) fn values<'a, 'n>(
+    lines: &'a [u8],
+    name: &'n [u8],
+) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+    let begins = std::iter::once(0).chain(memchr_iter(b'\n', lines).map(|end| end + 1));
+    begins.filter_map(move |begin| {
+        let line = lines.get(begin..)?;
+        let is_as_long = line.get(name.len()) == Some(&b':');
+        if !is_as_long || !line.get(..name.len())?.eq_ignore_ascii_case(name) {
+            return None;
+        }
+        let value = line.get(name.len() + 1..)?;
+        Some(value.get(..memchr(b'\n', value)?)?.trim_ascii())
+    })
+}
+
+/// Writes a line.
+pub(super) fn write(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    let name = name.as_str().as_bytes();
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Names and values of lines that were [written](write).
+pub(super) fn read(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let ends = memchr_iter(b'\n', lines);
+    let mut begin = 0;
+    ends.filter_map(move |end| {
+        let line = lines.get(std::mem::replace(&mut begin, end + 1)..end)?.trim_ascii_end();
+        let colon = memchr(b':', line)?;
+        Some((line.get(..colon)?, line.get(colon + 1..)?.trim_ascii_start()))
+    })
+}
