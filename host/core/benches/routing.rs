@@ -7,7 +7,7 @@ use std::{hint::black_box, sync::Arc};
 use divan::Bencher;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use portolan_core::{
-    exchange::{Exchange, ResponseHead},
+    exchange::{Exchange, HeaderLine, ResponseHead},
     middleware::{Action, Interest, PlanStep},
     route::RouteTable,
     router::Router,
@@ -124,8 +124,8 @@ fn planned_headers(bencher: Bencher<'_, '_>) {
     let name = HeaderName::from_static;
     let value = HeaderValue::from_static;
     let actions = vec![
-        Action::SetRequestHeader(name("x-request-header"), value("1")),
-        Action::SetResponseHeader(name("x-served-by"), value("portolan")),
+        Action::SetRequestHeader(HeaderLine::new(name("x-request-header"), value("1"))),
+        Action::SetResponseHeader(HeaderLine::new(name("x-served-by"), value("portolan"))),
     ];
     let plan = vec![PlanStep { when: None, actions }];
     planned(bencher, &Interest { plan, ..Interest::default() });

@@ -2,23 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, StatusCode};
 
-use crate::{exchange::Reply, hook::Hooks, name::ObjectName, rule::Predicate};
+use crate::{
+    exchange::{HeaderLine, Reply},
+    hook::Hooks,
+    name::ObjectName,
+    rule::Predicate,
+};
 
 /// Work that is done without entering a plugin. The meanings are those of `middleware.wit`.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Replaces all lines of a request header by one.
-    SetRequestHeader(HeaderName, HeaderValue),
+    SetRequestHeader(HeaderLine),
     /// Adds a line to a request header.
-    AppendRequestHeader(HeaderName, HeaderValue),
+    AppendRequestHeader(HeaderLine),
     /// Removes all lines of a request header.
     RemoveRequestHeader(HeaderName),
     /// Replaces all lines of a response header by one.
-    SetResponseHeader(HeaderName, HeaderValue),
+    SetResponseHeader(HeaderLine),
     /// Adds a line to a response header.
-    AppendResponseHeader(HeaderName, HeaderValue),
+    AppendResponseHeader(HeaderLine),
     /// Removes all lines of a response header.
     RemoveResponseHeader(HeaderName),
     /// Removes the first of these that the path starts with.

@@ -11,6 +11,7 @@ use std::{env, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc}
 
 use http::{HeaderName, HeaderValue};
 use portolan_core::{
+    exchange::HeaderLine,
     item::Health,
     live::live,
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
@@ -85,8 +86,10 @@ fn service(backend: &str) -> Service {
 fn middleware(number: usize) -> Middleware {
     let value = HeaderValue::from_static("1");
     let name = |side: &str| HeaderName::try_from(format!("x-{side}-{number}"));
-    let request = name("request").map(|name| Action::SetRequestHeader(name, value.clone()));
-    let response = name("response").map(|name| Action::SetResponseHeader(name, value));
+    let request =
+        name("request").map(|name| Action::SetRequestHeader(HeaderLine::new(name, value.clone())));
+    let response =
+        name("response").map(|name| Action::SetResponseHeader(HeaderLine::new(name, value)));
     let actions = [request, response].into_iter().flatten().collect();
     let plan = vec![PlanStep { when: None, actions }];
     Middleware {

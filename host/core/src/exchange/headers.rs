@@ -10,21 +10,29 @@ use std::{
     cell::OnceCell,
     fmt,
     ops::{Deref, DerefMut},
+    sync::LazyLock,
 };
+
+use bytes::Bytes;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 
-use super::lines::{self, Lines, trace};
+use super::lines::{self, HeaderLine, Lines, is_of_connection, trace};
 
-/// The headers of a message. It is a [`HeaderMap`] to whoever looks.
-#[derive(Clone)]
+/// The headers of a message. It is a [`HeaderMap`] to whoever looks. In a box, since heads are handed from
+/// one to the next.
+#[derive(Clone, Default)]
 pub struct Headers(Form);
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 enum Form {
-    Map(HeaderMap),
-    Text(Text),
+    #[default]
+    Empty,
+    Map(Box<HeaderMap>),
+    Text(Box<Text>),
 }
+
+static EMPTY: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
 #[derive(Clone)]
 struct Text {
@@ -37,33 +45,55 @@ struct Text {
 
 /// Room for the lines that a proxy adds.
 const ROOM: usize = 256;
+/// More is not kept for another message.
+const MOST_ROOM: usize = 4096;
 
 impl Headers {
     /// Headers that are not to be looked at, it is hoped.
     pub fn unread(lines: Lines) -> Self {
-        Self(Form::Text(Text { lines, added: Vec::new(), map: OnceCell::new() }))
+        Self(Form::Text(Box::new(Text { lines, added: Vec::new(), map: OnceCell::new() })))
+    }
+
+    /// The same, in the room of headers that are not needed any more.
+    pub fn unread_in(self, lines: Lines) -> Self {
+        match self.0 {
+            Form::Text(mut text) => {
+                text.lines = lines;
+                text.added.clear();
+                text.map.take();
+                Self(Form::Text(text))
+            }
+            _ => Self::unread(lines),
+        }
+    }
+
+    /// Forgets what they say, and keeps their room.
+    pub fn forget(&mut self) {
+        match &mut self.0 {
+            Form::Empty => {}
+            Form::Map(map) => map.clear(),
+            Form::Text(text) => {
+                text.lines.head = Bytes::new();
+                text.added.clear();
+                text.added.shrink_to(MOST_ROOM);
+                text.map.take();
+            }
+        }
     }
 
     /// The lines as they came, and those that were added to them; `None`: they are a map.
     pub fn lines(&self) -> Option<(&Lines, &[u8])> {
         match &self.0 {
-            Form::Map(_) => None,
+            Form::Empty | Form::Map(_) => None,
             Form::Text(text) => Some((&text.lines, &text.added)),
-        }
-    }
-
-    /// The map, if there is one.
-    pub fn into_made(self) -> Option<HeaderMap> {
-        match self.0 {
-            Form::Map(map) => Some(map),
-            Form::Text(text) => text.map.into_inner().map(|map| *map),
         }
     }
 
     /// The map, made if need be.
     pub fn into_map(self) -> HeaderMap {
         match self.0 {
-            Form::Map(map) => map,
+            Form::Empty => HeaderMap::new(),
+            Form::Map(map) => *map,
             Form::Text(mut text) => text.map.take().map_or_else(|| text.map(), |map| *map),
         }
     }
@@ -74,12 +104,13 @@ impl Headers {
         name: &'n HeaderName,
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let (map, text) = match &self.0 {
-            Form::Map(map) => (Some(map), None),
+            Form::Empty => (None, None),
+            Form::Map(map) => (Some(&**map), None),
             Form::Text(text) => match text.map.get() {
                 Some(map) => (Some(&**map), None),
                 // It may have those without their being among its lines.
                 None if is_of_connection(name) => (Some(&**self), None),
-                None => (None, text.may_have(name).then_some(text)),
+                None => (None, text.may_have(name).then_some(&**text)),
             },
         };
         let of_map = map.into_iter().flat_map(move |map| map.get_all(name));
@@ -90,7 +121,10 @@ impl Headers {
     /// The first of them.
     pub fn first(&self, name: &HeaderName) -> Option<&[u8]> {
         match &self.0 {
+            Form::Empty => None,
             Form::Map(map) => map.get(name).map(HeaderValue::as_bytes),
+            // As it is for nearly all that is asked for.
+            Form::Text(text) if !text.may_have(name) && !is_of_connection(name) => None,
             Form::Text(_) => self.values(name).next(),
         }
     }
@@ -98,6 +132,7 @@ impl Headers {
     /// The first of them, to keep.
     pub fn value(&self, name: &HeaderName) -> Option<HeaderValue> {
         match &self.0 {
+            Form::Empty => None,
             Form::Map(map) => map.get(name).cloned(),
             Form::Text(text) => {
                 let value = self.first(name)?;
@@ -110,19 +145,21 @@ impl Headers {
     /// The value of `Host`, if there is one.
     pub fn host(&self) -> Option<&[u8]> {
         match &self.0 {
+            Form::Empty => None,
             Form::Map(map) => map.get(HOST).map(HeaderValue::as_bytes),
             Form::Text(text) => text.lines.host(),
         }
     }
 
-    /// Says under this name what `Host` says; without one, nothing.
+    /// Says under this name, of which there is none, what `Host` says, if there is one.
     pub fn repeat_host(&mut self, name: &HeaderName) {
         match &mut self.0 {
-            Form::Text(text) if text.is_free_for(name) => text.repeat_host(name),
-            _ => match self.get(HOST).cloned() {
-                Some(host) => self.set(name, &host),
-                None => self.take_out(name),
-            },
+            Form::Text(text) if text.takes(name) => text.repeat_host(name),
+            _ => {
+                if let Some(host) = self.get(HOST).cloned() {
+                    self.set(name, &host);
+                }
+            }
         }
     }
 
@@ -139,6 +176,38 @@ impl Headers {
         match &mut self.0 {
             Form::Text(text) if text.takes(name) => text.add(name, value),
             _ => _ = self.try_append(name, value.clone()),
+        }
+    }
+
+    /// [Sets](Self::set) a header whose line is made already.
+    pub fn set_line(&mut self, line: &HeaderLine) {
+        match &mut self.0 {
+            Form::Text(text) if line.trace & !text.lines.names != 0 && text.map.get().is_none() => {
+                text.add_text(&line.text, line.trace);
+            }
+            _ => self.set(line.name(), line.value()),
+        }
+    }
+
+    /// [Adds](Self::add) a header whose line is made already.
+    pub fn add_line(&mut self, line: &HeaderLine) {
+        match &mut self.0 {
+            Form::Text(text) if line.trace != 0 && text.map.get().is_none() => {
+                text.add_text(&line.text, line.trace);
+            }
+            _ => self.add(line.name(), line.value()),
+        }
+    }
+
+    /// Adds whole lines of names that are not there yet, with the [traces](trace) of these, if they are
+    /// lines still; else answers false.
+    pub fn add_text(&mut self, lines: &[u8], names: u64) -> bool {
+        match &mut self.0 {
+            Form::Text(text) if text.map.get().is_none() => {
+                text.add_text(lines, names);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -176,17 +245,27 @@ impl Text {
     }
 
     fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
-        if self.added.capacity() == 0 {
-            self.added.reserve(ROOM);
-        }
+        self.make_room();
         self.lines.names |= trace(name.as_str().as_bytes());
         lines::write(&mut self.added, name, value.as_bytes());
+    }
+
+    fn add_text(&mut self, lines: &[u8], names: u64) {
+        self.make_room();
+        self.lines.names |= names;
+        self.added.extend_from_slice(lines);
     }
 
     fn repeat_host(&mut self, name: &HeaderName) {
         if let Some(host) = self.lines.host() {
             lines::write(&mut self.added, name, host);
             self.lines.names |= trace(name.as_str().as_bytes());
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.added.capacity() == 0 {
+            self.added.reserve(ROOM);
         }
     }
 
@@ -204,31 +283,12 @@ impl Text {
     }
 }
 
-/// Whether a header speaks of the connection or the framing of the message, and not of the
-/// message (RFC 9110, 7.6.1): the data plane writes these itself.
-pub fn is_of_connection(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "content-length"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
-
 impl From<HeaderMap> for Headers {
     fn from(map: HeaderMap) -> Self {
-        Self(Form::Map(map))
-    }
-}
-
-impl Default for Headers {
-    fn default() -> Self {
-        HeaderMap::new().into()
+        match map.capacity() {
+            0 => Self(Form::Empty),
+            _ => Self(Form::Map(Box::new(map))),
+        }
     }
 }
 
@@ -237,6 +297,7 @@ impl Deref for Headers {
 
     fn deref(&self) -> &HeaderMap {
         match &self.0 {
+            Form::Empty => &EMPTY,
             Form::Map(map) => map,
             Form::Text(text) => text.map.get_or_init(|| Box::new(text.map())),
         }
@@ -245,12 +306,12 @@ impl Deref for Headers {
 
 impl DerefMut for Headers {
     fn deref_mut(&mut self) -> &mut HeaderMap {
-        if let Form::Text(_) = self.0 {
-            *self = std::mem::take(self).into_map().into();
+        if let Form::Empty | Form::Text(_) = self.0 {
+            self.0 = Form::Map(Box::new(std::mem::take(self).into_map()));
         }
         match &mut self.0 {
             Form::Map(map) => map,
-            Form::Text(_) => unreachable!("it was made a map"),
+            Form::Empty | Form::Text(_) => unreachable!("it was made a map"),
         }
     }
 }
@@ -272,7 +333,6 @@ impl fmt::Debug for Headers {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use http::header;
 
     use super::*;
@@ -298,9 +358,8 @@ mod tests {
             headers.lines().unwrap().0.kept().collect::<Vec<_>>(),
             [b"a: 1\r\n".as_slice(), b"b: 2\r\n", b"",]
         );
-        assert!(headers.clone().into_made().is_none());
         assert_eq!(headers["a"], "1");
-        assert!(headers.lines().is_some() && headers.clone().into_made().is_some());
+        assert!(headers.lines().is_some());
         headers.insert("b", HeaderValue::from_static("3"));
         assert!(headers.lines().is_none());
         assert_eq!((&headers["a"], &headers["b"]), (&"1".parse().unwrap(), &"3".parse().unwrap()));

@@ -1,7 +1,7 @@
 //! Header lines as they stand in a head, and what can be told of them without a map.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::{memchr, memchr_iter};
 
 /// Header lines, as they stand in the head of a message.
@@ -26,10 +26,65 @@ pub struct Lines {
 /// How many runs of lines there may be between others that are not sent on.
 pub const RUNS: usize = 3;
 
+/// A header line as it is sent, made once for many messages.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HeaderLine {
+    name: HeaderName,
+    value: HeaderValue,
+    pub(super) text: Box<[u8]>,
+    /// The [trace] of its name; 0: it speaks of the connection, and is no line of a message.
+    pub(super) trace: u64,
+}
+
+impl HeaderLine {
+    /// The line of a header.
+    pub fn new(name: HeaderName, value: HeaderValue) -> Self {
+        let mut text = Vec::new();
+        write(&mut text, &name, value.as_bytes());
+        let trace = if is_of_connection(&name) { 0 } else { trace(name.as_str().as_bytes()) };
+        Self { name, value, text: text.into(), trace }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    /// Its value.
+    pub fn value(&self) -> &HeaderValue {
+        &self.value
+    }
+}
+
 /// A bit that stands for a name, and for a sixty-fourth of all others: where it is missing, the name is.
-pub fn trace(name: &[u8]) -> u64 {
-    let ends = [name.first(), name.last()].map(|byte| u64::from(byte.map_or(0, |it| it | 0x20)));
-    1 << ((ends[0] * 5 + ends[1] * 3 + name.len() as u64) & 63)
+pub const fn trace(name: &[u8]) -> u64 {
+    // Names that begin alike often end alike: `…-host`, `…-port`.
+    let [first, near, last] = match name {
+        [] => [0; 3],
+        [only] => [*only; 3],
+        [first, last] => [*first, *first, *last],
+        [first, .., near, last] => [*first, *near, *last],
+    };
+    let ends = u32::from_le_bytes([first | 0x20, near | 0x20, last | 0x20, 0]);
+    let mixed = ends as u64 | (name.len() as u64) << 24;
+    // The golden ratio, as in Fibonacci hashing.
+    1 << (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+}
+
+/// Whether a header speaks of the connection or the framing of the message, and not of the
+/// message (RFC 9110, 7.6.1): the data plane writes these itself.
+pub fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 impl Lines {

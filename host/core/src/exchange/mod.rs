@@ -20,8 +20,8 @@ use crate::{
     target::{Authority, BadTarget, Target, bare_host, check_authority},
 };
 
-pub use headers::{Headers, is_of_connection};
-pub use lines::{Lines, RUNS, trace};
+pub use headers::Headers;
+pub use lines::{HeaderLine, Lines, RUNS, is_of_connection, trace};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -143,6 +143,11 @@ impl RequestHead {
                 host.and_then(|host| str::from_utf8(host).ok()).unwrap_or_default()
             }
         }
+    }
+
+    /// Whether the client sent any.
+    pub fn has_authority(&self) -> bool {
+        self.uri.authority().is_some() || self.headers.host().is_some_and(|host| !host.is_empty())
     }
 
     /// The host name: lower case, without port, brackets and trailing dot.

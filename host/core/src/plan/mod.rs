@@ -17,6 +17,8 @@ use crate::{
 /// What Traefik's stripPrefix names the prefix in.
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
+const HOST_IS_SET: &str = "`host` can be set, but neither added to nor removed";
+
 /// The steps of a plan that have work to do on the way back.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Steps(u64);
@@ -120,13 +122,13 @@ impl Action {
     fn on_request(&self, exchange: &mut Exchange) -> Option<Reply> {
         let request = &mut exchange.request;
         match self {
-            Self::SetRequestHeader(name, value) if *name == HOST => {
-                if let Ok(authority) = Authority::parse(value.clone()) {
+            Self::SetRequestHeader(line) if *line.name() == HOST => {
+                if let Ok(authority) = Authority::parse(line.value().clone()) {
                     request.set_authority(authority);
                 }
             }
-            Self::SetRequestHeader(name, value) => request.headers.set(name, value),
-            Self::AppendRequestHeader(name, value) => request.headers.add(name, value),
+            Self::SetRequestHeader(line) => request.headers.set_line(line),
+            Self::AppendRequestHeader(line) => request.headers.add_line(line),
             Self::RemoveRequestHeader(name) => request.headers.take_out(name),
             Self::StripPrefix(prefixes) => strip_prefix(exchange, prefixes),
             Self::AddPrefix(prefix) => {
@@ -153,8 +155,8 @@ impl Action {
         let Some(response) = &mut exchange.response else { return };
         let headers = &mut response.headers;
         match self {
-            Self::SetResponseHeader(name, value) => headers.set(name, value),
-            Self::AppendResponseHeader(name, value) => headers.add(name, value),
+            Self::SetResponseHeader(line) => headers.set_line(line),
+            Self::AppendResponseHeader(line) => headers.add_line(line),
             Self::RemoveResponseHeader(name) => headers.take_out(name),
             _ => {}
         }
@@ -162,20 +164,18 @@ impl Action {
 
     fn check(&self) -> Result<(), String> {
         match self {
-            Self::SetRequestHeader(name, value) if *name == HOST => {
-                Authority::parse(value.clone()).map(drop).map_err(|bad| bad.to_string())
+            Self::SetRequestHeader(line) if *line.name() == HOST => {
+                Authority::parse(line.value().clone()).map(drop).map_err(|bad| bad.to_string())
             }
-            Self::AppendRequestHeader(name, _) | Self::RemoveRequestHeader(name)
-                if *name == HOST =>
-            {
-                Err("`host` can be set, but neither added to nor removed".to_owned())
+            Self::AppendRequestHeader(line) if *line.name() == HOST => Err(HOST_IS_SET.to_owned()),
+            Self::RemoveRequestHeader(name) if *name == HOST => Err(HOST_IS_SET.to_owned()),
+            Self::SetRequestHeader(line)
+            | Self::AppendRequestHeader(line)
+            | Self::SetResponseHeader(line)
+            | Self::AppendResponseHeader(line) => check_header(line.name()),
+            Self::RemoveRequestHeader(name) | Self::RemoveResponseHeader(name) => {
+                check_header(name)
             }
-            Self::SetRequestHeader(name, _)
-            | Self::AppendRequestHeader(name, _)
-            | Self::RemoveRequestHeader(name)
-            | Self::SetResponseHeader(name, _)
-            | Self::AppendResponseHeader(name, _)
-            | Self::RemoveResponseHeader(name) => check_header(name),
             Self::StripPrefix(prefixes) => {
                 prefixes.iter().try_for_each(|prefix| check_prefix(prefix))
             }

@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use super::*;
 use crate::{
-    exchange::ResponseHead,
+    exchange::{HeaderLine, ResponseHead},
     test_util::{exchange, exchange_with, predicate},
 };
 
@@ -129,13 +129,13 @@ fn respond(exchange: &mut Exchange) {
 #[test]
 fn headers_are_changed_on_both_ways() {
     let interest = always(vec![
-        Action::SetRequestHeader(name("x-a"), value("1")),
-        Action::AppendRequestHeader(name("x-a"), value("2")),
+        Action::SetRequestHeader(HeaderLine::new(name("x-a"), value("1"))),
+        Action::AppendRequestHeader(HeaderLine::new(name("x-a"), value("2"))),
         Action::RemoveRequestHeader(name("cookie")),
-        Action::SetResponseHeader(name("x-served-by"), value("portolan")),
-        Action::AppendResponseHeader(name("x-served-by"), value("too")),
+        Action::SetResponseHeader(HeaderLine::new(name("x-served-by"), value("portolan"))),
+        Action::AppendResponseHeader(HeaderLine::new(name("x-served-by"), value("too"))),
         Action::RemoveResponseHeader(name("server")),
-        Action::SetRequestHeader(HOST, value("Inner.Local:81")),
+        Action::SetRequestHeader(HeaderLine::new(HOST, value("Inner.Local:81"))),
     ]);
     interest.check().unwrap();
     let mut exchange = exchange_with("GET http://h/", &[("x-a", "0"), ("cookie", "c")]);
@@ -157,7 +157,7 @@ fn headers_are_changed_on_both_ways() {
 
 #[test]
 fn what_held_on_the_way_in_is_done_on_the_way_back() {
-    let set = |header| vec![Action::SetResponseHeader(name(header), value("1"))];
+    let set = |header| vec![Action::SetResponseHeader(HeaderLine::new(name(header), value("1")))];
     let interest = Interest {
         plan: vec![
             only("PathPrefix(`/api`)", vec![Action::StripPrefix(vec!["/api".into()])]),
@@ -184,14 +184,14 @@ fn a_reply_ends_the_plan_but_not_the_way_back() {
         plan: vec![
             PlanStep {
                 when: None,
-                actions: vec![Action::SetResponseHeader(name("x-a"), value("1"))],
+                actions: vec![Action::SetResponseHeader(HeaderLine::new(name("x-a"), value("1")))],
             },
             only("!ClientIP(`10.0.0.0/8`)", vec![Action::Reply(reply.clone())]),
             PlanStep {
                 when: None,
                 actions: vec![
-                    Action::SetRequestHeader(name("x-late"), value("1")),
-                    Action::SetResponseHeader(name("x-b"), value("1")),
+                    Action::SetRequestHeader(HeaderLine::new(name("x-late"), value("1"))),
+                    Action::SetResponseHeader(HeaderLine::new(name("x-b"), value("1"))),
                 ],
             },
         ],
@@ -219,7 +219,7 @@ fn plans_without_sense_are_refused() {
     };
     for (action, message) in [
         (
-            Action::SetRequestHeader(name("connection"), value("close")),
+            Action::SetRequestHeader(HeaderLine::new(name("connection"), value("close"))),
             "`connection` belongs to the connection and cannot be changed",
         ),
         (
@@ -227,11 +227,11 @@ fn plans_without_sense_are_refused() {
             "`content-length` belongs to the connection and cannot be changed",
         ),
         (
-            Action::AppendRequestHeader(HOST, value("a")),
+            Action::AppendRequestHeader(HeaderLine::new(HOST, value("a"))),
             "`host` can be set, but neither added to nor removed",
         ),
         (
-            Action::SetRequestHeader(HOST, value("a b")),
+            Action::SetRequestHeader(HeaderLine::new(HOST, value("a b"))),
             "the host is not a name or address with an optional port",
         ),
         (Action::AddPrefix("api".into()), "`api` does not start with a slash"),

@@ -104,13 +104,11 @@ impl RequestHead {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_invalid| HeadError::Start)?;
         let uri = target_of(&method, arrived, target.as_bytes())?;
         let version = version(minor);
-        let passed = (!looks).then(|| passed(arrived, length, request.headers, Side::REQUEST));
+        let passed = (!looks)
+            .then(|| passed(arrived, length, request.headers, part_of_request, request_message));
         let (headers, said) = match passed.flatten() {
-            Some((lines, said)) => (Headers::unread(lines), said),
-            None => {
-                let (headers, said) = headers(arrived, request.headers, maps)?;
-                (headers.into(), said)
-            }
+            Some((lines, said)) => (maps.unread(lines), said),
+            None => headers(arrived, request.headers, maps)?,
         };
         let framing = said.request(version)?;
         let keep_alive = said.keeps_alive(version);
@@ -148,13 +146,11 @@ impl ResponseHead {
         let status = StatusCode::from_u16(code).map_err(|_invalid| HeadError::Start)?;
         let version = version(minor);
         let may_pass = !looks && *asked != Method::HEAD && !is_bodiless(status);
-        let passed = may_pass.then(|| passed(arrived, length, response.headers, Side::RESPONSE));
+        let passed =
+            may_pass.then(|| passed(arrived, length, response.headers, part, response_message));
         let (headers, said) = match passed.flatten() {
-            Some((lines, said)) => (Headers::unread(lines), said),
-            None => {
-                let (headers, said) = headers(arrived, response.headers, maps)?;
-                (headers.into(), said)
-            }
+            Some((lines, said)) => (maps.unread(lines), said),
+            None => headers(arrived, response.headers, maps)?,
         };
         let framing = said.response(asked, status, version)?;
         // Who sends two framings may mean the other one: what comes next is not to be trusted.
@@ -205,7 +201,7 @@ fn headers(
     arrived: &Bytes,
     lines: &[Header<'_>],
     maps: &Maps,
-) -> Result<(HeaderMap, Said), HeadError> {
+) -> Result<(Headers, Said), HeadError> {
     let mut headers = maps.take(lines.len() + SPARE);
     let mut said = Said::default();
     for line in lines {
@@ -218,25 +214,13 @@ fn headers(
     Ok((headers, said))
 }
 
-/// What is different between the heads of requests and responses.
-struct Side {
-    /// Whose a line is.
-    part: fn(&Header<'_>) -> Part,
-    /// Makes a map of the lines that are for the other side.
-    read: fn(&Bytes) -> HeaderMap,
-}
-
-impl Side {
-    const REQUEST: Self = Self { part: part_of_request, read: request_message };
-    const RESPONSE: Self = Self { part, read: response_message };
-}
-
-/// The lines that are for the other side, as they stand there; `None` where that takes a closer look.
+/// The lines that are for the other side, as they stand there, by whose a line is; `None` where that takes a closer look.
 fn passed(
     arrived: &Bytes,
     length: usize,
     lines: &[Header<'_>],
-    side: Side,
+    part: impl Fn(&Header<'_>) -> Part,
+    read: fn(&Bytes) -> HeaderMap,
 ) -> Option<(Lines, Said)> {
     no_bare_lf_in(arrived, length, lines).ok()?;
     let place = |line| place(arrived, line);
@@ -245,8 +229,7 @@ fn passed(
     let mut run: Option<&mut (u32, u32)> = None;
     let (mut said, mut has_date, mut names, mut host) = (Said::default(), false, 0, (0, 0));
     for (index, line) in lines.iter().enumerate() {
-        said.note(line.name.as_bytes(), line.value);
-        match (side.part)(line) {
+        match part(line) {
             Part::Message => {}
             Part::Date => has_date = true,
             Part::Host if host == (0, 0) && !line.value.is_empty() => {
@@ -257,6 +240,7 @@ fn passed(
             // None, or more than one.
             Part::Host => return None,
             Part::Connection => {
+                said.note(line.name.as_bytes(), line.value);
                 run = None;
                 continue;
             }
@@ -277,7 +261,7 @@ fn passed(
     }
     let head = arrived.slice(..length);
     let has_length = said.has_length();
-    Some((Lines { head, runs, host, has_date, has_length, names, read: side.read }, said))
+    Some((Lines { head, runs, host, has_date, has_length, names, read }, said))
 }
 
 /// Whose a line is.
@@ -361,7 +345,7 @@ fn message(head: &Bytes, lines: &[Header<'_>]) -> HeaderMap {
     if headers.remove(TRANSFER_ENCODING).is_some() {
         headers.remove(CONTENT_LENGTH);
     }
-    headers
+    headers.into_map()
 }
 
 fn version(minor: u8) -> Version {

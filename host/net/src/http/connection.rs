@@ -16,7 +16,6 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, poll_fn, select};
-use http::HeaderValue;
 use portolan_core::{exchange::Peer, figure::Encryption, limit::Limit};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::TlsStream;
@@ -304,14 +303,8 @@ impl Client {
         let Encrypted { is: tls, sni, how: encryption, subject, shown } = encrypted;
         let edge = door.edge.clone();
         let peer = Peer { address: from.address, tls, sni };
-        let address = HeaderValue::try_from(peer.address.ip().to_canonical().to_string());
-        let told = Forwarded {
-            // The text of an address is a valid header value.
-            address: address.unwrap_or(HeaderValue::from_static("unknown")),
-            tls: peer.tls,
-            server: edge.server.clone(),
-            is_trusted: from.is_trusted,
-        };
+        let told =
+            Forwarded::new(peer.address.ip(), peer.tls, edge.server.clone(), from.is_trusted);
         let (door, tunnel, line) = (door.clone(), RefCell::default(), RefCell::default());
         let (requests, is_last, began) = (Cell::new(0), Cell::new(false), edge.clock.now());
         Rc::new(Self {

@@ -12,7 +12,10 @@ use http::{
     HeaderName, HeaderValue,
     header::{Entry, HOST},
 };
-use portolan_core::{exchange::Headers, rule::forwarded_address};
+use portolan_core::{
+    exchange::{Headers, trace},
+    rule::forwarded_address,
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -25,16 +28,42 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarded {
     /// The address of the client.
-    pub(crate) address: HeaderValue,
+    address: HeaderValue,
     /// Whether the client's connection is encrypted.
-    pub(crate) tls: bool,
+    tls: bool,
     /// The name of this machine.
-    pub(crate) server: HeaderValue,
+    server: HeaderValue,
     /// Whether the client is a proxy whose word is taken.
     pub(crate) is_trusted: bool,
+    /// What is the same for all of its requests, as it is sent: of our peer, and the rest.
+    lines: [Box<[u8]>; 2],
 }
 
+/// The names of the second of these.
+const NAMES: u64 = trace(b"x-real-ip") | trace(b"x-forwarded-proto") | trace(b"x-forwarded-server");
+
 impl Forwarded {
+    /// What is told of a client.
+    pub(crate) fn new(address: IpAddr, tls: bool, server: HeaderValue, is_trusted: bool) -> Self {
+        let address = HeaderValue::try_from(address.to_canonical().to_string());
+        // The text of an address is a valid header value.
+        let address = address.unwrap_or(HeaderValue::from_static("unknown"));
+        let mut told = Self { address, tls, server, is_trusted, lines: Default::default() };
+        if !is_trusted {
+            let line = |name: &HeaderName, value: &HeaderValue| {
+                let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
+                line.concat()
+            };
+            let rest = [
+                line(&X_REAL_IP, &told.address),
+                line(&X_FORWARDED_PROTO, &told.proto(false)),
+                line(&X_FORWARDED_SERVER, &told.server),
+            ];
+            told.lines = [line(&X_FORWARDED_FOR, &told.address).into(), rest.concat().into()];
+        }
+        told
+    }
+
     /// Tells rules and backend for which host and how it was asked, as Traefik does for a peer it does
     /// not trust. `authority` is that of the target where it has one; else `Host` is. What such a peer
     /// says of a client is gone already.
@@ -42,16 +71,21 @@ impl Forwarded {
         if self.is_trusted {
             return self.add(headers, authority, websocket);
         }
+        let [_, lines] = &self.lines;
+        // Whoever wants to change the protocol, or says such things itself, has no lines.
+        if authority.is_none() && headers.add_text(lines, NAMES) {
+            headers.add(&X_FORWARDED_PORT, &port(headers.host(), self.tls));
+            return headers.repeat_host(&X_FORWARDED_HOST);
+        }
         headers.set(&X_REAL_IP, &self.address);
         headers.set(&X_FORWARDED_PROTO, &self.proto(websocket));
         headers.set(&X_FORWARDED_SERVER, &self.server);
         let host = authority.map(str::as_bytes).or_else(|| headers.host());
-        let port = port(host, self.tls);
-        headers.set(&X_FORWARDED_PORT, &port);
-        match authority.map(HeaderValue::from_str) {
-            Some(Ok(authority)) => headers.set(&X_FORWARDED_HOST, &authority),
-            Some(Err(_)) => headers.take_out(&X_FORWARDED_HOST),
-            None => headers.repeat_host(&X_FORWARDED_HOST),
+        let host = host.and_then(|host| HeaderValue::from_bytes(host).ok());
+        headers.set(&X_FORWARDED_PORT, &port(host.as_ref().map(HeaderValue::as_bytes), self.tls));
+        match host {
+            Some(host) => headers.set(&X_FORWARDED_HOST, &host),
+            None => headers.take_out(&X_FORWARDED_HOST),
         }
     }
 
@@ -76,6 +110,10 @@ impl Forwarded {
 
     /// Puts our own peer behind those of whom the proxies before us told.
     pub(crate) fn add_peer(&self, headers: &mut Headers) {
+        let [line, _] = &self.lines;
+        if !self.is_trusted && headers.add_text(line, trace(b"x-forwarded-for")) {
+            return;
+        }
         if headers.first(&X_FORWARDED_FOR).is_none() {
             return headers.set(&X_FORWARDED_FOR, &self.address);
         }
@@ -137,12 +175,8 @@ mod tests {
 
     #[test]
     fn the_backend_is_told_what_we_saw() {
-        let origin = Forwarded {
-            address: HeaderValue::from_static("192.0.2.1"),
-            tls: true,
-            server: HeaderValue::from_static("edge"),
-            is_trusted: false,
-        };
+        let (client, server) = ([192, 0, 2, 1].into(), HeaderValue::from_static("edge"));
+        let origin = Forwarded::new(client, true, server, false);
         let told = |authority: Option<&str>, host: &'static str, websocket| {
             let mut headers = map(&[("host", host)]);
             origin.tell(&mut headers, authority, websocket);
@@ -159,12 +193,8 @@ mod tests {
 
     #[test]
     fn a_proxy_that_is_trusted_is_added_to() {
-        let origin = Forwarded {
-            address: HeaderValue::from_static("10.0.0.1"),
-            tls: false,
-            server: HeaderValue::from_static("edge"),
-            is_trusted: true,
-        };
+        let (proxy, server) = ([10, 0, 0, 1].into(), HeaderValue::from_static("edge"));
+        let origin = Forwarded::new(proxy, false, server, true);
         let mut headers = map(&[
             ("host", "a.b"),
             ("x-forwarded-for", "192.0.2.1"),

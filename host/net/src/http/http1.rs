@@ -297,9 +297,7 @@ fn send<'a>(
                 let status =
                     Status { code: head.status, asked: &asked.method, framing: told, ending };
                 encode_response(output, status, &head.headers, Some(|| client.edge.date()));
-                if let Some(map) = head.headers.into_made() {
-                    client.edge.buffers.maps.give(map);
-                }
+                client.edge.buffers.maps.give(head.headers);
             }
             sending.poll(cx, output)
         });

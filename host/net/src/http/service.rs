@@ -21,7 +21,6 @@ use super::{
     body::{Body, Content, RequestBody},
     complaint::About,
     connection::Client,
-    edge::Edge,
     headers::{self, Hop},
     limits::Limits,
     page::Taste,
@@ -168,7 +167,7 @@ fn admit(
     }
     // Old clients need not name one, but where to could they be redirected?
     let needs_host = arrived.version >= Version::HTTP_11 || client.door.redirect.is_some();
-    if request.authority().is_empty() && needs_host {
+    if needs_host && !request.has_authority() {
         return Err(HttpError::NoHost);
     }
     if let Some(tls) = &client.door.tls
@@ -269,23 +268,17 @@ async fn through(
         let about = About { request: Some(&exchange.request), router: Some(router) };
         edge.rescue(&error, taste, account, about)
     });
+    let maps = &edge.buffers.maps;
     if entered.is_empty() {
-        give_back(edge, &mut exchange);
+        maps.give(std::mem::take(&mut exchange.request.headers));
         return (head, body);
     }
     exchange.response = Some(head);
     let left = pipeline::leave(edge, router, entered, exchange, &mut body, taste, account);
     let mut exchange = left.await;
-    give_back(edge, &mut exchange);
+    maps.give(std::mem::take(&mut exchange.request.headers));
     match exchange.response.take() {
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),
-    }
-}
-
-/// Gives back the map of the request's headers, if one was made.
-fn give_back(edge: &Edge, exchange: &mut Exchange) {
-    if let Some(map) = std::mem::take(&mut exchange.request.headers).into_made() {
-        edge.buffers.maps.give(map);
     }
 }

@@ -4,6 +4,7 @@
 use http::{HeaderName, header::HOST};
 use portolan_core::{
     edit,
+    exchange::HeaderLine,
     middleware::{Action, Interest, PlanStep, Redirect},
     rule::Predicate,
 };
@@ -74,14 +75,15 @@ fn plan_step(step: wit::Step) -> Result<PlanStep, String> {
 }
 
 fn action(action: wit::Action) -> Result<Action, String> {
-    let pair =
-        |make: fn(_, _) -> Action, header| line(&header).map(|(name, value)| make(name, value));
+    let pair = |make: fn(_) -> Action, header| {
+        line(&header).map(|(name, value)| make(HeaderLine::new(name, value)))
+    };
     match action {
         // A plan says beforehand which host it sets; a hook has a function of its own for that.
         wit::Action::SetRequestHeader(header) if header.name.eq_ignore_ascii_case("host") => {
             let value = edit::header_value(&header.value);
             value
-                .map(|value| Action::SetRequestHeader(HOST, value))
+                .map(|value| Action::SetRequestHeader(HeaderLine::new(HOST, value)))
                 .map_err(|error| format!("the header `host`: {error}"))
         }
         wit::Action::SetRequestHeader(header) => pair(Action::SetRequestHeader, header),

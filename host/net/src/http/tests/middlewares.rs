@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderName, HeaderValue, StatusCode};
 use portolan_core::{
     edit::Edit,
-    exchange::{Exchange, Reply},
+    exchange::{Exchange, HeaderLine, Reply},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
     middleware::{Action, Interest, Middleware, OnFailure},
     router::Router,
@@ -276,9 +276,9 @@ async fn a_plan_is_done_without_hooks_and_on_our_own_responses_too() {
     let middlewares = vec![plan(
         "headers",
         vec![
-            Action::SetRequestHeader(to, added),
+            Action::SetRequestHeader(HeaderLine::new(to, added)),
             Action::AddPrefix("/api".to_owned()),
-            Action::SetResponseHeader(from, answered),
+            Action::SetResponseHeader(HeaderLine::new(from, answered)),
         ],
     )];
     let backend = Script::echo().await;

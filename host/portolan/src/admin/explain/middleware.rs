@@ -1,7 +1,9 @@
 //! What a middleware does, in words.
 
-use http::{HeaderName, HeaderValue};
-use portolan_core::middleware::{Action, Middleware, OnFailure, PlanStep, Redirect};
+use portolan_core::{
+    exchange::HeaderLine,
+    middleware::{Action, Middleware, OnFailure, PlanStep, Redirect},
+};
 
 use crate::admin::secret::{HIDDEN, is_secret_header};
 
@@ -49,18 +51,18 @@ fn planned(step: &PlanStep) -> impl Iterator<Item = String> {
 
 fn words(action: &Action) -> String {
     match action {
-        Action::SetRequestHeader(name, value) => {
-            format!("sets the request header `{name}: {}`", text(name, value))
+        Action::SetRequestHeader(line) => {
+            format!("sets the request header `{}: {}`", line.name(), text(line))
         }
-        Action::AppendRequestHeader(name, value) => {
-            format!("adds the request header `{name}: {}`", text(name, value))
+        Action::AppendRequestHeader(line) => {
+            format!("adds the request header `{}: {}`", line.name(), text(line))
         }
         Action::RemoveRequestHeader(name) => format!("removes the request header `{name}`"),
-        Action::SetResponseHeader(name, value) => {
-            format!("sets the response header `{name}: {}`", text(name, value))
+        Action::SetResponseHeader(line) => {
+            format!("sets the response header `{}: {}`", line.name(), text(line))
         }
-        Action::AppendResponseHeader(name, value) => {
-            format!("adds the response header `{name}: {}`", text(name, value))
+        Action::AppendResponseHeader(line) => {
+            format!("adds the response header `{}: {}`", line.name(), text(line))
         }
         Action::RemoveResponseHeader(name) => format!("removes the response header `{name}`"),
         Action::StripPrefix(prefixes) => format!("strips the prefix `{}`", prefixes.join("` or `")),
@@ -81,7 +83,8 @@ fn redirects(redirect: &Redirect) -> String {
 }
 
 /// Secrets travel in headers; their names tell.
-fn text(name: &HeaderName, value: &HeaderValue) -> String {
+fn text(line: &HeaderLine) -> String {
+    let (name, value) = (line.name(), line.value());
     if value.is_sensitive() || is_secret_header(name.as_str()) {
         return HIDDEN.to_owned();
     }
@@ -90,6 +93,8 @@ fn text(name: &HeaderName, value: &HeaderValue) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     #[test]
@@ -97,8 +102,8 @@ mod tests {
         let said = |name: &'static str| {
             let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static("s3cret"));
             let actions = [
-                Action::SetRequestHeader(name.clone(), value.clone()),
-                Action::AppendResponseHeader(name, value),
+                Action::SetRequestHeader(HeaderLine::new(name.clone(), value.clone())),
+                Action::AppendResponseHeader(HeaderLine::new(name, value)),
             ];
             actions.each_ref().map(words).join("; ").contains("s3cret")
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use portolan_core::{
+    exchange::HeaderLine,
     figure::{Answer, Buckets, Encryption, TrafficFigures},
     item::{Health, Instance},
     middleware::{Action, Interest, Middleware, OnFailure, PlanStep},
@@ -31,10 +32,10 @@ pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         Interest {
             plan: vec![PlanStep {
                 when: None,
-                actions: vec![Action::SetResponseHeader(
+                actions: vec![Action::SetResponseHeader(HeaderLine::new(
                     http::HeaderName::from_static("x-served-by"),
                     http::HeaderValue::from_static("portolan"),
-                )],
+                ))],
             }],
             ..Interest::default()
         },
