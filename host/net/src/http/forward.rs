@@ -219,8 +219,8 @@ impl Dispatch<'_> {
         let limit = self.edge.config.max_response_head;
         let sent = {
             let Errand { interim, looks, .. } = *self.errand;
-            let sending = link.send(self.outgoing(backend, origin), body, interim, limit, looks);
-            self.timed(backend, pin!(sending)).await?
+            let head = self.outgoing(backend, origin);
+            self.timed(backend, pin!(link.send(head, body, interim, limit, looks))).await?
         };
         let response = match sent {
             Ok(response) => response,
@@ -298,11 +298,20 @@ impl Dispatch<'_> {
     async fn timed<T>(
         &self,
         backend: &Backend,
+        sending: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, Lost> {
+        match response_limit(self.edge, self.service, &self.errand) {
+            Some(limit) => Box::pin(self.within(limit, backend, sending)).await,
+            None => Ok(sending.await),
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        backend: &Backend,
         mut sending: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Lost> {
-        let Some(limit) = response_limit(self.edge, self.service, &self.errand) else {
-            return Ok(sending.await);
-        };
         let mut left = limit;
         loop {
             if let Ok(sent) = timeout(left, sending.as_mut()).await {

@@ -188,26 +188,28 @@ async fn deliver(
     }
     let ended = errand.ended.clone();
     let asked = Cell::new(None);
-    let attempts = attempts(edge, service, errand, notes, &asked);
+    // Made where it is waited for: what is moved has two places in a future.
     let mut result = match total {
-        None => attempts.await,
-        Some(limit) => match Box::pin(timeout(limit, attempts)).await {
-            Ok(result) => result,
-            // A client that does not come to an end is not the backend's fault.
-            Err(_elapsed) if ended.is_some_and(|ended| ended.at().is_none()) => {
-                Err(ForwardError::Slow)
-            }
-            Err(_elapsed) => Err(match asked.get() {
-                Some(backend) => {
-                    backend.figures.failures.increment();
-                    let error = ForwardError::Timeout { backend: backend.url(), limit };
-                    outcome::lost(service, backend, &error);
-                    error
+        None => attempts(edge, service, errand, notes, &asked).await,
+        Some(limit) => {
+            match Box::pin(timeout(limit, attempts(edge, service, errand, notes, &asked))).await {
+                Ok(result) => result,
+                // A client that does not come to an end is not the backend's fault.
+                Err(_elapsed) if ended.is_some_and(|ended| ended.at().is_none()) => {
+                    Err(ForwardError::Slow)
                 }
-                // All of the time it waited for a place.
-                None => ForwardError::Full,
-            }),
-        },
+                Err(_elapsed) => Err(match asked.get() {
+                    Some(backend) => {
+                        backend.figures.failures.increment();
+                        let error = ForwardError::Timeout { backend: backend.url(), limit };
+                        outcome::lost(service, backend, &error);
+                        error
+                    }
+                    // All of the time it waited for a place.
+                    None => ForwardError::Full,
+                }),
+            }
+        }
     };
     if let Ok(answer) = &mut result {
         let deadline = total.map(|total| tokio::time::Instant::from_std(asker.begin) + total);
