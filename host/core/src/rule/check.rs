@@ -192,12 +192,9 @@ fn regex(value: &str) -> Result<GoRegex, String> {
 }
 
 pub(super) fn network(value: &str) -> Result<IpNet, String> {
-    match value.parse::<IpAddr>() {
-        Ok(address) => Ok(address.into()),
-        Err(_) => value.parse().map_err(|_not_a_network: ipnet::AddrParseError| {
-            format!("`{value}` is neither an IP address nor a network such as `10.0.0.0/8`")
-        }),
-    }
+    super::network(value).ok_or_else(|| {
+        format!("`{value}` is neither an IP address nor a network such as `10.0.0.0/8`")
+    })
 }
 
 /// The same addresses in networks without overlap, sorted.

@@ -4,11 +4,12 @@
 //! nobody before us is trusted there is nothing in `X-Forwarded-For` but the peer, which does not
 //! count; so a strategy that wants a proxy finds no address.
 
-use std::{net::IpAddr, net::SocketAddr, num::NonZeroU32, str::FromStr};
+use std::{net::IpAddr, num::NonZeroU32, str::FromStr};
 
 use http::HeaderName;
 use ipnet::{IpNet, Ipv6Net};
 
+use super::address::forwarded_address;
 use crate::exchange::Exchange;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -62,22 +63,16 @@ impl ClientStrategy {
 
 /// What proxies before us said of where the request comes from, the nearest first. We are not among
 /// them: that the peer is the client of the one nearest to us has been added when it came.
-fn told(exchange: &Exchange) -> impl Iterator<Item = &str> {
+fn told(exchange: &Exchange) -> impl Iterator<Item = &[u8]> {
     let peer = exchange.peer.address.ip().to_canonical();
     let lines: Vec<_> = exchange.request.headers.values(&X_FORWARDED_FOR).collect();
-    let lines = lines.into_iter().rev().map(|line| str::from_utf8(line).unwrap_or_default());
-    let words = lines.flat_map(|line| line.rsplit(',').map(str::trim));
+    // Read as bytes: a word that is no text must not hide the others.
+    let words = lines.into_iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
     words
+        .map(<[u8]>::trim_ascii)
         .enumerate()
         .filter(move |(place, word)| *place > 0 || forwarded_address(word) != Some(peer))
         .map(|it| it.1)
-}
-
-/// An address, perhaps with a port, as some proxies write it into `X-Forwarded-For`.
-pub fn forwarded_address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let plain = bare.parse::<IpAddr>().ok();
-    plain.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip())).map(|it| it.to_canonical())
 }
 
 /// As `matcher.wit` writes it: `depth=2`, `except=10.0.0.0/8,192.0.2.1`, `ipv6-subnet=64`, with
@@ -119,7 +114,8 @@ mod tests {
         let mut exchange = test_util::exchange("GET http://a.local/");
         exchange.peer.address = "192.0.2.1:4000".parse().unwrap();
         for line in forwarded_for {
-            exchange.request.headers.append("x-forwarded-for", line.parse().unwrap());
+            let line = http::HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            exchange.request.headers.append("x-forwarded-for", line);
         }
         let strategy: ClientStrategy = strategy.parse().unwrap();
         let found = strategy.address(&exchange).map(|it| it.to_string()).unwrap_or_default();
@@ -141,6 +137,9 @@ mod tests {
         check("depth=4", &chain, "");
         check("depth=2", &["6.6.6.6, 10.0.0.1", "10.0.0.2, 192.0.2.1"], "10.0.0.1");
         check("depth=1", &["somebody, 192.0.2.1"], "");
+        // Those nearest to us are not hidden by what a client wrote before them.
+        check("depth=1", &["\u{e9}, 10.0.0.1, 192.0.2.1"], "10.0.0.1");
+        check("depth=2", &["\u{e9}, 10.0.0.1, 192.0.2.1"], "");
         check("depth=1", &["10.0.0.1:8080, 192.0.2.1"], "10.0.0.1");
         // A middleware has written the header anew.
         check("depth=1", &["10.0.0.1"], "10.0.0.1");
@@ -159,6 +158,7 @@ mod tests {
         check("except=10.0.0.0/8", &chain, "7.7.7.7");
         check("except=10.0.0.0/8,7.7.7.7", &chain, "6.6.6.6");
         check("except=0.0.0.0/0", &chain, "");
+        check("except=::ffff:10.0.0.0/104", &chain, "7.7.7.7");
         check("except=10.0.0.2", &["6.6.6.6, unknown, 10.0.0.2, 192.0.2.1"], "");
     }
 

@@ -7,6 +7,7 @@ mod error;
 mod expression;
 mod lex;
 mod parse;
+mod address;
 mod client;
 mod field;
 mod go;
@@ -16,7 +17,8 @@ mod evaluate;
 mod index;
 mod words;
 
-pub use client::{ClientStrategy, forwarded_address};
+pub use address::{forwarded_address, network};
+pub use client::ClientStrategy;
 pub use error::{RuleError, RuleFault, Span};
 pub(crate) use evaluate::Facts;
 pub use expression::{Argument, Call, Expression, Rule};

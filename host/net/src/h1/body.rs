@@ -198,12 +198,20 @@ fn parsed(text: &[u8]) -> Result<Option<HeaderMap>, BodyError> {
 }
 
 /// What frames, routes, authenticates or describes the content cannot come after it.
-pub(super) fn may_trail(name: &HeaderName) -> bool {
+pub(crate) fn may_trail(name: &HeaderName) -> bool {
+    // To some backends they are one.
+    match name.as_str().contains('_') {
+        true => may_trail_as(&name.as_str().replace('_', "-")),
+        false => may_trail_as(name.as_str()),
+    }
+}
+
+fn may_trail_as(name: &str) -> bool {
     // What we say of the client is not its own to say.
-    !matches!(name.as_str(), "x-real-ip" | "forwarded")
-        && !name.as_str().starts_with("x-forwarded-")
+    !matches!(name, "x-real-ip" | "x-scheme" | "forwarded" | "cdn-loop")
+        && !name.starts_with("x-forwarded-")
         && !matches!(
-            name.as_str(),
+            name,
             "authorization"
                 | "cache-control"
                 | "connection"

@@ -51,9 +51,9 @@ enum Coding {
     Nothing,
     /// `chunked` and nothing else.
     Chunked,
-    /// Others, and `chunked` last.
-    ChunkedLast,
-    /// Something that is not `chunked` in the end.
+    /// The same, more than once.
+    ChunkedAgain,
+    /// Another one is among them.
     Other,
 }
 
@@ -100,8 +100,8 @@ impl Said {
             let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
             self.coding = match (self.coding, is_chunked) {
                 (Coding::Nothing, true) => Coding::Chunked,
-                (_, true) => Coding::ChunkedLast,
-                (_, false) => Coding::Other,
+                (Coding::Chunked | Coding::ChunkedAgain, true) => Coding::ChunkedAgain,
+                _ => Coding::Other,
             };
         }
     }
@@ -116,7 +116,7 @@ impl Said {
             _ if version != Version::HTTP_11 => Err(HeadError::Framing),
             (_, Length::Once(_) | Length::Again(_) | Length::Nonsense) => Err(HeadError::Framing),
             (Coding::Chunked, Length::Nothing) => Ok(Framing::Chunked),
-            (Coding::ChunkedLast | Coding::Other, Length::Nothing) => {
+            (Coding::ChunkedAgain | Coding::Other, Length::Nothing) => {
                 Err(HeadError::TransferEncoding)
             }
         }
@@ -139,14 +139,18 @@ impl Said {
             }
             (Coding::Nothing, Length::Nonsense) => Err(HeadError::Length),
             _ if version != Version::HTTP_11 => Err(HeadError::Framing),
-            (Coding::Chunked | Coding::ChunkedLast, _) => Ok(Framing::Chunked),
-            (Coding::Other, _) => Ok(Framing::Close),
+            // Frameworks and what stands around them both say it, and chunk once.
+            (Coding::Chunked | Coding::ChunkedAgain, _) => Ok(Framing::Chunked),
+            // Nobody here decodes others, and the client would not learn of them. `identity` is none
+            // any more (RFC 9112, 7), and does not say where the body ends.
+            (Coding::Other, _) => Err(HeadError::TransferEncoding),
         }
     }
 
     /// Whether there are two framings: who sends them may mean either.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.coding != Coding::Nothing && self.length != Length::Nothing
+        let is_both = self.coding != Coding::Nothing && self.length != Length::Nothing;
+        is_both || self.coding == Coding::ChunkedAgain
     }
 
     /// Whether a length was named, whatever that means.

@@ -30,11 +30,12 @@ mod stream;
 mod tests;
 
 pub(crate) use self::{
+    body::may_trail,
     encode::{
         CDN_LOOP, Ending, OURSELVES, Outgoing, Status, request as encode_request,
         response as encode_response,
     },
-    error::{HeadError, WireError},
+    error::{BodyError, HeadError, WireError},
     framing::{Framing, is_bodiless},
     head::{HeadLimits, MOST_LINES, RequestHead, ResponseHead},
     line::{Awaits, Buffers, Line, PourError, Poured},

@@ -91,12 +91,15 @@ fn a_response_ends_where_its_request_and_status_say() {
     assert_eq!(get("HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n"), ok(Framing::Empty, true));
     assert_eq!(get("HTTP/1.1 200 OK\r\n\r\n"), ok(Framing::Close, false));
     assert_eq!(get("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n"), ok(Framing::Length(1), false));
-    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n";
     assert_eq!(get(chunked), ok(Framing::Chunked, true));
-    assert_eq!(
-        get("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
-        ok(Framing::Close, false)
-    );
+    let again =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(get(again), ok(Framing::Chunked, false));
+    for wrong in ["gzip", "gzip, chunked", "chunked, gzip", "identity", "identity, chunked", ""] {
+        let text = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {wrong}\r\n\r\n");
+        assert_eq!(get(&text), Err(HeadError::TransferEncoding), "{wrong}");
+    }
     let both = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n";
     assert_eq!(get(both), ok(Framing::Chunked, false));
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
@@ -158,6 +161,18 @@ fn a_chunked_body_is_the_same_in_whatever_pieces_it_comes() {
     }
     let (_, trailers, used) = decoded(b"0\r\n\r\n0", 3, false).unwrap();
     assert_eq!((trailers, used), (None, 5));
+}
+
+#[test]
+fn nothing_that_only_heads_may_say_comes_behind_a_body() {
+    let trailers = "X-Forwarded-For: 1\r\nX_Forwarded_For: 1\r\nX-Real_Ip: 1\r\nX-Scheme: 1\r\n\
+                    CDN-Loop: 1\r\nContent_Length: 1\r\nCookie: 1\r\nX-Sum: 7\r\nX_Sum: 8\r\n";
+    let input = format!("0\r\n{trailers}\r\n");
+    let (_, trailers, _) = decoded(input.as_bytes(), 9, false).unwrap();
+    let mut names: Vec<_> =
+        trailers.iter().flat_map(HeaderMap::keys).map(|it| it.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["x-sum", "x_sum"]);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 use std::{
     cell::{Cell, RefCell},
     hash::{BuildHasher as _, Hash},
+    io,
+    net::SocketAddr,
 };
 
 use hashbrown::DefaultHashBuilder;
@@ -81,6 +83,31 @@ impl Complaints {
             (Some(more), Concern::Failure) => tell!(warn, more, "request failed"),
             (Some(more), _) => tell!(info, more, "request refused"),
             (None, _) => tell!(debug, None::<u32>, "request refused"),
+        }
+    }
+
+    /// Notes that a connection is closed because the proxy that made it did not say who its client is. That a
+    /// proxy makes one and goes again, to see whether somebody is there, is nobody's mistake.
+    pub(crate) fn note_proxy(
+        &self,
+        entrypoint: &str,
+        peer: SocketAddr,
+        error: &io::Error,
+        now: Tick,
+    ) {
+        let more = match error.kind() {
+            io::ErrorKind::InvalidData => {
+                self.refusals.turn(now, REFUSAL, self.hash(("proxy", entrypoint, peer.ip())))
+            }
+            _ => None,
+        };
+        match more {
+            Some(more) => {
+                tracing::warn!(entrypoint, client.address = %peer, %error, more, "PROXY protocol failed");
+            }
+            None => {
+                tracing::debug!(entrypoint, client.address = %peer, %error, "PROXY protocol failed")
+            }
         }
     }
 

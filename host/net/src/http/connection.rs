@@ -7,7 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -103,6 +103,7 @@ async fn meet(
     address: SocketAddr,
 ) -> Option<Talk> {
     let limits = door.limits.load_full();
+    let address = canonical(address);
     let from = from(&door, &limits, &mut stream, address).await?;
     let guest = welcome(&door, &limits, from).ok()?;
     let met = Met { limits, seat, from, guest };
@@ -179,10 +180,10 @@ async fn from(
         return arrival(peer, true);
     }
     match timeout(limits.timeouts.handshake, proxy_protocol::read(stream)).await {
-        Ok(Ok(client)) => arrival(client.unwrap_or(peer), client.is_some()),
+        Ok(Ok(client)) => arrival(client.map_or(peer, canonical), client.is_some()),
         Ok(Err(error)) => {
             door.figures.handshake_failures.increment();
-            tracing::debug!(client.address = %peer, %error, "PROXY protocol failed");
+            door.edge.complain_of_proxy(&door.name, peer, &error);
             None
         }
         Err(_elapsed) => {
@@ -190,6 +191,14 @@ async fn from(
             door.exceeded(Limit::HandshakeTimeout);
             None
         }
+    }
+}
+
+/// An address of IPv4 that a socket for both versions shows as one of IPv6, as what it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
     }
 }
 

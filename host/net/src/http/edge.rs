@@ -5,7 +5,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fs,
+    fs, io,
+    net::SocketAddr,
     ops::Deref,
     rc::Rc,
     sync::Arc,
@@ -141,6 +142,11 @@ impl Edge {
         }
         self.complain(error, about);
         error.rescue(taste.page(), self.config.reason_header.as_ref())
+    }
+
+    /// Notes that a proxy before us did not say who its client is.
+    pub(crate) fn complain_of_proxy(&self, entrypoint: &str, peer: SocketAddr, error: &io::Error) {
+        self.complaints.note_proxy(entrypoint, peer, error, self.clock.now());
     }
 
     /// Notes an error.

@@ -157,8 +157,10 @@ fn port(host: Option<&[u8]>, tls: bool) -> HeaderValue {
 pub(crate) fn client_behind(headers: &Headers, is_ours: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut first = None;
     for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
-        for word in line.to_str().ok()?.rsplit(',') {
-            let address = forwarded_address(word.trim())?;
+        // As bytes: a word that is no text must not hide those behind it, which proxies wrote.
+        let words = line.as_bytes().rsplit(|byte| *byte == b',');
+        for word in words.filter(|word| !word.trim_ascii().is_empty()) {
+            let address = forwarded_address(word)?;
             if !is_ours(address) {
                 return Some(address);
             }
@@ -189,6 +191,21 @@ mod tests {
         assert_eq!(told(None, "a.b:81", true), ["192.0.2.1", "a.b:81", "81", "wss", "edge"]);
         assert_eq!(told(Some("c"), "a.b:81", false), ["192.0.2.1", "c", "443", "https", "edge"]);
         assert_eq!(told(None, "[::1]", false), ["192.0.2.1", "[::1]", "443", "https", "edge"]);
+    }
+
+    #[test]
+    fn the_client_is_the_last_whom_no_proxy_of_ours_is() {
+        let found = |line: &str| {
+            let headers = map(&[("x-forwarded-for", line)]);
+            let found = client_behind(&headers, |it| it.is_loopback());
+            found.map(|it| it.to_string()).unwrap_or_default()
+        };
+        assert_eq!(found("192.0.2.9, 192.0.2.7, 127.0.0.1"), "192.0.2.7");
+        assert_eq!(found("\u{e9}, 192.0.2.7"), "192.0.2.7");
+        assert_eq!(found("192.0.2.7, "), "192.0.2.7");
+        assert_eq!(found("fe80::1%eth0"), "fe80::1");
+        assert_eq!(found("192.0.2.7, \u{e9}"), "");
+        assert_eq!(found("127.0.0.2, 127.0.0.1"), "127.0.0.2");
     }
 
     #[test]

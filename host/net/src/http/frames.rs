@@ -4,8 +4,8 @@
 //! hyper's h2 bounds what a client can make us keep: CONTINUATION frames, the list of headers, empty
 //! and tiny DATA frames, requests that were taken back before anybody saw them. What it does not
 //! bound is work: a request that was begun and is taken back at once (CVE-2023-44487), and frames that
-//! have to be answered (PING, SETTINGS: CVE-2019-9512 and 9515) or ordered (PRIORITY). These are
-//! counted here, per second.
+//! have to be answered (PING, SETTINGS: CVE-2019-9512 and 9515) or ordered (PRIORITY), or open windows
+//! that nothing was sent through (WINDOW_UPDATE). These are counted here, per second.
 //!
 //! **Invariant:** only the nine bytes before each frame are looked at; nothing is kept of the rest.
 
@@ -28,6 +28,13 @@ const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
 
+/// One frame that opens a window is good for so many bytes that were sent. Most clients open one after
+/// thousands; those that do for each message of a few bytes, the stream's and the connection's, come near it.
+/// Who wants more of them has to read as much as costs more.
+const BYTES_OF_WINDOW: usize = 16;
+/// And so many of them for a request, whose window a client may open at once.
+const WINDOWS_OF_REQUEST: u32 = 4;
+
 /// ENHANCE_YOUR_CALM (RFC 9113, 7).
 const CALM: u32 = 11;
 
@@ -44,8 +51,14 @@ pub(crate) struct Frames {
     second: Tick,
     resets: u32,
     control: u32,
+    /// Frames that open windows.
+    windows: u32,
+    /// Requests that were begun within it.
+    requests: u32,
     /// How many bytes the client was sent within it.
     sent: usize,
+    /// The same of the time before, which is answered for only now.
+    sent_before: usize,
     last_stream: u32,
 }
 
@@ -60,7 +73,10 @@ impl Frames {
             second: 0,
             resets: 0,
             control: 0,
+            windows: 0,
+            requests: 0,
             sent: 0,
+            sent_before: 0,
             last_stream: 0,
         }
     }
@@ -68,7 +84,9 @@ impl Frames {
     /// Follows what has arrived. An error: the limit that is exceeded now.
     pub(crate) fn arrived(&mut self, mut bytes: &[u8], now: Tick) -> Result<(), Limit> {
         if self.second != now {
-            (self.second, self.resets, self.control, self.sent) = (now, 0, 0, 0);
+            self.second = now;
+            (self.resets, self.control, self.windows, self.requests) = (0, 0, 0, 0);
+            self.sent_before = std::mem::take(&mut self.sent);
         }
         while !bytes.is_empty() {
             let skipped = bytes.len().min(self.skip as usize);
@@ -105,8 +123,17 @@ impl Frames {
                 // The highest bit means nothing.
                 let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
                 self.last_stream = self.last_stream.max(stream);
+                self.requests += 1;
             }
-            CONTINUATION | WINDOW_UPDATE | GOAWAY => {}
+            CONTINUATION | GOAWAY => {}
+            WINDOW_UPDATE => {
+                self.windows += 1;
+                if self.windows
+                    > self.limits.max_control_frames.saturating_add(self.windows_earned())
+                {
+                    return Err(Limit::ControlFrames);
+                }
+            }
             DATA if length > 0 || flags & END_STREAM != 0 => {}
             RST_STREAM => {
                 self.resets += 1;
@@ -123,6 +150,13 @@ impl Frames {
             }
         }
         Ok(())
+    }
+
+    /// How many windows may be opened for what was asked and sent.
+    fn windows_earned(&self) -> u32 {
+        let bytes = self.sent.saturating_add(self.sent_before);
+        let sent = u32::try_from(bytes / BYTES_OF_WINDOW).unwrap_or(u32::MAX);
+        sent.saturating_add(self.requests.saturating_mul(WINDOWS_OF_REQUEST))
     }
 
     /// A frame that tells the client to go, and why (RFC 9113, 6.8).
@@ -183,7 +217,7 @@ mod tests {
             (DATA, 0, b"x", None),
             (HEADERS, 4, b"x", None),
             (CONTINUATION, 0, b"", None),
-            (WINDOW_UPDATE, 0, &[0; 4], None),
+            (WINDOW_UPDATE, 0, &[0; 4], Some(6)),
         ] {
             assert_eq!(enough(&frame(kind, flags, payload)), expected, "{kind} {flags}");
         }
@@ -222,6 +256,25 @@ mod tests {
             frames.arrived(&frame(PING, 0, &[0; 8]), 9).unwrap();
         }
         assert_eq!(frames.arrived(&frame(PING, 0, &[0; 8]), 9), Err(Limit::ControlFrames));
+    }
+
+    #[test]
+    fn windows_are_opened_for_what_is_asked_and_sent() {
+        let open = frame(WINDOW_UPDATE, 0, &[0; 4]);
+        // How many may be opened in the second when so much is sent, after one when so much was.
+        let room = |before: usize, now: usize, requests: &[u8]| {
+            let mut frames = frames();
+            frames.arrived(&preface(), 0).unwrap();
+            frames.sent(before);
+            frames.arrived(requests, 1).unwrap();
+            frames.sent(now);
+            (0..1000).find(|_| frames.arrived(&open, 1).is_err()).unwrap()
+        };
+        let request = frame(HEADERS, 4, b"x");
+        assert_eq!(room(0, 0, &[]), 5);
+        assert_eq!(room(0, 0, &request), 5 + 4);
+        assert_eq!(room(16 * 100, 0, &[]), 5 + 100, "what was sent just before");
+        assert_eq!(room(16 * 100, 16 * 20, &request), 5 + 120 + 4);
     }
 
     #[test]

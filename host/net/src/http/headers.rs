@@ -82,9 +82,7 @@ pub(crate) fn clean_request(headers: &mut Headers, is_trusted: bool) -> Hop {
     }
     if connection {
         let upgrade = remove_named(headers);
-        // Behind it requests would pass by that no rule and no middleware sees (RFC 9113, 3.1).
-        let is_http = |protocol: &HeaderValue| has_token(protocol, "h2c");
-        found.upgrade = headers.remove(UPGRADE).filter(|it| upgrade && !is_http(it));
+        found.upgrade = headers.remove(UPGRADE).filter(|it| upgrade && is_for_others(it));
     }
     if hop {
         remove_hop(headers);
@@ -97,6 +95,14 @@ pub(crate) fn clean_request(headers: &mut Headers, is_trusted: bool) -> Hop {
         remove_forged(headers);
     }
     found
+}
+
+/// Whether blanks stand around a value, which makes a message of HTTP/2 malformed (RFC 9113, 8.2.1). Over HTTP/1
+/// they are of the line and gone when it is read.
+pub(crate) fn is_padded(value: &HeaderValue) -> bool {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let value = value.as_bytes();
+    value.first().is_some_and(is_blank) || value.last().is_some_and(is_blank)
 }
 
 /// Puts the cookies of an HTTP/2 request back into one line, as HTTP/1 and most applications
@@ -241,18 +247,19 @@ fn remove_named(headers: &mut HeaderMap) -> bool {
     }
     let http::header::Entry::Occupied(lines) = headers.entry(CONNECTION) else { return false };
     let lines: Vec<HeaderValue> = lines.remove_entry_mult().1.collect();
-    for token in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|l| l.split(',')) {
-        let token = token.trim();
+    for token in lines.iter().flat_map(words) {
         match token {
             // Common, and nothing to look for.
-            "keep-alive" | "close" | "" => {}
-            _ if token.eq_ignore_ascii_case("upgrade") => upgrade = true,
+            b"keep-alive" | b"close" | b"" => {}
+            _ if token.eq_ignore_ascii_case(b"upgrade") => upgrade = true,
             // Without it the request would go astray.
-            _ if token.eq_ignore_ascii_case("host") => {}
+            _ if token.eq_ignore_ascii_case(b"host") => {}
             // What proxies say of each other is not the client's to take back.
             _ if is_said_by_proxies(token) => {}
             _ => {
-                headers.remove(token);
+                if let Ok(name) = HeaderName::from_bytes(token) {
+                    headers.remove(name);
+                }
             }
         }
     }
@@ -264,9 +271,23 @@ fn names_nothing(line: &[u8]) -> bool {
     line.eq_ignore_ascii_case(b"keep-alive") || line.eq_ignore_ascii_case(b"close")
 }
 
-fn is_said_by_proxies(name: &str) -> bool {
-    let is_forwarded = name.get(..12).is_some_and(|it| it.eq_ignore_ascii_case("x-forwarded-"));
-    is_forwarded || name.eq_ignore_ascii_case("x-real-ip")
+fn is_said_by_proxies(name: &[u8]) -> bool {
+    let is_forwarded = name.get(..12).is_some_and(|it| it.eq_ignore_ascii_case(b"x-forwarded-"));
+    is_forwarded || name.eq_ignore_ascii_case(b"x-real-ip")
+}
+
+/// Whether protocols that a client offers are well formed (RFC 9110, 7.8), and none of them is HTTP: behind
+/// it requests would pass by that no rule and no middleware sees (RFC 9113, 3.1). What is not well formed
+/// may be read otherwise by a backend.
+fn is_for_others(protocols: &HeaderValue) -> bool {
+    let is_other = |protocol: &[u8]| {
+        let mut parts = protocol.splitn(2, |byte| *byte == b'/');
+        let name = parts.next().unwrap_or_default();
+        let is_http = name.eq_ignore_ascii_case(b"h2c") || name.eq_ignore_ascii_case(b"http");
+        !is_http && is_token(name) && parts.next().is_none_or(is_token)
+    };
+    let mut protocols = words(protocols).filter(|protocol| !protocol.is_empty()).peekable();
+    protocols.peek().is_some() && protocols.all(is_other)
 }
 
 fn remove_hop(headers: &mut HeaderMap) {
@@ -289,8 +310,18 @@ fn remove_forged(headers: &mut HeaderMap) {
 }
 
 fn has_token(line: &HeaderValue, wanted: &str) -> bool {
-    let text = line.to_str().unwrap_or_default();
-    text.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    words(line).any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+/// The elements of a list. They need not be text: one that is not must not hide the others.
+fn words(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether a word has only the characters of a token (RFC 9110, 5.6.2).
+fn is_token(word: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !word.is_empty() && word.iter().all(is_allowed)
 }
 
 #[cfg(test)]
@@ -302,7 +333,7 @@ pub(super) mod tests {
         let mut headers = Headers::default();
         for (name, value) in lines {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.append(name, value.parse().unwrap());
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
     }
@@ -367,6 +398,42 @@ pub(super) mod tests {
         assert_eq!(kept(&[("upgrade", "websocket")], &[]), Hop::default());
         assert_eq!(kept(&[("connection", "upgrade")], &[]), Hop::default());
         assert_eq!(kept(&[("connection", "x"), ("upgrade", "websocket")], &[]), Hop::default());
+    }
+
+    #[test]
+    fn a_word_that_is_no_text_hides_none_of_the_others() {
+        kept(&[("connection", "x-a, \u{e9}"), ("x-a", "1")], &[]);
+        kept(&[("connection", "\u{e9}, upgrade, http2-settings"), ("http2-settings", "x")], &[]);
+        let hop = kept(&[("te", "trailers, \u{e9}")], &[]);
+        assert!(hop.trailers);
+    }
+
+    #[test]
+    fn no_spelling_of_http_is_offered_to_a_backend() {
+        let passes = |protocol: &str| {
+            let hop = kept(&[("connection", "upgrade"), ("upgrade", protocol)], &[]);
+            hop.upgrade.is_some()
+        };
+        for refused in [
+            "h2c",
+            "H2C",
+            "websocket, h2c",
+            "h2c, \u{e9}",
+            "\u{e9}, h2c",
+            "h2c/1",
+            "\"h2c\"",
+            "HTTP/2.0",
+            "h2c;q=1",
+            "h2c x",
+            "websocket/",
+            "",
+            ", ,",
+        ] {
+            assert!(!passes(refused), "{refused}");
+        }
+        for passed in ["websocket", "WebSocket", "tls/1.3, foo", ", websocket,", "h2"] {
+            assert!(passes(passed), "{passed}");
+        }
     }
 
     #[test]

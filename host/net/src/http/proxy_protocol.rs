@@ -7,7 +7,7 @@
 
 use std::{io, net::SocketAddr};
 
-use ppp::{HeaderResult, v1, v2};
+use ppp::{v1, v2};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 /// No header of either version is shorter, so these bytes can be read without looking.
@@ -19,6 +19,8 @@ const LONGEST_BINARY: usize = 4096;
 /// What version 2 begins with, and where the length of the rest stands.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const BINARY_HEAD: usize = 16;
+/// Version 2, and that the proxy speaks for itself.
+const LOCAL: u8 = 0x20;
 
 /// Reads the header; answers where the client is, if the header says that.
 pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
@@ -60,24 +62,65 @@ async fn rest_of_text(stream: &mut TcpStream, header: &mut Vec<u8>) -> io::Resul
 }
 
 fn source(header: &[u8]) -> io::Result<Option<SocketAddr>> {
-    match HeaderResult::parse(header) {
-        HeaderResult::V1(Ok(header)) => Ok(match header.addresses {
-            v1::Addresses::Unknown => None,
-            v1::Addresses::Tcp4(ends) => Some((ends.source_address, ends.source_port).into()),
-            v1::Addresses::Tcp6(ends) => Some((ends.source_address, ends.source_port).into()),
-        }),
-        // A health check of the proxy itself (section 2.2).
-        HeaderResult::V2(Ok(header)) if header.command == v2::Command::Local => Ok(None),
-        HeaderResult::V2(Ok(header)) => Ok(match header.addresses {
-            v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
-            v2::Addresses::IPv4(ends) => Some((ends.source_address, ends.source_port).into()),
-            v2::Addresses::IPv6(ends) => Some((ends.source_address, ends.source_port).into()),
-        }),
-        HeaderResult::V1(Err(error)) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-        HeaderResult::V2(Err(error)) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    if header.starts_with(SIGNATURE) { source_of_binary(header) } else { source_of_text(header) }
+}
+
+fn source_of_binary(header: &[u8]) -> io::Result<Option<SocketAddr>> {
+    // A health check of the proxy itself: whatever family it says is to be ignored (section 2.2).
+    if header.get(SIGNATURE.len()) == Some(&LOCAL) {
+        return Ok(None);
     }
+    let header = v2::Header::try_from(header).map_err(invalid)?;
+    Ok(match header.addresses {
+        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
+        v2::Addresses::IPv4(ends) => Some((ends.source_address, ends.source_port).into()),
+        v2::Addresses::IPv6(ends) => Some((ends.source_address, ends.source_port).into()),
+    })
+}
+
+fn source_of_text(header: &[u8]) -> io::Result<Option<SocketAddr>> {
+    let header = v1::Header::try_from(header).map_err(invalid)?;
+    Ok(match header.addresses {
+        v1::Addresses::Unknown => None,
+        v1::Addresses::Tcp4(ends) => Some((ends.source_address, ends.source_port).into()),
+        v1::Addresses::Tcp6(ends) => Some((ends.source_address, ends.source_port).into()),
+    })
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 fn malformed(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+    invalid(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binary(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
+        let mut header = SIGNATURE.to_vec();
+        header.extend([command, family, 0, u8::try_from(payload.len()).unwrap()]);
+        header.extend_from_slice(payload);
+        header
+    }
+
+    #[test]
+    fn a_proxy_that_speaks_for_itself_may_name_any_family() {
+        for family in [0, 0x11, 0x31, 0x99, 0xff] {
+            assert_eq!(source(&binary(LOCAL, family, &[0; 3])).unwrap(), None, "{family}");
+        }
+    }
+
+    #[test]
+    fn a_broken_header_is_explained_as_what_it_is() {
+        let explained = |header: &[u8]| source(header).unwrap_err().to_string();
+        let family = explained(&binary(0x21, 0x99, &[0; 12]));
+        assert!(family.to_lowercase().contains("family"), "{family}");
+        let command = explained(&binary(0x2f, 0x11, &[0; 12]));
+        assert!(command.to_lowercase().contains("command"), "{command}");
+        let text = explained(b"PROXY TCP4 999.0.2.7 10.0.0.1 8080 80\r\n");
+        assert!(text.to_lowercase().contains("address"), "{text}");
+    }
 }

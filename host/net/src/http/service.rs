@@ -142,6 +142,10 @@ fn admit(
     }
     if arrived.version == Version::HTTP_2 {
         check_size(&arrived, &client.limits).map_err(HttpError::Malformed)?;
+        // Whoever compares them would take them for others than backends do, which cut blanks off.
+        if arrived.headers.iter().any(|(_, value)| headers::is_padded(value)) {
+            return Err(HttpError::Malformed(HeadError::Line));
+        }
     }
     let mut hop = headers::clean_request(&mut arrived.headers, client.told.is_trusted);
     if hop.visits >= MOST_VISITS {

@@ -204,8 +204,7 @@ impl Read for Network {
 impl Network {
     /// Reads a network, or one address.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
-        text.parse().ok().or_else(alone).map(Self)
+        portolan_core::rule::network(text).map(Self)
     }
 }
 

@@ -16,8 +16,8 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use super::{Pouring, StreamError, hint, poll_bytes_frame, pour_frame, watched};
 use crate::{
-    h1::{Framing, Line, Outlet, PourError, Poured, WireError},
-    http::{account::Account, replay::Replay, stall::Stall},
+    h1::{BodyError, Framing, Line, Outlet, PourError, Poured, WireError, may_trail},
+    http::{account::Account, headers::is_padded, replay::Replay, stall::Stall},
 };
 
 /// What a client sends behind the head of a request.
@@ -225,7 +225,7 @@ impl RequestBody {
                 poured.map_err(PourError::Source)?.map_err(PourError::widen)
             }
             Content::Stream(incoming) => {
-                let frame = Pin::new(&mut *incoming).poll_frame(cx).map_err(StreamError::Http2);
+                let frame = poll_stream(incoming, cx);
                 pour_frame(frame, cx, outlet, || incoming.is_end_stream())
             }
             Content::Replay(replay) => replay.poll_pour(cx, outlet),
@@ -312,10 +312,30 @@ impl Content {
                 }
                 Poll::Ready(polled)
             }
-            Self::Stream(incoming) => Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2),
+            Self::Stream(incoming) => poll_stream(incoming, cx),
             Self::Replay(replay) => replay.poll(cx),
         }
     }
+}
+
+/// The next frame of a body that comes over HTTP/2. Trailers are held to what those of HTTP/1 are held to.
+fn poll_stream(
+    incoming: &mut Incoming,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    let mut polled = Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2);
+    if let Poll::Ready(Some(Ok(frame))) = &mut polled
+        && let Some(trailers) = frame.trailers_mut()
+    {
+        if trailers.values().any(is_padded) {
+            return Poll::Ready(Some(Err(WireError::Body(BodyError::Trailers).into())));
+        }
+        let banned: Vec<_> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
+        for name in banned {
+            trailers.remove(name);
+        }
+    }
+    polled
 }
 
 /// The client may send its body now: somebody wants it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portolan_core::{limit::Limit, reason::Reason};
+use portolan_core::{limit::Limit, reason::Reason, router::Router, test_util};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -21,6 +21,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 const ACK: u8 = 1;
@@ -229,7 +230,7 @@ async fn floods_end_in_a_word_and_cost_nobody_else_anything() {
     let few = Http2Limits { max_resets: 50, max_control_frames: 50, ..Http2Limits::default() };
     let (portolan, _backend) = echoing(http2(few)).await;
     type Make = fn(u32) -> Vec<u8>;
-    let floods: [(&str, Make, &[Limit]); 6] = [
+    let floods: [(&str, Make, &[Limit]); 7] = [
         (
             "reset",
             |n| [request(2 * n + 1), reset(2 * n + 1)].concat(),
@@ -237,6 +238,7 @@ async fn floods_end_in_a_word_and_cost_nobody_else_anything() {
         ),
         ("settings", |_| frame(SETTINGS, 0, 0, &[]), &[Limit::ControlFrames]),
         ("ping", |_| frame(PING, 0, 0, &[7; 8]), &[Limit::ControlFrames]),
+        ("window", |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]), &[Limit::ControlFrames]),
         ("priority", |n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 9]), &[Limit::ControlFrames]),
         (
             "empty data",
@@ -367,6 +369,59 @@ async fn a_body_that_does_not_come_is_answered_and_a_slow_backend_is_not_the_cli
     assert_eq!(answer.stream, 1);
     until_counted(&portolan, Limit::RequestStall).await;
     assert_eq!(reasons(&portolan, Reason::BodyTimeout), 1);
+}
+
+#[tokio::test]
+async fn blanks_around_a_value_are_refused_and_reach_no_rule() {
+    let backend = Script::echo().await;
+    let rule = "Host(`a.local`) && !Header(`X-Admin`, `1`)";
+    let service = router("a.local", &[backend.address]).service;
+    let portolan = Portolan::start(vec![Router { service, ..test_util::router("r", rule) }]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    // The first byte of a block says the status: 200 and 400 have an entry in the table, 404 too.
+    for (stream, value, status) in [
+        (1, "2", 0x88),
+        (3, "1", 0x8d),
+        (5, " 1", 0x8c),
+        (7, "1 ", 0x8c),
+        (9, "\t1", 0x8c),
+        (11, " ", 0x8c),
+        (13, "", 0x88),
+    ] {
+        let block = get(&[("x-admin", value)]);
+        raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)).await;
+        let answer = raw.until(HEADERS).await.unwrap();
+        assert_eq!((answer.stream, answer.payload[0]), (stream, status), "{value:?}");
+    }
+    assert_eq!(reasons(&portolan, Reason::BadHeader), 4);
+}
+
+#[tokio::test]
+async fn trailers_say_no_more_than_over_http_1() {
+    let backend = Script::start(|mut client| async move {
+        while let Some(request) = client.request().await {
+            let (length, body) = (request.body.len(), request.body);
+            client
+                .send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"))
+                .await;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    let trailers = |stream, lines: &[(&str, &str)]| {
+        let block: Vec<u8> = lines.iter().flat_map(|(name, value)| line(name, value)).collect();
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
+    };
+    raw.send(&[post(1), frame(DATA, 0, 1, b"hello")].concat()).await;
+    raw.send(&trailers(1, &[("x-sum", "7"), ("x_forwarded_for", "6.6.6.6")])).await;
+    let body = raw.until(DATA).await.unwrap().payload;
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains("x-sum: 7") && !body.contains("6.6.6.6"), "{body}");
+    raw.send(&[post(3), frame(DATA, 0, 3, b"hello")].concat()).await;
+    raw.send(&trailers(3, &[("x-sum", " 7")])).await;
+    let answer = raw.until(HEADERS).await.unwrap();
+    assert_eq!((answer.stream, answer.payload[0]), (3, 0x8c));
 }
 
 #[tokio::test]

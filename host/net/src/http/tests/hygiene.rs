@@ -125,6 +125,8 @@ async fn the_proxy_protocol_says_who_the_client_is() {
         (binary(1, 0x11, &v4), "192.0.2.7"),
         (binary(1, 0x11, &with_extension), "192.0.2.7"),
         (binary(0, 0x00, &[]), "127.0.0.1"),
+        // Whatever a proxy that speaks for itself says of a family.
+        (binary(0, 0x99, &[1, 2, 3]), "127.0.0.1"),
     ] {
         let mut stream = Client::connect(portolan.address).await;
         tokio::io::AsyncWriteExt::write_all(&mut stream.stream, &sent).await.unwrap();
@@ -311,6 +313,31 @@ async fn nothing_passes_by_the_rules_behind_an_upgrade() {
     assert_eq!(response.status, 200);
     for gone in ["upgrade", "http2-settings", "connection"] {
         assert_eq!(header(&response.body, gone), None, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_byte_that_is_no_text_opens_no_way_by_the_rules() {
+    // It changes to whatever it is offered.
+    let backend = Script::start(|mut client| async move {
+        while let Some(request) = client.request().await {
+            let head = match header(&request.head, "upgrade") {
+                Some(_) => {
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c"
+                }
+                None => "HTTP/1.1 200 OK\r\nContent-Length: 0",
+            };
+            client.send(&format!("{head}\r\n\r\n")).await;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    for offer in [&b"h2c, \xff"[..], b"\xe9,h2c", b"h2c/1", b"\"h2c\"", b"HTTP/2.0"] {
+        let mut client = portolan.connect().await;
+        let begin = b"GET / HTTP/1.1\r\nHost: a.local\r\nConnection: Upgrade\r\nUpgrade: ";
+        let request = [&begin[..], offer, b"\r\n\r\n"].concat();
+        tokio::io::AsyncWriteExt::write_all(&mut client.stream, &request).await.unwrap();
+        assert_eq!(client.response().await.status, 200, "{}", offer.escape_ascii());
     }
 }
 
