@@ -11,7 +11,7 @@ use portolan_core::{
 
 use super::{
     answer::{line, name, reply, status},
-    predicate::predicate,
+    predicate::{Fault, predicate},
 };
 use crate::{
     bindings::middleware_interest::{self as wit, Phases},
@@ -54,7 +54,7 @@ fn hook(phases: Phases, phase: Phases, is_exported: bool) -> Result<bool, String
 }
 
 fn when(when: Option<crate::bindings::predicate::Predicate>) -> Result<Option<Predicate>, String> {
-    when.map(predicate).transpose()
+    when.map(predicate).transpose().map_err(Fault::into_message)
 }
 
 fn slots(names: &[String]) -> Result<Vec<Slot>, String> {

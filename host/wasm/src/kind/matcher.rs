@@ -8,7 +8,7 @@ use portolan_core::{
     rule::Predicate,
 };
 
-use super::predicate::predicate;
+use super::predicate::{Fault, predicate};
 use crate::{
     facets::{Compiled, Place},
     runtime::Runtime,
@@ -41,8 +41,14 @@ impl Matchers {
                 arg: error.arg.map(|arg| arg as usize).filter(|arg| *arg < args.len()),
                 message: error.message,
             }),
-            Ok((Ok(arena),)) => predicate(arena).map_err(|error| {
-                let error = self.runtime.failed(CallError::Nonsense(error));
+            Ok((Ok(arena),)) => predicate(arena).map_err(|fault| {
+                // What is wrong is what stands in the rule.
+                if let Fault::Regex { value, message } = &fault
+                    && let Some(arg) = args.iter().position(|arg| arg == value)
+                {
+                    return MatcherError { arg: Some(arg), message: message.clone() };
+                }
+                let error = self.runtime.failed(CallError::Nonsense(fault.into_message()));
                 whole(format!("the plugin `{plugin}` {error}"))
             }),
         }

@@ -8,15 +8,44 @@ use portolan_core::rule::{Field, Op, Predicate, Test};
 
 use crate::bindings::predicate as wit;
 
+/// Why there is no predicate. One sentence in lower case, without a full stop.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// A guest that knows this host does not say such a thing.
+    Nonsense(String),
+    /// This regular expression does not compile. Guests leave that to us, so where it is what they were given
+    /// it is not their mistake.
+    Regex {
+        /// The expression.
+        value: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Self::Nonsense(message)
+    }
+}
+
+impl Fault {
+    pub(super) fn into_message(self) -> String {
+        match self {
+            Self::Nonsense(message) | Self::Regex { message, .. } => message,
+        }
+    }
+}
+
 /// The predicate that an arena means, or what is wrong with it.
-pub(super) fn predicate(arena: wit::Predicate) -> Result<Predicate, String> {
+pub(super) fn predicate(arena: wit::Predicate) -> Result<Predicate, Fault> {
     if arena.nodes.len() > MAX_NODES {
-        return Err(format!("the predicate has more than {MAX_NODES} nodes"));
+        return Err(format!("the predicate has more than {MAX_NODES} nodes").into());
     }
     let sizes = measure(&arena.nodes)?;
     let root = arena.root as usize;
     let Some(size) = sizes.get(root) else {
-        return Err(format!("the predicate begins at node {root}, which is not there"));
+        return Err(format!("the predicate begins at node {root}, which is not there").into());
     };
     size.check()?;
     build(&arena.nodes, root).map(Predicate::simplify)
@@ -81,8 +110,8 @@ fn children(node: &wit::Node) -> &[u32] {
 }
 
 /// The tree below a node. It has been measured, so this ends soon.
-fn build(nodes: &[wit::Node], place: usize) -> Result<Predicate, String> {
-    let each = |children: &[u32]| -> Result<Vec<Predicate>, String> {
+fn build(nodes: &[wit::Node], place: usize) -> Result<Predicate, Fault> {
+    let each = |children: &[u32]| -> Result<Vec<Predicate>, Fault> {
         children.iter().map(|child| build(nodes, *child as usize)).collect()
     };
     match nodes.get(place) {
@@ -93,8 +122,21 @@ fn build(nodes: &[wit::Node], place: usize) -> Result<Predicate, String> {
         Some(wit::Node::Not(child)) => Ok(Predicate::Not(Box::new(build(nodes, *child as usize)?))),
         Some(wit::Node::Test(test)) => {
             let field = field(&test.field)?;
-            Test::new(field, op(test.op), test.values.clone()).map(Predicate::Test)
+            let made = Test::new(field.clone(), op(test.op), test.values.clone());
+            made.map(Predicate::Test).map_err(|message| fault(&field, test, message))
         }
+    }
+}
+
+/// What is wrong with a test that cannot be made.
+fn fault(field: &Field, test: &wit::Test, message: String) -> Fault {
+    let is_bad = |value: &&String| {
+        op(test.op) == Op::Regex
+            && Test::new(field.clone(), Op::Regex, vec![(*value).clone()]).is_err()
+    };
+    match test.values.iter().find(is_bad) {
+        Some(value) => Fault::Regex { value: value.clone(), message },
+        None => Fault::Nonsense(message),
     }
 }
 
@@ -155,7 +197,19 @@ mod tests {
     }
 
     fn of(nodes: Vec<wit::Node>, root: u32) -> Result<Predicate, String> {
-        predicate(wit::Predicate { nodes, root })
+        predicate(wit::Predicate { nodes, root }).map_err(Fault::into_message)
+    }
+
+    #[test]
+    fn a_regular_expression_that_does_not_compile_is_told_from_nonsense() {
+        let of = |field, op, values: &[&str]| {
+            let nodes = vec![test(field, op, values)];
+            predicate(wit::Predicate { nodes, root: 0 }).unwrap_err()
+        };
+        let fault = of(wit::Field::Path, wit::Op::Regex, &["a", "("]);
+        assert!(matches!(&fault, Fault::Regex { value, .. } if value == "("), "{fault:?}");
+        let fault = of(wit::Field::Path, wit::Op::Cidr, &["::/0"]);
+        assert!(matches!(fault, Fault::Nonsense(_)), "{fault:?}");
     }
 
     #[test]
