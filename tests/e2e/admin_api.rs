@@ -243,3 +243,43 @@ async fn traefiks_internal_services_lead_to_the_admin_api() {
     config.replace(&format!("{off}{provider}{}", routers(&["ping"])));
     eventually(|| portolan.http().get("ping.local", "/"), |page| page.status == 503).await;
 }
+
+#[tokio::test]
+async fn explain_sees_what_rules_see() {
+    let config = Config::new(
+        r#"
+[http.routers.a]
+rule = "Host(`a.local`)"
+service = "nowhere"
+[http.routers.any]
+rule = "PathPrefix(`/`) && Header(`X-Any`, `1`)"
+service = "nowhere"
+[http.routers.socket]
+rule = "Host(`b.local`) && Header(`Upgrade`, `websocket`) && Header(`X-Forwarded-Proto`, `ws`)"
+service = "nowhere"
+[http.services.nowhere.load-balancer]
+servers = [{ url = "http://127.0.0.1:0" }]
+"#,
+    );
+    let portolan = Portolan::start(&config);
+    let explain = async |method: &str, url: &str, lines: &[&str]| {
+        let lines: String = lines.iter().map(|line| format!("&header={line}")).collect();
+        let told = portolan.api(&format!("/api/explain?method={method}&url={url}{lines}")).await;
+        (told["router"].as_str().unwrap_or_default().to_owned(), told["verdict"].to_string())
+    };
+    let here = format!("http://{}/", portolan.address("web"));
+    let (router, verdict) = explain("GET", &here, &["Host:a.local"]).await;
+    assert_eq!(router, "a@config");
+    assert!(verdict.contains("has no usable backend: "), "{verdict}");
+    let (router, _) = explain("GET", "http://c.local/", &["X-Any:1"]).await;
+    assert_eq!(router, "any@config");
+    let (router, _) = explain("GET", "http://c.local/", &["X-Any:1", "Connection:x-any"]).await;
+    assert_eq!(router, "", "the connection has taken it away");
+    let upgrade = ["Connection:upgrade", "Upgrade:websocket", "X-Forwarded-Proto:https"];
+    let (router, _) = explain("GET", "http://b.local/", &upgrade).await;
+    assert_eq!(router, "socket@config");
+    let (_, verdict) = explain("CONNECT", "http://a.local/", &[]).await;
+    assert!(verdict.contains("501"), "{verdict}");
+    let (router, _) = explain("GET", "http://a.local/a%3Cb%3E", &[]).await;
+    assert_eq!(router, "a@config");
+}

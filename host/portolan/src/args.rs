@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::PathBuf,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -145,8 +148,8 @@ pub(crate) struct Explain {
     pub(crate) headers: Vec<(http::HeaderName, http::HeaderValue)>,
 
     /// Where the running instance has its admin API; by default, where the configuration says.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) admin: Option<std::net::SocketAddr>,
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_admin)]
+    pub(crate) admin: Option<SocketAddr>,
 
     /// Print JSON.
     #[arg(long)]
@@ -181,11 +184,21 @@ fn parse_method(text: &str) -> Result<http::Method, String> {
 }
 
 fn parse_url(text: &str) -> Result<http::Uri, String> {
-    let url: http::Uri = text.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
-    match (url.scheme_str(), url.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(url),
-        _ => Err(format!("scheme and host are needed, as in http://{}", text.trim_matches('/'))),
+    if !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
+        let advice = format!("scheme and host are needed, as in http://{}", text.trim_matches('/'));
+        return Err(advice);
     }
+    portolan_core::target::read_url(text)
+}
+
+/// An address, or a name that has one, with a port.
+fn parse_admin(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map(Vec::from_iter).map_err(|error| {
+        format!("{error}: an address with a port is needed, as in 127.0.0.1:8080")
+    })?;
+    // `localhost` has two; the admin API listens on the one of IPv4 unless it is told otherwise.
+    let first = found.iter().find(|it| it.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| "it has no address".to_owned())
 }
 
 fn parse_header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
@@ -234,13 +247,14 @@ mod tests {
 
     #[test]
     fn explain_takes_a_request_apart() {
-        let Command::Explain(explain) =
-            command("portolan explain get http://a.local/x -H x-a:1 --header x-b:2")
-        else {
+        let Command::Explain(explain) = command(
+            "portolan explain get http://a.local/x<y -H x-a:1 --header x-b:2 --admin localhost:81",
+        ) else {
             panic!("another command");
         };
         assert_eq!(explain.method, http::Method::GET);
-        assert_eq!(explain.url.host(), Some("a.local"));
+        assert_eq!(explain.url, "http://a.local/x%3Cy");
+        assert!(explain.admin.is_some_and(|it| it.ip().is_loopback() && it.port() == 81));
         let headers: Vec<_> = explain.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(headers, ["x-a", "x-b"]);
     }
@@ -258,6 +272,8 @@ mod tests {
         for (line, advice) in [
             ("portolan explain GET grafana.local", "as in http://grafana.local"),
             ("portolan explain GET /path", "scheme and host are needed"),
+            ("portolan explain GET http://ünï.x/", "punycode"),
+            ("portolan explain GET http://a/ --admin localhost", "with a port"),
             ("portolan explain G@T http://a/", "a method is a word such as GET"),
             ("portolan explain GET http://a/ -H nonsense", "name: value"),
             ("portolan chekc", "check"),

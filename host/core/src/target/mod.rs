@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderValue, uri::PathAndQuery};
+use http::{HeaderValue, Uri, uri::PathAndQuery};
 
 /// Why the target of a request makes no sense. The answer is 400.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -28,6 +28,52 @@ pub enum BadTarget {
     /// More than one `Host` line (RFC 9112, 3.2).
     #[error("there is more than one host header")]
     ManyHosts,
+}
+
+/// A target with those characters encoded that browsers and scripts send bare, that Go takes, and
+/// that `Uri` does not.
+pub fn encode_bare(target: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        match byte {
+            b'"' => encoded.extend_from_slice(b"%22"),
+            b'<' => encoded.extend_from_slice(b"%3C"),
+            b'>' => encoded.extend_from_slice(b"%3E"),
+            b'`' => encoded.extend_from_slice(b"%60"),
+            byte => encoded.push(*byte),
+        }
+    }
+    encoded
+}
+
+/// A URL as a person writes it, of a scheme that we serve: what may stand bare in a request may here.
+///
+/// # Errors
+///
+/// One sentence on what is wrong with it.
+pub fn read_url(text: &str) -> Result<Uri, String> {
+    let scheme = text.find("://").map_or(0, |at| at + 3);
+    let end = text.get(scheme..).and_then(|rest| rest.find(['/', '?', '#']));
+    let (begin, rest) = text.split_at(end.map_or(text.len(), |end| scheme + end));
+    if !begin.is_ascii() {
+        return Err(format!(
+            "the host of `{text}` is not ASCII; browsers ask for its punycode form, which begins with `xn--`"
+        ));
+    }
+    // A fragment stays with the client.
+    let rest = rest.split('#').next().unwrap_or_default();
+    let whole = [begin.as_bytes(), &encode_bare(rest.as_bytes())].concat();
+    let uri = Uri::from_maybe_shared(Bytes::from(whole));
+    let uri = uri.map_err(|error| format!("`{text}` is no URL: {error}"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        _ => return Err(format!("`{text}` is neither http nor https")),
+    }
+    let has_user = uri.authority().is_some_and(|it| it.as_str().contains('@'));
+    match uri.host() {
+        Some(host) if !host.is_empty() && !has_user => Ok(uri),
+        _ => Err(format!("`{text}` has no plain host")),
+    }
 }
 
 /// Path and query in normal form, and the path as rules see it.

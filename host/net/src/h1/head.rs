@@ -13,7 +13,10 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use httparse::{Header, ParserConfig, Status};
-use portolan_core::exchange::{Headers, Lines, RUNS, trace};
+use portolan_core::{
+    exchange::{Headers, Lines, RUNS, trace},
+    target::encode_bare,
+};
 
 use super::{
     error::HeadError,
@@ -172,29 +175,13 @@ fn target_of(method: &Method, arrived: &Bytes, target: &[u8]) -> Result<Uri, Hea
         return Err(HeadError::TooLarge);
     }
     let uri = Uri::from_maybe_shared(arrived.slice_ref(target))
-        .or_else(|_invalid| Uri::from_maybe_shared(encoded(target)))
+        .or_else(|_invalid| Uri::from_maybe_shared(Bytes::from(encode_bare(target))))
         .map_err(|_invalid| HeadError::Target)?;
     let is_good = match *method {
         Method::CONNECT => uri.authority().is_some() && uri.scheme().is_none(),
         _ => is_path || is_asterisk || uri.scheme().is_some(),
     };
     if is_good { Ok(uri) } else { Err(HeadError::Target) }
-}
-
-/// A target with those characters encoded that browsers and scripts send bare, that Go takes, and
-/// that `Uri` does not.
-fn encoded(target: &[u8]) -> Bytes {
-    let mut encoded = Vec::with_capacity(target.len() + 16);
-    for byte in target {
-        match byte {
-            b'"' => encoded.extend_from_slice(b"%22"),
-            b'<' => encoded.extend_from_slice(b"%3C"),
-            b'>' => encoded.extend_from_slice(b"%3E"),
-            b'`' => encoded.extend_from_slice(b"%60"),
-            byte => encoded.push(*byte),
-        }
-    }
-    encoded.into()
 }
 
 fn headers(

@@ -169,7 +169,7 @@ pub(crate) fn ticks(duration: std::time::Duration) -> Tick {
 }
 
 /// What backends are told that this machine is called.
-fn host_name() -> HeaderValue {
+pub(super) fn host_name() -> HeaderValue {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = Some(name.trim()).filter(|name| !name.is_empty());
     let value = HeaderValue::from_str(name.unwrap_or("portolan"));

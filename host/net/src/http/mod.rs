@@ -32,6 +32,7 @@ mod complaint;
 mod redirect;
 mod aside;
 mod edge;
+mod preview;
 mod account;
 mod pipeline;
 mod tunnel;
@@ -62,6 +63,7 @@ pub use self::{
     },
     config::{EntrypointConfig, HttpConfig, Ledger, RedirectConfig, RedirectTarget, Trust},
     limits::{ClientTimeouts, EncodedCharacter, EncodedCharacters, Http2Limits, Limits},
+    preview::Preview,
     server::{BindError, Bound, EntrypointFigures, Server},
     trace::{FinishedSpan, SpanKind, TraceConfig, Tracing, Value},
 };

@@ -62,6 +62,7 @@ impl Open {
         let report = |bound: Bound| EntrypointReport {
             redirect: redirect(config, &bound.name),
             encoded_characters: encoded_characters(config, &bound.name),
+            trust: trust_at(config, &bound.name),
             name: bound.name,
             address: bound.address,
             protocol: if bound.tls { "https" } else { "http" },
@@ -183,6 +184,7 @@ impl Listeners for Open {
                 protocol: "admin",
                 redirect: None,
                 encoded_characters: EncodedCharacters::default(),
+                trust: Trust::default(),
             });
             let bound = self.entrypoints.iter().cloned().chain(names).chain(admin);
             (bound.collect(), problems)
@@ -210,11 +212,22 @@ fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
         redirect: entrypoint.redirect.clone(),
         limits: entrypoint.limits.clone(),
         observability: entrypoint.observability,
-        trust: Trust {
-            forwarded_headers: entrypoint.forwarded_headers.clone(),
-            proxy_protocol: entrypoint.proxy_protocol.clone(),
-        },
+        trust: trust(entrypoint),
     }
+}
+
+/// Whose word about others is taken.
+fn trust(entrypoint: &model::Entrypoint) -> Trust {
+    Trust {
+        forwarded_headers: entrypoint.forwarded_headers.clone(),
+        proxy_protocol: entrypoint.proxy_protocol.clone(),
+    }
+}
+
+/// The same of an entrypoint by its name.
+fn trust_at(config: &Config, name: &str) -> Trust {
+    let entrypoint = config.entrypoints.iter().find(|entrypoint| entrypoint.name == name);
+    entrypoint.map(trust).unwrap_or_default()
 }
 
 /// What may not stand in the paths of an entrypoint.

@@ -19,7 +19,7 @@ use portolan_net::{
         system_files, system_upstreams, without_own,
     },
     drain::{Stop, Trigger, signal},
-    http::{EncodedCharacters, Server},
+    http::{EncodedCharacters, Server, Trust},
     interfaces::interfaces,
     tls::{TlsContext, TlsError},
     worker::{Job, WorkerContext},
@@ -105,6 +105,7 @@ impl Names {
             protocol: wanted.kind.as_str(),
             redirect: None,
             encoded_characters: EncodedCharacters::default(),
+            trust: Trust::default(),
         };
         self.addresses.iter().map(report).collect()
     }

@@ -14,7 +14,7 @@ use portolan_core::{
     plugin::{PluginFigures, PluginInfo},
     problem::Problem,
 };
-use portolan_net::http::EncodedCharacters;
+use portolan_net::http::{EncodedCharacters, Trust};
 
 /// How a provider is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,6 +102,8 @@ pub(crate) struct EntrypointReport {
     pub(crate) redirect: Option<Arc<str>>,
     /// What may not stand in the paths of its requests.
     pub(crate) encoded_characters: EncodedCharacters,
+    /// Whose word about others is taken.
+    pub(crate) trust: Trust,
 }
 
 /// How everything is.

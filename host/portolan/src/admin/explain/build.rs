@@ -10,14 +10,16 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header::HOST};
 use portolan_core::{
     backend::Out,
-    exchange::{Exchange, Peer, RequestHead},
+    exchange::{Exchange, Headers, Peer, RequestHead},
     moment::Moment,
     name::ObjectName,
     reason::Reason,
     router::Router,
     service::{Backend, Kind, Member, Service},
     snapshot::Snapshot,
+    target::read_url,
 };
+use portolan_net::http::Preview;
 
 use super::{
     BackendShare, Candidate, Explanation, Outcome, Place, Question, ServiceShare, Step, does,
@@ -43,7 +45,7 @@ pub(crate) fn explain(
     insight: &dyn Insight,
 ) -> Result<Explanation, String> {
     let uri = parse_url(&question.url)?;
-    let mut exchange = exchange(question, &uri, board)?;
+    let (mut exchange, preview) = exchange(question, &uri, board)?;
     let request = Question {
         method: exchange.request.method.to_string(),
         url: uri.to_string(),
@@ -71,8 +73,10 @@ pub(crate) fn explain(
         left_out::about(snapshot, &services(router, &candidates, snapshot), host, router.is_some());
     left_out.truncate(MOST_LEFT_OUT);
     let other = || tls.as_ref()?.of_other_options(router?);
-    let found =
-        ahead.or_else(other).unwrap_or_else(|| verdict(router, service.as_ref(), &mut exchange));
+    preview.choose(&mut exchange.request.headers);
+    let why = router.and_then(|it| it.service.as_deref()).and_then(|it| trouble(it, snapshot));
+    let verdict = || verdict(router, service.as_ref(), why.as_deref(), &mut exchange);
+    let found = ahead.or_else(other).unwrap_or_else(verdict);
     let Verdict { sentence, reason } = match &tls {
         Some(tls) => tls.before(found),
         None => found,
@@ -115,6 +119,12 @@ fn services(
     services
 }
 
+/// What is wrong with a service, as far as that is known without asking its backends.
+fn trouble(service: &Service, snapshot: &Snapshot) -> Option<String> {
+    let errors = &snapshot.services.get(&service.name)?.entry.errors;
+    (!errors.is_empty()).then(|| errors.join("; "))
+}
+
 /// What becomes of a request before any router is asked.
 fn before_routing(
     exchange: &Exchange,
@@ -138,6 +148,10 @@ fn before_routing(
     if let Some(refused) = tls.and_then(Foreseen::refused) {
         return Some(refused);
     }
+    if exchange.request.method == Method::CONNECT {
+        let sentence = "501: CONNECT is not served".to_owned();
+        return Some(Verdict::because(Reason::Connect, sentence));
+    }
     if !place.encoded_characters.allow(exchange.request.uri().path()) {
         let sentence = format!(
             "400: the path has an encoded character that entrypoint `{}` refuses",
@@ -153,7 +167,7 @@ fn before_routing(
 }
 
 /// The request as it would be after its head was read.
-fn exchange(question: &Question, uri: &Uri, board: &Board) -> Result<Exchange, String> {
+fn exchange(question: &Question, uri: &Uri, board: &Board) -> Result<(Exchange, Preview), String> {
     let method = question.method.to_ascii_uppercase();
     let method: Method =
         method.parse().map_err(|_error| format!("`{method}` is no HTTP method"))?;
@@ -162,18 +176,25 @@ fn exchange(question: &Question, uri: &Uri, board: &Board) -> Result<Exchange, S
         text => text.parse().map_err(|_error| format!("`{text}` is no IP address"))?,
     };
     let entrypoint = entrypoint(question, uri, board)?;
-    let mut headers = headers(&question.headers)?;
-    if let Some(host) = uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok()) {
+    let place = board.entrypoints.iter().find(|it| it.name == entrypoint);
+    // Where the connection goes to is one thing, which host it then asks for another.
+    let asked = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
+    let tls = uri.scheme_str() == Some("https");
+    let sni = (tls && asked.parse::<IpAddr>().is_err()).then(|| asked.into());
+    let peer = Peer { address: SocketAddr::new(client, 0), tls, sni };
+    let mut headers = Headers::from(headers(&question.headers)?);
+    if !headers.contains_key(HOST)
+        && let Some(host) = uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok())
+    {
         headers.insert(HOST, host);
     }
-    let request = RequestHead::parse(method, uri.clone(), Version::HTTP_11, headers)
+    let trust = place.map(|it| it.trust.clone()).unwrap_or_default();
+    let preview = Preview::admit(&mut headers, &peer, &trust);
+    let target = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    let request = RequestHead::parse(method, target, Version::HTTP_11, headers)
         .map_err(|error| format!("the request would be refused: {error}"))?;
-    let tls = uri.scheme_str() == Some("https");
-    let is_name = request.host().parse::<IpAddr>().is_err();
-    let sni = (tls && is_name).then(|| request.host().into());
-    let peer = Peer { address: SocketAddr::new(client, 0), tls, sni };
     let (response, router, attributes) = (None, None, Vec::new());
-    Ok(Exchange { request, response, peer, entrypoint, router, attributes })
+    Ok((Exchange { request, response, peer, entrypoint, router, attributes }, preview))
 }
 
 fn headers(lines: &[(String, String)]) -> Result<HeaderMap, String> {
@@ -192,18 +213,10 @@ fn headers(lines: &[(String, String)]) -> Result<HeaderMap, String> {
 /// A URL with a scheme that we serve and a host; `http://` may be left out.
 fn parse_url(text: &str) -> Result<Uri, String> {
     let text = text.trim();
-    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let uri: Uri = full.parse().map_err(|error| format!("`{text}` is no URL: {error}"))?;
-    match uri.scheme_str() {
-        Some("http" | "https") => {}
-        _ => return Err(format!("`{text}` is neither http nor https")),
+    match text.contains("://") {
+        true => read_url(text),
+        false => read_url(&format!("http://{text}")),
     }
-    if uri.host().is_none_or(str::is_empty)
-        || uri.authority().is_some_and(|it| it.as_str().contains('@'))
-    {
-        return Err(format!("`{text}` has no plain host"));
-    }
-    Ok(uri)
 }
 
 /// The entrypoint that was named, else the one bound to the URL's port, else the first of its
@@ -308,6 +321,7 @@ mod tests {
             ("a.local", "http://a.local/"),
             ("a.local:8000/x", "http://a.local:8000/x"),
             ("https://[::1]:8443", "https://[::1]:8443/"),
+            ("http://a.local/a<b>`c`?\"#x", "http://a.local/a%3Cb%3E%60c%60?%22"),
         ] {
             assert_eq!(parse_url(text).map(|it| it.to_string()), Ok(uri.to_owned()), "{text}");
         }

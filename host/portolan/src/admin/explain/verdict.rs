@@ -37,11 +37,12 @@ enum Reach<'a> {
     Through { code: bool },
 }
 
-/// What becomes of a request that `router` takes. Plans are carried out on the exchange; code of
+/// What becomes of a request that `router` takes; `why`: what is wrong with its service. Plans are carried out on the exchange; code of
 /// plugins is not run.
 pub(super) fn verdict(
     router: Option<&Router>,
     service: Option<&ServiceShare>,
+    why: Option<&str>,
     exchange: &mut Exchange,
 ) -> Verdict {
     let Some(router) = router else {
@@ -69,12 +70,17 @@ pub(super) fn verdict(
         ),
         Some(service) => {
             let is_compound = router.service.as_ref().is_some_and(|it| !it.parts().is_empty());
-            of_service(service, is_compound, &takes)
+            of_service(service, is_compound, why, &takes)
         }
     }
 }
 
-fn of_service(service: &ServiceShare, is_compound: bool, takes: &str) -> Verdict {
+fn of_service(
+    service: &ServiceShare,
+    is_compound: bool,
+    why: Option<&str>,
+    takes: &str,
+) -> Verdict {
     let to = &service.name;
     if let Some(rests) = service.rests {
         let seconds = rests.div_ceil(1000);
@@ -93,7 +99,10 @@ fn of_service(service: &ServiceShare, is_compound: bool, takes: &str) -> Verdict
     match usable.count() {
         0 => Verdict::because(
             Reason::NoBackend,
-            format!("503: {takes}, but `{to}` has no usable backend"),
+            match why {
+                Some(why) => format!("503: {takes}, but `{to}` has no usable backend: {why}"),
+                None => format!("503: {takes}, but `{to}` has no usable backend"),
+            },
         ),
         1 => Verdict::of(format!("{takes}; the one usable backend of `{to}` answers")),
         usable => Verdict::of(format!("{takes}; one of {usable} backends of `{to}` answers")),

@@ -10,7 +10,7 @@ use portolan_core::{
     plugin::{PluginFigures, PluginInfo, Want},
     problem::Problem,
 };
-use portolan_net::http::EncodedCharacters;
+use portolan_net::http::{EncodedCharacters, Trust};
 
 use crate::control::board::{Board, EntrypointReport, PluginReport, ProviderReport, ProviderState};
 
@@ -24,6 +24,7 @@ pub(super) fn board() -> Board {
         protocol,
         redirect: None,
         encoded_characters: EncodedCharacters::default(),
+        trust: Trust::default(),
     };
     let provider = |name: &str, plugin: &str, state, since| ProviderReport {
         name: name.into(),
