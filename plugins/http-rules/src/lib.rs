@@ -89,7 +89,11 @@ fn host_name(text: &str) -> Result<Predicate, MatcherError> {
 /// What can never be in a host name would make a rule that never matches.
 fn check_host(labels: &str) -> Result<(), MatcherError> {
     let refuse = |message: &str| Err(MatcherError::arg(0, message));
-    if labels.contains("://") {
+    if labels.contains('{') {
+        refuse(
+            "takes no pattern, as it did in Traefik 2; write `HostRegexp(`^[a-z]+\\.example\\.com$`)`",
+        )
+    } else if labels.contains("://") {
         refuse("must be a host name without a scheme")
     } else if labels.contains('/') {
         refuse("must be a host name without a path; add `&& PathPrefix(`/…`)`")
@@ -194,6 +198,7 @@ mod tests {
         check("Host(a.local/x)", "without a path; add `&& PathPrefix(`/…`)`");
         check("Host(a.*.local)", "takes a star only as the whole first label: `*.example.com`");
         check("Host(a.local, b.local)", "write `Host(`a`) || Host(`b`)` for several");
+        check("Host({sub:[a-z]+}.x.com)", "write `HostRegexp(`^[a-z]+\\.example\\.com$`)`");
         check("Host(a..local)", "argument 0: must not have an empty label");
         check("Host()", "argument 0: must not be empty");
         check("Host(é.local)", "must be ASCII, but holds `é`; write its punycode form");

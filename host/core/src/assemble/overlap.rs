@@ -236,7 +236,16 @@ fn hidden_by(mode: RulePriority, winner: &Router, router: &Router, host: &str) -
     let higher = format!("give this router a `priority` above {priority}");
     match is_by_length(mode, winner) && is_by_length(mode, router) {
         true => (
-            format!("its requests for `{host}` go to `{name}`, whose rule is longer: `{rule}`"),
+            match rule.len() > router.rule.len() {
+                true => {
+                    format!(
+                        "its requests for `{host}` go to `{name}`, whose rule is longer: `{rule}`"
+                    )
+                }
+                false => format!(
+                    "its requests for `{host}` go to `{name}`, whose rule is as long and comes first: `{rule}`"
+                ),
+            },
             format!("set `rule-priority = \"specificity\"` in `[http]`, or {higher}"),
         ),
         false => (

@@ -146,18 +146,47 @@ fn one_that_shares_a_host_and_leaves_something_is_not_told_of() {
 
 #[test]
 fn a_rule_that_no_request_can_fulfil_is_told() {
-    for (rule, what) in [
-        ("Host(`a`) && Host(`b`)", "host"),
-        ("Host(`a.b`) && Host(`*.c`)", "host"),
-        ("Host(`a`) && Path(`/x`) && PathPrefix(`/y`)", "path"),
-        ("Method(`GET`) && Method(`POST`) && PathPrefix(`/`)", "method"),
+    for (rule, why) in [
+        ("Host(`a`) && Host(`b`)", "it wants one host and another"),
+        ("Host(`a.b`) && Host(`*.c`)", "it wants one host and another"),
+        ("Host(`a`) && !Host(`a`)", "it wants a host and refuses it"),
+        (
+            "(Host(`a.b`) || Host(`c.b`)) && !Host(`*.b`) && Path(`/x`)",
+            "it wants a host and refuses it",
+        ),
+        ("Host(`a`) && HostRegexp(`^b`)", "it wants a host and refuses it"),
+        ("Host(`a`) && Path(`/x`) && PathPrefix(`/y`)", "it wants one path and another"),
+        ("Method(`GET`) && Method(`POST`) && PathPrefix(`/`)", "it wants one method and another"),
     ] {
         let told = told(&Assembler::default().assemble(&routers(json!({ "r": { "rule": rule } }))));
-        let expected = format!("no request can fulfil the rule: it wants one {what} and another");
+        let expected = format!("no request can fulfil the rule: {why}");
         assert!(told.contains(&expected), "{rule}: {told}");
     }
     let fine = "(Host(`a`) || Host(`b`)) && Host(`b`) && (Method(`GET`) || Method(`PUT`))";
     check(&routers(json!({ "r": { "rule": fine } })), expect![""]);
+}
+
+#[test]
+fn a_path_that_no_request_has_is_told() {
+    check(
+        &routers(json!({ "r": { "rule": "Host(`a`) && (Path(`/a%20b`) || Method(`GET`))" } })),
+        expect![
+            "config.toml /http/routers/r/rule: router `r`: no path is ever `/a%20b` (rules see paths in one form: `/a b`)"
+        ],
+    );
+}
+
+#[test]
+fn of_two_rules_of_one_length_none_is_longer() {
+    check(
+        &routers(json!({
+            "first": { "rule": "Host(`a.b`) && Path(`/x`)" },
+            "then": { "rule": "Path(`/x`) && Host(`a.b`)" },
+        })),
+        expect![[
+            r#"config.toml /http/routers/then/rule: router `then`: its requests for `a.b` go to `first@config`, whose rule is as long and comes first: `Host(`a.b`) && Path(`/x`)` (set `rule-priority = "specificity"` in `[http]`, or give this router a `priority` above 25)"#
+        ]],
+    );
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{
     problem::Problem,
     roll::Roll,
     router::{Observability, Router},
-    rule::{Predicate, Rule},
+    rule::{Predicate, Rule, Vain},
     service::Service,
     snapshot::{Entries, Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Status},
 };
@@ -219,12 +219,15 @@ impl Draft<'_> {
                 (Predicate::Never, Arc::default())
             }
         };
-        if let Some(what) = predicate.contradiction()
+        if let Some(why) = predicate.contradiction()
             && !matches!(predicate, Predicate::Never)
         {
-            let message =
-                format!("no request can fulfil the rule: it wants one {what} and another");
+            let message = format!("no request can fulfil the rule: {why}");
             self.complain("rule", message, None, false);
+            doubtful = true;
+        }
+        if let Some(Vain { message, hint }) = predicate.vain() {
+            self.complain("rule", message, Some(hint), false);
             doubtful = true;
         }
         let works = !matches!(predicate, Predicate::Never) && !entrypoints.is_empty();

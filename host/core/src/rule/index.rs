@@ -68,17 +68,39 @@ impl Predicate {
         if open { Methods::ALL } else { named }
     }
 
-    /// What no request can have, if that is what it demands: two hosts at once, for instance.
+    /// Why no request can fulfil it, if none can: it demands two hosts at once, for instance.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         fn is_none<P>(demand: &Demand<P>) -> bool {
             !demand.open && demand.patterns.is_empty()
         }
-        if is_none(&self.hosts()) {
-            Some("host")
+        let hosts = self.hosts();
+        if is_none(&hosts) {
+            Some("it wants one host and another")
         } else if is_none(&self.paths()) {
-            Some("path")
+            Some("it wants one path and another")
+        } else if is_none(&demand::<MethodName>(self)) {
+            Some("it wants one method and another")
         } else {
-            is_none(&demand::<MethodName>(self)).then_some("method")
+            let refuses = |host: &HostPattern| match host {
+                HostPattern::Exact(host) => {
+                    matches!(self.assume(&|test| test.decide_host(host)), Self::Never)
+                }
+                HostPattern::Below(_) => false,
+            };
+            // With one comparison alone, there is nothing that it could contradict.
+            let is_never =
+                !hosts.open && self.host_tests() > 1 && hosts.patterns.iter().all(refuses);
+            is_never.then_some("it wants a host and refuses it")
+        }
+    }
+
+    /// How many comparisons there are with a host.
+    fn host_tests(&self) -> usize {
+        match self {
+            Self::Always | Self::Never => 0,
+            Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::host_tests).sum(),
+            Self::Not(inner) => inner.host_tests(),
+            Self::Test(test) => usize::from(*test.field() == Field::Host),
         }
     }
 }

@@ -16,6 +16,7 @@ mod predicate;
 mod evaluate;
 mod index;
 mod words;
+mod vain;
 
 pub use address::{forwarded_address, network};
 pub use client::ClientStrategy;
@@ -26,6 +27,7 @@ pub use field::{Field, Op};
 pub(crate) use index::Methods;
 pub use index::{Demand, HostPattern, Hosts, PathPattern, Paths};
 pub use predicate::{Predicate, Test};
+pub(crate) use vain::Vain;
 
 #[cfg(test)]
 mod tests;

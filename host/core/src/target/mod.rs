@@ -134,6 +134,12 @@ impl Target {
     }
 }
 
+/// How rules see a path that is written like this; `None`: no request can have it.
+pub(crate) fn as_seen(path: &str) -> Option<String> {
+    let normal = resolve_segments(&recode(path).ok()?);
+    Some(routing_form(&normal).unwrap_or(normal))
+}
+
 /// Host and port, checked.
 #[derive(Clone, Debug)]
 pub struct Authority(HeaderValue);
