@@ -53,6 +53,9 @@ async fn limits_come_from_the_file_and_follow_it() {
     assert_eq!(counted(&portolan, "max-headers").await, 1);
     assert_eq!(portolan.http().get("a", "/a%2fb").await.status, 400);
     assert_eq!(counted(&portolan, "encoded-characters").await, 1);
+    let log = portolan.log_until("encoded-character");
+    let line = log.lines().find(|line| line.contains("encoded-character")).unwrap();
+    assert!(line.contains("/a%2Fb") && line.contains("host"), "{line}");
     config.change(&limits(50, "header = \"1s\""));
     let many = request(40);
     eventually(|| said(web, &many), |said| said.starts_with("HTTP/1.1 200")).await;

@@ -102,6 +102,8 @@ reasons! {
     Misdirected "misdirected"
     /// The request leads back to us, again and again.
     Loop "loop"
+    /// The target of the request and its host header name different hosts.
+    TwoHosts "two-hosts"
     /// The client speaks HTTP in clear to an encrypted entrypoint.
     PlainHttp "plain-http"
 }

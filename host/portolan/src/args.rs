@@ -197,7 +197,7 @@ fn parse_admin(text: &str) -> Result<SocketAddr, String> {
         format!("{error}: an address with a port is needed, as in 127.0.0.1:8080")
     })?;
     // `localhost` has two; the admin API listens on the one of IPv4 unless it is told otherwise.
-    let first = found.iter().find(|it| it.is_ipv4()).or(found.first());
+    let first = found.iter().find(|it| it.is_ipv4()).or_else(|| found.first());
     first.copied().ok_or_else(|| "it has no address".to_owned())
 }
 

@@ -292,7 +292,7 @@ fn check_host_beside(
     match only_host(headers)? {
         "" => Ok(()),
         host if version >= Version::HTTP_2 && !host.eq_ignore_ascii_case(authority) => {
-            Err(BadTarget::Host)
+            Err(BadTarget::OtherHost)
         }
         host => check_authority(host),
     }

@@ -25,6 +25,9 @@ pub enum BadTarget {
     /// Not a host with an optional port.
     #[error("the host is not a name or address with an optional port")]
     Host,
+    /// Over HTTP/2, a `host` that is not the one of the target (RFC 9113, 8.3.1).
+    #[error("the host header names another host than the target")]
+    OtherHost,
     /// More than one `Host` line (RFC 9112, 3.2).
     #[error("there is more than one host header")]
     ManyHosts,

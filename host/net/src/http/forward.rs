@@ -235,8 +235,7 @@ impl Dispatch<'_> {
             let body = Body::link(link, response.framing, in_flight);
             return Ok(Answer { head, body, tunnel: None });
         }
-        if !self.errand.upgrade {
-            // It changed to something that nobody asked for.
+        if !headers::is_offered(&self.errand.hop, &head.headers) {
             return Err(ForwardError::Upgrade { backend: backend.url() }.into());
         }
         let (stream, ahead) = link.into_stream();

@@ -95,16 +95,26 @@ impl Forwarded {
             Some(authority) => HeaderValue::from_str(authority).ok(),
             None => headers.value(&HOST),
         };
-        headers.entry(X_REAL_IP).or_insert_with(|| self.address.clone());
-        let proto = headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.proto(websocket));
-        let is_tls = matches!(proto.as_bytes(), b"https" | b"wss");
-        // Behind a proxy that ends TLS it is the proxy's port that the client came to.
-        let port = port(host.as_ref().map(HeaderValue::as_bytes), self.tls || is_tls);
-        headers.entry(X_FORWARDED_PORT).or_insert(port);
+        // What is empty says nothing, as in Traefik.
+        let is_said = |headers: &Headers, name: &HeaderName| {
+            headers.first(name).is_some_and(|value| !value.is_empty())
+        };
+        if !is_said(headers, &X_REAL_IP) {
+            headers.set(&X_REAL_IP, &self.address);
+        }
+        if !is_said(headers, &X_FORWARDED_PROTO) {
+            headers.set(&X_FORWARDED_PROTO, &self.proto(websocket));
+        }
+        if !is_said(headers, &X_FORWARDED_PORT) {
+            let is_tls = matches!(headers.first(&X_FORWARDED_PROTO), Some(b"https" | b"wss"));
+            // Behind a proxy that ends TLS it is the proxy's port that the client came to.
+            let port = port(host.as_ref().map(HeaderValue::as_bytes), self.tls || is_tls);
+            headers.set(&X_FORWARDED_PORT, &port);
+        }
         // Not of who asked, but of who is answered.
-        headers.insert(X_FORWARDED_SERVER, self.server.clone());
-        if let Some(host) = host {
-            headers.entry(X_FORWARDED_HOST).or_insert(host);
+        headers.set(&X_FORWARDED_SERVER, &self.server);
+        if let Some(host) = host.filter(|_| !is_said(headers, &X_FORWARDED_HOST)) {
+            headers.set(&X_FORWARDED_HOST, &host);
         }
     }
 
@@ -118,7 +128,8 @@ impl Forwarded {
             return headers.set(&X_FORWARDED_FOR, &self.address);
         }
         let Entry::Occupied(mut lines) = headers.entry(X_FORWARDED_FOR) else { return };
-        let mut chain = lines.iter().fold(Vec::new(), |mut chain, line| {
+        let said = lines.iter().filter(|line| !line.is_empty());
+        let mut chain = said.fold(Vec::new(), |mut chain, line| {
             chain.extend_from_slice(line.as_bytes());
             chain.extend_from_slice(b", ");
             chain
@@ -191,6 +202,23 @@ mod tests {
         assert_eq!(told(None, "a.b:81", true), ["192.0.2.1", "a.b:81", "81", "wss", "edge"]);
         assert_eq!(told(Some("c"), "a.b:81", false), ["192.0.2.1", "c", "443", "https", "edge"]);
         assert_eq!(told(None, "[::1]", false), ["192.0.2.1", "[::1]", "443", "https", "edge"]);
+    }
+
+    #[test]
+    fn what_a_proxy_left_empty_is_filled() {
+        let origin =
+            Forwarded::new([10, 0, 0, 1].into(), false, HeaderValue::from_static("edge"), true);
+        let names =
+            ["real-ip", "forwarded-proto", "forwarded-port", "forwarded-host", "forwarded-for"];
+        let names = names.map(|name| format!("x-{name}"));
+        let mut headers = map(&[("host", "a.b")]);
+        for name in &names {
+            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(""));
+        }
+        origin.tell(&mut headers, None, false);
+        origin.add_peer(&mut headers);
+        let told = names.map(|name| headers[&name].to_str().unwrap().to_owned());
+        assert_eq!(told, ["10.0.0.1", "http", "80", "a.b", "10.0.0.1"]);
     }
 
     #[test]

@@ -164,6 +164,17 @@ pub(crate) fn clean_response(status: StatusCode, headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a backend changes to nothing but what it was offered (RFC 9110, 7.8): what the client takes for
+/// another protocol it would take for an answer.
+pub(crate) fn is_offered(offer: &HeaderMap, answer: &HeaderMap) -> bool {
+    let (Some(offer), Some(answer)) = (offer.get(UPGRADE), answer.get(UPGRADE)) else {
+        return false;
+    };
+    let is_one = |protocol: &[u8]| words(offer).any(|one| one.eq_ignore_ascii_case(protocol));
+    let mut chosen = words(answer).filter(|protocol| !protocol.is_empty()).peekable();
+    chosen.peek().is_some() && chosen.all(is_one)
+}
+
 /// Adds the headers of our own connection to the backend.
 pub(crate) fn connect(headers: &mut HeaderMap, hop: Hop) {
     if let Some(passed) = hop.passed {

@@ -120,7 +120,7 @@ pub(crate) enum ForwardError {
         source: StreamError,
     },
     /// It changed to a protocol that the client did not ask for.
-    #[error("backend `{backend}` changed the protocol unasked")]
+    #[error("backend `{backend}` changed to a protocol that it was not offered")]
     Upgrade {
         /// Which one.
         backend: String,
@@ -251,6 +251,9 @@ impl HttpError {
                 R::EncodedCharacter,
                 "the path of this request has an encoded character that is refused here",
             ),
+            Self::Target(BadTarget::OtherHost) => {
+                (S::BAD_REQUEST, R::TwoHosts, "this request names two hosts")
+            }
             Self::Target(_) => {
                 (S::BAD_REQUEST, R::BadTarget, "this request's target or host is malformed")
             }

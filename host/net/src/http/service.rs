@@ -44,7 +44,10 @@ pub(crate) fn answer(
             Ok((exchange, hop)) => {
                 route(&client, exchange, hop, content, &taste, &mut account).await
             }
-            Err(error) => client.edge.rescue(&error, &taste, &mut account, About::default()),
+            Err(Refused { error, request }) => {
+                let about = About { request: request.as_deref(), router: None };
+                client.edge.rescue(&error, &taste, &mut account, about)
+            }
         };
         account.head(&head, &method);
         let account = match head.status {
@@ -124,12 +127,39 @@ fn hand_over(client: &Client, account: Box<Account>) -> Option<Box<Account>> {
 /// service leads back to an entrypoint, one request would become all that the machine can take.
 const MOST_VISITS: usize = 8;
 
+/// A request that is not admitted, and as what it was read, if it could be.
+struct Refused {
+    error: HttpError,
+    request: Option<Box<RequestHead>>,
+}
+
+impl From<HttpError> for Refused {
+    fn from(error: HttpError) -> Self {
+        Self { error, request: None }
+    }
+}
+
 /// The request as rules, plans and plugins see it.
 fn admit(
     client: &Client,
+    arrived: Arrived,
+    account: &mut Account,
+) -> Result<(Box<Exchange>, Hop), Refused> {
+    let (request, hop) = read(client, arrived, account)?;
+    if let Err(error) = let_in(client, &request) {
+        return Err(Refused { error, request: Some(Box::new(request)) });
+    }
+    let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
+    account.admitted(&exchange);
+    Ok((Box::new(exchange), hop))
+}
+
+/// The head of a request, without what was said of its connection, and with what is told of its client.
+fn read(
+    client: &Client,
     mut arrived: Arrived,
     account: &mut Account,
-) -> Result<(Box<Exchange>, Hop), HttpError> {
+) -> Result<(RequestHead, Hop), HttpError> {
     if arrived.method == Method::CONNECT {
         return Err(HttpError::Connect);
     }
@@ -166,11 +196,16 @@ fn admit(
     headers::show_upgrade(&mut arrived.headers, &hop);
     let Arrived { method, uri, version, headers } = arrived;
     let request = RequestHead::parse(method, uri, version, headers).map_err(HttpError::Target)?;
+    Ok((request, hop))
+}
+
+/// Whether this entrypoint takes such a request, over such a connection.
+fn let_in(client: &Client, request: &RequestHead) -> Result<(), HttpError> {
     if !client.limits.encoded_characters.allow(request.uri().path()) {
         return Err(HttpError::EncodedCharacter);
     }
     // Old clients need not name one, but where to could they be redirected?
-    let needs_host = arrived.version >= Version::HTTP_11 || client.door.redirect.is_some();
+    let needs_host = request.version >= Version::HTTP_11 || client.door.redirect.is_some();
     if needs_host && !request.has_authority() {
         return Err(HttpError::NoHost);
     }
@@ -179,9 +214,7 @@ fn admit(
     {
         return Err(HttpError::Misdirected);
     }
-    let exchange = Exchange::new(request, client.peer.clone(), client.door.name.clone());
-    account.admitted(&exchange);
-    Ok((Box::new(exchange), hop))
+    Ok(())
 }
 
 /// Whether a head is within the limits, as HTTP/2 counts it (RFC 9113, 6.5.2). Over HTTP/1 it was

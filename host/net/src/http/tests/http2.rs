@@ -394,6 +394,9 @@ async fn blanks_around_a_value_are_refused_and_reach_no_rule() {
         assert_eq!((answer.stream, answer.payload[0]), (stream, status), "{value:?}");
     }
     assert_eq!(reasons(&portolan, Reason::BadHeader), 4);
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 15, &get(&[("host", "b.local")]))).await;
+    assert_eq!(raw.until(HEADERS).await.unwrap().payload[0], 0x8c);
+    assert_eq!(reasons(&portolan, Reason::TwoHosts), 1);
 }
 
 #[tokio::test]

@@ -347,6 +347,12 @@ async fn a_backend_that_upgrades_unasked_is_not_believed() {
     .await;
     let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
     assert_eq!(portolan.get("a.local", "/").await.status, 502);
+    for (offer, status) in [("websocket", 502), ("y, xx", 502), ("x", 101), ("y, X", 101)] {
+        let mut client = portolan.connect().await;
+        let lines = format!("Connection: upgrade\r\nUpgrade: {offer}\r\n");
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\n{lines}\r\n")).await;
+        assert_eq!(client.response().await.status, status, "{offer}");
+    }
 }
 
 #[tokio::test]

@@ -181,6 +181,7 @@ const REASONS = {
   "too-busy": "the service has as many requests under way as it may", "circuit-open": "the service is given a rest after failures",
   "encoded-character": "the path has an encoded character that the entrypoint refuses",
   "misdirected": "the host takes other TLS options than the connection has",
+  "two-hosts": "target and host header name different hosts",
   "plain-http": "HTTP in clear on an encrypted entrypoint",
   "loop": "the service of the request leads back to an entrypoint, again and again",
 };
