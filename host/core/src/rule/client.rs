@@ -114,7 +114,9 @@ mod tests {
         let mut exchange = test_util::exchange("GET http://a.local/");
         exchange.peer.address = "192.0.2.1:4000".parse().unwrap();
         for line in forwarded_for {
-            let line = http::HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            // One byte for each letter: not all of them are text then.
+            let line: Vec<u8> = line.chars().map(|letter| u8::try_from(letter).unwrap()).collect();
+            let line = http::HeaderValue::from_bytes(&line).unwrap();
             exchange.request.headers.append("x-forwarded-for", line);
         }
         let strategy: ClientStrategy = strategy.parse().unwrap();
