@@ -142,6 +142,8 @@ fn admit(
         return Err(HttpError::Target(BadTarget::Path));
     }
     if arrived.version == Version::HTTP_2 {
+        // Browsers send each cookie as a line of its own: together they are one, as over HTTP/1.
+        headers::join_cookies(&mut arrived.headers);
         check_size(&arrived, &client.limits).map_err(HttpError::Malformed)?;
     }
     let mut hop = headers::clean_request(&mut arrived.headers, client.told.is_trusted);
@@ -152,9 +154,6 @@ fn admit(
         hop.upgrade = None;
     }
     account.protocol(&arrived.headers, hop.upgrade.as_ref().map(HeaderValue::as_bytes));
-    if arrived.version == Version::HTTP_2 {
-        headers::join_cookies(&mut arrived.headers);
-    }
     if client.told.is_trusted {
         account.behind(&arrived.headers, &client.door.trust.load());
     }
