@@ -197,8 +197,17 @@ fn parsed(text: &[u8]) -> Result<Option<HeaderMap>, BodyError> {
     Ok(Some(trailers).filter(|trailers| !trailers.is_empty()))
 }
 
+/// What of trailers may come after the content; `None`: nothing.
+pub(crate) fn retain_trailers(mut trailers: HeaderMap) -> Option<HeaderMap> {
+    // Mostly all of them: nothing is moved.
+    while let Some(name) = trailers.keys().find(|name| !may_trail(name)).cloned() {
+        trailers.remove(name);
+    }
+    Some(trailers).filter(|trailers| !trailers.is_empty())
+}
+
 /// What frames, routes, authenticates or describes the content cannot come after it.
-pub(crate) fn may_trail(name: &HeaderName) -> bool {
+pub(super) fn may_trail(name: &HeaderName) -> bool {
     // To some backends they are one.
     match name.as_str().contains('_') {
         true => may_trail_as(&name.as_str().replace('_', "-")),

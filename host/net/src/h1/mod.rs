@@ -30,7 +30,7 @@ mod stream;
 mod tests;
 
 pub(crate) use self::{
-    body::may_trail,
+    body::retain_trailers,
     encode::{
         CDN_LOOP, Ending, OURSELVES, Outgoing, Status, request as encode_request,
         response as encode_response,

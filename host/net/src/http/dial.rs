@@ -33,6 +33,12 @@ use crate::{
 /// there; over HTTP/2 nobody stops reading.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// What a backend may send of one response before it is read: enough for 5 MiB/s from as far as 100 ms
+/// away. A client that does not read has so much of our memory.
+const STREAM_WINDOW: u32 = 512 * 1024;
+/// What it may send of all responses together. As much as none of them ever fills: else clients that read
+/// slowly would hold up all others. Go's client has the same.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// Why there is no connection to a backend.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,9 @@ pub(crate) enum DialError {
     /// No HTTP connection.
     #[error("HTTP handshake")]
     Http(#[source] hyper::Error),
+    /// There is one, but it takes no requests.
+    #[error("it takes no requests")]
+    Closed,
     /// It took too long.
     #[error("no connection within {} ms", .0.as_millis())]
     Timeout(Duration),
@@ -70,12 +79,14 @@ pub(crate) enum Connected {
 pub(crate) struct Dialer {
     buffers: Rc<Buffers>,
     trust: Arc<Trust>,
+    /// The most bytes in the head of a response.
+    max_head: usize,
 }
 
 impl Dialer {
-    /// Makes connections that use these buffers, and trust like this.
-    pub(crate) fn new(buffers: Rc<Buffers>, trust: Arc<Trust>) -> Self {
-        Self { buffers, trust }
+    /// Makes connections that use these buffers, trust like this, and take heads of so many bytes.
+    pub(crate) fn new(buffers: Rc<Buffers>, trust: Arc<Trust>, max_head: usize) -> Self {
+        Self { buffers, trust, max_head }
     }
 
     /// A new connection for one request that asks for another protocol, which only HTTP/1 can do,
@@ -103,20 +114,23 @@ impl Dialer {
         let stream = connect(&origin.target).await?;
         match origin.scheme {
             Scheme::Http => Ok(self.alone(Stream::Plain(stream), origin)),
-            Scheme::H2c => {
-                let link = shared(Stream::Plain(stream)).await?;
-                Ok(Connected::Shared(origin.share(link)))
-            }
+            Scheme::H2c => self.share(Stream::Plain(stream), origin).await,
             Scheme::Https => {
                 let stream = self.encrypt(stream, origin, None).await?;
                 let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let stream = Stream::Tls(Box::new(stream));
+                origin.is_shared.set(Some(speaks_h2));
                 match speaks_h2 {
-                    true => Ok(Connected::Shared(origin.share(shared(stream).await?))),
+                    true => self.share(stream, origin).await,
                     false => Ok(self.alone(stream, origin)),
                 }
             }
         }
+    }
+
+    async fn share(&self, stream: Stream, origin: &Origin) -> Result<Connected, DialError> {
+        let link = shared(stream, self.max_head).await?;
+        Ok(Connected::Shared(origin.share(link)))
     }
 
     fn alone(&self, stream: Stream, origin: &Rc<Origin>) -> Connected {
@@ -156,7 +170,7 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
     Ok(stream)
 }
 
-async fn shared(stream: Stream) -> Result<SharedLink, DialError> {
+async fn shared(stream: Stream, max_head: usize) -> Result<SharedLink, DialError> {
     #[cfg(target_os = "linux")]
     SockRef::from(stream.socket())
         .set_tcp_user_timeout(Some(UNACKNOWLEDGED))
@@ -164,7 +178,13 @@ async fn shared(stream: Stream) -> Result<SharedLink, DialError> {
     let wire = Wire::new(stream, Bytes::new());
     let most = Most::unknown();
     let mut builder = http2::Builder::new(Watcher(most.clone()));
-    let handshake = builder.initial_max_send_streams(UNKNOWN).handshake(wire).await;
+    builder
+        .initial_max_send_streams(UNKNOWN)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        // Ours comes first. This counts 32 bytes for each line beside its text.
+        .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX).saturating_mul(2));
+    let handshake = builder.handshake(wire).await;
     let (sender, mut connection) = handshake.map_err(DialError::Http)?;
     let told = most.clone();
     task::spawn_local(async move {
@@ -179,7 +199,10 @@ async fn shared(stream: Stream) -> Result<SharedLink, DialError> {
         most.end();
     });
     told.known().await;
-    Ok(SharedLink::new(sender, told))
+    match told.is_any() {
+        true => Ok(SharedLink::new(sender, told)),
+        false => Err(DialError::Closed),
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -206,7 +229,7 @@ mod tests {
         let stream = connect(&Target::Address(address)).await.unwrap();
         let socket = SockRef::from(&stream).try_clone().unwrap();
         assert_eq!(socket.tcp_user_timeout().unwrap(), None, "HTTP/1 may wait");
-        let link = LocalSet::new().run_until(shared(Stream::Plain(stream))).await.unwrap();
+        let link = LocalSet::new().run_until(shared(Stream::Plain(stream), 1024)).await.unwrap();
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
         drop(link);
     }

@@ -74,7 +74,11 @@ impl Edge {
         let buffers = Rc::<Buffers>::default();
         Rc::new(Self {
             pool: Pool::new(clock.clone(), patience, config.max_idle_backends),
-            dialer: Dialer::new(buffers.clone(), config.transport.clone()),
+            dialer: Dialer::new(
+                buffers.clone(),
+                config.transport.clone(),
+                config.max_response_head,
+            ),
             buffers,
             date: RefCell::default(),
             aside: Aside::default(),

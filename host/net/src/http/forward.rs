@@ -1,10 +1,11 @@
 //! Sends a request to one backend and brings back the head of its response.
 //!
 //! A connection that was kept open may turn out to be closed: then a new one is made, once, if the
-//! request was not written, or can be sent twice.
+//! request can be sent twice. One that nobody has looked at, which over HTTP/2 a backend says, is sent
+//! again in any case, some times.
 //!
 //! **Invariant:** a request that a backend may have acted upon is sent again only if that changes
-//! nothing (RFC 9110, 9.2.2), and never once its body was touched.
+//! nothing (RFC 9110, 9.2.2), and never with less of its body.
 
 use std::{
     error::Error as _,
@@ -16,10 +17,11 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Request, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, HOST},
     uri::{self, PathAndQuery, Scheme as UriScheme},
 };
+use hyper::body::Body as _;
 use portolan_core::{
     exchange::{Headers, ResponseHead},
     service::{Backend, Scheme, Service},
@@ -28,7 +30,7 @@ use tokio::time::timeout;
 
 use super::{
     account::nanos,
-    body::{Body, Ended, RequestBody, StreamError},
+    body::{Body, Ended, RequestBody},
     claim::InFlight,
     dial::{Connected, DialError},
     edge::Edge,
@@ -42,7 +44,14 @@ use super::{
     trace::TraceContext,
     tunnel::Tunnel,
 };
-use crate::h1::{CDN_LOOP, OURSELVES, Outgoing};
+use crate::h1::{CDN_LOOP, HeadError, OURSELVES, Outgoing, WireError};
+
+/// So often a request is sent again that nobody has looked at. A backend that says goodbye to a connection
+/// behind some requests (nginx's `keepalive_requests`) may do so to one request several times.
+const MOST_REPEATS: usize = 5;
+/// Bodies up to this size are kept until the answer comes where a backend may say that nobody has looked
+/// at a request (HTTP/2), so that those with a body can be sent again, too.
+const KEPT_BODY: u64 = 64 * 1024;
 
 /// What a backend answered.
 #[derive(Debug)]
@@ -145,11 +154,13 @@ impl Dispatch<'_> {
         origin: &Rc<Origin>,
     ) -> Result<Answer, Failed> {
         self.version = None;
-        let mut kept = match origin.take() {
+        // A new connection cannot turn out to be dead, and an upgrade would not give a kept one back.
+        let mut kept = match origin.take().filter(|_| !self.errand.upgrade) {
             Some(link) => Some(Connected::Alone(link)),
             None if self.errand.upgrade => None,
             None => origin.shared().map(Connected::Shared),
         };
+        let mut repeats = 0..MOST_REPEATS;
         loop {
             let is_kept = kept.is_some();
             let connected = match kept.take() {
@@ -167,18 +178,20 @@ impl Dispatch<'_> {
             };
             match answer {
                 Ok(answer) => return Ok(answer),
-                Err(lost) if is_kept && self.may_repeat(lost.ignored) => {}
+                Err(lost) if self.may_repeat(lost.ignored, is_kept) && repeats.next().is_some() => {
+                }
                 Err(lost) => return Err(Failed::Lost(Box::new(lost))),
             }
         }
     }
 
     /// Whether the request can be sent to the same backend again.
-    fn may_repeat(&self, ignored: Ignored) -> bool {
-        let Errand { head, upgrade, .. } = &*self.errand;
+    fn may_repeat(&self, ignored: Ignored, is_kept: bool) -> bool {
         match ignored {
             Ignored::Surely => true,
-            Ignored::Perhaps => head.method.is_idempotent() && !upgrade && self.is_bodiless,
+            Ignored::Perhaps => {
+                is_kept && self.errand.head.method.is_idempotent() && self.is_bodiless
+            }
             Ignored::No => false,
         }
     }
@@ -194,15 +207,16 @@ impl Dispatch<'_> {
             if self.errand.upgrade {
                 return dialer.dial_alone(origin).await;
             }
-            if origin.scheme != Scheme::H2c {
+            if origin.is_shared.get() == Some(false) {
                 return dialer.dial(origin).await;
             }
-            // One connection will do for all who wait for it.
-            let _turn = origin.dialing.lock().await;
-            match origin.shared() {
-                Some(lease) => Ok(Connected::Shared(lease)),
-                None => dialer.dial(origin).await,
+            // One connection will do for all who wait for it, unless it turns out that it will not.
+            let turn = origin.dialing.lock().await;
+            if let Some(lease) = origin.shared() {
+                return Ok(Connected::Shared(lease));
             }
+            let _turn = Some(turn).filter(|_| origin.is_shared.get() != Some(false));
+            dialer.dial(origin).await
         };
         timeout(limit, connecting).await.unwrap_or(Err(DialError::Timeout(limit)))
     }
@@ -250,15 +264,21 @@ impl Dispatch<'_> {
         backend: &Backend,
         origin: &Origin,
     ) -> Result<Answer, Lost> {
-        let Lease { mut sender, place } = lease;
-        let is_bodiless = self.is_bodiless;
+        let Lease { mut sender, place, is_first } = lease;
+        let bond = self.errand.body.bond();
+        let spare = self.keep_body();
         let request = self.absolute(backend, origin);
         let begin = begun(backend);
         let sending = pin!(sender.try_send_request(request));
         let mut error = match self.timed(backend, sending).await? {
             Ok(response) => {
-                let in_flight = self.answered(backend, begin)?;
+                bond.note_answer();
                 let (parts, incoming) = response.into_parts();
+                if size(&parts.headers) > self.edge.config.max_response_head {
+                    let error = WireError::Head(HeadError::TooLarge);
+                    return Err(lost(backend, SendErrorKind::Backend(error), true));
+                }
+                let in_flight = self.answered(backend, begin)?;
                 let head = cleaned(parts.status, parts.headers.into());
                 return Ok(Answer {
                     head,
@@ -269,27 +289,37 @@ impl Dispatch<'_> {
             Err(error) => error,
         };
         let unsent = error.take_message();
+        if let Some(broken) = bond.broken() {
+            return Err(lost(backend, SendErrorKind::Client(broken), false));
+        }
         let source = error.into_error();
-        if source.is_user() {
-            let cause = source.source().and_then(|cause| cause.downcast_ref());
-            let is_slow = cause.is_some_and(StreamError::is_slow);
-            let error =
-                if is_slow { ForwardError::Slow } else { ForwardError::Client(source.into()) };
-            return Err(error.into());
-        }
         backend.figures.failures.increment();
-        // RFC 9113, 8.7: nobody has looked at one that is refused.
-        let reason = source.source().and_then(|it| it.downcast_ref::<h2::Error>()?.reason());
-        let is_refused = is_bodiless && reason == Some(h2::Reason::REFUSED_STREAM);
-        let ignored = match unsent.is_some() || is_refused {
-            true => Ignored::Surely,
-            false => Ignored::Perhaps,
+        let cause = source.source().and_then(|it| it.downcast_ref::<h2::Error>());
+        let is_ignored = cause.is_some_and(|cause| is_ignored(cause, is_first));
+        // It answered something that cannot be read.
+        let is_answered = cause.is_some_and(|cause| cause.is_reset() && cause.is_library());
+        let ignored = match (unsent, spare.filter(|spare| is_ignored && spare.is_fresh())) {
+            (Some(request), _) => {
+                self.errand.body = request.into_body();
+                Ignored::Surely
+            }
+            (None, Some(spare)) => {
+                self.rewind(spare);
+                Ignored::Surely
+            }
+            (None, None) if is_answered => Ignored::No,
+            (None, None) => Ignored::Perhaps,
         };
-        if let Some(request) = unsent {
-            self.errand.body = request.into_body();
-        }
         let error = ForwardError::Exchange { backend: backend.url(), source: source.into() };
         Err(Lost { error, ignored })
+    }
+
+    /// Keeps a short body until the answer comes; answers what it can be sent again from.
+    fn keep_body(&mut self) -> Option<RequestBody> {
+        if self.errand.body.size_hint().lower() <= KEPT_BODY {
+            self.errand.record_body(KEPT_BODY);
+        }
+        self.errand.body.copy()
     }
 
     /// Waits for the head of the response, but not for ever. What it waits for stays where it is: each
@@ -425,6 +455,21 @@ impl From<ForwardError> for Lost {
     fn from(error: ForwardError) -> Self {
         Self { error, ignored: Ignored::No }
     }
+}
+
+/// Whether a backend that speaks HTTP/2 says that nobody has looked at a request.
+fn is_ignored(error: &h2::Error, is_first: bool) -> bool {
+    // RFC 9113, 8.7.
+    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    // RFC 9113, 6.8: it is behind the last one that a goodbye names; h2 ends no others for it. Where a new
+    // connection ends in an error, the request may be why: another would end as well (Go does the same).
+    let is_well = error.reason() == Some(h2::Reason::NO_ERROR) || !is_first;
+    error.is_remote() && (is_refused || error.is_go_away() && is_well)
+}
+
+/// The size of a head, as HTTP/1 would have it.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
 }
 
 fn lost(backend: &Backend, source: SendErrorKind, has_heard: bool) -> Lost {

@@ -74,6 +74,8 @@ struct Sending<'a> {
     line: &'a RefCell<Line>,
     body: Body,
     framing: Framing,
+    /// How much of its content was handed on.
+    sent: u64,
     /// Whether its last was written, and waits to be taken.
     has_ended: bool,
 }
@@ -288,7 +290,7 @@ fn send<'a>(
     let framing = asked.framing(&head, &body);
     let ending = if framing == Framing::Close { Ending::Close } else { ending };
     let told = if asked.method == Method::HEAD { body.framing() } else { framing };
-    let mut sending = Sending { line, body, framing, has_ended: false };
+    let mut sending = Sending { line, body, framing, sent: 0, has_ended: false };
     let mut head = Some(head);
     poll_fn(move |cx| {
         sending.body.poll_upload(cx);
@@ -337,6 +339,7 @@ impl Sending<'_> {
             }
             let mut outlet = line.outlet(output, self.framing);
             let poured = self.body.poll_pour(cx, &mut outlet);
+            self.sent += outlet.content;
             if let Poll::Ready(Ok(Poured::End(trailers))) = &poured {
                 outlet.end(trailers.as_ref());
             }
@@ -349,6 +352,11 @@ impl Sending<'_> {
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(Poured::More)) => {}
+                // Whatever came next would be taken for the rest.
+                Poll::Ready(Ok(Poured::End(_))) if matches!(self.framing, Framing::Length(all) if all != self.sent) =>
+                {
+                    return Poll::Ready(Err(io::Error::other("the response is too short")));
+                }
                 Poll::Ready(Ok(Poured::End(_))) => self.has_ended = true,
                 Poll::Ready(Err(PourError::Sink(error))) => return Poll::Ready(Err(error)),
                 // The client sees that there is something missing.

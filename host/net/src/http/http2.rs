@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    body::{Body, Content},
+    body::{Body, Content, Streamed},
     connection::Client,
     cork::Cork,
     frames::Frames,
@@ -38,6 +38,11 @@ use crate::h1::Stream;
 
 /// What of one response may wait to be written.
 const SEND_BUFFER: usize = 128 * 1024;
+/// What a client may send of one request before a backend reads it: 10 MiB/s from 100 ms away.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// What it may send of all its requests together, which is what it can have of our memory: so many uploads
+/// to backends that do not read hold up none that another backend takes.
+const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// So many requests that were taken back before anybody saw them may be kept: h2's own default.
 const PENDING_RESETS: usize = 20;
 /// So many requests may end in an error that the client brought about (CVE-2025-8671).
@@ -56,7 +61,8 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         let (client, pace) = (answering.clone(), pace.begin());
         client.note_request();
         // In a box, since hyper moves it into a task in several steps.
-        let answer = Box::pin(service::answer(client, parts.into(), Content::Stream(incoming)));
+        let content = Content::Stream(Streamed::request(incoming));
+        let answer = Box::pin(service::answer(client, parts.into(), content));
         async { Ok::<_, Infallible>(response(answer.await, pace)) }
     });
     let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
@@ -68,6 +74,8 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         .max_concurrent_streams(limits.http2.max_concurrent_streams)
         // Ours comes first: what is too large is answered and noted. Beyond this, h2 answers.
         .max_header_list_size(list.saturating_mul(2))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         // h2's own bound would end the connection before ours does, and names nobody in its log.
         .max_pending_accept_reset_streams(PENDING_RESETS.max(limits.http2.max_resets as usize))

@@ -41,6 +41,8 @@ pub(crate) struct Origin {
     shared: SharedLinks,
     /// Held while a connection to share is made, so that one is made and not many.
     pub(crate) dialing: tokio::sync::Mutex<()>,
+    /// Whether its connections are to be shared, as the last one that was made was; `None`: there was none.
+    pub(crate) is_shared: Cell<Option<bool>>,
     clock: Clock,
     used: Cell<Tick>,
 }
@@ -90,6 +92,11 @@ impl Origin {
             retired: Cell::new(false),
             shared: SharedLinks::default(),
             dialing: tokio::sync::Mutex::default(),
+            is_shared: Cell::new(match scheme {
+                Scheme::Http => Some(false),
+                Scheme::Https => None,
+                Scheme::H2c => Some(true),
+            }),
             used: Cell::new(clock.now()),
             clock,
         })

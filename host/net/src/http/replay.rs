@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::body::{Pouring, RequestBody, StreamError, pour_frame};
+use super::body::{Bond, Pouring, RequestBody, StreamError, pour_frame};
 use crate::h1::{Framing, Outlet};
 
 /// How much of what was recorded is handed on at a time.
@@ -129,6 +129,11 @@ impl Replay {
                 }
             }
         })
+    }
+
+    /// What ties the rest to whoever waits for the answer; `None`: nothing is to come.
+    pub(crate) fn bond(&self) -> Option<Rc<Bond>> {
+        self.source.as_ref().map(|source| source.rest.borrow_mut().bond())
     }
 
     /// Nothing of it is waited for.

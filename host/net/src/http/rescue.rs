@@ -412,6 +412,9 @@ impl ForwardError {
                 DialError::Setup(_) | DialError::Tls(_) => {
                     (S::BAD_GATEWAY, R::TlsFailed, "the backend's encryption could not be trusted")
                 }
+                DialError::Closed => {
+                    (S::BAD_GATEWAY, R::ConnectFailed, "the backend takes no requests")
+                }
                 DialError::Http(_) => {
                     (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
                 }

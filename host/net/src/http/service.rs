@@ -171,6 +171,8 @@ fn read(
         return Err(HttpError::Target(BadTarget::Path));
     }
     if arrived.version == Version::HTTP_2 {
+        // Browsers send each cookie as a line of its own: together they are one, as over HTTP/1.
+        headers::join_cookies(&mut arrived.headers);
         check_size(&arrived, &client.limits).map_err(HttpError::Malformed)?;
         // Whoever compares them would take them for others than backends do, which cut blanks off.
         if arrived.headers.iter().any(|(_, value)| headers::is_padded(value)) {
@@ -185,9 +187,6 @@ fn read(
         hop.upgrade = None;
     }
     account.protocol(&arrived.headers, hop.upgrade.as_ref().map(HeaderValue::as_bytes));
-    if arrived.version == Version::HTTP_2 {
-        headers::join_cookies(&mut arrived.headers);
-    }
     if client.told.is_trusted {
         account.behind(&arrived.headers, &client.door.trust.load());
     }

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** no connection is given more requests than the other side takes at once: what is
 //! beyond would wait, without a word and without end where answers are streams.
+//! What it says of that later counts from the next request on.
 
 use std::{
     cell::{Cell, RefCell},
@@ -37,7 +38,7 @@ pub(crate) struct SharedLink {
 pub(super) struct Most {
     now: Cell<usize>,
     is_known: Notify,
-    /// Who is to look when something has come, until it is known.
+    /// Who is to look when something has come: it may be another number, or a goodbye.
     driver: RefCell<Option<Waker>>,
 }
 
@@ -52,8 +53,8 @@ impl<F: Future + 'static> Executor<F> for Watcher {
             let mut future = pin!(future);
             poll_fn(|cx| {
                 let polled = future.as_mut().poll(cx);
-                if let Some(driver) = most.driver.take() {
-                    driver.wake();
+                if let Some(driver) = &*most.driver.borrow() {
+                    driver.wake_by_ref();
                 }
                 polled.map(drop)
             })
@@ -71,16 +72,24 @@ impl Most {
 
     /// Notes what is found, by one who looks again when more has come.
     pub(super) fn set(&self, most: usize, cx: &Context<'_>) {
-        match most {
-            UNKNOWN => *self.driver.borrow_mut() = Some(cx.waker().clone()),
-            most if self.now.replace(most) == UNKNOWN => self.is_known.notify_one(),
-            _ => (),
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+        if self.now.replace(most) == UNKNOWN && most != UNKNOWN {
+            self.is_known.notify_one();
         }
     }
 
     /// The connection has ended, and will not say it.
     pub(super) fn end(&self) {
+        self.driver.take();
         self.is_known.notify_one();
+    }
+
+    /// Whether the other side takes requests at all.
+    pub(super) fn is_any(&self) -> bool {
+        self.now.get() > 0
     }
 
     /// Waits until the other side has said it: what is sent before may be refused, or wait for ever.
@@ -96,6 +105,8 @@ impl Most {
 pub(crate) struct Lease {
     pub(super) sender: SendRequest<RequestBody>,
     pub(super) place: Place,
+    /// Whether nobody had one before: what goes wrong may be this request's doing.
+    pub(super) is_first: bool,
 }
 
 /// Is free again when it is dropped.
@@ -125,8 +136,8 @@ impl SharedLink {
         !self.sender.is_closed() && self.under_way.get() < self.most.now.get()
     }
 
-    fn lease(&self) -> Lease {
-        Lease { sender: self.sender.clone(), place: Place::take(&self.under_way) }
+    fn lease(&self, is_first: bool) -> Lease {
+        Lease { sender: self.sender.clone(), place: Place::take(&self.under_way), is_first }
     }
 }
 
@@ -138,13 +149,13 @@ impl SharedLinks {
         if links.iter().any(|link| link.sender.is_closed()) {
             links.retain(|link| !link.sender.is_closed());
         }
-        links.iter().find(|link| link.has_room()).map(SharedLink::lease)
+        links.iter().find(|link| link.has_room()).map(|link| link.lease(false))
     }
 
     /// A place on a new connection, which others share from now on, unless somebody else made one
     /// meanwhile.
     pub(super) fn share(&self, link: SharedLink) -> Lease {
-        let lease = link.lease();
+        let lease = link.lease(true);
         let mut links = self.0.borrow_mut();
         if !links.iter().any(SharedLink::has_room) {
             links.push(link);

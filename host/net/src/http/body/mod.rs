@@ -5,6 +5,7 @@
 
 mod request;
 mod response;
+mod stream;
 
 use std::{
     task::{Context, Poll, ready},
@@ -15,8 +16,9 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 pub(crate) use self::{
-    request::{Content, Ended, RequestBody, Turn},
+    request::{Bond, Content, Ended, RequestBody, Turn},
     response::Body,
+    stream::Streamed,
 };
 use super::stall::Stall;
 use crate::h1::{Framing, Outlet, PourError, Poured, WireError};
@@ -30,6 +32,10 @@ pub(crate) enum StreamError {
     /// Over HTTP/2.
     #[error(transparent)]
     Http2(#[from] hyper::Error),
+    /// Over HTTP/2, and without an error, but not at its end. The cause is what is said of it where it
+    /// was to go.
+    #[error("cut off before its end")]
+    Cut(#[source] h2::Error),
     /// Nothing came for too long.
     #[error("nothing came for {} ms", .0.as_millis())]
     Stalled(Duration),
@@ -44,7 +50,10 @@ pub(crate) enum StreamError {
 impl StreamError {
     /// Whether the other side went away, and did not merely write nonsense.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Http1(WireError::Io(_) | WireError::Cut) | Self::Http2(_))
+        matches!(
+            self,
+            Self::Http1(WireError::Io(_) | WireError::Cut) | Self::Http2(_) | Self::Cut(_)
+        )
     }
 
     /// Whether nothing came for too long.

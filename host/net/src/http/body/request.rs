@@ -12,12 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{Pouring, StreamError, hint, poll_bytes_frame, pour_frame, watched};
+use super::{Pouring, StreamError, Streamed, hint, poll_bytes_frame, pour_frame, watched};
 use crate::{
-    h1::{BodyError, Framing, Line, Outlet, PourError, Poured, WireError, may_trail},
-    http::{account::Account, headers::is_padded, replay::Replay, stall::Stall},
+    h1::{Framing, Line, Outlet, PourError, Poured, WireError},
+    http::{account::Account, replay::Replay, stall::Stall},
 };
 
 /// What a client sends behind the head of a request.
@@ -28,7 +28,7 @@ pub(crate) enum Content {
     /// Over HTTP/1, framed like this.
     Line(Turn, Framing),
     /// Over HTTP/2.
-    Stream(Incoming),
+    Stream(Streamed),
     /// Recorded on its way.
     Replay(Box<Replay>),
 }
@@ -68,6 +68,28 @@ pub(crate) struct RequestBody {
     read: Option<Rc<Cell<u64>>>,
     /// When the last of it came, where somebody wants to know.
     ended: Option<Ended>,
+    /// What is between whoever sends it and whoever waits for the answer, where these are two.
+    bond: Option<Rc<Bond>>,
+}
+
+/// What whoever waits for an answer and whoever sends the body of the request tell each other: over
+/// HTTP/2 that goes on in a task of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Bond {
+    is_answered: Cell<bool>,
+    broken: RefCell<Option<StreamError>>,
+}
+
+impl Bond {
+    /// The answer has begun: from now on the client may be silent, as one is who listens to a stream.
+    pub(crate) fn note_answer(&self) {
+        self.is_answered.set(true);
+    }
+
+    /// Why the body broke off, if it did.
+    pub(crate) fn broken(&self) -> Option<StreamError> {
+        self.broken.take()
+    }
 }
 
 /// When the last of a request came: from then on it is the backend that is waited for.
@@ -90,22 +112,23 @@ impl Ended {
 impl RequestBody {
     /// Nothing.
     pub(crate) const EMPTY: Self =
-        Self { content: Content::Empty, stall: None, read: None, ended: None };
+        Self { content: Content::Empty, stall: None, read: None, ended: None, bond: None };
 
     /// The body of a request, known to be empty where it is, whose client may pause for so long.
     pub(crate) fn of(content: Content, account: &mut Account, patience: Duration) -> Self {
         match content {
             Content::Empty => Self::EMPTY,
-            Content::Stream(incoming) if incoming.is_end_stream() => Self::EMPTY,
-            Content::Stream(incoming) => {
+            Content::Stream(streamed) if streamed.is_end() => Self::EMPTY,
+            Content::Stream(streamed) => {
                 // Over HTTP/1, the roster looks after it.
                 let stall = Stall::new(Some(patience), None);
-                let content = Content::Stream(incoming);
-                Self { content, stall, read: Some(account.request_bytes()), ended: None }
+                let content = Content::Stream(streamed);
+                let read = Some(account.request_bytes());
+                Self { content, stall, read, ..Self::EMPTY }
             }
             content => {
                 let read = Some(account.request_bytes());
-                Self { content, stall: None, read, ended: None }
+                Self { content, read, ..Self::EMPTY }
             }
         }
     }
@@ -129,7 +152,7 @@ impl RequestBody {
 
     fn replay(replay: Replay) -> Self {
         let content = Content::Replay(Box::new(replay));
-        Self { content, stall: None, read: None, ended: None }
+        Self { content, ..Self::EMPTY }
     }
 
     /// The same, with a limit to how long the client may pause.
@@ -152,6 +175,25 @@ impl RequestBody {
                 Some(self.ended.get_or_insert_default().clone())
             }
         }
+    }
+
+    /// Ties it to whoever waits for the answer to a request that begins now.
+    pub(crate) fn bond(&mut self) -> Rc<Bond> {
+        let bond = match &self.content {
+            Content::Replay(replay) => replay.bond(),
+            Content::Empty | Content::Line(..) | Content::Stream(_) => self.bond.take(),
+        };
+        let bond = bond.unwrap_or_default();
+        bond.is_answered.set(false);
+        bond.broken.take();
+        self.bond = Some(bond.clone());
+        bond
+    }
+
+    /// How long the client may pause now.
+    fn patience(&mut self) -> Option<&mut Stall> {
+        let is_answered = self.bond.as_ref().is_some_and(|bond| bond.is_answered.get());
+        self.stall.as_deref_mut().filter(|_| !is_answered)
     }
 
     /// The same again; `None` where it is not recorded.
@@ -203,7 +245,7 @@ impl RequestBody {
         match &self.content {
             Content::Empty => Framing::Empty,
             Content::Line(_, framing) => *framing,
-            Content::Stream(incoming) => match incoming.size_hint().exact() {
+            Content::Stream(streamed) => match streamed.size().exact() {
                 Some(length) => Framing::Length(length),
                 None => Framing::Chunked,
             },
@@ -224,9 +266,9 @@ impl RequestBody {
                 });
                 poured.map_err(PourError::Source)?.map_err(PourError::widen)
             }
-            Content::Stream(incoming) => {
-                let frame = poll_stream(incoming, cx);
-                pour_frame(frame, cx, outlet, || incoming.is_end_stream())
+            Content::Stream(streamed) => {
+                let frame = streamed.poll_frame(cx);
+                pour_frame(frame, cx, outlet, || streamed.is_end())
             }
             Content::Replay(replay) => replay.poll_pour(cx, outlet),
         };
@@ -234,7 +276,7 @@ impl RequestBody {
         if let (Some(ended), Poll::Ready(Ok(Poured::End(_)))) = (&self.ended, &poured) {
             ended.note();
         }
-        match &mut self.stall {
+        match self.patience() {
             None => poured,
             Some(stall) => watched(stall, cx, poured),
         }
@@ -257,13 +299,18 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
         let frame = this.content.poll_frame(cx);
-        let frame = match &mut this.stall {
+        let mut frame = match this.patience() {
             None => task::ready!(frame),
             Some(stall) => match task::ready!(stall.judge(cx, frame)) {
                 Ok(frame) => frame,
                 Err(error) => Some(Err(error)),
             },
         };
+        if let (Some(bond), Some(Err(error))) = (&this.bond, &mut frame) {
+            // Who reads this only ends the stream with it; who waits for the answer has to know.
+            let told = StreamError::Cut(h2::Reason::CANCEL.into());
+            bond.broken.replace(Some(std::mem::replace(error, told)));
+        }
         if let Some(Ok(frame)) = &frame {
             this.note(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
@@ -279,7 +326,7 @@ impl HttpBody for RequestBody {
         match &self.content {
             Content::Empty => true,
             Content::Line(turn, _) => turn.with(|line| line.is_read()).unwrap_or(false),
-            Content::Stream(incoming) => incoming.is_end_stream(),
+            Content::Stream(streamed) => streamed.is_end(),
             Content::Replay(replay) => replay.has_ended(),
         }
     }
@@ -288,7 +335,7 @@ impl HttpBody for RequestBody {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Line(_, framing) => hint(*framing),
-            Content::Stream(incoming) => incoming.size_hint(),
+            Content::Stream(streamed) => streamed.size(),
             Content::Replay(replay) => replay.size(),
         }
     }
@@ -312,30 +359,10 @@ impl Content {
                 }
                 Poll::Ready(polled)
             }
-            Self::Stream(incoming) => poll_stream(incoming, cx),
+            Self::Stream(streamed) => streamed.poll_frame(cx),
             Self::Replay(replay) => replay.poll(cx),
         }
     }
-}
-
-/// The next frame of a body that comes over HTTP/2. Trailers are held to what those of HTTP/1 are held to.
-fn poll_stream(
-    incoming: &mut Incoming,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-    let mut polled = Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2);
-    if let Poll::Ready(Some(Ok(frame))) = &mut polled
-        && let Some(trailers) = frame.trailers_mut()
-    {
-        if trailers.values().any(is_padded) {
-            return Poll::Ready(Some(Err(WireError::Body(BodyError::Trailers).into())));
-        }
-        let banned: Vec<_> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
-        for name in banned {
-            trailers.remove(name);
-        }
-    }
-    polled
 }
 
 /// The client may send its body now: somebody wants it.

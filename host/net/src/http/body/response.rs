@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use portolan_core::reason::Reason;
 
-use super::{Pouring, StreamError, hint, poll_bytes_frame, pour_frame, watched};
+use super::{Pouring, StreamError, Streamed, hint, poll_bytes_frame, pour_frame, watched};
 use crate::{
     h1::{Framing, Outlet, PourError, Poured},
     http::{
@@ -33,7 +33,7 @@ pub(crate) struct Body {
 enum Source {
     Full(Bytes),
     Link(LinkBody),
-    Stream(Incoming, #[expect(dead_code, reason = "live as long as the body")] (InFlight, Place)),
+    Stream(Streamed, #[expect(dead_code, reason = "live as long as the body")] (InFlight, Place)),
 }
 
 /// What comes from a backend over a connection of its own.
@@ -62,10 +62,11 @@ impl Body {
 
     /// What a backend sends over a shared connection.
     pub(crate) fn stream(incoming: Incoming, in_flight: InFlight, place: Place) -> Self {
-        if incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
+        let streamed = Streamed::response(incoming);
+        if streamed.is_end() && streamed.size().exact() == Some(0) {
             return Self::full(Bytes::new());
         }
-        let source = Source::Stream(incoming, (in_flight, place));
+        let source = Source::Stream(streamed, (in_flight, place));
         Self { source, stall: None, busy: None, account: None }
     }
 
@@ -92,7 +93,7 @@ impl Body {
             Source::Full(bytes) => Framing::Length(bytes.len() as u64),
             Source::Link(LinkBody { framing: Framing::Close, .. }) => Framing::Chunked,
             Source::Link(body) => body.framing,
-            Source::Stream(incoming, _) => match incoming.size_hint().exact() {
+            Source::Stream(streamed, _) => match streamed.size().exact() {
                 Some(0) => Framing::Empty,
                 Some(length) => Framing::Length(length),
                 None => Framing::Chunked,
@@ -184,7 +185,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Link(body) => hint(body.framing),
-            Source::Stream(incoming, _) => incoming.size_hint(),
+            Source::Stream(streamed, _) => streamed.size(),
         }
     }
 }
@@ -204,9 +205,9 @@ impl Source {
                 body.note(!matches!(poured, Ok(Poured::More)), poured.is_err());
                 Poll::Ready(poured)
             }
-            Self::Stream(incoming, _) => {
-                let frame = Pin::new(&mut *incoming).poll_frame(cx).map_err(StreamError::Http2);
-                pour_frame(frame, cx, outlet, || incoming.is_end_stream())
+            Self::Stream(streamed, _) => {
+                let frame = streamed.poll_frame(cx);
+                pour_frame(frame, cx, outlet, || streamed.is_end())
             }
         }
     }
@@ -219,9 +220,7 @@ impl Source {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Link(body) => body.poll_frame(cx),
-            Self::Stream(incoming, _) => {
-                Pin::new(incoming).poll_frame(cx).map_err(StreamError::Http2)
-            }
+            Self::Stream(streamed, _) => streamed.poll_frame(cx),
         }
     }
 
@@ -229,7 +228,7 @@ impl Source {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
             Self::Link(body) => body.link.is_none(),
-            Self::Stream(incoming, _) => incoming.is_end_stream(),
+            Self::Stream(streamed, _) => streamed.is_end(),
         }
     }
 }

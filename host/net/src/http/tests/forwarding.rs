@@ -335,6 +335,19 @@ async fn a_kept_connection_that_turns_out_dead_costs_no_request() {
 }
 
 #[tokio::test]
+async fn an_upgrade_does_not_go_over_a_connection_that_may_be_dead() {
+    let mut backend = forgetful().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let mut client = portolan.connect().await;
+    for method in ["GET", "GET", "POST"] {
+        let upgrade = "Connection: upgrade\r\nUpgrade: x";
+        client.send(&format!("{method} / HTTP/1.1\r\nHost: a.local\r\n{upgrade}\r\n\r\n")).await;
+        assert_eq!(client.response().await.body, "ok");
+    }
+    assert_eq!(backend.connections(), 3);
+}
+
+#[tokio::test]
 async fn what_may_have_been_acted_upon_is_not_sent_twice() {
     let mut backend = forgetful().await;
     let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);

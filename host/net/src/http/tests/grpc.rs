@@ -70,9 +70,16 @@ async fn call(
 
 async fn echo(mut body: Incoming, out: UnboundedSender<Frame<Bytes>>) {
     while let Some(Ok(frame)) = body.frame().await {
-        if let Ok(data) = frame.into_data() {
-            out.send(Frame::data(data)).ok();
-        }
+        let said = match frame.into_data() {
+            Ok(data) => data,
+            // What stands behind the content is told as content.
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap();
+                let names: Vec<_> = trailers.keys().map(http::HeaderName::as_str).collect();
+                names.join(" ").into()
+            }
+        };
+        out.send(Frame::data(said)).ok();
     }
     out.send(Frame::trailers(trailers("0"))).ok();
 }
@@ -125,6 +132,23 @@ async fn stream_both_ways(service: Service) {
     let end = soon(body.frame()).await.unwrap().unwrap().into_trailers().unwrap();
     assert_eq!(end["grpc-status"], "0");
     assert!(soon(body.frame()).await.is_none());
+}
+
+#[tokio::test]
+async fn nothing_passes_behind_the_content_that_could_not_before_it() {
+    let service = service(Scheme::H2c, &[grpc_server().await]);
+    let portolan = Portolan::start(vec![leading("a.local", service)]);
+    for (names, passed) in [
+        (&["x-sum", "x-forwarded-for", "authorization", "content-length"][..], "x-sum"),
+        (&["host"], ""),
+    ] {
+        let (client, frames) = unbounded_channel();
+        let trailers = names.iter().map(|name| (name.parse().unwrap(), "1".parse().unwrap()));
+        client.send(Frame::trailers(trailers.collect())).ok();
+        let response = send(&portolan, "/echo", fed(frames)).await;
+        let body = soon(response.into_body().collect()).await.unwrap().to_bytes();
+        assert_eq!(body, passed);
+    }
 }
 
 #[tokio::test]

@@ -3,196 +3,17 @@
 use std::time::Duration;
 
 use portolan_core::{limit::Limit, reason::Reason, router::Router, test_util};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
+use tokio::io::AsyncWriteExt as _;
+
+use super::{
+    raw::{
+        ACK, CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS,
+        NO_ERROR, PING, PRIORITY, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, answer, code, frame,
+        get, goaway_code, line, post, request, reset,
     },
+    support::{Portolan, Script, router, soon},
 };
-
-use super::support::{Portolan, Script, router, soon};
 use crate::http::{ClientTimeouts, Http2Limits, Limits};
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-const NO_ERROR: u32 = 0;
-const CANCEL: u32 = 8;
-const CALM: u32 = 11;
-
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-/// A client that writes frames by hand.
-struct Raw {
-    reads: OwnedReadHalf,
-    writes: OwnedWriteHalf,
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// The length of a text in HPACK (RFC 7541, 5.1), in seven bits and what follows.
-fn length(text: &str) -> Vec<u8> {
-    let mut rest = text.len();
-    if rest < 127 {
-        return vec![u8::try_from(rest).unwrap()];
-    }
-    let mut bytes = vec![127];
-    rest -= 127;
-    while rest >= 128 {
-        bytes.push(u8::try_from(rest % 128).unwrap() | 128);
-        rest /= 128;
-    }
-    bytes.push(u8::try_from(rest).unwrap());
-    bytes
-}
-
-/// A header that is not remembered (RFC 7541, 6.2.2).
-fn line(name: &str, value: &str) -> Vec<u8> {
-    let mut bytes = vec![0];
-    for text in [name, value] {
-        bytes.extend(length(text));
-        bytes.extend(text.as_bytes());
-    }
-    bytes
-}
-
-/// `GET / HTTP/2` at `a.local`, and more lines.
-fn get(more: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = vec![0x82, 0x86, 0x84, 0x01, 7];
-    block.extend(b"a.local");
-    block.extend(more.iter().flat_map(|(name, value)| line(name, value)));
-    block
-}
-
-/// `POST`, of which a body is to come.
-fn post(stream: u32) -> Vec<u8> {
-    let mut block = get(&[]);
-    block[0] = 0x83;
-    frame(HEADERS, END_HEADERS, stream, &block)
-}
-
-fn request(stream: u32) -> Vec<u8> {
-    frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(&[]))
-}
-
-/// The answer to a PING.
-fn answer(payload: &[u8]) -> Vec<u8> {
-    frame(PING, ACK, 0, payload)
-}
-
-fn reset(stream: u32) -> Vec<u8> {
-    frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())
-}
-
-impl Raw {
-    /// Connects, with these settings: pairs of name and value.
-    async fn connect(portolan: &Portolan, settings: &[(u16, u32)]) -> Self {
-        let stream = TcpStream::connect(portolan.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (reads, writes) = stream.into_split();
-        let mut raw = Self { reads, writes };
-        let mut payload = Vec::new();
-        for (name, value) in settings {
-            payload.extend(name.to_be_bytes());
-            payload.extend(value.to_be_bytes());
-        }
-        raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-        raw.send(&frame(SETTINGS, 0, 0, &payload)).await;
-        raw
-    }
-
-    async fn send(&mut self, bytes: &[u8]) {
-        self.writes.write_all(bytes).await.unwrap();
-    }
-
-    /// The next frame; `None`: there are no more.
-    async fn next(&mut self) -> Option<Frame> {
-        soon(next(&mut self.reads)).await
-    }
-
-    /// The next frame of that kind.
-    async fn until(&mut self, kind: u8) -> Option<Frame> {
-        loop {
-            let frame = self.next().await?;
-            if frame.kind == kind && (kind != SETTINGS || frame.flags != ACK) {
-                return Some(frame);
-            }
-        }
-    }
-
-    /// Sends frames until the other end has had enough; answers what it says then.
-    async fn flood(mut self, mut make: impl FnMut(u32) -> Vec<u8>) -> u32 {
-        let reading = async {
-            loop {
-                match next(&mut self.reads).await {
-                    Some(Frame { kind: GOAWAY, payload, .. }) => break goaway_code(&payload),
-                    Some(_) => {}
-                    None => panic!("closed without a word"),
-                }
-            }
-        };
-        let writes = &mut self.writes;
-        let writing = async move {
-            for round in 0.. {
-                let chunk: Vec<u8> = (0..100).flat_map(|part| make(round * 100 + part)).collect();
-                if writes.write_all(&chunk).await.is_err() {
-                    break;
-                }
-            }
-            // What the other end said last may still be on its way.
-            std::future::pending::<u32>().await
-        };
-        soon(async {
-            tokio::select! {
-                code = reading => code,
-                code = writing => code,
-            }
-        })
-        .await
-    }
-}
-
-async fn next(reads: &mut OwnedReadHalf) -> Option<Frame> {
-    let mut head = [0; 9];
-    reads.read_exact(&mut head).await.ok()?;
-    let [high, middle, low, kind, flags, stream @ ..] = head;
-    let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
-    reads.read_exact(&mut payload).await.ok()?;
-    Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
-}
-
-/// Why a stream is ended.
-fn code(payload: &[u8]) -> u32 {
-    u32::from_be_bytes(payload.try_into().unwrap())
-}
-
-/// Why a connection is ended.
-fn goaway_code(payload: &[u8]) -> u32 {
-    code(&payload[4..8])
-}
 
 fn counted(portolan: &Portolan, limit: Limit) -> u64 {
     portolan.server.figures()[0].1.limits.value(limit)
@@ -457,6 +278,22 @@ async fn a_head_that_is_too_large_is_answered_and_the_next_is_served() {
     raw.send(&request(7)).await;
     assert_eq!(raw.until(HEADERS).await.unwrap().stream, 7);
     assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test]
+async fn cookies_that_come_one_by_one_are_one_line() {
+    let limits = Limits { max_header_bytes: 8192, max_headers: 20, ..Limits::default() };
+    let (portolan, _backend) = echoing(limits).await;
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    // With 32 bytes for each they would be too much, too.
+    let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &get(&[("cookie", "a=1"); 300]));
+    raw.send(&head).await;
+    let answer = raw.until(DATA).await.unwrap();
+    assert!(String::from_utf8(answer.payload).unwrap().contains(&"; a=1".repeat(299)));
+    let head = frame(HEADERS, END_HEADERS | END_STREAM, 3, &get(&[("cookie", &"a".repeat(9000))]));
+    raw.send(&head).await;
+    raw.until(HEADERS).await.unwrap();
+    until_counted(&portolan, Limit::HeaderBytes).await;
 }
 
 #[tokio::test]

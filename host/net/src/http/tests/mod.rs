@@ -1,12 +1,14 @@
 //! Promises of the data plane, on real sockets.
 
 mod support;
+mod raw;
 mod drain;
 mod hygiene;
 mod http2;
 mod limits;
 mod forwarding;
 mod grpc;
+mod goodbye;
 mod malformed;
 mod middlewares;
 mod services;
@@ -15,3 +17,4 @@ mod seeing;
 mod spans;
 mod tls;
 mod upload;
+mod upstream;
