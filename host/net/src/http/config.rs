@@ -63,6 +63,8 @@ pub enum RedirectTarget {
 pub struct Trust {
     /// Their `X-Forwarded-…` and `X-Real-Ip` are added to; everybody else's are replaced.
     pub forwarded_headers: Vec<IpNet>,
+    /// Whether peers are not added to `X-Forwarded-For` (Traefik's `notAppendXForwardedFor`).
+    pub hides_peers: bool,
     /// Their connections begin with a PROXY protocol header; nobody else's do.
     pub proxy_protocol: Vec<IpNet>,
 }

@@ -160,6 +160,8 @@ struct Arrival {
     is_trusted: bool,
     /// Whether that is all that is known of the client: behind it may be many.
     is_proxy: bool,
+    /// Whether its own address is not told of behind those that others told.
+    hides_peer: bool,
 }
 
 /// Where a connection comes from, if it says so where it must.
@@ -174,7 +176,8 @@ async fn from(
     // of the one it names, so it is that one who has to be trusted.
     let arrival = |address: SocketAddr, is_named: bool| {
         let is_trusted = trust.takes_headers_of(address.ip());
-        Some(Arrival { address, is_trusted, is_proxy: is_trusted || !is_named })
+        let (is_proxy, hides_peer) = (is_trusted || !is_named, trust.hides_peers);
+        Some(Arrival { address, is_trusted, is_proxy, hides_peer })
     };
     if !trust.wants_header_of(peer.ip()) {
         return arrival(peer, true);
@@ -313,7 +316,8 @@ impl Client {
         let edge = door.edge.clone();
         let peer = Peer { address: from.address, tls, sni };
         let told =
-            Forwarded::new(peer.address.ip(), peer.tls, edge.server.clone(), from.is_trusted);
+            Forwarded::new(peer.address.ip(), peer.tls, edge.server.clone(), from.is_trusted)
+                .hiding(from.hides_peer);
         let (door, tunnel, line) = (door.clone(), RefCell::default(), RefCell::default());
         let (requests, is_last, began) = (Cell::new(0), Cell::new(false), edge.clock.now());
         Rc::new(Self {

@@ -35,6 +35,8 @@ pub(crate) struct Forwarded {
     server: HeaderValue,
     /// Whether the client is a proxy whose word is taken.
     pub(crate) is_trusted: bool,
+    /// Whether its address is not added to those of whom the proxies before us told.
+    hides: bool,
     /// What is the same for all of its requests, as it is sent: of our peer, and the rest.
     lines: [Box<[u8]>; 2],
 }
@@ -48,7 +50,8 @@ impl Forwarded {
         let address = HeaderValue::try_from(address.to_canonical().to_string());
         // The text of an address is a valid header value.
         let address = address.unwrap_or(HeaderValue::from_static("unknown"));
-        let mut told = Self { address, tls, server, is_trusted, lines: Default::default() };
+        let mut told =
+            Self { address, tls, server, is_trusted, hides: false, lines: Default::default() };
         if !is_trusted {
             let line = |name: &HeaderName, value: &HeaderValue| {
                 let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
@@ -62,6 +65,11 @@ impl Forwarded {
             told.lines = [line(&X_FORWARDED_FOR, &told.address).into(), rest.concat().into()];
         }
         told
+    }
+
+    /// The same, but for its address, if that is not to be added to `X-Forwarded-For`.
+    pub(crate) fn hiding(self, hides: bool) -> Self {
+        Self { hides, ..self }
     }
 
     /// Tells rules and backend for which host and how it was asked, as Traefik does for a peer it does
@@ -120,6 +128,9 @@ impl Forwarded {
 
     /// Puts our own peer behind those of whom the proxies before us told.
     pub(crate) fn add_peer(&self, headers: &mut Headers) {
+        if self.hides {
+            return;
+        }
         let [line, _] = &self.lines;
         if !self.is_trusted && headers.add_text(line, trace(b"x-forwarded-for")) {
             return;
@@ -256,5 +267,19 @@ mod tests {
             .map(|name| headers[&format!("x-forwarded-{name}")].to_str().unwrap());
         assert_eq!(told, ["192.0.2.1, 192.0.2.2, 10.0.0.1", "https", "a.b", "443", "/p", "edge"]);
         assert_eq!(headers["x-real-ip"], "10.0.0.1");
+    }
+
+    #[test]
+    fn a_peer_that_is_hidden_is_not_added() {
+        let server = HeaderValue::from_static("edge");
+        for (is_trusted, expected) in [(true, Some("192.0.2.1")), (false, None)] {
+            let proxy = Forwarded::new([10, 0, 0, 1].into(), false, server.clone(), is_trusted);
+            let mut headers = map(&[("host", "a.b"), ("x-forwarded-for", "192.0.2.1")]);
+            clean_request(&mut headers, is_trusted);
+            let proxy = proxy.hiding(true);
+            proxy.tell(&mut headers, None, false);
+            proxy.add_peer(&mut headers);
+            assert_eq!(headers.first(&X_FORWARDED_FOR), expected.map(str::as_bytes));
+        }
     }
 }

@@ -23,7 +23,8 @@ impl Preview {
     pub fn admit(headers: &mut Headers, peer: &Peer, trust: &Trust) -> Self {
         let is_trusted = trust.takes_headers_of(peer.address.ip());
         let hop = headers::clean_request(headers, is_trusted);
-        let told = Forwarded::new(peer.address.ip(), peer.tls, host_name(), is_trusted);
+        let told = Forwarded::new(peer.address.ip(), peer.tls, host_name(), is_trusted)
+            .hiding(trust.hides_peers);
         told.tell(headers, None, hop.is_websocket());
         headers::show_upgrade(headers, &hop);
         Self { hop, told }

@@ -220,6 +220,7 @@ fn entrypoint(entrypoint: &model::Entrypoint) -> EntrypointConfig {
 fn trust(entrypoint: &model::Entrypoint) -> Trust {
     Trust {
         forwarded_headers: entrypoint.forwarded_headers.clone(),
+        hides_peers: entrypoint.hides_peers,
         proxy_protocol: entrypoint.proxy_protocol.clone(),
     }
 }

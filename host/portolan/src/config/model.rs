@@ -101,6 +101,8 @@ pub(crate) struct Entrypoint {
     pub(crate) middlewares: Vec<String>,
     /// Whose `X-Forwarded-…` headers are added to instead of replaced.
     pub(crate) forwarded_headers: Vec<IpNet>,
+    /// Whether peers are not added to `X-Forwarded-For`.
+    pub(crate) hides_peers: bool,
     /// Whose connections begin with a PROXY protocol header.
     pub(crate) proxy_protocol: Vec<IpNet>,
     /// Where it sends everybody; `None`: requests meet routers.

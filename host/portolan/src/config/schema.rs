@@ -129,7 +129,7 @@ table! {
     pub(super) struct Entrypoint {
         address: Spanned<SocketAddr>,
         tls: Switch<Tls> = Switch(None),
-        forwarded_headers: Proxies = Proxies::default(),
+        forwarded_headers: Forwarding = Forwarding::default(),
         proxy_protocol: Proxies = Proxies::default(),
         /// Default: requests meet routers.
         redirect: Option<Redirect> = None,
@@ -151,6 +151,15 @@ table! {
         tracing: bool = true,
         /// Default: as `[tracing]` says.
         trace_verbosity: Option<TraceVerbosity> = None,
+    }
+}
+
+table! {
+    /// `forwarded-headers` of an entrypoint.
+    pub(super) struct Forwarding {
+        /// Nobody by default.
+        trusted_ips: Vec<Network> = Vec::new(),
+        not_append_x_forwarded_for: bool = false,
     }
 }
 

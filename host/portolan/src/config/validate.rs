@@ -20,6 +20,7 @@ use super::{
     report::Finding,
     schema,
     tls::{self, Names},
+    value::Network,
 };
 use crate::telemetry;
 
@@ -151,8 +152,8 @@ fn entrypoints(
         };
         let limits = limits::limits(name.get_ref(), &tables, reading);
         let address = entry.address.into_inner();
-        let networks = |proxies: schema::Proxies| -> Vec<_> {
-            proxies.trusted_ips.into_iter().map(|network| network.0).collect()
+        let networks = |trusted: Vec<Network>| -> Vec<_> {
+            trusted.into_iter().map(|network| network.0).collect()
         };
         entrypoints.push(Entrypoint {
             name: name.into_inner(),
@@ -161,9 +162,10 @@ fn entrypoints(
             takes_plain,
             is_default: entry.as_default,
             middlewares: entry.middlewares,
-            forwarded_headers: networks(entry.forwarded_headers),
+            hides_peers: entry.forwarded_headers.not_append_x_forwarded_for,
+            forwarded_headers: networks(entry.forwarded_headers.trusted_ips),
             redirect,
-            proxy_protocol: networks(entry.proxy_protocol),
+            proxy_protocol: networks(entry.proxy_protocol.trusted_ips),
             limits,
             observability: Observability {
                 access_logs: Some(entry.observability.access_logs),

@@ -142,6 +142,7 @@ async fn headers_are_of_whom_the_proxy_protocol_names() {
     let trust = Trust {
         proxy_protocol: loopback(),
         forwarded_headers: vec!["127.0.0.0/8".parse().unwrap(), "198.51.100.1/32".parse().unwrap()],
+        hides_peers: false,
     };
     let (portolan, _backend) = behind(trust).await;
     for (client, expected) in
