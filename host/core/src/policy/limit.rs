@@ -106,11 +106,12 @@ impl Limits {
 pub struct Timeouts {
     /// For a connection, its name and its handshake included.
     pub connect: Option<Duration>,
-    /// From the request to the head of the response.
+    /// From the end of the request to the head of the response; and for how long a backend may take
+    /// no more of a request.
     pub response_header: Option<Duration>,
     /// From one piece of the response to the next.
     pub response_idle: Option<Duration>,
-    /// From one piece of the request's body to the next.
+    /// From one piece of the request's body to the next: until it comes, and until the backend takes it.
     pub request_idle: Option<Duration>,
     /// For the whole exchange, retries and bodies included.
     pub total: Option<Duration>,

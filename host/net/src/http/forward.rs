@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 use super::{
     account::nanos,
-    body::{Body, Ended, RequestBody, StreamError},
+    body::{Awaited, Body, Progress, RequestBody, StreamError},
     claim::InFlight,
     dial::{Connected, DialError},
     edge::Edge,
@@ -145,6 +145,7 @@ impl Dispatch<'_> {
         origin: &Rc<Origin>,
     ) -> Result<Answer, Failed> {
         self.version = None;
+        self.errand.progress.iter().for_each(Progress::begin_again);
         let mut kept = match origin.take() {
             Some(link) => Some(Connected::Alone(link)),
             None if self.errand.upgrade => None,
@@ -293,27 +294,39 @@ impl Dispatch<'_> {
         Err(Lost { error, ignored })
     }
 
-    /// Waits for the head of the response, but not for ever. What it waits for stays where it is: each
-    /// place that it passed through would be as large.
+    /// Waits for the head of the response, but not for ever: as long as it may take from the end of
+    /// the request on, and as long as the request may pause where it is the backend that takes no more
+    /// of it. How long the client pauses is looked at elsewhere: an upload may last.
+    ///
+    /// What it waits for stays where it is: each place that it passed through would be as large.
     async fn timed<T>(
         &self,
         backend: &Backend,
         mut sending: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Lost> {
-        let Some(limit) = response_limit(self.edge, self.service, &self.errand) else {
+        let head = response_limit(self.edge, self.service, &self.errand);
+        let idle = self.errand.timeout(self.service, |it| it.request_idle);
+        let Some(shortest) = head.into_iter().chain(idle).min() else {
             return Ok(sending.await);
         };
-        let mut left = limit;
+        let (begin, mut left) = (Instant::now(), shortest);
         loop {
             if let Ok(sent) = timeout(left, sending.as_mut()).await {
                 return Ok(sent);
             }
-            // The backend is waited for from the end of the request on: an upload may last.
-            left = match self.errand.ended.as_ref().map(Ended::at) {
-                None => Duration::ZERO,
-                Some(None) => limit,
-                Some(Some(at)) => limit.saturating_sub(at.elapsed()),
+            let awaited = self.errand.progress.as_ref().map(Progress::awaited);
+            let (since, limit) = match awaited.unwrap_or(Awaited::Answer(begin)) {
+                Awaited::Client => {
+                    left = shortest;
+                    continue;
+                }
+                Awaited::Room(since) => (since, shortest),
+                Awaited::Answer(since) => match head {
+                    Some(head) => (since, head),
+                    None => return Ok(sending.await),
+                },
             };
+            left = limit.saturating_sub(since.elapsed());
             if left.is_zero() {
                 backend.figures.failures.increment();
                 return Err(ForwardError::Timeout { backend: backend.url(), limit }.into());

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use super::{
     account::Notes,
-    body::{Ended, RequestBody},
+    body::{Progress, RequestBody},
     claim::{InFlight, Seat, in_line},
     edge::Edge,
     forward::{Answer, Dispatch, Failed, Ignored, response_limit},
@@ -63,8 +63,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) looks: bool,
     /// How long it may take, where its router says so.
     pub(crate) timeouts: Option<&'a Timeouts>,
-    /// When the last of its body came, where somebody asks; `None`: there is none to come.
-    pub(crate) ended: Option<Ended>,
+    /// How its body gets on, where somebody asks; `None`: there is none.
+    pub(crate) progress: Option<Progress>,
 }
 
 /// Sends a request to a service, whatever that is made of.
@@ -183,10 +183,12 @@ async fn deliver(
     let passing = Passing(circuit, gate);
     let total = errand.timeout(service, |it| it.total);
     let response_idle = errand.timeout(service, |it| it.response_idle);
-    if total.is_some() || response_limit(edge, service, &errand).is_some() {
-        errand.ended = errand.body.timed();
+    let request_idle = errand.timeout(service, |it| it.request_idle);
+    let is_limited = total.or(request_idle).or(response_limit(edge, service, &errand)).is_some();
+    if is_limited {
+        errand.progress = errand.body.timed();
     }
-    let ended = errand.ended.clone();
+    let progress = errand.progress.clone();
     let asked = Cell::new(None);
     let attempts = attempts(edge, service, errand, notes, &asked);
     let mut result = match total {
@@ -194,7 +196,7 @@ async fn deliver(
         Some(limit) => match Box::pin(timeout(limit, attempts)).await {
             Ok(result) => result,
             // A client that does not come to an end is not the backend's fault.
-            Err(_elapsed) if ended.is_some_and(|ended| ended.at().is_none()) => {
+            Err(_elapsed) if progress.is_some_and(|it| it.is_up_to_client()) => {
                 Err(ForwardError::Slow)
             }
             Err(_elapsed) => Err(match asked.get() {
@@ -456,8 +458,8 @@ impl<'a> Errand<'a> {
         let authority = head.uri().authority().map(|_| head.authority());
         let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
         let (head, hop) = (Cow::Borrowed(head), told);
-        let ended = None;
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
+        let progress = None;
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, progress })
     }
 
     /// One of the limits: that of the router, else that of the service.
@@ -488,15 +490,26 @@ impl<'a> Errand<'a> {
     pub(crate) fn bodiless(&self) -> Box<Self> {
         let Self { asker, interim, upgrade, looks, timeouts, .. } = *self;
         let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
-        let (body, ended) = (RequestBody::EMPTY, None);
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
+        let (body, progress) = (RequestBody::EMPTY, None);
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, progress })
     }
 
     /// The same, for those who outlive the request. Nobody hears of it before it is over.
     pub(crate) fn into_owned(self) -> Box<Errand<'static>> {
         let Self { head, body, asker, host, hop, upgrade, looks, .. } = self;
         let head = Cow::Owned(head.into_owned());
-        let (interim, timeouts, ended) = (None, None, None);
-        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
+        let (interim, timeouts, progress) = (None, None, None);
+        Box::new(Errand {
+            head,
+            body,
+            asker,
+            host,
+            hop,
+            interim,
+            upgrade,
+            looks,
+            timeouts,
+            progress,
+        })
     }
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** bytes are handed on as they came and never gathered. A connection to a backend
 //! goes back to its pool the moment its response is complete.
 
+mod progress;
 mod request;
 mod response;
 
@@ -15,7 +16,8 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 pub(crate) use self::{
-    request::{Content, Ended, RequestBody, Turn},
+    progress::{Awaited, Progress},
+    request::{Content, RequestBody, Turn},
     response::Body,
 };
 use super::stall::Stall;

@@ -7,14 +7,14 @@ use std::{
     pin::Pin,
     rc::{Rc, Weak},
     task::{self, Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use super::{Pouring, StreamError, hint, poll_bytes_frame, pour_frame, watched};
+use super::{Pouring, Progress, StreamError, hint, poll_bytes_frame, pour_frame, watched};
 use crate::{
     h1::{Framing, Line, Outlet, PourError, Poured, WireError},
     http::{account::Account, replay::Replay, stall::Stall},
@@ -66,31 +66,14 @@ pub(crate) struct RequestBody {
     stall: Option<Box<Stall>>,
     /// How much of it came.
     read: Option<Rc<Cell<u64>>>,
-    /// When the last of it came, where somebody wants to know.
-    ended: Option<Ended>,
-}
-
-/// When the last of a request came: from then on it is the backend that is waited for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ended(Rc<Cell<Option<Instant>>>);
-
-impl Ended {
-    fn note(&self) {
-        if self.0.get().is_none() {
-            self.0.set(Some(Instant::now()));
-        }
-    }
-
-    /// `None`: it has not come.
-    pub(crate) fn at(&self) -> Option<Instant> {
-        self.0.get()
-    }
+    /// How it gets on, where somebody wants to know.
+    progress: Option<Progress>,
 }
 
 impl RequestBody {
     /// Nothing.
     pub(crate) const EMPTY: Self =
-        Self { content: Content::Empty, stall: None, read: None, ended: None };
+        Self { content: Content::Empty, stall: None, read: None, progress: None };
 
     /// The body of a request, known to be empty where it is, whose client may pause for so long.
     pub(crate) fn of(content: Content, account: &mut Account, patience: Duration) -> Self {
@@ -101,11 +84,11 @@ impl RequestBody {
                 // Over HTTP/1, the roster looks after it.
                 let stall = Stall::new(Some(patience), None);
                 let content = Content::Stream(incoming);
-                Self { content, stall, read: Some(account.request_bytes()), ended: None }
+                Self { content, stall, read: Some(account.request_bytes()), progress: None }
             }
             content => {
                 let read = Some(account.request_bytes());
-                Self { content, stall: None, read, ended: None }
+                Self { content, stall: None, read, progress: None }
             }
         }
     }
@@ -121,15 +104,15 @@ impl RequestBody {
             Content::Empty => self,
             Content::Replay(replay) if replay.keeps(limit) => self,
             Content::Line(..) | Content::Stream(_) | Content::Replay(_) => {
-                let ended = self.ended.clone();
-                Self { ended, ..Self::replay(Replay::of(self, limit)) }
+                let progress = self.progress.clone();
+                Self { progress, ..Self::replay(Replay::of(self, limit)) }
             }
         }
     }
 
     fn replay(replay: Replay) -> Self {
         let content = Content::Replay(Box::new(replay));
-        Self { content, stall: None, read: None, ended: None }
+        Self { content, stall: None, read: None, progress: None }
     }
 
     /// The same, with a limit to how long the client may pause.
@@ -143,13 +126,17 @@ impl RequestBody {
         }
     }
 
-    /// The same, and it says when its last comes; `None`: there is nothing to come.
-    pub(crate) fn timed(&mut self) -> Option<Ended> {
+    /// How it gets on from now on, if anybody asked to know.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.progress.clone()
+    }
+
+    /// The same, and it is noted how it gets on; `None`: there is nothing to send.
+    pub(crate) fn timed(&mut self) -> Option<Progress> {
         match &self.content {
             Content::Empty => None,
-            Content::Replay(replay) if replay.is_there() => None,
             Content::Line(..) | Content::Stream(_) | Content::Replay(_) => {
-                Some(self.ended.get_or_insert_default().clone())
+                Some(self.progress.get_or_insert_with(Progress::begun).clone())
             }
         }
     }
@@ -159,7 +146,7 @@ impl RequestBody {
         match &self.content {
             Content::Empty => Some(Self::EMPTY),
             Content::Replay(replay) => {
-                Some(Self { ended: self.ended.clone(), ..Self::replay(replay.copy()) })
+                Some(Self { progress: self.progress.clone(), ..Self::replay(replay.copy()) })
             }
             Content::Line(..) | Content::Stream(_) => None,
         }
@@ -231,8 +218,13 @@ impl RequestBody {
             Content::Replay(replay) => replay.poll_pour(cx, outlet),
         };
         self.note(outlet.content - before);
-        if let (Some(ended), Poll::Ready(Ok(Poured::End(_)))) = (&self.ended, &poured) {
-            ended.note();
+        if let Some(progress) = &self.progress {
+            match &poured {
+                Poll::Pending => progress.starved(),
+                Poll::Ready(Ok(Poured::More)) => progress.taken(),
+                Poll::Ready(Ok(Poured::End(_))) => progress.ended(),
+                Poll::Ready(Err(_)) => {}
+            }
         }
         match &mut self.stall {
             None => poured,
@@ -257,6 +249,9 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
         let frame = this.content.poll_frame(cx);
+        if let (Some(progress), Poll::Pending) = (&this.progress, &frame) {
+            progress.starved();
+        }
         let frame = match &mut this.stall {
             None => task::ready!(frame),
             Some(stall) => match task::ready!(stall.judge(cx, frame)) {
@@ -267,10 +262,12 @@ impl HttpBody for RequestBody {
         if let Some(Ok(frame)) = &frame {
             this.note(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
-        if let Some(ended) = &this.ended
-            && (frame.is_none() || this.is_end_stream())
-        {
-            ended.note();
+        if let Some(progress) = &this.progress {
+            // The next one is asked for when there is room for it.
+            match frame.is_none() || this.is_end_stream() {
+                true => progress.ended(),
+                false => progress.taken(),
+            }
         }
         Poll::Ready(frame)
     }

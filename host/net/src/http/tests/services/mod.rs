@@ -2,6 +2,7 @@
 
 mod again;
 mod compound;
+mod stuck;
 mod waiting;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
