@@ -101,7 +101,7 @@ impl Limits {
     }
 }
 
-/// How long. `None`: what holds for the whole edge, or for ever.
+/// How long; 0: for ever, or what holds for the whole edge to connect. `None`: it is not said here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Timeouts {
     /// For a connection, its name and its handshake included.

@@ -32,11 +32,12 @@ use super::{
     claim::InFlight,
     dial::{Connected, DialError},
     edge::Edge,
+    errand::Errand,
     headers,
     origin::Origin,
+    outcome,
     pool::{Link, SendError, SendErrorKind},
     rescue::ForwardError,
-    send::Errand,
     shared::Lease,
     stall::Stall,
     trace::TraceContext,
@@ -156,7 +157,11 @@ impl Dispatch<'_> {
             let connected = match kept.take() {
                 Some(connected) => connected,
                 // Seldom, and large: a request that needs no connection carries nothing of it.
-                None => Box::pin(self.connect(origin)).await.map_err(Failed::Dial)?,
+                None => {
+                    let connected = Box::pin(self.connect(origin)).await.map_err(Failed::Dial)?;
+                    outcome::connected(self.service, backend);
+                    connected
+                }
             };
             self.version = Some(match connected {
                 Connected::Alone(_) => Version::HTTP_11,
@@ -340,8 +345,7 @@ impl Dispatch<'_> {
         backend.figures.duration.record(self.took);
         // There is one for every attempt.
         let claim = self.in_flight.take();
-        let claim = claim.or_else(|| InFlight::claim(&backend.figures, None, &None));
-        claim.ok_or(ForwardError::NoBackend.into())
+        Ok(claim.unwrap_or_else(|| InFlight::unlimited(&backend.figures)))
     }
 
     /// The request as it is sent over HTTP/1.
@@ -416,8 +420,8 @@ pub(super) fn response_limit(
 ) -> Option<Duration> {
     let transport = service.transport.as_ref();
     let of_transport = || transport.and_then(|(_, transport)| transport.response_header_timeout);
-    let own = errand.timeout(service, |it| it.response_header).or_else(of_transport);
-    own.or(edge.config.response_timeout)
+    let own = errand.said(service, |it| it.response_header).or_else(of_transport);
+    own.or(edge.config.response_timeout).filter(|limit| !limit.is_zero())
 }
 
 /// Notes that a request is given to a backend.
