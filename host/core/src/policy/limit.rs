@@ -99,6 +99,11 @@ impl Limits {
     pub fn any(&self) -> bool {
         self.max_requests.is_some() || self.max_requests_per_backend.is_some()
     }
+
+    /// Whether what is more may wait at all.
+    pub fn has_queue(&self) -> bool {
+        self.any() && self.queue > 0 && !self.queue_timeout.is_zero()
+    }
 }
 
 /// How long; 0: for ever, or what holds for the whole edge to connect. `None`: it is not said here.

@@ -25,11 +25,19 @@ pub struct Queue {
     line: Mutex<Line>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
     /// By ticket.
     places: VecDeque<Place>,
-    tickets: u64,
+    /// The next one.
+    ticket: u64,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        // There is room before the first.
+        Self { places: VecDeque::new(), ticket: u64::MAX / 2 }
+    }
 }
 
 #[derive(Debug)]
@@ -103,15 +111,40 @@ impl Queue {
 
     /// Stands in line, to look when it is one's turn; `None`: as many as may wait do.
     pub fn stand(&self, most: usize, only: Option<Freed>, waker: &Waker) -> Option<Waiting<'_>> {
-        let mut line = self.line();
+        let line = self.line();
         if line.places.len() >= most {
             return None;
         }
-        let ticket = line.tickets;
-        line.tickets += 1;
-        line.places.push_back(Place { ticket, waker: waker.clone(), call: Call::New, only });
+        let ticket = line.ticket;
+        Some(self.stand_at(line, ticket, only, waker))
+    }
+
+    /// Stands in line once more, where one stood before: what was found was of no use. Who has no
+    /// ticket came when nobody waited, and so before all who do. However many wait.
+    pub fn stand_again(
+        &self,
+        ticket: Option<u64>,
+        only: Option<Freed>,
+        waker: &Waker,
+    ) -> Waiting<'_> {
+        let line = self.line();
+        let first = line.places.front().map(|first| first.ticket - 1);
+        let ticket = ticket.or(first).unwrap_or(line.ticket);
+        self.stand_at(line, ticket, only, waker)
+    }
+
+    fn stand_at(
+        &self,
+        mut line: MutexGuard<'_, Line>,
+        ticket: u64,
+        only: Option<Freed>,
+        waker: &Waker,
+    ) -> Waiting<'_> {
+        line.ticket = line.ticket.max(ticket + 1);
+        let at = line.places.partition_point(|place| place.ticket < ticket);
+        line.places.insert(at, Place { ticket, waker: waker.clone(), call: Call::New, only });
         self.count(&line);
-        Some(Waiting { queue: self, ticket })
+        Waiting { queue: self, ticket }
     }
 
     /// Something became free. Not to be called by whoever looks.
@@ -177,6 +210,11 @@ impl Line {
 }
 
 impl Waiting<'_> {
+    /// What tells its place in the line from others.
+    pub fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
     /// Looks if it is one's turn. Who finds something, and says what that is, has left the line.
     pub fn poll<T>(
         &self,

@@ -128,6 +128,29 @@ fn who_goes_hands_on_what_was_offered_and_no_more_stand_than_may() {
 }
 
 #[test]
+fn who_comes_back_stands_where_it_stood() {
+    let place = Place::default();
+    let guests: Vec<_> = (0..3).map(|name| place.enter(name, None)).collect();
+    assert!(guests.iter().all(|guest| guest.run(&place).is_pending()));
+    let ticket = guests[0].waiting.ticket();
+    place.give_back(0);
+    assert_eq!(guests[0].run(&place), Poll::Ready(0));
+    let again = |ticket| {
+        let call = Arc::new(Call(AtomicBool::new(true)));
+        let waiting = place.queue.stand_again(ticket, None, &Waker::from(call.clone()));
+        Guest { name: 9, only: None, call, waiting }
+    };
+    // One who stood there before, and one who was there before anybody stood.
+    let (stood, never) = (again(Some(ticket)), again(None));
+    assert!(never.run(&place).is_pending() && stood.run(&place).is_pending());
+    for (guest, next) in [(&never, &stood), (&stood, &guests[1]), (&guests[1], &guests[2])] {
+        place.give_back(0);
+        assert!(guest.is_woken() && !next.is_woken());
+        assert_eq!(guest.run(&place), Poll::Ready(0));
+    }
+}
+
+#[test]
 fn a_change_that_nobody_told_of_is_found_by_the_first_and_goes_through_the_line() {
     let place = Place::default();
     let guests: Vec<_> = (0..3).map(|name| place.enter(name, None)).collect();

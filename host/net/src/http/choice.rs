@@ -14,7 +14,7 @@ use portolan_core::{
 };
 
 use super::{
-    claim::{Full, InFlight, Seat, Seek, in_line},
+    claim::{InFlight, Seat, Seek, Turn, in_line},
     edge::Edge,
     errand::Errand,
     forward::Answer,
@@ -36,6 +36,8 @@ pub(super) struct Choice {
     is_away: bool,
     tried: Tried,
     seat: Option<Rc<Seat>>,
+    /// Where it stood in line.
+    ticket: Option<u64>,
 }
 
 /// A backend that a request may be sent to.
@@ -96,8 +98,13 @@ impl Seeker<'_, '_> {
             return Ok(None);
         }
         let (state, balancer) = (self.service.state.clone(), self.service.load_balancer.clone());
-        let waited = in_line(&state, &balancer.limits, self).await;
-        if let Ok(claimed) = waited {
+        let turn = match self.choice.tried.is_empty() {
+            true => Turn::New,
+            false => Turn::Again(self.choice.ticket),
+        };
+        let waited = in_line(&state, &balancer.limits, turn, self).await;
+        if let Ok((claimed, ticket)) = waited {
+            self.choice.ticket = Some(ticket);
             return Ok(Some(claimed));
         }
         let now = Moment::of(Instant::now());
@@ -111,7 +118,7 @@ impl Seeker<'_, '_> {
             }
             state.queue.release(Freed::ANY);
         }
-        waited.map(Some).map_err(|Full| ForwardError::Full)
+        Err(ForwardError::Full)
     }
 }
 
@@ -138,14 +145,14 @@ impl Seek for Seeker<'_, '_> {
 
 impl Choice {
     fn of(service: &Service, errand: &Errand<'_>) -> Self {
-        let limits = &service.load_balancer.limits;
         Self {
             key: told_apart(&service.load_balancer, errand),
             kept: service.cookie.as_ref().and_then(|it| it.place(&errand.head.headers)),
-            is_patient: limits.any() && limits.queue > 0 && !limits.queue_timeout.is_zero(),
+            is_patient: service.load_balancer.limits.has_queue(),
             is_away: false,
             tried: Tried::default(),
             seat: None,
+            ticket: None,
         }
     }
 
@@ -157,7 +164,7 @@ impl Choice {
         may_wait: bool,
     ) -> Result<Option<Claimed>, ForwardError> {
         let claimed = self.try_claim(service, Moment::of(Instant::now()));
-        if claimed.is_some() || !may_wait || !service.load_balancer.limits.any() {
+        if claimed.is_some() || !may_wait || !service.load_balancer.limits.has_queue() {
             return Ok(claimed);
         }
         let mut seeker = Seeker { edge, errand: None, service, newer: None, choice: self };

@@ -118,7 +118,16 @@ pub(crate) trait Seek {
     fn look(&mut self) -> Option<(Self::Found, Freed)>;
 }
 
-/// Stands in line until something is found.
+/// Where somebody stands in line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    /// Behind all others.
+    New,
+    /// Where it stood before, with this ticket; without one before all others.
+    Again(Option<u64>),
+}
+
+/// Stands in line until something is found. Gives that, and the ticket.
 ///
 /// # Errors
 ///
@@ -126,20 +135,26 @@ pub(crate) trait Seek {
 pub(crate) async fn in_line<S: Seek>(
     state: &ServiceState,
     limits: &Limits,
+    turn: Turn,
     seek: &mut S,
-) -> Result<S::Found, Full> {
-    if limits.queue_timeout.is_zero() {
+) -> Result<(S::Found, u64), Full> {
+    if !limits.has_queue() {
         return Err(Full);
     }
     let only = seek.only();
-    let stand = poll_fn(|cx| Poll::Ready(state.queue.stand(limits.queue, only, cx.waker())));
+    let stand = poll_fn(|cx| {
+        Poll::Ready(match turn {
+            Turn::New => state.queue.stand(limits.queue, only, cx.waker()),
+            Turn::Again(ticket) => Some(state.queue.stand_again(ticket, only, cx.waker())),
+        })
+    });
     let waiting = stand.await.ok_or(Full)?;
     let end = Instant::now() + limits.queue_timeout;
     loop {
         let next = end.min(Instant::now() + AGAIN);
         let look = poll_fn(|cx| waiting.poll(cx, || seek.look()));
         match timeout_at(next, look).await {
-            Ok(found) => return Ok(found),
+            Ok(found) => return Ok((found, waiting.ticket())),
             Err(_elapsed) if next == end => return Err(Full),
             Err(_elapsed) => waiting.look_again(seek.only()),
         }

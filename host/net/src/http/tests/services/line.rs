@@ -114,7 +114,16 @@ async fn after_a_failed_connection_one_that_is_only_full_is_waited_for() {
     for client in &mut clients {
         assert_eq!(client.response().await.status, 200);
     }
-    // With nobody left to wait for, it is the connection that is told of.
+    // With nobody left to wait for, or where nobody may wait, it is the connection that is told of.
+    let (backend, _gate, mut asked) = held().await;
+    let no_queue = to(&[nobody().await, backend.address], |it| {
+        one_each(it);
+        (it.limits.queue, it.passive.enabled) = (0, false);
+    });
+    let portolan = Portolan::start(vec![leading("a.local", no_queue)]);
+    let _first = ask(&portolan, "").await;
+    soon(asked.recv()).await.unwrap();
+    assert_eq!(portolan.get("a.local", "/").await.status, 502);
     let alone = to(&[nobody().await], one_each);
     let portolan = Portolan::start(vec![leading("a.local", alone)]);
     assert_eq!(portolan.get("a.local", "/").await.status, 502);
