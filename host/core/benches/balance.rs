@@ -72,7 +72,7 @@ fn round_robin_with_half_of_them_down(bencher: Bencher<'_, '_>, count: usize) {
 fn round_robin_with_one_left_alone(bencher: Bencher<'_, '_>, count: usize) {
     let service = service(count, by(Strategy::RoundRobin));
     let passive = Passive { max_failed_attempts: 1, ..Passive::default() };
-    service.backends[0].figures.standing.failed(NOW, &passive);
+    service.backends[0].figures.standing.failed(NOW, NOW, &passive);
     choose(bencher, &service);
 }
 
@@ -123,6 +123,6 @@ fn sticky(bencher: Bencher<'_, '_>, count: usize) {
     bencher.bench_local(|| {
         let ask = Ask { tried: &tried, now: NOW, key: 0 };
         let place = cookie.place(black_box(&headers));
-        place.filter(|place| service.balancer.may_stay(&service.backends, *place, &ask))
+        place.map(|place| service.balancer.may_stay(&service.backends, place, &ask))
     });
 }

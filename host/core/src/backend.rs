@@ -21,6 +21,8 @@ pub enum Out {
     Probe(Arc<str>),
     /// Requests failed; for so many milliseconds yet.
     Ejected(u64),
+    /// Requests failed, and one tries whether it is well again.
+    Trial,
 }
 
 impl fmt::Display for Out {
@@ -32,6 +34,7 @@ impl fmt::Display for Out {
             Self::Ejected(millis) => {
                 write!(f, "requests failed, left alone for {:.1} s", *millis as f64 / 1000.0)
             }
+            Self::Trial => f.write_str("requests failed, one tries whether it is well again"),
         }
     }
 }
@@ -109,7 +112,10 @@ impl Backend {
             let reason = standing.reason().unwrap_or_else(|| "it fails".into());
             return Some(Out::Probe(reason));
         }
-        standing.is_ejected(now).then(|| Out::Ejected(standing.ejected_for(now)))
+        match standing.ejected_for(now) {
+            0 => standing.is_avoided(now).then_some(Out::Trial),
+            millis => Some(Out::Ejected(millis)),
+        }
     }
 
     /// Where it is. What was found out of one path is not said of another at the same address.

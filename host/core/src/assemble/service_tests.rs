@@ -243,7 +243,7 @@ fn what_was_found_out_of_a_backend_stays_while_it_is_there() {
     let standing = |service: &Service, place: usize| service.backends[place].figures.clone();
     standing(&before, 0).standing.probe(Probed::Down, Some("no".into()));
     let passive = Passive { max_failed_attempts: 1, ..Passive::default() };
-    standing(&before, 1).standing.failed(now, &passive);
+    standing(&before, 1).standing.failed(now, now, &passive);
     before.state.mirrored.increment();
     assert!(standing(&before, 0).standing.share(now, 10_000) < 256);
     // Another instance comes, and the options change.

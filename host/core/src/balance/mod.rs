@@ -64,6 +64,17 @@ pub struct Ask<'a> {
     pub key: u64,
 }
 
+/// Whether a client may stay with a backend.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stay {
+    /// It may.
+    Yes,
+    /// It may, when there is room.
+    Full,
+    /// It goes elsewhere.
+    No,
+}
+
 impl Balancer {
     /// Works out everything about a choice that does not depend on the moment.
     pub fn new(backends: &[Backend], options: &LoadBalancer) -> Self {
@@ -115,17 +126,31 @@ impl Balancer {
         let (mut well, mut open) = (0_usize, 0_usize);
         for backend in backends.iter().filter(|backend| backend.is_well()) {
             well += 1;
-            open += usize::from(!backend.figures.standing.is_ejected(now));
+            open += usize::from(!backend.figures.standing.is_avoided(now));
         }
         open * 100 < well * usize::from(self.panic_threshold) || open == 0
     }
 
     /// Whether a backend that a client wants to stay with may be asked. One whose weight is 0
     /// takes no new clients but keeps those it has.
-    pub fn may_stay(&self, backends: &[Backend], place: usize, ask: &Ask<'_>) -> bool {
+    pub fn may_stay(&self, backends: &[Backend], place: usize, ask: &Ask<'_>) -> Stay {
         let healthy = backends.get(place).is_some_and(|backend| backend.health.is_usable());
+        match healthy && self.choice(backends, ask).is_asked(place) {
+            false => Stay::No,
+            true if self.has_room(backends, place) => Stay::Yes,
+            true => Stay::Full,
+        }
+    }
+
+    /// Whether some backend may be asked, be it that it has no room just now.
+    pub fn may_wait(&self, backends: &[Backend], ask: &Ask<'_>) -> bool {
         let choice = self.choice(backends, ask);
-        healthy && choice.may(place)
+        self.places.iter().any(|place| choice.is_asked(*place as usize))
+    }
+
+    fn has_room(&self, backends: &[Backend], place: usize) -> bool {
+        let Some(limit) = self.limit else { return true };
+        backends.get(place).is_some_and(|backend| backend.figures.in_flight.value() < limit)
     }
 
     fn choice<'a>(&'a self, backends: &'a [Backend], ask: &'a Ask<'_>) -> Choice<'a> {
@@ -148,15 +173,17 @@ struct Choice<'a> {
 impl Choice<'_> {
     /// Whether a backend may be asked now.
     fn may(&self, place: usize) -> bool {
+        self.balancer.has_room(self.backends, place) && self.is_asked(place)
+    }
+
+    /// The same, whether it has room or not.
+    fn is_asked(&self, place: usize) -> bool {
         let Some(backend) = self.backends.get(place) else { return false };
         let standing = &backend.figures.standing;
         if standing.probed() == Probed::Down || self.ask.tried.contains(place) {
             return false;
         }
-        if self.balancer.limit.is_some_and(|limit| backend.figures.in_flight.value() >= limit) {
-            return false;
-        }
-        !standing.is_ejected(self.ask.now) || self.panics()
+        !standing.is_avoided(self.ask.now) || self.panics()
     }
 
     /// Whether too few are left: then it is more likely that the failures are not theirs.

@@ -10,6 +10,7 @@ use crate::{
     exchange::Headers,
     item::Health,
     policy::{SameSite, Sticky},
+    standing::Admission,
 };
 
 fn backends(weights: &[u32]) -> Vec<Backend> {
@@ -61,7 +62,7 @@ fn shares(options: &LoadBalancer, backends: &[Backend], count: u64) -> Vec<u64> 
 fn eject(backend: &Backend) {
     let passive = crate::policy::Passive::default();
     let standing = &backend.figures.standing;
-    while standing.failed(NOW, &passive).is_none() {}
+    while standing.failed(NOW, NOW, &passive).is_none() {}
 }
 
 fn down(backend: &Backend) {
@@ -402,9 +403,46 @@ fn a_client_stays_with_a_backend_of_weight_0_and_not_with_one_that_is_down() {
     let mut all = backends(&[0, 1, 1]);
     let balancer = balancer(&all);
     let tried = Tried::default();
-    assert!(balancer.may_stay(&all, 0, &ask(&tried, 0)));
+    assert!(balancer.may_stay(&all, 0, &ask(&tried, 0)) == Stay::Yes);
     down(&all[1]);
-    assert!(!balancer.may_stay(&all, 1, &ask(&tried, 0)));
+    assert!(balancer.may_stay(&all, 1, &ask(&tried, 0)) == Stay::No);
     all[2].health = Health::Critical;
-    assert!(!balancer.may_stay(&all, 2, &ask(&tried, 0)));
+    assert!(balancer.may_stay(&all, 2, &ask(&tried, 0)) == Stay::No);
+}
+
+#[test]
+fn who_is_tried_again_is_left_to_one_request_unless_there_are_too_few_others() {
+    let all = backends(&[1, 1]);
+    eject(&all[0]);
+    let later = Moment::from_millis(NOW.as_millis() + 1000);
+    let balancer = balancer(&all);
+    let tried = Tried::default();
+    let ask = Ask { tried: &tried, now: later, key: 0 };
+    let chosen = || (0..10).map(|_| balancer.next(&all, &ask).unwrap()).sum::<usize>();
+    assert_eq!(chosen(), 5, "it may be tried");
+    let standing = &all[0].figures.standing;
+    assert!(matches!(standing.admit(later), Admission::Trial(_)));
+    assert_eq!(chosen(), 10);
+    assert_eq!(balancer.may_stay(&all, 0, &ask), Stay::No);
+    // With nobody else, those who come meanwhile go there, too.
+    down(&all[1]);
+    assert_eq!(chosen(), 0);
+    assert!(balancer.panics(&all, later));
+}
+
+#[test]
+fn one_that_is_full_is_told_from_one_that_is_out() {
+    let mut options = LoadBalancer::default();
+    options.limits.max_requests_per_backend = Some(1);
+    let all = backends(&[1, 1]);
+    let balancer = Balancer::new(&all, &options);
+    let mut tried = Tried::default();
+    tried.insert(1);
+    all[0].figures.in_flight.increment();
+    assert_eq!(balancer.next(&all, &ask(&tried, 0)), None);
+    assert_eq!(balancer.may_stay(&all, 0, &ask(&tried, 0)), Stay::Full);
+    assert!(balancer.may_wait(&all, &ask(&tried, 0)));
+    down(&all[0]);
+    assert_eq!(balancer.may_stay(&all, 0, &ask(&tried, 0)), Stay::No);
+    assert!(!balancer.may_wait(&all, &ask(&tried, 0)));
 }

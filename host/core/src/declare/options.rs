@@ -396,7 +396,8 @@ pub(super) fn timeouts(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Timeouts {
             "request-idle" => &mut timeouts.request_idle,
             _ => &mut timeouts.total,
         };
-        *place = value.limit(flaws);
+        // 0 is no limit, and is kept: a router may lift what its service says.
+        *place = value.duration(flaws);
     }
     timeouts
 }

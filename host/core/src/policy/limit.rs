@@ -99,18 +99,24 @@ impl Limits {
     pub fn any(&self) -> bool {
         self.max_requests.is_some() || self.max_requests_per_backend.is_some()
     }
+
+    /// Whether what is more may wait at all.
+    pub fn has_queue(&self) -> bool {
+        self.any() && self.queue > 0 && !self.queue_timeout.is_zero()
+    }
 }
 
-/// How long. `None`: what holds for the whole edge, or for ever.
+/// How long; 0: for ever, or what holds for the whole edge to connect. `None`: it is not said here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Timeouts {
     /// For a connection, its name and its handshake included.
     pub connect: Option<Duration>,
-    /// From the request to the head of the response.
+    /// From the end of the request to the head of the response; and for how long a backend may take
+    /// no more of a request.
     pub response_header: Option<Duration>,
     /// From one piece of the response to the next.
     pub response_idle: Option<Duration>,
-    /// From one piece of the request's body to the next.
+    /// From one piece of the request's body to the next: until it comes, and until the backend takes it.
     pub request_idle: Option<Duration>,
     /// For the whole exchange, retries and bodies included.
     pub total: Option<Duration>,

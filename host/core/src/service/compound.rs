@@ -194,6 +194,11 @@ impl Weighted {
             .or_else(|| self.last_resort())
     }
 
+    /// Whether a client that was sent to a member before is sent there again.
+    pub fn keeps(&self, place: usize, now: Moment) -> bool {
+        self.has_ready(place, 0, now) || self.has(place, 0) && !self.is_ready(now)
+    }
+
     fn highest(&self, client: u64, may: &dyn Fn(usize) -> bool) -> Option<usize> {
         let score = |place: usize| {
             let (member, seed) = (self.members.get(place)?, self.seeds.get(place)?);

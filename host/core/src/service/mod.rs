@@ -5,12 +5,14 @@ mod budget;
 mod compound;
 mod queue;
 #[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
 mod tests;
 
 pub use breaker::{Circuit, Gate};
 pub use budget::Budget;
 pub use compound::{Failover, Kind, Member, Mirror, Mirroring, Weighted};
-pub use queue::{Queue, Waiting};
+pub use queue::{Freed, Queue, Waiting};
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use crate::{
     figure::{Gauge, TrafficFigures},
     moment::Moment,
     name::ObjectName,
+    policy::Strategy,
 };
 
 /// A named set of backends.
@@ -82,7 +85,7 @@ impl Asked {
     }
 
     fn is_asked_still(&self, out: &Out) -> bool {
-        self.panics && matches!(out, Out::Ejected(_))
+        self.panics && matches!(out, Out::Ejected(_) | Out::Trial)
     }
 }
 
@@ -144,7 +147,7 @@ impl Service {
         match &self.kind {
             Kind::Backends => {
                 let rests = self.rests(now).is_some();
-                let ready = |it: &Backend| it.is_well() && !it.figures.standing.is_ejected(now);
+                let ready = |it: &Backend| it.is_well() && !it.figures.standing.is_avoided(now);
                 !rests && self.backends.iter().any(ready)
             }
             Kind::Weighted(members) => members.is_ready(now),
@@ -181,6 +184,22 @@ impl Service {
             Kind::Weighted(members) => members.rests(now),
             Kind::Mirroring(mirroring) => mirroring.main.rests(now),
             Kind::Failover(failover) => failover.rests(now),
+        }
+    }
+
+    /// Whether it matters to it which client asks: the address, where nothing else tells clients apart.
+    pub fn tells_clients_apart(&self) -> bool {
+        match &self.kind {
+            Kind::Backends => self.load_balancer.strategy == Strategy::Hashed,
+            Kind::Weighted(weighted) => {
+                let mut members = weighted.members.iter().filter_map(|it| it.service.as_ref());
+                weighted.by_client || members.any(|member| member.tells_clients_apart())
+            }
+            Kind::Mirroring(mirroring) => {
+                let mut mirrors = mirroring.mirrors.iter().map(|mirror| &mirror.service);
+                mirroring.main.tells_clients_apart() || mirrors.any(|it| it.tells_clients_apart())
+            }
+            Kind::Failover(failover) => failover.parts().any(|part| part.tells_clients_apart()),
         }
     }
 

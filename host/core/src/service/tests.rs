@@ -1,12 +1,6 @@
 //! Budgets, breakers, queues, and services made of services.
 
-use std::{
-    collections::HashSet,
-    future::Future as _,
-    pin::pin,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    task::{Context, Wake, Waker},
-};
+use std::collections::HashSet;
 
 use super::*;
 use crate::{
@@ -75,52 +69,6 @@ fn a_breaker_needs_enough_requests_within_its_window() {
     assert_eq!(circuit.gate(at(31_004), &breaker()), Gate::Trial);
 }
 
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-#[test]
-fn who_waits_longest_is_called_first_and_who_goes_is_not_called() {
-    let queue = Queue::default();
-    queue.release();
-    let calls: Vec<_> = (0..3).map(|_| Arc::<Woken>::default()).collect();
-    let wakers: Vec<_> = calls.iter().map(|call| Waker::from(call.clone())).collect();
-    let called = || calls.iter().map(|call| call.0.load(SeqCst)).collect::<Vec<_>>();
-    let mut waits: Vec<_> = (0..3).map(|_| Box::pin(queue.wait())).collect();
-    for (wait, waker) in waits.iter_mut().zip(&wakers) {
-        assert!(wait.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
-    }
-    assert_eq!(queue.len(), 3);
-    queue.release();
-    assert_eq!((called(), queue.len()), (vec![1, 0, 0], 2));
-    // The first was called and goes away: the second may.
-    drop(waits.remove(0));
-    assert_eq!(called(), [1, 1, 0]);
-    assert!(waits[0].as_mut().poll(&mut Context::from_waker(&wakers[1])).is_ready());
-    // The third goes without having been called.
-    drop(waits);
-    assert!(queue.is_empty());
-    queue.release();
-    assert_eq!(called(), [1, 1, 0]);
-}
-
-#[test]
-fn a_place_that_becomes_free_between_a_look_and_a_wait_is_not_missed() {
-    let queue = Queue::default();
-    let call = Arc::<Woken>::default();
-    let waker = Waker::from(call.clone());
-    let mut wait = pin!(queue.wait());
-    wait.stand(&waker);
-    queue.release();
-    assert_eq!(call.0.load(SeqCst), 1);
-    assert!(wait.poll(&mut Context::from_waker(&waker)).is_ready());
-}
-
 fn service(name: &str, health: Health) -> Arc<Service> {
     let backend = Backend {
         scheme: Scheme::Http,
@@ -170,7 +118,7 @@ fn members_share_by_weight_and_who_is_not_there_or_not_well_has_no_share() {
     let eject = |place: usize| {
         let service = weighted.members[place].service.clone().unwrap();
         let passive = Passive { max_failed_attempts: 1, ..Passive::default() };
-        service.backends[0].figures.standing.failed(at(0), &passive);
+        service.backends[0].figures.standing.failed(at(0), at(0), &passive);
     };
     eject(0);
     assert!((0..8).all(|_| weighted.choose(&headers, 0, at(1)) == Some(1)));

@@ -1,6 +1,7 @@
 //! How a backend stands just now, as probes and requests found out.
 //!
-//! **Invariant:** reading takes no lock. It belongs to the endpoint, not to a snapshot: a change of
+//! **Invariant:** reading takes no lock. One that was left alone is tried by one request at a time until
+//! that goes well, and what began before it was left alone says nothing of it. It belongs to the endpoint, not to a snapshot: a change of
 //! configuration or catalog forgets nothing that was found out.
 
 #[cfg(test)]
@@ -28,6 +29,21 @@ pub enum Probed {
     Down,
 }
 
+/// Whether a request may go to a backend.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// Nothing speaks against it.
+    Free,
+    /// It is the one that tries whether the backend is well again. Unless it succeeds or fails, it is to
+    /// be given up with this number.
+    Trial(u64),
+    /// Requests failed, and none or another one tries now.
+    Refused,
+}
+
+/// After this long a trial is not waited for any longer, and another one begins beside it: it may be a
+/// request that takes its time.
+const TRIAL: u64 = 10_000;
 /// A full share of the traffic, for [`Standing::share`].
 pub const FULL: u64 = 256;
 /// After this long without an answer half of what was known of its speed is forgotten.
@@ -43,6 +59,8 @@ pub struct Standing {
     ejected_until: AtomicU64,
     /// How often in a row it was left alone.
     ejections: AtomicU32,
+    /// When the trial under way began; 0: there is none.
+    trial: AtomicU64,
     failures: AtomicU32,
     failing_since: AtomicU64,
     /// When it began to take requests; 0: not yet.
@@ -93,6 +111,41 @@ impl Standing {
         until != 0 && now.as_millis() < until
     }
 
+    /// Whether it gets no requests: it is left alone, or one is trying whether it is well again.
+    pub fn is_avoided(&self, now: Moment) -> bool {
+        let until = self.ejected_until.load(Relaxed);
+        until != 0 && (now.as_millis() < until || self.is_on_trial(now))
+    }
+
+    /// Whether one request tries if it is well again, and all others leave it out.
+    pub fn is_on_trial(&self, now: Moment) -> bool {
+        let trial = self.trial.load(Relaxed);
+        trial != 0
+            && now.as_millis().saturating_sub(trial) < TRIAL
+            && self.ejections.load(Relaxed) != 0
+    }
+
+    /// Asks for one request to be let through.
+    pub fn admit(&self, now: Moment) -> Admission {
+        if self.ejections.load(Relaxed) == 0 {
+            return Admission::Free;
+        }
+        let trial = self.trial.load(Relaxed);
+        let own = now.as_millis().max(1);
+        if self.is_avoided(now)
+            || self.trial.compare_exchange(trial, own, Relaxed, Relaxed).is_err()
+        {
+            return Admission::Refused;
+        }
+        Admission::Trial(own)
+    }
+
+    /// A trial came to nothing: its client left, or it was not about the backend. The next may try.
+    pub fn give_up_trial(&self, trial: u64) {
+        // Whatever else it became meanwhile stays.
+        let _changed = self.trial.compare_exchange(trial, 0, Relaxed, Relaxed);
+    }
+
     /// For how many milliseconds it is left alone yet.
     pub fn ejected_for(&self, now: Moment) -> u64 {
         self.ejected_until.load(Relaxed).saturating_sub(now.as_millis())
@@ -111,12 +164,15 @@ impl Standing {
         // Answers to what was sent before it was left alone do not end that.
         if self.ejections.load(Relaxed) != 0 && !self.is_ejected(now) {
             self.ejections.store(0, Relaxed);
+            self.trial.store(0, Relaxed);
         }
     }
 
-    /// A request failed. Answers for how many milliseconds it is left alone from now on.
-    pub fn failed(&self, now: Moment, passive: &Passive) -> Option<u64> {
-        if !passive.enabled || self.is_ejected(now) {
+    /// A request failed that was sent at a moment (`begun`). Answers for how many milliseconds it is
+    /// left alone from now on.
+    pub fn failed(&self, begun: Moment, now: Moment, passive: &Passive) -> Option<u64> {
+        // What was sent before it was left alone, or all the same, tells nothing new.
+        if !passive.enabled || begun.as_millis() < self.ejected_until.load(Relaxed) {
             return None;
         }
         let since = self.failing_since.load(Relaxed);
@@ -137,6 +193,7 @@ impl Standing {
         let longer = base.saturating_mul(1_u64.checked_shl(ejections.min(32)).unwrap_or(u64::MAX));
         let time = longer.min(millis(passive.max_ejection).max(base));
         self.ejected_until.store(now.as_millis().saturating_add(time), Relaxed);
+        self.trial.store(0, Relaxed);
         self.begin_again();
         Some(time)
     }

@@ -332,6 +332,11 @@ impl Line {
         Poll::Ready(flushed)
     }
 
+    /// Whether bytes have gone in or out since this was last asked.
+    pub(crate) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.socket.has_moved)
+    }
+
     /// Says that nothing more will be written.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_shutdown(cx)

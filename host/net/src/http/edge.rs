@@ -18,6 +18,7 @@ use http::HeaderValue;
 use portolan_core::{
     exchange::ResponseHead,
     live::{Live, Reader},
+    service::{Kind, Service},
     snapshot::Snapshot,
 };
 
@@ -104,6 +105,16 @@ impl Edge {
             *serving = Rc::new(Serving(current.clone()));
         }
         serving.clone()
+    }
+
+    /// What became of a service with backends since; `None`: it is as it was, or there is none any more.
+    pub(crate) fn newer(&self, service: &Service) -> Option<Arc<Service>> {
+        let serving = self.serving();
+        let live = serving.services.get(&service.name)?.live.as_ref()?;
+        let is_newer = !std::ptr::eq(&**live, service)
+            && Arc::ptr_eq(&live.state, &service.state)
+            && matches!(live.kind, Kind::Backends);
+        is_newer.then(|| live.clone())
     }
 
     /// A second has passed.

@@ -30,15 +30,16 @@ use tokio::time::timeout;
 
 use super::{
     account::nanos,
-    body::{Body, Ended, RequestBody},
+    body::{Awaited, Body, Progress, RequestBody},
     claim::InFlight,
     dial::{Connected, DialError},
     edge::Edge,
+    errand::Errand,
     headers,
     origin::Origin,
+    outcome,
     pool::{Link, SendError, SendErrorKind},
     rescue::ForwardError,
-    send::Errand,
     shared::Lease,
     stall::Stall,
     trace::TraceContext,
@@ -154,6 +155,7 @@ impl Dispatch<'_> {
         origin: &Rc<Origin>,
     ) -> Result<Answer, Failed> {
         self.version = None;
+        self.errand.progress.iter().for_each(Progress::begin_again);
         // A new connection cannot turn out to be dead, and an upgrade would not give a kept one back.
         let mut kept = match origin.take().filter(|_| !self.errand.upgrade) {
             Some(link) => Some(Connected::Alone(link)),
@@ -166,7 +168,11 @@ impl Dispatch<'_> {
             let connected = match kept.take() {
                 Some(connected) => connected,
                 // Seldom, and large: a request that needs no connection carries nothing of it.
-                None => Box::pin(self.connect(origin)).await.map_err(Failed::Dial)?,
+                None => {
+                    let connected = Box::pin(self.connect(origin)).await.map_err(Failed::Dial)?;
+                    outcome::connected(self.service, backend);
+                    connected
+                }
             };
             self.version = Some(match connected {
                 Connected::Alone(_) => Version::HTTP_11,
@@ -322,36 +328,51 @@ impl Dispatch<'_> {
         self.errand.body.copy()
     }
 
-    /// Waits for the head of the response, but not for ever. What it waits for stays where it is: each
-    /// place that it passed through would be as large.
+    /// Waits for the head of the response, but not for ever: as long as it may take from the end of
+    /// the request on, and as long as the request may pause where it is the backend that takes no more
+    /// of it. How long the client pauses is looked at elsewhere: an upload may last.
+    ///
+    /// What it waits for stays where it is: each place that it passed through would be as large.
     async fn timed<T>(
         &self,
         backend: &Backend,
         sending: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Lost> {
-        match response_limit(self.edge, self.service, &self.errand) {
-            Some(limit) => Box::pin(self.within(limit, backend, sending)).await,
+        let head = response_limit(self.edge, self.service, &self.errand);
+        let idle = self.errand.timeout(self.service, |it| it.request_idle);
+        match head.into_iter().chain(idle).min() {
+            Some(shortest) => Box::pin(self.within(shortest, head, backend, sending)).await,
             None => Ok(sending.await),
         }
     }
 
+    /// Waits as long as the backend takes a part of the request within the `shortest` time, and then for the
+    /// head of its response.
     async fn within<T>(
         &self,
-        limit: Duration,
+        shortest: Duration,
+        head: Option<Duration>,
         backend: &Backend,
         mut sending: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Lost> {
-        let mut left = limit;
+        let (begin, mut left) = (Instant::now(), shortest);
         loop {
             if let Ok(sent) = timeout(left, sending.as_mut()).await {
                 return Ok(sent);
             }
-            // The backend is waited for from the end of the request on: an upload may last.
-            left = match self.errand.ended.as_ref().map(Ended::at) {
-                None => Duration::ZERO,
-                Some(None) => limit,
-                Some(Some(at)) => limit.saturating_sub(at.elapsed()),
+            let awaited = self.errand.progress.as_ref().map(Progress::awaited);
+            let (since, limit) = match awaited.unwrap_or(Awaited::Answer(begin)) {
+                Awaited::Client => {
+                    left = shortest;
+                    continue;
+                }
+                Awaited::Room(since) => (since, shortest),
+                Awaited::Answer(since) => match head {
+                    Some(head) => (since, head),
+                    None => return Ok(sending.await),
+                },
             };
+            left = limit.saturating_sub(since.elapsed());
             if left.is_zero() {
                 backend.figures.failures.increment();
                 return Err(ForwardError::Timeout { backend: backend.url(), limit }.into());
@@ -365,8 +386,7 @@ impl Dispatch<'_> {
         backend.figures.duration.record(self.took);
         // There is one for every attempt.
         let claim = self.in_flight.take();
-        let claim = claim.or_else(|| InFlight::claim(&backend.figures, None, &None));
-        claim.ok_or(ForwardError::NoBackend.into())
+        Ok(claim.unwrap_or_else(|| InFlight::unlimited(&backend.figures)))
     }
 
     /// The request as it is sent over HTTP/1.
@@ -441,8 +461,8 @@ pub(super) fn response_limit(
 ) -> Option<Duration> {
     let transport = service.transport.as_ref();
     let of_transport = || transport.and_then(|(_, transport)| transport.response_header_timeout);
-    let own = errand.timeout(service, |it| it.response_header).or_else(of_transport);
-    own.or(edge.config.response_timeout)
+    let own = errand.said(service, |it| it.response_header).or_else(of_transport);
+    own.or(edge.config.response_timeout).filter(|limit| !limit.is_zero())
 }
 
 /// Notes that a request is given to a backend.

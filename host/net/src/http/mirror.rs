@@ -20,8 +20,9 @@ use super::{
     account::{Notes, Stray},
     body::{Body, RequestBody},
     edge::Edge,
+    errand::Errand,
     forward::Answer,
-    send::{Errand, send},
+    send::send,
 };
 
 /// How long a mirror may take for all of it.

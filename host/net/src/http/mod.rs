@@ -1,8 +1,8 @@
 //! HTTP: from a client's connection to a backend's and back.
 //!
 //! Reading order: `server` holds the entrypoints, `entrypoint` accepts, `connection` speaks the
-//! protocol, `service` sees one request through, `pipeline` runs its middlewares, `send` chooses a
-//! backend and `forward` takes the request there over a connection of `pool`, `rescue` turns every
+//! protocol, `service` sees one request through, `pipeline` runs its middlewares, `choice` finds a
+//! backend, `send` says what when that fails and `forward` takes the request there over a connection of `pool`, `rescue` turns every
 //! error into a response; `account` notes what became of it, in figures, `access` (the access log) and
 //! `trace`. How far clients may go is in `limits`; `crowd`, `roster`, `frames` and `pace` see to it.
 //!
@@ -36,8 +36,10 @@ mod preview;
 mod account;
 mod pipeline;
 mod tunnel;
-mod forward;
+mod errand;
 mod outcome;
+mod forward;
+mod choice;
 mod mirror;
 mod send;
 mod service;

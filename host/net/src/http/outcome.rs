@@ -14,13 +14,27 @@ use portolan_core::{
 
 use super::rescue::ForwardError;
 
-/// It answered, after so many nanoseconds.
-pub(crate) fn answered(service: &Service, backend: &Backend, status: StatusCode, nanos: u64) {
+/// A connection was made; where answers do not count, that is all that does.
+pub(crate) fn connected(service: &Service, backend: &Backend) {
+    let standing = &backend.figures.standing;
+    if !service.load_balancer.passive.on_status && standing.has_failed() {
+        standing.succeeded(Moment::of(Instant::now()));
+    }
+}
+
+/// It answered a request that was for it since `begun`, after so many nanoseconds.
+pub(crate) fn answered(
+    service: &Service,
+    backend: &Backend,
+    begun: Moment,
+    status: StatusCode,
+    nanos: u64,
+) {
     let options = &service.load_balancer;
     let standing = &backend.figures.standing;
     let is_bad = options.passive.on_status && status.is_server_error();
     if is_bad {
-        return failed(service, backend);
+        return failed(service, backend, begun);
     }
     let is_timed = options.strategy == Strategy::LeastTime;
     if is_timed || standing.has_failed() {
@@ -33,13 +47,13 @@ pub(crate) fn answered(service: &Service, backend: &Backend, status: StatusCode,
 }
 
 /// There was no connection.
-pub(crate) fn not_connected(service: &Service, backend: &Backend) {
+pub(crate) fn not_connected(service: &Service, backend: &Backend, begun: Moment) {
     backend.figures.connect_failures.increment();
-    failed(service, backend);
+    failed(service, backend, begun);
 }
 
 /// There was a connection, and no answer.
-pub(crate) fn lost(service: &Service, backend: &Backend, error: &ForwardError) {
+pub(crate) fn lost(service: &Service, backend: &Backend, begun: Moment, error: &ForwardError) {
     let is_its_own = match error {
         ForwardError::Exchange { .. }
         | ForwardError::Timeout { .. }
@@ -53,13 +67,13 @@ pub(crate) fn lost(service: &Service, backend: &Backend, error: &ForwardError) {
         | ForwardError::Slow => false,
     };
     if is_its_own && service.load_balancer.passive.on_status {
-        failed(service, backend);
+        failed(service, backend, begun);
     }
 }
 
-fn failed(service: &Service, backend: &Backend) {
-    let now = Moment::of(Instant::now());
-    if let Some(millis) = backend.figures.standing.failed(now, &service.load_balancer.passive) {
+fn failed(service: &Service, backend: &Backend, begun: Moment) {
+    let (now, passive) = (Moment::of(Instant::now()), &service.load_balancer.passive);
+    if let Some(millis) = backend.figures.standing.failed(begun, now, passive) {
         tracing::info!(
             service = %service.name,
             backend = backend.url(),

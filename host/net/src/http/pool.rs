@@ -22,7 +22,7 @@ use portolan_core::{
 };
 
 use super::{
-    body::{RequestBody, StreamError},
+    body::{Progress, RequestBody, StreamError},
     headers,
     origin::Origin,
     roster::{Clock, Tick},
@@ -72,6 +72,8 @@ pub(crate) struct Link {
     uploaded: u64,
     /// Why the request body ended early, if the client is to blame.
     client_error: Option<StreamError>,
+    /// How the request under way gets on, where somebody wants to know.
+    progress: Option<Progress>,
     /// Whether the connection can be used again when this exchange is over.
     keep_alive: bool,
     origin: Rc<Origin>,
@@ -189,6 +191,7 @@ impl Link {
             upload_framing: Framing::Empty,
             uploaded: 0,
             client_error: None,
+            progress: None,
             keep_alive: true,
             origin,
         })
@@ -212,6 +215,7 @@ impl Link {
         self.line.has_heard = false;
         self.client_error = None;
         self.upload_framing = body.framing();
+        self.progress = body.progress();
         self.upload = Some(body);
         self.uploaded = 0;
         let mut is_begun = false;
@@ -235,7 +239,9 @@ impl Link {
                 }
             }
         });
-        match received.await {
+        let received = received.await;
+        self.progress = None;
+        match received {
             Ok(response) => {
                 self.keep_alive &= response.keep_alive;
                 Ok(response)
@@ -297,8 +303,17 @@ impl Link {
 
     /// Hands on what is still to be taken by the system, the last of a body perhaps.
     fn flush(&mut self, cx: &mut Context<'_>) {
-        if let Poll::Ready(Err(_)) = self.line.poll_flush(cx) {
-            self.keep_alive = false;
+        match self.line.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => self.keep_alive = false,
+            Poll::Pending => self.blocked(),
+        }
+    }
+
+    /// The backend does not take what there is for it.
+    fn blocked(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.blocked(self.line.has_moved());
         }
     }
 
@@ -314,7 +329,7 @@ impl Link {
                 output.clear();
                 match written.map(|()| self.line.poll_flush(cx)) {
                     Ok(Poll::Ready(Ok(()))) => {}
-                    Ok(Poll::Pending) => return,
+                    Ok(Poll::Pending) => return self.blocked(),
                     Ok(Poll::Ready(Err(_))) | Err(_) => {
                         self.keep_alive = false;
                         return;

@@ -137,7 +137,7 @@ impl Replay {
     }
 
     /// Nothing of it is waited for.
-    pub(crate) fn is_there(&self) -> bool {
+    fn is_there(&self) -> bool {
         self.state() == State::Whole
     }
 

@@ -5,67 +5,31 @@
 //! changes nothing (RFC 9110, 9.2.2) and was asked for, within the service's budget.
 
 use std::{
-    borrow::Cow,
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell},
     future::Future,
-    net::IpAddr,
     pin::Pin,
     rc::Rc,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Instant,
 };
 
-use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use portolan_core::{
-    balance::{Ask, Cookie, Tried, cookie, key},
-    exchange::RequestHead,
     moment::Moment,
-    policy::{Breaker, HashOn, LoadBalancer, Strategy, Timeouts},
+    policy::Breaker,
     service::{Backend, Circuit, Failover, Gate, Kind, Service},
 };
 use tokio::time::timeout;
 
 use super::{
     account::Notes,
-    body::{Ended, RequestBody},
-    claim::{InFlight, Seat, in_line},
+    choice::{self, Claimed, keep},
     edge::Edge,
+    errand::Errand,
     forward::{Answer, Dispatch, Failed, Ignored, response_limit},
-    headers::{self, Hop},
     mirror::{self, discard},
     outcome,
     rescue::ForwardError,
 };
-use crate::h1::Line;
-
-/// Who asks, and since when.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
-    pub(crate) ip: IpAddr,
-    pub(crate) begin: Instant,
-}
-
-/// A request on its way to a service. In a box where it is handed on: each that it passes through
-/// would else have a copy in its future.
-#[derive(Debug)]
-pub(crate) struct Errand<'a> {
-    pub(crate) head: Cow<'a, RequestHead>,
-    pub(crate) body: RequestBody,
-    pub(crate) asker: Asker,
-    /// The host, where it is not a header of the request.
-    pub(crate) host: Option<HeaderValue>,
-    /// What is said of our own connection.
-    pub(crate) hop: HeaderMap,
-    /// Where interim responses go, if the client can have them.
-    pub(crate) interim: Option<&'a RefCell<Line>>,
-    /// The client wants to change the protocol.
-    pub(crate) upgrade: bool,
-    /// Whether somebody looks at the headers of the response, or they pass as they are.
-    pub(crate) looks: bool,
-    /// How long it may take, where its router says so.
-    pub(crate) timeouts: Option<&'a Timeouts>,
-    /// When the last of its body came, where somebody asks; `None`: there is none to come.
-    pub(crate) ended: Option<Ended>,
-}
 
 /// Sends a request to a service, whatever that is made of.
 pub(crate) async fn send(
@@ -183,26 +147,30 @@ async fn deliver(
     let passing = Passing(circuit, gate);
     let total = errand.timeout(service, |it| it.total);
     let response_idle = errand.timeout(service, |it| it.response_idle);
-    if total.is_some() || response_limit(edge, service, &errand).is_some() {
-        errand.ended = errand.body.timed();
+    let request_idle = errand.timeout(service, |it| it.request_idle);
+    let is_limited =
+        total.or(request_idle).or_else(|| response_limit(edge, service, &errand)).is_some();
+    if is_limited {
+        errand.progress = errand.body.timed();
     }
-    let ended = errand.ended.clone();
-    let asked = Cell::new(None);
+    let progress = errand.progress.clone();
+    let (newer, asked) = (OnceCell::new(), Cell::new(None));
     // Made where it is waited for: what is moved has two places in a future.
     let mut result = match total {
-        None => attempts(edge, service, errand, notes, &asked).await,
+        None => attempts(edge, service, &newer, errand, notes, &asked).await,
         Some(limit) => {
-            match Box::pin(timeout(limit, attempts(edge, service, errand, notes, &asked))).await {
+            let attempts = attempts(edge, service, &newer, errand, notes, &asked);
+            match Box::pin(timeout(limit, attempts)).await {
                 Ok(result) => result,
                 // A client that does not come to an end is not the backend's fault.
-                Err(_elapsed) if ended.is_some_and(|ended| ended.at().is_none()) => {
+                Err(_elapsed) if progress.is_some_and(|it| it.is_up_to_client()) => {
                     Err(ForwardError::Slow)
                 }
                 Err(_elapsed) => Err(match asked.get() {
-                    Some(backend) => {
+                    Some((backend, begun)) => {
                         backend.figures.failures.increment();
                         let error = ForwardError::Timeout { backend: backend.url(), limit };
-                        outcome::lost(service, backend, &error);
+                        outcome::lost(service, backend, begun, &error);
                         error
                     }
                     // All of the time it waited for a place.
@@ -254,16 +222,18 @@ fn note(service: &Service, breaker: &Breaker, gate: Gate, result: &Result<Answer
     }
 }
 
-/// Tries backends, one after the other, until one answers. `asked`: the one that is tried now.
+/// Tries backends, one after the other, until one answers. `newer` holds the service if that changed while
+/// the request waited. `asked`: the backend that is tried now, and when it was chosen.
 async fn attempts<'a>(
     edge: &Rc<Edge>,
     service: &'a Service,
+    newer: &'a OnceCell<Arc<Service>>,
     errand: Box<Errand<'_>>,
     mut notes: Notes<'_>,
-    asked: &Cell<Option<&'a Backend>>,
+    asked: &Cell<Option<(&'a Backend, Moment)>>,
 ) -> Result<Answer, ForwardError> {
+    let (service, mut choice, mut next) = choice::first(edge, service, newer, &errand).await?;
     let retry = &service.load_balancer.retry;
-    let mut choice = Choice::of(service, &errand).await?;
     let repeats = retry.repeats() && errand.head.method.is_idempotent() && !errand.upgrade;
     let mut dispatch = Dispatch::new(edge, service, errand);
     if repeats {
@@ -273,10 +243,14 @@ async fn attempts<'a>(
     let mut best: Option<Box<(usize, Answer)>> = None;
     let mut failure = ForwardError::NoBackend;
     for attempt in 1..=retry.attempts {
-        let Some((place, claim)) = choice.claim(attempt).await? else { break };
+        if attempt > 1 {
+            // A poor answer is better than to wait for another.
+            next = choice.next(edge, service, best.is_none()).await?;
+        }
+        let Some(Claimed { place, claim, begun }) = next.take() else { break };
         let Some(backend) = service.backends.get(place) else { break };
-        choice.tried.insert(place);
-        asked.set(Some(backend));
+        choice.tries(place);
+        asked.set(Some((backend, begun)));
         let Some(origin) = edge.pool.origin(backend, &service.transport) else {
             failure = ForwardError::Address(backend.url());
             continue;
@@ -290,7 +264,7 @@ async fn attempts<'a>(
             dispatch.belongs(&context, span);
         }
         let spare = if repeats { dispatch.spare() } else { None };
-        let may_repeat = || attempt < retry.attempts && choice.may_repeat();
+        let may_repeat = || attempt < retry.attempts && may_repeat(service);
         let attempted = dispatch.attempt(backend, &origin).await.map_err(|failed| match failed {
             Failed::Dial(source) => (ForwardError::Dial { backend: backend.url(), source }, None),
             Failed::Lost(lost) => (lost.error, Some(lost.ignored)),
@@ -299,22 +273,22 @@ async fn attempts<'a>(
         notes.attempted(dispatch.version, result.map_err(|(error, _)| error.reason()));
         match attempted {
             Ok(answer) => {
-                outcome::answered(service, backend, answer.head.status, dispatch.took);
+                outcome::answered(service, backend, begun, answer.head.status, dispatch.took);
                 // What came before is no better.
                 discard(best.take().map(|best| best.1), None);
                 let is_poor = retry.statuses.contains(answer.head.status);
                 match spare.filter(|it| is_poor && it.is_fresh() && may_repeat()) {
                     Some(spare) => dispatch.rewind(spare),
-                    None => return Ok(choice.settled(place, answer)),
+                    None => return Ok(choice.settled(service, place, answer)),
                 }
                 best = Some(Box::new((place, answer)));
             }
             Err((error, None)) => {
-                outcome::not_connected(service, backend);
+                outcome::not_connected(service, backend, begun);
                 failure = error;
             }
             Err((error, Some(ignored))) => {
-                outcome::lost(service, backend, &error);
+                outcome::lost(service, backend, begun, &error);
                 let is_unsent = ignored == Ignored::Surely;
                 let may = ignored != Ignored::No && retry.on_reset;
                 failure = error;
@@ -329,176 +303,14 @@ async fn attempts<'a>(
         dispatch.in_flight = None;
     }
     match best.map(|best| *best) {
-        Some((place, answer)) => Ok(choice.settled(place, answer)),
+        Some((place, answer)) => Ok(choice.settled(service, place, answer)),
         None => Err(failure),
     }
 }
 
-/// The choice among the backends of a service, for one request.
-struct Choice<'a> {
-    service: &'a Service,
-    asker: Asker,
-    /// Who asks, as a number; where clients are told apart.
-    key: u64,
-    /// The backend that the client was sent to before.
-    kept: Option<usize>,
-    tried: Tried,
-    seat: Option<Rc<Seat>>,
-}
-
-impl<'a> Choice<'a> {
-    /// Takes a place in the service.
-    async fn of(service: &'a Service, errand: &Errand<'_>) -> Result<Self, ForwardError> {
-        let seat = Seat::take(service).await.map_err(|_full| ForwardError::Full)?;
-        let headers = &errand.head.headers;
-        Ok(Self {
-            service,
-            asker: errand.asker,
-            key: told_apart(&service.load_balancer, errand),
-            kept: service.cookie.as_ref().and_then(|cookie| cookie.place(headers)),
-            tried: Tried::default(),
-            seat: seat.map(Rc::new),
-        })
-    }
-
-    /// The next backend, with a claim on it. Where all are full one is waited for.
-    async fn claim(&self, attempt: u32) -> Result<Option<(usize, InFlight)>, ForwardError> {
-        let now = match attempt {
-            1 => self.asker.now(),
-            _ => Moment::of(Instant::now()),
-        };
-        let claimed = self.try_claim(now);
-        let limits = &self.service.load_balancer.limits;
-        let may_wait = limits.max_requests_per_backend.is_some() && self.tried.is_empty();
-        if claimed.is_some() || !may_wait || !self.service.is_well() {
-            return Ok(claimed);
-        }
-        let take = || self.try_claim(Moment::of(Instant::now()));
-        let claimed = in_line(&self.service.state, limits, take).await;
-        claimed.map(Some).map_err(|_full| ForwardError::Full)
-    }
-
-    fn try_claim(&self, now: Moment) -> Option<(usize, InFlight)> {
-        let Service { balancer, backends, load_balancer, .. } = self.service;
-        let ask = Ask { tried: &self.tried, now, key: self.key };
-        let kept = self.kept.filter(|place| balancer.may_stay(backends, *place, &ask));
-        let place = kept.or_else(|| balancer.next(backends, &ask))?;
-        let limit = load_balancer.limits.max_requests_per_backend;
-        let claim = InFlight::claim(&backends.get(place)?.figures, limit, &self.seat)?;
-        Some((place, claim))
-    }
-
-    /// Whether a request that was sent may be sent once more. Takes that from the budget.
-    fn may_repeat(&self) -> bool {
-        let requests = self.service.backends.iter().map(|it| it.figures.requests.value()).sum();
-        let retry = &self.service.load_balancer.retry;
-        self.service.state.budget.take(Moment::of(Instant::now()), requests, retry)
-    }
-
-    /// The answer, which tells the client where to come back to.
-    fn settled(&self, place: usize, mut answer: Answer) -> Answer {
-        if let Some(cookie) = &self.service.cookie
-            && self.kept != Some(place)
-        {
-            keep(&mut answer, cookie, place);
-        }
-        answer
-    }
-}
-
-/// Tells the client where to come back to.
-fn keep(answer: &mut Answer, cookie: &Cookie, place: usize) {
-    if let Some(line) = cookie.header(place) {
-        answer.head.headers.add(&SET_COOKIE, &line);
-    }
-}
-
-/// Who asks, as a number; 0 where nobody is told apart.
-fn told_apart(options: &LoadBalancer, errand: &Errand<'_>) -> u64 {
-    if options.strategy != Strategy::Hashed {
-        return 0;
-    }
-    let headers = &errand.head.headers;
-    let told = match &options.hash_on {
-        HashOn::ClientIp => None,
-        HashOn::Header(name) => headers.first(name).map(key),
-        HashOn::Cookie(name) => cookie(headers, name).map(|value| key(value.as_bytes())),
-    };
-    told.unwrap_or_else(|| errand.asker.key())
-}
-
-impl Asker {
-    /// The client as a number.
-    fn key(self) -> u64 {
-        match self.ip {
-            IpAddr::V4(ip) => key(&ip.octets()),
-            IpAddr::V6(ip) => key(&ip.octets()),
-        }
-    }
-
-    fn now(self) -> Moment {
-        Moment::of(self.begin)
-    }
-}
-
-impl<'a> Errand<'a> {
-    /// A request as it leaves the middlewares, and how long its router lets it take.
-    pub(crate) fn of(
-        head: &'a RequestHead,
-        asker: Asker,
-        hop: Hop,
-        body: RequestBody,
-        interim: Option<&'a RefCell<Line>>,
-        looks: bool,
-        timeouts: Option<&'a Timeouts>,
-    ) -> Box<Self> {
-        let upgrade = hop.upgrade.is_some();
-        let mut told = HeaderMap::new();
-        headers::connect(&mut told, hop);
-        let authority = head.uri().authority().map(|_| head.authority());
-        let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
-        let (head, hop) = (Cow::Borrowed(head), told);
-        let ended = None;
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
-    }
-
-    /// One of the limits: that of the router, else that of the service.
-    pub(crate) fn timeout(
-        &self,
-        service: &Service,
-        of: impl Fn(&Timeouts) -> Option<Duration>,
-    ) -> Option<Duration> {
-        let own = self.timeouts.and_then(&of);
-        own.or_else(|| of(&service.load_balancer.timeouts))
-    }
-
-    /// Records the body on its way, so that it can be copied.
-    pub(crate) fn record_body(&mut self, limit: u64) {
-        let body = std::mem::replace(&mut self.body, RequestBody::EMPTY);
-        self.body = body.recorded(limit);
-    }
-
-    /// The same again; `None` where the body can be read only once.
-    pub(crate) fn copy(&self) -> Option<Box<Self>> {
-        let body = self.body.copy()?;
-        let mut copy = self.bodiless();
-        copy.body = body;
-        Some(copy)
-    }
-
-    /// The same again, without its body.
-    pub(crate) fn bodiless(&self) -> Box<Self> {
-        let Self { asker, interim, upgrade, looks, timeouts, .. } = *self;
-        let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
-        let (body, ended) = (RequestBody::EMPTY, None);
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
-    }
-
-    /// The same, for those who outlive the request. Nobody hears of it before it is over.
-    pub(crate) fn into_owned(self) -> Box<Errand<'static>> {
-        let Self { head, body, asker, host, hop, upgrade, looks, .. } = self;
-        let head = Cow::Owned(head.into_owned());
-        let (interim, timeouts, ended) = (None, None, None);
-        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, looks, timeouts, ended })
-    }
+/// Whether a request that was sent may be sent once more. Takes that from the budget.
+fn may_repeat(service: &Service) -> bool {
+    let requests = service.backends.iter().map(|it| it.figures.requests.value()).sum();
+    let retry = &service.load_balancer.retry;
+    service.state.budget.take(Moment::of(Instant::now()), requests, retry)
 }

@@ -3,7 +3,7 @@
 //! **Invariant:** every request is answered exactly once, and noted by the entrypoint, and by the
 //! router and the services that it met.
 
-use std::{rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header::CONTENT_TYPE};
@@ -21,12 +21,14 @@ use super::{
     body::{Body, Content, RequestBody},
     complaint::About,
     connection::Client,
+    errand::{Asker, Errand},
+    forwarded::client_behind,
     headers::{self, Hop},
     limits::Limits,
     page::Taste,
     pipeline::{self, Inward},
     rescue::HttpError,
-    send::{Asker, Errand, send},
+    send::send,
 };
 
 /// Answers a request. What it is made of is looked at before the future is made, which has less to carry.
@@ -265,6 +267,8 @@ async fn through(
     account: &mut Account,
 ) -> (ResponseHead, Body) {
     let edge = &client.edge;
+    // Middlewares may change what proxies say.
+    let ip = asking(client, router, &exchange);
     let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange, account).await;
     account.entered(&exchange);
     let answered = match (inward, &router.service) {
@@ -279,7 +283,7 @@ async fn through(
             // HTTP/1.0 knows no interim responses.
             let is_new = exchange.request.version == Version::HTTP_11;
             let interim = line.as_deref().filter(|_| is_new);
-            let asker = Asker { ip: exchange.peer.address.ip(), begin: account.begin() };
+            let asker = Asker { ip, begin: account.begin() };
             let timeouts = router.timeouts.as_deref();
             // Over HTTP/2 they are a map, whatever becomes of them.
             let looks = line.is_none();
@@ -317,4 +321,14 @@ async fn through(
         Some(head) => (head, body),
         None => pipeline::respond(Reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),
     }
+}
+
+/// Who asks, for a service that tells clients apart: the one whom the proxies that we trust speak for.
+fn asking(client: &Client, router: &Router, exchange: &Exchange) -> IpAddr {
+    let tells_apart = || router.service.as_ref().is_some_and(|it| it.tells_clients_apart());
+    let behind = (client.told.is_trusted && tells_apart()).then(|| {
+        let trust = client.door.trust.load();
+        client_behind(&exchange.request.headers, |proxy| trust.takes_headers_of(proxy))
+    });
+    behind.flatten().unwrap_or_else(|| exchange.peer.address.ip())
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** bytes are handed on as they came and never gathered. A connection to a backend
 //! goes back to its pool the moment its response is complete.
 
+mod progress;
 mod request;
 mod response;
 mod stream;
@@ -16,7 +17,8 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 pub(crate) use self::{
-    request::{Bond, Content, Ended, RequestBody, Turn},
+    progress::{Awaited, Progress},
+    request::{Bond, Content, RequestBody, Turn},
     response::Body,
     stream::Streamed,
 };

@@ -7,14 +7,16 @@ use std::{
     pin::Pin,
     rc::{Rc, Weak},
     task::{self, Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{Pouring, StreamError, Streamed, hint, poll_bytes_frame, pour_frame, watched};
+use super::{
+    Pouring, Progress, StreamError, Streamed, hint, poll_bytes_frame, pour_frame, watched,
+};
 use crate::{
     h1::{Framing, Line, Outlet, PourError, Poured, WireError},
     http::{account::Account, replay::Replay, stall::Stall},
@@ -66,8 +68,8 @@ pub(crate) struct RequestBody {
     stall: Option<Box<Stall>>,
     /// How much of it came.
     read: Option<Rc<Cell<u64>>>,
-    /// When the last of it came, where somebody wants to know.
-    ended: Option<Ended>,
+    /// How it gets on, where somebody wants to know.
+    progress: Option<Progress>,
     /// What is between whoever sends it and whoever waits for the answer, where these are two.
     bond: Option<Rc<Bond>>,
 }
@@ -92,27 +94,10 @@ impl Bond {
     }
 }
 
-/// When the last of a request came: from then on it is the backend that is waited for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ended(Rc<Cell<Option<Instant>>>);
-
-impl Ended {
-    fn note(&self) {
-        if self.0.get().is_none() {
-            self.0.set(Some(Instant::now()));
-        }
-    }
-
-    /// `None`: it has not come.
-    pub(crate) fn at(&self) -> Option<Instant> {
-        self.0.get()
-    }
-}
-
 impl RequestBody {
     /// Nothing.
     pub(crate) const EMPTY: Self =
-        Self { content: Content::Empty, stall: None, read: None, ended: None, bond: None };
+        Self { content: Content::Empty, stall: None, read: None, progress: None, bond: None };
 
     /// The body of a request, known to be empty where it is, whose client may pause for so long.
     pub(crate) fn of(content: Content, account: &mut Account, patience: Duration) -> Self {
@@ -144,8 +129,8 @@ impl RequestBody {
             Content::Empty => self,
             Content::Replay(replay) if replay.keeps(limit) => self,
             Content::Line(..) | Content::Stream(_) | Content::Replay(_) => {
-                let ended = self.ended.clone();
-                Self { ended, ..Self::replay(Replay::of(self, limit)) }
+                let progress = self.progress.clone();
+                Self { progress, ..Self::replay(Replay::of(self, limit)) }
             }
         }
     }
@@ -166,13 +151,17 @@ impl RequestBody {
         }
     }
 
-    /// The same, and it says when its last comes; `None`: there is nothing to come.
-    pub(crate) fn timed(&mut self) -> Option<Ended> {
+    /// How it gets on from now on, if anybody asked to know.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.progress.clone()
+    }
+
+    /// The same, and it is noted how it gets on; `None`: there is nothing to send.
+    pub(crate) fn timed(&mut self) -> Option<Progress> {
         match &self.content {
             Content::Empty => None,
-            Content::Replay(replay) if replay.is_there() => None,
             Content::Line(..) | Content::Stream(_) | Content::Replay(_) => {
-                Some(self.ended.get_or_insert_default().clone())
+                Some(self.progress.get_or_insert_with(Progress::begun).clone())
             }
         }
     }
@@ -201,7 +190,7 @@ impl RequestBody {
         match &self.content {
             Content::Empty => Some(Self::EMPTY),
             Content::Replay(replay) => {
-                Some(Self { ended: self.ended.clone(), ..Self::replay(replay.copy()) })
+                Some(Self { progress: self.progress.clone(), ..Self::replay(replay.copy()) })
             }
             Content::Line(..) | Content::Stream(_) => None,
         }
@@ -273,8 +262,13 @@ impl RequestBody {
             Content::Replay(replay) => replay.poll_pour(cx, outlet),
         };
         self.note(outlet.content - before);
-        if let (Some(ended), Poll::Ready(Ok(Poured::End(_)))) = (&self.ended, &poured) {
-            ended.note();
+        if let Some(progress) = &self.progress {
+            match &poured {
+                Poll::Pending => progress.starved(),
+                Poll::Ready(Ok(Poured::More)) => progress.taken(),
+                Poll::Ready(Ok(Poured::End(_))) => progress.ended(),
+                Poll::Ready(Err(_)) => {}
+            }
         }
         match self.patience() {
             None => poured,
@@ -299,6 +293,9 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
         let frame = this.content.poll_frame(cx);
+        if let (Some(progress), Poll::Pending) = (&this.progress, &frame) {
+            progress.starved();
+        }
         let mut frame = match this.patience() {
             None => task::ready!(frame),
             Some(stall) => match task::ready!(stall.judge(cx, frame)) {
@@ -314,10 +311,12 @@ impl HttpBody for RequestBody {
         if let Some(Ok(frame)) = &frame {
             this.note(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
-        if let Some(ended) = &this.ended
-            && (frame.is_none() || this.is_end_stream())
-        {
-            ended.note();
+        if let Some(progress) = &this.progress {
+            // The next one is asked for when there is room for it.
+            match frame.is_none() || this.is_end_stream() {
+                true => progress.ended(),
+                false => progress.taken(),
+            }
         }
         Poll::Ready(frame)
     }

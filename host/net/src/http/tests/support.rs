@@ -130,11 +130,13 @@ pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
     }
 }
 
-/// Most services are called alike, but an entry stands under its name.
+/// Most services are called alike, but an entry stands under its name: only the first has its own.
 fn apart(services: impl Iterator<Item = ServiceEntry>) -> Entries<ServiceEntry> {
     let renamed = services.enumerate().map(|(number, mut service)| {
-        let name = format!("{}-{number}", service.entry.name.name);
-        service.entry.name = ObjectName::new(name, "test");
+        if number > 0 {
+            let name = format!("{}-{number}", service.entry.name.name);
+            service.entry.name = ObjectName::new(name, "test");
+        }
         service
     });
     renamed.collect()

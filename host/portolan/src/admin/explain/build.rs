@@ -4,29 +4,27 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Instant,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header::HOST};
 use portolan_core::{
-    backend::Out,
     exchange::{Exchange, Headers, Peer, RequestHead},
-    moment::Moment,
     name::ObjectName,
     reason::Reason,
     router::Router,
-    service::{Backend, Kind, Member, Service},
+    service::Service,
     snapshot::Snapshot,
     target::read_url,
 };
 use portolan_net::http::Preview;
 
 use super::{
-    BackendShare, Candidate, Explanation, Outcome, Place, Question, ServiceShare, Step, does,
+    Candidate, Explanation, Outcome, Place, Question, Step, does,
     handshake::Foreseen,
     middleware::runs_code,
     name::resolve,
     route::route,
+    share::share,
     verdict::{Verdict, verdict},
 };
 use crate::{
@@ -68,7 +66,9 @@ pub(crate) fn explain(
         Some(_) => (None, Vec::new()),
     };
     let router = router.as_deref();
-    let service = router.and_then(|router| router.service.as_deref()).map(share);
+    let service = router
+        .and_then(|router| router.service.as_deref())
+        .map(|service| share(service, &exchange.request.headers));
     let mut left_out =
         left_out::about(snapshot, &services(router, &candidates, snapshot), host, router.is_some());
     left_out.truncate(MOST_LEFT_OUT);
@@ -245,69 +245,6 @@ fn steps(router: &Router, entrypoint: &str) -> Vec<Step> {
         runs_code: runs_code(middleware),
     };
     router.chain(entrypoint).iter().map(step).collect()
-}
-
-fn share(service: &Service) -> ServiceShare {
-    let now = Moment::of(Instant::now());
-    let mut backends = Vec::new();
-    shares(service, 100.0, now, &mut backends);
-    ServiceShare { name: service.name.to_string(), backends, rests: service.rests(now) }
-}
-
-/// Of `percent` of the traffic, what each backend gets; of services that a service is made of,
-/// those that answer.
-fn shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendShare>) {
-    match &service.kind {
-        Kind::Backends => own_shares(service, percent, now, all),
-        Kind::Weighted(weighted) => {
-            let weight = |(place, member): (usize, &Member)| match weighted.shares(place, now) {
-                true => f64::from(member.weight),
-                false => 0.0,
-            };
-            let sum: f64 = weighted.members.iter().enumerate().map(weight).sum();
-            for (place, member) in weighted.members.iter().enumerate() {
-                let Some(service) = &member.service else { continue };
-                let part = if sum > 0.0 { weight((place, member)) / sum } else { 0.0 };
-                shares(service, percent * part, now, all);
-            }
-        }
-        Kind::Mirroring(mirroring) => shares(&mirroring.main, percent, now, all),
-        Kind::Failover(failover) => {
-            let (first, _) = failover.choose(now);
-            for service in [&failover.main, &failover.fallback].into_iter().flatten() {
-                let is_first = first.is_some_and(|first| std::ptr::eq(first, &**service));
-                shares(service, if is_first { percent } else { 0.0 }, now, all);
-            }
-        }
-    }
-}
-
-fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<BackendShare>) {
-    let rests = service.rests(now);
-    let asked = service.asked(now);
-    let weight = |backend: &Backend| match (asked.out(backend), rests) {
-        (None, None) => f64::from(backend.weight),
-        _ => 0.0,
-    };
-    let sum: f64 = service.backends.iter().map(weight).sum();
-    all.extend(service.backends.iter().map(|backend| {
-        let (failing, out) = (asked.failing(backend), asked.out(backend));
-        let part = if sum > 0.0 { weight(backend) / sum } else { 0.0 };
-        BackendShare {
-            url: backend.url(),
-            health: match &out {
-                None if let Some(failing) = &failing => format!("{failing}, asked all the same"),
-                None if rests.is_some() => format!("{}, at rest", backend.health.as_str()),
-                None | Some(Out::Catalog(_)) => backend.health.as_str().to_owned(),
-                Some(other) => other.to_string(),
-            },
-            usable: out.is_none() && rests.is_none(),
-            failing: failing.is_some(),
-            // At most 100, so it fits.
-            percent: (percent * part) as u32,
-            origin: (*backend.origin).to_owned(),
-        }
-    }));
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ impl fmt::Display for Lines<'_> {
         if let Some(service) = &it.service {
             section(out, "service", [service.name.clone()])?;
             section(out, "backends", service.backends.iter().map(backend))?;
+            section(out, "sticky", service.stays.iter().cloned())?;
         }
         section(out, "left out", it.left_out.iter().map(left_out))
     }

@@ -171,6 +171,9 @@ pub(crate) struct ServiceShare {
     pub(crate) name: String,
     /// All its backends.
     pub(crate) backends: Vec<BackendShare>,
+    /// What a sticky cookie of the request says, one sentence for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stays: Vec<String>,
     /// For how many milliseconds its circuit breaker lets nothing pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rests: Option<u64>,

@@ -31,7 +31,7 @@ async fn a_backend_that_is_asked_though_it_fails_is_up_and_its_fault_is_told() {
     let now = Moment::of(Instant::now());
     for backend in &service.backends {
         let passive = Passive { max_failed_attempts: 1, ..Passive::default() };
-        backend.figures.standing.failed(now, &passive);
+        backend.figures.standing.failed(now, now, &passive);
     }
     let shown = server.get("/api/http/services/grafana@consul").await.json();
     let first = &shown["portolan"]["backends"][0];

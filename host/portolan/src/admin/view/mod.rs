@@ -10,6 +10,8 @@ pub(super) mod figures;
 
 pub(super) mod http;
 
+mod load_balancer;
+
 pub(super) mod service;
 
 pub(super) mod overview;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use portolan_core::{
     moment::Moment,
-    policy::{HealthCheck, LoadBalancer, SameSite, Sticky},
+    policy::Sticky,
     service::{Asked, Backend, Failover, Kind, Service, Weighted},
     snapshot::ServiceEntry,
     standing::Probed,
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{
     figures::{BackendTraffic, Traffic},
     http::{Named, Ours, ours, users},
+    load_balancer::{cookie, load_balancer, options, statuses},
 };
 use crate::admin::left_out::{ByService, LeftOut};
 
@@ -47,6 +48,9 @@ struct ServiceExtra {
     waiting: usize,
     /// Whether a circuit breaker gives it a rest.
     resting: bool,
+    /// How it treats its backends, where that is said in options of ours.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    options: Map<String, Value>,
     /// Instances that are, or would be, among its backends and that nothing is sent to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<LeftOut>,
@@ -96,6 +100,7 @@ impl ServiceView {
             retries: live.map_or(0, |live| live.figures.retries.value()),
             waiting: state.map_or(0, |state| state.queue.len()),
             resting: live.is_some_and(|live| live.rests(now).is_some()),
+            options: live.map(|live| options(&live.load_balancer)).unwrap_or_default(),
             left_out: left_out.get(&service.entry.name.to_string()).to_vec(),
         };
         Self {
@@ -156,11 +161,16 @@ fn kind(service: &Service) -> Map<String, Value> {
             });
             ("mirroring", value)
         }
-        Kind::Failover(Failover { main, fallback, .. }) => {
+        Kind::Failover(Failover { main, fallback, statuses: errors, max_body }) => {
             let name = |service: &Option<Arc<Service>>| {
                 service.as_ref().map(|service| service.name.to_string())
             };
-            ("failover", json!({ "service": name(main), "fallback": name(fallback) }))
+            let mut value = json!({ "service": name(main), "fallback": name(fallback) });
+            if let (false, Some(map)) = (errors.is_empty(), value.as_object_mut()) {
+                let errors = json!({ "status": statuses(errors), "maxRequestBodyBytes": max_body });
+                map.insert("errors".to_owned(), errors);
+            }
+            ("failover", value)
         }
     };
     Map::from_iter([(key.to_owned(), value)])
@@ -176,62 +186,4 @@ fn shared(weighted: &Weighted, sticky: Option<&Sticky>) -> Value {
         map.insert("sticky".to_owned(), cookie(sticky));
     }
     value
-}
-
-fn load_balancer(service: &Service) -> Value {
-    let LoadBalancer { pass_host_header, strategy, sticky, health_check, transport, .. } =
-        &*service.load_balancer;
-    let servers = service.backends.iter();
-    let servers = servers.map(|it| json!({ "url": it.url(), "weight": it.weight }));
-    let mut value = json!({
-        "servers": servers.collect::<Vec<_>>(),
-        "passHostHeader": pass_host_header,
-        "strategy": strategy.as_str(),
-    });
-    if let Some(map) = value.as_object_mut() {
-        let sticky = sticky.as_ref().map(cookie);
-        let check = health_check.as_ref().map(health);
-        let transport = transport.as_ref().map(|name| json!(name));
-        for (key, value) in
-            [("sticky", sticky), ("healthCheck", check), ("serversTransport", transport)]
-        {
-            map.extend(value.map(|value| (key.to_owned(), value)));
-        }
-    }
-    value
-}
-
-fn cookie(sticky: &Sticky) -> Value {
-    let same_site = sticky.same_site.map(|same_site| match same_site {
-        SameSite::None => "none",
-        SameSite::Lax => "lax",
-        SameSite::Strict => "strict",
-    });
-    json!({ "cookie": {
-        "name": sticky.name,
-        "secure": sticky.secure,
-        "httpOnly": sticky.http_only,
-        "sameSite": same_site,
-        "maxAge": sticky.max_age,
-        "path": sticky.path.as_deref().unwrap_or("/"),
-    }})
-}
-
-/// Headers are left out: a probe may carry a token.
-fn health(check: &HealthCheck) -> Value {
-    let seconds = |duration: std::time::Duration| format!("{duration:?}");
-    json!({
-        "mode": match check.mode {
-            portolan_core::policy::CheckMode::Http => "http",
-            portolan_core::policy::CheckMode::Grpc => "grpc",
-            portolan_core::policy::CheckMode::Tcp => "tcp",
-        },
-        "path": check.path,
-        "interval": seconds(check.interval),
-        "unhealthyInterval": seconds(check.unhealthy_interval),
-        "timeout": seconds(check.timeout),
-        "followRedirects": check.follow_redirects,
-        "rise": check.rise,
-        "fall": check.fall,
-    })
 }

@@ -2,6 +2,9 @@
 
 mod again;
 mod compound;
+mod line;
+mod stuck;
+mod trial;
 mod waiting;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

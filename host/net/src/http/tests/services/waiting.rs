@@ -121,6 +121,21 @@ async fn what_a_router_says_of_time_comes_before_what_its_service_says() {
     for host in ["total.local", "head.local", "other.local"] {
         assert_eq!(portolan.get(host, "/").await.status, 504, "{host}");
     }
+    // 0 lifts what the service says.
+    let (backend, gate, mut asked) = held().await;
+    let timed = |of_router, of_service| Router {
+        timeouts: Some(Box::new(of_router)),
+        ..leading("a.local", to(&[backend.address], |it| it.timeouts = of_service))
+    };
+    for lift in [total, head] {
+        let portolan = Portolan::start(vec![timed(lift(Duration::ZERO), lift(short))]);
+        let mut client = portolan.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+        soon(asked.recv()).await.unwrap();
+        assert!(tokio::time::timeout(short * 5, client.response()).await.is_err());
+        gate.add_permits(1);
+        assert_eq!(client.response().await.status, 200);
+    }
 }
 
 #[tokio::test]
