@@ -250,6 +250,11 @@ async fn an_entrypoint_that_cannot_be_bound_costs_only_itself() {
     assert_eq!(Client(address).get("a", "/").await.status, 404);
     let problems = || async { portolan.api("/api/problems").await.to_string() };
     eventually(problems, |told| told.contains("entrypoint `taken`")).await;
+    // It is tried again, without a word, until it can be had.
+    drop(taken);
+    eventually(problems, |told| told == "[]").await;
+    let log = portolan.log_until("listening entrypoint=taken");
+    assert_eq!(log.matches("`taken` cannot listen").count(), 1, "{log}");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod config_reload;
 mod consul_catalog;
 mod consul_access;
 mod consul_options;
+mod consul_troubles;
 mod container;
 mod dns_consul;
 mod dns_forwarding;

@@ -261,6 +261,14 @@ pub enum Update {
     Unchanged,
     /// The whole truth: what is absent is gone.
     Snapshot(Vec<Item>),
+    /// The truth as far as it could be read: what is absent is gone, but for instances of services
+    /// that could not be read.
+    Excerpt {
+        /// What could be read.
+        items: Vec<Item>,
+        /// Names of services whose instances stay as they were known.
+        unread: Vec<String>,
+    },
     /// What changed since the cursor.
     Delta(Vec<Change>),
 }

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** what is not in these types cannot cause news: the output of a check does not.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use portolan_plugin::{Health, Instance, Node, Pair};
 use serde::{Deserialize, Deserializer};
@@ -33,7 +33,7 @@ pub(crate) struct NodeAnswer {
 pub(crate) struct Executed {
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) nodes: Vec<Entry>,
-    #[serde(default, rename = "DNS")]
+    #[serde(default, deserialize_with = "or_null", rename = "DNS")]
     pub(crate) dns: QueryDns,
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) datacenter: String,
@@ -83,7 +83,7 @@ struct Service {
     tagged_addresses: BTreeMap<String, Place>,
     #[serde(default, deserialize_with = "or_null")]
     meta: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     weights: Weights,
     #[serde(default, deserialize_with = "or_null")]
     modify_index: u64,
@@ -157,7 +157,7 @@ impl Entry {
         // Left empty where it is, as Consul does: the node's is meant, and DNS names the node.
         let (address, also) = addresses(service.address, vantage.is_outside(&datacenter), tagged);
         Instance {
-            id: format!("{datacenter}/{}/{}", self.node.node, service.id),
+            id: format!("{datacenter}/{}/{}", segment(&self.node.node), service.id),
             service: service.service,
             node: self.node.node,
             datacenter,
@@ -179,6 +179,14 @@ impl Entry {
 /// not see them.
 pub(crate) fn home(servers: Vec<Entry>) -> String {
     servers.into_iter().next().map(|server| server.node.datacenter).unwrap_or_default()
+}
+
+/// The name of a node as a part of an instance's id, in which a slash would begin the next one.
+pub(crate) fn segment(node: &str) -> Cow<'_, str> {
+    match node.contains(['/', '%']) {
+        true => node.replace('%', "%25").replace('/', "%2F").into(),
+        false => node.into(),
+    }
 }
 
 fn also_at(also: Option<String>) -> Vec<Pair> {
@@ -256,11 +264,25 @@ mod tests {
     #[test]
     fn nulls_and_absent_fields_are_nothing() {
         let entry = r#"{ "Node": { "Node": "n1" }, "Checks": null,
-            "Service": { "ID": "w", "Service": "web", "Tags": null, "Meta": null, "Port": -1 } }"#;
+            "Service": { "ID": "w", "Service": "web", "Tags": null, "Meta": null, "Port": -1,
+                         "Weights": null } }"#;
         let instance = instance(entry);
         assert_eq!(instance.id, "fallback/n1/w");
         assert_eq!((instance.port, instance.weight_passing), (0, 1));
         assert!(instance.tags.is_empty() && instance.meta.is_empty());
+    }
+
+    #[test]
+    fn no_two_instances_have_the_same_id() {
+        let id = |node: &str, id: &str| {
+            let text = format!(
+                r#"{{ "Node": {{ "Node": "{node}" }}, "Service": {{ "ID": "{id}", "Service": "s" }} }}"#
+            );
+            instance(&text).id
+        };
+        assert_eq!(id("rack/a", "web"), "fallback/rack%2Fa/web");
+        assert_eq!(id("rack", "a/web"), "fallback/rack/a/web");
+        assert_eq!(id("rack%2Fa", "web"), "fallback/rack%252Fa/web");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portolan_plugin::{Change, Fragment, Instance, Item, Key, Node, Update};
+use portolan_plugin::{Change, Excerpt, Fragment, Instance, Item, Key, Node, Update};
 
 /// The catalog as it is now, and what has changed in it since the last step.
 #[derive(Debug, Default)]
@@ -75,10 +75,14 @@ impl Ledger {
         !self.changed.is_empty()
     }
 
-    /// Everything; the host has been told then.
-    pub(crate) fn snapshot(&mut self) -> Update {
+    /// Everything, where these services could not be read; the host has been told then.
+    pub(crate) fn snapshot(&mut self, unread: &BTreeSet<String>) -> Update {
         self.changed.clear();
-        Update::Snapshot(self.items.values().cloned().collect())
+        let items = self.items.values().cloned().collect();
+        if unread.is_empty() {
+            return Update::Snapshot(items);
+        }
+        Update::Excerpt(Excerpt { items, unread: unread.iter().cloned().collect() })
     }
 
     /// What has changed; the host has been told then.

@@ -35,6 +35,8 @@ struct Consul {
     /// Counts the steps that changed something; the last cursor names the last of them.
     steps: u64,
     notices: Vec<Notice>,
+    /// Whether the host was told that Consul cannot be reached, and nothing since.
+    is_away: bool,
     datacenters: Datacenters,
 }
 
@@ -61,9 +63,9 @@ impl Plugin for Consul {
         let policy = Policy::new(&config, &mut invalid);
         let catalog = Catalog::new(policy, &config.datacenter);
         let agent = Agent::new(&config, &mut invalid);
-        let (steps, notices) = (0, Vec::new());
+        let (steps, notices, is_away) = (0, Vec::new(), false);
         let (nonce, datacenters) = (entropy::next_u64(), Datacenters::default());
-        invalid.or(Self { agent, catalog, nonce, steps, notices, datacenters })
+        invalid.or(Self { agent, catalog, nonce, steps, notices, is_away, datacenters })
     }
 }
 
@@ -77,13 +79,18 @@ impl Provider for Consul {
         self.catalog.retry();
         loop {
             if let Some(step) = self.step(cursor.is_none()) {
+                self.is_away = false;
                 return Ok(step);
             }
             if let Some(trouble) = self.catalog.trouble() {
+                self.is_away = true;
                 return Err(Failure::Temporary(self.agent.describe(trouble)));
             }
             let now = now();
-            if now >= deadline {
+            // That it is back is news, whether or not anything has changed.
+            let is_back = self.is_away && cursor.is_some() && self.catalog.is_reached();
+            if now >= deadline || is_back {
+                self.is_away = false;
                 return self.nothing_new(cursor);
             }
             self.agent.exchange(&mut self.catalog, deadline, now);
@@ -121,13 +128,10 @@ impl Consul {
 
     /// A step, if there is something to say.
     fn step(&mut self, is_first: bool) -> Option<Step> {
-        if !self.catalog.is_complete() && (is_first || !self.catalog.has_news()) {
-            return None;
-        }
-        let update = match (is_first, self.has_news()) {
-            (true, _) => self.catalog.snapshot(),
-            (false, true) => self.catalog.delta(),
-            (false, false) => return None,
+        let update = match is_first {
+            true if self.catalog.is_complete() => self.catalog.snapshot(),
+            false if self.has_news() => self.catalog.delta(),
+            _ => return None,
         };
         self.steps += 1;
         self.notices = self.notices();

@@ -82,6 +82,11 @@ impl Watch {
     pub(crate) fn is_failing(&self) -> bool {
         self.failures > 0
     }
+
+    /// How many failures there were since the last good answer.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub use bindings::{
     lifecycle::interface::Want,
     lookup::interface::{Found, KeptQuery, Place, Wanted},
     matchers::interface::{MatcherError, Signature},
-    provider::interface::{Change, Fragment, Item, Key, Notice, Step, Update},
+    provider::interface::{Change, Excerpt, Fragment, Item, Key, Notice, Step, Update},
     request::interface::{Proceed, Verdict},
     response::interface::ResponseVerdict,
 };

@@ -5,7 +5,7 @@ use crate::{Failure, Found, Notice, Plugin, Step, Update, Wanted};
 /// A source of services, routers and middlewares. The host owns the loop, the clock, the back-off
 /// and the last good state; the provider owns one step.
 pub trait Provider: Plugin {
-    /// One step. Without a cursor the answer is an [`Update::Snapshot`]; with the cursor of the
+    /// One step. Without a cursor the answer is an [`Update::Snapshot`] or an [`Update::Excerpt`]; with the cursor of the
     /// step before, it is what changed since. May wait up to `wait_ms` for news, should return as
     /// soon as there are some, and must return by then.
     ///

@@ -8,6 +8,7 @@ mod pebble;
 mod program;
 mod portolan;
 mod resolver;
+mod stumbling;
 
 use std::{
     fmt::Debug,
@@ -24,6 +25,7 @@ pub(crate) use pebble::{Harbour, Pebble};
 pub(crate) use portolan::{Config, Portolan, run};
 pub(crate) use program::package;
 pub(crate) use resolver::{Reply, Resolver, question, reply};
+pub(crate) use stumbling::Stumbling;
 
 /// How long anything may take before a test gives up: long, since machines are slow, and never
 /// waited for when all is well.

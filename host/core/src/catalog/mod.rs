@@ -105,7 +105,8 @@ impl Source {
         let update = self.reasons.shared(update);
         let changed = match update {
             Update::Unchanged => return Ok(false),
-            Update::Snapshot(items) => self.replace(items)?,
+            Update::Snapshot(items) => self.replace(items, &[])?,
+            Update::Excerpt { items, unread } => self.replace(items, &unread)?,
             Update::Delta(changes) => self.change(changes)?,
         };
         let told = self.notices != notices;
@@ -121,8 +122,9 @@ impl Source {
         nodes.chain(instances).chain(fragments).collect()
     }
 
-    /// What is the same stays: it is read once and keeps its identity.
-    fn replace(&mut self, items: Vec<Item>) -> Result<bool, UpdateError> {
+    /// What is the same stays: it is read once and keeps its identity. So do instances of services
+    /// that are `unread`.
+    fn replace(&mut self, items: Vec<Item>, unread: &[String]) -> Result<bool, UpdateError> {
         check_size(items.len())?;
         let keys: Vec<_> = items.iter().map(Item::key).collect();
         let mut named = HashSet::with_capacity(keys.len());
@@ -131,10 +133,17 @@ impl Source {
         }
         let mut fresh = Fresh::default();
         let gone = |key: Key| (!named.contains(&key)).then_some(key);
+        let unread: HashSet<_> = unread.iter().collect();
+        let is_read = |known: &Registered| !unread.contains(&known.instance.service);
         let nodes = self.nodes.keys().cloned().map(Key::Node).filter_map(gone);
-        let instances = self.instances.keys().cloned().map(Key::Instance).filter_map(gone);
+        let instances = self.instances.iter().filter(|(_, known)| is_read(known));
+        let instances = instances.map(|(id, _)| Key::Instance(id.clone())).filter_map(gone);
         let fragments = self.fragments.keys().cloned().map(Key::Fragment).filter_map(gone);
         nodes.chain(instances).chain(fragments).for_each(|key| fresh.remove(key));
+        let is_kept = |(id, known): &(&String, &Registered)| {
+            !is_read(known) && !named.contains(&Key::Instance((*id).clone()))
+        };
+        check_size(items.len() + self.instances.iter().filter(is_kept).count())?;
         for item in items {
             if !self.same(&item) {
                 fresh.put(&self.provider, item);
@@ -256,3 +265,6 @@ impl Fresh {
 fn check_size(items: usize) -> Result<(), UpdateError> {
     if items > MAX_ITEMS { Err(UpdateError::TooMany(items)) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,9 @@ impl Reasons {
     pub(super) fn shared(&mut self, mut update: Update) -> Update {
         match &mut update {
             Update::Unchanged => (),
-            Update::Snapshot(items) => items.iter_mut().for_each(|item| self.share(item)),
+            Update::Snapshot(items) | Update::Excerpt { items, .. } => {
+                items.iter_mut().for_each(|item| self.share(item))
+            }
             Update::Delta(changes) => {
                 for change in changes {
                     if let Change::Put(item) = change {

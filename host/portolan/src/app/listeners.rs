@@ -21,7 +21,10 @@ use super::{
 use crate::{
     admin::Admin,
     config::{Config, model},
-    control::{Applied, Listeners, board::EntrypointReport},
+    control::{
+        bindings::{Applied, Listeners},
+        board::EntrypointReport,
+    },
     telemetry,
 };
 

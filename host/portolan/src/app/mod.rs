@@ -48,6 +48,7 @@ use crate::{
     config::{self, Config, Loaded},
     control::{
         Controller, Start,
+        bindings::is_unbound,
         board::{Board, EntrypointReport, SharedBoard},
         event::Event,
         lookup::SharedLookups,
@@ -181,9 +182,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
 
 /// Whether it is one of what listens: something that cannot be reached is not up.
 fn keeps_from_serving(problem: &Problem) -> bool {
-    let is_of_dns = ["dns.address", "dns.tls-address", "dns.https-address"];
-    problem.severity == Severity::Error
-        && (matches!(&*problem.source, "http" | "admin") || is_of_dns.contains(&&*problem.origin))
+    problem.severity == Severity::Error && is_unbound(problem)
 }
 
 /// Waits for the wish to end at once, while a drain goes on.

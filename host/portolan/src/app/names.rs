@@ -125,7 +125,17 @@ impl Names {
         let mut sockets: Vec<Vec<Sockets>> = (0..count).map(|_| Vec::new()).collect();
         let mut bound: Vec<(Wanted, SocketAddr)> = Vec::new();
         let mut failed: Vec<(&Wanted, BindError)> = Vec::new();
-        for wanted in wanted {
+        // What is new first: when nothing of it can be had, what serves is left alone.
+        let is_served = |it: &&Wanted| self.addresses.iter().any(|(served, _)| served == *it);
+        let (served, new): (Vec<&Wanted>, Vec<&Wanted>) = wanted.iter().partition(is_served);
+        let is_left = self.addresses.len() > served.len();
+        let mut is_same = false;
+        for (index, wanted) in new.iter().chain(&served).copied().enumerate() {
+            is_same |= index == new.len() && bound.is_empty() && !is_left;
+            if is_same {
+                bound.clone_from(&self.addresses);
+                break;
+            }
             // Our own sockets are in nobody's way: those that are let go of as soon as the new ones
             // serve, and those that take what comes to this address too.
             let port = wanted.address.port();
@@ -151,9 +161,11 @@ impl Names {
         // What is served so far is better than nothing.
         let has = |kind| bound.iter().any(|(it, _)| it.kind == kind);
         let is_wanted = |kind| wanted.iter().any(|it| it.kind == kind);
-        if self.addresses.iter().any(|(it, _)| is_wanted(it.kind) && !has(it.kind)) {
+        let is_lost = |it: &Wanted| is_wanted(it.kind) && !has(it.kind);
+        if is_same || self.addresses.iter().any(|(it, _)| is_lost(it)) {
             return;
         }
+        bound.sort_by_key(|(it, _)| wanted.iter().position(|other| other == it));
         let (trigger, stop) = signal();
         let mut sockets = sockets.into_iter();
         server

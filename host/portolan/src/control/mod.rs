@@ -3,12 +3,14 @@
 //! **Invariant:** startup is the first turn of the loop, not a special case; nothing else writes.
 //! A turn takes in every event that is waiting, assembles once, and publishes.
 
+pub(crate) mod bindings;
 pub(crate) mod board;
 mod candidate;
 mod credentials;
 pub(crate) mod event;
 mod files;
 pub(crate) mod hosts;
+pub(crate) mod inputs;
 mod internal;
 pub(crate) mod lookup;
 mod mdns;
@@ -22,61 +24,39 @@ pub(crate) mod surroundings;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    future::Future,
     path::PathBuf,
-    pin::Pin,
     sync::Arc,
     time::SystemTime,
 };
 
 use portolan_core::{
-    assemble::{Assembler, CONFIG, Entrypoint, Inputs},
+    assemble::{Assembler, CONFIG},
     catalog::Source,
-    item::{Fragment, Item, Update},
     live::Publisher,
     name::fold,
     problem::{Problem, Severity},
     snapshot::Snapshot,
-    zone::{DnsConfig, HostEntry},
 };
 use portolan_net::health::Prober;
 use portolan_wasm::{Host, PluginWatch};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    config::{self, Config, Loaded, Place, Report, edge::Whereabouts},
+    config::{self, Config, Loaded, Report, edge::Whereabouts},
     telemetry::Telemetry,
 };
+use bindings::{Bindings, Listeners};
 use board::{Board, EntrypointReport, SharedBoard};
 use candidate::candidate;
 use event::Event;
 use files::{ContentFiles, strangers};
 use hosts::HostsFiles;
+use inputs::{blame, config_source, inputs};
 use internal::Internal;
 use lookup::{Lookups, SharedLookups};
 use plugins::Plugins;
 use records::Said;
 use sources::Sources;
-
-/// What listens, as the control loop sees it: told what is wanted, it answers what is bound.
-pub(crate) trait Listeners: Send {
-    /// Binds what is new, lets go of what is gone, keeps the rest. What cannot be bound is a
-    /// problem and costs itself.
-    fn apply<'a>(&'a mut self, config: &'a Config) -> Applied<'a>;
-
-    /// A new snapshot is served.
-    fn published(&self);
-
-    /// Something listens that did not before.
-    fn say(&self, report: &EntrypointReport);
-
-    /// What failed is tried again now: somebody asks for it.
-    fn retry(&self);
-}
-
-/// What is bound, and what is wrong.
-pub(crate) type Applied<'a> =
-    Pin<Box<dyn Future<Output = (Vec<EntrypointReport>, Vec<Problem>)> + Send + 'a>>;
 
 /// What the loop needs to begin.
 pub(crate) struct Start {
@@ -109,8 +89,6 @@ pub(crate) struct Controller {
     config: Config,
     /// The configuration of the start: what takes a restart is as it says.
     begun: Config,
-    /// Whether what the start wanted was bound.
-    is_up: bool,
     config_file: Option<PathBuf>,
     config_seen: config::Seen,
     config_name: String,
@@ -134,9 +112,7 @@ pub(crate) struct Controller {
     sources: Sources,
     assembler: Assembler,
     publisher: Publisher,
-    listeners: Box<dyn Listeners>,
-    bound: Vec<EntrypointReport>,
-    listener_problems: Vec<Problem>,
+    bindings: Bindings,
     certificate_problems: Vec<Problem>,
     transport_problems: Vec<Problem>,
     board: SharedBoard,
@@ -178,7 +154,6 @@ impl Controller {
             sources: Sources::new(config.data_dir.join("state"), sender.clone()),
             // Names may be many, and take no restart.
             begun: Config { dns: None, ..config.clone() },
-            is_up: false,
             config,
             plugins,
             hosts: HostsFiles::default(),
@@ -188,9 +163,7 @@ impl Controller {
             watched: start.contents,
             assembler: Assembler::default(),
             publisher,
-            listeners,
-            bound: Vec::new(),
-            listener_problems: Vec::new(),
+            bindings: Bindings::new(listeners),
             certificate_problems: Vec::new(),
             transport_problems: Vec::new(),
             board,
@@ -212,27 +185,13 @@ impl Controller {
 
     /// Binds what the configuration wants. Answers what is bound, and what is wrong.
     pub(crate) async fn listen(&mut self) -> (Vec<EntrypointReport>, Vec<Problem>) {
-        let known = std::mem::take(&mut self.listener_problems);
-        let (bound, problems) = self.listeners.apply(&self.config).await;
-        let before = std::mem::replace(&mut self.bound, bound);
-        self.listener_problems = problems;
-        // At the start the greeting says it.
-        for report in self.bound.iter().filter(|report| self.is_up && !before.contains(report)) {
-            self.listeners.say(report);
-        }
-        self.is_up = true;
-        if self.internal.follow(&self.bound) {
+        self.bindings.apply(&self.config).await;
+        if self.internal.follow(self.bindings.bound()) {
             let snapshot = self.assemble();
             self.publish(snapshot);
         }
-        for problem in self.listener_problems.iter().filter(|problem| !known.contains(problem)) {
-            match problem.severity {
-                Severity::Error => tracing::error!(origin = %problem.origin, "{}", problem.message),
-                _ => tracing::warn!(origin = %problem.origin, "{}", problem.message),
-            }
-        }
         self.tell();
-        (self.bound.clone(), self.listener_problems.clone())
+        (self.bindings.bound().to_vec(), self.bindings.problems().to_vec())
     }
 
     /// Takes in events until `stop`. What listens is handed back: the admin API tells that we leave for
@@ -247,11 +206,12 @@ impl Controller {
                 change = self.plugin_watch.next() => {
                     self.plugins.changed(change, self.sender.clone());
                 }
+                () = self.bindings.due() => drop(self.listen().await),
                 _ = &mut stop => break,
             }
         }
         self.sources.finish().await;
-        self.listeners
+        self.bindings.end()
     }
 
     /// One turn: this event and all that are waiting, then one snapshot.
@@ -286,7 +246,7 @@ impl Controller {
                     let changed = self.read_config().await;
                     // Certificate files are read anew though the configuration is the same.
                     self.listen().await;
-                    self.listeners.retry();
+                    self.bindings.listeners().retry();
                     changed | self.read_files()
                 }
             };
@@ -365,7 +325,7 @@ impl Controller {
         self.prober.follow(snapshot.clone());
         self.publisher.publish(snapshot);
         self.published = SystemTime::now();
-        self.listeners.published();
+        self.bindings.listeners().published();
     }
 
     /// Reads `config.toml` again. One that is wrong, in itself or in what it says of routers and
@@ -472,7 +432,7 @@ impl Controller {
     /// Puts everything on the board.
     fn tell(&self) {
         let mut problems = self.config_problems.clone();
-        problems.extend(self.listener_problems.iter().cloned());
+        problems.extend(self.bindings.problems().iter().cloned());
         problems.extend(self.hosts.problems().iter().cloned());
         let dns = self.config.dns.as_ref();
         let (snapshot, files) = (self.publisher.current(), self.hosts.entries());
@@ -491,7 +451,7 @@ impl Controller {
             config_loaded: self.config_loaded,
             published: self.published,
             started: self.started,
-            entrypoints: self.bound.clone(),
+            entrypoints: self.bindings.bound().to_vec(),
             providers: self.sources.reports(),
             plugins: self.plugins.reports(),
             plugin_files: self.config.plugin_files.clone(),
@@ -507,65 +467,6 @@ impl Controller {
             tracing::warn!("what is wrong is left out\n{}", report.render(config::Colour::Never));
         }
     }
-}
-
-/// Everything that a snapshot is made of.
-fn inputs(
-    config: &Config,
-    here: Whereabouts,
-    (hosts, said): (Arc<[HostEntry]>, Said),
-    sources: Vec<Arc<Source>>,
-    (plugins, files): (&Plugins, Arc<ContentFiles>),
-) -> Inputs {
-    let entrypoints = config.entrypoints.iter().map(|entrypoint| Entrypoint {
-        name: entrypoint.name.as_str().into(),
-        tls: entrypoint.tls.is_some(),
-        takes_plain: entrypoint.takes_plain,
-        is_default: entrypoint.is_default,
-        middlewares: entrypoint.middlewares.clone(),
-    });
-    let dns = config.dns.as_ref().map(|dns| DnsConfig {
-        edge_addresses: here.edges,
-        server_addresses: here.servers,
-        zones: dns.zones.clone(),
-        records: said.records,
-        hosts,
-        hosts_ttl: dns.ttl,
-        router_ttl: dns.router_ttl,
-        datacenters: said.datacenters,
-        suffixes: dns.suffixes.iter().map(|(name, all)| (name.clone(), !all.is_empty())).collect(),
-        forwards_private: !dns.filter.bogus_priv,
-    });
-    Inputs {
-        entrypoints: entrypoints.collect(),
-        rule_priority: config.rule_priority,
-        dns: dns.unwrap_or_default(),
-        sources,
-        matchers: plugins.matchers(),
-        middlewares: plugins.middlewares(),
-        files: Some(files),
-    }
-}
-
-/// Adds what the catalog found in `config.toml` to the report of the file.
-pub(crate) fn blame<'a>(report: &mut Report, problems: impl Iterator<Item = &'a Problem>) {
-    for problem in problems.filter(|problem| problem.source == CONFIG) {
-        let pointer = problem.path.clone();
-        report.add(Place::Pointer(&pointer), problem.clone());
-    }
-}
-
-/// `[http]` as a source like any other.
-pub(crate) fn config_source(config: &Config, name: &str) -> Source {
-    let mut source = Source::new(CONFIG, CONFIG);
-    let fragment =
-        Fragment { origin: name.to_owned(), config: serde_json::json!({ "http": config.http }) };
-    let snapshot = Update::Snapshot(vec![Item::Fragment(Arc::new(fragment))]);
-    // One item fits into any bound.
-    if let Err(error) = source.apply(snapshot, Vec::new()) {
-        tracing::error!(%error, "configuration refused by the catalog");
-    }
-    source
 }
 
 /// What cannot change while the process runs.

@@ -34,6 +34,8 @@ pub(crate) enum Report {
 pub(super) struct Runner {
     /// Tells the reports of this runner from those of the one before.
     pub(super) id: u64,
+    /// What the provider points at.
+    pub(super) identity: String,
     task: AbortHandle,
 }
 
@@ -48,12 +50,12 @@ impl Runner {
     pub(super) fn start(
         id: u64,
         name: Arc<str>,
-        provider: Arc<dyn Provider>,
+        (provider, identity): (Arc<dyn Provider>, String),
         cursor: Option<Vec<u8>>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let task = tokio::spawn(run(id, name, provider, cursor, events));
-        Self { id, task: task.abort_handle() }
+        Self { id, identity, task: task.abort_handle() }
     }
 }
 

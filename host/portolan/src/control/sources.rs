@@ -48,9 +48,12 @@ struct Tenant {
     source: Arc<Source>,
     report: ProviderReport,
     identity: String,
+    /// What the provider pointed at when it reported `source`.
+    origin: String,
     fingerprint: String,
     cursor: Option<Vec<u8>>,
-    provider: Option<Arc<dyn Provider>>,
+    /// The provider, and what it points at.
+    provider: Option<(Arc<dyn Provider>, String)>,
     running: Option<Runner>,
     /// Why the configuration as it is now is not used.
     refused: Option<Refusal>,
@@ -83,8 +86,9 @@ impl Sources {
 
     /// The providers that look up what they do not report.
     pub(super) fn seekers(&self) -> Vec<Arc<dyn Provider>> {
-        let providers = self.by_name.values().filter_map(|tenant| tenant.provider.clone());
-        providers.filter(|provider| provider.looks_up()).collect()
+        let providers = self.by_name.values().filter_map(|tenant| tenant.provider.as_ref());
+        let providers = providers.map(|(provider, _)| provider);
+        providers.filter(|provider| provider.looks_up()).cloned().collect()
     }
 
     /// How each provider is.
@@ -222,18 +226,14 @@ impl Sources {
             source: Arc::new(source),
             report,
             identity: identity.clone(),
+            origin: identity.clone(),
             fingerprint: String::new(),
             cursor: None,
             provider: None,
             running: None,
             refused: None,
             coming: None,
-            keeper: Keeper::start(
-                &self.folder,
-                name.clone(),
-                identity.clone(),
-                self.events.clone(),
-            ),
+            keeper: Keeper::start(&self.folder, name.clone(), self.events.clone()),
             unkept,
         }
     }
@@ -241,10 +241,12 @@ impl Sources {
     /// A provider that points elsewhere now goes on with what it had. What was kept on disk of that
     /// other place is older, and serves only where nothing else is known.
     fn inherit(&mut self, name: &Arc<str>, before: Tenant) {
-        if let Some(tenant) = self.by_name.get_mut(name)
-            && (before.source.synced || !tenant.source.synced)
-        {
-            tenant.source = before.source;
+        let Some(tenant) = self.by_name.get_mut(name) else { return };
+        // It may still be writing, and two would write over each other.
+        tenant.keeper = before.keeper;
+        tenant.unkept = before.unkept.or_else(|| tenant.unkept.take());
+        if before.source.synced || !tenant.source.synced {
+            (tenant.source, tenant.origin) = (before.source, before.origin);
             tenant.report.from_disk = before.report.from_disk;
             (tenant.report.state, tenant.report.since) = (before.report.state, before.report.since);
             tenant.running = before.running;
@@ -269,6 +271,7 @@ impl Sources {
         match candidate.provider {
             Ok(provider) => {
                 tenant.refused = None;
+                let provider = (provider, tenant.identity.clone());
                 tenant.provider = Some(provider.clone());
                 let cursor = tenant.cursor.clone();
                 let runner = self.runner(candidate.name.clone(), provider, cursor);
@@ -302,7 +305,7 @@ impl Sources {
     fn runner(
         &mut self,
         name: Arc<str>,
-        provider: Arc<dyn Provider>,
+        provider: (Arc<dyn Provider>, String),
         cursor: Option<Vec<u8>>,
     ) -> Runner {
         self.next_runner += 1;
@@ -353,7 +356,15 @@ impl Tenant {
 
     fn step(&mut self, step: Step) -> Result<bool, UpdateError> {
         let Step { update, cursor, notices, .. } = step;
+        let identity = self.running.as_ref().map_or(&self.identity, |it| &it.identity).clone();
+        let is_moved = self.origin != identity;
+        let update = match update {
+            // What was known of services that could not be read is of another place.
+            Update::Excerpt { items, .. } if is_moved => Update::Snapshot(items),
+            update => update,
+        };
         let changed = Arc::make_mut(&mut self.source).apply(update, notices)?;
+        self.origin.clone_from(&identity);
         self.cursor = Some(cursor);
         let now = SystemTime::now();
         if self.report.state != ProviderState::Synced {
@@ -367,7 +378,9 @@ impl Tenant {
         if changed {
             self.report.last_change = Some(now);
             self.report.count(&self.source);
-            self.keeper.keep(self.source.clone());
+        }
+        if changed || is_moved {
+            self.keeper.keep(identity, self.source.clone());
         }
         Ok(changed)
     }

@@ -2,8 +2,8 @@
 //! away begins where it ended.
 //!
 //! **Invariant:** a file is replaced whole or not at all, and one that cannot be read is as good
-//! as none. Files are keyed by what they came from, so a provider that now points elsewhere never
-//! begins with another's state.
+//! as none. Files say what they came from, so a provider that now points elsewhere never begins
+//! with another's state; and a state that could not be written is written when there is room.
 
 use std::{
     error::Error,
@@ -41,34 +41,37 @@ pub(super) struct Kept {
     pub(super) items: Vec<Item>,
 }
 
+/// How long until a state that could not be written is tried again, if nothing changes before.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// A state, and what the provider pointed at when it reported that.
+type Latest = Option<(String, Arc<Source>)>;
+
 /// Writes a provider's state whenever it changes, off the control loop.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    latest: watch::Sender<Option<Arc<Source>>>,
+    latest: watch::Sender<Latest>,
     task: task::JoinHandle<()>,
 }
 
 impl Keeper {
-    /// Keeps the state of a provider in `folder`. `identity` says what the provider points at.
-    pub(super) fn start(
-        folder: &Path,
-        provider: Arc<str>,
-        identity: String,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
+    /// Keeps the state of a provider in `folder`.
+    pub(super) fn start(folder: &Path, provider: Arc<str>, events: mpsc::Sender<Event>) -> Self {
         let path = path(folder, &provider);
-        let (latest, mut changes) = watch::channel::<Option<Arc<Source>>>(None);
+        let (latest, mut changes) = watch::channel::<Latest>(None);
         let task = task::spawn(async move {
             let mut known = None;
             // Ends when the sender is dropped, after what it sent last was written.
-            while changes.changed().await.is_ok() {
+            while is_due(&mut changes, matches!(known, Some(Err(_)))).await {
                 tokio::select! {
                     () = tokio::time::sleep(SETTLE) => (),
                     // Closing while we settle: write at once.
                     () = closed(&mut changes) => (),
                 }
-                let Some(source) = changes.borrow_and_update().clone() else { continue };
-                let (place, identity) = (path.clone(), identity.clone());
+                let Some((identity, source)) = changes.borrow_and_update().clone() else {
+                    continue;
+                };
+                let place = path.clone();
                 let written = task::spawn_blocking(move || write(&place, &identity, &source)).await;
                 let outcome = written.unwrap_or_else(|error| Err(io::Error::other(error)));
                 let outcome = outcome.map_err(|error| format!("{}: {error}", path.display()));
@@ -88,9 +91,9 @@ impl Keeper {
         Self { latest, task }
     }
 
-    /// This is the state now.
-    pub(super) fn keep(&self, source: Arc<Source>) {
-        self.latest.send_replace(Some(source));
+    /// This is the state now. `identity` says what the provider points at.
+    pub(super) fn keep(&self, identity: String, source: Arc<Source>) {
+        self.latest.send_replace(Some((identity, source)));
     }
 
     /// Writes what is not written yet.
@@ -102,8 +105,17 @@ impl Keeper {
     }
 }
 
+/// Waits for something to write: a change, or another attempt where the last one failed. Answers false
+/// when the sender is gone and there is no change left.
+async fn is_due(changes: &mut watch::Receiver<Latest>, has_failed: bool) -> bool {
+    tokio::select! {
+        changed = changes.changed() => changed.is_ok(),
+        () = tokio::time::sleep(AGAIN), if has_failed => true,
+    }
+}
+
 /// Returns when the sender is gone.
-async fn closed(changes: &mut watch::Receiver<Option<Arc<Source>>>) {
+async fn closed(changes: &mut watch::Receiver<Latest>) {
     while changes.changed().await.is_ok() {}
 }
 
@@ -149,8 +161,13 @@ fn write(path: &Path, identity: &str, source: &Source) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     let draft = path.with_extension("json.tmp");
-    fs::write(&draft, serde_json::to_vec(&file)?)?;
-    fs::rename(&draft, path)
+    let written =
+        fs::write(&draft, serde_json::to_vec(&file)?).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        // Half of it would only take the room that is missing. If it was never made, all the better.
+        drop(fs::remove_file(&draft));
+    }
+    written
 }
 
 /// The file as it is written.
@@ -343,5 +360,35 @@ mod tests {
             let text = serde_json::to_string(&KeptItem::from(&item)).unwrap();
             assert_eq!(Item::from(serde_json::from_str::<KeptItem>(&text).unwrap()), item);
         }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_state_that_could_not_be_written_is_written_when_it_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("state");
+        // A file where the folder should be.
+        fs::write(&folder, "").unwrap();
+        let (events, mut told) = mpsc::channel(4);
+        let keeper = Keeper::start(&folder, "consul".into(), events);
+        let mut outcome = async || match tokio::time::timeout(2 * AGAIN, told.recv()).await {
+            Ok(Some(Event::Kept { outcome, .. })) => outcome,
+            other => panic!("{other:?}"),
+        };
+        keeper.keep("here".to_owned(), Arc::new(Source::new("consul", "consul")));
+        assert!(outcome().await.is_err());
+        fs::remove_file(&folder).unwrap();
+        assert_eq!(outcome().await, Ok(()));
+        assert!(read(&folder, "consul", "here").unwrap().is_some());
+        assert!(read(&folder, "consul", "elsewhere").unwrap().is_none());
+    }
+
+    #[test]
+    fn half_of_a_state_does_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("consul.json");
+        // Nothing can take its place.
+        fs::create_dir(&place).unwrap();
+        assert!(write(&place, "here", &Source::new("consul", "consul")).is_err());
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(left.collect::<Vec<_>>(), [place]);
     }
 }

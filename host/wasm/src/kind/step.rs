@@ -27,6 +27,9 @@ pub(super) fn step(step: wit::Step) -> Result<Step, String> {
     let update = match step.update {
         wit::Update::Unchanged => Update::Unchanged,
         wit::Update::Snapshot(items) => Update::Snapshot(snapshot(items, &mut notices)?),
+        wit::Update::Excerpt(wit::Excerpt { items, unread }) => {
+            Update::Excerpt { items: snapshot(items, &mut notices)?, unread }
+        }
         wit::Update::Delta(changes) => Update::Delta(delta(changes, &mut notices)?),
     };
     Ok(Step { update, cursor: step.cursor, notices, next_poll_ms: step.next_poll_ms })

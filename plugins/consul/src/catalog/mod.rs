@@ -6,9 +6,11 @@
 //! services that it may concern are read again.
 //!
 //! **Invariant:** a service leaves the ledger only after a good answer to a question that did not
-//! block said that it is gone; an agent that stumbles costs nothing.
+//! block said that it is gone; an agent that stumbles costs nothing. A service that Consul does not
+//! answer for costs that service: what the host knew of it stays.
 
 mod question;
+mod tracked;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +18,14 @@ use portolan_plugin::{Notice, Update};
 
 use crate::{
     address::Vantage,
-    api::{Check, Entry, NodeAnswer, Services, home},
+    api::{Check, Entry, NodeAnswer, Services, home, segment},
     ledger::Ledger,
     policy::Policy,
     watch::Watch,
 };
 
 pub(crate) use question::{Answer, Question, Subject, parse, percent_encoded};
+use tracked::{Age, Tracked};
 
 /// An agent takes 200 connections of one client.
 pub(crate) const MOST_WATCHES: usize = 100;
@@ -54,6 +57,9 @@ pub(crate) struct Catalog {
     home: Option<Home>,
     /// By name, as the catalog spells it.
     entries: BTreeMap<String, Tracked>,
+    /// Services of which the host keeps what it had, which we do not know, since they have never been
+    /// read.
+    unread: BTreeSet<String>,
     last_checks: BTreeSet<Check>,
     ledger: Ledger,
     /// When everything is read again, because behind a change that the list shows there may be
@@ -74,22 +80,6 @@ struct Home {
     name: String,
 }
 
-/// One service.
-#[derive(Debug, Default)]
-struct Tracked {
-    watch: Watch,
-    /// The union of its tags, as the list of services has it.
-    tags: Option<Vec<String>>,
-    /// The ids of its instances.
-    instances: BTreeSet<String>,
-    notices: Vec<Notice>,
-    /// Not in the list of services any more, or said to have no instances: it goes when a question
-    /// that does not block says so as well.
-    is_doubtful: bool,
-    /// To be read again, when it is not watched.
-    is_stale: bool,
-}
-
 impl Catalog {
     /// Nothing known yet. `datacenter` stands in where answers have none.
     pub(crate) fn new(policy: Policy, datacenter: &str) -> Self {
@@ -103,6 +93,7 @@ impl Catalog {
             checks: Watch::default(),
             home: None,
             entries: BTreeMap::new(),
+            unread: BTreeSet::new(),
             last_checks: BTreeSet::new(),
             ledger: Ledger::default(),
             reread_at: None,
@@ -112,9 +103,9 @@ impl Catalog {
         }
     }
 
-    /// Whether everything was answered once, so that a snapshot would be whole.
+    /// Whether everything was answered once, but for services that Consul does not answer for.
     pub(crate) fn is_complete(&self) -> bool {
-        let services = self.entries.values().all(|tracked| tracked.watch.is_ready);
+        let services = self.entries.values().all(Tracked::is_settled);
         // Names that nobody but another datacenter has are no reason to have none.
         let is_known = self.datacenters.is_ready || self.datacenters.is_failing();
         self.services.is_ready && self.nodes.is_ready && is_known && services
@@ -122,17 +113,37 @@ impl Catalog {
 
     /// Whether there is something to tell the host.
     pub(crate) fn has_news(&self) -> bool {
-        self.ledger.has_news()
+        self.ledger.has_news() || !self.unread.iter().all(|name| self.is_unread(name))
     }
 
-    /// Everything there is.
+    /// Everything there is. Of services that were never read the host keeps what it has.
     pub(crate) fn snapshot(&mut self) -> Update {
-        self.ledger.snapshot()
+        let unread = self.entries.iter().filter(|(_, tracked)| !tracked.watch.is_ready);
+        self.unread = unread.map(|(name, _)| name.clone()).collect();
+        self.ledger.snapshot(&self.unread)
     }
 
     /// What has changed since the last update that was taken.
     pub(crate) fn delta(&mut self) -> Update {
-        self.ledger.delta()
+        let mut unread = std::mem::take(&mut self.unread);
+        let before = unread.len();
+        unread.retain(|name| self.is_unread(name));
+        self.unread = unread;
+        if self.unread.len() == before {
+            return self.ledger.delta();
+        }
+        // What the host kept of it and what has to go of that is not known here.
+        self.ledger.snapshot(&self.unread)
+    }
+
+    fn is_unread(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|tracked| !tracked.watch.is_ready)
+    }
+
+    /// Whether Consul answers.
+    pub(crate) fn is_reached(&self) -> bool {
+        let is_lost = self.home.as_ref().is_some_and(|home| home.watch.is_failing());
+        self.services.is_ready && !self.services.is_failing() && !is_lost
     }
 
     /// Why Consul cannot be reached, if it cannot.
@@ -159,10 +170,13 @@ impl Catalog {
         remarks.map(|(subject, text)| Notice::new(subject.path(), text))
     }
 
-    /// Whoever called waited long enough: what failed is asked again now.
+    /// Whoever called waited long enough: whether Consul is there is asked again now.
     pub(crate) fn retry(&mut self) {
         self.trouble = None;
-        self.end_backoff();
+        let home = self.home.as_mut().map(|home| &mut home.watch);
+        for watch in std::iter::once(&mut self.services).chain(home).filter(|it| it.is_failing()) {
+            watch.wait_until(0);
+        }
     }
 
     fn end_backoff(&mut self) {
@@ -177,7 +191,7 @@ impl Catalog {
     pub(crate) fn questions(&mut self, now: u64) -> Vec<Question> {
         let is_bulk = self.is_bulk();
         if self.reread_at.take_if(|at| *at <= now).is_some() {
-            self.entries.values_mut().for_each(|tracked| tracked.is_stale = true);
+            self.entries.values_mut().for_each(Tracked::doubt);
         }
         let mut subjects = vec![Subject::Services, Subject::Datacenters];
         if self.is_lost() {
@@ -192,12 +206,15 @@ impl Catalog {
             subjects.push(Subject::Checks);
         }
         let under_way = self.entries.values().filter(|it| it.watch.due().is_none()).count();
-        let wanted = |tracked: &Tracked| {
-            let is_wanted = !is_bulk || tracked.is_stale || !tracked.watch.is_ready;
-            is_wanted && tracked.watch.due().is_some_and(|due| due <= now)
+        let is_wanted = |tracked: &Tracked| {
+            (!is_bulk || tracked.is_wanted()) && tracked.watch.due().is_some_and(|due| due <= now)
         };
+        let wanted = self.entries.iter().filter(|(_, tracked)| is_wanted(tracked));
+        // What changed does not wait for what only may have.
+        let urgent = wanted.clone().filter(|(_, tracked)| tracked.is_urgent());
+        let others = wanted.filter(|(_, tracked)| !tracked.is_urgent());
         let most = if is_bulk { MOST_READS.saturating_sub(under_way) } else { usize::MAX };
-        let services = self.entries.iter().filter(|(_, tracked)| wanted(tracked)).take(most);
+        let services = urgent.chain(others).take(most);
         subjects.extend(services.map(|(name, _)| Subject::Service(name.clone())));
         self.begin_all(subjects, now)
     }
@@ -219,8 +236,7 @@ impl Catalog {
             return [self.services.due(), self.datacenters.due(), home].into_iter().flatten().min();
         }
         let is_bulk = self.is_bulk();
-        let is_wanted =
-            |tracked: &&Tracked| !is_bulk || tracked.is_stale || !tracked.watch.is_ready;
+        let is_wanted = |tracked: &&Tracked| !is_bulk || tracked.is_wanted();
         let services = self.entries.values().filter(is_wanted).filter_map(|it| it.watch.due());
         let checks = if is_bulk { self.checks.due() } else { None };
         let reread = self.reread_at.filter(|_| is_bulk);
@@ -323,11 +339,17 @@ impl Catalog {
         let was_known = self.services.is_ready;
         let was_bulk = self.is_bulk();
         let mut has_changed = false;
+        // Of one that was never read nothing is known that an answer could bear out.
+        let is_gone =
+            |name: &String, it: &mut Tracked| !it.watch.is_ready && !listed.contains_key(name);
+        for (name, _) in self.entries.extract_if(.., is_gone) {
+            self.remarks.remove(&Subject::Service(name));
+        }
         for (name, tracked) in &mut self.entries {
             if !listed.contains_key(name) && !tracked.is_doubtful {
                 // Gone from the list: ask about it once more, and do not wait for an answer.
                 tracked.is_doubtful = true;
-                tracked.is_stale = true;
+                tracked.age = Age::Stale;
                 tracked.watch.restart();
                 has_changed = true;
             }
@@ -336,7 +358,7 @@ impl Catalog {
             let tracked = self.entries.entry(name).or_default();
             if tracked.tags != tags || !tracked.watch.is_ready {
                 tracked.tags = tags;
-                tracked.is_stale = true;
+                tracked.age = Age::Stale;
                 has_changed = true;
             }
         }
@@ -369,7 +391,7 @@ impl Catalog {
             // What has been read was read as from nowhere.
             self.nodes.restart();
             for tracked in self.entries.values_mut() {
-                tracked.is_stale = true;
+                tracked.doubt();
                 tracked.watch.restart();
             }
         }
@@ -392,7 +414,9 @@ impl Catalog {
             for (name, tracked) in &mut self.entries {
                 let is_of_node = check.service_name.is_empty()
                     && tracked.instances.iter().any(|id| is_on(id, &check.node));
-                tracked.is_stale |= is_of_node || check.service_name == *name;
+                if is_of_node || check.service_name == *name {
+                    tracked.age = Age::Stale;
+                }
             }
         }
         self.last_checks = checks;
@@ -411,7 +435,7 @@ impl Catalog {
         if answer.is_empty() && index.is_some() && !tracked.instances.is_empty() {
             // A blocking query ends with nothing in more cases than that nothing is left.
             tracked.is_doubtful = true;
-            tracked.is_stale = true;
+            tracked.age = Age::Stale;
             return Taken::AskAgain { at: 0 };
         }
         tracked.notices.clear();
@@ -428,7 +452,7 @@ impl Catalog {
         let before = std::mem::replace(&mut tracked.instances, ids);
         let is_gone = instances.is_empty() && tracked.is_doubtful;
         tracked.is_doubtful = false;
-        tracked.is_stale = false;
+        tracked.age = Age::Fresh;
         self.ledger.set_instances(name, &before, instances);
         if is_gone {
             self.entries.remove(name);
@@ -496,10 +520,9 @@ enum Taken {
     },
 }
 
-/// Whether an instance's id, `datacenter/node/service`, is of a node, in whose name there may be `/`.
+/// Whether an instance is of a node, by its id.
 fn is_on(id: &str, node: &str) -> bool {
-    let rest = id.split_once('/').and_then(|(_, rest)| rest.strip_prefix(node));
-    rest.is_some_and(|rest| rest.starts_with('/'))
+    id.split('/').nth(1) == Some(&*segment(node))
 }
 
 #[cfg(test)]

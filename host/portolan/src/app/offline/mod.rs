@@ -14,7 +14,7 @@ use crate::{
     compiler::Processes,
     config::{Config, Loaded, Place, Report},
     control::{
-        blame,
+        inputs::blame,
         preview::{Preview, preview},
     },
 };

@@ -1,8 +1,11 @@
 //! A Consul is played by a table of answers; what the host would be told is compared as text.
 
-use portolan_plugin::{Change, Item, Key};
+use portolan_plugin::{Change, Excerpt, Item, Key};
 
 use super::*;
+
+mod bulk;
+mod unread;
 
 /// A Consul that answers from a table.
 struct Played {
@@ -11,6 +14,8 @@ struct Played {
     index: u64,
     translates: bool,
     answers: BTreeMap<String, String>,
+    /// Paths that it does not answer for.
+    broken: BTreeSet<String>,
     waiting: Vec<Question>,
 }
 
@@ -22,6 +27,7 @@ impl Played {
             index: 10,
             translates: false,
             answers: BTreeMap::new(),
+            broken: BTreeSet::new(),
             waiting: Vec::new(),
         };
         played.set("/v1/catalog/nodes", &node("n1"));
@@ -73,6 +79,9 @@ impl Played {
     }
 
     fn answer(&mut self, question: &Question, index: Option<u64>) {
+        if self.broken.contains(&question.subject.path()) {
+            return self.catalog.failed(question, "answers 500".to_owned(), self.now);
+        }
         let body = self.answers.get(&question.subject.path()).map_or("[]", String::as_str);
         let answer = Answer { index, body: body.into(), translates: self.translates, remark: None };
         self.catalog.answered(question, answer, self.now);
@@ -373,8 +382,8 @@ fn one_question_that_fails_is_told_of() {
 
 #[test]
 fn an_instance_is_on_a_node_whatever_its_name() {
-    assert!(is_on("dc1/a/web", "a") && is_on("dc1/rack/a/web", "rack/a"));
-    assert!(!is_on("dc1/ab/web", "a") && !is_on("dc1/a", "a"));
+    assert!(is_on("dc1/a/web", "a") && is_on("dc1/rack%2Fa/web", "rack/a"));
+    assert!(!is_on("dc1/ab/web", "a") && !is_on("dc1/rack/a", "rack/a"));
 }
 
 #[test]
@@ -415,82 +424,6 @@ fn a_tag_that_cannot_be_used_is_a_notice_until_it_is_gone() {
     consul.set("/v1/health/service/web", &tagged("traefik.enable=true"));
     consul.wake("/v1/health/service/web");
     assert!(consul.catalog.notices().is_empty());
-}
-
-/// More services than are watched one by one.
-fn many() -> Played {
-    let mut consul = Played::new();
-    let names: Vec<_> = (0..=MOST_WATCHES).map(|number| format!("s{number:03}")).collect();
-    for name in &names {
-        let body = format!("[{}]", entry(name, name, 80));
-        consul.set(&format!("/v1/health/service/{name}"), &body);
-    }
-    consul.list(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    consul.settle();
-    assert!(consul.catalog.is_complete());
-    assert_eq!(consul.told().len(), MOST_WATCHES + 2);
-    consul
-}
-
-#[test]
-fn above_a_hundred_services_three_questions_block() {
-    let consul = many();
-    let mut blocked = consul.blocked();
-    blocked.sort();
-    assert_eq!(blocked, ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any"]);
-}
-
-#[test]
-fn services_that_are_not_watched_are_read_when_a_check_of_theirs_changes() {
-    let mut consul = many();
-    let check = |status: &str, service: &str| {
-        format!(
-            r#"[{{ "Node": "n1", "CheckID": "c", "ServiceName": "{service}", "Status": "{status}" }}]"#
-        )
-    };
-    consul.set("/v1/health/state/any", &check("critical", "s007"));
-    let asked = consul.wake("/v1/health/state/any");
-    assert_eq!(asked, ["/v1/health/state/any", "/v1/health/service/s007"]);
-    // A check of a node concerns everything on it.
-    consul.now += 100_000;
-    consul.set("/v1/health/state/any", &check("critical", ""));
-    let asked = consul.wake("/v1/health/state/any");
-    let services = asked.iter().filter(|path| path.starts_with("/v1/health/service/"));
-    assert_eq!(services.count(), MOST_WATCHES + 1);
-}
-
-#[test]
-fn an_unexplained_change_of_the_list_reads_all_again() {
-    let mut consul = many();
-    consul.set("/v1/health/service/s042", &format!("[{}]", entry("s042", "s042", 81)));
-    consul.wake("/v1/catalog/services");
-    assert_eq!(consul.told(), ["+ s042 dc1/n1/s042:81"]);
-}
-
-// Two changes at once: the list shows one of them.
-#[test]
-fn a_change_behind_another_is_found_too() {
-    let mut consul = many();
-    let mut names: Vec<String> = (0..=MOST_WATCHES).map(|it| format!("s{it:03}")).collect();
-    names.push("new".to_owned());
-    consul.list(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    consul.set("/v1/health/service/s042", &format!("[{}]", entry("s042", "s042", 81)));
-    consul.wake("/v1/catalog/services");
-    consul.now += REREAD_MS;
-    consul.settle();
-    assert!(consul.told().contains(&"+ s042 dc1/n1/s042:81".to_owned()));
-}
-
-#[test]
-fn no_more_than_eight_services_are_read_at_once() {
-    let mut consul = many();
-    consul.now += 100_000;
-    consul.wake("/v1/catalog/services");
-    consul.catalog.entries.values_mut().for_each(|tracked| tracked.is_stale = true);
-    let is_service = |question: &&Question| matches!(question.subject, Subject::Service(_));
-    let questions = consul.catalog.questions(consul.now + 100_000);
-    assert_eq!(questions.iter().filter(is_service).count(), MOST_READS);
-    assert!(consul.catalog.questions(consul.now + 100_000).is_empty());
 }
 
 #[test]
