@@ -382,7 +382,7 @@ pub(crate) const PROVIDER: Guest = Guest {
             (if (i32.eq (local.get $do) (i32.const 99 (;c;))) (then
                 (i32.store8 (i32.const 2048) (i32.const 0))
                 (i32.store8 (i32.const 2052) (i32.const 1))
-                (i32.store (i32.const 2080) (global.get $polls))
+                (i32.store (i32.const 2088) (global.get $polls))
                 (return (i32.const 2048))))
             (if (i32.eq (local.get $do) (i32.const 104 (;h;))) (then
                 (call $send (i32.const 4096) (i32.const 3) (local.get $b) (local.get $b-len)
