@@ -157,10 +157,12 @@ impl Dispatch<'_> {
         self.version = None;
         self.errand.progress.iter().for_each(Progress::begin_again);
         // A new connection cannot turn out to be dead, and an upgrade would not give a kept one back.
-        let mut kept = match origin.take().filter(|_| !self.errand.upgrade) {
-            Some(link) => Some(Connected::Alone(link)),
-            None if self.errand.upgrade => None,
-            None => origin.shared().map(Connected::Shared),
+        let mut kept = match self.errand.upgrade {
+            true => None,
+            false => {
+                let alone = origin.take().map(Connected::Alone);
+                alone.or_else(|| origin.shared().map(Connected::Shared))
+            }
         };
         let mut repeats = 0..MOST_REPEATS;
         loop {
