@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 
-use super::lines::{self, HeaderLine, Lines, is_of_connection, trace};
+use super::lines::{self, HeaderLine, Lines, is_of_connection, trace, write_line};
 
 /// The headers of a message. It is a [`HeaderMap`] to whoever looks. In a box, since heads are handed from
 /// one to the next.
@@ -247,7 +247,7 @@ impl Text {
     fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.make_room();
         self.lines.names |= trace(name.as_str().as_bytes());
-        lines::write(&mut self.added, name, value.as_bytes());
+        write_line(&mut self.added, name, value.as_bytes());
     }
 
     fn add_text(&mut self, lines: &[u8], names: u64) {
@@ -258,7 +258,7 @@ impl Text {
 
     fn repeat_host(&mut self, name: &HeaderName) {
         if let Some(host) = self.lines.host() {
-            lines::write(&mut self.added, name, host);
+            write_line(&mut self.added, name, host);
             self.lines.names |= trace(name.as_str().as_bytes());
         }
     }

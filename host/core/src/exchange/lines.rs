@@ -40,7 +40,7 @@ impl HeaderLine {
     /// The line of a header.
     pub fn new(name: HeaderName, value: HeaderValue) -> Self {
         let mut text = Vec::new();
-        write(&mut text, &name, value.as_bytes());
+        write_line(&mut text, &name, value.as_bytes());
         let trace = if is_of_connection(&name) { 0 } else { trace(name.as_str().as_bytes()) };
         Self { name, value, text: text.into(), trace }
     }
@@ -135,8 +135,8 @@ pub(super) fn values<'a, 'n>(
     })
 }
 
-/// Writes a line.
-pub(super) fn write(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+/// Writes a header line, with its end.
+pub fn write_line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     let name = name.as_str().as_bytes();
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
@@ -145,7 +145,7 @@ pub(super) fn write(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Names and values of lines that were [written](write).
+/// Names and values of lines that were [written](write_line).
 pub(super) fn read(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let ends = memchr_iter(b'\n', lines);
     let mut begin = 0;

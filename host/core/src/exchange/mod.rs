@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use headers::Headers;
-pub use lines::{HeaderLine, Lines, RUNS, is_of_connection, trace};
+pub use lines::{HeaderLine, Lines, RUNS, is_of_connection, trace, write_line};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 

@@ -8,7 +8,7 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, TRANSFER_ENCODING},
 };
 
-use portolan_core::exchange::Headers;
+use portolan_core::exchange::{Headers, write_line};
 
 use super::framing::{Framing, is_bodiless};
 
@@ -63,7 +63,7 @@ pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(host) = host {
-        line(out, &HOST, host);
+        write_line(out, &HOST, host.as_bytes());
     }
     let has_length = match headers.lines().filter(|_| host.is_none()) {
         Some((unread, added)) => {
@@ -79,7 +79,7 @@ pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
     lines(out, hop, is_framing);
     // Mostly nobody has passed it on before us.
     if !hop.contains_key(CDN_LOOP) {
-        line(out, &CDN_LOOP, &OURSELVES);
+        write_line(out, &CDN_LOOP, OURSELVES.as_bytes());
     }
     match framing {
         // A method that usually has a body says that it has none (RFC 9110, 8.6).
@@ -129,7 +129,7 @@ pub(crate) fn response(
     }
     let has_date = || unread.is_some_and(|it| it.0.has_date) || headers.first(&DATE).is_some();
     if let Some(date) = date.filter(|_| !has_date()) {
-        line(out, &DATE, &date());
+        write_line(out, &DATE, date().as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -137,7 +137,7 @@ pub(crate) fn response(
 /// The length of a body that is not sent: it is for the backend to say, or that of our own.
 fn would_be(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing) {
     match (headers.get(CONTENT_LENGTH), framing) {
-        (Some(told), _) => line(out, &CONTENT_LENGTH, told),
+        (Some(told), _) => write_line(out, &CONTENT_LENGTH, told.as_bytes()),
         (None, Framing::Length(bytes)) => length(out, bytes),
         (None, _) => {}
     }
@@ -155,17 +155,9 @@ fn is_framing(name: &HeaderName) -> bool {
 fn lines(out: &mut Vec<u8>, headers: &HeaderMap, is_left_out: impl Fn(&HeaderName) -> bool) {
     for (name, value) in headers {
         if !is_left_out(name) {
-            line(out, name, value);
+            write_line(out, name, value.as_bytes());
         }
     }
-}
-
-fn line(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    out.reserve(name.as_str().len() + value.len() + 4);
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
 
 fn end_of(out: &mut Vec<u8>, framing: Framing) {

@@ -13,7 +13,7 @@ use http::{
     header::{Entry, HOST},
 };
 use portolan_core::{
-    exchange::{Headers, trace},
+    exchange::{Headers, trace, write_line},
     rule::forwarded_address,
 };
 
@@ -53,16 +53,12 @@ impl Forwarded {
         let mut told =
             Self { address, tls, server, is_trusted, hides: false, lines: Default::default() };
         if !is_trusted {
-            let line = |name: &HeaderName, value: &HeaderValue| {
-                let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
-                line.concat()
-            };
-            let rest = [
-                line(&X_REAL_IP, &told.address),
-                line(&X_FORWARDED_PROTO, &told.proto(false)),
-                line(&X_FORWARDED_SERVER, &told.server),
-            ];
-            told.lines = [line(&X_FORWARDED_FOR, &told.address).into(), rest.concat().into()];
+            let [mut peer, mut rest] = [Vec::new(), Vec::new()];
+            write_line(&mut peer, &X_FORWARDED_FOR, told.address.as_bytes());
+            write_line(&mut rest, &X_REAL_IP, told.address.as_bytes());
+            write_line(&mut rest, &X_FORWARDED_PROTO, told.proto(false).as_bytes());
+            write_line(&mut rest, &X_FORWARDED_SERVER, told.server.as_bytes());
+            told.lines = [peer.into(), rest.into()];
         }
         told
     }
