@@ -100,7 +100,7 @@ async fn requests_sent_ahead_are_answered_in_order() {
 
 #[tokio::test]
 async fn a_backend_that_does_not_accept_costs_nobody_a_request() {
-    let (dead, dead_too, alive) = (nobody().await, nobody().await, Script::echo().await);
+    let (dead, dead_too, alive) = (nobody(), nobody(), Script::echo().await);
     let portolan = Portolan::start(vec![router("a.local", &[dead, alive.address, dead_too])]);
     for _ in 0..6 {
         assert_eq!(portolan.get("a.local", "/").await.status, 200);
@@ -139,7 +139,7 @@ async fn each_failure_has_its_status() {
             router("silent.local", &[silent.address]),
             router("broken.local", &[broken.address]),
             router("babbling.local", &[babbling.address]),
-            router("dead.local", &[nobody().await]),
+            router("dead.local", &[nobody()]),
             router("empty.local", &[]),
             nothing,
             closed,

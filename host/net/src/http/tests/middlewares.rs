@@ -283,7 +283,7 @@ async fn a_plan_is_done_without_hooks_and_on_our_own_responses_too() {
     )];
     let backend = Script::echo().await;
     let good = Router { middlewares: middlewares.clone(), ..router("a.local", &[backend.address]) };
-    let dead = Router { middlewares, ..router("b.local", &[nobody().await]) };
+    let dead = Router { middlewares, ..router("b.local", &[nobody()]) };
     let portolan = Portolan::start(vec![good, dead]);
     let response = portolan.get("a.local", "/x?q").await;
     assert!(response.body.starts_with("get /api/x?q "), "{}", response.body);

@@ -168,7 +168,7 @@ async fn a_router_says_how_much_is_told_of_it_or_else_its_entrypoint_does() {
 
 #[tokio::test]
 async fn each_attempt_is_a_span_of_which_its_backend_is_told() {
-    let (dead, alive) = (nobody().await, Script::echo().await);
+    let (dead, alive) = (nobody(), Script::echo().await);
     let (web, config) = (entrypoint("web", None), TraceConfig::default());
     let backends = [dead, alive.address];
     let mut traced = traced_at(web, config, 16, &backends, Observability::default());
@@ -223,7 +223,7 @@ async fn the_scheme_is_the_clients_as_a_trusted_proxy_has_it() {
 #[tokio::test]
 async fn a_failure_is_an_error_of_its_span() {
     let config = TraceConfig { verbosity: DETAILED, ..TraceConfig::default() };
-    let mut traced = traced(config, 16, nobody().await);
+    let mut traced = traced(config, 16, nobody());
     assert_eq!(traced.portolan.get("a.local", "/").await.status, 502);
     let spans = soon(traced.spans.recv()).await.unwrap();
     let errors: Vec<_> = spans.iter().map(|span| span.error.as_deref()).collect();

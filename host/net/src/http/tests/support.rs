@@ -1,6 +1,12 @@
 //! A running server, backends that follow a script, and a client that speaks HTTP/1 by hand.
 
-use std::{future::Future, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use portolan_core::{
     item::Health,
@@ -15,7 +21,7 @@ use portolan_core::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::mpsc,
     time::timeout,
 };
@@ -261,9 +267,15 @@ impl Script {
     }
 }
 
-/// An address where nobody listens.
-pub(super) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// An address where nobody listens, and nobody will: it is held, since the system gives a free port to
+/// whoever asks for one next, a server of the same test perhaps.
+pub(super) fn nobody() -> SocketAddr {
+    static HELD: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = socket.local_addr().unwrap();
+    HELD.lock().unwrap().push(socket);
+    address
 }
 
 /// A response as it came.

@@ -26,7 +26,7 @@ async fn what_a_client_says_of_itself_is_not_told_and_what_we_say_is() {
     let (tracing, mut spans) = Tracing::new(config, 16);
     let mut config = log.config();
     config.ledger.tracing = Some(tracing);
-    let portolan = Portolan::start_with(config, None, vec![router("a.local", &[nobody().await])]);
+    let portolan = Portolan::start_with(config, None, vec![router("a.local", &[nobody()])]);
     let mut client = portolan.connect().await;
     client.send(&format!("GET / HTTP/1.1\r\nHost: a.local:81\r\n{FORGED}\r\n")).await;
     assert_eq!(client.response().await.status, 502);
@@ -71,7 +71,7 @@ async fn what_a_trusted_proxy_says_is_told_as_it_came() {
     let trust =
         Trust { forwarded_headers: vec!["127.0.0.0/8".parse().unwrap()], ..Trust::default() };
     let web = EntrypointConfig { trust, ..entrypoint("web", None) };
-    let routers = vec![router("a.local", &[nobody().await])];
+    let routers = vec![router("a.local", &[nobody()])];
     let portolan = Portolan::start_at(log.config(), web, routers);
     let mut client = portolan.connect().await;
     client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\n{FORGED}\r\n")).await;

@@ -111,7 +111,7 @@ async fn requests_are_counted_where_they_were_by_status_method_and_protocol() {
 
 #[tokio::test]
 async fn another_backend_after_one_that_is_dead_is_a_retry() {
-    let (dead, alive) = (nobody().await, Script::echo().await);
+    let (dead, alive) = (nobody(), Script::echo().await);
     let routers = vec![router("a.local", &[dead, alive.address])];
     let figures = routers[0].service.as_ref().unwrap().figures.clone();
     let log = Log::json();
@@ -143,7 +143,7 @@ async fn every_request_has_a_line_whatever_became_of_it() {
         vec![
             router("a.local", &[backend.address]),
             router("silent.local", &[silent.address]),
-            router("dead.local", &[nobody().await]),
+            router("dead.local", &[nobody()]),
         ],
     );
     let mut client = portolan.connect().await;

@@ -118,7 +118,7 @@ async fn a_part_that_another_took_over_from_is_counted_with_its_own_answer() {
         assert_eq!(counted(service).await, wanted, "{}", service.name);
         assert_eq!(service.figures.failures(), 0);
     }
-    let (main, spare) = (leaf("main", nobody().await), leaf("spare", good.address));
+    let (main, spare) = (leaf("main", nobody()), leaf("spare", good.address));
     let portolan = Portolan::start(vec![leading("a.local", failover(&main, &spare))]);
     let mut client = portolan.connect().await;
     client.send(POST).await;
@@ -132,7 +132,7 @@ async fn a_part_that_another_took_over_from_is_counted_with_its_own_answer() {
 async fn a_mirror_is_counted_with_what_came_of_its_copy() {
     let main = saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let lab = saying("HTTP/1.1 404 X\r\ngrpc-status: 7\r\nContent-Length: 4\r\n\r\nnone").await;
-    let (lab, gone) = (leaf("lab", lab.address), leaf("gone", nobody().await));
+    let (lab, gone) = (leaf("lab", lab.address), leaf("gone", nobody()));
     let (outer, empty) = (around("outer", &lab), Arc::new(service(Scheme::Http, &[])));
     let mirroring = Mirroring {
         main: leaf("main", main.address),
@@ -165,7 +165,7 @@ async fn a_mirror_is_counted_with_what_came_of_its_copy() {
 #[tokio::test]
 async fn what_a_router_keeps_out_of_figures_is_not_counted_of_parts_and_mirrors() {
     let main = saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    let (main, lab) = (leaf("main", main.address), leaf("lab", nobody().await));
+    let (main, lab) = (leaf("main", main.address), leaf("lab", nobody()));
     let mirrors = vec![Mirror::new(lab.clone(), 100)];
     let mirroring = Mirroring { main: main.clone(), mirrors, mirror_body: false, max_body: 0 };
     let mut quiet = leading("a.local", Service::of(named("all"), Kind::Mirroring(mirroring)));
@@ -183,7 +183,7 @@ async fn what_a_router_keeps_out_of_figures_is_not_counted_of_parts_and_mirrors(
 #[tokio::test]
 async fn the_service_that_is_told_is_the_one_whose_backend_was_asked() {
     let good = saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    let (main, spare) = (leaf("main", nobody().await), leaf("spare", good.address));
+    let (main, spare) = (leaf("main", nobody()), leaf("spare", good.address));
     let whole = around("outer", &Arc::new(failover(&main, &spare)));
     let router = Router { service: Some(whole), ..router("a.local", &[]) };
     // Of a service without backends none is asked.

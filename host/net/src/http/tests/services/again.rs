@@ -73,7 +73,7 @@ async fn what_may_be_sent_twice_streams_both_ways() {
         };
         Service::of(ObjectName::new("all", "test"), Kind::Mirroring(mirroring))
     };
-    let spare = || to(&[nobody_at()], |_| ());
+    let spare = || to(&[nobody()], |_| ());
     for (limit, mirrored) in [(64, Some("firstlast")), (5, None), (3, None)] {
         let services = [
             (mirroring(limit), mirrored),
@@ -99,11 +99,6 @@ async fn what_may_be_sent_twice_streams_both_ways() {
         }
     }
     assert!(seen.try_recv().is_err(), "what is too long is not mirrored");
-}
-
-/// An address where nobody listens.
-fn nobody_at() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
 #[tokio::test]
@@ -132,7 +127,7 @@ async fn a_body_goes_to_the_spare_when_nobody_had_any_of_it() {
     let spare = named(200, "spare").await;
     let long = "x".repeat(100_000);
     for max_body in [0, 64] {
-        let main = to(&[nobody().await], |_| ());
+        let main = to(&[nobody()], |_| ());
         let service = failing_over(main, to(&[spare.address], |_| ()), max_body);
         let portolan = Portolan::start(vec![leading("a.local", service)]);
         let mut client = portolan.connect().await;

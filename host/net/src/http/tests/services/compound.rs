@@ -78,7 +78,7 @@ async fn a_mirror_sees_requests_and_disturbs_nobody() {
     let (_, body) = soon(seen.recv()).await.unwrap();
     assert!(body == long, "{} bytes", body.len());
     // A mirror that is not there at all.
-    let nobody = nobody().await;
+    let nobody = nobody();
     let dead = Mirroring {
         mirrors: vec![Mirror::new(Arc::new(to(&[nobody], |_| ())), 100)],
         ..mirroring(true)
@@ -114,14 +114,14 @@ async fn another_service_takes_over_when_the_first_is_not_well_or_fails() {
         client.send(&format!("{head} {}\r\n\r\n{body}", body.len())).await;
         assert_eq!(client.response().await.body, expected);
     }
-    let gone = failover(to(&[nobody().await], |_| ()), statuses(500, 599));
+    let gone = failover(to(&[nobody()], |_| ()), statuses(500, 599));
     assert_eq!(answers(&Portolan::start(made_of(gone)), 2).await, "sparespare");
 }
 
 #[tokio::test]
 async fn another_service_takes_over_when_the_first_cannot_be_reached() {
     let spare = named(200, "spare").await;
-    let main = to(&[nobody().await], |_| ());
+    let main = to(&[nobody()], |_| ());
     let portolan = Portolan::start(made_of(Kind::Failover(Failover {
         main: Some(Arc::new(main)),
         fallback: Some(Arc::new(to(&[spare.address], |_| ()))),

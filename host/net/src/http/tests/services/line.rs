@@ -98,7 +98,7 @@ async fn a_backend_that_comes_and_a_limit_that_is_raised_are_for_those_who_wait(
 #[tokio::test]
 async fn after_a_failed_connection_one_that_is_only_full_is_waited_for() {
     let (backend, gate, mut asked) = held().await;
-    let service = to(&[nobody().await, backend.address], |it| {
+    let service = to(&[nobody(), backend.address], |it| {
         one_each(it);
         it.passive.enabled = false;
     });
@@ -116,7 +116,7 @@ async fn after_a_failed_connection_one_that_is_only_full_is_waited_for() {
     }
     // With nobody left to wait for, or where nobody may wait, it is the connection that is told of.
     let (backend, _gate, mut asked) = held().await;
-    let no_queue = to(&[nobody().await, backend.address], |it| {
+    let no_queue = to(&[nobody(), backend.address], |it| {
         one_each(it);
         (it.limits.queue, it.passive.enabled) = (0, false);
     });
@@ -124,7 +124,7 @@ async fn after_a_failed_connection_one_that_is_only_full_is_waited_for() {
     let _first = ask(&portolan, "").await;
     soon(asked.recv()).await.unwrap();
     assert_eq!(portolan.get("a.local", "/").await.status, 502);
-    let alone = to(&[nobody().await], one_each);
+    let alone = to(&[nobody()], one_each);
     let portolan = Portolan::start(vec![leading("a.local", alone)]);
     assert_eq!(portolan.get("a.local", "/").await.status, 502);
 }

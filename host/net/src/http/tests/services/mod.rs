@@ -109,7 +109,7 @@ async fn watching(status: u16) -> (Script, mpsc::UnboundedReceiver<(String, Stri
 #[tokio::test]
 async fn a_backend_that_refuses_is_left_alone_after_a_while_and_nobody_notices() {
     let (a, b) = (named(200, "a").await, named(200, "b").await);
-    let dead = nobody().await;
+    let dead = nobody();
     let service = to(&[a.address, dead, b.address], |it| {
         it.passive.ejection = Duration::from_secs(3600);
         it.passive.max_ejection = Duration::from_secs(3600);
@@ -249,7 +249,7 @@ async fn an_answer_that_is_not_good_enough_is_asked_for_elsewhere() {
     }
     assert!(posted.contains("bad"), "{posted}");
     // Where there is nobody else, a poor answer is better than none.
-    let alone = Portolan::start(vec![leading("a.local", retrying(&[bad.address, nobody().await]))]);
+    let alone = Portolan::start(vec![leading("a.local", retrying(&[bad.address, nobody()]))]);
     assert_eq!(answers(&alone, 2).await, "badbad");
 }
 
