@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 
-use super::lines::{self, HeaderLine, Lines, is_of_connection, trace, write_line};
+use super::lines::{self, HeaderLine, Lines, is_of_connection, may_be, trace, write_line};
 
 /// The headers of a message. It is a [`HeaderMap`] to whoever looks. In a box, since heads are handed from
 /// one to the next.
@@ -182,7 +182,7 @@ impl Headers {
     /// [Sets](Self::set) a header whose line is made already.
     pub fn set_line(&mut self, line: &HeaderLine) {
         match &mut self.0 {
-            Form::Text(text) if line.trace & !text.lines.names != 0 && text.map.get().is_none() => {
+            Form::Text(text) if text.is_new(line.trace) && text.map.get().is_none() => {
                 text.add_text(&line.text, line.trace);
             }
             _ => self.set(line.name(), line.value()),
@@ -201,7 +201,7 @@ impl Headers {
 
     /// Adds whole lines of names that are not there yet, with the [traces](trace) of these, if they are
     /// lines still; else answers false.
-    pub fn add_text(&mut self, lines: &[u8], names: u64) -> bool {
+    pub fn add_text(&mut self, lines: &[u8], names: u128) -> bool {
         match &mut self.0 {
             Form::Text(text) if text.map.get().is_none() => {
                 text.add_text(lines, names);
@@ -231,9 +231,14 @@ impl Text {
         self.takes(name) && !(self.may_have(name) && self.values(name).next().is_some())
     }
 
+    /// Whether there is no line of a name with that trace, which is one of a message.
+    fn is_new(&self, trace: u128) -> bool {
+        trace != 0 && !may_be(self.lines.names, trace)
+    }
+
     /// Whether there may be a line of that name.
     fn may_have(&self, name: &HeaderName) -> bool {
-        self.lines.names & trace(name.as_str().as_bytes()) != 0
+        may_be(self.lines.names, trace(name.as_str().as_bytes()))
     }
 
     fn values<'a, 'n>(
@@ -250,7 +255,7 @@ impl Text {
         write_line(&mut self.added, name, value.as_bytes());
     }
 
-    fn add_text(&mut self, lines: &[u8], names: u64) {
+    fn add_text(&mut self, lines: &[u8], names: u128) {
         self.make_room();
         self.lines.names |= names;
         self.added.extend_from_slice(lines);

@@ -42,7 +42,8 @@ pub(crate) struct Forwarded {
 }
 
 /// The names of the second of these.
-const NAMES: u64 = trace(b"x-real-ip") | trace(b"x-forwarded-proto") | trace(b"x-forwarded-server");
+const NAMES: u128 =
+    trace(b"x-real-ip") | trace(b"x-forwarded-proto") | trace(b"x-forwarded-server");
 
 impl Forwarded {
     /// What is told of a client.

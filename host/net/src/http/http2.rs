@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::poll_fn;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::TokioTimer;
 use portolan_core::{exchange::ResponseHead, limit::Limit};
@@ -34,7 +34,7 @@ use super::{
     service,
     wire::Wire,
 };
-use crate::h1::Stream;
+use crate::h1::{Framing, Stream, is_bodiless};
 
 /// What of one response may wait to be written.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -59,11 +59,13 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (parts, incoming) = request.into_parts();
         let (client, pace) = (answering.clone(), pace.begin());
+        // What the client asked with, whatever a middleware makes of it.
+        let method = parts.method.clone();
         client.note_request();
         // In a box, since hyper moves it into a task in several steps.
         let content = Content::Stream(Streamed::request(incoming));
         let answer = Box::pin(service::answer(client, parts.into(), content));
-        async { Ok::<_, Infallible>(response(answer.await, pace)) }
+        async move { Ok::<_, Infallible>(response(&method, answer.await, pace)) }
     });
     let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
     let cork = Rc::new(RefCell::new(Cork::new(stream)));
@@ -149,10 +151,30 @@ fn note(client: &Client, error: &hyper::Error) {
     }
 }
 
-fn response((head, body): (ResponseHead, Body), pace: Rc<super::pace::Pace>) -> Response<Paced> {
+fn response(
+    asked: &Method,
+    (head, mut body): (ResponseHead, Body),
+    pace: Rc<super::pace::Pace>,
+) -> Response<Paced> {
+    let mut headers = head.headers.into_map();
+    if *asked == Method::HEAD || is_bodiless(head.status) {
+        match body.framing() {
+            // RFC 9110, 8.6.
+            _ if head.status == StatusCode::NO_CONTENT => _ = headers.remove(CONTENT_LENGTH),
+            // Else it is for the backend to say.
+            Framing::Length(length) if !headers.contains_key(CONTENT_LENGTH) => {
+                headers.insert(CONTENT_LENGTH, length.into());
+            }
+            _ => {}
+        }
+        body = body.without_content();
+    } else if body.framing() == Framing::Empty && headers.contains_key(CONTENT_LENGTH) {
+        // A middleware asked with HEAD.
+        headers.insert(CONTENT_LENGTH, 0.into());
+    }
     let mut response = Response::new(Paced::new(body, pace));
     *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers.into_map();
+    *response.headers_mut() = headers;
     response
 }
 

@@ -86,6 +86,15 @@ impl Body {
         self
     }
 
+    /// The end of a response that has no content, whatever was to be in it (RFC 9110, 9.3.2 and 15).
+    pub(crate) fn without_content(mut self) -> Self {
+        if !self.source.is_end_stream() {
+            self.source = Source::Full(Bytes::new());
+            self.account.iter_mut().for_each(|account| account.complete());
+        }
+        self
+    }
+
     /// How it is framed on an HTTP/1.1 connection.
     pub(crate) fn framing(&self) -> Framing {
         match &self.source {

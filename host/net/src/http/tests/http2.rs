@@ -1,9 +1,21 @@
 //! What clients of HTTP/2 do to those who serve them, frame by frame.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use portolan_core::{limit::Limit, reason::Reason, router::Router, test_util};
-use tokio::io::AsyncWriteExt as _;
+use http::{Method, Request, StatusCode, header::CONTENT_LENGTH};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use portolan_core::{
+    exchange::{Exchange, Reply},
+    hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
+    limit::Limit,
+    middleware::{Action, Interest},
+    reason::Reason,
+    router::Router,
+    test_util,
+};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{
     raw::{
@@ -11,7 +23,7 @@ use super::{
         NO_ERROR, PING, PRIORITY, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, answer, code, frame,
         get, goaway_code, line, post, request, reset,
     },
-    support::{Portolan, Script, router, soon},
+    support::{Portolan, Script, middleware, nobody, plan, router, soon},
 };
 use crate::http::{ClientTimeouts, Http2Limits, Limits};
 
@@ -41,7 +53,7 @@ async fn echoing(limits: Limits) -> (Portolan, Script) {
     (portolan, backend)
 }
 
-fn http2(http2: Http2Limits) -> Limits {
+fn limits(http2: Http2Limits) -> Limits {
     Limits { http2, ..Limits::default() }
 }
 
@@ -49,7 +61,7 @@ fn http2(http2: Http2Limits) -> Limits {
 async fn floods_end_in_a_word_and_cost_nobody_else_anything() {
     // Low, so that a slow machine is fast enough.
     let few = Http2Limits { max_resets: 50, max_control_frames: 50, ..Http2Limits::default() };
-    let (portolan, _backend) = echoing(http2(few)).await;
+    let (portolan, _backend) = echoing(limits(few)).await;
     type Make = fn(u32) -> Vec<u8>;
     let floods: [(&str, Make, &[Limit]); 7] = [
         (
@@ -92,7 +104,7 @@ async fn floods_end_in_a_word_and_cost_nobody_else_anything() {
 
 #[tokio::test]
 async fn requests_that_are_begun_and_taken_back_are_counted_too() {
-    let limits = http2(Http2Limits { max_resets: 5, ..Http2Limits::default() });
+    let limits = limits(Http2Limits { max_resets: 5, ..Http2Limits::default() });
     let backend = Script::start(|mut client| async move {
         client.until("never").await;
     })
@@ -322,7 +334,7 @@ async fn a_connection_ends_behind_its_last_request() {
 
 #[tokio::test]
 async fn a_client_that_does_not_answer_is_gone() {
-    let limits = http2(Http2Limits {
+    let limits = limits(Http2Limits {
         ping_interval: Some(Duration::from_secs(1)),
         ping_timeout: Duration::from_secs(1),
         ..Http2Limits::default()
@@ -332,4 +344,86 @@ async fn a_client_that_does_not_answer_is_gone() {
     while raw.next().await.is_some() {}
     until_counted(&portolan, Limit::PingTimeout).await;
     assert_eq!(portolan.get("a.local", "/").await.status, 200);
+}
+
+/// Changes a method on the way in, and a status on the way out.
+#[derive(Debug)]
+struct Changed(Method, StatusCode);
+
+impl Hooks for Changed {
+    fn on_request(
+        &self,
+        mut exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<RequestVerdict, CallError>) {
+        exchange.request.method = self.0.clone();
+        (exchange, Ok(RequestVerdict::Continue { context: 0, response: true, later: Vec::new() }))
+    }
+
+    fn on_response(
+        &self,
+        _context: u64,
+        mut exchange: Box<Exchange>,
+    ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
+        if let Some(head) = &mut exchange.response {
+            head.status = self.1;
+        }
+        (exchange, Ok(ResponseVerdict::Continue))
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_content_by_its_method_or_status_is_sent_none() {
+    let backend = Script::start(|mut client| async move {
+        while let Some(request) = client.request().await {
+            let content = if request.head.starts_with("HEAD") { "" } else { "hello" };
+            client.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{content}")).await;
+        }
+    })
+    .await;
+    let changed = |host: &'static str, method, status| {
+        let hooks: Option<Arc<dyn Hooks>> = Some(Arc::new(Changed(method, status)));
+        let interest =
+            Interest { hooks, on_request: true, on_response: true, ..Interest::default() };
+        let middlewares = vec![middleware("changed", interest)];
+        Router { middlewares, ..router(host, &[backend.address]) }
+    };
+    let said = Reply { body: "hello".into(), ..Reply::empty(StatusCode::IM_A_TEAPOT) };
+    let middlewares = vec![plan("said", vec![Action::Reply(said)])];
+    let portolan = Portolan::start(vec![
+        router("a", &[backend.address]),
+        router("dead", &[nobody()]),
+        Router { middlewares, ..router("said", &[backend.address]) },
+        changed("head", Method::HEAD, StatusCode::OK),
+        changed("get", Method::GET, StatusCode::OK),
+        changed("empty", Method::GET, StatusCode::NO_CONTENT),
+        changed("known", Method::GET, StatusCode::NOT_MODIFIED),
+    ]);
+    let stream = TcpStream::connect(portolan.address).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let nowhere = portolan.get("nowhere", "/").await.body.len().to_string();
+    let dead = portolan.get("dead", "/").await.body.len().to_string();
+    for (method, host, status, length) in [
+        (Method::HEAD, "nowhere", 404, Some(nowhere.as_str())),
+        (Method::HEAD, "dead", 502, Some(&dead)),
+        (Method::HEAD, "said", 418, Some("5")),
+        (Method::HEAD, "a", 200, Some("5")),
+        (Method::HEAD, "get", 200, Some("5")),
+        (Method::GET, "head", 200, Some("0")),
+        (Method::GET, "empty", 204, None),
+        (Method::HEAD, "empty", 204, None),
+        (Method::GET, "known", 304, Some("5")),
+    ] {
+        let uri = format!("http://{host}/");
+        let request = Request::builder().method(&method).uri(uri);
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        let response = soon(sender.send_request(request)).await.unwrap();
+        assert_eq!(response.status(), status, "{method} {host}");
+        let told = response.headers().get(CONTENT_LENGTH).map(|it| it.to_str().unwrap().to_owned());
+        assert_eq!(told.as_deref(), length, "{method} {host}");
+        // A piece of content, or a length that is not that of nothing, would be an error of the protocol.
+        let content = soon(response.into_body().collect()).await.unwrap().to_bytes();
+        assert_eq!(content, "", "{method} {host}");
+    }
 }
