@@ -16,6 +16,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::{
+    frames::{Counted, MOST_RESETS, Resets},
     origin::{Origin, Target},
     pool::Link,
     server::keepalive,
@@ -39,6 +40,10 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 /// What it may send of all responses together. As much as none of them ever fills: else clients that read
 /// slowly would hold up all others. Go's client has the same.
 const CONNECTION_WINDOW: u32 = 1 << 30;
+
+/// So many requests that were given up are remembered for a second: what was on its way for them is passed
+/// over in silence.
+const REMEMBERED: usize = 512;
 
 /// Why there is no connection to a backend.
 #[derive(Debug, thiserror::Error)]
@@ -175,13 +180,16 @@ async fn shared(stream: Stream, max_head: usize) -> Result<SharedLink, DialError
     SockRef::from(stream.socket())
         .set_tcp_user_timeout(Some(UNACKNOWLEDGED))
         .map_err(DialError::Connect)?;
-    let wire = Wire::new(stream, Bytes::new());
+    let resets = Resets::default();
+    let wire = Wire::new(Counted::new(stream, resets.clone()), Bytes::new());
     let most = Most::unknown();
     let mut builder = http2::Builder::new(Watcher(most.clone()));
     builder
         .initial_max_send_streams(UNKNOWN)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_local_error_reset_streams(MOST_RESETS)
+        .max_concurrent_reset_streams(REMEMBERED)
         // Ours comes first. This counts 32 bytes for each line beside its text.
         .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX).saturating_mul(2));
     let handshake = builder.handshake(wire).await;
@@ -200,7 +208,7 @@ async fn shared(stream: Stream, max_head: usize) -> Result<SharedLink, DialError
     });
     told.known().await;
     match told.is_any() {
-        true => Ok(SharedLink::new(sender, told)),
+        true => Ok(SharedLink::new(sender, told, resets)),
         false => Err(DialError::Closed),
     }
 }

@@ -4,7 +4,7 @@
 //! listens, and costs nobody else anything.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     convert::Infallible,
     error::Error as _,
     io::{self, IoSlice},
@@ -28,7 +28,7 @@ use super::{
     body::{Body, Content, Streamed},
     connection::Client,
     cork::Cork,
-    frames::Frames,
+    frames::{Frames, MOST_RESETS, Resets, Sent},
     pace::{Paced, Pacer},
     roster::Notice,
     service,
@@ -45,8 +45,6 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// So many requests that were taken back before anybody saw them may be kept: h2's own default.
 const PENDING_RESETS: usize = 20;
-/// So many requests may end in an error that the client brought about (CVE-2025-8671).
-const LOCAL_RESETS: usize = 1024;
 
 /// Serves requests until there are no more.
 pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
@@ -69,7 +67,9 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
     });
     let list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
     let cork = Rc::new(RefCell::new(Cork::new(stream)));
-    let wire = Guarded::new(cork.clone(), &ahead, client.clone());
+    let resets = Resets::default();
+    let counted = (Sent::to_client(resets.clone()), pacer.cut());
+    let wire = Guarded::new(cork.clone(), &ahead, client.clone(), counted);
     let mut builder = Builder::new(pacer);
     builder
         .timer(TokioTimer::new())
@@ -81,7 +81,7 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
         .max_send_buf_size(SEND_BUFFER)
         // h2's own bound would end the connection before ours does, and names nobody in its log.
         .max_pending_accept_reset_streams(PENDING_RESETS.max(limits.http2.max_resets as usize))
-        .max_local_error_reset_streams(LOCAL_RESETS)
+        .max_local_error_reset_streams(MOST_RESETS)
         .keep_alive_interval(limits.http2.ping_interval)
         .keep_alive_timeout(limits.http2.ping_timeout);
     let mut connection = pin!(builder.serve_connection(Wire::new(wire, ahead), service));
@@ -112,7 +112,7 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
                 cork.give_back();
             }
             drop(cork);
-            if !is_leaving && client.is_last_request() {
+            if !is_leaving && (client.is_last_request() || resets.are_too_many()) {
                 is_leaving = true;
                 connection.as_mut().graceful_shutdown();
                 continue;
@@ -182,6 +182,9 @@ fn response(
 struct Guarded {
     cork: Rc<RefCell<Cork<Stream>>>,
     frames: Frames,
+    sent: Sent,
+    /// How many requests ended in the middle and are not counted yet.
+    cut: Rc<Cell<u32>>,
     client: Rc<Client>,
     /// Whether everything that was written is a whole number of frames: hyper flushes only then.
     is_between: bool,
@@ -190,10 +193,15 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(cork: Rc<RefCell<Cork<Stream>>>, ahead: &[u8], client: Rc<Client>) -> Self {
+    fn new(
+        cork: Rc<RefCell<Cork<Stream>>>,
+        ahead: &[u8],
+        client: Rc<Client>,
+        (sent, cut): (Sent, Rc<Cell<u32>>),
+    ) -> Self {
         let mut frames = Frames::new(client.limits.http2);
         let over = frames.arrived(ahead, client.edge.clock.now()).err();
-        Self { cork, frames, client, is_between: false, over }
+        Self { cork, frames, sent, cut, client, is_between: false, over }
     }
 
     /// Ends the connection, and says why where that is possible.
@@ -223,7 +231,9 @@ impl AsyncRead for Guarded {
         let before = buffer.filled().len();
         ready!(this.cork.borrow_mut().poll_read(cx, buffer))?;
         let arrived = buffer.filled().get(before..).unwrap_or_default();
-        match this.frames.arrived(arrived, this.client.edge.clock.now()) {
+        let now = this.client.edge.clock.now();
+        let counted = this.frames.cut(this.cut.take(), now);
+        match counted.and_then(|()| this.frames.arrived(arrived, now)) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(limit) => Poll::Ready(Err(this.give_up(limit, cx))),
         }
@@ -258,6 +268,7 @@ impl AsyncWrite for Guarded {
         this.is_between = false;
         let length = ready!(this.cork.borrow_mut().poll_write(cx, slices))?;
         this.frames.sent(length);
+        this.sent.note(slices, length);
         Poll::Ready(Ok(length))
     }
 

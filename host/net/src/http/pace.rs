@@ -38,6 +38,8 @@ pub(crate) struct Pace {
     is_ahead: Cell<bool>,
     /// Whether the client was given up.
     is_over: Cell<bool>,
+    /// Whether all of it was handed over, or it broke on its way to us.
+    is_done: Cell<bool>,
 }
 
 /// A response whose pace is noted.
@@ -55,6 +57,8 @@ pub(crate) struct Pacer {
     next: Rc<RefCell<Option<Rc<Pace>>>>,
     /// Called for each client that was given up.
     given_up: Rc<dyn Fn()>,
+    /// How many requests ended in the middle, since somebody asked.
+    cut: Rc<Cell<u32>>,
 }
 
 impl Pace {
@@ -67,7 +71,13 @@ impl Pace {
 impl Pacer {
     /// Waits for so long for the next byte to be read; `given_up` learns that it was in vain.
     pub(crate) fn new(patience: Duration, given_up: impl Fn() + 'static) -> Self {
-        Self { patience, next: Rc::default(), given_up: Rc::new(given_up) }
+        Self { patience, next: Rc::default(), given_up: Rc::new(given_up), cut: Rc::default() }
+    }
+
+    /// Where it is counted how many requests ended in the middle: taken back by the client, or, because
+    /// of a mistake of it, reset by us.
+    pub(crate) fn cut(&self) -> Rc<Cell<u32>> {
+        self.cut.clone()
     }
 
     /// The pace of the request that is taken now.
@@ -84,12 +94,15 @@ impl<F: Future + 'static> Executor<F> for Pacer {
             drop(task::spawn_local(async { drop(future.await) }));
             return;
         };
-        let Self { patience, given_up, .. } = self.clone();
+        let Self { patience, given_up, cut, .. } = self.clone();
         task::spawn_local(async move {
             let mut future = pin!(future);
             let mut timer = None;
             poll_fn(|cx| match future.as_mut().poll(cx) {
-                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Ready(_) => {
+                    cut.set(cut.get() + u32::from(!pace.is_done.get()));
+                    Poll::Ready(())
+                }
                 Poll::Pending if pace.is_ahead.get() => {
                     ready!(
                         timer.get_or_insert_with(|| Timer::new(&pace, patience)).poll(&pace, cx)
@@ -134,6 +147,7 @@ impl Timer {
 impl Paced {
     /// A response, whose pace is noted there.
     pub(crate) fn new(body: Body, pace: Rc<Pace>) -> Self {
+        pace.is_done.set(body.is_end_stream());
         Self { body, pace }
     }
 }
@@ -157,6 +171,9 @@ impl HttpBody for Paced {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         let is_piece = matches!(&polled, Poll::Ready(Some(Ok(frame))) if frame.is_data());
         self.pace.note(is_piece);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream() {
+            self.pace.is_done.set(true);
+        }
         polled
     }
 

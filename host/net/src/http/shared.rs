@@ -15,7 +15,7 @@ use std::{
 use hyper::{client::conn::http2::SendRequest, rt::Executor};
 use tokio::{sync::Notify, task};
 
-use super::body::RequestBody;
+use super::{body::RequestBody, frames::Resets};
 
 /// Stands for how many requests the other side takes at once until it has said so, which it does first
 /// of all. Nobody says this.
@@ -31,6 +31,7 @@ pub(crate) struct SharedLink {
     sender: SendRequest<RequestBody>,
     under_way: Rc<Cell<usize>>,
     most: Rc<Most>,
+    resets: Resets,
 }
 
 /// How many requests the other side takes at once, as whoever drives the connection finds it.
@@ -128,12 +129,17 @@ impl Drop for Place {
 
 impl SharedLink {
     /// A connection, and how many requests the other side takes at once.
-    pub(super) fn new(sender: SendRequest<RequestBody>, most: Rc<Most>) -> Self {
-        Self { sender, under_way: Rc::default(), most }
+    pub(super) fn new(sender: SendRequest<RequestBody>, most: Rc<Most>, resets: Resets) -> Self {
+        Self { sender, under_way: Rc::default(), most, resets }
     }
 
     fn has_room(&self) -> bool {
-        !self.sender.is_closed() && self.under_way.get() < self.most.now.get()
+        !self.is_over() && self.under_way.get() < self.most.now.get()
+    }
+
+    /// Whether it takes no more requests. Those that are under way go on.
+    fn is_over(&self) -> bool {
+        self.sender.is_closed() || self.resets.are_too_many()
     }
 
     fn lease(&self, is_first: bool) -> Lease {
@@ -146,8 +152,8 @@ impl SharedLinks {
     pub(super) fn lease(&self) -> Option<Lease> {
         let mut links = self.0.borrow_mut();
         // Mostly there is one, and it is open.
-        if links.iter().any(|link| link.sender.is_closed()) {
-            links.retain(|link| !link.sender.is_closed());
+        if links.iter().any(SharedLink::is_over) {
+            links.retain(|link| !link.is_over());
         }
         links.iter().find(|link| link.has_room()).map(|link| link.lease(false))
     }
@@ -168,7 +174,7 @@ impl SharedLinks {
         let mut is_first = true;
         self.0.borrow_mut().retain(|link| {
             let is_spare = !std::mem::replace(&mut is_first, false);
-            !(link.sender.is_closed() || is_spare && link.under_way.get() == 0)
+            !(link.is_over() || is_spare && link.under_way.get() == 0)
         });
     }
 

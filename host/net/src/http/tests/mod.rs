@@ -11,6 +11,7 @@ mod grpc;
 mod goodbye;
 mod malformed;
 mod middlewares;
+mod resets;
 mod services;
 mod streaming;
 mod seeing;

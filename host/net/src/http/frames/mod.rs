@@ -9,14 +9,14 @@
 //!
 //! **Invariant:** only the nine bytes before each frame are looked at; nothing is kept of the rest.
 
+mod heads;
+mod sent;
+
 use portolan_core::limit::Limit;
 
+use self::heads::{HEAD, Head, Heads, PREFACE};
+pub(crate) use self::sent::{Counted, MOST_RESETS, Resets, Sent};
 use super::{limits::Http2Limits, roster::Tick};
-
-/// What stands before the first frame (RFC 9113, 3.4).
-const PREFACE: u32 = 24;
-/// What stands before each payload: length, kind, flags, stream (RFC 9113, 4.1).
-const HEAD: usize = 9;
 
 /// Kinds of frames (RFC 9113, 6).
 const DATA: u8 = 0;
@@ -42,14 +42,12 @@ const CALM: u32 = 11;
 #[derive(Debug)]
 pub(crate) struct Frames {
     limits: Http2Limits,
-    /// So many bytes are passed over.
-    skip: u32,
-    /// What there is of the head of a frame.
-    head: [u8; HEAD],
-    filled: usize,
+    heads: Heads,
     /// The second that is counted.
     second: Tick,
     resets: u32,
+    /// Requests that ended in the middle.
+    cut: u32,
     control: u32,
     /// Frames that open windows.
     windows: u32,
@@ -67,11 +65,10 @@ impl Frames {
     pub(crate) fn new(limits: Http2Limits) -> Self {
         Self {
             limits,
-            skip: PREFACE,
-            head: [0; HEAD],
-            filled: 0,
+            heads: Heads::behind(PREFACE),
             second: 0,
             resets: 0,
+            cut: 0,
             control: 0,
             windows: 0,
             requests: 0,
@@ -83,29 +80,28 @@ impl Frames {
 
     /// Follows what has arrived. An error: the limit that is exceeded now.
     pub(crate) fn arrived(&mut self, mut bytes: &[u8], now: Tick) -> Result<(), Limit> {
-        if self.second != now {
-            self.second = now;
-            (self.resets, self.control, self.windows, self.requests) = (0, 0, 0, 0);
-            self.sent_before = std::mem::take(&mut self.sent);
-        }
-        while !bytes.is_empty() {
-            let skipped = bytes.len().min(self.skip as usize);
-            // No more than `skip`, so it fits.
-            self.skip -= skipped as u32;
-            bytes = bytes.get(skipped..).unwrap_or_default();
-            let taken = bytes.len().min(HEAD - self.filled);
-            let (piece, rest) = bytes.split_at(taken);
-            for (place, byte) in self.head.iter_mut().skip(self.filled).zip(piece) {
-                *place = *byte;
-            }
-            self.filled += taken;
-            bytes = rest;
-            if self.filled == HEAD {
-                self.filled = 0;
-                self.frame()?;
-            }
+        self.turn(now);
+        while let Some(head) = self.heads.next(&mut bytes) {
+            self.frame(&head)?;
         }
         Ok(())
+    }
+
+    /// Notes how many requests have ended in the middle, whoever brought it about: one that the client takes back
+    /// by mistakes, for which h2 resets it, costs as much as one for which it says so (CVE-2025-8671).
+    pub(crate) fn cut(&mut self, requests: u32, now: Tick) -> Result<(), Limit> {
+        self.turn(now);
+        self.cut += requests;
+        if self.cut > self.limits.max_resets { Err(Limit::Resets) } else { Ok(()) }
+    }
+
+    fn turn(&mut self, now: Tick) {
+        if self.second != now {
+            self.second = now;
+            (self.resets, self.cut) = (0, 0);
+            (self.control, self.windows, self.requests) = (0, 0, 0);
+            self.sent_before = std::mem::take(&mut self.sent);
+        }
     }
 
     /// Notes how much the client is sent.
@@ -114,15 +110,10 @@ impl Frames {
     }
 
     /// A frame begins.
-    fn frame(&mut self) -> Result<(), Limit> {
-        let [high, middle, low, kind, flags, stream @ ..] = self.head;
-        let length = u32::from_be_bytes([0, high, middle, low]);
-        self.skip = length;
-        match kind {
+    fn frame(&mut self, head: &Head) -> Result<(), Limit> {
+        match head.kind {
             HEADERS => {
-                // The highest bit means nothing.
-                let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
-                self.last_stream = self.last_stream.max(stream);
+                self.last_stream = self.last_stream.max(head.stream);
                 self.requests += 1;
             }
             CONTINUATION | GOAWAY => {}
@@ -134,7 +125,7 @@ impl Frames {
                     return Err(Limit::ControlFrames);
                 }
             }
-            DATA if length > 0 || flags & END_STREAM != 0 => {}
+            DATA if head.length > 0 || head.flags & END_STREAM != 0 => {}
             RST_STREAM => {
                 self.resets += 1;
                 if self.resets > self.limits.max_resets {

@@ -1,0 +1,129 @@
+//! How many requests were reset on a connection, as what we write there shows.
+//!
+//! h2 ends a connection on which it had to reset too much because of the other side, and with it all
+//! that is under way there. It counts as long as the connection lives, and what it counts is mostly no
+//! fault: bytes that were on their way when a request was answered before its body, or given up by its
+//! client, come for a request that is over. So a connection that comes near ends in good order before.
+//!
+//! **Invariant:** [`TIRED`] is far enough from [`MOST_RESETS`] for what is under way to end.
+
+use std::{
+    cell::Cell,
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    RST_STREAM,
+    heads::{Heads, PREFACE},
+};
+use crate::h1::Stream;
+
+/// So many may be reset before h2 ends the connection. Each that waits to be written takes memory,
+/// some hundred bytes, so it has to be bounded (RUSTSEC-2024-0003).
+pub(crate) const MOST_RESETS: usize = 4096;
+/// After so many a connection takes no more requests.
+const TIRED: u32 = 2048;
+
+/// Counts them, for all who know it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resets(Rc<Cell<u32>>);
+
+impl Resets {
+    /// Whether there were so many that the connection had better end.
+    pub(crate) fn are_too_many(&self) -> bool {
+        self.0.get() >= TIRED
+    }
+}
+
+/// What is written to an HTTP/2 connection.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    heads: Heads,
+    resets: Resets,
+}
+
+impl Sent {
+    /// What we send to a client.
+    pub(crate) fn to_client(resets: Resets) -> Self {
+        Self { heads: Heads::behind(0), resets }
+    }
+
+    /// What we send to a backend.
+    pub(crate) fn to_backend(resets: Resets) -> Self {
+        Self { heads: Heads::behind(PREFACE), resets }
+    }
+
+    /// Follows so many of these bytes.
+    pub(crate) fn note(&mut self, slices: &[IoSlice<'_>], mut length: usize) {
+        for slice in slices {
+            let mut bytes = slice.get(..length).unwrap_or(slice);
+            length -= bytes.len();
+            while let Some(head) = self.heads.next(&mut bytes) {
+                let is_reset = u32::from(head.kind == RST_STREAM);
+                self.resets.0.set(self.resets.0.get() + is_reset);
+            }
+        }
+    }
+}
+
+/// A connection to a backend whose resets are counted.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    stream: Stream,
+    sent: Sent,
+}
+
+impl Counted {
+    /// A connection on which nothing was written yet.
+    pub(crate) fn new(stream: Stream, resets: Resets) -> Self {
+        Self { stream, sent: Sent::to_backend(resets) }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { stream, sent } = &mut *self;
+        let length = ready!(Pin::new(stream).poll_write_vectored(cx, slices))?;
+        sent.note(slices, length);
+        Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,154 @@
+//! What comes for requests that are over costs no other request of the same HTTP/2 connection anything.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use portolan_core::{limit::Limit, service::Scheme};
+use tokio::sync::Notify;
+
+use super::{
+    raw::{
+        CALM, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM,
+        Raw, WINDOW_UPDATE, answered, backend, frame, goaway_code, post, request,
+    },
+    support::{Portolan, Script, leading, router, service, soon},
+};
+use crate::http::{Http2Limits, Limits};
+
+/// Sends what nobody waits for, of requests that are over, until there was a goodbye, or so many were reset.
+/// For a second after one was, what comes for it is passed over in silence.
+async fn babble(raw: &mut Raw, streams: &[u32], most: usize) -> Option<Frame> {
+    let late = streams.iter().flat_map(|stream| frame(DATA, 0, *stream, b"x"));
+    let late: Vec<u8> = late.chain(frame(PING, 0, 0, &[1; 8])).collect();
+    let mut resets = 0;
+    while resets < most {
+        raw.send(&late).await;
+        loop {
+            match raw.next().await {
+                Some(Frame { kind: RST_STREAM, .. }) => resets += 1,
+                Some(goodbye @ Frame { kind: GOAWAY, .. }) => return Some(goodbye),
+                Some(Frame { kind: PING, .. }) => break,
+                Some(_) => {}
+                None => panic!("closed without a word"),
+            }
+        }
+    }
+    None
+}
+
+/// More than are kept on one connection.
+const MANY: usize = 2100;
+
+/// The head of a request to `b.local`.
+fn ask(stream: u32) -> Vec<u8> {
+    let block = [&[0x82, 0x86, 0x84, 0x01, 7][..], b"b.local"].concat();
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
+}
+
+/// A backend that answers when it is told to.
+async fn waiting(go: Arc<Notify>) -> Script {
+    Script::start(move |mut client| {
+        let go = go.clone();
+        async move {
+            while client.request().await.is_some() {
+                go.notified().await;
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn uploads_that_are_answered_early_end_a_connection_in_good_order() {
+    let go = Arc::<Notify>::default();
+    let slow = waiting(go.clone()).await;
+    let portolan = Portolan::start(vec![router("b.local", &[slow.address])]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    raw.send(&ask(1)).await;
+    let streams: Vec<_> = (3..200).step_by(2).collect();
+    for stream in &streams {
+        raw.send(&post(*stream)).await;
+        assert_eq!(raw.until(RST_STREAM).await.unwrap().stream, *stream, "not found");
+    }
+    let goodbye = babble(&mut raw, &streams[60..], MANY).await.unwrap();
+    assert_eq!(goaway_code(&goodbye.payload), NO_ERROR);
+    go.notify_one();
+    let head = raw.until(HEADERS).await.unwrap();
+    assert_eq!((head.stream, head.payload[0]), (1, 0x88), "what was under way is answered");
+    assert_eq!(raw.until(DATA).await.unwrap().payload, b"ok");
+    assert_eq!(portolan.server.figures()[0].1.limits.value(Limit::Http2Abuse), 0);
+}
+
+#[tokio::test]
+async fn requests_that_are_taken_back_by_mistakes_are_counted() {
+    let limits = Limits {
+        http2: Http2Limits { max_resets: 5, ..Http2Limits::default() },
+        ..Limits::default()
+    };
+    let never = waiting(Arc::default()).await;
+    let portolan = Portolan::limited(limits, vec![router("a.local", &[never.address])]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    let code = soon(async {
+        for number in 0.. {
+            let stream = 2 * number + 1;
+            // A window that is too large is a mistake of that request (RFC 9113, 6.9.1).
+            let mistake = frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff]);
+            raw.send(&[request(stream), mistake].concat()).await;
+            match raw.next().await {
+                Some(Frame { kind: GOAWAY, payload, .. }) => return goaway_code(&payload),
+                Some(_) => {}
+                None => panic!("closed without a word"),
+            }
+        }
+        0
+    })
+    .await;
+    assert_eq!(code, CALM);
+    assert_eq!(portolan.server.figures()[0].1.limits.value(Limit::Resets), 1);
+}
+
+/// More requests than are remembered of those that are over.
+const OVER: usize = 600;
+
+#[tokio::test]
+async fn a_connection_to_a_backend_that_had_many_resets_takes_no_more_and_loses_nothing() {
+    let (has_reset, go) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+    let (told, gone) = (has_reset.clone(), go.clone());
+    let (address, connections) = backend(&[(3, 100)], move |mut raw, number| {
+        let (told, go) = (told.clone(), gone.clone());
+        async move {
+            let mut over = Vec::new();
+            for _ in 0..if number == 0 { OVER } else { 1 } {
+                let (stream, _) = raw.request().await.unwrap();
+                raw.send(&answered(stream)).await;
+                over.push(stream);
+            }
+            // This one waits, while more and more comes for those that are over.
+            let Some((waiting, _)) = raw.request().await else { return };
+            babble(&mut raw, &over, MANY).await;
+            told.notify_one();
+            go.notified().await;
+            raw.send(&answered(waiting)).await;
+            drop(raw.next().await);
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![leading("a.local", service(Scheme::H2c, &[address]))]);
+    // By one connection, since each worker has backends of its own.
+    let mut client = Raw::connect(&portolan, &[]).await;
+    let streams: Vec<_> = (1..).step_by(2).take(OVER + 2).collect();
+    let [over @ .., waiting, next] = &*streams else { panic!("they are many") };
+    for stream in over {
+        client.send(&request(*stream)).await;
+        assert_eq!(client.until(HEADERS).await.unwrap().payload[0], 0x88);
+    }
+    client.send(&request(*waiting)).await;
+    soon(has_reset.notified()).await;
+    client.send(&request(*next)).await;
+    let head = client.until(HEADERS).await.unwrap();
+    assert_eq!((head.stream, head.payload[0]), (*next, 0x88));
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
+    go.notify_one();
+    let head = client.until(HEADERS).await.unwrap();
+    assert_eq!((head.stream, head.payload[0]), (*waiting, 0x88), "what was under way is answered");
+}
