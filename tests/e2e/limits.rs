@@ -1,10 +1,11 @@
 //! How far clients may go: what is beyond is refused, counted and survived.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    time::timeout,
 };
 
 use crate::support::{Config, Portolan, eventually};
@@ -101,4 +102,61 @@ async fn a_process_without_file_descriptors_goes_on_when_there_are_some() {
     // Each pause is counted, and few are told.
     let told = portolan.log().matches("accepting pauses").count() as u64;
     assert!(told <= 2 + count / 10, "{told} of {count}: {}", portolan.log());
+}
+
+/// Asks with `HEAD` over a connection, and answers what is said.
+async fn asked(stream: &mut TcpStream) -> String {
+    stream.write_all(b"HEAD / HTTP/1.1\r\nHost: b\r\n\r\n").await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn no_backend_is_blamed_because_we_have_no_file_descriptors() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        // Each request needs a connection of its own.
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+            drop(stream.write_all(answer).await);
+            drop(stream.read(&mut [0; 1024]).await);
+        }
+    });
+    let config = Config::new(&format!(
+        "[log]\nlevel = \"debug\"\n[http]\nreason-header = \"x-reason\"\n\
+         [http.routers.b]\nrule = \"Host(`b`)\"\nservice = \"b\"\n\
+         [http.services.b.load-balancer]\nservers = [{{ url = \"{url}\" }}]\n\
+         health-check = {{ interval = \"100ms\", unhealthy-interval = \"1h\" }}\n"
+    ));
+    let portolan = Portolan::start_with_files(&config, 200);
+    let mut kept = TcpStream::connect(portolan.address("web")).await.unwrap();
+    assert!(asked(&mut kept).await.starts_with("HTTP/1.1 200"));
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(TcpStream::connect(portolan.address("web")).await.unwrap());
+    }
+    portolan.log_until("backend not probed");
+    for _ in 0..20 {
+        let head = asked(&mut kept).await;
+        assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+        assert!(head.contains("x-reason: no-resources"), "{head}");
+    }
+    drop(crowd);
+    // From now on it is well, for whoever asks.
+    let recovering = async {
+        loop {
+            let head = asked(&mut kept).await;
+            if head.starts_with("HTTP/1.1 200") {
+                break;
+            }
+            assert!(head.contains("x-reason: no-resources"), "{head}");
+        }
+    };
+    timeout(Duration::from_secs(20), recovering).await.expect("there are descriptors again");
+    assert!(!portolan.log().contains("backend is down"), "{}", portolan.log());
+    assert!(!portolan.log().contains("left alone"), "{}", portolan.log());
 }

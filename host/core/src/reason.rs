@@ -52,6 +52,8 @@ reasons! {
     ConnectRefused "connect-refused"
     /// No connection to the backend for another cause: no route, for instance.
     ConnectFailed "connect-failed"
+    /// We have no file descriptors or no memory left for a connection to a backend.
+    NoResources "no-resources"
     /// The backend did not accept in time.
     ConnectTimeout "connect-timeout"
     /// The backend's encryption could not be set up or trusted.

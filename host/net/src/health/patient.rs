@@ -57,25 +57,33 @@ impl Patient {
         let seed = key(self.url.as_bytes());
         for round in 0.. {
             let turn = turns.acquire().await;
-            let failure = self.probe().await;
+            let seen = self.probe().await;
             drop(turn);
-            let interval = match failure {
-                None => self.check.interval,
-                Some(_) => self.check.unhealthy_interval,
+            let interval = match seen {
+                Seen::Well | Seen::Nothing => self.check.interval,
+                Seen::Ill(_) => self.check.unhealthy_interval,
             };
-            self.note(failure);
+            match seen {
+                Seen::Well => self.note(None),
+                Seen::Ill(failure) => self.note(Some(failure)),
+                Seen::Nothing => {}
+            }
             sleep(spread(interval, mix(seed ^ round))).await;
         }
     }
 
-    /// Why the backend is not well; `None` when it is.
-    async fn probe(&self) -> Option<String> {
-        let Some(target) = &self.target else { return Some("its address is none".to_owned()) };
+    async fn probe(&self) -> Seen {
+        let Some(target) = &self.target else { return Seen::Ill("its address is none".to_owned()) };
         match timeout(self.check.timeout, target.probe(&self.check, &self.trust)).await {
-            Ok(Ok(())) => None,
-            Ok(Err(failure)) => Some(failure.to_string()),
+            Ok(Ok(())) => Seen::Well,
+            Ok(Err(failure)) if failure.is_ours() => {
+                let (service, backend) = (&self.service, &self.url);
+                tracing::debug!(service, backend, %failure, "backend not probed");
+                Seen::Nothing
+            }
+            Ok(Err(failure)) => Seen::Ill(failure.to_string()),
             Err(_elapsed) => {
-                Some(format!("no answer within {} ms", self.check.timeout.as_millis()))
+                Seen::Ill(format!("no answer within {} ms", self.check.timeout.as_millis()))
             }
         }
     }
@@ -92,6 +100,15 @@ impl Patient {
             }
         }
     }
+}
+
+/// What a probe saw of a backend.
+enum Seen {
+    Well,
+    /// Why it is not.
+    Ill(String),
+    /// There was no probe: we have no file descriptors left, for instance.
+    Nothing,
 }
 
 impl Course {

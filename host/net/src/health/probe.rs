@@ -26,7 +26,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::grpc;
-use crate::transport::{Trust, Way};
+use crate::{
+    shortage::is_ours,
+    transport::{Trust, Way},
+};
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
@@ -46,6 +49,13 @@ pub(super) enum Failure {
     Status(StatusCode),
     #[error("gRPC: {0}")]
     Grpc(String),
+}
+
+impl Failure {
+    /// Whether it tells of us, and nothing of the backend.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Self::Connect(error) | Self::Tls(error) if is_ours(error))
+    }
 }
 
 /// Where probes of a backend go.

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     h1::{Buffers, Stream},
+    shortage::is_ours,
     transport::Trust,
 };
 
@@ -69,6 +70,16 @@ pub(crate) enum DialError {
     /// It took too long.
     #[error("no connection within {} ms", .0.as_millis())]
     Timeout(Duration),
+}
+
+impl DialError {
+    /// Whether it tells of us, and nothing of the backend.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Self::Resolve(error) | Self::Connect(error) | Self::Setup(error) => is_ours(error),
+            Self::Tls(_) | Self::Http(_) | Self::Closed | Self::Timeout(_) => false,
+        }
+    }
 }
 
 /// A connection that requests can be sent over.

@@ -15,6 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use nix::errno::Errno;
 use portolan_core::{
     figure::{Counter, TrafficShard},
     limit::Limit,
@@ -47,9 +48,6 @@ use super::{
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// How often a person is told of that, in seconds.
 const TELL_EVERY: Tick = 10;
-/// No more file descriptors: of the process, or of the system (Linux).
-const EMFILE: i32 = 24;
-const ENFILE: i32 = 23;
 
 /// An entrypoint on one worker.
 #[derive(Debug)]
@@ -185,8 +183,8 @@ impl Pause {
         if of_connection {
             return;
         }
-        door.exceeded(match error.raw_os_error() {
-            Some(EMFILE | ENFILE) => Limit::FileDescriptors,
+        door.exceeded(match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EMFILE | Errno::ENFILE) => Limit::FileDescriptors,
             _ => Limit::System,
         });
         let now = door.edge.clock.now();

@@ -144,6 +144,11 @@ impl Origin {
         self.shared.share(link)
     }
 
+    /// Closes connections for one request at a time that have none; answers whether there were any.
+    pub(crate) fn close_idle(&self) -> bool {
+        !self.idle.take().is_empty()
+    }
+
     /// The backend is gone: connections close as they become idle.
     pub(crate) fn retire(&self) {
         self.retired.set(true);

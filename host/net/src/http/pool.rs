@@ -153,6 +153,12 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         self.origins.borrow_mut().retain(|_, origin| origin.sweep(self.patience));
     }
+
+    /// Closes connections that nobody uses; answers whether there were any.
+    pub(crate) fn close_idle(&self) -> bool {
+        let origins = self.origins.borrow();
+        origins.values().filter(|origin| origin.close_idle()).count() > 0
+    }
 }
 
 fn backends(service: &Service) -> impl Iterator<Item = Lookup<'_>> {

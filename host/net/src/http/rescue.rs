@@ -142,6 +142,11 @@ pub(crate) enum ForwardError {
 }
 
 impl ForwardError {
+    /// Whether it tells of us, and nothing of the backend.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Dial { source, .. } if source.is_ours())
+    }
+
     /// Whether no backend can have got the request.
     pub(super) fn is_unsent(&self) -> bool {
         match self {
@@ -396,6 +401,11 @@ impl ForwardError {
             Self::Address(_) => {
                 (S::BAD_GATEWAY, R::BadBackend, "the address of the backend is malformed")
             }
+            Self::Dial { source, .. } if source.is_ours() => (
+                S::SERVICE_UNAVAILABLE,
+                R::NoResources,
+                "there are no file descriptors or no memory left for a connection to the backend",
+            ),
             Self::Dial { source, .. } => match source {
                 DialError::Timeout(_) => {
                     (S::GATEWAY_TIMEOUT, R::ConnectTimeout, "the backend did not accept in time")

@@ -284,7 +284,9 @@ async fn attempts<'a>(
                 best = Some(Box::new((place, answer)));
             }
             Err((error, None)) => {
-                outcome::not_connected(service, backend, begun);
+                if !error.is_ours() {
+                    outcome::not_connected(service, backend, begun);
+                }
                 failure = error;
             }
             Err((error, Some(ignored))) => {

@@ -162,7 +162,7 @@ impl Dispatch<'_> {
                 Some(connected) => connected,
                 // Seldom, and large: a request that needs no connection carries nothing of it.
                 None => {
-                    let connected = Box::pin(self.connect(origin)).await.map_err(Failed::Dial)?;
+                    let connected = Box::pin(self.dial(origin)).await.map_err(Failed::Dial)?;
                     outcome::connected(self.service, backend);
                     connected
                 }
@@ -192,6 +192,16 @@ impl Dispatch<'_> {
                 is_kept && self.errand.head.method.is_idempotent() && self.is_bodiless
             }
             Ignored::No => false,
+        }
+    }
+
+    /// A new connection, for which others that nobody uses are closed where there is nothing else to make it of.
+    async fn dial(&self, origin: &Rc<Origin>) -> Result<Connected, DialError> {
+        match self.connect(origin).await {
+            Err(error) if error.is_ours() && self.edge.pool.close_idle() => {
+                self.connect(origin).await
+            }
+            connected => connected,
         }
     }
 
