@@ -92,7 +92,11 @@ impl Frames {
     pub(crate) fn cut(&mut self, requests: u32, now: Tick) -> Result<(), Limit> {
         self.turn(now);
         self.cut += requests;
-        if self.cut > self.limits.max_resets { Err(Limit::Resets) } else { Ok(()) }
+        // They are noted later than the frames that end them: two seconds' worth may come in one.
+        match self.cut > self.limits.max_resets.saturating_mul(2) {
+            true => Err(Limit::Resets),
+            false => Ok(()),
+        }
     }
 
     fn turn(&mut self, now: Tick) {
@@ -247,6 +251,19 @@ mod tests {
             frames.arrived(&frame(PING, 0, &[0; 8]), 9).unwrap();
         }
         assert_eq!(frames.arrived(&frame(PING, 0, &[0; 8]), 9), Err(Limit::ControlFrames));
+    }
+
+    #[test]
+    fn who_takes_back_as_many_as_it_may_is_not_counted_twice() {
+        let mut frames = frames();
+        frames.arrived(&preface(), 0).unwrap();
+        let three = frame(RST_STREAM, 0, &[0; 4]).repeat(3);
+        frames.arrived(&three, 0).unwrap();
+        // Those of the second before are noted now, with those of this one.
+        frames.arrived(&three, 1).unwrap();
+        assert_eq!((frames.cut(3, 1), frames.cut(3, 1)), (Ok(()), Ok(())));
+        assert_eq!(frames.cut(1, 1), Err(Limit::Resets));
+        assert_eq!(frames.cut(1, 2), Ok(()));
     }
 
     #[test]
