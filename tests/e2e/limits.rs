@@ -92,6 +92,11 @@ async fn a_process_without_file_descriptors_goes_on_when_there_are_some() {
     portolan.log_until("accepting pauses");
     kept.write_all(ask).await.unwrap();
     assert!(kept.read(&mut buffer).await.unwrap() > 0);
+    // Whoever watches over it sees it alive, and why it does not answer.
+    for _ in 0..4 {
+        assert_eq!(portolan.admin().get("localhost", "/ping").await.status, 200);
+    }
+    assert!(counted(&portolan, "file-descriptors").await > 0);
     drop(crowd);
     let answer = eventually(
         || portolan.http().try_get("a", "/"),

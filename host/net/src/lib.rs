@@ -10,7 +10,7 @@ pub mod drain;
 pub mod interfaces;
 mod random;
 mod cipher;
-mod shortage;
+pub mod shortage;
 pub mod worker;
 pub mod tls;
 mod h1;

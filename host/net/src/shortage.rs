@@ -9,7 +9,7 @@ use std::io;
 use nix::errno::Errno;
 
 /// Whether an error is one of those.
-pub(crate) fn is_ours(error: &io::Error) -> bool {
+pub fn is_ours(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw);
     matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
 }

@@ -18,6 +18,7 @@ mod api;
 mod events;
 mod guard;
 mod dashboard;
+mod listener;
 
 #[cfg(test)]
 mod fake;
@@ -35,6 +36,7 @@ use tokio::{
 
 use crate::control::board::{Board, SharedBoard};
 use insight::Insight;
+use listener::Reserved;
 
 /// How many event streams may be open: browsers beyond that ask every few seconds instead.
 const MAX_STREAMS: usize = 64;
@@ -74,7 +76,7 @@ impl Admin {
         let state =
             Arc::new(State { admin: self, drain, streams: Arc::new(Semaphore::new(MAX_STREAMS)) });
         let app = api::routes(state);
-        axum::serve(listener, app).await
+        axum::serve(Reserved::new(listener), app).await
     }
 }
 
