@@ -1,22 +1,25 @@
 //! The plugins directory: which files appear, change and go away.
 //!
 //! **Invariant:** a file is reported when its content differs from what was reported last, and
-//! not before it has stood still: half a copy is never reported. The directory is watched, not
-//! the files, since a file that is replaced is another file; and it is looked at every few
-//! seconds besides, since events get lost and the directory may appear later.
+//! not before it has stood still: half a copy is never reported. That the directory cannot be read
+//! says nothing of its files. The directory is watched, not the files, since a file that is replaced
+//! is another file; and it is looked at every few seconds besides, since events get lost and the
+//! directory may appear later.
+
+mod look;
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::{Notify, mpsc};
 
+use self::look::{Found, Look, Seen, look};
 use crate::outbound::is_change;
 
 /// A plugin file that appeared, changed or went away.
@@ -50,6 +53,8 @@ pub struct PluginWatch {
     /// Present while the directory is.
     watcher: Option<RecommendedWatcher>,
     known: HashMap<String, Known>,
+    /// Why the directory could not be read last; told once.
+    blind: Option<io::ErrorKind>,
     /// Found, and not yet handed out.
     ready: Vec<PluginFile>,
 }
@@ -57,18 +62,17 @@ pub struct PluginWatch {
 /// What was reported last of a file.
 #[derive(Debug)]
 struct Known {
-    look: Look,
-    hash: Option<blake3::Hash>,
+    found: Found,
+    content: Reported,
 }
 
-/// What can be seen of a file from outside.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Look {
-    size: u64,
-    modified: Option<SystemTime>,
-    inode: u64,
-    /// When anything about it changed, its permissions too.
-    changed: (i64, i64),
+#[derive(Debug, Eq, PartialEq)]
+enum Reported {
+    Hash(blake3::Hash),
+    /// Too large, or not even to be looked at: another look tells when that changes.
+    Fault,
+    /// It was there and could not be read, which may end without any change of it.
+    Unread(io::ErrorKind),
 }
 
 impl PluginWatch {
@@ -81,32 +85,47 @@ impl PluginWatch {
             bell: Arc::new(Notify::new()),
             watcher: None,
             known: HashMap::new(),
+            blind: None,
             ready: Vec::new(),
         };
         watch.listen();
-        let seen = look(&watch.directory);
-        watch.take_in(&seen, &seen);
+        if let Some(seen) = watch.look() {
+            watch.take_in(&seen, &seen);
+        }
         let first = std::mem::take(&mut watch.ready);
         (watch, first)
     }
 
-    /// The next change. It may be dropped and called again; nothing is lost.
-    pub async fn next(&mut self) -> PluginFile {
+    /// Hands out every change, for as long as anybody takes them. Wants a task of its own: it looks
+    /// at the clock while it goes on, so one that is interrupted and begun anew sees nothing.
+    pub async fn run(mut self, changes: mpsc::Sender<PluginFile>) {
+        loop {
+            let change = tokio::select! {
+                change = self.next() => change,
+                () = changes.closed() => return,
+            };
+            if changes.send(change).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next change.
+    async fn next(&mut self) -> PluginFile {
         loop {
             if let Some(file) = self.ready.pop() {
                 return file;
             }
-            let again = Instant::now() + LOOK_AGAIN;
             tokio::select! {
                 () = self.bell.notified() => (),
-                () = tokio::time::sleep_until(again) => (),
+                () = tokio::time::sleep(LOOK_AGAIN) => (),
             }
             self.listen();
             // Two looks that agree: the file stands still.
-            let before = look(&self.directory);
+            let Some(before) = self.look() else { continue };
             if self.differs(&before) {
                 tokio::time::sleep(STILL).await;
-                let after = look(&self.directory);
+                let Some(after) = self.look() else { continue };
                 self.take_in(&before, &after);
                 if before != after {
                     self.bell.notify_one();
@@ -133,81 +152,76 @@ impl PluginWatch {
         }
     }
 
-    fn differs(&self, seen: &HashMap<String, Look>) -> bool {
-        seen.len() != self.known.len()
-            || seen
-                .iter()
-                .any(|(stem, look)| self.known.get(stem).is_none_or(|known| known.look != *look))
+    /// What is in the directory; `None` where that cannot be known now.
+    fn look(&mut self) -> Option<Seen> {
+        match look(&self.directory) {
+            Ok(seen) => {
+                self.blind = None;
+                Some(seen)
+            }
+            Err(error) => {
+                if self.blind.replace(error.kind()) != Some(error.kind()) {
+                    let path = self.directory.display();
+                    tracing::warn!(%path, %error, "plugins folder cannot be read");
+                }
+                None
+            }
+        }
+    }
+
+    fn differs(&self, seen: &Seen) -> bool {
+        seen.len() != self.known.len() || seen.iter().any(|(stem, found)| self.is_new(stem, found))
+    }
+
+    fn is_new(&self, stem: &str, found: &Found) -> bool {
+        self.known.get(stem).is_none_or(|known| {
+            known.found != *found || matches!(known.content, Reported::Unread(_))
+        })
     }
 
     /// Takes in what two looks agree on and differs from what is known.
-    fn take_in(&mut self, before: &HashMap<String, Look>, after: &HashMap<String, Look>) {
-        let gone: Vec<String> =
-            self.known.keys().filter(|stem| !before.contains_key(*stem)).cloned().collect();
-        for stem in gone.into_iter().filter(|stem| !after.contains_key(stem)) {
-            self.known.remove(&stem);
-            self.report(stem, Content::Gone);
+    fn take_in(&mut self, before: &Seen, after: &Seen) {
+        let gone =
+            |stem: &String, _: &mut Known| !before.contains_key(stem) && !after.contains_key(stem);
+        let gone: Vec<_> = self.known.extract_if(gone).collect();
+        for (stem, known) in gone {
+            self.report(stem, known.found.path, Content::Gone);
         }
-        for (stem, look) in after {
-            let known = self.known.get(stem);
-            let is_new = known.is_none_or(|known| known.look != *look);
-            if is_new && before.get(stem) == Some(look) {
-                self.read(stem, look);
+        for (stem, found) in after {
+            if self.is_new(stem, found) && before.get(stem) == Some(found) {
+                self.read(stem, found);
             }
         }
         // Handed out from the end.
         self.ready.sort_unstable_by(|a, b| b.stem.cmp(&a.stem));
     }
 
-    fn read(&mut self, stem: &str, look: &Look) {
-        let content = match look.size > self.max_file {
-            true => Err(io::Error::other(format!("larger than {} bytes", self.max_file))),
-            false => fs::read(self.path(stem)),
+    fn read(&mut self, stem: &str, found: &Found) {
+        let fault = match &found.look {
+            Look::Fault(fault) => Some(fault.clone()),
+            Look::File { size, .. } if *size > self.max_file => {
+                Some(format!("larger than {} bytes", self.max_file))
+            }
+            Look::File { .. } => None,
         };
-        let hash = content.as_ref().ok().map(|bytes| blake3::hash(bytes));
-        let known = Known { look: look.clone(), hash };
-        let before = self.known.insert(stem.to_owned(), known);
-        if hash.is_some() && before.and_then(|known| known.hash) == hash {
-            // Touched, or replaced by its like.
-            return;
+        let (reported, content) = match fault {
+            Some(fault) => (Reported::Fault, Content::Unreadable(io::Error::other(fault))),
+            None => match fs::read(&found.path) {
+                Ok(bytes) => (Reported::Hash(blake3::hash(&bytes)), Content::Bytes(bytes)),
+                Err(error) => (Reported::Unread(error.kind()), Content::Unreadable(error)),
+            },
+        };
+        // Touched, or replaced by its like; or as unreadable as before.
+        let before = self.known.get(stem).map(|known| &known.content);
+        let is_told = before == Some(&reported) && reported != Reported::Fault;
+        self.known.insert(stem.to_owned(), Known { found: found.clone(), content: reported });
+        if !is_told {
+            self.report(stem.to_owned(), found.path.clone(), content);
         }
-        let content = content.map_or_else(Content::Unreadable, Content::Bytes);
-        self.report(stem.to_owned(), content);
     }
 
-    fn report(&mut self, stem: String, content: Content) {
-        let path = self.path(&stem);
+    fn report(&mut self, stem: String, path: PathBuf, content: Content) {
         self.ready.push(PluginFile { stem, path, content });
-    }
-
-    fn path(&self, stem: &str) -> PathBuf {
-        self.directory.join(format!("{stem}.wasm"))
-    }
-}
-
-/// What can be seen in a directory. Hidden files are those of editors and of copies under way.
-fn look(directory: &Path) -> HashMap<String, Look> {
-    let mut seen = HashMap::new();
-    let Ok(entries) = fs::read_dir(directory) else { return seen };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let stem = path.file_stem().and_then(OsStr::to_str).filter(|it| !it.starts_with('.'));
-        let is_wasm = path.extension() == Some(OsStr::new("wasm"));
-        // Not the entry's own metadata: a link to a file is as good as the file.
-        if let (Some(stem), true, Ok(about)) = (stem, is_wasm, fs::metadata(&path))
-            && about.is_file()
-        {
-            seen.insert(stem.to_owned(), Look::of(&about));
-        }
-    }
-    seen
-}
-
-impl Look {
-    fn of(about: &fs::Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt as _;
-
-        let changed = (about.ctime(), about.ctime_nsec());
-        Self { size: about.len(), modified: about.modified().ok(), inode: about.ino(), changed }
     }
 }
 
@@ -217,70 +231,4 @@ const STILL: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is reported next, in short.
-    async fn next(watch: &mut PluginWatch) -> String {
-        let limit = Duration::from_secs(20);
-        let file = tokio::time::timeout(limit, watch.next()).await.expect("a change");
-        match file.content {
-            Content::Bytes(bytes) => format!("{}: {}", file.stem, String::from_utf8_lossy(&bytes)),
-            Content::Unreadable(_) => format!("{}: unreadable", file.stem),
-            Content::Gone => format!("{}: gone", file.stem),
-        }
-    }
-
-    #[tokio::test]
-    async fn files_are_reported_as_they_appear_change_and_go() {
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let at = |name: &str| home.path().join(name);
-        fs::write(at("a.wasm"), "one").expect("a file");
-        fs::write(at("other.txt"), "x").expect("a file");
-        let (mut watch, first) = PluginWatch::open(home.path(), 8);
-        assert_eq!(first.len(), 1);
-        assert_eq!(first[0].stem, "a");
-
-        fs::write(at("b.wasm"), "two").expect("a file");
-        assert_eq!(next(&mut watch).await, "b: two");
-        fs::write(at(".c.wasm"), "half").expect("a file");
-        fs::write(at(".new"), "three").expect("a file");
-        fs::rename(at(".new"), at("a.wasm")).expect("to move over it");
-        assert_eq!(next(&mut watch).await, "a: three");
-        // The same content is no change: the next thing told is the removal of the other.
-        fs::write(at("a.wasm"), "three").expect("a file");
-        fs::remove_file(at("b.wasm")).expect("to remove it");
-        assert_eq!(next(&mut watch).await, "b: gone");
-        fs::write(at("a.wasm"), "much too large").expect("a file");
-        assert_eq!(next(&mut watch).await, "a: unreadable");
-    }
-
-    #[tokio::test]
-    async fn the_directory_may_appear_later() {
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let directory = home.path().join("plugins");
-        let (mut watch, first) = PluginWatch::open(&directory, 100);
-        assert!(first.is_empty());
-        fs::create_dir(&directory).expect("a folder");
-        fs::write(directory.join("a.wasm"), "one").expect("a file");
-        assert_eq!(next(&mut watch).await, "a: one");
-        fs::remove_dir_all(&directory).expect("to remove it");
-        assert_eq!(next(&mut watch).await, "a: gone");
-    }
-
-    #[tokio::test]
-    async fn a_file_that_grows_is_reported_when_it_is_whole() {
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let (mut watch, _) = PluginWatch::open(home.path(), 100);
-        let mut before = look(home.path());
-        for length in 1..20 {
-            fs::write(home.path().join("a.wasm"), "x".repeat(length)).expect("a file");
-            let after = look(home.path());
-            watch.take_in(&before, &after);
-            assert!(watch.ready.is_empty(), "after {length} bytes");
-            assert!(watch.differs(&after), "it is not forgotten");
-            before = after;
-        }
-        assert_eq!(next(&mut watch).await, format!("a: {}", "x".repeat(19)));
-    }
-}
+mod tests;
