@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use super::{
     contents::{Answer, Asked, Content, Supply},
+    doubts::{Doubt, complaints, doubtful},
     merge::Object,
 };
 use crate::{
     declare::MiddlewareSpec,
     middleware::{Middleware, OnFailure},
     name::{ObjectName, fold, nearest},
-    port::{BindError, CallError, FieldError, FileAsk, MiddlewarePlugin},
+    port::{BindError, CallError, FileAsk, MiddlewarePlugin},
     problem::Problem,
     roll::Roll,
     snapshot::{Entry, MiddlewareEntry, Status},
@@ -42,13 +43,6 @@ type Bound = Result<Arc<Middleware>, BindError>;
 
 /// A binding that was found or made, and why it is not what its files or its plugin are now.
 type Found = (Key, Bound, Vec<Doubt>);
-
-/// What is wrong with something whose predecessor goes on.
-struct Doubt {
-    error: FieldError,
-    /// What goes on.
-    instead: &'static str,
-}
 
 /// Bindings, kept from one snapshot to the next while they are used.
 #[derive(Clone, Debug, Default)]
@@ -275,16 +269,6 @@ pub enum Unsettled {
     NotAsked,
 }
 
-impl Doubt {
-    fn of_file(error: FieldError) -> Self {
-        Self { error, instead: "what it held before goes on" }
-    }
-
-    fn of_plugin(error: FieldError) -> Self {
-        Self { error, instead: "the version of the plugin that took it goes on" }
-    }
-}
-
 fn make(
     name: &ObjectName,
     spec: &MiddlewareSpec,
@@ -342,29 +326,6 @@ fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError
             vec![problem(format!("plugin `{}` {}", object.spec.plugin, error))]
         }
     }
-}
-
-/// What is wrong with files or a plugin that were good before, which goes on.
-fn doubtful(
-    name: &ObjectName,
-    object: &Object<MiddlewareSpec>,
-    doubts: Vec<Doubt>,
-) -> Vec<Problem> {
-    let problem = |Doubt { error: FieldError { path, message, .. }, instead }: Doubt| {
-        let message = format!("middleware `{}`: {message}", name.name);
-        Problem::warning(&*name.provider, &*object.origin, message)
-            .at(format!("{}{path}", object.spec.pointer))
-            .hint(instead)
-    };
-    doubts.into_iter().map(problem).collect()
-}
-
-fn complaints(error: &BindError) -> impl Iterator<Item = FieldError> {
-    let errors = match error {
-        BindError::Config(errors) => errors.clone(),
-        error => vec![FieldError { path: String::new(), message: error.to_string(), hint: None }],
-    };
-    errors.into_iter()
 }
 
 fn entry(

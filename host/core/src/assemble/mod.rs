@@ -16,6 +16,7 @@ mod backends;
 mod complaints;
 mod compound;
 mod contents;
+mod doubts;
 mod entrypoint;
 mod likeness;
 mod merge;
