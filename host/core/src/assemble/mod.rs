@@ -8,8 +8,8 @@
 //!
 //! **Invariant:** a snapshot is the same whatever came before it; but what did not change keeps its
 //! identity from one to the next: bindings (and so warm guests), balancers, routers, figures, and a
-//! middleware whose file is not good any more goes on as it was. What is wrong becomes a problem and
-//! costs itself.
+//! middleware whose file is not good any more, or whose plugin does not take it any more, goes on as it
+//! was. What is wrong becomes a problem and costs itself.
 
 mod bind;
 mod backends;

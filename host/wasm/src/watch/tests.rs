@@ -138,7 +138,7 @@ async fn names_that_lead_nowhere_or_are_no_text_are_told() {
     fs::write(at(b"C.WASM"), "three").expect("a file");
     fs::create_dir(at(b"d.wasm")).expect("a folder");
     let (mut watch, first) = PluginWatch::open(home.path(), 100);
-    let told: Vec<_> = first.iter().rev().map(|file| told(file)).collect();
+    let told: Vec<_> = first.iter().rev().map(told).collect();
     assert_eq!(told, ["C: three", "a: unreadable", "b\u{fffd}: unreadable", "d: unreadable"]);
     fs::write(home.path().join("nowhere"), "one").expect("a file");
     assert_eq!(next(&mut watch).await, "a: one");
