@@ -498,7 +498,7 @@ fn watch_plugins(directory: &Path) -> (mpsc::Receiver<PluginFile>, Vec<PluginFil
 /// What cannot change while the process runs.
 fn needs_restart(before: &Config, after: &Config, file: &str) -> Vec<Problem> {
     let changed = [
-        ("plugins.memory-limit", before.plugins.memory_limit.0 != after.plugins.memory_limit.0),
+        ("plugins.memory-limit", before.plugins.memory_limit != after.plugins.memory_limit),
         ("plugins.time-limit", before.plugins.time_limit != after.plugins.time_limit),
         ("threads", before.threads != after.threads),
         ("data-dir", before.data_dir != after.data_dir),
