@@ -188,6 +188,10 @@ async fn a_file_that_adds_a_matcher_of_another_plugin_does_not_take_it() {
     assert!(!told.contains("\"origin\":\"http-rules\""), "{told}");
     assert_eq!(hello(&portolan).await, "1");
     // No rule has to do with it, so it goes with its file, and what was wrong with it too.
+    config.install("newer", &bytes);
+    let plugins = || async { portolan.api("/api/plugins").await.to_string() };
+    eventually(plugins, |plugins| plugins.contains("\"state\":\"shadowed\"")).await;
+    config.uninstall("newer");
     config.uninstall("a-newcomer");
     eventually(problems, |told| told == "[]").await;
     let plugins = portolan.api("/api/plugins").await.to_string();

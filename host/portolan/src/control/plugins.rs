@@ -252,7 +252,10 @@ impl Plugins {
         let files = files.map(|(stem, slot)| (stem, slot, Some(slot)));
         let mut reports: Vec<_> = embedded
             .chain(files)
-            .map(|(stem, slot, file)| report(stem, slot.loaded.as_ref(), file))
+            .map(|(stem, slot, file)| PluginReport {
+                shadowed: !slot.gone && !serves(slot),
+                ..report(stem, slot.loaded.as_ref(), file)
+            })
             .collect();
         reports.sort_by(|one, other| one.name.cmp(&other.name));
         reports
@@ -402,6 +405,7 @@ fn report(stem: &str, current: Option<&Loaded>, file: Option<&Slot>) -> PluginRe
         info,
         error: file.and_then(|slot| slot.error.clone()),
         deleted: file.is_some_and(|slot| slot.gone),
+        shadowed: false,
         loaded: current.map(|loaded| loaded.at),
         load_ms: current.map_or(0, |loaded| milliseconds(loaded.plugin.loading().took)),
         cached: current.is_some_and(|loaded| loaded.plugin.loading().cached),
