@@ -169,3 +169,31 @@ async fn a_file_named_like_a_plugin_of_the_program_does_not_hide_it() {
     let names = portolan.api("/api/plugins").await.to_string();
     assert!(names.contains("\"whoami\""), "{names}");
 }
+
+#[tokio::test]
+async fn a_file_that_adds_a_matcher_of_another_plugin_does_not_take_it() {
+    let config = Config::new(ROUTER);
+    config.install("hello-header", &guest("hello-header-1"));
+    let portolan = Portolan::start(&config);
+    eventually(|| hello(&portolan), |value| value == "1").await;
+    // The plugin of the built-in matchers under another name.
+    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/dist/http-rules.wasm");
+    let mut bytes = std::fs::read(dist).unwrap();
+    let name = bytes.windows(10).position(|window| window == b"http-rules").unwrap();
+    bytes[name..name + 10].copy_from_slice(b"a-newcomer");
+    config.install("a-newcomer", &bytes);
+    let problems = || async { portolan.api("/api/problems").await.to_string() };
+    let told = eventually(problems, |told| told.contains("the matcher `Host` is there")).await;
+    assert!(told.contains("\"origin\":\"a-newcomer\""), "{told}");
+    assert!(!told.contains("\"origin\":\"http-rules\""), "{told}");
+    assert_eq!(hello(&portolan).await, "1");
+    // No rule has to do with it, so it goes with its file, and what was wrong with it too.
+    config.install("newer", &bytes);
+    let plugins = || async { portolan.api("/api/plugins").await.to_string() };
+    eventually(plugins, |plugins| plugins.contains("\"state\":\"shadowed\"")).await;
+    config.uninstall("newer");
+    config.uninstall("a-newcomer");
+    eventually(problems, |told| told == "[]").await;
+    let plugins = portolan.api("/api/plugins").await.to_string();
+    assert!(!plugins.contains("a-newcomer"), "{plugins}");
+}

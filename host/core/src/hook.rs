@@ -24,6 +24,12 @@ pub enum CallError {
         /// What it may.
         limit: usize,
     },
+    /// All instances of the plugin together asked for more memory than they may.
+    #[error("asked for more than the {limit} bytes of memory that all its instances may have")]
+    PluginMemory {
+        /// What they may.
+        limit: usize,
+    },
     /// It trapped: a panic, an illegal access.
     #[error("trapped: {cause}")]
     Trap {

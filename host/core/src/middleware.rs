@@ -83,8 +83,8 @@ pub struct Interest {
     pub on_response: bool,
     /// When it is false for a request, no hook is called.
     pub when: Option<Predicate>,
-    /// How long a hook may take where that is too long for a thread that serves: then hooks are
-    /// called on another. `None`: hooks are quick.
+    /// How long a hook may take, with what an instance needs to read its configuration, where that is
+    /// too long for a thread that serves: then hooks are called on another. `None`: hooks are quick.
     pub aside: Option<Duration>,
 }
 

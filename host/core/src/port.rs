@@ -32,6 +32,8 @@ pub enum BindError {
     Call(CallError),
     /// The plugin asks for something that was not granted, or is not that kind of plugin.
     Refused(String),
+    /// It was not asked, since it had just run into its time limit for this other middleware.
+    NotAsked(String),
 }
 
 impl fmt::Display for BindError {
@@ -49,6 +51,9 @@ impl fmt::Display for BindError {
             }
             Self::Call(error) => write!(f, "the plugin {error}"),
             Self::Refused(reason) => f.write_str(reason),
+            Self::NotAsked(other) => {
+                write!(f, "took too long for `{other}`, so it was not asked for this one yet")
+            }
         }
     }
 }

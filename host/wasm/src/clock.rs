@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, Thread},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wasmtime::{Engine, EngineWeak};
@@ -69,30 +69,70 @@ impl Clock {
     }
 
     fn tick(&self, engine: &EngineWeak) {
+        let mut due = Due::at(Instant::now());
         loop {
-            self.rest(engine);
-            thread::park_timeout(TICK);
+            if self.rest(engine) {
+                due = Due::at(Instant::now());
+            }
+            thread::park_timeout(due.wait(Instant::now()));
             let Some(engine) = engine.upgrade() else { return };
-            self.now.fetch_add(1, Ordering::SeqCst);
-            engine.increment_epoch();
+            for _ in 0..due.ticks(Instant::now()) {
+                self.now.fetch_add(1, Ordering::SeqCst);
+                engine.increment_epoch();
+            }
         }
     }
 
-    /// Returns when it is needed, or when its engine is gone.
-    fn rest(&self, engine: &EngineWeak) {
+    /// Returns when it is needed, or when its engine is gone. Answers whether it rested.
+    fn rest(&self, engine: &EngineWeak) -> bool {
+        let mut rested = false;
         let is_needed = || self.now.load(Ordering::SeqCst) < self.until.load(Ordering::SeqCst);
         while !is_needed() {
+            rested = true;
             self.rests.store(true, Ordering::SeqCst);
             if !is_needed() {
                 thread::park_timeout(REST);
             }
             self.rests.store(false, Ordering::SeqCst);
             if engine.upgrade().is_none() {
-                return;
+                break;
             }
         }
+        rested
     }
 }
+
+/// When the next tick is due. Each wakes a little late, and on a busy machine much: by itself that would
+/// add up, and a limit of two seconds end after nearly three.
+#[derive(Debug)]
+struct Due(Instant);
+
+impl Due {
+    fn at(now: Instant) -> Self {
+        Self(now + TICK)
+    }
+
+    fn wait(&self, now: Instant) -> Duration {
+        self.0.saturating_duration_since(now)
+    }
+
+    /// How many ticks are due. A process that stood still as a whole (a suspended machine) goes on where
+    /// it was: its guests did not run meanwhile.
+    fn ticks(&mut self, now: Instant) -> u32 {
+        let mut due = 0;
+        while self.0 <= now && due < MOST_AT_ONCE {
+            self.0 += TICK;
+            due += 1;
+        }
+        if self.0 <= now {
+            *self = Self::at(now);
+        }
+        due
+    }
+}
+
+/// A quarter of a second: whoever is later than that did not wait for a processor.
+const MOST_AT_ONCE: u32 = 50;
 
 /// How often a clock that stands still looks whether its engine is still there.
 const REST: Duration = Duration::from_secs(60);
@@ -102,4 +142,23 @@ const REST: Duration = Duration::from_secs(60);
 pub(crate) fn ticks(limit: Duration) -> u64 {
     const MILLIS: u64 = TICK.as_millis() as u64;
     u64::try_from(limit.as_millis()).unwrap_or(u64::MAX / 2).div_ceil(MILLIS) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_ticks_do_not_add_up() {
+        let begun = Instant::now();
+        let mut due = Due::at(begun);
+        assert_eq!(due.ticks(begun), 0, "woken too early");
+        // Each time it wakes when 1.4 ticks have gone by.
+        let ticks: u32 = (1..=100).map(|turn| due.ticks(begun + TICK * turn * 14 / 10)).sum();
+        assert_eq!(ticks, 140);
+        assert_eq!(due.wait(begun + TICK * 140), TICK);
+        let later = begun + Duration::from_secs(3600);
+        assert_eq!(due.ticks(later), MOST_AT_ONCE);
+        assert_eq!((due.ticks(later), due.wait(later)), (0, TICK));
+    }
 }

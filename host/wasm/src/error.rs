@@ -1,6 +1,6 @@
 //! What can go wrong with the host and with the loading of a plugin, and how a failed call is told.
 
-use std::{fmt::Write as _, io, time::Duration};
+use std::{error::Error, fmt::Write as _, io, time::Duration};
 
 use portolan_core::port::CallError;
 use wasmtime::{Trap, WasmBacktrace};
@@ -118,15 +118,15 @@ impl From<wasmtime::Error> for Cause {
     }
 }
 
-/// How a call into a guest failed. `refused` tells that its memory was at its limit.
+/// How a call into a guest failed. `refused` tells that its memory was at a limit.
 pub(crate) fn call_error(
     error: &wasmtime::Error,
     limit: Duration,
-    refused: Option<usize>,
+    refused: Option<CallError>,
 ) -> CallError {
     let trap = error.downcast_ref::<Trap>();
     match (refused, trap) {
-        (Some(limit), _) => CallError::Memory { limit },
+        (Some(refused), _) => refused,
         (None, Some(Trap::Interrupt)) => CallError::Deadline { limit },
         (None, trap) => CallError::Trap { cause: cause(error, trap) },
     }
@@ -137,7 +137,7 @@ fn cause(error: &wasmtime::Error, trap: Option<&Trap>) -> String {
     let mut text = match trap {
         Some(Trap::UnreachableCodeReached) => "panicked, or reached `unreachable`".to_owned(),
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
-        None => error.root_cause().to_string(),
+        None => root(error.root_cause()),
     };
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
     for (place, frame) in frames.iter().take(MAX_FRAMES).enumerate() {
@@ -150,6 +150,24 @@ fn cause(error: &wasmtime::Error, trap: Option<&Trap>) -> String {
     }
     text
 }
+
+/// Wasmtime speaks of fuel where a call handed over too much, and has no type for that.
+fn root(cause: &(dyn Error + 'static)) -> String {
+    let text = cause.to_string();
+    match text.contains("fuel allocated for hostcalls") {
+        true => format!(
+            "it handed over more than fits into one call ({} MiB, {} MiB for providers)",
+            HOSTCALL >> 20,
+            PROVIDER_HOSTCALL >> 20,
+        ),
+        false => text,
+    }
+}
+
+/// How many bytes one call may hand over to the host.
+pub(crate) const HOSTCALL: usize = 4 << 20;
+/// The same of a provider, which hands over a whole catalog.
+pub(crate) const PROVIDER_HOSTCALL: usize = 128 << 20;
 
 /// More frames make a message longer, not clearer.
 const MAX_FRAMES: usize = 6;

@@ -13,7 +13,7 @@ use portolan_core::{
 };
 use wasmtime::{Engine, Store};
 
-use crate::{entropy::Entropy, meter::Meter, outbound::Waits, staging::Staged};
+use crate::{entropy::Entropy, meter::Meter, outbound::Waits, speech::Said, staging::Staged};
 
 /// One configured use of a plugin, as all its instances know it.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ pub(crate) struct Guest {
     /// The plugin's name.
     pub(crate) name: Arc<str>,
     pub(crate) meter: Meter,
+    /// What the running call has written to the log.
+    pub(crate) said: Said,
     pub(crate) entropy: Entropy,
     /// The bindings it is configured for, in order of their numbers.
     pub(crate) configured: Vec<Configured>,
@@ -121,12 +123,19 @@ impl Guest {
         Self {
             name,
             meter,
+            said: Said::default(),
             entropy: Entropy::new(),
             configured: Vec::new(),
             waits,
             hook: None,
             staged: Staged::default(),
         }
+    }
+
+    /// Forgets what the call before has been refused and has said: a new one begins.
+    pub(crate) fn begin_call(&mut self) {
+        self.meter.begin();
+        self.said.begin();
     }
 
     /// Hands an exchange over for the time of a hook. `binding` is a place in `configured`.

@@ -19,7 +19,7 @@ use crate::{
     artifact::{Cache, Said, Surface},
     compile::{Compiler, InProcess},
     engine::Running,
-    error::{HostError, LoadError},
+    error::{HOSTCALL, HostError, LoadError, PROVIDER_HOSTCALL},
     facets::Places,
     guest::{Budget, Guest},
     imports::{self, WAITING},
@@ -49,6 +49,9 @@ pub struct HostConfig {
     pub call_limit: Duration,
     /// Time to read one configuration, or to compile one call of a matcher.
     pub configure_limit: Duration,
+    /// Time that one call of a provider may run, apart from what it waits: much more than it takes to
+    /// read the largest catalog, but a guest that loops does not keep a core for a minute.
+    pub running_limit: Duration,
     /// An instance is replaced after so many calls.
     pub instance_uses: u32,
     /// Where components are compiled.
@@ -65,6 +68,7 @@ impl Default for HostConfig {
             plugin_memory: 512 << 20,
             call_limit: Duration::from_millis(50),
             configure_limit: Duration::from_secs(1),
+            running_limit: Duration::from_secs(10),
             instance_uses: 1_000_000,
             compiler: Arc::new(InProcess),
         }
@@ -227,6 +231,7 @@ impl Inner {
             // One that is quicker than it has to be says nothing of that.
             hook: hook_limit.map_or(call, Duration::from_millis).max(call),
             configure: self.config.configure_limit,
+            running: self.config.running_limit,
             uses: self.config.instance_uses,
             resting: self.config.instance_memory / 2,
         }
@@ -234,13 +239,12 @@ impl Inner {
 
     fn budget(&self, figures: Arc<PluginFigures>) -> Budget {
         let HostConfig { instance_memory, plugin_memory, .. } = self.config;
-        Budget { instance: instance_memory, plugin: plugin_memory, hostcall: 4 << 20, figures }
+        Budget { instance: instance_memory, plugin: plugin_memory, hostcall: HOSTCALL, figures }
     }
 
-    /// A provider hands over a whole catalog in one call.
     fn provider_budget(&self, budget: &Budget) -> Budget {
         let instance = self.config.provider_memory;
-        Budget { instance, hostcall: 128 << 20, ..budget.clone() }
+        Budget { instance, hostcall: PROVIDER_HOSTCALL, ..budget.clone() }
     }
 
     fn keep(&self, hash: &str, surface: &Surface, said: &Said) {

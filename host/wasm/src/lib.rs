@@ -15,6 +15,7 @@ mod error;
 mod clock;
 mod engine;
 mod meter;
+mod speech;
 mod entropy;
 mod staging;
 mod guest;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use portolan_core::plugin::PluginFigures;
+use portolan_core::{plugin::PluginFigures, port::CallError};
 use wasmtime::ResourceLimiter;
 
 use crate::engine::MAX_TABLE_ELEMENTS;
@@ -14,11 +14,11 @@ use crate::engine::MAX_TABLE_ELEMENTS;
 #[derive(Debug)]
 pub(crate) struct Meter {
     limit: usize,
-    plugin_limit: u64,
+    plugin_limit: usize,
     held: usize,
     /// The growth that was allowed last, in case it then fails.
     pending: usize,
-    refused: bool,
+    refused: Option<CallError>,
     figures: Arc<PluginFigures>,
 }
 
@@ -28,8 +28,7 @@ impl Meter {
     pub(crate) fn new(limit: usize, plugin_limit: usize, figures: Arc<PluginFigures>) -> Self {
         figures.instantiations.increment();
         figures.instances.increment();
-        let plugin_limit = plugin_limit as u64;
-        Self { limit, plugin_limit, held: 0, pending: 0, refused: false, figures }
+        Self { limit, plugin_limit, held: 0, pending: 0, refused: None, figures }
     }
 
     /// How many bytes of linear memory the instance has.
@@ -39,12 +38,12 @@ impl Meter {
 
     /// Forgets that memory was refused: a new call begins.
     pub(crate) fn begin(&mut self) {
-        self.refused = false;
+        self.refused = None;
     }
 
-    /// The limit, if memory was refused since the call began.
-    pub(crate) fn refused(&self) -> Option<usize> {
-        self.refused.then_some(self.limit)
+    /// What the instance asked for in vain, if memory was refused since the call began.
+    pub(crate) fn refused(&self) -> Option<CallError> {
+        self.refused.clone()
     }
 }
 
@@ -57,9 +56,16 @@ impl ResourceLimiter for Meter {
     ) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
         let total = self.figures.memory.value().saturating_add(growth as u64);
-        if self.held.saturating_add(growth) > self.limit || total > self.plugin_limit {
-            self.refused = true;
-            self.pending = 0;
+        let (limit, plugin_limit) = (self.limit, self.plugin_limit);
+        let refused = match self.held.saturating_add(growth) > limit {
+            true => Some(CallError::Memory { limit }),
+            false if total > plugin_limit as u64 => {
+                Some(CallError::PluginMemory { limit: plugin_limit })
+            }
+            false => None,
+        };
+        if refused.is_some() {
+            (self.refused, self.pending) = (refused, 0);
             return Ok(false);
         }
         self.held += growth;
@@ -72,7 +78,7 @@ impl ResourceLimiter for Meter {
         let growth = std::mem::take(&mut self.pending);
         self.held -= growth;
         self.figures.memory.subtract(growth as u64);
-        self.refused = true;
+        self.refused = Some(CallError::Memory { limit: self.limit });
         Ok(())
     }
 
@@ -90,5 +96,26 @@ impl Drop for Meter {
     fn drop(&mut self) {
         self.figures.memory.subtract(self.held as u64);
         self.figures.instances.decrement();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_that_was_reached_is_told() {
+        let figures = Arc::<PluginFigures>::default();
+        let mut meters = [0; 3].map(|_| Meter::new(100, 250, figures.clone()));
+        let mut grow = |meter: usize, by: usize| {
+            let meter: &mut Meter = &mut meters[meter];
+            let allowed = meter.memory_growing(meter.held, meter.held + by, None);
+            (allowed.expect("an answer"), meter.refused())
+        };
+        assert_eq!(grow(0, 100), (true, None));
+        assert_eq!(grow(1, 101), (false, Some(CallError::Memory { limit: 100 })));
+        assert!(grow(1, 100).0);
+        assert_eq!(grow(2, 51), (false, Some(CallError::PluginMemory { limit: 250 })));
+        assert_eq!(figures.memory.value(), 200);
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) hook: Duration,
     /// For `configure` and `declare-interest`, which may parse much.
     pub(crate) configure: Duration,
+    /// For one call of a provider, apart from what it waits.
+    pub(crate) running: Duration,
     /// An instance is dropped after so many calls, so that what it leaks is bounded.
     pub(crate) uses: u32,
     /// An instance at rest that has more memory than this is dropped.
@@ -157,7 +159,7 @@ impl Runtime {
     ) -> Result<T, CallError> {
         let begun = Instant::now();
         self.clock.run_for(limit);
-        warm.store.data_mut().meter.begin();
+        warm.store.data_mut().begin_call();
         warm.store.set_epoch_deadline(ticks(limit));
         let result = work(warm);
         self.record(begun);
@@ -209,7 +211,9 @@ impl Runtime {
         let figures = &self.budget.figures;
         match &error {
             CallError::Deadline { .. } => figures.deadlines.increment(),
-            CallError::Memory { .. } => figures.out_of_memory.increment(),
+            CallError::Memory { .. } | CallError::PluginMemory { .. } => {
+                figures.out_of_memory.increment()
+            }
             CallError::Trap { .. } | CallError::Instance(_) => figures.traps.increment(),
             CallError::Said(_) | CallError::Nonsense(_) => figures.failures.increment(),
             CallError::Suspended => figures.suspended.increment(),

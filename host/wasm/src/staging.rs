@@ -3,6 +3,8 @@
 //! **Invariant:** the exchange itself is not touched before [`Staged::commit`]; a hook that fails
 //! leaves it as it was.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use portolan_core::{
     edit::Edit,
@@ -35,15 +37,28 @@ enum Effect<'a> {
 }
 
 impl Staged {
-    /// Adds a change of so many bytes.
+    /// Adds a change of so many bytes. One that is too large takes no room from those after it.
     pub(crate) fn push(&mut self, edit: Edit, bytes: usize) -> Result<(), TooLarge> {
-        // The overhead bounds the number of edits that weigh nothing.
-        self.bytes += bytes + EDIT_OVERHEAD;
-        if self.bytes > MAX_STAGED {
+        let bytes = self.bytes + bytes;
+        if bytes > MAX_STAGED || self.edits.len() == MAX_EDITS {
             return Err(TooLarge);
         }
+        self.bytes = bytes;
         self.edits.push(edit);
         Ok(())
+    }
+
+    /// The attributes as they would be, without that of this key: how many bytes they have.
+    pub(crate) fn attributes_beside(&self, exchange: &Exchange, key: &str) -> usize {
+        let staged = self.edits.iter().filter_map(|edit| match edit {
+            Edit::SetAttribute(key, value) => Some((key, value)),
+            _ => None,
+        });
+        let kept = exchange.attributes.iter().map(|(key, value)| (key, value));
+        // Of each key the last value counts.
+        let all: BTreeMap<&String, &Vec<u8>> = kept.chain(staged).collect();
+        let others = all.into_iter().filter(|(other, _)| *other != key);
+        others.map(|(key, value)| key.len() + value.len()).sum()
     }
 
     /// How many changes there are.
@@ -169,5 +184,45 @@ fn effect(edit: &Edit, side: Side) -> Option<(&HeaderName, Effect<'_>)> {
 /// As `http.wit` says.
 const MAX_STAGED: usize = 64 << 10;
 
-/// What a change counts besides its text.
-const EDIT_OVERHEAD: usize = 32;
+/// Bounds those that weigh nothing.
+const MAX_EDITS: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::test_util;
+
+    use super::*;
+
+    fn attribute(key: &str, length: usize) -> (Edit, usize) {
+        (Edit::SetAttribute(key.to_owned(), vec![1; length]), key.len() + length)
+    }
+
+    #[test]
+    fn what_is_too_large_takes_no_room_from_what_comes_after_it() {
+        let mut staged = Staged::default();
+        let mut push = |key: &str, length| {
+            let (edit, bytes) = attribute(key, length);
+            staged.push(edit, bytes).is_ok()
+        };
+        assert!(!push("a", MAX_STAGED));
+        assert!(push("a", MAX_STAGED - 1), "the whole of it");
+        assert!(!push("b", 0));
+        staged.discard();
+        let removal = || Edit::RemoveRequestHeader(HOST);
+        assert!((0..MAX_EDITS).all(|_| staged.push(removal(), 0).is_ok()));
+        assert!(staged.push(removal(), 0).is_err());
+    }
+
+    #[test]
+    fn an_attribute_does_not_count_beside_its_own_next_value() {
+        let mut exchange = test_util::exchange("GET http://a.local/");
+        attribute("kept", 10).0.apply(&mut exchange);
+        let mut staged = Staged::default();
+        for (key, length) in [("staged", 100), ("staged", 20), ("kept", 5)] {
+            let (edit, bytes) = attribute(key, length);
+            staged.push(edit, bytes).expect("room");
+        }
+        let beside = |key| staged.attributes_beside(&exchange, key);
+        assert_eq!([beside("kept"), beside("staged"), beside("new")], [26, 9, 35]);
+    }
+}

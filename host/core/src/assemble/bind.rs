@@ -7,14 +7,15 @@ use hashbrown::HashMap;
 use serde_json::Value;
 
 use super::{
-    contents::{Answer, Content, Supply},
+    contents::{Answer, Asked, Content, Supply},
+    doubts::{Doubt, complaints, doubtful},
     merge::Object,
 };
 use crate::{
     declare::MiddlewareSpec,
     middleware::{Middleware, OnFailure},
     name::{ObjectName, fold, nearest},
-    port::{BindError, FieldError, FileAsk, MiddlewarePlugin},
+    port::{BindError, CallError, FileAsk, MiddlewarePlugin},
     problem::Problem,
     roll::Roll,
     snapshot::{Entry, MiddlewareEntry, Status},
@@ -30,20 +31,74 @@ struct Key {
     contents: Vec<Content>,
 }
 
+impl Key {
+    /// Whether nothing but the plugin's code and the content of files is different.
+    fn is_configured_like(&self, other: &Self) -> bool {
+        let about = |it: &Self| (it.open, it.time_limit);
+        about(self) == about(other) && self.config == other.config
+    }
+}
+
 type Bound = Result<Arc<Middleware>, BindError>;
 
-/// A binding that was found or made, and why it is not what its files say now.
-type Found = (Key, Bound, Vec<FieldError>);
+/// A binding that was found or made, and why it is not what its files or its plugin are now.
+type Found = (Key, Bound, Vec<Doubt>);
 
 /// Bindings, kept from one snapshot to the next while they are used.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bindings {
     made: HashMap<ObjectName, (Key, Bound)>,
+    /// What was refused last while something else goes on: a plugin is asked once.
+    refused: HashMap<ObjectName, (Key, BindError)>,
+    /// The code that ran into its time limit in this turn, and for which middleware. It is not asked
+    /// for others in the same turn: everything else waits for it.
+    slow: HashMap<String, ObjectName>,
+    /// The middlewares whose plugins failed, which says nothing of their configurations.
+    unsettled: HashMap<ObjectName, Unsettled>,
     /// What files a middleware asked for, whoever declares it, and what was answered.
     asked: HashMap<ObjectName, Vec<(FileAsk, Answer)>>,
 }
 
 impl Bindings {
+    /// A turn begins.
+    pub(super) fn begin_turn(&mut self) {
+        self.slow.clear();
+    }
+
+    /// Forgets that plugins failed. Answers whose middlewares are to be bound again: those first for
+    /// which a plugin was not even asked.
+    pub(super) fn ask_again(&mut self) -> Vec<ObjectName> {
+        let worst = self.unsettled();
+        let names = self.unsettled.iter().filter(|(_, it)| **it == worst);
+        let names: Vec<_> = names.map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            self.refused.remove(name);
+            if self.made.get(name).is_some_and(|(_, bound)| bound.is_err()) {
+                self.made.remove(name);
+            }
+        }
+        names
+    }
+
+    /// Whether plugins failed.
+    pub(super) fn unsettled(&self) -> Unsettled {
+        self.unsettled.values().copied().max().unwrap_or_default()
+    }
+
+    /// Notes whether a plugin failed for a middleware that is now bound, or not.
+    fn note(&mut self, name: &ObjectName, bound: &Bound) {
+        let error = bound.as_ref().err();
+        let unsettled = match error.or_else(|| self.refused.get(name).map(|(_, error)| error)) {
+            Some(BindError::NotAsked(_)) => Unsettled::NotAsked,
+            Some(BindError::Call(_)) => Unsettled::Failed,
+            Some(BindError::Config(_) | BindError::Refused(_)) | None => Unsettled::Nothing,
+        };
+        match unsettled {
+            Unsettled::Nothing => drop(self.unsettled.remove(name)),
+            other => drop(self.unsettled.insert(name.clone(), other)),
+        }
+    }
+
     /// A middleware is about to be bound anew.
     pub(super) fn begin_anew(&mut self, name: &ObjectName) {
         self.asked.remove(name);
@@ -60,6 +115,10 @@ impl Bindings {
             Ok(plugin) => {
                 let written = &object.spec.config;
                 let (key, bound, doubts) = self.find(name, &object.spec, plugin, supply);
+                if doubts.is_empty() {
+                    self.refused.remove(name);
+                }
+                self.note(name, &bound);
                 self.made.insert(name.clone(), (key, bound.clone()));
                 let (config, live, problems) = match bound {
                     Ok(live) => {
@@ -71,7 +130,7 @@ impl Bindings {
                 (entry(name, object, config, live, &problems), problems)
             }
             Err(missing) => {
-                self.made.remove(name);
+                self.let_go(name);
                 let problems = vec![missing(name, object)];
                 let config = object.spec.config.clone();
                 (entry(name, object, config, None, &problems), problems)
@@ -92,13 +151,21 @@ impl Bindings {
 
     /// Lets go of the binding of a middleware that is gone.
     pub(super) fn forget(&mut self, name: &ObjectName) {
-        self.made.remove(name);
+        self.let_go(name);
         self.asked.remove(name);
+    }
+
+    fn let_go(&mut self, name: &ObjectName) {
+        self.made.remove(name);
+        self.refused.remove(name);
+        self.unsettled.remove(name);
     }
 
     /// Lets go of all but those of these middlewares.
     pub(super) fn retain(&mut self, is_there: impl Fn(&ObjectName) -> bool) {
         self.made.retain(|name, _| is_there(name));
+        self.refused.retain(|name, _| is_there(name));
+        self.unsettled.retain(|name, _| is_there(name));
         self.asked.retain(|name, _| is_there(name));
     }
 
@@ -114,8 +181,9 @@ impl Bindings {
         self.asked.values().flatten().map(|(ask, _)| ask)
     }
 
-    /// The binding that is there already, or a new one. Where files are not what can be used now,
-    /// it is that of their content before.
+    /// The binding that is there already, or a new one. Where files are not what can be used now, it
+    /// is that of their content before; where the plugin refuses what it took in another version,
+    /// that one's.
     fn find(
         &mut self,
         name: &ObjectName,
@@ -135,31 +203,70 @@ impl Bindings {
             time_limit: spec.time_limit,
             contents,
         };
-        let known = self.made.get(name);
-        let good = known.filter(|(_, bound)| bound.is_ok());
-        let before = good.map(|(known, _)| known.contents.as_slice()).unwrap_or_default();
-        let found_or_made = |contents: Vec<Content>| {
-            let key = key(contents);
-            let bound = match known.filter(|(known, _)| *known == key) {
-                Some((_, bound)) => bound.clone(),
-                None => make(name, spec, plugin, &key.contents).map_err(|it| asked.placed(it)),
-            };
-            (key, bound)
-        };
-        let (contents, mut doubts) = match asked.contents(before) {
+        let known = self.made.get(name).filter(|(_, bound)| bound.is_ok()).cloned();
+        let before = known.as_ref().map(|(known, _)| known.contents.clone()).unwrap_or_default();
+        let (contents, kept) = match asked.contents(&before) {
             Ok(found) => found,
             Err(error) => return (key(Vec::new()), Err(error), Vec::new()),
         };
-        let former = asked.former(before).filter(|former| *former != contents);
-        let (key, bound) = found_or_made(contents);
-        if let (Err(error), Some(former)) = (&bound, former)
-            && let (former, Ok(live)) = found_or_made(former)
+        let mut doubts: Vec<_> = kept.into_iter().map(Doubt::of_file).collect();
+        let former = asked.former(&before).filter(|former| *former != contents);
+        let key_now = key(contents);
+        let bound = self.found_or_made(name, spec, plugin, &asked, &key_now);
+        let Err(error) = &bound else { return (key_now, bound, doubts) };
+        let refused = (key_now.clone(), error.clone());
+        if let Some(former) = former.map(key)
+            && let Ok(live) = self.found_or_made(name, spec, plugin, &asked, &former)
         {
-            doubts.extend(complaints(error));
+            doubts.extend(complaints(error).map(Doubt::of_file));
+            self.refused.insert(name.clone(), refused);
             return (former, Ok(live), doubts);
         }
-        (key, bound, doubts)
+        if let Some((former, live)) = known
+            && former.is_configured_like(&key_now)
+        {
+            doubts.extend(complaints(error).map(Doubt::of_plugin));
+            self.refused.insert(name.clone(), refused);
+            return (former, live, doubts);
+        }
+        (key_now, bound, doubts)
     }
+
+    fn found_or_made(
+        &mut self,
+        name: &ObjectName,
+        spec: &MiddlewareSpec,
+        plugin: &Arc<dyn MiddlewarePlugin>,
+        asked: &Asked,
+        key: &Key,
+    ) -> Bound {
+        if let Some((_, bound)) = self.made.get(name).filter(|(known, _)| known == key) {
+            return bound.clone();
+        }
+        if let Some((_, error)) = self.refused.get(name).filter(|(known, _)| known == key) {
+            return Err(error.clone());
+        }
+        if let Some(other) = self.slow.get(&key.fingerprint) {
+            return Err(BindError::NotAsked(other.to_string()));
+        }
+        let bound = make(name, spec, plugin, &key.contents).map_err(|it| asked.placed(it));
+        if let Err(BindError::Call(CallError::Deadline { .. })) = bound {
+            self.slow.insert(key.fingerprint.clone(), name.clone());
+        }
+        bound
+    }
+}
+
+/// Whether all plugins said yes or no, from good to bad.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Unsettled {
+    /// All did.
+    #[default]
+    Nothing,
+    /// One failed, as it may not the next time.
+    Failed,
+    /// One was not asked, since it had kept everything waiting for another middleware.
+    NotAsked,
 }
 
 fn make(
@@ -215,28 +322,9 @@ fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError
             vec![problem(format!("plugin `{}` {error}", object.spec.plugin))]
         }
         BindError::Refused(reason) => vec![problem(reason.clone())],
-    }
-}
-
-/// What is wrong with files whose content before goes on.
-fn doubtful(
-    name: &ObjectName,
-    object: &Object<MiddlewareSpec>,
-    doubts: Vec<FieldError>,
-) -> Vec<Problem> {
-    let problem = |FieldError { path, message, .. }: FieldError| {
-        let message = format!("middleware `{}`: {message}", name.name);
-        Problem::warning(&*name.provider, &*object.origin, message)
-            .at(format!("{}{path}", object.spec.pointer))
-            .hint("what it held before goes on")
-    };
-    doubts.into_iter().map(problem).collect()
-}
-
-fn complaints(error: &BindError) -> Vec<FieldError> {
-    match error {
-        BindError::Config(errors) => errors.clone(),
-        error => vec![FieldError { path: String::new(), message: error.to_string(), hint: None }],
+        BindError::NotAsked(_) => {
+            vec![problem(format!("plugin `{}` {}", object.spec.plugin, error))]
+        }
     }
 }
 

@@ -8,14 +8,15 @@
 //!
 //! **Invariant:** a snapshot is the same whatever came before it; but what did not change keeps its
 //! identity from one to the next: bindings (and so warm guests), balancers, routers, figures, and a
-//! middleware whose file is not good any more goes on as it was. What is wrong becomes a problem and
-//! costs itself.
+//! middleware whose file is not good any more, or whose plugin does not take it any more, goes on as it
+//! was. What is wrong becomes a problem and costs itself.
 
 mod bind;
 mod backends;
 mod complaints;
 mod compound;
 mod contents;
+mod doubts;
 mod entrypoint;
 mod likeness;
 mod merge;
@@ -25,6 +26,8 @@ mod resolve;
 mod routers;
 mod services;
 mod stages;
+#[cfg(test)]
+mod bind_tests;
 #[cfg(test)]
 mod change_tests;
 #[cfg(test)]
@@ -36,15 +39,17 @@ mod service_tests;
 #[cfg(test)]
 mod tests;
 
+pub use bind::Unsettled;
 pub use entrypoint::Entrypoint;
 pub use resolve::{CONFIG, INTERNAL, INTERNAL_SERVICES};
 pub use routers::RulePriority;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use crate::{
     catalog::Source,
     matcher::{MatcherCache, MatcherSet},
+    name::ObjectName,
     port::{FileAsk, Files, MatcherPlugin, MiddlewarePlugin},
     snapshot::Snapshot,
     zone::DnsConfig,
@@ -84,6 +89,8 @@ pub struct Assembler {
     /// Those of the turn before.
     files: Option<Arc<dyn Files>>,
     rules: Rules,
+    /// Middlewares whose plugins are to be asked again.
+    again: Vec<ObjectName>,
     matcher_cache: Arc<MatcherCache>,
     previous: Arc<Snapshot>,
     generation: u64,
@@ -128,9 +135,10 @@ impl Assembler {
             self.board = Board::new(inputs);
         }
         let supply = Supply { plugins: &inputs.middlewares, files: inputs.files.as_deref() };
-        let mut stale = Vec::new();
+        self.bindings.begin_turn();
+        let mut stale = mem::take(&mut self.again);
         if !is_new && !contents::are_the_same(&self.files, &inputs.files) {
-            stale = self.bindings.stale(&supply);
+            stale.extend(self.bindings.stale(&supply));
         }
         self.files.clone_from(&inputs.files);
         let frame = self.frame.insert(frame);
@@ -170,9 +178,24 @@ impl Assembler {
         is_good
     }
 
+    /// Whether plugins failed while they read configurations, as they may not the next time.
+    pub fn unsettled(&self) -> Unsettled {
+        self.bindings.unsettled()
+    }
+
+    /// Has the next turn ask those plugins again. Until then what they answered holds.
+    pub fn ask_again(&mut self) {
+        self.again = self.bindings.ask_again();
+    }
+
     /// The internal services that routers refer to and that are not there.
     pub fn missing_internals(&self) -> impl Iterator<Item = &str> {
         self.board.missing_services(INTERNAL)
+    }
+
+    /// The rules of routers, each once.
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        self.rules.texts()
     }
 
     /// The files that middlewares ask for, in no order, some perhaps more than once.

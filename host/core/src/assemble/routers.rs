@@ -96,6 +96,11 @@ impl Rules {
         self.compiled.reserve(routers.saturating_sub(self.compiled.len()));
     }
 
+    /// The rules, each once.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.compiled.keys().map(|text| &**text)
+    }
+
     /// All routers were made anew.
     pub(super) fn end_anew(&mut self) {
         self.compiled.retain(|_, (_, uses)| *uses > 0);

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hashbrown::{HashMap, hash_map::Entry};
+use hashbrown::HashMap;
 
 use crate::{
     name::nearest,
@@ -131,17 +131,15 @@ fn compile(expression: &Expression, matchers: &MatcherSet) -> Result<Predicate, 
 }
 
 impl Matcher {
-    /// Enters the matcher under its spellings; answers another that has one of them already.
+    /// Enters the matcher under all of its spellings, or under none if another has one of them: this
+    /// other is answered.
     fn enter(self: &Arc<Self>, by_spelling: &mut HashMap<String, Arc<Self>>) -> Option<Arc<Self>> {
-        let mut clash = None;
-        for spelling in spellings(&self.name) {
-            match by_spelling.entry(spelling) {
-                Entry::Vacant(place) => drop(place.insert(self.clone())),
-                Entry::Occupied(place) if Arc::ptr_eq(place.get(), self) => {}
-                Entry::Occupied(place) => clash = Some(place.get().clone()),
-            }
+        let spellings = spellings(&self.name);
+        if let Some(other) = spellings.iter().find_map(|it| by_spelling.get(it)) {
+            return Some(other.clone());
         }
-        clash
+        by_spelling.extend(spellings.map(|spelling| (spelling, self.clone())));
+        None
     }
 
     /// Checks the number of arguments, and that none is empty, as Traefik does.
@@ -226,6 +224,7 @@ fn clash(matcher: &Matcher, other: &Matcher) -> Problem {
         other.plugin.name()
     );
     Problem::error("plugins", matcher.plugin.name(), message)
+        .hint("a file takes the place of a plugin by declaring its name")
 }
 
 #[cfg(test)]

@@ -305,14 +305,22 @@ fn a_plugin_is_asked_once_for_a_call() {
 
 #[test]
 fn the_first_plugin_keeps_a_name() {
-    let plugins: [Arc<dyn MatcherPlugin>; 3] = [
+    let plugins: [Arc<dyn MatcherPlugin>; 4] = [
         Arc::new(TestMatchers::default()),
         Counting::new("other", "1", "HOST"),
         Counting::new("third", "1", "Else"),
+        Counting::new("fourth", "1", "hOsT"),
     ];
     let (set, problems) = MatcherSet::build(&plugins, &Arc::default());
     let said: Vec<_> = problems.iter().map(|p| format!("{}: {}", p.origin, p.message)).collect();
-    assert_eq!(said, ["other: the matcher `HOST` is there already, from plugin `test-matchers`"]);
+    assert_eq!(
+        said,
+        [
+            "other: the matcher `HOST` is there already, from plugin `test-matchers`",
+            "fourth: the matcher `hOsT` is there already, from plugin `test-matchers`",
+        ]
+    );
+    assert!(Rule::parse("hOsT(`a`)").unwrap().compile(&set).is_err(), "not even in its spelling");
     let compiled = Rule::parse("HOST(`a`)").unwrap().compile(&set).unwrap();
     assert_eq!(compiled, predicate("Host(`a`)"));
     assert!(set.names().contains(&"Else"));

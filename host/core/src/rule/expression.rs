@@ -57,10 +57,25 @@ impl Rule {
         &self.expression
     }
 
+    /// Whether it calls a matcher, in any spelling.
+    pub fn calls(&self, matcher: &str) -> bool {
+        self.expression.calls(matcher)
+    }
+
     /// The priority of a router that does not give one: the length of the text in bytes, as in
     /// Traefik.
     pub fn default_priority(&self) -> i64 {
         i64::try_from(self.text.len()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Expression {
+    fn calls(&self, matcher: &str) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.calls(matcher)),
+            Self::Not(inner) => inner.calls(matcher),
+            Self::Call(call) => call.name.eq_ignore_ascii_case(matcher),
+        }
     }
 }
 

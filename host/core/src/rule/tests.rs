@@ -255,3 +255,10 @@ fn parsing_is_total() {
         }
     }
 }
+
+#[test]
+fn a_rule_tells_which_matchers_it_calls() {
+    let rule = Rule::parse("(Host(`a`) || PATH(`/x`)) && !Teapot()").unwrap();
+    let called = ["Host", "Path", "teapot", "a", "PathPrefix"].map(|name| rule.calls(name));
+    assert_eq!(called, [true, true, true, false, false]);
+}

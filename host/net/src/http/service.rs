@@ -6,7 +6,10 @@
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Version,
+    header::{CONTENT_TYPE, UPGRADE},
+};
 use portolan_core::{
     exchange::{Exchange, Headers, Reply, RequestHead, ResponseHead},
     router::Router,
@@ -42,7 +45,7 @@ pub(crate) fn answer(
     let (taste, method) = (Taste::of(&arrived.headers), arrived.method.clone());
     let admitted = admit(&client, arrived, &mut account);
     async move {
-        let (head, body) = match admitted {
+        let (mut head, body) = match admitted {
             Ok((exchange, hop)) => {
                 route(&client, exchange, hop, content, &taste, &mut account).await
             }
@@ -51,15 +54,13 @@ pub(crate) fn answer(
                 client.edge.rescue(&error, &taste, &mut account, about)
             }
         };
+        let is_switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        // A middleware may have put something else in place of what the backend agreed to.
+        if !is_switching && client.tunnel.take().is_some() {
+            head.headers.remove(UPGRADE);
+        }
         account.head(&head, &method);
-        let account = match head.status {
-            StatusCode::SWITCHING_PROTOCOLS => hand_over(&client, account),
-            _ => {
-                // A middleware may have put something else in place of what the backend agreed to.
-                drop(client.tunnel.take());
-                Some(account)
-            }
-        };
+        let account = if is_switching { hand_over(&client, account) } else { Some(account) };
         (head, body.until_sent(busy, account))
     }
 }

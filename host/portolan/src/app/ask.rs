@@ -75,16 +75,19 @@ fn lines(plugin: &Value) -> String {
         let items = plugin.get(key).and_then(Value::as_array).into_iter().flatten();
         items.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
     };
-    let hash: String = text("hash").chars().take(16).collect();
-    let mut lines = format!(
-        "{} {}  {}  {}\n    {}\n    from {}, hash {hash}\n",
-        text("name"),
-        text("version"),
-        list("kinds"),
-        text("state"),
-        text("summary"),
-        text("file"),
-    );
+    let mut lines = match text("hash").get(..16) {
+        Some(hash) => format!(
+            "{} {}  {}  {}\n    {}\n    from {}, hash {hash}\n",
+            text("name"),
+            text("version"),
+            list("kinds"),
+            text("state"),
+            text("summary"),
+            text("file"),
+        ),
+        // Nothing is known of a file that never loaded.
+        None => format!("{}  {}\n", text("name"), text("state")),
+    };
     for (what, items) in
         [("imports", list("imports")), ("granted", list("grants")), ("matchers", list("matchers"))]
     {
@@ -139,4 +142,20 @@ fn address(config: &Config) -> anyhow::Result<SocketAddr> {
 fn put(text: &str) -> anyhow::Result<ExitCode> {
     io::stdout().write_all(text.as_bytes()).context("cannot write")?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_file_that_never_loaded_nothing_is_told_but_why() {
+        let failed = json!({ "name": "broken", "state": "failed", "error": "is no plugin" });
+        assert_eq!(
+            lines(&failed),
+            "broken  failed\n    the file as it is now is not in use: is no plugin\n"
+        );
+    }
 }

@@ -272,12 +272,17 @@ fn start_server(
 
 /// Runs guests within the limits of the configuration.
 pub(super) fn host(config: &Config, compiler: &Processes) -> anyhow::Result<Host> {
+    let usual = HostConfig::default();
+    let memory = config.plugins.memory_limit.get_ref().0;
+    let instance_memory = usize::try_from(memory).unwrap_or(usize::MAX);
     let limits = HostConfig {
         cache_dir: Some(config.data_dir.join("cache")),
-        instance_memory: usize::try_from(config.plugins.memory_limit.0).unwrap_or(usize::MAX),
-        call_limit: config.plugins.time_limit,
+        instance_memory,
+        // As config.toml says.
+        plugin_memory: instance_memory.saturating_mul(8).max(usual.plugin_memory),
+        call_limit: *config.plugins.time_limit.get_ref(),
         compiler: Arc::new(compiler.clone()),
-        ..HostConfig::default()
+        ..usual
     };
     Host::new(limits).context("cannot start the plugin host")
 }

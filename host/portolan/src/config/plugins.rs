@@ -2,11 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{
     quantity::ByteSize,
     read::{Named, Node, Read, Reading, key_of, table},
+    report::Finding,
     validate::check_name,
 };
 
@@ -16,9 +20,9 @@ table! {
         /// Files here take the place of the embedded ones of the same name. Need not exist.
         directory: PathBuf = PathBuf::from("plugins"),
         /// Linear memory of one instance.
-        memory_limit: ByteSize = ByteSize(64 << 20),
+        memory_limit: Spanned<ByteSize> = Spanned::new(0..0, ByteSize(64 << 20)),
         /// One call that handles a request. Providers, which wait for their source, have their own.
-        time_limit: Duration = Duration::from_millis(100),
+        time_limit: Spanned<Duration> = Spanned::new(0..0, Duration::from_millis(100)),
     }
 }
 
@@ -41,6 +45,22 @@ table! {
 pub(super) struct AllPlugins {
     pub(super) common: Plugins,
     pub(super) named: Named<Plugin>,
+}
+
+impl Plugins {
+    /// What one of them may use must be something that it can work with, and that there is.
+    pub(super) fn check(&self, reading: &mut Reading<'_>) {
+        let limit = self.memory_limit.get_ref().0;
+        if !(1 << 20..=4 << 30).contains(&limit) {
+            let message = "`plugins.memory-limit` must be 1MiB to 4GiB";
+            reading.add(Finding::error(self.memory_limit.span(), message));
+        }
+        let limit = *self.time_limit.get_ref();
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&limit) {
+            let message = "`plugins.time-limit` must be 1ms to 60s";
+            reading.add(Finding::error(self.time_limit.span(), message));
+        }
+    }
 }
 
 impl Default for AllPlugins {

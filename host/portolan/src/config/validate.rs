@@ -33,6 +33,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     let providers = file.providers.0.into_iter();
     let providers = providers.map(|(name, provider)| self::provider(name, provider, reading));
     let providers: Vec<_> = providers.collect();
+    file.plugins.common.check(reading);
     let plugin_files = file.plugins.named.0.into_iter();
     let plugin_files = plugin_files.map(|(name, it)| (name.into_inner(), it.grants.files));
     let data_dir = file.data_dir.clone().flatten().unwrap_or_default();

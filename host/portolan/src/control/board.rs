@@ -79,6 +79,8 @@ pub(crate) struct PluginReport {
     pub(crate) error: Option<String>,
     /// The file is gone, but the configuration still uses it.
     pub(crate) deleted: bool,
+    /// Another file, or the program, has a plugin of this name that serves.
+    pub(crate) shadowed: bool,
     /// When what serves now was loaded.
     pub(crate) loaded: Option<SystemTime>,
     /// How long that took, in milliseconds, and whether its compiled code was in the cache.

@@ -3,6 +3,7 @@
 //! **Invariant:** startup is the first turn of the loop, not a special case; nothing else writes.
 //! A turn takes in every event that is waiting, assembles once, and publishes.
 
+mod again;
 pub(crate) mod bindings;
 pub(crate) mod board;
 mod candidate;
@@ -24,7 +25,7 @@ pub(crate) mod surroundings;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
@@ -38,13 +39,14 @@ use portolan_core::{
     snapshot::Snapshot,
 };
 use portolan_net::health::Prober;
-use portolan_wasm::{Host, PluginWatch};
+use portolan_wasm::{Host, PluginFile, PluginWatch};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     config::{self, Config, Loaded, Report, edge::Whereabouts},
     telemetry::Telemetry,
 };
+use again::Again;
 use bindings::{Bindings, Listeners};
 use board::{Board, EntrypointReport, SharedBoard};
 use candidate::candidate;
@@ -111,6 +113,7 @@ pub(crate) struct Controller {
     watched: surroundings::Files,
     sources: Sources,
     assembler: Assembler,
+    again: Again,
     publisher: Publisher,
     bindings: Bindings,
     certificate_problems: Vec<Problem>,
@@ -121,7 +124,8 @@ pub(crate) struct Controller {
     lookups: SharedLookups,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
-    plugin_watch: PluginWatch,
+    /// What changes in the plugins folder.
+    plugin_files: mpsc::Receiver<PluginFile>,
 }
 
 /// The largest plugin file that is read, in bytes.
@@ -137,7 +141,7 @@ impl Controller {
         let (prober, lookups) = (start.prober, start.lookups);
         let (sender, events) = mpsc::channel(EVENTS);
         let config = loaded.config.clone();
-        let (plugin_watch, files) = PluginWatch::open(&config.plugins.directory, MAX_PLUGIN);
+        let (plugin_files, files) = watch_plugins(&config.plugins.directory);
         let plugins = Plugins::load(host, embedded, files).await;
         let name = loaded.report.source().name.clone();
         let mut controller = Self {
@@ -162,6 +166,7 @@ impl Controller {
             files: Arc::new(ContentFiles::new(&loaded.config)),
             watched: start.contents,
             assembler: Assembler::default(),
+            again: Again::default(),
             publisher,
             bindings: Bindings::new(listeners),
             certificate_problems: Vec::new(),
@@ -172,7 +177,7 @@ impl Controller {
             lookups,
             sender: sender.clone(),
             events,
-            plugin_watch,
+            plugin_files,
         };
         controller.read_hosts();
         controller.look_where();
@@ -203,10 +208,11 @@ impl Controller {
                     Some(event) => self.turn(event).await,
                     None => break,
                 },
-                change = self.plugin_watch.next() => {
+                Some(change) = self.plugin_files.recv() => {
                     self.plugins.changed(change, self.sender.clone());
                 }
                 () = self.bindings.due() => drop(self.listen().await),
+                () = self.again.due() => self.ask_again(),
                 _ = &mut stop => break,
             }
         }
@@ -256,7 +262,11 @@ impl Controller {
             let snapshot = self.assemble();
             self.publish(snapshot);
         }
-        self.sweep();
+        if self.sweep() {
+            // What was wrong with them is not wrong any more.
+            let snapshot = self.assemble();
+            self.publish(snapshot);
+        }
         self.tell();
     }
 
@@ -300,9 +310,19 @@ impl Controller {
         if self.internal.want(self.assembler.missing_internals()) {
             return self.assemble();
         }
+        self.again.follow(self.assembler.unsettled());
         let used = self.assembler.files().cloned().collect();
         self.watched.store(Arc::new(self.files.paths(&used)));
         snapshot
+    }
+
+    /// Asks the plugins again that failed while they read configurations.
+    fn ask_again(&mut self) {
+        self.again.begin();
+        self.assembler.ask_again();
+        let snapshot = self.assemble();
+        self.publish(snapshot);
+        self.tell();
     }
 
     /// `[http]` and every provider, those first that go before the others: as the configuration
@@ -382,8 +402,8 @@ impl Controller {
         self.config_problems = told;
         self.config_problems.extend(needs_restart(&self.begun, &self.config, &self.config_name));
         if before.plugins.directory != self.config.plugins.directory {
-            let (watch, files) = PluginWatch::open(&self.config.plugins.directory, MAX_PLUGIN);
-            self.plugin_watch = watch;
+            let (changes, files) = watch_plugins(&self.config.plugins.directory);
+            self.plugin_files = changes;
             self.plugins.only(&files);
             for file in files {
                 self.plugins.changed(file, self.sender.clone());
@@ -411,22 +431,19 @@ impl Controller {
         true
     }
 
-    /// Lets go of plugins whose files are gone and that nothing uses.
-    fn sweep(&mut self) {
+    /// Lets go of plugins whose files are gone and that nothing uses. Answers whether there were any.
+    fn sweep(&mut self) -> bool {
         if !self.plugins.is_any_gone() {
-            return;
+            return false;
         }
         let snapshot = self.publisher.current();
         let mut used: BTreeSet<_> =
             snapshot.middlewares.iter().map(|entry| fold(&entry.plugin)).collect();
         used.extend(self.config.providers.iter().map(|provider| fold(&provider.plugin)));
-        // A rule names matchers, not plugins: one that adds matchers is used.
-        let adds = |name: &str| {
-            self.plugins.find(name).is_some_and(|plugin| !plugin.info().matchers.is_empty())
-        };
-        let adding: BTreeSet<_> =
-            self.plugins.names().filter(|name| adds(name)).map(fold).collect();
-        self.plugins.sweep(|name| used.contains(&fold(name)) || adding.contains(&fold(name)));
+        // A rule names matchers, not plugins.
+        let called = |name: &&str| self.plugins.is_called(name, self.assembler.rules());
+        used.extend(self.plugins.gone().filter(called).map(fold));
+        self.plugins.sweep(|name| used.contains(&fold(name)))
     }
 
     /// Puts everything on the board.
@@ -469,10 +486,19 @@ impl Controller {
     }
 }
 
+/// What is in the plugins folder, and what changes there from now on. The watch has a task of its own,
+/// which ends when nobody takes its changes.
+fn watch_plugins(directory: &Path) -> (mpsc::Receiver<PluginFile>, Vec<PluginFile>) {
+    let (watch, files) = PluginWatch::open(directory, MAX_PLUGIN);
+    let (sender, changes) = mpsc::channel(1);
+    tokio::spawn(watch.run(sender));
+    (changes, files)
+}
+
 /// What cannot change while the process runs.
 fn needs_restart(before: &Config, after: &Config, file: &str) -> Vec<Problem> {
     let changed = [
-        ("plugins.memory-limit", before.plugins.memory_limit.0 != after.plugins.memory_limit.0),
+        ("plugins.memory-limit", before.plugins.memory_limit != after.plugins.memory_limit),
         ("plugins.time-limit", before.plugins.time_limit != after.plugins.time_limit),
         ("threads", before.threads != after.threads),
         ("data-dir", before.data_dir != after.data_dir),

@@ -19,6 +19,7 @@ use portolan_core::{
     plugin::PluginFigures,
     port::{MatcherPlugin, MiddlewarePlugin},
     problem::{Chain, Problem},
+    rule::Rule,
 };
 use portolan_wasm::{Content, Host, Plugin, PluginFile};
 use tokio::{sync::mpsc, task};
@@ -60,6 +61,8 @@ struct Slot {
     error: Option<String>,
     /// The file is gone.
     gone: bool,
+    /// Where it stands in the order in which files came; 0: it was there at the start.
+    since: u64,
 }
 
 /// Every plugin, by the stem of its file.
@@ -70,12 +73,14 @@ pub(super) struct Plugins {
     files: BTreeMap<String, Slot>,
     /// The last change of each file that is being loaded or was.
     turns: BTreeMap<String, u64>,
+    /// How many files came after the start.
+    came: u64,
 }
 
 impl Plugins {
     fn none(host: Host) -> Self {
         let (embedded, files, turns) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { host, embedded, files, turns }
+        Self { host, embedded, files, turns, came: 0 }
     }
 
     /// Loads those in the binary and those in the folder, and returns when all are there.
@@ -167,6 +172,12 @@ impl Plugins {
         self.files.values().any(|slot| slot.gone)
     }
 
+    /// The names of the plugins that serve though their files are gone.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &str> {
+        let gone = self.serving().into_iter().filter(|(_, slot, _)| slot.gone);
+        gone.map(|(_, _, loaded)| &*loaded.plugin.info().name)
+    }
+
     /// Forgets files that are gone and that nothing uses. Answers whether there were any.
     pub(super) fn sweep(&mut self, used: impl Fn(&str) -> bool) -> bool {
         let serving = self.serving();
@@ -197,9 +208,33 @@ impl Plugins {
         self.all().filter_map(Plugin::middleware).collect()
     }
 
-    /// Those that add matchers.
+    /// Those that add matchers. Of one name the first matcher is used, so first come the program's own
+    /// and what takes their place by name, then files in the order in which they came: who drops in a
+    /// file does not change what rules mean that are there.
     pub(super) fn matchers(&self) -> Vec<Arc<dyn MatcherPlugin>> {
-        self.all().filter_map(Plugin::matchers).collect()
+        self.in_order().filter_map(Plugin::matchers).collect()
+    }
+
+    /// Whether a plugin has a matcher that one of these rules calls.
+    pub(super) fn is_called<'a>(
+        &self,
+        plugin: &str,
+        mut rules: impl Iterator<Item = &'a str>,
+    ) -> bool {
+        let has = |it: &Plugin, matcher: &str| {
+            it.info().matchers.iter().any(|one| one.eq_ignore_ascii_case(matcher))
+        };
+        let is_its = |matcher: &&String| {
+            let owner = self.in_order().find(|it| has(it, matcher));
+            owner.is_some_and(|owner| fold(&owner.info().name) == fold(plugin))
+        };
+        let matchers = self.find(plugin).map_or(&[][..], |plugin| &plugin.info().matchers);
+        let matchers: Vec<&String> = matchers.iter().filter(is_its).collect();
+        !matchers.is_empty()
+            && rules.any(|rule| {
+                let rule = Rule::parse(rule);
+                rule.is_ok_and(|rule| matchers.iter().any(|matcher| rule.calls(matcher)))
+            })
     }
 
     /// How each plugin is.
@@ -217,7 +252,10 @@ impl Plugins {
         let files = files.map(|(stem, slot)| (stem, slot, Some(slot)));
         let mut reports: Vec<_> = embedded
             .chain(files)
-            .map(|(stem, slot, file)| report(stem, slot.loaded.as_ref(), file))
+            .map(|(stem, slot, file)| PluginReport {
+                shadowed: !slot.gone && !serves(slot),
+                ..report(stem, slot.loaded.as_ref(), file)
+            })
             .collect();
         reports.sort_by(|one, other| one.name.cmp(&other.name));
         reports
@@ -261,6 +299,21 @@ impl Plugins {
         self.serving().into_iter().map(|(_, _, loaded)| &loaded.plugin)
     }
 
+    /// All of them, as their matchers go.
+    fn in_order(&self) -> impl Iterator<Item = &Plugin> {
+        let mut serving = self.serving();
+        let own: Vec<_> = self
+            .embedded
+            .values()
+            .filter_map(|slot| slot.loaded.as_ref())
+            .map(|loaded| fold(&loaded.plugin.info().name))
+            .collect();
+        serving.sort_by_key(|(_, slot, loaded)| {
+            (!own.contains(&fold(&loaded.plugin.info().name)), slot.since)
+        });
+        serving.into_iter().map(|(_, _, loaded)| &loaded.plugin)
+    }
+
     /// What serves, one for each name: see the invariant.
     fn serving(&self) -> Vec<(&str, &Slot, &Loaded)> {
         let files = |gone| self.files.iter().filter(move |(_, slot)| slot.gone == gone);
@@ -294,7 +347,10 @@ impl Plugins {
         let slot = self.files.entry(outcome.stem).or_default();
         match outcome.change {
             Change::Loaded(loaded) => {
-                *slot = Slot { loaded: Some(*loaded), ..Slot::default() };
+                let is_new = outcome.turn > 0 && (slot.loaded.is_none() || slot.gone);
+                self.came += u64::from(is_new);
+                let since = if is_new { self.came } else { slot.since };
+                *slot = Slot { loaded: Some(*loaded), since, ..Slot::default() };
                 true
             }
             Change::Refused(reason) => {
@@ -349,6 +405,7 @@ fn report(stem: &str, current: Option<&Loaded>, file: Option<&Slot>) -> PluginRe
         info,
         error: file.and_then(|slot| slot.error.clone()),
         deleted: file.is_some_and(|slot| slot.gone),
+        shadowed: false,
         loaded: current.map(|loaded| loaded.at),
         load_ms: current.map_or(0, |loaded| milliseconds(loaded.plugin.loading().took)),
         cached: current.is_some_and(|loaded| loaded.plugin.loading().cached),

@@ -17,6 +17,10 @@ const WAIT: Duration = Duration::from_secs(55);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// A source that comes back should be noticed soon; asking costs one refused connection.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A plugin that fails itself may cost a core each time, and seldom gets well by itself.
+const LONGEST_PAUSE_OF_PLUGIN: Duration = Duration::from_secs(60);
+/// The longest pause between two steps, whatever the provider says.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// What a runner reports.
 #[derive(Debug)]
@@ -73,7 +77,7 @@ async fn run(
                 pause = FIRST_PAUSE;
                 cursor = Some(step.cursor.clone());
                 let rest = Duration::from_millis(step.next_poll_ms.into());
-                (Report::Step(step), rest)
+                (Report::Step(step), rest.min(LONGEST_REST))
             }
             Err(PollError::Permanent(reason)) => {
                 report(&events, id, &name, Report::GaveUp(reason)).await;
@@ -84,7 +88,11 @@ async fn run(
                     cursor = None;
                 }
                 let rest = jittered(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                let longest = match &error {
+                    PollError::Call(_) => LONGEST_PAUSE_OF_PLUGIN,
+                    _ => LONGEST_PAUSE,
+                };
+                pause = (pause * 2).min(longest);
                 (Report::Failed(reason(error)), rest)
             }
         };
@@ -118,4 +126,70 @@ fn jittered(pause: Duration) -> Duration {
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .map_or(0, |now| now.subsec_nanos());
     pause + pause / 4 * (nanos % 1000) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use portolan_core::{
+        item::Update,
+        port::{CallError, PortFuture},
+    };
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Answers what it was told to, and notes when it was asked.
+    #[derive(Debug)]
+    struct Answering {
+        answer: fn() -> Result<Step, PollError>,
+        asked: Mutex<Vec<Instant>>,
+    }
+
+    impl Provider for Answering {
+        fn poll<'a>(
+            &'a self,
+            _cursor: Option<&'a [u8]>,
+            _wait: Duration,
+        ) -> PortFuture<'a, Result<Step, PollError>> {
+            self.asked.lock().unwrap().push(Instant::now());
+            Box::pin(async { (self.answer)() })
+        }
+    }
+
+    /// The longest pause of a provider between two polls, in whole seconds.
+    async fn longest_pause(answer: fn() -> Result<Step, PollError>) -> u64 {
+        let provider = Arc::new(Answering { answer, asked: Mutex::default() });
+        let (sender, mut events) = mpsc::channel(1);
+        let (name, running) = (Arc::from("test"), (provider.clone() as _, String::new()));
+        let _runner = Runner::start(1, name, running, None, sender);
+        for _ in 0..15 {
+            events.recv().await.unwrap();
+        }
+        let asked = provider.asked.lock().unwrap();
+        asked.windows(2).map(|two| (two[1] - two[0]).as_secs()).max().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_is_asked_again_soon_and_a_plugin_that_fails_in_a_while() {
+        let temporary = || Err(PollError::Temporary("away".to_owned()));
+        assert_eq!(longest_pause(temporary).await, 2);
+        let failing = || Err(PollError::Call(CallError::Suspended));
+        let pause = longest_pause(failing).await;
+        assert!((60..=75).contains(&pause), "{pause}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_provider_is_silent_for_weeks() {
+        let step = || {
+            Ok(Step {
+                update: Update::Unchanged,
+                cursor: Vec::new(),
+                notices: Vec::new(),
+                next_poll_ms: u32::MAX,
+            })
+        };
+        assert_eq!(longest_pause(step).await, 3600);
+    }
 }

@@ -8,6 +8,7 @@ use wasmtime::{StoreContextMut, component::Linker};
 use crate::{
     bindings::{interface, log as wit, types::Pair},
     guest::Guest,
+    speech::Admitted,
 };
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -17,10 +18,19 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     })?;
     log.func_wrap(
         "write",
-        |store: StoreContextMut<'_, Guest>, line: (wit::Level, String, Vec<Pair>)| {
+        |mut store: StoreContextMut<'_, Guest>, line: (wit::Level, String, Vec<Pair>)| {
             let (level, message, fields) = line;
-            if enabled(level) {
-                write(&store.data().name, level, &message, &Fields(&fields));
+            if !enabled(level) {
+                return Ok(());
+            }
+            let guest = store.data_mut();
+            match guest.said.admit(message.len().min(MAX_TEXT) + length(&fields)) {
+                Admitted::Yes => write(&guest.name, level, &message, &Fields(&fields)),
+                Admitted::Last => {
+                    let more = "it says more in one call than is written; the rest is left out";
+                    write(&guest.name, wit::Level::Warn, more, &Fields(&[]));
+                }
+                Admitted::No => (),
             }
             Ok(())
         },
@@ -47,6 +57,11 @@ fn write(plugin: &str, level: wit::Level, message: &str, fields: &Fields<'_>) {
         wit::Level::Warn => tracing::warn!(plugin.name = plugin, %fields, "{message}"),
         wit::Level::Error => tracing::error!(plugin.name = plugin, %fields, "{message}"),
     }
+}
+
+fn length(fields: &[Pair]) -> usize {
+    let cut = |text: &String| text.len().min(MAX_TEXT);
+    fields.iter().take(MAX_FIELDS).map(|pair| cut(&pair.key) + cut(&pair.value)).sum()
 }
 
 /// What a guest says beyond this is not read by anybody.

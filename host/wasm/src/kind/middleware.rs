@@ -2,7 +2,10 @@
 //!
 //! **Invariant:** a configuration that is bound has passed the plugin's schema and the plugin.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use portolan_core::{
     middleware::Interest,
@@ -46,6 +49,27 @@ impl Middlewares {
         });
         declared.map(|(interest,)| interest).map_err(BindError::Call)
     }
+
+    /// How long it takes to read a configuration which is too long for a thread that serves: every
+    /// instance has to, and one that failed is replaced while a request waits. Zero: it is quick.
+    fn reading(
+        &self,
+        took: Duration,
+        binding: &Arc<Binding>,
+        lane: Lane,
+    ) -> Result<Duration, CallError> {
+        let (runtime, quick) = (&self.runtime, self.runtime.limits.call);
+        if took <= quick {
+            return Ok(Duration::ZERO);
+        }
+        // Once more, in another instance: the machine may have been busy with something else.
+        let mut warm = runtime.take(lane)?;
+        let begun = Instant::now();
+        runtime.place(&mut warm, binding)?;
+        let took = begun.elapsed();
+        runtime.give_back(if took > quick { Lane::Aside } else { lane }, warm);
+        Ok(if took > quick { took } else { Duration::ZERO })
+    }
 }
 
 impl MiddlewarePlugin for Middlewares {
@@ -73,19 +97,25 @@ impl MiddlewarePlugin for Middlewares {
     ) -> Result<Interest, BindError> {
         let runtime = &self.runtime;
         let limit = limit.unwrap_or(runtime.limits.hook);
-        let lane = if limit > runtime.limits.call { Lane::Aside } else { Lane::Serving };
+        let mut lane = if limit > runtime.limits.call { Lane::Aside } else { Lane::Serving };
         let config = canonical(self.schema.as_deref(), config, contents)?;
         let id = runtime.next_binding();
         let mut warm = runtime.take(lane).map_err(BindError::Call)?;
+        let begun = Instant::now();
         let declared = self.declare(&mut warm, id, &config)?;
+        let took = begun.elapsed();
         let (mut found, slots) = interest(declared, &runtime.places)
             .map_err(|error| BindError::Call(runtime.failed(CallError::Nonsense(error))))?;
         let binding = Arc::new(Binding { id, label: label.to_owned(), config, slots });
         Runtime::note(&mut warm, &binding);
+        let reading = self.reading(took, &binding, lane).map_err(BindError::Call)?;
+        if reading > Duration::ZERO {
+            lane = Lane::Aside;
+        }
         let bound = Bound::new(binding, limit, lane, runtime.clone());
         if found.on_request || found.on_response {
             found.hooks = Some(Arc::new(bound));
-            found.aside = (lane == Lane::Aside).then_some(limit);
+            found.aside = (lane == Lane::Aside).then_some(limit + reading);
         }
         runtime.give_back(lane, warm);
         Ok(found)

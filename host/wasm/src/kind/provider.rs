@@ -7,7 +7,8 @@ use std::{
     fmt,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    task::Poll,
+    time::{Duration, Instant},
 };
 
 use portolan_core::{
@@ -125,17 +126,16 @@ impl BoundProvider {
         let limit = wait.saturating_add(GRACE);
         let wait = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let args = (BINDING, cursor.map(<[u8]>::to_vec), wait);
-        warm.store.data_mut().meter.begin();
+        warm.store.data_mut().begin_call();
         warm.store.set_epoch_deadline(1);
         self.budget.figures.calls.increment();
-        let call = self.timed(warm.poll.call_async(&mut warm.store, args));
-        let (answer,) = match tokio::time::timeout(limit, call).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
+        let call = self.timed(limit, warm.poll.call_async(&mut warm.store, args));
+        let (answer,) = match call.await.map_err(|late| self.failed(late))? {
+            Ok(answer) => answer,
+            Err(error) => {
                 let refused = warm.store.data().meter.refused();
                 return Err(self.failed(call_error(&error, limit, refused)));
             }
-            Err(_elapsed) => return Err(self.failed(CallError::Deadline { limit })),
         };
         if warm.store.data().meter.held() <= self.budget.instance / 2 {
             *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(warm);
@@ -164,16 +164,16 @@ impl BoundProvider {
         });
         store.set_epoch_deadline(1);
         let limit = self.runtime.limits.configure.saturating_add(GRACE);
-        let made = self.timed(async {
+        let made = self.timed(limit, async {
             let instance = self.pre.instantiate_async(&mut store).await?;
             let functions = Functions::of(&self.runtime.places, instance, &mut store)?;
             let config = self.config.clone();
             let (answer,) = functions.configure.call_async(&mut store, (BINDING, config)).await?;
             Ok((place.function(instance, &mut store)?, answer))
         });
-        match tokio::time::timeout(limit, made).await {
-            Ok(Ok((function, Ok(())))) => Ok((store, function)),
-            Ok(Ok((_, Err(errors)))) => {
+        match made.await.map_err(|late| self.fail(late))? {
+            Ok((function, Ok(()))) => Ok((store, function)),
+            Ok((_, Err(errors))) => {
                 let what = errors.into_iter().next().map(|error| error.message);
                 let what = what.unwrap_or_default();
                 Err(self.fail(CallError::Nonsense(format!(
@@ -181,20 +181,33 @@ impl BoundProvider {
                     self.label
                 ))))
             }
-            Ok(Err(error)) => Err(self.fail(instance_error(&store, error, limit))),
-            Err(_elapsed) => Err(self.fail(CallError::Deadline { limit })),
+            Err(error) => Err(self.fail(instance_error(&store, error, limit))),
         }
     }
 
+    /// Runs a call within a time limit, most of which it may wait but not run.
+    ///
     /// Keeps the clock ticking while the guest runs, not while it waits: it runs only when its
     /// future is polled, and it yields at every tick.
-    pub(super) async fn timed<T>(&self, call: impl Future<Output = T>) -> T {
-        let mut call = pin!(call);
-        std::future::poll_fn(|cx| {
+    pub(super) async fn timed<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = T>,
+    ) -> Result<T, CallError> {
+        let (mut call, mut ran) = (pin!(call), Duration::ZERO);
+        let running = self.runtime.limits.running;
+        let call = std::future::poll_fn(|cx| {
+            if ran > running {
+                return Poll::Ready(Err(CallError::Deadline { limit: running }));
+            }
             self.runtime.clock.run_for(10 * TICK);
-            call.as_mut().poll(cx)
-        })
-        .await
+            let begun = Instant::now();
+            let polled = call.as_mut().poll(cx);
+            ran += begun.elapsed();
+            polled.map(Ok)
+        });
+        let in_time = tokio::time::timeout(limit, call).await;
+        in_time.unwrap_or(Err(CallError::Deadline { limit }))
     }
 
     pub(super) fn failed(&self, error: CallError) -> PollError {

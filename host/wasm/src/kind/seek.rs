@@ -10,7 +10,7 @@ use std::{
 
 use portolan_core::{
     item::{Found, Wanted},
-    port::{CallError, PollError},
+    port::PollError,
 };
 use tokio::sync::Semaphore;
 use wasmtime::{Store, component::TypedFunc};
@@ -74,18 +74,17 @@ impl BoundProvider {
                 Seeker { store, find }
             }
         };
-        seeker.store.data_mut().meter.begin();
+        seeker.store.data_mut().begin_call();
         seeker.store.set_epoch_deadline(1);
         self.budget.figures.calls.increment();
         let args = (BINDING, asked(wanted));
-        let call = self.timed(seeker.find.call_async(&mut seeker.store, args));
-        let (answer,) = match tokio::time::timeout(LIMIT, call).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
+        let call = self.timed(LIMIT, seeker.find.call_async(&mut seeker.store, args));
+        let (answer,) = match call.await.map_err(|late| self.failed(late))? {
+            Ok(answer) => answer,
+            Err(error) => {
                 let refused = seeker.store.data().meter.refused();
                 return Err(self.failed(call_error(&error, LIMIT, refused)));
             }
-            Err(_elapsed) => return Err(self.failed(CallError::Deadline { limit: LIMIT })),
         };
         if seeker.store.data().meter.held() <= self.budget.instance / 2 {
             self.seekers.rest(seeker);

@@ -41,7 +41,10 @@ fn snapshot(items: Vec<wit::Item>, notices: &mut Vec<Notice>) -> Result<Vec<Item
     let mut kept = Vec::with_capacity(items.len());
     for wit in items {
         match item(wit) {
-            Ok(item) if seen.insert(item.key()) => kept.push(item),
+            Ok(item) if seen.insert(item.key()) => {
+                notices.extend(unreachable(&item));
+                kept.push(item);
+            }
             Ok(item) => notices.push(Notice {
                 origin: name(&item.key()),
                 message: "is reported twice; the first report is used".to_owned(),
@@ -59,7 +62,10 @@ fn delta(changes: Vec<wit::Change>, notices: &mut Vec<Notice>) -> Result<Vec<Cha
         match change {
             wit::Change::Remove(gone) => kept.push(Change::Remove(key(gone))),
             wit::Change::Put(new) => match item(new) {
-                Ok(item) => kept.push(Change::Put(item)),
+                Ok(item) => {
+                    notices.extend(unreachable(&item));
+                    kept.push(Change::Put(item));
+                }
                 Err(notice) => notices.push(notice),
             },
         }
@@ -123,6 +129,25 @@ fn instance(it: catalog::Instance) -> Result<Instance, Notice> {
         meta: pairs(it.meta),
         version: it.version,
     })
+}
+
+/// What is the matter with an item that stays, since not everything of it is for requests, but that no
+/// request can reach.
+fn unreachable(item: &Item) -> Option<Notice> {
+    let address = match item {
+        Item::Node(node) => &node.address,
+        // An instance without one is at its node's.
+        Item::Instance(instance) => &instance.address,
+        Item::Fragment(_) => return None,
+    };
+    let is_host = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    if is_host(address) || address.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let message = format!("`{}` is no address, so nothing reaches it", address.escape_debug());
+    Some(bad(&name(&item.key()), &message))
 }
 
 fn fragment(fragment: wit::Fragment) -> Result<Fragment, Notice> {
@@ -235,6 +260,24 @@ mod tests {
         assert_eq!(reason(&"é".repeat(300)).as_deref(), Some(&*"é".repeat(200)));
         assert_eq!(reason(" "), None);
         assert_eq!(edge_reason(&[]), None);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told() {
+        let told = |address: &str| {
+            let id = "a".to_owned();
+            let address = address.to_owned();
+            let instance = Instance { id, address, ..Instance::default() };
+            unreachable(&Item::Instance(Arc::new(instance))).map(|it| (it.origin, it.message))
+        };
+        for good in ["", "10.0.0.1", "fd00::1", "my_host-1.example.com."] {
+            assert_eq!(told(good), None, "{good}");
+        }
+        for bad in ["not an address!!", "[fd00::1]", "http://a.local/", "10.0.0.1:80", "ä"] {
+            let (origin, message) = told(bad).expect("it is told");
+            assert_eq!(origin, "instance a");
+            assert!(message.contains("is no address"), "{message}");
+        }
     }
 
     #[test]

@@ -297,3 +297,19 @@ fn threads_do_not_disturb_each_other() {
     assert!(figures.instances.value() <= 5, "{} instances", figures.instances.value());
     assert_eq!(figures.traps.value(), 0);
 }
+
+#[test]
+fn who_takes_long_to_read_a_configuration_does_not_keep_a_thread_that_serves() {
+    let bound = |call_limit| {
+        let config = HostConfig { call_limit, ..HostConfig::default() };
+        let plugin = load(&Host::new(config).expect("a host"), &MIDDLEWARE);
+        let middleware = plugin.middleware().expect("a middleware");
+        middleware.bind("test", &json!({ "do": "o" }), &[], None).expect("a good binding")
+    };
+    assert_eq!(bound(Duration::from_secs(20)).aside, None);
+    // Nothing is as quick as that.
+    let slow = bound(Duration::from_nanos(1));
+    assert!(slow.aside.is_some_and(|limit| limit > Duration::from_nanos(1)));
+    let (_, verdict) = slow.hooks.expect("hooks").on_request(exchange());
+    assert!(matches!(verdict, Ok(RequestVerdict::Continue { .. })), "{verdict:?}");
+}

@@ -6,7 +6,7 @@ use portolan_core::{
     item::Update,
     port::{BindError, CallError, PollError, Provider},
 };
-use portolan_wasm::Grants;
+use portolan_wasm::{Grants, Host, HostConfig};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -187,5 +187,18 @@ async fn a_poll_that_is_stuck_ends_at_its_deadline() {
     let poll = provider("z", "", &granted);
     let error = poll.poll(None, Duration::from_secs(60)).await.expect_err("must end");
     let limit = Duration::from_secs(90);
+    assert_eq!(error, PollError::Call(CallError::Deadline { limit }));
+}
+
+#[tokio::test]
+async fn a_poll_that_runs_all_the_time_ends_long_before_its_deadline() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let granted = grants("http://127.0.0.1:1", home.path());
+    let limit = Duration::from_millis(100);
+    let config = HostConfig { running_limit: limit, ..HostConfig::default() };
+    let plugin = load(&Host::new(config).expect("a host"), &PROVIDER);
+    let config = json!({ "a": "l", "b": "" });
+    let provider = plugin.provider("test", &config, &granted).expect("a good binding");
+    let error = provider.poll(None, Duration::from_secs(60)).await.expect_err("must end");
     assert_eq!(error, PollError::Call(CallError::Deadline { limit }));
 }

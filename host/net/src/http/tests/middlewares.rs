@@ -27,6 +27,7 @@ enum Deed {
     FailInward,
     FailOutward,
     Replace,
+    Forbid,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Hooks for Recorder {
         let verdict = match self.deed {
             Deed::Reply => Ok(RequestVerdict::Reply(reply(self.name))),
             Deed::FailInward => Err(CallError::Suspended),
-            Deed::Pass | Deed::FailOutward | Deed::Replace => {
+            Deed::Pass | Deed::FailOutward | Deed::Replace | Deed::Forbid => {
                 exchange.request.headers.insert("x-seen", HeaderValue::from_static("yes"));
                 Ok(RequestVerdict::Continue { context: 7, response: true, later: Vec::new() })
             }
@@ -61,7 +62,7 @@ impl Hooks for Recorder {
     fn on_response(
         &self,
         context: u64,
-        exchange: Box<Exchange>,
+        mut exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
         let status = exchange.response.as_ref().map_or(0, |response| response.status.as_u16());
         let seen = exchange.request.headers.contains_key("x-seen");
@@ -69,6 +70,10 @@ impl Hooks for Recorder {
         let verdict = match self.deed {
             Deed::FailOutward => Err(CallError::Suspended),
             Deed::Replace => Ok(ResponseVerdict::Replace(reply(self.name))),
+            Deed::Forbid => {
+                Edit::SetStatus(StatusCode::FORBIDDEN).apply(&mut exchange);
+                Ok(ResponseVerdict::Continue)
+            }
             Deed::Pass | Deed::Reply | Deed::FailInward => Ok(ResponseVerdict::Continue),
         };
         (exchange, verdict)
@@ -160,6 +165,29 @@ impl Hooks for Early {
         _exchange: Box<Exchange>,
     ) -> (Box<Exchange>, Result<ResponseVerdict, CallError>) {
         panic!("nobody asked for that");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_a_middleware_forbids_is_an_answer_like_any_other() {
+    let backend = Script::start(|mut client| async move {
+        client.request().await.unwrap();
+        let changed = "Connection: upgrade\r\nUpgrade: websocket\r\nX-Other: 1";
+        client.send(&format!("HTTP/1.1 101 Switching Protocols\r\n{changed}\r\n\r\n")).await;
+        client.until("never").await;
+    })
+    .await;
+    let middlewares = vec![recorder("a", Deed::Forbid, &Journal::default())];
+    let router = Router { middlewares, ..router("a.local", &[backend.address]) };
+    let portolan = Portolan::start(vec![router]);
+    let mut client = portolan.connect().await;
+    for _ in 0..2 {
+        let asked = "Connection: upgrade\r\nUpgrade: websocket";
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\n{asked}\r\n\r\n")).await;
+        let answer = client.response().await;
+        assert_eq!(answer.status, 403);
+        assert_eq!(header(&answer.head, "upgrade"), None, "{}", answer.head);
+        assert_eq!(header(&answer.head, "x-other"), Some("1"));
     }
 }
 

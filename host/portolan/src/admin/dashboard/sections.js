@@ -5,7 +5,7 @@ import { Rates, bytes, cell, count, h, nanos, perSecond, prose, rule, span, stat
 const rates = new Rates();
 const MOODS = {
   enabled: "good", warning: "warn", disabled: "bad", synced: "good", waiting: "warn", stale: "warn", failed: "bad",
-  passing: "good", critical: "bad", maintenance: "off", loaded: "good", outdated: "warn", deleted: "warn", error: "bad",
+  passing: "good", critical: "bad", maintenance: "off", loaded: "good", outdated: "warn", deleted: "warn", shadowed: "warn", error: "bad",
 };
 /** The key of a plugin in the API: stripPrefix for strip-prefix. */
 const camel = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());

@@ -1,5 +1,7 @@
 //! What a middleware does, in words.
 
+use std::time::Duration;
+
 use portolan_core::{
     exchange::HeaderLine,
     middleware::{Action, Middleware, OnFailure, PlanStep, Redirect},
@@ -39,7 +41,11 @@ fn hooks(middleware: &Middleware) -> Option<String> {
         OnFailure::Closed => "503 if that fails",
         OnFailure::Open => "goes on if that fails",
     };
-    let aside = |limit| format!(", for up to {limit:?} beside the threads that serve");
+    let aside = |limit: Duration| {
+        // What was measured has more digits than anybody wants to read.
+        let limit = Duration::from_millis(limit.as_millis().try_into().unwrap_or(u64::MAX));
+        format!(", for up to {limit:?} beside the threads that serve")
+    };
     let aside = interest.aside.map(aside).unwrap_or_default();
     Some(format!("{when}runs `{}` on {of}{aside} ({failure})", middleware.plugin))
 }

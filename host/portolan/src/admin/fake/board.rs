@@ -113,6 +113,7 @@ fn plugin(name: &str, kind: &'static str, calls: u64, imports: &[&str]) -> Plugi
         name: name.into(),
         error: None,
         deleted: false,
+        shadowed: false,
         loaded: Some(SystemTime::now()),
         load_ms: 41,
         cached: true,

@@ -13,7 +13,7 @@ use crate::control::board::{Board, PluginReport};
 pub(crate) struct PluginView {
     pub(crate) name: String,
     /// `loaded`, `outdated` (an older version goes on), `deleted` (the file is gone, it goes on),
-    /// `failed` (no version of it ever loaded).
+    /// `shadowed` (another one of its name serves), `failed` (no version of it ever loaded).
     state: &'static str,
     error: Option<String>,
     loaded: Option<String>,
@@ -57,6 +57,7 @@ impl PluginView {
         let state = match (&plugin.info, &plugin.error, plugin.deleted) {
             (None, ..) => "failed",
             (Some(_), _, true) => "deleted",
+            _ if plugin.shadowed => "shadowed",
             (Some(_), Some(_), false) => "outdated",
             (Some(_), None, false) => "loaded",
         };

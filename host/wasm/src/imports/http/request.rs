@@ -171,9 +171,8 @@ fn attributes(http: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             let key = args.1.to_str(&ctx)?.into_owned();
             let value = args.2.as_le_slice(&ctx).to_vec();
             let bytes = key.len() + value.len();
-            let kept = &ctx.data_mut().view()?.exchange.attributes;
-            let before: usize = kept.iter().map(|(key, value)| key.len() + value.len()).sum();
-            if before + bytes > MAX_ATTRIBUTES {
+            let view = ctx.data_mut().view()?;
+            if view.staged.attributes_beside(view.exchange, &key) + bytes > MAX_ATTRIBUTES {
                 return Ok((Err(HeadError::TooLarge),));
             }
             Ok((stage(&mut ctx, Ok((Edit::SetAttribute(key, value), bytes)))?,))
