@@ -142,11 +142,13 @@ impl Headers {
         }
     }
 
-    /// The value of `Host`, if there is one.
+    /// The value of `Host`, if there is one that is not empty.
     pub fn host(&self) -> Option<&[u8]> {
         match &self.0 {
             Form::Empty => None,
-            Form::Map(map) => map.get(HOST).map(HeaderValue::as_bytes),
+            Form::Map(map) => {
+                map.get(HOST).map(HeaderValue::as_bytes).filter(|host| !host.is_empty())
+            }
             Form::Text(text) => text.lines.host(),
         }
     }
@@ -156,7 +158,7 @@ impl Headers {
         match &mut self.0 {
             Form::Text(text) if text.takes(name) => text.repeat_host(name),
             _ => {
-                if let Some(host) = self.get(HOST).cloned() {
+                if let Some(host) = self.get(HOST).filter(|host| !host.is_empty()).cloned() {
                     self.set(name, &host);
                 }
             }

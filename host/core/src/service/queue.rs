@@ -109,6 +109,11 @@ impl Queue {
         self.len() == 0
     }
 
+    /// Whether each who waits does so for one backend only: what else there is, is free to take.
+    pub fn leaves_others(&self) -> bool {
+        self.line().places.iter().all(|place| place.only.is_some())
+    }
+
     /// Stands in line, to look when it is one's turn; `None`: as many as may wait do.
     pub fn stand(&self, most: usize, only: Option<Freed>, waker: &Waker) -> Option<Waiting<'_>> {
         let line = self.line();

@@ -108,8 +108,8 @@ impl Seeker<'_, '_> {
             return Ok(Some(claimed));
         }
         let now = Moment::of(Instant::now());
-        if self.choice.only(self.service(), now).is_some() {
-            // Better another backend than none.
+        if self.choice.only(self.service(), now).is_some() || state.queue.leaves_others() {
+            // Better another backend than none, where nobody waits for that.
             self.choice.is_patient = false;
             let service = self.newer.as_deref().unwrap_or(self.service);
             let claimed = self.choice.try_claim(service, now);
@@ -253,8 +253,9 @@ fn told_apart(options: &LoadBalancer, errand: &Errand<'_>) -> u64 {
     let headers = &errand.head.headers;
     let told = match &options.hash_on {
         HashOn::ClientIp => None,
-        HashOn::Header(name) => headers.first(name).map(key),
-        HashOn::Cookie(name) => cookie(headers, name).map(|value| key(value.as_bytes())),
+        HashOn::Header(name) => headers.first(name),
+        HashOn::Cookie(name) => cookie(headers, name).map(str::as_bytes),
     };
-    told.unwrap_or_else(|| errand.asker.key())
+    // What is empty tells nobody apart: a logout may leave it.
+    told.filter(|told| !told.is_empty()).map(key).unwrap_or_else(|| errand.asker.key())
 }

@@ -98,7 +98,7 @@ impl Forwarded {
     fn add(&self, headers: &mut Headers, authority: Option<&str>, websocket: bool) {
         let host = match authority {
             Some(authority) => HeaderValue::from_str(authority).ok(),
-            None => headers.value(&HOST),
+            None => headers.value(&HOST).filter(|host| !host.is_empty()),
         };
         // What is empty says nothing, as in Traefik.
         let is_said = |headers: &Headers, name: &HeaderName| {

@@ -106,14 +106,21 @@ pub(crate) fn is_padded(value: &HeaderValue) -> bool {
 }
 
 /// Puts the cookies of an HTTP/2 request back into one line, as HTTP/1 and most applications
-/// want them (RFC 9113, 8.2.3).
+/// want them (RFC 9113, 8.2.3). Lines that say nothing are left out, and blanks around them, since
+/// programs that leave some are served by others.
 pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(COOKIE).iter();
-    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
-    let mut joined = first.as_bytes().to_vec();
-    for line in std::iter::once(second).chain(lines) {
-        joined.extend_from_slice(b"; ");
-        joined.extend_from_slice(line.as_bytes());
+    match (lines.next(), lines.next()) {
+        (None, _) => return,
+        (Some(only), None) if !is_padded(only) => return,
+        (Some(_), _) => {}
+    }
+    let mut joined = Vec::new();
+    for line in headers.get_all(COOKIE).iter().map(|line| line.as_bytes().trim_ascii()) {
+        if !line.is_empty() && !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(line);
     }
     // Valid lines joined by valid bytes are valid.
     if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
@@ -465,6 +472,12 @@ pub(super) mod tests {
         };
         assert_eq!(joined(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]), ["a=1; b=2"]);
         assert_eq!(joined(&[("cookie", "a=1")]), ["a=1"]);
+        for empty in ["", " "] {
+            let lines = ["", "a=1", empty, "b=2 ", empty].map(|line| ("cookie", line));
+            assert_eq!(joined(&lines), ["a=1; b=2"]);
+            assert_eq!(joined(&lines[2..3]), [""]);
+        }
+        assert_eq!(joined(&[("cookie", "a=1; ")]), ["a=1;"]);
         assert!(joined(&[]).is_empty());
     }
 }

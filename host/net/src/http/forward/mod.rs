@@ -340,11 +340,14 @@ impl Dispatch<'_> {
         }
     }
 
-    /// The host that the backend is told, where it is not a header of the request.
+    /// The host that the backend is told, where it is not a header of the request. HTTP/1.0 may name none,
+    /// and each version that we speak to backends has to (RFC 9112, 3.2).
     fn host<'a>(&'a self, origin: &'a Origin) -> Option<&'a HeaderValue> {
-        match self.service.load_balancer.pass_host_header {
-            true => self.errand.host.as_ref(),
-            false => Some(&origin.host),
+        let passes = self.service.load_balancer.pass_host_header;
+        match self.errand.host.as_ref().filter(|_| passes) {
+            Some(host) => Some(host),
+            None if passes && self.errand.head.headers.host().is_some() => None,
+            None => Some(&origin.host),
         }
     }
 }

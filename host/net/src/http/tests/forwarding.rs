@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
-use portolan_core::{middleware::Middleware, name::ObjectName, router::Router, service::Scheme};
+use portolan_core::{
+    middleware::Middleware, name::ObjectName, router::Router, service::Scheme, test_util,
+};
 
 use super::support::{Client, Portolan, Script, header, nobody, router, service, soon};
 use crate::http::HttpConfig;
@@ -45,6 +47,23 @@ async fn the_backend_learns_who_asked_and_not_what_the_client_claims() {
     assert_eq!((told("te"), told("accept")), (Some("trailers"), Some("*/*")));
     for gone in ["connection", "x-secret", "keep-alive", "proxy-authorization"] {
         assert_eq!(told(gone), None, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_names_no_host_asks_the_backend_for_its_own() {
+    let backend = Script::echo().await;
+    let service = router("a.local", &[backend.address]).service;
+    let portolan =
+        Portolan::start(vec![Router { service, ..test_util::router("r", "PathPrefix(`/`)") }]);
+    for line in ["", "Host:\r\n"] {
+        let mut client = portolan.connect().await;
+        client.send(&format!("GET / HTTP/1.0\r\n{line}\r\n")).await;
+        let seen = client.response().await.body;
+        let told = |name| header(&seen, name).map(str::to_owned);
+        assert_eq!(told("host"), Some(backend.address.to_string()), "{seen}");
+        assert_eq!(told("x-forwarded-host"), None);
+        assert_eq!(seen.matches("host:").count(), 1);
     }
 }
 

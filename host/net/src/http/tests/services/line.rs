@@ -131,7 +131,8 @@ async fn after_a_failed_connection_one_that_is_only_full_is_waited_for() {
 
 #[tokio::test]
 async fn a_client_waits_for_its_backend_or_is_sent_elsewhere_for_once() {
-    for (queue, name) in [(10, "ok"), (0, "other")] {
+    // Those who wait for one backend take no place from those who may go elsewhere.
+    for (queue, name) in [(10, "ok"), (1, "ok"), (0, "other")] {
         let (backend, gate, mut asked) = held().await;
         let other = named(200, "other").await;
         let service = to(&[backend.address, other.address], |it| {

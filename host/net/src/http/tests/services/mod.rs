@@ -22,7 +22,10 @@ use portolan_core::{
     service::{Failover, Gate, Kind, Member, Mirror, Mirroring, Scheme, Service, Weighted},
     standing::Probed,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    net::TcpSocket,
+    sync::{Semaphore, mpsc},
+};
 
 use super::support::{
     Client, Portolan, Response, Script, header, leading, nobody, router, service, soon, treated,
@@ -223,6 +226,15 @@ async fn clients_are_told_apart_by_what_was_asked_for() {
         // Without it the address counts, and that is the same for all of these.
         let nameless = answers(&portolan, 6).await;
         assert!(["aaaaaa", "bbbbbb"].contains(&nameless.as_str()), "{nameless}");
+        // And so it does where it is empty.
+        let mut firsts = String::new();
+        for last in 1..=32 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(format!("127.0.0.{last}:0").parse().unwrap()).unwrap();
+            let mut client = Client::new(socket.connect(portolan.address).await.unwrap());
+            firsts += &get(&mut client, &format!("{header}\r\n")).await.body;
+        }
+        assert!(firsts.contains('a') && firsts.contains('b'), "{firsts}");
     }
 }
 
