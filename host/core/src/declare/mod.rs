@@ -12,6 +12,7 @@ mod value;
 mod options;
 mod service;
 mod transport;
+mod astray;
 mod schema;
 mod tags;
 mod stray;
@@ -67,8 +68,8 @@ pub struct RouterSpec {
     pub timeouts: Option<Box<Timeouts>>,
     /// What is noted of its requests.
     pub observability: Observability,
-    /// Whether what it says of its middlewares, its entrypoints or its encryption could not be
-    /// read: then it may have been meant to be protected.
+    /// Whether what it says of its rule, its middlewares, its entrypoints or its encryption could not
+    /// be read: then it may have been meant to be protected.
     pub is_doubtful: bool,
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Declared, DomainSpec, Flaw, MiddlewareSpec, RouterSpec, TlsSpec,
+    astray::{self, PROTECTING},
     options::timeouts,
     reader::{Keys, Reader, boolean},
     service::service,
@@ -50,7 +51,10 @@ pub fn read(http: &Value, pointer: &str) -> Declared {
         for (name, reader) in part.entries(&mut flaws) {
             let Some(name) = object_name(name, &reader, &mut flaws) else { continue };
             match key {
-                "routers" => declared.routers.push((name, router(&reader, &mut flaws))),
+                "routers" => {
+                    let router = router(&name, &reader, &mut flaws);
+                    declared.routers.push((name, router));
+                }
                 "services" => declared.services.push((name, service(&reader, &mut flaws))),
                 "servers-transports" => {
                     let transport = transport(&reader, &mut flaws);
@@ -76,11 +80,13 @@ fn object_name(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option
     Some(name.into())
 }
 
-fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
-    let mut router = RouterSpec::default();
-    let misspelt = reader.misspelt(&ROUTER);
-    router.is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key));
-    for (key, value) in reader.fields(&ROUTER, flaws) {
+fn router(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
+    let mut router =
+        RouterSpec { is_doubtful: astray::is_doubtful(reader, &ROUTER), ..RouterSpec::default() };
+    let before = flaws.len();
+    let fields = reader.fields(&ROUTER, flaws);
+    astray::explain(name, reader, &ROUTER, flaws.get_mut(before..).unwrap_or_default());
+    for (key, value) in fields {
         let before = flaws.len();
         match key {
             "rule" => router.rule = value.text(flaws).filter(|rule| !rule.trim().is_empty()),
@@ -109,7 +115,7 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
         }
         let new = flaws.get(before..).unwrap_or_default();
         let is_wrong = new.iter().any(|flaw| flaw.severity == Severity::Error);
-        router.is_doubtful |= PROTECTING.contains(&key) && is_wrong;
+        router.is_doubtful |= is_wrong && (key == "rule" || PROTECTING.contains(&key));
     }
     router
 }
@@ -126,10 +132,6 @@ fn observability(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Observability {
     }
     noted
 }
-
-/// The keys of a router that say who is let through.
-pub(super) const PROTECTING: [&str; 5] =
-    ["middlewares", "entrypoints", "tls", "rule-syntax", "parent-refs"];
 
 /// `true`, `false`, or a table. In a tag any word but `true` says no, as in Traefik.
 fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsSpec> {
