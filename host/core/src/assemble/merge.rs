@@ -13,10 +13,11 @@ use hashbrown::HashMap;
 use super::{
     backends::{BackendSpec, Part, servers, shared},
     complaints::{Complaints, Plaintiff},
+    groups::{By, Groups, Statement, speakers},
 };
 use crate::{
     catalog::{Parsed, Registered, Source, problem},
-    declare::{Declared, KindSpec, MiddlewareSpec, RouterSpec},
+    declare::{KindSpec, MiddlewareSpec, RouterSpec},
     item::{Health, Instance, Node},
     name::ObjectName,
     policy::{LoadBalancer, Transport},
@@ -71,42 +72,6 @@ pub(super) struct Objects {
     on_node: HashMap<(u16, String), BTreeSet<String>>,
 }
 
-/// What is said of each object, sorted by who says it.
-type Groups = HashMap<ObjectName, Vec<Statement>>;
-
-/// What somebody says of an object: the place in a list of what is declared.
-#[derive(Clone, Debug)]
-struct Statement {
-    source: u16,
-    at: u32,
-    by: By,
-}
-
-#[derive(Clone, Debug)]
-enum By {
-    Fragment(Arc<str>, Arc<Declared>),
-    Instance(Shared<String, Registered>),
-}
-
-impl Statement {
-    /// Providers in their order; of one, fragments first (Traefik's order of files).
-    fn rank(&self) -> (u16, bool, &str, u32) {
-        let (is_instance, id) = match &self.by {
-            By::Fragment(origin, _) => (false, &**origin),
-            By::Instance(registered) => (true, &*registered.0),
-        };
-        (self.source, is_instance, id, self.at)
-    }
-
-    fn find<'a, T>(&'a self, list: impl Fn(&'a Declared) -> &'a [(Arc<str>, T)]) -> Option<&'a T> {
-        let declared = match &self.by {
-            By::Fragment(_, declared) => declared,
-            By::Instance(registered) => &registered.1.declared,
-        };
-        list(declared).get(self.at as usize).map(|(_, spec)| spec)
-    }
-}
-
 impl Objects {
     /// Takes in what is different in a source.
     pub(super) fn take(
@@ -154,7 +119,8 @@ impl Objects {
             for id in self.on_node.get(&(place, key.clone())).into_iter().flatten() {
                 let declared = after.instances.get(id).map(|it| it.declared.services.iter());
                 let names = declared.into_iter().flatten().map(|(name, _)| name);
-                touched.services.extend(names.map(|name| lower(name, provider)));
+                let services = names.map(|name| self.services.meant(name, provider));
+                touched.services.extend(services);
             }
         }
         if before.notices != after.notices {
@@ -176,10 +142,10 @@ impl Objects {
         touched: &mut Touched,
     ) {
         let context = (source, provider, was.as_ref(), is.as_ref());
-        restate(context, &mut self.routers, |it| &it.routers, &mut touched.routers);
-        restate(context, &mut self.services, |it| &it.services, &mut touched.services);
-        restate(context, &mut self.middlewares, |it| &it.middlewares, &mut touched.middlewares);
-        restate(context, &mut self.transports, |it| &it.transports, &mut touched.transports);
+        self.routers.restate(context, |it| &it.routers, &mut touched.routers);
+        self.services.restate(context, |it| &it.services, &mut touched.services);
+        self.middlewares.restate(context, |it| &it.middlewares, &mut touched.middlewares);
+        self.transports.restate(context, |it| &it.transports, &mut touched.transports);
     }
 
     /// The first instances are many.
@@ -254,7 +220,7 @@ impl Objects {
         let with_backends = |object: Object<(&Arc<LoadBalancer>, &KindSpec)>| {
             let Object { spec: (options, kind), origin, pointer, warnings } = object;
             let (load_balancer, kind) = (options.clone(), kind.clone());
-            let statements = self.services.get(name).map(Vec::as_slice).unwrap_or_default();
+            let statements = self.services.get(name);
             let backends = match kind {
                 KindSpec::Backends => backends(statements, sources),
                 _ => Vec::new(),
@@ -278,66 +244,6 @@ impl Objects {
     }
 }
 
-/// Names of instances are compared without case, as Traefik matches tags.
-fn lower(name: &Arc<str>, provider: &Arc<str>) -> ObjectName {
-    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => ObjectName::new(name.to_ascii_lowercase(), provider.clone()),
-        false => ObjectName { name: name.clone(), provider: provider.clone() },
-    }
-}
-
-type Context<'a> = (u16, &'a Arc<str>, Option<&'a By>, Option<&'a By>);
-
-/// Takes back what somebody said of objects of one kind, and notes what they say now.
-fn restate<T: PartialEq>(
-    (source, provider, was, is): Context<'_>,
-    groups: &mut Groups,
-    list: impl Fn(&Declared) -> &[(Arc<str>, T)],
-    touched: &mut Vec<ObjectName>,
-) {
-    let said = |by: &By| {
-        let (declared, is_instance) = match by {
-            By::Fragment(_, declared) => (declared, false),
-            By::Instance(registered) => (&registered.1.declared, true),
-        };
-        let named = |(at, (name, _)): (u32, &(Arc<str>, T))| {
-            let name = match is_instance {
-                true => lower(name, provider),
-                false => ObjectName { name: name.clone(), provider: provider.clone() },
-            };
-            (name, Statement { source, at, by: by.clone() })
-        };
-        (0..).zip(list(declared)).map(named).collect::<Vec<_>>()
-    };
-    let mut before: HashMap<ObjectName, Statement> = HashMap::new();
-    for (name, statement) in was.map(said).unwrap_or_default() {
-        if let Some(group) = groups.get_mut(&name) {
-            if let Ok(place) = group.binary_search_by(|it| it.rank().cmp(&statement.rank())) {
-                group.remove(place);
-            }
-            if group.is_empty() {
-                groups.remove(&name);
-            }
-        }
-        before.insert(name, statement);
-    }
-    for (name, statement) in is.map(said).unwrap_or_default() {
-        let is_same = match (before.remove(&name), &statement.by) {
-            // Of a file with a thousand routers, mostly one is edited.
-            (Some(before), By::Fragment(..)) => before.find(&list) == statement.find(&list),
-            _ => false,
-        };
-        if !is_same {
-            touched.push(name.clone());
-        }
-        // Mostly there is one.
-        let group = groups.entry(name).or_insert_with(|| Vec::with_capacity(1));
-        let place = group.binary_search_by(|it| it.rank().cmp(&statement.rank()));
-        group.insert(place.unwrap_or_else(|place| place), statement);
-    }
-    touched.extend(before.into_keys());
-}
-
 /// How much an instance's word counts: one in use before one that is not, one that is trusted before
 /// one that is being tried, then the newest.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -356,14 +262,6 @@ impl<'a> Rank<'a> {
     }
 }
 
-/// The statements of one speaker: a fragment has one, all instances of a provider speak together.
-fn speakers(statements: &[Statement]) -> impl Iterator<Item = &[Statement]> {
-    statements.chunk_by(|one, other| {
-        let instances = |it: &Statement| matches!(it.by, By::Instance(_));
-        one.source == other.source && instances(one) && instances(other)
-    })
-}
-
 /// Where it takes others to find out whether something works, all are as good.
 fn any<T>(_: &T) -> bool {
     true
@@ -378,7 +276,7 @@ fn merge<'a, T: PartialEq>(
     spec: impl Fn(&'a Statement) -> Option<T>,
     mut is_sound: impl FnMut(&T) -> bool,
 ) -> (Option<Object<T>>, Vec<Problem>) {
-    let statements = groups.get(name).map(Vec::as_slice).unwrap_or_default();
+    let statements = groups.get(name);
     let mut objects = speakers(statements)
         .filter_map(|statements| heard(statements, name, kind, &spec, &mut is_sound));
     let Some(first) = objects.next() else { return (None, Vec::new()) };

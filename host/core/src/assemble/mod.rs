@@ -17,6 +17,7 @@ mod complaints;
 mod compound;
 mod contents;
 mod entrypoint;
+mod groups;
 mod likeness;
 mod merge;
 mod overlap;

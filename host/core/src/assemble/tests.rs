@@ -300,6 +300,44 @@ fn http_takes_an_instance_as_its_provider_says() {
 }
 
 #[test]
+fn names_keep_the_spelling_of_the_first_instance_and_compare_without_case() {
+    let tags = |router: &'static str| {
+        [
+            (router, "Host(`shop.local`)"),
+            ("http.routers.Direct.service", "STICKYCAP"),
+            ("http.routers.Direct.rule", "Host(`d`)"),
+            ("http.services.StickyCap.loadbalancer.sticky.cookie", "true"),
+        ]
+    };
+    let one = instance("one", 2, &tags("http.routers.MyShop.rule"));
+    let two = instance("two", 1, &tags("http.routers.myshop.rule"));
+    let cookies = |snapshot: &Snapshot| {
+        let live = snapshot.services.iter().next().unwrap().live.clone().unwrap();
+        live.cookie.as_ref().unwrap().name().to_owned()
+    };
+    let mut assembler = Assembler::default();
+    let snapshot = assembler.assemble(&inputs(vec![consul(vec![one.clone(), two.clone()])]));
+    // `printf _TRAEFIK_BACKEND_StickyCap@consul | sha1sum`
+    assert_eq!(cookies(&snapshot), "_5867f");
+    expect![[r#"
+        router Direct@consul enabled on web,websecure via [] to StickyCap@consul hosts ["d"]
+        router MyShop@consul enabled on web,websecure via [] to StickyCap@consul hosts ["shop.local"]
+        service StickyCap@consul enabled ["http://10.0.0.1:8001 passing", "http://10.0.0.1:8002 passing"] used by ["Direct@consul", "MyShop@consul"]"#]].assert_eq(&show(&snapshot));
+    let name = |snapshot: &Snapshot| {
+        snapshot.routers.iter().map(|it| it.entry.name.to_string()).collect::<Vec<_>>()
+    };
+    // Whoever came first, and whoever is left.
+    for (instances, expected) in [
+        (vec![two.clone()], "myshop@consul"),
+        (vec![two, one.clone()], "MyShop@consul"),
+        (vec![one], "MyShop@consul"),
+    ] {
+        let snapshot = assembler.assemble(&inputs(vec![consul(instances)]));
+        assert_eq!(name(&snapshot), ["Direct@consul", expected]);
+    }
+}
+
+#[test]
 fn a_router_of_an_instance_with_two_services_must_name_one() {
     let tags = [
         RULE,

@@ -22,8 +22,7 @@ pub(super) fn is_doubtful(reader: &Reader<'_>, keys: &Keys) -> bool {
         is_table(below.value) || meant.is_some_and(|meant| meant == "rule" || protects(meant))
     };
     // What is read of `service` or `timeouts` is not about who is let through, nor is it lost.
-    let is_within_another =
-        |(written, value): (&String, &Value)| !protects(written) && says(value);
+    let is_within_another = |(written, value): (&String, &Value)| !protects(written) && says(value);
     let is_twice = |key: &&str| {
         let spellings = table.keys().filter(|written| fold(written) == fold(key));
         (*key == "rule" || protects(key)) && spellings.count() > 1
@@ -65,7 +64,8 @@ pub(super) fn explain(name: &str, reader: &Reader<'_>, keys: &Keys, flaws: &mut 
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        flaw.message = format!("{}, with which this is lost: {}{more}", flaw.message, shown.join(", "));
+        flaw.message =
+            format!("{}, with which this is lost: {}{more}", flaw.message, shown.join(", "));
         // The words before the one that a router has.
         let rest_of_name = lost.iter().find_map(|path| {
             let words: Vec<_> = path.split('.').collect();
