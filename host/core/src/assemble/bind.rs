@@ -9,11 +9,12 @@ use serde_json::Value;
 use super::{
     contents::{Answer, Content, Supply},
     merge::Object,
+    unplugged,
 };
 use crate::{
     declare::MiddlewareSpec,
     middleware::{Middleware, OnFailure},
-    name::{ObjectName, fold, nearest},
+    name::{ObjectName, camel, fold},
     port::{BindError, FieldError, FileAsk, MiddlewarePlugin},
     problem::Problem,
     roll::Roll,
@@ -56,27 +57,34 @@ impl Bindings {
         object: &Object<MiddlewareSpec>,
         supply: &Supply<'_>,
     ) -> (MiddlewareEntry, Vec<Problem>) {
-        match plugin(&object.spec, supply.plugins) {
-            Ok(plugin) => {
-                let written = &object.spec.config;
-                let (key, bound, doubts) = self.find(name, &object.spec, plugin, supply);
-                self.made.insert(name.clone(), (key, bound.clone()));
-                let (config, live, problems) = match bound {
-                    Ok(live) => {
-                        (plugin.shown(written).into(), Some(live), doubtful(name, object, doubts))
-                    }
-                    // What is wrong with it is seen best as it was written.
-                    Err(error) => (written.clone(), None, refused(name, object, &error)),
-                };
-                (entry(name, object, config, live, &problems), problems)
-            }
-            Err(missing) => {
-                self.made.remove(name);
-                let problems = vec![missing(name, object)];
-                let config = object.spec.config.clone();
-                (entry(name, object, config, None, &problems), problems)
-            }
+        let Some(plugin) = plugin(&object.spec, supply.plugins) else {
+            self.made.remove(name);
+            let mut entry = entry(name, object, object.spec.config.clone(), None, &[]);
+            entry.entry.errors.push(match &object.spec.plugin {
+                Some(plugin) => unplugged::message(plugin),
+                None => "it is not one plugin: see its declaration".to_owned(),
+            });
+            return (entry, Vec::new());
+        };
+        let written = &object.spec.config;
+        let (key, bound, doubts) = self.find(name, &object.spec, plugin, supply);
+        self.made.insert(name.clone(), (key, bound.clone()));
+        let (config, live, mut problems) = match bound {
+            Ok(live) => (plugin.shown(written).into(), Some(live), doubtful(name, object, doubts)),
+            // What is wrong with it is seen best as it was written.
+            Err(error) => (written.clone(), None, refused(name, object, &error)),
+        };
+        if let Some(written) = object.spec.plugin.as_deref()
+            && fold(written) != fold(plugin.name())
+        {
+            let now = camel(plugin.name());
+            let message =
+                format!("middleware `{}`: `{written}` is the old name of `{now}`", name.name);
+            let problem = Problem::warning(&*name.provider, &*object.origin, message);
+            let problem = problem.at(object.spec.pointer.clone());
+            problems.insert(0, problem.hint(format!("write `{now}`, it has the same options")));
         }
+        (entry(name, object, config, live, &problems), problems)
     }
 
     /// Whether a middleware works as somebody declares it.
@@ -87,7 +95,7 @@ impl Bindings {
         supply: &Supply<'_>,
     ) -> bool {
         plugin(spec, supply.plugins)
-            .is_ok_and(|plugin| self.find(name, spec, plugin, supply).1.is_ok())
+            .is_some_and(|plugin| self.find(name, spec, plugin, supply).1.is_ok())
     }
 
     /// Lets go of the binding of a middleware that is gone.
@@ -178,24 +186,15 @@ fn make(
     }))
 }
 
-type Missing<'a> = Box<dyn FnOnce(&ObjectName, &Object<MiddlewareSpec>) -> Problem + 'a>;
-
-fn plugin<'a>(
-    spec: &'a MiddlewareSpec,
+/// The plugin that a middleware is a use of.
+pub(super) fn plugin<'a>(
+    spec: &MiddlewareSpec,
     plugins: &'a [Arc<dyn MiddlewarePlugin>],
-) -> Result<&'a Arc<dyn MiddlewarePlugin>, Missing<'a>> {
-    let wanted = fold(&spec.plugin);
-    let found = plugins.iter().find(|plugin| fold(plugin.name()) == wanted);
-    found.ok_or_else(|| -> Missing<'a> {
-        Box::new(move |name, object| {
-            let message = format!("there is no middleware plugin `{}`", spec.plugin);
-            let known = plugins.iter().map(|plugin| plugin.name());
-            // A warning: the file may yet be dropped into the plugins folder.
-            Problem::warning(&*name.provider, &*object.origin, message)
-                .at(spec.pointer.clone())
-                .did_you_mean(nearest(&spec.plugin, known))
-        })
-    })
+) -> Option<&'a Arc<dyn MiddlewarePlugin>> {
+    let find = |wanted: &str| plugins.iter().find(|plugin| fold(plugin.name()) == wanted);
+    let wanted = fold(spec.plugin.as_deref()?);
+    // Traefik 3 still knows it by both names.
+    find(&wanted).or_else(|| find("ipallowlist").filter(|_| wanted == "ipwhitelist"))
 }
 
 fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError) -> Vec<Problem> {
@@ -212,7 +211,8 @@ fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError
             })
             .collect(),
         BindError::Call(error) => {
-            vec![problem(format!("plugin `{}` {error}", object.spec.plugin))]
+            let plugin = object.spec.plugin.as_deref().unwrap_or_default();
+            vec![problem(format!("plugin `{plugin}` {error}"))]
         }
         BindError::Refused(reason) => vec![problem(reason.clone())],
     }
@@ -267,7 +267,7 @@ fn entry(
             errors,
             used_by: Roll::default(),
         },
-        plugin: object.spec.plugin.as_str().into(),
+        plugin: object.spec.plugin.as_deref().unwrap_or_default().into(),
         config,
         live,
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     catalog::{Parsed, Registered, Source, problem},
-    declare::{KindSpec, MiddlewareSpec, RouterSpec},
+    declare::{KindSpec, MiddlewareSpec, RouterSpec, tree},
     item::{Health, Instance, Node},
     name::ObjectName,
     policy::{LoadBalancer, Transport},
@@ -202,6 +202,25 @@ impl Objects {
             |spec: &&MiddlewareSpec| is_sound(spec),
         );
         (object.map(Object::cloned), problems)
+    }
+
+    /// A problem of a middleware, at the tag that a person wrote if an instance declares it.
+    pub(super) fn placed(&self, name: &ObjectName, problem: Problem) -> Problem {
+        let instance = self.middlewares.get(name).iter().find_map(|it| match &it.by {
+            By::Instance(registered) if *registered.1.id == *problem.origin => {
+                Some(&registered.1.instance)
+            }
+            By::Instance(_) | By::Fragment(..) => None,
+        });
+        let tree = instance.map(|instance| tree(&instance.declares));
+        match tree.as_ref().and_then(|tree| tree.origin(&problem.path)) {
+            Some(tag) => Problem {
+                origin: format!("{} tag {tag}", problem.origin),
+                path: String::new(),
+                ..problem
+            },
+            None => problem,
+        }
     }
 
     /// A service as it is declared now, with everybody's backends.

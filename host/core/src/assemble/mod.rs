@@ -20,6 +20,7 @@ mod entrypoint;
 mod groups;
 mod likeness;
 mod merge;
+mod unplugged;
 mod overlap;
 mod parts;
 mod resolve;
@@ -36,6 +37,8 @@ mod overlap_tests;
 mod service_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unplugged_tests;
 
 pub use entrypoint::Entrypoint;
 pub use resolve::{CONFIG, INTERNAL, INTERNAL_SERVICES};

@@ -199,8 +199,9 @@ pub struct MirrorSpec {
 /// A middleware as declared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MiddlewareSpec {
-    /// The plugin that it is a use of, as written.
-    pub plugin: String,
+    /// The plugin that it is a use of, as written; `None`: it names none or several, so it is of no
+    /// use, and whoever declares it has been told.
+    pub plugin: Option<String>,
     /// JSON Pointer to the plugin's configuration.
     pub pointer: String,
     /// The plugin's configuration, as written.

@@ -60,10 +60,7 @@ pub fn read(http: &Value, pointer: &str) -> Declared {
                     let transport = transport(&reader, &mut flaws);
                     declared.transports.extend(transport.map(|transport| (name, transport)));
                 }
-                _ => {
-                    let middleware = middleware(&reader, &mut flaws);
-                    declared.middlewares.extend(middleware.map(|middleware| (name, middleware)));
-                }
+                _ => declared.middlewares.push((name, middleware(&reader, &mut flaws))),
             }
         }
     }
@@ -182,7 +179,7 @@ fn domain(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<DomainSpec> {
 }
 
 /// `middlewares.<name>`: one plugin with its configuration, and what happens when it fails.
-fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSpec> {
+fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> MiddlewareSpec {
     let (mut plugins, mut on_failure) = (Vec::new(), OnFailure::default());
     let mut time_limit = None;
     for (key, value) in reader.entries(flaws) {
@@ -198,19 +195,18 @@ fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSp
         let names: Vec<_> = plugins.iter().map(|(name, _)| format!("`{name}`")).collect();
         let message = format!("a middleware is one plugin, here are {}", names.join(" and "));
         reader.flaw(flaws, message);
-        return None;
-    }
-    let Some((plugin, config)) = plugins.pop() else {
+        plugins.clear();
+    } else if plugins.is_empty() {
         reader.flaw(flaws, "the middleware names no plugin".to_owned());
-        return None;
-    };
-    Some(MiddlewareSpec {
-        plugin: plugin.to_owned(),
-        pointer: config.pointer.clone(),
-        config: Arc::new(plugin_config(config.value)),
+    }
+    let plugin = plugins.pop();
+    MiddlewareSpec {
+        plugin: plugin.as_ref().map(|(plugin, _)| (*plugin).to_owned()),
+        pointer: plugin.as_ref().map_or(&reader.pointer, |(_, config)| &config.pointer).clone(),
+        config: Arc::new(plugin.map_or(Value::Null, |(_, config)| plugin_config(config.value))),
         on_failure,
         time_limit,
-    })
+    }
 }
 
 /// A plugin without options is written as an empty table, or `= true` in a tag.

@@ -20,7 +20,8 @@ fn show(declared: &Declared) -> String {
         }
     }
     for (name, middleware) in &declared.middlewares {
-        let (plugin, policy) = (&middleware.plugin, middleware.on_failure);
+        let (plugin, policy) = (middleware.plugin.as_deref(), middleware.on_failure);
+        let plugin = plugin.unwrap_or("of no plugin");
         let limit = middleware.time_limit.map(|limit| format!(" {limit:?}")).unwrap_or_default();
         lines.push(format!("middleware {name}: {plugin} {} {policy:?}{limit}", middleware.config));
     }
@@ -135,6 +136,9 @@ fn one_bad_value_costs_that_value() {
         expect![[r#"
             router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             service s: [ServerSpec { scheme: Http, authority: "ok:81", path: None, weight: 1 }] None None None
+            middleware none: of no plugin null Closed
+            middleware text: of no plugin null Closed
+            middleware two: of no plugin null Closed
             Error /http/routerz: unknown key `routerz` (did you mean `routers`?)
             Error /http/middlewares/none: the middleware names no plugin
             Error /http/middlewares/text: expected a table, found "x"
