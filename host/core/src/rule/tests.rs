@@ -159,7 +159,8 @@ fn bad_rules_are_underlined() {
         expect![[r#"
             Host:a.local
                 ^
-            expected `(`, found `:`"#]],
+            expected `(`, found `:`
+            hint: write Host(`a.local`)"#]],
     );
     bad(
         "(Host(`a`) && Path(`/`)",
