@@ -247,7 +247,7 @@ fn entry(
     live: Option<Arc<Middleware>>,
     problems: &[Problem],
 ) -> MiddlewareEntry {
-    let mut errors = object.warnings.clone();
+    let mut errors = object.shown_doubts();
     if live.is_some() {
         errors.extend(problems.iter().map(|problem| problem.message.clone()));
     }

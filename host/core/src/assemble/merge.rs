@@ -6,7 +6,7 @@
 //! **Invariant:** instances that disagree never remove an object. The newest instance that is in
 //! use wins, and the others become a warning (Traefik deletes the object: its issues 7817, 8256).
 
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use hashbrown::HashMap;
 
@@ -14,6 +14,7 @@ use super::{
     backends::{BackendSpec, Part, servers, shared},
     complaints::{Complaints, Plaintiff},
     groups::{By, Groups, Statement, speakers},
+    newest::{Doubt, Rank, Word, newest},
 };
 use crate::{
     catalog::{Parsed, Registered, Source, problem},
@@ -34,13 +35,20 @@ pub(super) struct Object<T> {
     /// JSON Pointer within the origin; empty for tags.
     pub(super) pointer: String,
     /// What is doubtful about it.
-    pub(super) warnings: Vec<String>,
+    pub(super) doubts: Vec<Doubt>,
 }
 
 impl<T: Clone> Object<&T> {
     fn cloned(self) -> Object<T> {
-        let Self { spec, origin, pointer, warnings } = self;
-        Object { spec: spec.clone(), origin, pointer, warnings }
+        let Self { spec, origin, pointer, doubts } = self;
+        Object { spec: spec.clone(), origin, pointer, doubts }
+    }
+}
+
+impl<T> Object<T> {
+    /// What is doubtful about it, as it is shown beside it.
+    pub(super) fn shown_doubts(&self) -> Vec<String> {
+        self.doubts.iter().map(|doubt| doubt.message.clone()).collect()
     }
 }
 
@@ -237,7 +245,7 @@ impl Objects {
             any,
         );
         let with_backends = |object: Object<(&Arc<LoadBalancer>, &KindSpec)>| {
-            let Object { spec: (options, kind), origin, pointer, warnings } = object;
+            let Object { spec: (options, kind), origin, pointer, doubts } = object;
             let (load_balancer, kind) = (options.clone(), kind.clone());
             let statements = self.services.get(name);
             let backends = match kind {
@@ -245,7 +253,7 @@ impl Objects {
                 _ => Vec::new(),
             };
             let spec = ServiceObject { load_balancer, backends, kind };
-            Object { spec, origin, pointer, warnings }
+            Object { spec, origin, pointer, doubts }
         };
         (object.map(with_backends), problems)
     }
@@ -263,24 +271,6 @@ impl Objects {
     }
 }
 
-/// How much an instance's word counts: one in use before one that is not, one that is trusted before
-/// one that is being tried, then the newest.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Rank<'a> {
-    usable: bool,
-    trusted: bool,
-    version: u64,
-    id: &'a Arc<str>,
-}
-
-impl<'a> Rank<'a> {
-    fn of(registered: &'a Registered) -> Self {
-        let trusted = registered.instance.canary.is_none();
-        let usable = registered.instance.edge_health().is_usable();
-        Self { usable, trusted, version: registered.instance.version, id: &registered.id }
-    }
-}
-
 /// Where it takes others to find out whether something works, all are as good.
 fn any<T>(_: &T) -> bool {
     true
@@ -288,7 +278,7 @@ fn any<T>(_: &T) -> bool {
 
 /// The object of a name: what the first of those who declare it says. Of instances that disagree
 /// those count first whose word `is_sound`.
-fn merge<'a, T: PartialEq>(
+fn merge<'a, T: Word>(
     groups: &'a Groups,
     name: &ObjectName,
     kind: &str,
@@ -301,9 +291,11 @@ fn merge<'a, T: PartialEq>(
     let Some(first) = objects.next() else { return (None, Vec::new()) };
     let problem =
         |origin: &str, message: String| Problem::warning(&*name.provider, origin, message);
-    let doubts = first.warnings.iter();
-    let mut problems: Vec<_> =
-        doubts.map(|doubt| problem(&format!("`{}`", name.name), doubt.clone())).collect();
+    let of_instances = |doubt: &Doubt| {
+        let origin = format!("{} `{}`", singular(kind), name.name);
+        problem(&origin, doubt.message.clone()).hint(doubt.hint.clone())
+    };
+    let mut problems: Vec<_> = first.doubts.iter().map(of_instances).collect();
     problems.extend(objects.map(|other| {
         let message =
             format!("`{}` is declared by {} already, which wins", name.name, first.origin);
@@ -312,8 +304,13 @@ fn merge<'a, T: PartialEq>(
     (Some(first), problems)
 }
 
+/// What one of a kind is called.
+fn singular(kind: &str) -> &str {
+    kind.strip_suffix('s').unwrap_or(kind)
+}
+
 /// What one speaker says.
-fn heard<'a, T: PartialEq>(
+fn heard<'a, T: Word>(
     statements: &'a [Statement],
     name: &ObjectName,
     kind: &str,
@@ -331,59 +328,16 @@ fn heard<'a, T: PartialEq>(
     match statements {
         // Mostly there is one.
         [only] => ranked(only).map(|(rank, spec)| object(spec, rank.id, String::new())),
-        _ => newest(statements.iter().filter_map(ranked).collect(), is_sound),
-    }
-}
-
-/// The word of the newest instance in use; a warning names the others. A word that is wrong does not
-/// take the place of one that is right.
-fn newest<T: PartialEq>(
-    mut ranked: Vec<(Rank<'_>, T)>,
-    mut is_sound: impl FnMut(&T) -> bool,
-) -> Option<Object<T>> {
-    ranked.sort_by_key(|(rank, _)| Reverse(*rank));
-    let newest = ranked.first().map(|(rank, _)| rank.id)?;
-    if let [(_, first), others @ ..] = &*ranked
-        && others.iter().any(|(_, other)| other != first)
-    {
-        // Finding out may take a while, and most say what others say.
-        let mut wrong: Vec<&T> = Vec::new();
-        let right = ranked.iter().position(|(_, spec)| {
-            let is_right = !wrong.contains(&spec) && is_sound(spec);
-            if !is_right {
-                wrong.push(spec);
-            }
-            is_right
-        });
-        if let Some(before) = right.and_then(|place| ranked.get_mut(..=place)) {
-            before.rotate_right(1);
+        _ => {
+            let ranked = statements.iter().filter_map(ranked).collect();
+            let (rank, spec, doubts) = newest(ranked, is_sound)?;
+            Some(Object { doubts, ..object(spec, rank.id, String::new()) })
         }
     }
-    let mut ranked = ranked.into_iter();
-    let (rank, spec) = ranked.next()?;
-    let others: Vec<_> = ranked
-        .filter(|(_, other)| spec != *other)
-        .map(|(rank, _)| format!("`{}`", rank.id))
-        .collect();
-    let mut object = object(spec, rank.id, String::new());
-    if !others.is_empty() {
-        let (others, winner) = (others.join(", "), rank.id);
-        object.warnings.push(match winner == newest {
-            true => format!(
-                "instances disagree: `{winner}` is the newest in use and wins, {others} declare it \
-                 otherwise"
-            ),
-            false => format!(
-                "instances disagree: what the newest in use, `{newest}`, declares does not work, so \
-                 `{winner}` wins; {others} declare it otherwise"
-            ),
-        });
-    }
-    Some(object)
 }
 
 fn object<T>(spec: T, origin: &Arc<str>, pointer: String) -> Object<T> {
-    Object { spec, origin: origin.clone(), pointer, warnings: Vec::new() }
+    Object { spec, origin: origin.clone(), pointer, doubts: Vec::new() }
 }
 
 /// The servers that a file lists, or the backends of all instances, each once.

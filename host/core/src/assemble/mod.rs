@@ -19,6 +19,7 @@ mod contents;
 mod entrypoint;
 mod groups;
 mod likeness;
+mod newest;
 mod merge;
 mod unplugged;
 mod overlap;
@@ -31,6 +32,8 @@ mod stages;
 mod change_tests;
 #[cfg(test)]
 mod contents_tests;
+#[cfg(test)]
+mod newest_tests;
 #[cfg(test)]
 mod overlap_tests;
 #[cfg(test)]

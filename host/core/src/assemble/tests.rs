@@ -280,7 +280,7 @@ fn the_newest_instance_in_use_wins() {
         expect![[r#"
             router shop@consul warning on web,websecure via [] to my-shop@consul hosts ["new.local"]
             service my-shop@consul enabled ["http://10.0.0.1:8001 passing", "http://10.0.0.1:8002 passing", "http://10.0.0.1:8003 critical"] used by ["shop@consul"]
-            Warning consul `shop`: instances disagree: `new` is the newest in use and wins, `old`, `starting` declare it otherwise"#]],
+            Warning consul router `shop`: instances disagree: `new` is the newest in use and wins; what `old`, `starting` declare otherwise (`rule`) has no effect"#]],
     );
 }
 

@@ -170,7 +170,6 @@ fn what_does_not_compile_is_underlined() {
         unknown matcher `HostHeader`
         hint: did you mean `Host`?"#]],
     );
-    bad("Host:a.io;PathPrefix:/y", expect![[r#""#]]);
     bad(
         "Query(`a`, `b`, `c`)",
         expect![[r#"

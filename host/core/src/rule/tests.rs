@@ -84,6 +84,14 @@ fn bad_rules_are_underlined() {
         expected `(`, found the end of the rule"#]],
     );
     bad(
+        "Host:a.io;PathPrefix:/y",
+        expect![[r#"
+        Host:a.io;PathPrefix:/y
+            ^
+        expected `(`, found `:`
+        hint: write Host(`a.io`) && PathPrefix(`/y`)"#]],
+    );
+    bad(
         "Host(`a`",
         expect![[r#"
         Host(`a`

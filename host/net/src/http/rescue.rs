@@ -6,7 +6,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use std::{io::ErrorKind, time::Duration};
+use std::{io::ErrorKind, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -14,7 +14,7 @@ use http::{
 };
 use portolan_core::{
     exchange::ResponseHead, hook::CallError, limit::Limit, name::ObjectName, reason::Reason,
-    target::BadTarget,
+    router::Router, target::BadTarget,
 };
 
 use super::{
@@ -64,6 +64,14 @@ pub(crate) enum HttpError {
     /// The router relies on a middleware to answer, and none did.
     #[error("router `{0}` has no service, and no middleware answered")]
     NoService(ObjectName),
+    /// The service of the router is not there, or does not work.
+    #[error("router `{router}`: {lack}")]
+    BrokenService {
+        /// Whose.
+        router: ObjectName,
+        /// Why.
+        lack: Arc<str>,
+    },
     /// The router relies on a middleware that cannot do its work.
     #[error("middleware `{0}` is missing or not in working order")]
     NoMiddleware(ObjectName),
@@ -194,6 +202,15 @@ struct Verdict {
 }
 
 impl HttpError {
+    /// What it is that a request meets which comes through all middlewares of such a router.
+    pub(crate) fn without_service(router: &Router) -> Self {
+        let name = router.name.clone();
+        match &router.lack {
+            Some(lack) => Self::BrokenService { router: name, lack: lack.clone() },
+            None => Self::NoService(name),
+        }
+    }
+
     /// What this is to those who run Portolan.
     pub(crate) fn concern(&self) -> Concern {
         match self {
@@ -205,9 +222,11 @@ impl HttpError {
             | Self::Target(_)
             | Self::NoHost
             | Self::Connect => Concern::None,
-            Self::Loop | Self::NoService(_) | Self::NoMiddleware(_) | Self::Middleware { .. } => {
-                Concern::Failure
-            }
+            Self::Loop
+            | Self::NoService(_)
+            | Self::BrokenService { .. }
+            | Self::NoMiddleware(_)
+            | Self::Middleware { .. } => Concern::Failure,
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) | ForwardError::Slow => Concern::None,
                 ForwardError::NoBackend
@@ -269,6 +288,11 @@ impl HttpError {
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")
             }
+            Self::BrokenService { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                R::NoService,
+                "the service of this request's router is not in working order",
+            ),
             Self::NoMiddleware(_) => (
                 S::SERVICE_UNAVAILABLE,
                 R::NoMiddleware,
@@ -302,6 +326,7 @@ impl HttpError {
             | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::BrokenService { .. }
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => 1,
@@ -328,6 +353,7 @@ impl HttpError {
             | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::BrokenService { .. }
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => None,

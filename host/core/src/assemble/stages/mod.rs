@@ -317,7 +317,10 @@ fn replace<T: Likeness>(
             (Some(_), None) => dirty.extend(directory.remove(&name, providers)),
             (Some(one), Some(two)) if one.is_like(two) => continue,
             (Some(one), Some(two)) => {
-                if !one.does_the_same(two) {
+                // Who uses what does not work tells why.
+                let is_other_lack =
+                    two.live().is_none() && one.entry().errors != two.entry().errors;
+                if !one.does_the_same(two) || is_other_lack {
                     dirty.extend(one.entry().used_by.keys().cloned());
                 }
             }

@@ -129,6 +129,8 @@ async fn each_failure_has_its_status() {
         ..HttpConfig::default()
     };
     let nothing = Router { service: None, ..router("nothing.local", &[]) };
+    let lack = Some("service `s@test` is not in working order".into());
+    let lacking = Router { service: None, lack, ..router("lacking.local", &[]) };
     let closed = Middleware::closed(ObjectName::new("auth", "test"));
     let closed =
         Router { middlewares: vec![Arc::new(closed)], ..router("closed.local", &[silent.address]) };
@@ -142,6 +144,7 @@ async fn each_failure_has_its_status() {
             router("dead.local", &[nobody()]),
             router("empty.local", &[]),
             nothing,
+            lacking,
             closed,
         ],
     );
@@ -152,6 +155,7 @@ async fn each_failure_has_its_status() {
         ("dead.local", 502, "connect-refused"),
         ("empty.local", 503, "no-backend"),
         ("nothing.local", 503, "no-service"),
+        ("lacking.local", 503, "no-service"),
         ("closed.local", 503, "no-middleware"),
         ("unknown.local", 404, "no-router"),
     ] {
@@ -165,18 +169,18 @@ async fn each_failure_has_its_status() {
     // A request is noted when its response has gone, which a client may see before we do.
     let noted = || figures.classes().iter().sum::<u64>();
     soon(async {
-        while noted() < 8 {
+        while noted() < 9 {
             tokio::task::yield_now().await
         }
     })
     .await;
-    assert_eq!((figures.failures(), figures.classes()[3]), (7, 1));
+    assert_eq!((figures.failures(), figures.classes()[3]), (8, 1));
     let reasons = &portolan.server.ledger().reasons;
     let counted = reasons.iter().filter(|(_, count)| *count > 0);
     let counted: Vec<_> = counted.map(|(reason, count)| (reason.as_str(), count)).collect();
     let expected = [
         ("no-router", 1),
-        ("no-service", 1),
+        ("no-service", 2),
         ("no-middleware", 1),
         ("no-backend", 1),
         ("connect-refused", 1),
