@@ -184,6 +184,7 @@ impl Draft<'_> {
         let mut doubtful = !self.errors.is_empty();
         let entrypoints = self.entrypoints();
         let mut broken = entrypoints.is_empty();
+        doubtful |= self.is_shadowed(&entrypoints);
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
         let ahead = self.ahead(&entrypoints, &mut broken);
         if self.object.spec.is_doubtful {
@@ -357,6 +358,25 @@ impl Draft<'_> {
             }
         }
         entrypoints
+    }
+
+    /// Whether each of its entrypoints sends everybody elsewhere before there is a router.
+    fn is_shadowed(&mut self, entrypoints: &[Arc<str>]) -> bool {
+        let all = self.surroundings.entrypoints.iter();
+        let mut own = all.filter(|it| entrypoints.contains(&it.name));
+        if entrypoints.is_empty() || own.any(|it| !it.redirects) {
+            return false;
+        }
+        let names: Vec<_> = entrypoints.iter().map(|name| format!("`{name}`")).collect();
+        let message = match names.as_slice() {
+            [only] => format!("no request comes to it: entrypoint {only} redirects all of them"),
+            all => {
+                format!("no request comes to it: entrypoints {} redirect all", all.join(" and "))
+            }
+        };
+        let hint = "name the entrypoint that they are redirected to, or leave out this router";
+        self.complain("entrypoints", message, Some(hint.to_owned()), false);
+        true
     }
 
     /// A middleware that an entrypoint puts before its routers.

@@ -157,6 +157,23 @@ fn an_entrypoint_says_which_routers_it_has_and_what_goes_before_them() {
         Warning config config.toml /http/routers/named/entrypoints: router `named`: entrypoint `strict` takes routers with `tls` only"#]].assert_eq(&show(&snapshot));
 }
 
+#[test]
+fn a_router_whose_entrypoints_all_redirect_is_told_that_it_gets_nothing() {
+    let mut given = inputs(vec![file(json!({
+        "services": { "s": { "load-balancer": { "servers": [{ "url": "http://10.0.0.1" }] } } },
+        "routers": {
+            "plain": { "rule": "Host(`a`)", "service": "s", "entrypoints": ["web"] },
+            "both": { "rule": "Host(`b`)", "service": "s" },
+        },
+    }))]);
+    given.entrypoints[0].redirects = true;
+    expect![[r#"
+        router both@config enabled on web,websecure via [] to s@config hosts ["b"]
+        router plain@config warning on web via [] to s@config hosts ["a"]
+        service s@config enabled ["http://10.0.0.1:80 passing"] used by ["both@config", "plain@config"]
+        Warning config config.toml /http/routers/plain/entrypoints: router `plain`: no request comes to it: entrypoint `web` redirects all of them"#]].assert_eq(&show(&Assembler::default().assemble(&given)));
+}
+
 pub(super) fn show(snapshot: &Snapshot) -> String {
     let mut lines = Vec::new();
     for router in snapshot.routers.iter() {

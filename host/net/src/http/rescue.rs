@@ -6,7 +6,11 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -16,6 +20,7 @@ use portolan_core::{
     exchange::ResponseHead, hook::CallError, limit::Limit, name::ObjectName, reason::Reason,
     router::Router, target::BadTarget,
 };
+use rustls::InvalidMessage;
 
 use super::{
     account::client_closed,
@@ -404,6 +409,12 @@ fn malformed(error: HeadError) -> (StatusCode, Reason, &'static str) {
     (StatusCode::BAD_REQUEST, reason, sentence)
 }
 
+/// Whether what came instead of a handshake was no TLS at all.
+fn is_in_clear(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
+
 impl ForwardError {
     fn verdict(&self) -> (StatusCode, Reason, &'static str) {
         use {Reason as R, StatusCode as S};
@@ -435,13 +446,16 @@ impl ForwardError {
                 DialError::Connect(_) => {
                     (S::BAD_GATEWAY, R::ConnectFailed, "the backend cannot be reached")
                 }
+                DialError::Tls(error) if is_in_clear(error) => {
+                    (S::BAD_GATEWAY, R::TlsFailed, "the backend does not encrypt")
+                }
                 DialError::Setup(_) | DialError::Tls(_) => {
                     (S::BAD_GATEWAY, R::TlsFailed, "the backend's encryption could not be trusted")
                 }
                 DialError::Closed => {
                     (S::BAD_GATEWAY, R::ConnectFailed, "the backend takes no requests")
                 }
-                DialError::Http(_) => {
+                DialError::Http(_) | DialError::NotHttp2(_) => {
                     (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
                 }
             },
