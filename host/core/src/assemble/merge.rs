@@ -19,8 +19,8 @@ use super::{
 use crate::{
     catalog::{Parsed, Registered, Source, problem},
     declare::{KindSpec, MiddlewareSpec, RouterSpec, tree},
-    item::{Health, Instance, Node},
-    name::ObjectName,
+    item::{Health, Instance, Node, Notice},
+    name::{ObjectName, fold},
     policy::{LoadBalancer, Transport},
     problem::Problem,
     roll::{Difference, Shared},
@@ -131,11 +131,11 @@ impl Objects {
                 touched.services.extend(services);
             }
         }
-        if before.notices != after.notices {
-            let problems = after
-                .notices
-                .iter()
-                .map(|notice| Problem::warning(&**provider, &*notice.origin, &*notice.message));
+        // What a file held before may be gone.
+        if before.notices != after.notices
+            || !after.notices.is_empty() && before.fragments.len() != after.fragments.len()
+        {
+            let problems = after.notices.iter().map(|notice| noticed(after, notice));
             complaints.set(|| Plaintiff::Notices(place), problems.collect());
         }
     }
@@ -302,6 +302,24 @@ fn merge<'a, T: Word>(
         problem(&other.origin, message).at(other.pointer)
     }));
     (Some(first), problems)
+}
+
+/// What a provider left out, as a problem. A file that cannot be read costs all that it declares,
+/// unless what it held before goes on.
+fn noticed(source: &Source, notice: &Notice) -> Problem {
+    let (provider, origin) = (&*source.provider, &*notice.origin);
+    if fold(&source.plugin) != "file" {
+        return Problem::warning(provider, origin, &*notice.message);
+    }
+    let is_its = |path: &String| {
+        origin.strip_prefix(path.as_str()).is_some_and(|at| at.is_empty() || at.starts_with(':'))
+    };
+    match source.fragments.iter().any(|(path, _)| is_its(path)) {
+        true => {
+            Problem::warning(provider, origin, &*notice.message).hint("what it held before goes on")
+        }
+        false => Problem::error(provider, origin, &*notice.message),
+    }
 }
 
 /// What one of a kind is called.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Assembler, Entrypoint, Inputs};
 use crate::{
     catalog::Source,
-    item::{Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Update},
+    item::{Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Notice, Update},
     middleware::Interest,
     port::{BindError, FieldError, FileField, MiddlewarePlugin},
     snapshot::{Entry, Snapshot},
@@ -172,6 +172,25 @@ fn a_router_whose_entrypoints_all_redirect_is_told_that_it_gets_nothing() {
         router plain@config warning on web via [] to s@config hosts ["a"]
         service s@config enabled ["http://10.0.0.1:80 passing"] used by ["both@config", "plain@config"]
         Warning config config.toml /http/routers/plain/entrypoints: router `plain`: no request comes to it: entrypoint `web` redirects all of them"#]].assert_eq(&show(&Assembler::default().assemble(&given)));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_unless_what_it_held_goes_on() {
+    let mut source = Source::new("files", "file");
+    let fragment = |origin: &str| {
+        let config = json!({ "http": {} });
+        Item::Fragment(Fragment { origin: origin.to_owned(), config }.into())
+    };
+    let notice = |origin: &str| Notice { origin: origin.to_owned(), message: "no TOML".to_owned() };
+    let notices = vec![notice("d/a.toml:2:4"), notice("d/a.toml.toml:1:1"), notice("d/b.toml")];
+    source.apply(Update::Snapshot(vec![fragment("d/a.toml")]), notices).unwrap();
+    check(
+        vec![source],
+        expect![[r#"
+            Error files d/a.toml.toml:1:1: no TOML
+            Error files d/b.toml: no TOML
+            Warning files d/a.toml:2:4: no TOML"#]],
+    );
 }
 
 pub(super) fn show(snapshot: &Snapshot) -> String {
