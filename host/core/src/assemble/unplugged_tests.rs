@@ -105,11 +105,11 @@ fn a_middleware_of_two_plugins_is_not_missing_but_wrong() {
     check(
         vec![consul(vec![instance("a", 1, &tags)])],
         expect![[r#"
-        router shop@consul disabled on web,websecure via ["m14@consul"] to my-shop@consul hosts ["shop.local"]
-        service my-shop@consul enabled ["http://10.0.0.1:8001 passing"] used by ["shop@consul"]
-        middleware m13@consul enabled used by []
-        middleware m14@consul disabled used by ["shop@consul"]
-        Error consul a tag traefik.http.middlewares.m14.compress: a middleware is one plugin, here are `compress` and `hello`"#]],
+            router shop@consul disabled on web,websecure via ["m14@consul"] to my-shop@consul hosts ["shop.local"]
+            service my-shop@consul enabled ["http://10.0.0.1:8001 passing"] used by ["shop@consul"]
+            middleware m13@consul enabled used by []
+            middleware m14@consul disabled used by ["shop@consul"]
+            Error consul a tag traefik.http.middlewares.m14: a middleware is one plugin, here are `compress` and `hello`"#]],
     );
 }
 

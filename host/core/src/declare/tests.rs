@@ -313,7 +313,7 @@ fn a_name_with_dots_is_told_with_all_that_is_lost() {
         expect![[r#"
             router app: RouterSpec { rule: Some("Host(`app`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: true }
             Error /routers/app/example: unknown key `example`, with which this is lost: `example.com.middlewares`, `example.com.rule` (names have no dots: write `app-example-com`)
-              from Some("traefik.http.routers.app.example.com.middlewares")"#]],
+              from Some("traefik.http.routers.app.example")"#]],
     );
 }
 
@@ -570,7 +570,7 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             Warning /http/services/a/load-balancer/retry: no body is kept, since no request that was sent is sent again
             Error /http/services/a/load-balancer/slow-start: expected a duration such as `"10s"`, found "soon"
             Error /http/services/a/load-balancer/sticky/cookie/name: `a;b` may not stand in a cookie
-            Warning /http/services/a/load-balancer/sticky/cookie: browsers refuse a cookie with `same-site = "none"` that is not `secure`
+            Warning /http/services/a/load-balancer/sticky/cookie/same-site: browsers refuse a cookie with `same-site = "none"` that is not `secure`
             Error /http/services/a/load-balancer/strategy: expected `wrr`, `p2c`, `leasttime`, `hrw`, `consistent-hash`, found `p2p` (did you mean `p2c`?)
             Error /http/services/a/load-balancer/timeouts/idle: unknown key `idle`
             Error /http/services/a/load-balancer/hash: with the strategy `wrr` nothing is hashed (add `strategy = "hrw"`)
