@@ -62,6 +62,39 @@ async fn check_looks_at_what_the_configuration_stands_on() {
 }
 
 #[tokio::test]
+async fn check_reads_the_files_of_providers_and_knows_who_will_answer_503() {
+    let config = Config::exactly(
+        "data-dir = \"data\"\n[dns]\naddress = \"127.0.0.1:0\"\n\
+         [entrypoints.web]\naddress = \"127.0.0.1:0\"\n\
+         [providers.static]\nplugin = \"file\"\nconfig = { directory = \"dynamic\" }\n\
+         grants = { files = [\"dynamic\"] }\n",
+    );
+    std::fs::create_dir_all(config.path("data")).unwrap();
+    std::fs::create_dir_all(config.path("dynamic")).unwrap();
+    let file = |name: &str, text: &str| std::fs::write(config.path("dynamic").join(name), text);
+    file(
+        "good.toml",
+        "[http.routers.r]\nrule = \"Host(`a.local`)\"\nmiddlewares = [\"w\"]\n\
+         [http.middlewares.w.whoami]\n",
+    )
+    .unwrap();
+    let (code, out, err) = run(&config, &["check"]);
+    assert_eq!(code, 0, "{out}{err}");
+    file("worse.toml", "x = = 1\n").unwrap();
+    file(
+        "limited.toml",
+        "[http.routers.s]\nrule = \"Host(`b.local`)\"\nmiddlewares = [\"rl\"]\n\
+         [http.middlewares.rl.rateLimit]\naverage = 5\n",
+    )
+    .unwrap();
+    let (code, out, err) = run(&config, &["check"]);
+    assert_eq!(code, 2, "{out}{err}");
+    for says in ["worse.toml:1:", "no middleware plugin `rateLimit`: router `s` answers 503"] {
+        assert!(err.contains(says), "it does not say {says}:\n{err}");
+    }
+}
+
+#[tokio::test]
 async fn explain_answers_for_names_where_no_http_is_served() {
     let config = Config::exactly(
         "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\

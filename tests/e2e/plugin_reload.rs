@@ -36,6 +36,34 @@ async fn the_order_does_not_matter_and_until_it_is_there_nothing_is_let_through(
 }
 
 #[tokio::test]
+async fn a_change_that_names_a_plugin_too_early_is_in_use_when_it_comes() {
+    let before = ROUTER.replace("middlewares = [\"hello\", ", "middlewares = [");
+    let config = Config::new(&before);
+    let portolan = Portolan::start(&config);
+    config.change(ROUTER);
+    eventually(
+        || async { portolan.api("/api/problems").await.to_string() },
+        |problems| problems.contains("`hello-header`: router `hello` answers 503"),
+    )
+    .await;
+    assert_eq!(portolan.http().get("hello.local", "/").await.status, 200, "as before");
+    config.install("hello-header", &guest("hello-header-1"));
+    eventually(|| hello(&portolan), |value| value == "1").await;
+}
+
+#[tokio::test]
+async fn another_folder_may_have_the_plugins_that_the_same_change_names() {
+    let config = Config::new(&ROUTER.replace("middlewares = [\"hello\", ", "middlewares = ["));
+    let portolan = Portolan::start(&config);
+    std::fs::create_dir(config.path("others")).unwrap();
+    std::fs::write(config.path("others/hello-header.wasm"), guest("hello-header-1")).unwrap();
+    let text = std::fs::read_to_string(config.path("config.toml")).unwrap();
+    let text = text.replace("directory = \"plugins\"", "directory = \"others\"");
+    config.replace(&text.replace("middlewares = [", "middlewares = [\"hello\", "));
+    eventually(|| hello(&portolan), |value| value == "1").await;
+}
+
+#[tokio::test]
 async fn replacing_a_plugin_under_load_fails_no_request() {
     let config = Config::new(ROUTER);
     config.install("hello-header", &guest("hello-header-1"));

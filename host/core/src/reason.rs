@@ -36,7 +36,7 @@ reasons! {
     Connect "connect"
     /// No rule is true for the request.
     NoRouter "no-router"
-    /// The router has no service, and no middleware answered.
+    /// The router has no service, or one that does not work, and no middleware answered.
     NoService "no-service"
     /// A middleware of the router is missing, or not in working order.
     NoMiddleware "no-middleware"

@@ -80,8 +80,10 @@ pub struct Router {
     pub middlewares: Vec<Arc<Middleware>>,
     /// For each entrypoint that has middlewares of its own: those, and the router's behind them.
     pub chains: Vec<(Arc<str>, Vec<Arc<Middleware>>)>,
-    /// Where requests go; `None` when a middleware answers them all.
+    /// Where requests go; `None` when a middleware answers them all, or it does not work.
     pub service: Option<Arc<Service>>,
+    /// Why its service does not work: half a sentence for people. `None`: it works, or there is none.
+    pub lack: Option<Arc<str>>,
     /// Whether it answers on encrypted connections only.
     pub tls: bool,
     /// The `[tls.options]` that it wants of the handshake; `None`: whatever its entrypoint has.

@@ -117,6 +117,7 @@ pub fn router(name: &str, rule: &str) -> Router {
         chains: Vec::new(),
         observability: Observability::default(),
         service: None,
+        lack: None,
         tls: false,
         tls_options: None,
         timeouts: None,

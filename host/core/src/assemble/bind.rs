@@ -1,7 +1,7 @@
 //! Middlewares bound to their plugins. A binding is made anew only when the plugin's code, the
 //! configuration or a file that it names changes, so warm guests and what they remember stay.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use serde_json::Value;
@@ -10,11 +10,12 @@ use super::{
     contents::{Answer, Asked, Content, Supply},
     doubts::{Doubt, complaints, doubtful},
     merge::Object,
+    unplugged,
 };
 use crate::{
     declare::MiddlewareSpec,
     middleware::{Middleware, OnFailure},
-    name::{ObjectName, fold, nearest},
+    name::{ObjectName, camel, fold},
     port::{BindError, CallError, FileAsk, MiddlewarePlugin},
     problem::Problem,
     roll::Roll,
@@ -111,31 +112,38 @@ impl Bindings {
         object: &Object<MiddlewareSpec>,
         supply: &Supply<'_>,
     ) -> (MiddlewareEntry, Vec<Problem>) {
-        match plugin(&object.spec, supply.plugins) {
-            Ok(plugin) => {
-                let written = &object.spec.config;
-                let (key, bound, doubts) = self.find(name, &object.spec, plugin, supply);
-                if doubts.is_empty() {
-                    self.refused.remove(name);
-                }
-                self.note(name, &bound);
-                self.made.insert(name.clone(), (key, bound.clone()));
-                let (config, live, problems) = match bound {
-                    Ok(live) => {
-                        (plugin.shown(written).into(), Some(live), doubtful(name, object, doubts))
-                    }
-                    // What is wrong with it is seen best as it was written.
-                    Err(error) => (written.clone(), None, refused(name, object, &error)),
-                };
-                (entry(name, object, config, live, &problems), problems)
-            }
-            Err(missing) => {
-                self.let_go(name);
-                let problems = vec![missing(name, object)];
-                let config = object.spec.config.clone();
-                (entry(name, object, config, None, &problems), problems)
-            }
+        let Some(plugin) = plugin(&object.spec, supply.plugins) else {
+            self.let_go(name);
+            let mut entry = entry(name, object, object.spec.config.clone(), None, &[]);
+            entry.entry.errors.push(match &object.spec.plugin {
+                Some(plugin) => unplugged::message(plugin),
+                None => "it is not one plugin: see its declaration".to_owned(),
+            });
+            return (entry, Vec::new());
+        };
+        let written = &object.spec.config;
+        let (key, bound, doubts) = self.find(name, &object.spec, plugin, supply);
+        if doubts.is_empty() {
+            self.refused.remove(name);
         }
+        self.note(name, &bound);
+        self.made.insert(name.clone(), (key, bound.clone()));
+        let (config, live, mut problems) = match bound {
+            Ok(live) => (plugin.shown(written).into(), Some(live), doubtful(name, object, doubts)),
+            // What is wrong with it is seen best as it was written.
+            Err(error) => (written.clone(), None, refused(name, object, &error)),
+        };
+        if let Some(written) = object.spec.plugin.as_deref()
+            && fold(written) != fold(plugin.name())
+        {
+            let now = camel(plugin.name());
+            let message =
+                format!("middleware `{}`: `{written}` is the old name of `{now}`", name.name);
+            let problem = Problem::warning(&*name.provider, &*object.origin, message);
+            let problem = problem.at(object.spec.pointer.clone());
+            problems.insert(0, problem.hint(format!("write `{now}`, it has the same options")));
+        }
+        (entry(name, object, config, live, &problems), problems)
     }
 
     /// Whether a middleware works as somebody declares it.
@@ -146,7 +154,7 @@ impl Bindings {
         supply: &Supply<'_>,
     ) -> bool {
         plugin(spec, supply.plugins)
-            .is_ok_and(|plugin| self.find(name, spec, plugin, supply).1.is_ok())
+            .is_some_and(|plugin| self.find(name, spec, plugin, supply).1.is_ok())
     }
 
     /// Lets go of the binding of a middleware that is gone.
@@ -285,29 +293,24 @@ fn make(
     }))
 }
 
-type Missing<'a> = Box<dyn FnOnce(&ObjectName, &Object<MiddlewareSpec>) -> Problem + 'a>;
-
-fn plugin<'a>(
-    spec: &'a MiddlewareSpec,
+/// The plugin that a middleware is a use of.
+pub(super) fn plugin<'a>(
+    spec: &MiddlewareSpec,
     plugins: &'a [Arc<dyn MiddlewarePlugin>],
-) -> Result<&'a Arc<dyn MiddlewarePlugin>, Missing<'a>> {
-    let wanted = fold(&spec.plugin);
-    let found = plugins.iter().find(|plugin| fold(plugin.name()) == wanted);
-    found.ok_or_else(|| -> Missing<'a> {
-        Box::new(move |name, object| {
-            let message = format!("there is no middleware plugin `{}`", spec.plugin);
-            let known = plugins.iter().map(|plugin| plugin.name());
-            // A warning: the file may yet be dropped into the plugins folder.
-            Problem::warning(&*name.provider, &*object.origin, message)
-                .at(spec.pointer.clone())
-                .did_you_mean(nearest(&spec.plugin, known))
-        })
-    })
+) -> Option<&'a Arc<dyn MiddlewarePlugin>> {
+    let find = |wanted: &str| plugins.iter().find(|plugin| fold(plugin.name()) == wanted);
+    let wanted = fold(spec.plugin.as_deref()?);
+    // Traefik 3 still knows it by both names.
+    find(&wanted).or_else(|| find("ipallowlist").filter(|_| wanted == "ipwhitelist"))
 }
 
 fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError) -> Vec<Problem> {
     let problem = |message: String| {
         Problem::error(&*name.provider, &*object.origin, message).at(object.spec.pointer.clone())
+    };
+    let about_plugin = |what: &dyn fmt::Display| {
+        let plugin = object.spec.plugin.as_deref().unwrap_or_default();
+        vec![problem(format!("plugin `{plugin}` {what}"))]
     };
     match error {
         BindError::Config(fields) => fields
@@ -318,13 +321,9 @@ fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError
                 Problem { hint: field.hint.clone(), ..problem.at(pointer) }
             })
             .collect(),
-        BindError::Call(error) => {
-            vec![problem(format!("plugin `{}` {error}", object.spec.plugin))]
-        }
+        BindError::Call(failure) => about_plugin(failure),
+        BindError::NotAsked(_) => about_plugin(error),
         BindError::Refused(reason) => vec![problem(reason.clone())],
-        BindError::NotAsked(_) => {
-            vec![problem(format!("plugin `{}` {}", object.spec.plugin, error))]
-        }
     }
 }
 
@@ -335,7 +334,7 @@ fn entry(
     live: Option<Arc<Middleware>>,
     problems: &[Problem],
 ) -> MiddlewareEntry {
-    let mut errors = object.warnings.clone();
+    let mut errors = object.shown_doubts();
     if live.is_some() {
         errors.extend(problems.iter().map(|problem| problem.message.clone()));
     }
@@ -355,7 +354,7 @@ fn entry(
             errors,
             used_by: Roll::default(),
         },
-        plugin: object.spec.plugin.as_str().into(),
+        plugin: object.spec.plugin.as_deref().unwrap_or_default().into(),
         config,
         live,
     }

@@ -453,6 +453,7 @@ fn check_identity(before: &Snapshot, after: &Snapshot) -> usize {
             it.middlewares.iter().map(Arc::as_ptr).collect()
         };
         if same_service
+            && one.lack == two.lack
             && (is_closed(one) || ptrs(one) == ptrs(two))
             && format!("{:?}", entry.middlewares) == format!("{:?}", old.middlewares)
             && (&one.rule, one.priority, &one.entrypoints, one.tls, &entry.entry.status)

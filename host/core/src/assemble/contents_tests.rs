@@ -148,7 +148,7 @@ fn what_is_not_granted_any_more_does_not_go_on() {
     assert_eq!(status(&denied), Status::Disabled);
     assert_eq!(
         problems(&denied),
-        ["Error /middlewares/m/hello/file middleware `m`: `a` is not granted to `hello`: grant it"]
+        ["Error  middleware `m`: `a` is not granted to `hello`: grant it"]
     );
 }
 

@@ -16,6 +16,8 @@ pub struct Entrypoint {
     pub takes_plain: bool,
     /// Whether routers that name no entrypoint are there. If none is such, all are.
     pub is_default: bool,
+    /// Whether it sends everybody elsewhere, so that its routers get no request.
+    pub redirects: bool,
     /// References to middlewares that go before those of each router.
     pub middlewares: Vec<String>,
 }
@@ -23,8 +25,14 @@ pub struct Entrypoint {
 impl Entrypoint {
     /// One that takes whatever there is.
     pub fn new(name: &str, tls: bool) -> Self {
-        let (takes_plain, is_default) = (true, false);
-        Self { name: name.into(), tls, takes_plain, is_default, middlewares: Vec::new() }
+        Self {
+            name: name.into(),
+            tls,
+            takes_plain: true,
+            is_default: false,
+            redirects: false,
+            middlewares: Vec::new(),
+        }
     }
 
     /// Where a reference of its own leads.

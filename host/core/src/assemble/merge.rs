@@ -6,19 +6,21 @@
 //! **Invariant:** instances that disagree never remove an object. The newest instance that is in
 //! use wins, and the others become a warning (Traefik deletes the object: its issues 7817, 8256).
 
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use hashbrown::HashMap;
 
 use super::{
     backends::{BackendSpec, Part, servers, shared},
     complaints::{Complaints, Plaintiff},
+    groups::{By, Groups, Statement, speakers},
+    newest::{Doubt, Rank, Word, newest},
 };
 use crate::{
     catalog::{Parsed, Registered, Source, problem},
-    declare::{Declared, KindSpec, MiddlewareSpec, RouterSpec},
-    item::{Health, Instance, Node},
-    name::ObjectName,
+    declare::{KindSpec, MiddlewareSpec, RouterSpec, tree},
+    item::{Health, Instance, Node, Notice},
+    name::{ObjectName, fold},
     policy::{LoadBalancer, Transport},
     problem::Problem,
     roll::{Difference, Shared},
@@ -33,13 +35,20 @@ pub(super) struct Object<T> {
     /// JSON Pointer within the origin; empty for tags.
     pub(super) pointer: String,
     /// What is doubtful about it.
-    pub(super) warnings: Vec<String>,
+    pub(super) doubts: Vec<Doubt>,
 }
 
 impl<T: Clone> Object<&T> {
     fn cloned(self) -> Object<T> {
-        let Self { spec, origin, pointer, warnings } = self;
-        Object { spec: spec.clone(), origin, pointer, warnings }
+        let Self { spec, origin, pointer, doubts } = self;
+        Object { spec: spec.clone(), origin, pointer, doubts }
+    }
+}
+
+impl<T> Object<T> {
+    /// What is doubtful about it, as it is shown beside it.
+    pub(super) fn shown_doubts(&self) -> Vec<String> {
+        self.doubts.iter().map(|doubt| doubt.message.clone()).collect()
     }
 }
 
@@ -69,42 +78,6 @@ pub(super) struct Objects {
     transports: Groups,
     /// The instances that have the address of a node: provider, `datacenter/node`, their ids.
     on_node: HashMap<(u16, String), BTreeSet<String>>,
-}
-
-/// What is said of each object, sorted by who says it.
-type Groups = HashMap<ObjectName, Vec<Statement>>;
-
-/// What somebody says of an object: the place in a list of what is declared.
-#[derive(Clone, Debug)]
-struct Statement {
-    source: u16,
-    at: u32,
-    by: By,
-}
-
-#[derive(Clone, Debug)]
-enum By {
-    Fragment(Arc<str>, Arc<Declared>),
-    Instance(Shared<String, Registered>),
-}
-
-impl Statement {
-    /// Providers in their order; of one, fragments first (Traefik's order of files).
-    fn rank(&self) -> (u16, bool, &str, u32) {
-        let (is_instance, id) = match &self.by {
-            By::Fragment(origin, _) => (false, &**origin),
-            By::Instance(registered) => (true, &*registered.0),
-        };
-        (self.source, is_instance, id, self.at)
-    }
-
-    fn find<'a, T>(&'a self, list: impl Fn(&'a Declared) -> &'a [(Arc<str>, T)]) -> Option<&'a T> {
-        let declared = match &self.by {
-            By::Fragment(_, declared) => declared,
-            By::Instance(registered) => &registered.1.declared,
-        };
-        list(declared).get(self.at as usize).map(|(_, spec)| spec)
-    }
 }
 
 impl Objects {
@@ -154,14 +127,15 @@ impl Objects {
             for id in self.on_node.get(&(place, key.clone())).into_iter().flatten() {
                 let declared = after.instances.get(id).map(|it| it.declared.services.iter());
                 let names = declared.into_iter().flatten().map(|(name, _)| name);
-                touched.services.extend(names.map(|name| lower(name, provider)));
+                let services = names.map(|name| self.services.meant(name, provider));
+                touched.services.extend(services);
             }
         }
-        if before.notices != after.notices {
-            let problems = after
-                .notices
-                .iter()
-                .map(|notice| Problem::warning(&**provider, &*notice.origin, &*notice.message));
+        // What a file held before may be gone.
+        if before.notices != after.notices
+            || !after.notices.is_empty() && before.fragments.len() != after.fragments.len()
+        {
+            let problems = after.notices.iter().map(|notice| noticed(after, notice));
             complaints.set(|| Plaintiff::Notices(place), problems.collect());
         }
     }
@@ -176,10 +150,10 @@ impl Objects {
         touched: &mut Touched,
     ) {
         let context = (source, provider, was.as_ref(), is.as_ref());
-        restate(context, &mut self.routers, |it| &it.routers, &mut touched.routers);
-        restate(context, &mut self.services, |it| &it.services, &mut touched.services);
-        restate(context, &mut self.middlewares, |it| &it.middlewares, &mut touched.middlewares);
-        restate(context, &mut self.transports, |it| &it.transports, &mut touched.transports);
+        self.routers.restate(context, |it| &it.routers, &mut touched.routers);
+        self.services.restate(context, |it| &it.services, &mut touched.services);
+        self.middlewares.restate(context, |it| &it.middlewares, &mut touched.middlewares);
+        self.transports.restate(context, |it| &it.transports, &mut touched.transports);
     }
 
     /// The first instances are many.
@@ -238,6 +212,25 @@ impl Objects {
         (object.map(Object::cloned), problems)
     }
 
+    /// A problem of a middleware, at the tag that a person wrote if an instance declares it.
+    pub(super) fn placed(&self, name: &ObjectName, problem: Problem) -> Problem {
+        let instance = self.middlewares.get(name).iter().find_map(|it| match &it.by {
+            By::Instance(registered) if *registered.1.id == *problem.origin => {
+                Some(&registered.1.instance)
+            }
+            By::Instance(_) | By::Fragment(..) => None,
+        });
+        let tree = instance.map(|instance| tree(&instance.declares));
+        match tree.as_ref().and_then(|tree| tree.origin(&problem.path)) {
+            Some(tag) => Problem {
+                origin: format!("{} tag {tag}", problem.origin),
+                path: String::new(),
+                ..problem
+            },
+            None => problem,
+        }
+    }
+
     /// A service as it is declared now, with everybody's backends.
     pub(super) fn service(
         &self,
@@ -252,15 +245,15 @@ impl Objects {
             any,
         );
         let with_backends = |object: Object<(&Arc<LoadBalancer>, &KindSpec)>| {
-            let Object { spec: (options, kind), origin, pointer, warnings } = object;
+            let Object { spec: (options, kind), origin, pointer, doubts } = object;
             let (load_balancer, kind) = (options.clone(), kind.clone());
-            let statements = self.services.get(name).map(Vec::as_slice).unwrap_or_default();
+            let statements = self.services.get(name);
             let backends = match kind {
                 KindSpec::Backends => backends(statements, sources),
                 _ => Vec::new(),
             };
             let spec = ServiceObject { load_balancer, backends, kind };
-            Object { spec, origin, pointer, warnings }
+            Object { spec, origin, pointer, doubts }
         };
         (object.map(with_backends), problems)
     }
@@ -278,92 +271,6 @@ impl Objects {
     }
 }
 
-/// Names of instances are compared without case, as Traefik matches tags.
-fn lower(name: &Arc<str>, provider: &Arc<str>) -> ObjectName {
-    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => ObjectName::new(name.to_ascii_lowercase(), provider.clone()),
-        false => ObjectName { name: name.clone(), provider: provider.clone() },
-    }
-}
-
-type Context<'a> = (u16, &'a Arc<str>, Option<&'a By>, Option<&'a By>);
-
-/// Takes back what somebody said of objects of one kind, and notes what they say now.
-fn restate<T: PartialEq>(
-    (source, provider, was, is): Context<'_>,
-    groups: &mut Groups,
-    list: impl Fn(&Declared) -> &[(Arc<str>, T)],
-    touched: &mut Vec<ObjectName>,
-) {
-    let said = |by: &By| {
-        let (declared, is_instance) = match by {
-            By::Fragment(_, declared) => (declared, false),
-            By::Instance(registered) => (&registered.1.declared, true),
-        };
-        let named = |(at, (name, _)): (u32, &(Arc<str>, T))| {
-            let name = match is_instance {
-                true => lower(name, provider),
-                false => ObjectName { name: name.clone(), provider: provider.clone() },
-            };
-            (name, Statement { source, at, by: by.clone() })
-        };
-        (0..).zip(list(declared)).map(named).collect::<Vec<_>>()
-    };
-    let mut before: HashMap<ObjectName, Statement> = HashMap::new();
-    for (name, statement) in was.map(said).unwrap_or_default() {
-        if let Some(group) = groups.get_mut(&name) {
-            if let Ok(place) = group.binary_search_by(|it| it.rank().cmp(&statement.rank())) {
-                group.remove(place);
-            }
-            if group.is_empty() {
-                groups.remove(&name);
-            }
-        }
-        before.insert(name, statement);
-    }
-    for (name, statement) in is.map(said).unwrap_or_default() {
-        let is_same = match (before.remove(&name), &statement.by) {
-            // Of a file with a thousand routers, mostly one is edited.
-            (Some(before), By::Fragment(..)) => before.find(&list) == statement.find(&list),
-            _ => false,
-        };
-        if !is_same {
-            touched.push(name.clone());
-        }
-        // Mostly there is one.
-        let group = groups.entry(name).or_insert_with(|| Vec::with_capacity(1));
-        let place = group.binary_search_by(|it| it.rank().cmp(&statement.rank()));
-        group.insert(place.unwrap_or_else(|place| place), statement);
-    }
-    touched.extend(before.into_keys());
-}
-
-/// How much an instance's word counts: one in use before one that is not, one that is trusted before
-/// one that is being tried, then the newest.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Rank<'a> {
-    usable: bool,
-    trusted: bool,
-    version: u64,
-    id: &'a Arc<str>,
-}
-
-impl<'a> Rank<'a> {
-    fn of(registered: &'a Registered) -> Self {
-        let trusted = registered.instance.canary.is_none();
-        let usable = registered.instance.edge_health().is_usable();
-        Self { usable, trusted, version: registered.instance.version, id: &registered.id }
-    }
-}
-
-/// The statements of one speaker: a fragment has one, all instances of a provider speak together.
-fn speakers(statements: &[Statement]) -> impl Iterator<Item = &[Statement]> {
-    statements.chunk_by(|one, other| {
-        let instances = |it: &Statement| matches!(it.by, By::Instance(_));
-        one.source == other.source && instances(one) && instances(other)
-    })
-}
-
 /// Where it takes others to find out whether something works, all are as good.
 fn any<T>(_: &T) -> bool {
     true
@@ -371,22 +278,24 @@ fn any<T>(_: &T) -> bool {
 
 /// The object of a name: what the first of those who declare it says. Of instances that disagree
 /// those count first whose word `is_sound`.
-fn merge<'a, T: PartialEq>(
+fn merge<'a, T: Word>(
     groups: &'a Groups,
     name: &ObjectName,
     kind: &str,
     spec: impl Fn(&'a Statement) -> Option<T>,
     mut is_sound: impl FnMut(&T) -> bool,
 ) -> (Option<Object<T>>, Vec<Problem>) {
-    let statements = groups.get(name).map(Vec::as_slice).unwrap_or_default();
+    let statements = groups.get(name);
     let mut objects = speakers(statements)
         .filter_map(|statements| heard(statements, name, kind, &spec, &mut is_sound));
     let Some(first) = objects.next() else { return (None, Vec::new()) };
     let problem =
         |origin: &str, message: String| Problem::warning(&*name.provider, origin, message);
-    let doubts = first.warnings.iter();
-    let mut problems: Vec<_> =
-        doubts.map(|doubt| problem(&format!("`{}`", name.name), doubt.clone())).collect();
+    let of_instances = |doubt: &Doubt| {
+        let origin = format!("{} `{}`", singular(kind), name.name);
+        problem(&origin, doubt.message.clone()).hint(doubt.hint.clone())
+    };
+    let mut problems: Vec<_> = first.doubts.iter().map(of_instances).collect();
     problems.extend(objects.map(|other| {
         let message =
             format!("`{}` is declared by {} already, which wins", name.name, first.origin);
@@ -395,8 +304,31 @@ fn merge<'a, T: PartialEq>(
     (Some(first), problems)
 }
 
+/// What a provider left out, as a problem. A file that cannot be read costs all that it declares,
+/// unless what it held before goes on.
+fn noticed(source: &Source, notice: &Notice) -> Problem {
+    let (provider, origin) = (&*source.provider, &*notice.origin);
+    if fold(&source.plugin) != "file" {
+        return Problem::warning(provider, origin, &*notice.message);
+    }
+    let is_its = |path: &String| {
+        origin.strip_prefix(path.as_str()).is_some_and(|at| at.is_empty() || at.starts_with(':'))
+    };
+    match source.fragments.iter().any(|(path, _)| is_its(path)) {
+        true => {
+            Problem::warning(provider, origin, &*notice.message).hint("what it held before goes on")
+        }
+        false => Problem::error(provider, origin, &*notice.message),
+    }
+}
+
+/// What one of a kind is called.
+fn singular(kind: &str) -> &str {
+    kind.strip_suffix('s').unwrap_or(kind)
+}
+
 /// What one speaker says.
-fn heard<'a, T: PartialEq>(
+fn heard<'a, T: Word>(
     statements: &'a [Statement],
     name: &ObjectName,
     kind: &str,
@@ -414,59 +346,16 @@ fn heard<'a, T: PartialEq>(
     match statements {
         // Mostly there is one.
         [only] => ranked(only).map(|(rank, spec)| object(spec, rank.id, String::new())),
-        _ => newest(statements.iter().filter_map(ranked).collect(), is_sound),
-    }
-}
-
-/// The word of the newest instance in use; a warning names the others. A word that is wrong does not
-/// take the place of one that is right.
-fn newest<T: PartialEq>(
-    mut ranked: Vec<(Rank<'_>, T)>,
-    mut is_sound: impl FnMut(&T) -> bool,
-) -> Option<Object<T>> {
-    ranked.sort_by_key(|(rank, _)| Reverse(*rank));
-    let newest = ranked.first().map(|(rank, _)| rank.id)?;
-    if let [(_, first), others @ ..] = &*ranked
-        && others.iter().any(|(_, other)| other != first)
-    {
-        // Finding out may take a while, and most say what others say.
-        let mut wrong: Vec<&T> = Vec::new();
-        let right = ranked.iter().position(|(_, spec)| {
-            let is_right = !wrong.contains(&spec) && is_sound(spec);
-            if !is_right {
-                wrong.push(spec);
-            }
-            is_right
-        });
-        if let Some(before) = right.and_then(|place| ranked.get_mut(..=place)) {
-            before.rotate_right(1);
+        _ => {
+            let ranked = statements.iter().filter_map(ranked).collect();
+            let (rank, spec, doubts) = newest(ranked, is_sound)?;
+            Some(Object { doubts, ..object(spec, rank.id, String::new()) })
         }
     }
-    let mut ranked = ranked.into_iter();
-    let (rank, spec) = ranked.next()?;
-    let others: Vec<_> = ranked
-        .filter(|(_, other)| spec != *other)
-        .map(|(rank, _)| format!("`{}`", rank.id))
-        .collect();
-    let mut object = object(spec, rank.id, String::new());
-    if !others.is_empty() {
-        let (others, winner) = (others.join(", "), rank.id);
-        object.warnings.push(match winner == newest {
-            true => format!(
-                "instances disagree: `{winner}` is the newest in use and wins, {others} declare it \
-                 otherwise"
-            ),
-            false => format!(
-                "instances disagree: what the newest in use, `{newest}`, declares does not work, so \
-                 `{winner}` wins; {others} declare it otherwise"
-            ),
-        });
-    }
-    Some(object)
 }
 
 fn object<T>(spec: T, origin: &Arc<str>, pointer: String) -> Object<T> {
-    Object { spec, origin: origin.clone(), pointer, warnings: Vec::new() }
+    Object { spec, origin: origin.clone(), pointer, doubts: Vec::new() }
 }
 
 /// The servers that a file lists, or the backends of all instances, each once.

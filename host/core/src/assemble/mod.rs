@@ -18,8 +18,11 @@ mod compound;
 mod contents;
 mod doubts;
 mod entrypoint;
+mod groups;
 mod likeness;
+mod newest;
 mod merge;
+mod unplugged;
 mod overlap;
 mod parts;
 mod resolve;
@@ -33,11 +36,15 @@ mod change_tests;
 #[cfg(test)]
 mod contents_tests;
 #[cfg(test)]
+mod newest_tests;
+#[cfg(test)]
 mod overlap_tests;
 #[cfg(test)]
 mod service_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unplugged_tests;
 
 pub use bind::Unsettled;
 pub use entrypoint::Entrypoint;

@@ -25,6 +25,9 @@ use crate::{
     snapshot::{Entries, Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Status},
 };
 
+/// A service, or why it cannot be used.
+type Served = Result<Arc<Service>, Arc<str>>;
+
 /// Which of two routers without a priority has precedence.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum RulePriority {
@@ -150,7 +153,7 @@ pub(super) fn make(
         before,
         links: Links::default(),
         problems: Vec::new(),
-        errors: object.warnings.clone(),
+        errors: object.shown_doubts(),
     };
     draft.router(rule, meaning)
 }
@@ -189,6 +192,7 @@ impl Draft<'_> {
         let mut doubtful = !self.errors.is_empty();
         let entrypoints = self.entrypoints();
         let mut broken = entrypoints.is_empty();
+        doubtful |= self.is_shadowed(&entrypoints);
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
         let ahead = self.ahead(&entrypoints, &mut broken);
         if self.object.spec.is_doubtful {
@@ -207,10 +211,13 @@ impl Draft<'_> {
             names.push(name.to_string());
         }
         let service = self.service();
-        broken |= matches!(service, Some((_, None)));
+        broken |= matches!(service, Some((_, Err(_))));
         if service.is_none() && middlewares.is_empty() && ahead.is_empty() {
-            let message = "the router names neither a service nor a middleware".to_owned();
-            self.complain("service", message, None, true);
+            let message = match self.object.spec.service {
+                Some(_) => "`noop@internal` answers nothing, and the router names no middleware",
+                None => "the router names neither a service nor a middleware",
+            };
+            self.complain("service", message.to_owned(), None, true);
             broken = true;
         }
         let priority = self.object.spec.priority.unwrap_or(match self.surroundings.rule_priority {
@@ -254,7 +261,8 @@ impl Draft<'_> {
                 })
                 .collect(),
             middlewares,
-            service: service.as_ref().and_then(|(_, service)| service.clone()),
+            service: service.as_ref().and_then(|(_, service)| service.clone().ok()),
+            lack: service.as_ref().and_then(|(_, service)| service.clone().err()),
             tls: self.object.spec.tls.is_some(),
             tls_options: self
                 .object
@@ -360,6 +368,25 @@ impl Draft<'_> {
         entrypoints
     }
 
+    /// Whether each of its entrypoints sends everybody elsewhere before there is a router.
+    fn is_shadowed(&mut self, entrypoints: &[Arc<str>]) -> bool {
+        let all = self.surroundings.entrypoints.iter();
+        let mut own = all.filter(|it| entrypoints.contains(&it.name));
+        if entrypoints.is_empty() || own.any(|it| !it.redirects) {
+            return false;
+        }
+        let names: Vec<_> = entrypoints.iter().map(|name| format!("`{name}`")).collect();
+        let message = match names.as_slice() {
+            [only] => format!("no request comes to it: entrypoint {only} redirects all of them"),
+            all => {
+                format!("no request comes to it: entrypoints {} redirect all", all.join(" and "))
+            }
+        };
+        let hint = "name the entrypoint that they are redirected to, or leave out this router";
+        self.complain("entrypoints", message, Some(hint.to_owned()), false);
+        true
+    }
+
     /// A middleware that an entrypoint puts before its routers.
     fn middleware_of(
         &mut self,
@@ -407,8 +434,8 @@ impl Draft<'_> {
         }
     }
 
-    /// `None`: it names none. `Some((name, None))`: it names one that is not there.
-    fn service(&mut self) -> Option<(ObjectName, Option<Arc<Service>>)> {
+    /// `None`: it names none. An error: it names one that is not there, or does not work, and why.
+    fn service(&mut self) -> Option<(ObjectName, Served)> {
         // Traefik's name for no service at all: the middlewares are to answer.
         let reference = self.object.spec.service.as_deref().filter(|it| *it != "noop@internal")?;
         let Surroundings { providers, services, .. } = *self.surroundings;
@@ -417,17 +444,20 @@ impl Draft<'_> {
         self.links.service.push(link.clone());
         match link.end {
             End::There(name) => {
-                let service = services.get(&name).and_then(|found| found.live.clone());
-                if service.is_none() {
-                    self.errors.push(format!("service `{name}` is not in working order"));
-                }
+                let found = services.get(&name);
+                let service = found.and_then(|found| found.live.clone()).ok_or_else(|| {
+                    let why = found.map(|found| found.entry.errors.as_slice()).unwrap_or_default();
+                    let why = why.last().map(|why| format!(": {why}")).unwrap_or_default();
+                    format!("service `{name}` is not in working order{why}").into()
+                });
+                self.errors.extend(service.as_ref().err().map(|lack: &Arc<str>| lack.to_string()));
                 Some((name, service))
             }
             End::Missing(missing) => {
                 let hint = directory.hint(&missing, providers);
                 let message = format!("there is no service `{}`", missing.looked);
-                self.complain("service", message, hint, false);
-                Some((missing.looked, None))
+                self.complain("service", message.clone(), hint, false);
+                Some((missing.looked, Err(message.into())))
             }
         }
     }
@@ -460,6 +490,7 @@ fn is_same(one: &Router, other: &Router) -> bool {
         _ => false,
     };
     same_service
+        && one.lack == other.lack
         && one.rule == other.rule
         && one.priority == other.priority
         && (one.tls, &one.tls_options) == (other.tls, &other.tls_options)

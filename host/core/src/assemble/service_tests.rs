@@ -51,6 +51,30 @@ fn tags_make_services_of_services_and_a_missing_one_has_no_share() {
 }
 
 #[test]
+fn a_router_knows_why_its_service_does_not_work() {
+    let mut assembler = Assembler::default();
+    let mut lack = |transport: &str, service: &str| {
+        let mut servers = servers(80);
+        servers["load-balancer"]["servers-transport"] = transport.into();
+        let snapshot = assembler.assemble(&inputs(vec![file(json!({
+            "routers": { "r": { "rule": "Host(`a`)", "service": service } },
+            "services": { "s": servers },
+            "servers-transports": { "mtls": {} },
+        }))]));
+        let router = snapshot.routers.iter().next().and_then(|entry| entry.live.clone()).unwrap();
+        router.lack.as_deref().map(str::to_owned)
+    };
+    let why = |transport: &str| {
+        let service = "service `s@config` is not in working order";
+        Some(format!("{service}: there is no servers-transport `{transport}@config`"))
+    };
+    assert_eq!(lack("one", "s"), why("one"));
+    assert_eq!(lack("two", "s"), why("two"));
+    assert_eq!(lack("two", "x"), Some("there is no service `x@config`".to_owned()));
+    assert_eq!(lack("mtls", "s"), None);
+}
+
+#[test]
 fn what_is_made_of_itself_is_an_error_at_its_place() {
     let one = |name: &str| json!({ "weighted": { "services": [{ "name": name }] } });
     let services = json!({

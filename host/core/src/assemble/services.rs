@@ -57,9 +57,9 @@ pub(super) fn make(
             });
         }
         Err((missing, hint)) => {
-            let message =
-                format!("service `{}`: there is no servers-transport `{missing}`", name.name);
+            let message = format!("there is no servers-transport `{missing}`");
             entry.entry.errors.push(message.clone());
+            let message = format!("service `{}`: {message}", name.name);
             let problem = Problem::error(&*name.provider, &*object.origin, message);
             let mut problem = match object.pointer.is_empty() {
                 true => problem,
@@ -134,7 +134,7 @@ pub(super) fn entry(name: &ObjectName, object: &Object<ServiceObject>) -> Servic
         name: name.clone(),
         origin: object.origin.clone(),
         status: Status::Enabled,
-        errors: object.warnings.clone(),
+        errors: object.shown_doubts(),
         used_by: Roll::default(),
     };
     ServiceEntry { entry, live: None }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Assembler, Entrypoint, Inputs};
 use crate::{
     catalog::Source,
-    item::{Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Update},
+    item::{Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Notice, Update},
     middleware::Interest,
     port::{BindError, FieldError, FileField, MiddlewarePlugin},
     snapshot::{Entry, Snapshot},
@@ -157,6 +157,42 @@ fn an_entrypoint_says_which_routers_it_has_and_what_goes_before_them() {
         Warning config config.toml /http/routers/named/entrypoints: router `named`: entrypoint `strict` takes routers with `tls` only"#]].assert_eq(&show(&snapshot));
 }
 
+#[test]
+fn a_router_whose_entrypoints_all_redirect_is_told_that_it_gets_nothing() {
+    let mut given = inputs(vec![file(json!({
+        "services": { "s": { "load-balancer": { "servers": [{ "url": "http://10.0.0.1" }] } } },
+        "routers": {
+            "plain": { "rule": "Host(`a`)", "service": "s", "entrypoints": ["web"] },
+            "both": { "rule": "Host(`b`)", "service": "s" },
+        },
+    }))]);
+    given.entrypoints[0].redirects = true;
+    expect![[r#"
+        router both@config enabled on web,websecure via [] to s@config hosts ["b"]
+        router plain@config warning on web via [] to s@config hosts ["a"]
+        service s@config enabled ["http://10.0.0.1:80 passing"] used by ["both@config", "plain@config"]
+        Warning config config.toml /http/routers/plain/entrypoints: router `plain`: no request comes to it: entrypoint `web` redirects all of them"#]].assert_eq(&show(&Assembler::default().assemble(&given)));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_unless_what_it_held_goes_on() {
+    let mut source = Source::new("files", "file");
+    let fragment = |origin: &str| {
+        let config = json!({ "http": {} });
+        Item::Fragment(Fragment { origin: origin.to_owned(), config }.into())
+    };
+    let notice = |origin: &str| Notice { origin: origin.to_owned(), message: "no TOML".to_owned() };
+    let notices = vec![notice("d/a.toml:2:4"), notice("d/a.toml.toml:1:1"), notice("d/b.toml")];
+    source.apply(Update::Snapshot(vec![fragment("d/a.toml")]), notices).unwrap();
+    check(
+        vec![source],
+        expect![[r#"
+            Error files d/a.toml.toml:1:1: no TOML
+            Error files d/b.toml: no TOML
+            Warning files d/a.toml:2:4: no TOML"#]],
+    );
+}
+
 pub(super) fn show(snapshot: &Snapshot) -> String {
     let mut lines = Vec::new();
     for router in snapshot.routers.iter() {
@@ -280,7 +316,7 @@ fn the_newest_instance_in_use_wins() {
         expect![[r#"
             router shop@consul warning on web,websecure via [] to my-shop@consul hosts ["new.local"]
             service my-shop@consul enabled ["http://10.0.0.1:8001 passing", "http://10.0.0.1:8002 passing", "http://10.0.0.1:8003 critical"] used by ["shop@consul"]
-            Warning consul `shop`: instances disagree: `new` is the newest in use and wins, `old`, `starting` declare it otherwise"#]],
+            Warning consul router `shop`: instances disagree: `new` is the newest in use and wins; what `old`, `starting` declare otherwise (`rule`) has no effect"#]],
     );
 }
 
@@ -297,6 +333,44 @@ fn http_takes_an_instance_as_its_provider_says() {
             router shop@consul enabled on web,websecure via [] to my-shop@consul hosts ["shop.local"]
             service my-shop@consul enabled ["http://10.0.0.1:8002 critical", "http://10.0.0.1:8003 warning"] used by ["shop@consul"]"#]],
     );
+}
+
+#[test]
+fn names_keep_the_spelling_of_the_first_instance_and_compare_without_case() {
+    let tags = |router: &'static str| {
+        [
+            (router, "Host(`shop.local`)"),
+            ("http.routers.Direct.service", "STICKYCAP"),
+            ("http.routers.Direct.rule", "Host(`d`)"),
+            ("http.services.StickyCap.loadbalancer.sticky.cookie", "true"),
+        ]
+    };
+    let one = instance("one", 2, &tags("http.routers.MyShop.rule"));
+    let two = instance("two", 1, &tags("http.routers.myshop.rule"));
+    let cookies = |snapshot: &Snapshot| {
+        let live = snapshot.services.iter().next().unwrap().live.clone().unwrap();
+        live.cookie.as_ref().unwrap().name().to_owned()
+    };
+    let mut assembler = Assembler::default();
+    let snapshot = assembler.assemble(&inputs(vec![consul(vec![one.clone(), two.clone()])]));
+    // `printf _TRAEFIK_BACKEND_StickyCap@consul | sha1sum`
+    assert_eq!(cookies(&snapshot), "_5867f");
+    expect![[r#"
+        router Direct@consul enabled on web,websecure via [] to StickyCap@consul hosts ["d"]
+        router MyShop@consul enabled on web,websecure via [] to StickyCap@consul hosts ["shop.local"]
+        service StickyCap@consul enabled ["http://10.0.0.1:8001 passing", "http://10.0.0.1:8002 passing"] used by ["Direct@consul", "MyShop@consul"]"#]].assert_eq(&show(&snapshot));
+    let name = |snapshot: &Snapshot| {
+        snapshot.routers.iter().map(|it| it.entry.name.to_string()).collect::<Vec<_>>()
+    };
+    // Whoever came first, and whoever is left.
+    for (instances, expected) in [
+        (vec![two.clone()], "myshop@consul"),
+        (vec![two, one.clone()], "MyShop@consul"),
+        (vec![one], "MyShop@consul"),
+    ] {
+        let snapshot = assembler.assemble(&inputs(vec![consul(instances)]));
+        assert_eq!(name(&snapshot), ["Direct@consul", expected]);
+    }
 }
 
 #[test]

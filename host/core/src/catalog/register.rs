@@ -1,6 +1,6 @@
 //! What an instance or a fragment declares, read once, when it comes.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Parsed, Registered,
@@ -22,11 +22,11 @@ pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
     let tree = tree(&instance.declares);
     let mut declared = read(&tree.http, "");
     close_strays(&mut declared, &instance.declares, &tree);
-    let place = |tag: Option<&str>| match tag {
+    let place = |tag: Option<Cow<'_, str>>| match tag {
         Some(tag) => format!("{} tag {tag}", instance.id),
         None => instance.id.clone(),
     };
-    let loose = tree.flaws.iter().map(|(tag, flaw)| (Some(tag.as_str()), flaw));
+    let loose = tree.flaws.iter().map(|(tag, flaw)| (Some(tag.as_str().into()), flaw));
     let placed = declared.flaws.iter().map(|flaw| (tree.origin(&flaw.pointer), flaw));
     let mut problems: Vec<_> =
         loose.chain(placed).map(|(tag, flaw)| problem(provider, place(tag), flaw, "")).collect();

@@ -12,6 +12,7 @@ mod value;
 mod options;
 mod service;
 mod transport;
+mod astray;
 mod schema;
 mod tags;
 mod stray;
@@ -67,8 +68,8 @@ pub struct RouterSpec {
     pub timeouts: Option<Box<Timeouts>>,
     /// What is noted of its requests.
     pub observability: Observability,
-    /// Whether what it says of its middlewares, its entrypoints or its encryption could not be
-    /// read: then it may have been meant to be protected.
+    /// Whether what it says of its rule, its middlewares, its entrypoints or its encryption could not
+    /// be read: then it may have been meant to be protected.
     pub is_doubtful: bool,
 }
 
@@ -198,8 +199,9 @@ pub struct MirrorSpec {
 /// A middleware as declared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MiddlewareSpec {
-    /// The plugin that it is a use of, as written.
-    pub plugin: String,
+    /// The plugin that it is a use of, as written; `None`: it names none or several, so it is of no
+    /// use, and whoever declares it has been told.
+    pub plugin: Option<String>,
     /// JSON Pointer to the plugin's configuration.
     pub pointer: String,
     /// The plugin's configuration, as written.

@@ -149,13 +149,16 @@ pub(super) fn sticky(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Stick
     }
     const SAME_SITE: [(&str, SameSite); 3] =
         [("none", SameSite::None), ("lax", SameSite::Lax), ("strict", SameSite::Strict)];
-    let mut sticky = Sticky::default();
+    let (mut sticky, mut same_site) = (Sticky::default(), None);
     for (key, value) in cookie.fields(&COOKIE, flaws) {
         match key {
             "name" => sticky.name = cookie_text(&value, flaws),
             "secure" => sticky.secure = value.boolean(flaws).unwrap_or_default(),
             "http-only" => sticky.http_only = value.boolean(flaws).unwrap_or_default(),
-            "same-site" => sticky.same_site = value.word(&SAME_SITE, flaws),
+            "same-site" => {
+                sticky.same_site = value.word(&SAME_SITE, flaws);
+                same_site = Some(value);
+            }
             "max-age" => {
                 sticky.max_age = value.integer(flaws, "a number of seconds").unwrap_or_default();
             }
@@ -163,9 +166,10 @@ pub(super) fn sticky(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Stick
             _ => sticky.domain = cookie_text(&value, flaws),
         }
     }
-    if sticky.same_site == Some(SameSite::None) && !sticky.secure {
+    if let (Some(SameSite::None), false, Some(place)) = (sticky.same_site, sticky.secure, same_site)
+    {
         let message = "browsers refuse a cookie with `same-site = \"none\"` that is not `secure`";
-        cookie.doubt(flaws, message.to_owned());
+        place.doubt(flaws, message.to_owned());
     }
     Some(sticky)
 }

@@ -26,6 +26,14 @@ pub(super) struct Keys {
     pub(super) foreign: &'static [&'static str],
 }
 
+impl Keys {
+    /// Whether a key means something, here or to Traefik.
+    pub(super) fn has(&self, written: &str) -> bool {
+        let folded = fold(written);
+        self.known.iter().chain(self.foreign).any(|key| fold(key) == folded)
+    }
+}
+
 /// Yes or no as Traefik reads it in tags: the words of Go's `strconv.ParseBool`, in any case.
 pub fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -91,14 +99,18 @@ impl<'a> Reader<'a> {
         fields
     }
 
+    /// The entries of a table whose keys mean nothing.
+    pub(super) fn unknown(&self, keys: &Keys) -> Vec<(&'a str, Self)> {
+        let Value::Object(table) = self.value else { return Vec::new() };
+        let mut unknown = self.children(table);
+        unknown.retain(|(written, _)| !keys.has(written));
+        unknown
+    }
+
     /// Those of the known keys that unknown ones seem to mean.
     pub(super) fn misspelt(&self, keys: &Keys) -> Vec<&'static str> {
-        let Value::Object(table) = self.value else { return Vec::new() };
-        let is_known = |written: &str| {
-            keys.known.iter().chain(keys.foreign).any(|key| fold(key) == fold(written))
-        };
-        let unknown = table.keys().filter(|written| !is_known(written));
-        unknown.filter_map(|written| nearest(written, keys.known.iter().copied())).collect()
+        let unknown = self.unknown(keys).into_iter();
+        unknown.filter_map(|(written, _)| nearest(written, keys.known.iter().copied())).collect()
     }
 
     pub(super) fn text(&self, flaws: &mut Vec<Flaw>) -> Option<String> {

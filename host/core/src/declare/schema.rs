@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Declared, DomainSpec, Flaw, MiddlewareSpec, RouterSpec, TlsSpec,
+    astray::{self, PROTECTING},
     options::timeouts,
     reader::{Keys, Reader, boolean},
     service::service,
@@ -50,16 +51,16 @@ pub fn read(http: &Value, pointer: &str) -> Declared {
         for (name, reader) in part.entries(&mut flaws) {
             let Some(name) = object_name(name, &reader, &mut flaws) else { continue };
             match key {
-                "routers" => declared.routers.push((name, router(&reader, &mut flaws))),
+                "routers" => {
+                    let router = router(&name, &reader, &mut flaws);
+                    declared.routers.push((name, router));
+                }
                 "services" => declared.services.push((name, service(&reader, &mut flaws))),
                 "servers-transports" => {
                     let transport = transport(&reader, &mut flaws);
                     declared.transports.extend(transport.map(|transport| (name, transport)));
                 }
-                _ => {
-                    let middleware = middleware(&reader, &mut flaws);
-                    declared.middlewares.extend(middleware.map(|middleware| (name, middleware)));
-                }
+                _ => declared.middlewares.push((name, middleware(&reader, &mut flaws))),
             }
         }
     }
@@ -76,11 +77,13 @@ fn object_name(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option
     Some(name.into())
 }
 
-fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
-    let mut router = RouterSpec::default();
-    let misspelt = reader.misspelt(&ROUTER);
-    router.is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key));
-    for (key, value) in reader.fields(&ROUTER, flaws) {
+fn router(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
+    let mut router =
+        RouterSpec { is_doubtful: astray::is_doubtful(reader, &ROUTER), ..RouterSpec::default() };
+    let before = flaws.len();
+    let fields = reader.fields(&ROUTER, flaws);
+    astray::explain(name, reader, &ROUTER, flaws.get_mut(before..).unwrap_or_default());
+    for (key, value) in fields {
         let before = flaws.len();
         match key {
             "rule" => router.rule = value.text(flaws).filter(|rule| !rule.trim().is_empty()),
@@ -109,7 +112,7 @@ fn router(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec {
         }
         let new = flaws.get(before..).unwrap_or_default();
         let is_wrong = new.iter().any(|flaw| flaw.severity == Severity::Error);
-        router.is_doubtful |= PROTECTING.contains(&key) && is_wrong;
+        router.is_doubtful |= is_wrong && (key == "rule" || PROTECTING.contains(&key));
     }
     router
 }
@@ -126,10 +129,6 @@ fn observability(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Observability {
     }
     noted
 }
-
-/// The keys of a router that say who is let through.
-pub(super) const PROTECTING: [&str; 5] =
-    ["middlewares", "entrypoints", "tls", "rule-syntax", "parent-refs"];
 
 /// `true`, `false`, or a table. In a tag any word but `true` says no, as in Traefik.
 fn tls(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<TlsSpec> {
@@ -180,7 +179,7 @@ fn domain(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<DomainSpec> {
 }
 
 /// `middlewares.<name>`: one plugin with its configuration, and what happens when it fails.
-fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSpec> {
+fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> MiddlewareSpec {
     let (mut plugins, mut on_failure) = (Vec::new(), OnFailure::default());
     let mut time_limit = None;
     for (key, value) in reader.entries(flaws) {
@@ -196,19 +195,18 @@ fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<MiddlewareSp
         let names: Vec<_> = plugins.iter().map(|(name, _)| format!("`{name}`")).collect();
         let message = format!("a middleware is one plugin, here are {}", names.join(" and "));
         reader.flaw(flaws, message);
-        return None;
-    }
-    let Some((plugin, config)) = plugins.pop() else {
+        plugins.clear();
+    } else if plugins.is_empty() {
         reader.flaw(flaws, "the middleware names no plugin".to_owned());
-        return None;
-    };
-    Some(MiddlewareSpec {
-        plugin: plugin.to_owned(),
-        pointer: config.pointer.clone(),
-        config: Arc::new(plugin_config(config.value)),
+    }
+    let plugin = plugins.pop();
+    MiddlewareSpec {
+        plugin: plugin.as_ref().map(|(plugin, _)| (*plugin).to_owned()),
+        pointer: plugin.as_ref().map_or(&reader.pointer, |(_, config)| &config.pointer).clone(),
+        config: Arc::new(plugin.map_or(Value::Null, |(_, config)| plugin_config(config.value))),
         on_failure,
         time_limit,
-    })
+    }
 }
 
 /// A plugin without options is written as an empty table, or `= true` in a tag.

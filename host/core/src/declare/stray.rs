@@ -4,10 +4,7 @@
 //! They are problems like any other, but the routers that they are about must not go on without
 //! them. (Traefik takes nothing of an instance with such a tag.)
 
-use super::{
-    Declared, Flaw, Tree,
-    schema::{PROTECTING, ROOT},
-};
+use super::{Declared, Flaw, Tree, astray::PROTECTING, schema::ROOT};
 use crate::{
     item::Declaration,
     name::{fold, nearest},

@@ -3,7 +3,7 @@
 //! Map keys keep the spelling that came first and compare without case, as in Traefik. A part in
 //! brackets is a place in a list: `servers[0].url`.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use serde_json::{Map, Value};
 
@@ -22,18 +22,34 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The tag that declares what stands at a pointer, or something in it; `None` when no tag
-    /// does.
-    pub fn origin(&self, pointer: &str) -> Option<&str> {
+    /// The tag that declares what stands at a pointer. Where several declare something in it, it is
+    /// what they have in common; `None` when no tag does.
+    pub fn origin(&self, pointer: &str) -> Option<Cow<'_, str>> {
         if let Some(origin) = self.origins.get(pointer) {
-            return Some(origin);
+            return Some(Cow::Borrowed(origin));
         }
         let inside = format!("{pointer}/");
-        let mut within: Vec<_> =
-            self.origins.iter().filter(|(place, _)| place.starts_with(&inside)).collect();
-        within.sort();
-        within.first().map(|(_, origin)| origin.as_str())
+        let mut within = self.origins.iter().filter(|(place, _)| place.starts_with(&inside));
+        let first = within.next()?;
+        let mut is_one = true;
+        let (place, origin) = within.fold(first, |first, next| {
+            is_one = false;
+            first.min(next)
+        });
+        let below = place.get(inside.len()..).unwrap_or_default();
+        let common = (!is_one).then(|| without(origin, below)).flatten();
+        Some(Cow::Borrowed(common.unwrap_or(origin)))
     }
+}
+
+/// A tag without what leads from a place to what is below it. `None`: it is not written so.
+fn without<'a>(tag: &'a str, below: &str) -> Option<&'a str> {
+    below.rsplit('/').try_fold(tag, |tag, step| {
+        let cut = tag.trim_end_matches(']').rfind(['.', '['])?;
+        let (rest, last) = tag.split_at_checked(cut)?;
+        let last = last.trim_matches(['.', '[', ']']);
+        last.eq_ignore_ascii_case(&step.replace("~1", "/").replace("~0", "~")).then_some(rest)
+    })
 }
 
 /// Puts the declarations of an instance together.

@@ -20,7 +20,8 @@ fn show(declared: &Declared) -> String {
         }
     }
     for (name, middleware) in &declared.middlewares {
-        let (plugin, policy) = (&middleware.plugin, middleware.on_failure);
+        let (plugin, policy) = (middleware.plugin.as_deref(), middleware.on_failure);
+        let plugin = plugin.unwrap_or("of no plugin");
         let limit = middleware.time_limit.map(|limit| format!(" {limit:?}")).unwrap_or_default();
         lines.push(format!("middleware {name}: {plugin} {} {policy:?}{limit}", middleware.config));
     }
@@ -135,6 +136,9 @@ fn one_bad_value_costs_that_value() {
         expect![[r#"
             router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
             service s: [ServerSpec { scheme: Http, authority: "ok:81", path: None, weight: 1 }] None None None
+            middleware none: of no plugin null Closed
+            middleware text: of no plugin null Closed
+            middleware two: of no plugin null Closed
             Error /http/routerz: unknown key `routerz` (did you mean `routers`?)
             Error /http/middlewares/none: the middleware names no plugin
             Error /http/middlewares/text: expected a table, found "x"
@@ -208,7 +212,7 @@ fn one_bad_tag_costs_that_tag() {
             ("http.routers", "1"),
         ],
         expect![[r#"
-            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: false }
+            router a: RouterSpec { rule: Some("Host(`a`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: true }
             service s: [ServerSpec { scheme: Http, authority: "x:80", path: None, weight: 1 }] None None None
             Error /routers/a/ruel: unknown key `ruel` (did you mean `rule`?)
             Error /services/s/loadbalancer/server/port: expected a port from 1 to 65535, found "many"
@@ -245,6 +249,17 @@ fn a_tag_in_the_wrong_place_that_says_who_may_pass_closes_what_it_is_about() {
         ("http.routers.a..middlewares", "a"),
         ("http.routers.a.middlewares[0", "a"),
         ("http.routers.a.rule.tls.options", "a"),
+        // A word too many, or a name with dots in it.
+        ("http.routers.a.v2.middlewares", "a"),
+        ("http.routers.b.example.com.rule", "b"),
+        ("http.routers.a.v2.priority", "a"),
+        ("http.routers.a.service.middlewares", "a"),
+        ("http.routers.a.observability.v2.entrypoints[0]", "a"),
+        ("http.routers.a.v2[0]", "a"),
+        ("http.routers.a.rul", "a"),
+        ("http.routers.a.Rules", "a"),
+        ("http.routers.a.observability.metric", ""),
+        ("http.routers.a.prioritty", ""),
         ("http.routes.c.tls.options", "a b"),
         ("http.router.a.middlewars", "a"),
         ("htp.routers.a.middlewares", "a"),
@@ -274,6 +289,32 @@ fn a_tag_in_the_wrong_place_that_says_who_may_pass_closes_what_it_is_about() {
     ] {
         assert_eq!(closed(&[tag]), expected, "{tag}");
     }
+}
+
+#[test]
+fn a_key_that_stands_there_twice_may_be_the_one_that_protects() {
+    let router = |router: serde_json::Value| {
+        let declared = read(&json!({ "routers": { "a": router } }), "/http");
+        declared.routers.first().is_some_and(|(_, it)| it.is_doubtful)
+    };
+    assert!(router(json!({ "rule": "Host(`a`)", "Middlewares": [], "middlewares": ["auth"] })));
+    assert!(router(json!({ "Rule": "Host(`a`)", "rule": "Host(`a`) && ClientIP(`10.0.0.0/8`)" })));
+    assert!(!router(json!({ "rule": "Host(`a`)", "Priority": 1, "priority": 2 })));
+}
+
+#[test]
+fn a_name_with_dots_is_told_with_all_that_is_lost() {
+    tags(
+        &[
+            ("http.routers.app.example.com.rule", "Host(`app.example.com`)"),
+            ("http.routers.app.example.com.middlewares", "auth"),
+            ("http.routers.app.rule", "Host(`app`)"),
+        ],
+        expect![[r#"
+            router app: RouterSpec { rule: Some("Host(`app`)"), service: None, middlewares: [], entrypoints: [], priority: None, tls: None, timeouts: None, observability: Observability { access_logs: None, metrics: None, tracing: None, trace_verbosity: None }, is_doubtful: true }
+            Error /routers/app/example: unknown key `example`, with which this is lost: `example.com.middlewares`, `example.com.rule` (names have no dots: write `app-example-com`)
+              from Some("traefik.http.routers.app.example")"#]],
+    );
 }
 
 #[test]
@@ -529,7 +570,7 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             Warning /http/services/a/load-balancer/retry: no body is kept, since no request that was sent is sent again
             Error /http/services/a/load-balancer/slow-start: expected a duration such as `"10s"`, found "soon"
             Error /http/services/a/load-balancer/sticky/cookie/name: `a;b` may not stand in a cookie
-            Warning /http/services/a/load-balancer/sticky/cookie: browsers refuse a cookie with `same-site = "none"` that is not `secure`
+            Warning /http/services/a/load-balancer/sticky/cookie/same-site: browsers refuse a cookie with `same-site = "none"` that is not `secure`
             Error /http/services/a/load-balancer/strategy: expected `wrr`, `p2c`, `leasttime`, `hrw`, `consistent-hash`, found `p2p` (did you mean `p2c`?)
             Error /http/services/a/load-balancer/timeouts/idle: unknown key `idle`
             Error /http/services/a/load-balancer/hash: with the strategy `wrr` nothing is hashed (add `strategy = "hrw"`)

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::HashMap;
 
 use crate::{
-    name::nearest,
+    name::{fold, nearest},
     port::{MatcherPlugin, Signature},
     problem::Problem,
-    rule::{Call, Expression, Predicate, Rule, RuleError, RuleFault},
+    rule::{Call, Expression, Predicate, Rule, RuleError, RuleFault, Whole},
 };
 
 /// What calls were found to mean. Handed from one [`MatcherSet`] to the next.
@@ -103,7 +103,11 @@ impl MatcherSet {
         let fault = RuleFault::UnknownMatcher(call.name.clone());
         let error = RuleError::new(call.name_span.clone(), fault);
         let names = self.names();
-        match nearest(&call.name, names.iter().copied()) {
+        // Traefik 2 had two names for one.
+        let is_of_host = fold(&call.name) == "hostheader" && names.contains(&"Host");
+        let meant =
+            if is_of_host { Some("Host") } else { nearest(&call.name, names.iter().copied()) };
+        match meant {
             Some(name) => error.hint(format!("did you mean `{name}`?")),
             None if names.is_empty() => error.hint("no plugin that adds matchers is loaded"),
             None => error.hint(format!("there are {}", names.join(", "))),
@@ -211,8 +215,28 @@ fn spellings(name: &str) -> [String; 4] {
     [name.to_owned(), lower, name.to_ascii_uppercase(), title]
 }
 
+/// What Traefik 2 wrote as a list, as Traefik 3 has it. There were patterns in such lists, and names
+/// among expressions.
 fn alternatives(call: &Call) -> String {
-    let alone = |value: &String| format!("{}(`{value}`)", call.name);
+    let is_name = |value: &str| {
+        value.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._".contains(letter))
+    };
+    let alone = |value: &String| {
+        let matcher = fold(&call.name);
+        let pattern = match matcher.as_str() {
+            "host" | "hostregexp" => Some(Whole::Host),
+            "path" => Some(Whole::Path),
+            "pathprefix" => Some(Whole::PathPrefix),
+            _ => None,
+        };
+        if let Some(translated) = pattern.and_then(|pattern| pattern.translated(value)) {
+            return translated;
+        }
+        match matcher.as_str() {
+            "hostregexp" if is_name(value) => format!("Host(`{value}`)"),
+            _ => format!("{}(`{value}`)", call.name),
+        }
+    };
     let calls: Vec<String> = call.args.iter().map(|arg| alone(&arg.value)).collect();
     calls.join(" || ")
 }

@@ -147,6 +147,30 @@ fn what_does_not_compile_is_underlined() {
         hint: write Host(`a`) || Host(`b`)"#]],
     );
     bad(
+        "HostRegexp(`{sub:.+}.a.io`, `a.io`, `^b.$`)",
+        expect![[r#"
+        HostRegexp(`{sub:.+}.a.io`, `a.io`, `^b.$`)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        `HostRegexp` takes 1 argument, found 3
+        hint: write HostRegexp(`^.+\.a\.io$`) || Host(`a.io`) || HostRegexp(`^b.$`)"#]],
+    );
+    bad(
+        "PathPrefix(`/{id}`, `/b`)",
+        expect![[r#"
+        PathPrefix(`/{id}`, `/b`)
+        ^^^^^^^^^^^^^^^^^^^^^^^^^
+        `PathPrefix` takes 1 argument, found 2
+        hint: write PathRegexp(`^/[^/]+`) || PathPrefix(`/b`)"#]],
+    );
+    bad(
+        "HostHeader(`a`)",
+        expect![[r#"
+        HostHeader(`a`)
+        ^^^^^^^^^^
+        unknown matcher `HostHeader`
+        hint: did you mean `Host`?"#]],
+    );
+    bad(
         "Query(`a`, `b`, `c`)",
         expect![[r#"
         Query(`a`, `b`, `c`)

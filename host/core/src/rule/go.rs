@@ -205,7 +205,7 @@ fn octal<'a>(after: &'a str, out: &mut String) -> &'a str {
 }
 
 /// Whether what follows a `{` makes it a repetition: `3}`, `3,}`, `3,5}`.
-fn is_repetition(after: &str) -> bool {
+pub(super) fn is_repetition(after: &str) -> bool {
     let Some((bounds, _)) = after.split_once('}') else { return false };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
     match bounds.split_once(',') {

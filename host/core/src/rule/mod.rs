@@ -6,11 +6,12 @@
 mod error;
 mod expression;
 mod lex;
+mod go;
+mod template;
 mod parse;
 mod address;
 mod client;
 mod field;
-mod go;
 mod check;
 mod predicate;
 mod evaluate;
@@ -27,6 +28,7 @@ pub use field::{Field, Op};
 pub(crate) use index::Methods;
 pub use index::{Demand, HostPattern, Hosts, PathPattern, Paths};
 pub use predicate::{Predicate, Test};
+pub(crate) use template::Whole;
 pub(crate) use vain::Vain;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::{
     error::{RuleError, RuleFault, Span},
     expression::{Argument, Call, Expression, Rule},
     lex::{Lexer, Word},
+    template::of_traefik_1,
 };
 
 /// Levels of parentheses.
@@ -31,7 +32,10 @@ impl Rule {
             return Err(RuleError::new(0..1, fault));
         }
         let mut parser = Parser::new(text)?;
-        let expression = parser.any(0)?;
+        let expression = parser.any(0).map_err(|error| match of_traefik_1(text) {
+            Some(rule) => error.hint(format!("write {rule}")),
+            None => error,
+        })?;
         match parser.word {
             Word::End => Ok(Self { text: text.into(), expression }),
             Word::Name(ref name) if matches!(&*name.to_ascii_lowercase(), "and" | "or") => {

@@ -84,6 +84,14 @@ fn bad_rules_are_underlined() {
         expected `(`, found the end of the rule"#]],
     );
     bad(
+        "Host:a.io;PathPrefix:/y",
+        expect![[r#"
+        Host:a.io;PathPrefix:/y
+            ^
+        expected `(`, found `:`
+        hint: write Host(`a.io`) && PathPrefix(`/y`)"#]],
+    );
+    bad(
         "Host(`a`",
         expect![[r#"
         Host(`a`
@@ -159,7 +167,8 @@ fn bad_rules_are_underlined() {
         expect![[r#"
             Host:a.local
                 ^
-            expected `(`, found `:`"#]],
+            expected `(`, found `:`
+            hint: write Host(`a.local`)"#]],
     );
     bad(
         "(Host(`a`) && Path(`/`)",

@@ -4,6 +4,7 @@
 use super::{
     field::{Field, Op},
     predicate::{Predicate, Test},
+    template::{Whole, demands_brace},
 };
 use crate::target::as_seen;
 
@@ -17,7 +18,7 @@ pub(crate) struct Vain {
 }
 
 impl Predicate {
-    /// The first comparison with a path that makes no sense.
+    /// The first comparison that makes no sense.
     pub(crate) fn vain(&self) -> Option<Vain> {
         match self {
             Self::Always | Self::Never => None,
@@ -30,14 +31,26 @@ impl Predicate {
 
 impl Test {
     fn vain(&self) -> Option<Vain> {
-        if *self.field() != Field::Path {
-            return None;
-        }
-        self.values().iter().find_map(|path| match self.op() {
-            Op::Equals => vain(path, path, as_seen(path)),
-            Op::Prefix | Op::PathPrefix => vain_prefix(path),
+        let values = || self.values().iter();
+        match (self.field(), self.op()) {
+            (Field::Path, Op::Equals) => {
+                values().find_map(|path| vain(path, path, as_seen(path), Whole::Path))
+            }
+            (Field::Path, Op::Prefix | Op::PathPrefix) => values().find_map(|it| vain_prefix(it)),
+            (Field::Host, Op::Regex) => {
+                let mut expressions = values().filter(|it| demands_brace(it));
+                expressions.next().map(|it| literal(it, Whole::Host))
+            }
+            // What a matcher for a parameter without a value makes of `a=b`.
+            (Field::Query(key), Op::Equals) if values().all(String::is_empty) => {
+                let (name, value) = key.split_once('=')?;
+                let message =
+                    format!("the name of a parameter ends before `=`, so none is `{key}`");
+                let hint = format!("write Query(`{name}`, `{value}`), as Traefik 3 has it");
+                Some(Vain { message, hint })
+            }
             _ => None,
-        })
+        }
     }
 }
 
@@ -49,11 +62,11 @@ fn vain_prefix(prefix: &str) -> Option<Vain> {
     let begin = prefix.get(..cut.unwrap_or(prefix.len())).unwrap_or_default();
     let seen = as_seen(&format!("{begin}{MORE}"));
     let seen = seen.and_then(|seen| seen.strip_suffix(MORE).map(str::to_owned));
-    vain(prefix, begin, seen)
+    vain(prefix, begin, seen, Whole::PathPrefix)
 }
 
 /// What is wrong with a path, of which as much as was looked at is seen otherwise.
-fn vain(path: &str, looked_at: &str, seen: Option<String>) -> Option<Vain> {
+fn vain(path: &str, looked_at: &str, seen: Option<String>, whole: Whole) -> Option<Vain> {
     let never = || format!("no path is ever `{}`", path.escape_debug());
     if let Some((before, after)) = path.split_once('?') {
         let hint = format!(
@@ -74,11 +87,21 @@ fn vain(path: &str, looked_at: &str, seen: Option<String>) -> Option<Vain> {
             let hint = format!("rules see paths in one form: `{}`", seen.escape_debug());
             Some(Vain { message: never(), hint })
         }
-        Some(_) if is_template(path) => Some(Vain {
-            message: format!("the braces of `{path}` stand for themselves"),
-            hint: "for a pattern, as in Traefik 2, there is `PathRegexp`".to_owned(),
-        }),
+        Some(_) if is_template(path) => Some(literal(path, whole)),
         Some(_) => None,
+    }
+}
+
+/// Braces that no request has.
+fn literal(pattern: &str, whole: Whole) -> Vain {
+    let matcher = match whole {
+        Whole::Host => "HostRegexp(`…`)",
+        Whole::Path | Whole::PathPrefix => "PathRegexp(`…`)",
+    };
+    let meant = whole.translated(pattern).unwrap_or_else(|| matcher.to_owned());
+    Vain {
+        message: format!("the braces of `{pattern}` stand for themselves"),
+        hint: format!("a pattern of Traefik 2 is written {meant}"),
     }
 }
 
@@ -117,10 +140,29 @@ mod tests {
             ("/a%", "a percent sign is written `%25`"),
             ("/a?b=c", "what stands behind `?` is no path: `/a`, and ``Query(`…`)`` for `b=c`"),
             ("/a#b", "no client sends what stands behind `#`: `/a`"),
-            ("/{id:[0-9]+}", "for a pattern, as in Traefik 2, there is `PathRegexp`"),
+            ("/{id:[0-9]+}", "a pattern of Traefik 2 is written PathRegexp(`^/[0-9]+$`)"),
+            ("/{a b}", "a pattern of Traefik 2 is written PathRegexp(`…`)"),
         ] {
             assert_eq!(hint(Op::Equals, path), said, "{path}");
         }
+    }
+
+    #[test]
+    fn what_traefik_2_took_otherwise_is_told_with_what_to_write() {
+        let hint = |field: Field, op, value: &str| {
+            let test = Test::new(field, op, vec![value.to_owned()]).unwrap();
+            test.vain().map_or_else(|| "fine".to_owned(), |vain| vain.hint)
+        };
+        let host = |expression: &str| hint(Field::Host, Op::Regex, expression);
+        assert_eq!(
+            host("{sub:[a-z]+}.x.local"),
+            r"a pattern of Traefik 2 is written HostRegexp(`^[a-z]+\.x\.local$`)"
+        );
+        assert_eq!(host(r"^[a-z]{2}\.local$"), "fine");
+        let query = |key: &str, value| hint(Field::Query(key.to_owned()), Op::Equals, value);
+        assert_eq!(query("a=b", ""), "write Query(`a`, `b`), as Traefik 3 has it");
+        assert_eq!(query("a", ""), "fine");
+        assert_eq!(query("a", "b=c"), "fine");
     }
 
     #[test]

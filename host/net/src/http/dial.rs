@@ -3,7 +3,7 @@
 //! **Invariant:** a connection that was made is one that speaks the protocol it was made for; its
 //! certificate, if it has one, was checked against the host of the backend's address.
 
-use std::{future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::client::conn::http2;
@@ -64,6 +64,9 @@ pub(crate) enum DialError {
     /// No HTTP connection.
     #[error("HTTP handshake")]
     Http(#[source] hyper::Error),
+    /// The connection ended before the first frame, which says that HTTP/2 is spoken.
+    #[error("it does not speak HTTP/2")]
+    NotHttp2(#[source] Option<hyper::Error>),
     /// There is one, but it takes no requests.
     #[error("it takes no requests")]
     Closed,
@@ -77,7 +80,9 @@ impl DialError {
     pub(crate) fn is_ours(&self) -> bool {
         match self {
             Self::Resolve(error) | Self::Connect(error) | Self::Setup(error) => is_ours(error),
-            Self::Tls(_) | Self::Http(_) | Self::Closed | Self::Timeout(_) => false,
+            Self::Tls(_) | Self::Http(_) | Self::NotHttp2(_) | Self::Closed | Self::Timeout(_) => {
+                false
+            }
         }
     }
 }
@@ -205,7 +210,8 @@ async fn shared(stream: Stream, max_head: usize) -> Result<SharedLink, DialError
         .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX).saturating_mul(2));
     let handshake = builder.handshake(wire).await;
     let (sender, mut connection) = handshake.map_err(DialError::Http)?;
-    let told = most.clone();
+    let (told, cause) = (most.clone(), Rc::new(Cell::new(None)));
+    let noted = cause.clone();
     task::spawn_local(async move {
         let ended = poll_fn(|cx| {
             let polled = Pin::new(&mut connection).poll(cx);
@@ -214,10 +220,14 @@ async fn shared(stream: Stream, max_head: usize) -> Result<SharedLink, DialError
         });
         if let Err(error) = ended.await {
             tracing::debug!(%error, "connection to backend ended");
+            noted.set(Some(error));
         }
         most.end();
     });
     told.known().await;
+    if !told.is_known() {
+        return Err(DialError::NotHttp2(cause.take()));
+    }
     match told.is_any() {
         true => Ok(SharedLink::new(sender, told, resets)),
         false => Err(DialError::Closed),

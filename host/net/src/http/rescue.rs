@@ -6,7 +6,11 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -14,8 +18,9 @@ use http::{
 };
 use portolan_core::{
     exchange::ResponseHead, hook::CallError, limit::Limit, name::ObjectName, reason::Reason,
-    target::BadTarget,
+    router::Router, target::BadTarget,
 };
+use rustls::InvalidMessage;
 
 use super::{
     account::client_closed,
@@ -64,6 +69,14 @@ pub(crate) enum HttpError {
     /// The router relies on a middleware to answer, and none did.
     #[error("router `{0}` has no service, and no middleware answered")]
     NoService(ObjectName),
+    /// The service of the router is not there, or does not work.
+    #[error("router `{router}`: {lack}")]
+    BrokenService {
+        /// Whose.
+        router: ObjectName,
+        /// Why.
+        lack: Arc<str>,
+    },
     /// The router relies on a middleware that cannot do its work.
     #[error("middleware `{0}` is missing or not in working order")]
     NoMiddleware(ObjectName),
@@ -199,6 +212,15 @@ struct Verdict {
 }
 
 impl HttpError {
+    /// What it is that a request meets which comes through all middlewares of such a router.
+    pub(crate) fn without_service(router: &Router) -> Self {
+        let name = router.name.clone();
+        match &router.lack {
+            Some(lack) => Self::BrokenService { router: name, lack: lack.clone() },
+            None => Self::NoService(name),
+        }
+    }
+
     /// What this is to those who run Portolan.
     pub(crate) fn concern(&self) -> Concern {
         match self {
@@ -210,9 +232,11 @@ impl HttpError {
             | Self::Target(_)
             | Self::NoHost
             | Self::Connect => Concern::None,
-            Self::Loop | Self::NoService(_) | Self::NoMiddleware(_) | Self::Middleware { .. } => {
-                Concern::Failure
-            }
+            Self::Loop
+            | Self::NoService(_)
+            | Self::BrokenService { .. }
+            | Self::NoMiddleware(_)
+            | Self::Middleware { .. } => Concern::Failure,
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) | ForwardError::Slow => Concern::None,
                 ForwardError::NoBackend
@@ -274,6 +298,11 @@ impl HttpError {
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")
             }
+            Self::BrokenService { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                R::NoService,
+                "the service of this request's router is not in working order",
+            ),
             Self::NoMiddleware(_) => (
                 S::SERVICE_UNAVAILABLE,
                 R::NoMiddleware,
@@ -307,6 +336,7 @@ impl HttpError {
             | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::BrokenService { .. }
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => 1,
@@ -333,6 +363,7 @@ impl HttpError {
             | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::BrokenService { .. }
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => None,
@@ -383,6 +414,12 @@ fn malformed(error: HeadError) -> (StatusCode, Reason, &'static str) {
     (StatusCode::BAD_REQUEST, reason, sentence)
 }
 
+/// Whether what came instead of a handshake was no TLS at all.
+fn is_in_clear(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
+
 impl ForwardError {
     fn verdict(&self) -> (StatusCode, Reason, &'static str) {
         use {Reason as R, StatusCode as S};
@@ -419,13 +456,16 @@ impl ForwardError {
                 DialError::Connect(_) => {
                     (S::BAD_GATEWAY, R::ConnectFailed, "the backend cannot be reached")
                 }
+                DialError::Tls(error) if is_in_clear(error) => {
+                    (S::BAD_GATEWAY, R::TlsFailed, "the backend does not encrypt")
+                }
                 DialError::Setup(_) | DialError::Tls(_) => {
                     (S::BAD_GATEWAY, R::TlsFailed, "the backend's encryption could not be trusted")
                 }
                 DialError::Closed => {
                     (S::BAD_GATEWAY, R::ConnectFailed, "the backend takes no requests")
                 }
-                DialError::Http(_) => {
+                DialError::Http(_) | DialError::NotHttp2(_) => {
                     (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
                 }
             },

@@ -275,7 +275,7 @@ async fn through(
     let answered = match (inward, &router.service) {
         (Inward::Reply(reply), _) => Ok(pipeline::respond(reply)),
         (Inward::Fail(error), _) => Err(error),
-        (Inward::Continue, None) => Err(HttpError::NoService(router.name.clone())),
+        (Inward::Continue, None) => Err(HttpError::without_service(router)),
         (Inward::Continue, Some(service)) => {
             account.send(service, &mut exchange, entered.is_empty());
             let patience = client.limits.timeouts.request_stall;

@@ -93,9 +93,15 @@ impl Most {
         self.now.get() > 0
     }
 
-    /// Waits until the other side has said it: what is sent before may be refused, or wait for ever.
+    /// Whether the other side has said it.
+    pub(super) fn is_known(&self) -> bool {
+        self.now.get() != UNKNOWN
+    }
+
+    /// Waits until the other side has said it, or is gone: what is sent before may be refused, or wait
+    /// for ever.
     pub(super) async fn known(&self) {
-        if self.now.get() == UNKNOWN {
+        if !self.is_known() {
             self.is_known.notified().await;
         }
     }

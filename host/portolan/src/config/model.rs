@@ -113,6 +113,17 @@ pub(crate) struct Entrypoint {
     pub(crate) observability: Observability,
 }
 
+impl Entrypoint {
+    /// Whether it sends every request elsewhere. Who came to a proxy before us by `https`, which is to
+    /// be trusted, is there already.
+    pub(crate) fn redirects_all(&self) -> bool {
+        self.redirect.as_ref().is_some_and(|redirect| {
+            let is_to_tls = redirect.scheme == http::uri::Scheme::HTTPS;
+            !is_to_tls || self.tls.is_none() && self.forwarded_headers.is_empty()
+        })
+    }
+}
+
 /// How DNS is answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Dns {

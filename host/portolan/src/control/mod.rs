@@ -35,6 +35,7 @@ use portolan_core::{
     catalog::Source,
     live::Publisher,
     name::fold,
+    pointer::child,
     problem::{Problem, Severity},
     snapshot::Snapshot,
 };
@@ -229,7 +230,11 @@ impl Controller {
                 Event::Provider { name, runner, report } => {
                     self.sources.take(&name, runner, report)
                 }
-                Event::Plugin(outcome) => self.plugins.take(outcome) | self.run_providers(),
+                Event::Plugin(outcome) => {
+                    let changed = self.plugins.take(outcome) | self.run_providers();
+                    // A configuration may have been refused for want of this plugin.
+                    changed | (self.config_error.is_some() && self.read_config().await)
+                }
                 Event::Certificates(problems) => {
                     self.certificate_problems = problems;
                     false
@@ -371,8 +376,21 @@ impl Controller {
         let files = self.files.under(&loaded.config);
         let plugins = (&self.plugins, files.clone());
         let trial = inputs(&loaded.config, loaded.config.whereabouts(), names, sources, plugins);
+        // Those of another folder are read when the file is in use.
+        let is_elsewhere = loaded.config.plugins.directory != self.config.plugins.directory;
+        let waits = |candidate: &Snapshot, problem: &Problem| {
+            let mut unplugged = candidate.middlewares.iter().filter(|entry| {
+                *entry.entry.name.provider == *CONFIG && self.plugins.find(&entry.plugin).is_none()
+            });
+            is_elsewhere
+                && unplugged.any(|entry| {
+                    let place = child("/http/middlewares", &entry.entry.name.name);
+                    problem.path == child(&place, &entry.plugin)
+                })
+        };
         let is_good = self.assembler.try_out(&trial, |candidate| {
-            blame(&mut loaded.report, candidate.problems.iter());
+            let problems = candidate.problems.iter();
+            blame(&mut loaded.report, problems.filter(|problem| !waits(candidate, problem)));
             !loaded.report.has_errors()
         });
         if !is_good {

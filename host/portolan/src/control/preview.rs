@@ -1,7 +1,7 @@
 //! What a configuration would add up to: all that a start does, without a socket, a provider that
-//! runs, or a byte on disk but the cache of compiled code.
+//! asks anybody, or a byte on disk but the cache of compiled code.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use portolan_core::{
     assemble::Assembler, catalog::Source, pointer::child, port::BindError, problem::Problem,
@@ -21,7 +21,7 @@ use super::{
     records::Said,
     sources::Candidate,
 };
-use crate::config::Loaded;
+use crate::config::{Loaded, model};
 
 /// What a configuration would add up to.
 pub(crate) struct Preview {
@@ -29,6 +29,8 @@ pub(crate) struct Preview {
     pub(crate) snapshot: Arc<Snapshot>,
     /// Every plugin and provider, and what is wrong with plugins.
     pub(crate) board: Board,
+    /// The providers that were read for it: those that need no more than files.
+    pub(crate) read: Vec<Arc<str>>,
     /// What is wrong with providers and grants: JSON Pointer into the configuration, and the problem.
     pub(crate) provider_problems: Vec<(String, Problem)>,
 }
@@ -43,12 +45,14 @@ pub(crate) async fn preview(
     let (_, files) = PluginWatch::open(&config.plugins.directory, MAX_PLUGIN);
     let plugins = Plugins::load(host, embedded, files).await;
     let config_source = Arc::new(config_source(config, &loaded.report.source().name));
-    // Providers are named, so that references to them are not taken for mistakes.
-    let providers = config.providers.iter().map(|provider| {
-        let mut source = Source::new(provider.name.as_str(), provider.plugin.as_str());
-        source.synced = true;
-        Arc::new(source)
-    });
+    let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
+    let candidates: Vec<_> = candidates.collect();
+    let (mut providers, mut read) = (Vec::new(), Vec::new());
+    for (candidate, provider) in candidates.iter().zip(&config.providers) {
+        let (source, is_read) = first_step(candidate, provider).await;
+        read.extend(is_read.then(|| source.provider.clone()));
+        providers.push(Arc::new(source));
+    }
     let internal = Internal::of(config).source();
     let sources = std::iter::once(config_source).chain(providers).chain(internal).collect();
     let mut hosts = HostsFiles::default();
@@ -59,8 +63,6 @@ pub(crate) async fn preview(
     let contents = Arc::new(ContentFiles::new(config));
     let inputs = inputs(config, config.whereabouts(), names, sources, (&plugins, contents));
     let snapshot = Assembler::default().assemble(&inputs);
-    let candidates = config.providers.iter().map(|one| candidate(one, config, &plugins));
-    let candidates: Vec<_> = candidates.collect();
     let provider_problems = candidates.iter().flat_map(|candidate| {
         let place = child("/providers", &candidate.name);
         wrong(candidate, &place)
@@ -69,6 +71,7 @@ pub(crate) async fn preview(
     let strangers = strangers.into_iter().map(|problem| (problem.path.clone(), problem));
     Preview {
         snapshot,
+        read,
         provider_problems: provider_problems.chain(strangers).collect(),
         board: Board {
             providers: candidates.iter().map(Candidate::report).collect(),
@@ -78,6 +81,22 @@ pub(crate) async fn preview(
             ..Board::empty()
         },
     }
+}
+
+/// What a provider that may do no more than read files reports first, and whether it did. Others are
+/// named, so that references to them are not taken for mistakes.
+async fn first_step(candidate: &Candidate, provider: &model::Provider) -> (Source, bool) {
+    let mut source = Source::new(candidate.name.clone(), candidate.plugin.clone());
+    let grants = &provider.grants;
+    let reads_files = grants.http_client.is_empty() && !grants.files.is_empty();
+    let mut is_read = false;
+    if let (true, Ok(provider)) = (reads_files, &candidate.provider)
+        && let Ok(step) = provider.poll(None, Duration::ZERO).await
+    {
+        is_read = source.apply(step.update, step.notices).is_ok();
+    }
+    source.synced = true;
+    (source, is_read)
 }
 
 fn wrong(candidate: &Candidate, place: &str) -> Vec<(String, Problem)> {

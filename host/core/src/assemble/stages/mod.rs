@@ -1,9 +1,14 @@
 //! The stages of one turn: from what is different in the sources to the next snapshot.
 
+mod middlewares;
 mod names;
 mod routers;
 
-use std::{collections::BTreeSet, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
 
 use hashbrown::HashMap;
 
@@ -23,7 +28,7 @@ use super::{
 };
 use crate::{
     catalog::Source,
-    declare::{KindSpec, MiddlewareSpec},
+    declare::KindSpec,
     matcher::MatcherSet,
     name::ObjectName,
     problem::Problem,
@@ -43,6 +48,8 @@ pub(super) struct Board {
     ways: HashMap<ObjectName, Link>,
     compounds: Compounds,
     middlewares: Entries<MiddlewareEntry>,
+    /// What is wrong with those whose plugin is not there.
+    unplugged: BTreeMap<ObjectName, Problem>,
     services: Entries<ServiceEntry>,
     routers: Entries<RouterEntry>,
     links: HashMap<ObjectName, Links>,
@@ -135,6 +142,7 @@ impl Turn<'_> {
         self.make_services(touched.services, &mut dirty);
         self.look_at_entrypoints();
         let moved = self.make_routers(dirty);
+        self.look_at_unplugged();
         self.move_in_tables(&moved);
         self.compare(&moved);
         let zones = self.name_all(&before, &moved, generation);
@@ -170,28 +178,6 @@ impl Turn<'_> {
             }
         }
         touched
-    }
-
-    fn make_middlewares(&mut self, names: Vec<ObjectName>, dirty: &mut Vec<ObjectName>) {
-        let board = &mut *self.board;
-        let mut changes = Vec::new();
-        for name in each_once(names) {
-            let (bindings, supply) = (&mut *self.bindings, &self.supply);
-            bindings.begin_anew(&name);
-            let takes = |it: &MiddlewareSpec| bindings.takes(&name, it, supply);
-            let (object, problems) = board.objects.middleware(&name, takes);
-            board.complaints.set(|| Plaintiff::DeclaredMiddleware(name.clone()), problems);
-            let made = object.map(|object| bindings.bind(&name, &object, supply));
-            let (entry, problems) = made.unzip();
-            let problems = problems.unwrap_or_default();
-            board.complaints.set(|| Plaintiff::Middleware(name.clone()), problems);
-            if entry.is_none() {
-                bindings.forget(&name);
-            }
-            changes.push((name, entry));
-        }
-        let directory = &mut board.directories.middlewares;
-        replace(&mut board.middlewares, changes, directory, self.providers, dirty);
     }
 
     /// Services that name one that is different now are to be made anew.
@@ -331,7 +317,10 @@ fn replace<T: Likeness>(
             (Some(_), None) => dirty.extend(directory.remove(&name, providers)),
             (Some(one), Some(two)) if one.is_like(two) => continue,
             (Some(one), Some(two)) => {
-                if !one.does_the_same(two) {
+                // Who uses what does not work tells why.
+                let is_other_lack =
+                    two.live().is_none() && one.entry().errors != two.entry().errors;
+                if !one.does_the_same(two) || is_other_lack {
                     dirty.extend(one.entry().used_by.keys().cloned());
                 }
             }

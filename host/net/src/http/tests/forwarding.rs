@@ -7,7 +7,7 @@ use portolan_core::{
     middleware::Middleware, name::ObjectName, router::Router, service::Scheme, test_util,
 };
 
-use super::support::{Client, Portolan, Script, header, nobody, router, service, soon};
+use super::support::{Client, Portolan, Script, header, leading, nobody, router, service, soon};
 use crate::http::HttpConfig;
 
 #[tokio::test]
@@ -142,12 +142,20 @@ async fn each_failure_has_its_status() {
         client.send("SSH-2.0-OpenSSH\r\n\r\n").await;
     })
     .await;
+    // In clear, over HTTP/1, and before it was asked.
+    let early = Script::start(|mut client| async move {
+        client.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        client.request().await;
+    })
+    .await;
     let config = HttpConfig {
         response_timeout: Some(Duration::from_millis(50)),
         reason_header: Some(HeaderName::from_static("x-portolan-reason")),
         ..HttpConfig::default()
     };
     let nothing = Router { service: None, ..router("nothing.local", &[]) };
+    let lack = Some("service `s@test` is not in working order".into());
+    let lacking = Router { service: None, lack, ..router("lacking.local", &[]) };
     let closed = Middleware::closed(ObjectName::new("auth", "test"));
     let closed =
         Router { middlewares: vec![Arc::new(closed)], ..router("closed.local", &[silent.address]) };
@@ -160,7 +168,11 @@ async fn each_failure_has_its_status() {
             router("babbling.local", &[babbling.address]),
             router("dead.local", &[nobody()]),
             router("empty.local", &[]),
+            leading("h2c.local", service(Scheme::H2c, &[early.address])),
+            leading("mute.local", service(Scheme::H2c, &[broken.address])),
+            leading("https.local", service(Scheme::Https, &[early.address])),
             nothing,
+            lacking,
             closed,
         ],
     );
@@ -168,9 +180,13 @@ async fn each_failure_has_its_status() {
         ("silent.local", 504, "response-timeout"),
         ("broken.local", 502, "no-response"),
         ("babbling.local", 502, "protocol"),
+        ("h2c.local", 502, "protocol"),
+        ("mute.local", 502, "protocol"),
+        ("https.local", 502, "tls-failed"),
         ("dead.local", 502, "connect-refused"),
         ("empty.local", 503, "no-backend"),
         ("nothing.local", 503, "no-service"),
+        ("lacking.local", 503, "no-service"),
         ("closed.local", 503, "no-middleware"),
         ("unknown.local", 404, "no-router"),
     ] {
@@ -184,22 +200,23 @@ async fn each_failure_has_its_status() {
     // A request is noted when its response has gone, which a client may see before we do.
     let noted = || figures.classes().iter().sum::<u64>();
     soon(async {
-        while noted() < 8 {
+        while noted() < 12 {
             tokio::task::yield_now().await
         }
     })
     .await;
-    assert_eq!((figures.failures(), figures.classes()[3]), (7, 1));
+    assert_eq!((figures.failures(), figures.classes()[3]), (11, 1));
     let reasons = &portolan.server.ledger().reasons;
     let counted = reasons.iter().filter(|(_, count)| *count > 0);
     let counted: Vec<_> = counted.map(|(reason, count)| (reason.as_str(), count)).collect();
     let expected = [
         ("no-router", 1),
-        ("no-service", 1),
+        ("no-service", 2),
         ("no-middleware", 1),
         ("no-backend", 1),
         ("connect-refused", 1),
-        ("protocol", 1),
+        ("tls-failed", 1),
+        ("protocol", 3),
         ("no-response", 1),
         ("response-timeout", 1),
     ];

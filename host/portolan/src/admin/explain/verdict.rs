@@ -66,7 +66,10 @@ pub(super) fn verdict(
         None if code => Verdict::of(format!("{takes}; one of its middlewares answers")),
         None => Verdict::because(
             Reason::NoService,
-            format!("503: {takes}, but it has no service, and no middleware answers"),
+            match &router.lack {
+                Some(lack) => format!("503: {takes}, but {lack}"),
+                None => format!("503: {takes}, but it has no service, and no middleware answers"),
+            },
         ),
         Some(service) => {
             let is_compound = router.service.as_ref().is_some_and(|it| !it.parts().is_empty());

@@ -277,6 +277,7 @@ fn add_router(
         chains: Vec::new(),
         observability: Observability::default(),
         service: service.cloned(),
+        lack: None,
         tls: false,
         tls_options: None,
         timeouts: None,

@@ -3,6 +3,7 @@
 use portolan_core::{
     declare::TlsSpec,
     name::{ObjectName, camel, fold},
+    router::{Observability, TraceVerbosity},
     snapshot::{Entry, MiddlewareEntry, RouterEntry},
 };
 use serde::Serialize;
@@ -53,6 +54,9 @@ pub(crate) struct RouterView {
     priority: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Value>,
+    /// As far as the router says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observability: Option<Value>,
     status: &'static str,
     using: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -88,6 +92,7 @@ impl RouterView {
             rule: (*router.rule).to_owned(),
             priority: router.priority,
             tls: router.tls.as_deref().map(tls),
+            observability: router.live.as_ref().and_then(|live| observability(live.observability)),
             status: router.entry.status.as_str(),
             error: router.entry.errors.clone(),
             portolan: ours(&router.entry, extra),
@@ -101,6 +106,21 @@ impl RouterView {
         named.priority_text = Some(router.priority.to_string());
         named
     }
+}
+
+/// What a router says of what is noted; `None`: nothing.
+fn observability(said: Observability) -> Option<Value> {
+    let Observability { access_logs, metrics, tracing, trace_verbosity } = said;
+    let verbosity = TraceVerbosity::WORDS.iter().find(|(_, it)| Some(*it) == trace_verbosity);
+    let all = [
+        ("accessLogs", access_logs.map(Value::from)),
+        ("metrics", metrics.map(Value::from)),
+        ("tracing", tracing.map(Value::from)),
+        ("traceVerbosity", verbosity.map(|(word, _)| Value::from(*word))),
+    ];
+    let said = all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    let said = Map::from_iter(said);
+    (!said.is_empty()).then_some(Value::Object(said))
 }
 
 /// A middleware. Its configuration stands under the name of its plugin.
@@ -133,8 +153,10 @@ impl MiddlewareView {
             does: live.map(crate::admin::explain::does).unwrap_or_default(),
         };
         let config = secret::hidden(&middleware.config);
+        // One that names no plugin, or several, has no configuration either.
+        let config = (camel(&middleware.plugin), config);
         Self {
-            config: Map::from_iter([(camel(&middleware.plugin), config)]),
+            config: Map::from_iter([config].into_iter().filter(|(plugin, _)| !plugin.is_empty())),
             status: middleware.entry.status.as_str(),
             used_by: users(&middleware.entry),
             error: middleware.entry.errors.clone(),
@@ -171,4 +193,21 @@ pub(super) fn ours<T>(entry: &Entry, more: T) -> Ours<T> {
 /// As the API writes them.
 pub(super) fn users(entry: &Entry) -> Vec<String> {
     entry.used_by.keys().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_router_says_of_what_is_noted_is_shown_and_no_more() {
+        assert_eq!(observability(Observability::default()), None);
+        let said = Observability {
+            tracing: Some(false),
+            trace_verbosity: Some(TraceVerbosity::Detailed),
+            ..Observability::default()
+        };
+        let shown = json!({ "tracing": false, "traceVerbosity": "detailed" });
+        assert_eq!(observability(said), Some(shown));
+    }
 }

@@ -27,6 +27,10 @@ pub(crate) fn check(loaded: &mut Loaded) -> anyhow::Result<()> {
         report.add(Place::Pointer(&pointer), problem);
     }
     blame(report, preview.snapshot.problems.iter());
+    let is_of_files = |problem: &&Problem| preview.read.iter().any(|it| **it == *problem.source);
+    for problem in preview.snapshot.problems.iter().filter(is_of_files) {
+        report.add(Place::Elsewhere, problem.clone());
+    }
     for (pointer, problem) in preview.provider_problems {
         report.add(Place::Pointer(&pointer), problem);
     }

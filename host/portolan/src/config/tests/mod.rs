@@ -269,7 +269,8 @@ fn options_and_resolvers_are_read_and_have_defaults() {
     let text = "data-dir = 'd'
         [entrypoints]
         web = { address = '127.0.0.1:0', redirect = { to = 'secure' } }
-        other = { address = '127.0.0.1:0', redirect = { to = ':8443', permanent = false } }
+        other = { address = '127.0.0.1:0', redirect = { to = ':8443', permanent = false }, \
+                  forwarded-headers = { trusted-ips = ['10.0.0.1'] } }
         secure = { address = '127.0.0.1:0', tls = { options = 'strict', resolver = 'le' } }
         [tls.options.strict]
         min-version = '1.3'
@@ -298,6 +299,8 @@ fn options_and_resolvers_are_read_and_have_defaults() {
         None,
     ];
     assert_eq!(redirects, expected);
+    let all = config.entrypoints.iter().map(|it| it.redirects_all());
+    assert_eq!(all.collect::<Vec<_>>(), [true, false, false]);
     let (name, options) = &config.tls.options[0];
     assert_eq!(&**name, "strict");
     assert_eq!((options.min_version, options.max_version), (TlsVersion::V13, TlsVersion::V13));

@@ -1,0 +1,110 @@
+//! Middlewares whose plugin is not there, and what to do about them.
+//!
+//! Who uses one closes. While nobody does it is a warning: the plugin may yet be dropped into its
+//! folder.
+
+use serde_json::Value;
+
+use super::merge::Object;
+use crate::{
+    declare::MiddlewareSpec,
+    name::{ObjectName, fold, nearest},
+    problem::{Problem, Severity},
+    snapshot::MiddlewareEntry,
+};
+
+/// What is wrong with such a middleware, as long as nobody uses it.
+pub(super) fn problem<'a>(
+    name: &ObjectName,
+    object: &Object<MiddlewareSpec>,
+    known: impl Iterator<Item = &'a str>,
+) -> Problem {
+    let wanted = object.spec.plugin.as_deref().unwrap_or_default();
+    let problem = Problem::warning(&*name.provider, &*object.origin, message(wanted))
+        .at(object.spec.pointer.clone());
+    match counterpart(wanted, &object.spec.config) {
+        Some(hint) => problem.hint(hint),
+        None => problem.did_you_mean(nearest(wanted, known)),
+    }
+}
+
+/// The same with the routers that use it now.
+pub(super) fn used(problem: &Problem, entry: &MiddlewareEntry) -> Problem {
+    let provider = &entry.entry.name.provider;
+    let users = entry.entry.used_by.keys().map(|user| match user.provider == *provider {
+        true => format!("`{}`", user.name),
+        false => format!("`{user}`"),
+    });
+    let mut shown: Vec<_> = users.take(SHOWN).collect();
+    let all = entry.entry.used_by.len();
+    if all > SHOWN {
+        shown.push(format!("{} more", all - SHOWN));
+    }
+    let mut told = problem.clone();
+    let Some(last) = shown.pop() else { return told };
+    told.severity = Severity::Error;
+    told.message = match shown.is_empty() {
+        true => format!("{}: router {last} answers 503", problem.message),
+        false => {
+            format!("{}: routers {} and {last} answer 503", problem.message, shown.join(", "))
+        }
+    };
+    told
+}
+
+/// So many routers are named.
+const SHOWN: usize = 4;
+
+/// What is wrong, in short.
+pub(super) fn message(plugin: &str) -> String {
+    format!("there is no middleware plugin `{plugin}`")
+}
+
+/// What to do about a middleware of Traefik that is none here.
+fn counterpart(plugin: &str, config: &Value) -> Option<String> {
+    let of_service = |key: &str| {
+        Some(format!("a service does that itself: `services.<name>.load-balancer.{key}`"))
+    };
+    match fold(plugin).as_str() {
+        "retry" => of_service("retry.attempts"),
+        "circuitbreaker" => of_service("circuit-breaker.error-ratio"),
+        "inflightreq" => of_service("limits.max-requests"),
+        "chain" => {
+            let members = config.as_object()?.iter().find(|(key, _)| fold(key) == "middlewares");
+            let members = members.and_then(|(_, members)| match members {
+                Value::String(members) => Some(members.clone()),
+                Value::Array(members) => {
+                    let members: Vec<_> = members.iter().filter_map(Value::as_str).collect();
+                    Some(members.join(", "))
+                }
+                _ => None,
+            });
+            let members = members.map(|members| format!(": `{members}`")).unwrap_or_default();
+            Some(format!("write its members in `middlewares` of the router{members}"))
+        }
+        of_traefik if TRAEFIKS.contains(&of_traefik) => Some(
+            "it is Traefik's, and not here: take it out of `middlewares` of the router, or put a \
+             plugin of that name into the plugins folder"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// Middlewares of Traefik for which there is nothing here, as they compare.
+const TRAEFIKS: [&str; 14] = [
+    "buffering",
+    "compress",
+    "contenttype",
+    "digestauth",
+    "encodedcharacters",
+    "errors",
+    "forwardauth",
+    "grpcweb",
+    "passtlsclientcert",
+    "ratelimit",
+    "redirectregex",
+    "replacepath",
+    "replacepathregex",
+    "stripprefixregex",
+];
