@@ -544,7 +544,7 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
             service f: [] None None None
               Weighted { members: [MemberSpec { name: "a", weight: 1 }], by_client: true, sticky: None }
             Error /http/servers-transports/t/certificates/0: a certificate is a `cert-file` and a `key-file`
-            Warning /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do
+            Warning /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do (trust their authority instead, by `root-cas`; where only the name differs there is `server-name`)
             Error /http/servers-transports/t/root-cas: expected the path of a PEM file, found what stands in one
             Error /http/servers-transports/t/spiffe: there is no such transport, since `spiffe` is not supported: more would be trusted than is meant (say with `root-cas` and `server-name` whose certificates are meant)
             Error /http/servers-transports/t: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
