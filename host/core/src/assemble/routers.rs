@@ -167,6 +167,9 @@ fn compile<'m>(rule: &str, matchers: impl FnOnce() -> &'m MatcherSet) -> Meaning
     }
 }
 
+/// A service, or why it does not work.
+type Served = Result<Arc<Service>, Arc<str>>;
+
 /// A router in the making.
 struct Draft<'a> {
     name: &'a ObjectName,
@@ -427,7 +430,7 @@ impl Draft<'_> {
     }
 
     /// `None`: it names none. An error: it names one that is not there, or does not work, and why.
-    fn service(&mut self) -> Option<(ObjectName, Result<Arc<Service>, Arc<str>>)> {
+    fn service(&mut self) -> Option<(ObjectName, Served)> {
         // Traefik's name for no service at all: the middlewares are to answer.
         let reference = self.object.spec.service.as_deref().filter(|it| *it != "noop@internal")?;
         let Surroundings { providers, services, .. } = *self.surroundings;
