@@ -221,7 +221,12 @@ impl Objects {
             By::Instance(_) | By::Fragment(..) => None,
         });
         let tree = instance.map(|instance| tree(&instance.declares));
-        match tree.as_ref().and_then(|tree| tree.origin(&problem.path)) {
+        // A tag may hold a list, of which a plugin complains place by place.
+        let mut places = std::iter::successors(Some(&*problem.path), |path| {
+            path.rsplit_once('/').map(|(around, _)| around)
+        });
+        let tag = tree.as_ref().and_then(|tree| places.find_map(|place| tree.origin(place)));
+        match tag {
             Some(tag) => Problem {
                 origin: format!("{} tag {tag}", problem.origin),
                 path: String::new(),

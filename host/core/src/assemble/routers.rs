@@ -175,6 +175,9 @@ fn compile<'m>(rule: &str, matchers: impl FnOnce() -> &'m MatcherSet) -> Meaning
     }
 }
 
+/// A service, or why it does not work.
+type Served = Result<Arc<Service>, Arc<str>>;
+
 /// A router in the making.
 struct Draft<'a> {
     name: &'a ObjectName,

@@ -113,6 +113,21 @@ fn a_middleware_of_two_plugins_is_not_missing_but_wrong() {
     );
 }
 
+#[test]
+fn what_a_plugin_complains_of_stands_at_its_tag() {
+    let origin = |key: &str, value| {
+        let other = ("http.middlewares.m.hello.other", "1");
+        let tags = [(key, value), other];
+        let snapshot =
+            Assembler::default().assemble(&inputs(vec![consul(vec![instance("a", 1, &tags)])]));
+        snapshot.problems.iter().map(|it| it.origin.clone()).collect::<Vec<_>>()
+    };
+    let wrong = "http.middlewares.m.hello.wrong";
+    assert_eq!(origin(wrong, "1"), [format!("a tag traefik.{wrong}")]);
+    let below = "http.middlewares.m.hello.wrong[0]";
+    assert_eq!(origin(below, "1"), [format!("a tag traefik.{below}")]);
+}
+
 #[derive(Debug)]
 struct AllowList;
 

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     declare::{Declared, Flaw, KindSpec, RouterSpec, ServiceSpec, close_strays, read, tree},
     item::{Edge, Fragment, Instance},
+    name::fold,
     problem::{Problem, Severity},
 };
 
@@ -42,6 +43,8 @@ pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
 /// Reads a fragment.
 pub(super) fn parse(fragment: Arc<Fragment>) -> Parsed {
     const EXPECTED: &str = "a file of dynamic configuration holds `http` and `dns`";
+    const OF_TLS: &str = "certificates, options and the default certificate are written in \
+        `config.toml`, under `[tls]`";
     let mut declared = match fragment.config.get("http") {
         Some(http) => read(http, "/http"),
         None => Declared::default(),
@@ -52,7 +55,10 @@ pub(super) fn parse(fragment: Arc<Fragment>) -> Parsed {
                 severity: Severity::Warning,
                 pointer: format!("/{key}"),
                 message: format!("`{key}` is not supported and has no effect"),
-                hint: Some(EXPECTED.to_owned()),
+                hint: Some(match fold(key).as_str() {
+                    "tls" => OF_TLS.to_owned(),
+                    _ => EXPECTED.to_owned(),
+                }),
             });
         }
     }

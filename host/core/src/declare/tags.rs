@@ -25,7 +25,11 @@ impl Tree {
     /// The tag that declares what stands at a pointer. Where several declare something in it, it is
     /// what they have in common; `None` when no tag does.
     pub fn origin(&self, pointer: &str) -> Option<Cow<'_, str>> {
-        if let Some(origin) = self.origins.get(pointer) {
+        let spelt_otherwise = || {
+            let folded = fold(pointer);
+            self.origins.iter().find(|(place, _)| fold(place) == folded).map(|(_, origin)| origin)
+        };
+        if let Some(origin) = self.origins.get(pointer).or_else(spelt_otherwise) {
             return Some(Cow::Borrowed(origin));
         }
         let inside = format!("{pointer}/");

@@ -64,7 +64,9 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
                 if transport.insecure_skip_verify {
                     let message = "whoever stands between us and the backends can read and \
                                    change everything: any certificate will do";
-                    value.doubt(flaws, message.to_owned());
+                    let hint = "trust their authority instead, by `root-cas`; where only the name \
+                                differs there is `server-name`";
+                    value.doubt_with(flaws, message.to_owned(), Some(hint.to_owned()));
                 }
             }
             "root-cas" => {
