@@ -25,9 +25,6 @@ use crate::{
     snapshot::{Entries, Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Status},
 };
 
-/// A service, or why it cannot be used.
-type Served = Result<Arc<Service>, Arc<str>>;
-
 /// Which of two routers without a priority has precedence.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum RulePriority {
