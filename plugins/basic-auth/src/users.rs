@@ -124,12 +124,18 @@ fn read(file: &str, add: &mut impl FnMut(User), invalid: &mut Invalid) {
 }
 
 impl User {
-    /// An error is a line that names nobody. As in Traefik, a hash of no use is the matter of its
+    /// An error is a line that names nobody, or is of docker-compose. As in Traefik, a hash of no use is the matter of its
     /// user alone. The messages never repeat a hash.
     fn parse(line: &str) -> Result<Self, &'static str> {
         let (name, hash) = line.split_once(':').filter(|(_, hash)| !hash.contains(':')).ok_or(
             "a user is written as `name:hash`, with one colon; `htpasswd -nB name` prints one",
         )?;
+        if hash.starts_with("$$") {
+            // Of all that is pasted with it nobody gets in, and nothing would tell why.
+            return Err(
+                "`$$` is how docker-compose writes `$`: write `name:$…` with one each time",
+            );
+        }
         let hash = match name {
             "" => Err("the name is empty".to_owned()),
             _ => header::check_value(name).and_then(|()| Ok(Hash::parse(hash)?)),
@@ -157,6 +163,15 @@ mod tests {
         let mut invalid = Invalid::none();
         let users = Users::parse(&lines, file, vec![7; 32], &mut invalid);
         (users, invalid.to_string())
+    }
+
+    #[test]
+    fn a_hash_of_docker_compose_is_a_problem_of_the_middleware() {
+        let (_, problems) = parse(&["ada:$$apr1$$lZL6V/ci$$sQw6g73nRuoOIj/gnD18Z."]);
+        assert!(
+            problems.starts_with("/users/0: `$$` is how docker-compose writes `$`"),
+            "{problems}"
+        );
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) fn proposal<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> 
 }
 
 /// Levenshtein's: how many letters to add, to take away or to change.
-fn distance(one: &str, other: &str) -> usize {
+pub(crate) fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (line, letter) in one.chars().enumerate() {

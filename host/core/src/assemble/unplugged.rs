@@ -83,8 +83,8 @@ fn counterpart(plugin: &str, config: &Value) -> Option<String> {
             Some(format!("write its members in `middlewares` of the router{members}"))
         }
         of_traefik if TRAEFIKS.contains(&of_traefik) => Some(
-            "it is Traefik's, and not here: take it out of `middlewares` of the router, or put a \
-             plugin of that name into the plugins folder"
+            "it is Traefik's, and not here: its routers stay closed until they go without it, or a \
+             plugin of that name is in the plugins folder"
                 .to_owned(),
         ),
         _ => None,

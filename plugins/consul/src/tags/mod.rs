@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portolan_plugin::{Declaration, Instance, Notice};
 
 use crate::{
-    fault::{fold, nearest, proposal},
+    fault::{distance, fold, nearest, proposal},
     template::Template,
 };
 
@@ -104,7 +104,13 @@ impl<'a> Reader<'a> {
             // Those speak to Traefik about another source.
             "docker" => (),
             _ if is_in_rule => (),
-            "tcp" | "udp" | "tls" => self.notice(key, &format!("`{first}` is not supported yet")),
+            "tls" => {
+                let here = "what Traefik has under `tls` is written in config.toml: `[tls]` with \
+                    `certificates`, `default-certificate` and `options`, and `resolver` of an \
+                    entrypoint's `tls`";
+                self.notice(key, &format!("is not read from tags; {here}"));
+            }
+            "tcp" | "udp" => self.notice(key, &format!("`{first}` is not supported yet")),
             _ => {
                 let known = ["http", "enable", "consulcatalog"];
                 let meant = proposal(first, known.into_iter());
@@ -185,7 +191,9 @@ impl<'a> Reader<'a> {
             let is_rule = segments.next().is_some_and(|it| fold(it) == "rule");
             // An empty rule is none, as in Traefik.
             let is_empty = is_rule && declaration.value.trim().is_empty();
-            let has_rule = is_rule && !is_empty;
+            // A slip, a dot too many, a name with dots: whatever it was, the default rule was not meant.
+            let is_slip = !is_rule && declaration.path.split('.').skip(3).any(may_be_rule);
+            let has_rule = is_rule && !is_empty || is_slip;
             match routers.iter_mut().find(|(other, ..)| other.eq_ignore_ascii_case(name)) {
                 Some((_, ruled, _)) => *ruled |= has_rule,
                 None => routers.push((name.to_owned(), has_rule, declaration.origin.clone())),
@@ -261,6 +269,11 @@ fn truth(text: &str) -> Option<bool> {
         "0" | "f" | "false" => Some(false),
         _ => None,
     }
+}
+
+/// Whether a word behind the name of a router may have been meant as `rule`.
+fn may_be_rule(word: &str) -> bool {
+    distance(&fold(word.split('[').next().unwrap_or_default()), "rule") <= 2
 }
 
 /// Whether a path with a first word that nobody knows speaks of who may pass a router:

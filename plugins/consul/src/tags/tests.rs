@@ -120,6 +120,18 @@ fn a_router_without_a_rule_gets_the_default_one() {
 }
 
 #[test]
+fn a_router_that_was_to_have_a_rule_of_its_own_does_not_get_the_default_one() {
+    for path in ["a.rul", "a.Rules", "a.ruel", "a..rule", "a.example.com.rule", "a.rule[0]"] {
+        let read = read("web", &["traefik.enable=true", &format!("traefik.http.routers.{path}=x")]);
+        assert_eq!(read, format!("http.routers.{path} = x (traefik.http.routers.{path})\n"));
+    }
+    for path in ["a.tls", "a.tls.options", "a.priority", "rules.service", "a.service"] {
+        let read = read("web", &[&format!("traefik.http.routers.{path}=x")]);
+        assert!(read.contains(".rule = Host(`web`)"), "{read}");
+    }
+}
+
+#[test]
 fn a_disabled_service_declares_nothing() {
     assert_eq!(read("web", &["traefik.http.routers.a.rule=Path(`/`)", "traefik.enable=FALSE"]), "");
 }
@@ -185,6 +197,12 @@ fn what_cannot_be_used_is_said() {
     };
     check("traefik.enable", "traefik.enable: has no `=`, so it declares nothing");
     check("traefik.enable=yes", "traefik.enable: is neither `true` nor `false` but `yes`");
+    check(
+        "traefik.tls.stores.default.defaultgeneratedcert.resolver=le",
+        "traefik.tls.stores.default.defaultgeneratedcert.resolver: is not read from tags; what \
+         Traefik has under `tls` is written in config.toml: `[tls]` with `certificates`, \
+         `default-certificate` and `options`, and `resolver` of an entrypoint's `tls`",
+    );
     check("traefik.tcp.routers.a.rule=x", "traefik.tcp.routers.a.rule: `tcp` is not supported yet");
     check(
         "traefik.htpp.routers.a.rule=x",
