@@ -24,6 +24,10 @@ struct User {
     known: RefCell<Option<[u8; 32]>>,
 }
 
+/// What is wrong with a hash that was pasted from a file of docker-compose.
+const OF_COMPOSE: &str =
+    "`$$` is how docker-compose writes `$`: write `name:$…` with one each time";
+
 impl Users {
     /// Reads the lines of the configuration and those of a password file, and adds to `invalid` what
     /// is wrong with them.
@@ -51,6 +55,13 @@ impl Users {
                 Ok(user) => add(user),
                 Err(message) => invalid.add(format!("/users/{place}"), message),
             }
+        }
+        // Where anybody gets in, that is the matter of those who do not. Else nothing would tell why.
+        let of_compose = lines.iter().position(|line| line.contains(":$$"));
+        if let Some(place) = of_compose
+            && users.iter().all(|user| user.hash.is_err())
+        {
+            invalid.add(format!("/users/{place}"), OF_COMPOSE);
         }
         Self { users, key }
     }
@@ -124,20 +135,15 @@ fn read(file: &str, add: &mut impl FnMut(User), invalid: &mut Invalid) {
 }
 
 impl User {
-    /// An error is a line that names nobody, or is of docker-compose. As in Traefik, a hash of no use is the matter of its
+    /// An error is a line that names nobody. As in Traefik, a hash of no use is the matter of its
     /// user alone. The messages never repeat a hash.
     fn parse(line: &str) -> Result<Self, &'static str> {
         let (name, hash) = line.split_once(':').filter(|(_, hash)| !hash.contains(':')).ok_or(
             "a user is written as `name:hash`, with one colon; `htpasswd -nB name` prints one",
         )?;
-        if hash.starts_with("$$") {
-            // Of all that is pasted with it nobody gets in, and nothing would tell why.
-            return Err(
-                "`$$` is how docker-compose writes `$`: write `name:$…` with one each time",
-            );
-        }
         let hash = match name {
             "" => Err("the name is empty".to_owned()),
+            _ if hash.starts_with("$$") => Err(OF_COMPOSE.to_owned()),
             _ => header::check_value(name).and_then(|()| Ok(Hash::parse(hash)?)),
         };
         Ok(Self { name: name.to_owned(), hash, known: RefCell::default() })
@@ -172,6 +178,11 @@ mod tests {
             problems.starts_with("/users/0: `$$` is how docker-compose writes `$`"),
             "{problems}"
         );
+        // Beside somebody who gets in it is the matter of that user.
+        let (users, problems) = parse(&["ada:$$apr1$$x$$y", &format!("bob:{SHA_SECRET}")]);
+        assert_eq!(problems, "");
+        assert!(users.kept_out().any(|(name, reason)| name == "ada" && reason == OF_COMPOSE));
+        assert!(users.admit(b"bob", b"secret").is_some());
     }
 
     #[test]
