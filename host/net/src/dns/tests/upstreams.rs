@@ -5,7 +5,7 @@ use portolan_core::zone::Name;
 use tokio::{net::TcpListener, task::spawn_local};
 
 use super::{
-    super::{Forwarding, Mode, Place, Protocol, UpstreamConfig},
+    super::{CacheConfig, Forwarding, Mode, Place, Protocol, UpstreamConfig},
     fake::{
         FakeUpstream, HERE, Listening, Mood, answer, locally, outcome, read_message, write_message,
     },
@@ -121,6 +121,31 @@ async fn an_alias_that_is_left_half_way_is_followed_but_not_to_what_only_some_ar
             .forwarding
             .set(Forwarding { upstreams: to(&first), ..Forwarding::default() });
         assert_eq!(listening.ask("a.example.").await.metadata.response_code, ResponseCode::NoError);
+    })
+    .await;
+}
+
+/// How long it counts that there is nothing says nothing of what an alias leads to.
+#[tokio::test]
+async fn what_an_alias_leads_to_is_remembered_where_a_no_is_not() {
+    locally(async {
+        let (first, other) =
+            (FakeUpstream::start(Mood::LeadsOn).await, FakeUpstream::start(Mood::Answers).await);
+        let listening = Listening::with(Forwarding {
+            upstreams: vec![UpstreamConfig::from(other.address)],
+            suffixes: vec![(
+                Name::parse("corp.example").unwrap(),
+                vec![UpstreamConfig::from(first.address)],
+            )],
+            cache: CacheConfig { negative_ttl: 0, ..CacheConfig::default() },
+            ..Forwarding::default()
+        });
+        for _remembered in 0..2 {
+            let reply = listening.ask("a.corp.example.").await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 3));
+            assert!(reply.answers.iter().all(|it| it.ttl > 20), "{reply}");
+        }
+        assert_eq!([first.asked.get(), other.asked.get()], [1, 1]);
     })
     .await;
 }
