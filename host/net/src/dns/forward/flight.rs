@@ -101,7 +101,7 @@ impl Forwarder {
         }
         // Once, as a whole: an alias alone says that there is nothing behind it.
         stored.clamp(&self.current.borrow().settings.cache);
-        Ok(stored)
+        Ok(stored.shuffled_if_addresses())
     }
 }
 
