@@ -39,7 +39,7 @@ async fn hesitant() -> (SocketAddr, oneshot::Receiver<()>, oneshot::Sender<()>) 
 
 #[tokio::test]
 async fn what_upstreams_of_before_say_is_told_to_who_waits_and_not_remembered() {
-    locally(async {
+    locally(Box::pin(async {
         let (address, is_met, go) = hesitant().await;
         let now = FakeUpstream::start(Mood::SaysNo).await;
         let listening = Listening::with(Forwarding {
@@ -58,7 +58,7 @@ async fn what_upstreams_of_before_say_is_told_to_who_waits_and_not_remembered() 
         assert_eq!(outcome(&other), (ResponseCode::NXDomain, 0));
         let later = listening.ask("a.example.").await;
         assert_eq!((outcome(&later), now.asked.get()), ((ResponseCode::NXDomain, 0), 1));
-    })
+    }))
     .await;
 }
 
