@@ -127,6 +127,11 @@ impl Histogram {
         })
     }
 
+    /// The longest bound but that of the last bucket, in nanoseconds.
+    pub fn longest(&self) -> u64 {
+        self.first << (Self::BUCKETS - 2)
+    }
+
     /// The sum of everything recorded, in nanoseconds.
     pub fn sum(&self) -> u64 {
         self.sum.load(Relaxed)

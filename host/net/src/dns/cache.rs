@@ -100,6 +100,8 @@ struct Entry {
     stored: Rc<Stored>,
     since: Instant,
     hits: Cell<u32>,
+    /// Until when it serves at once though it is too old.
+    overdue: Cell<Option<Instant>>,
 }
 
 /// An answer that was written.
@@ -121,6 +123,9 @@ impl Weighter<Box<[u8]>, Entry> for Weight {
 
 /// How long a question that nobody answered is not asked again.
 const FAILURE: Duration = Duration::from_secs(2);
+/// How long nobody waits for what could not be told in time, while there is an old answer: the recheck
+/// timer of RFC 8767, 5.
+const RECHECK: Duration = Duration::from_secs(30);
 /// How many such questions are remembered.
 const MOST_FAILURES: usize = 4096;
 /// How often something is asked for before it is worth to be asked anew unasked.
@@ -183,7 +188,12 @@ impl Cache {
     pub(super) fn put(&mut self, key: &Key, stored: &Rc<Stored>, now: Instant) {
         self.failures.remove(key.as_bytes());
         if stored.life > 0 {
-            let entry = Entry { stored: stored.clone(), since: now, hits: Cell::new(0) };
+            let entry = Entry {
+                stored: stored.clone(),
+                since: now,
+                hits: Cell::new(0),
+                overdue: Cell::new(None),
+            };
             self.entries.insert(key.as_bytes().into(), entry);
         } else {
             // What is true now may not be kept, and what was true before is true no longer.
@@ -194,6 +204,7 @@ impl Cache {
 
     /// Remembers that nobody answers a question.
     pub(super) fn put_failure(&mut self, key: &Key, now: Instant) {
+        self.overdue(key, now);
         if self.failures.len() >= MOST_FAILURES {
             self.failures.retain(|_, until| now < *until);
         }
@@ -205,6 +216,20 @@ impl Cache {
     /// Whether nobody answered a question a moment ago.
     pub(super) fn has_failed(&self, key: &Key, now: Instant) -> bool {
         self.failures.get(key.as_bytes()).is_some_and(|until| now < *until)
+    }
+
+    /// Nobody could tell in time what an answer is now. While that is so it serves at once when it is too
+    /// old, until there is a new one.
+    pub(super) fn overdue(&self, key: &Key, now: Instant) {
+        if let Some(entry) = self.entries.peek(key.as_bytes()) {
+            entry.overdue.set(Some(now + RECHECK));
+        }
+    }
+
+    /// Whether an answer that is too old serves at once, and is asked for anew beside that.
+    pub(super) fn is_overdue(&self, key: &Key, now: Instant) -> bool {
+        let entry = self.entries.peek(key.as_bytes());
+        entry.and_then(|it| it.overdue.get()).is_some_and(|until| now < until)
     }
 
     /// Forgets everything.

@@ -6,7 +6,7 @@
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::RecordType,
+    rr::{RecordType, rdata::opt::EdnsOption},
 };
 
 use super::{
@@ -19,8 +19,9 @@ use super::{
 /// upstream said of the last of their targets, so long ago. When they do not fit together,
 /// the chain is all that is written, and says that something is missing.
 pub(super) fn join(chain: &[u8], stored: &Stored, age: Age, limit: usize, out: &mut [u8]) -> usize {
-    let joined = joined(chain, stored, age);
-    let fitting = joined.as_ref().filter(|message| message.len() <= limit.min(out.len()));
+    let limit = limit.min(out.len());
+    let joined = joined(chain, stored, age, limit);
+    let fitting = joined.as_ref().filter(|message| message.len() <= limit);
     let message = fitting.map_or(chain, Vec::as_slice);
     let Some(room) = out.get_mut(..message.len()) else { return 0 };
     room.copy_from_slice(message);
@@ -30,7 +31,7 @@ pub(super) fn join(chain: &[u8], stored: &Stored, age: Age, limit: usize, out: &
     room.len()
 }
 
-fn joined(chain: &[u8], stored: &Stored, age: Age) -> Option<Vec<u8>> {
+fn joined(chain: &[u8], stored: &Stored, age: Age, limit: usize) -> Option<Vec<u8>> {
     let mut message = Message::from_vec(chain).ok()?;
     let mut outside = Message::from_vec(stored.wire()).ok()?;
     for record in outside.answers.iter_mut().chain(&mut outside.authorities) {
@@ -47,5 +48,12 @@ fn joined(chain: &[u8], stored: &Stored, age: Age) -> Option<Vec<u8>> {
     if stored.rcode() == Rcode::NO_SUCH_NAME {
         message.metadata.response_code = ResponseCode::NXDomain;
     }
-    message.to_vec().ok()
+    let plain = message.to_vec().ok()?;
+    let (Some(edns), Some(error)) = (&mut message.edns, stored.reason(age)) else {
+        return Some(plain);
+    };
+    let error = EdnsOption::Unknown(reply::EXTENDED_ERROR, (error as u16).to_be_bytes().to_vec());
+    edns.options_mut().insert(error);
+    // What explains an answer must not make it larger than it may be.
+    message.to_vec().ok().filter(|it| it.len() <= limit).or(Some(plain))
 }

@@ -60,6 +60,12 @@ pub struct DnsFigures {
     pub zones: ZonesFigures,
 }
 
+impl DnsFigures {
+    /// Where the first bucket of durations ends, in nanoseconds: so the last but one ends at 4.2 s, and a
+    /// question is under way for 4 s at most.
+    pub const FIRST: u64 = 16_000;
+}
+
 impl Default for DnsFigures {
     fn default() -> Self {
         Self {
@@ -84,7 +90,7 @@ impl Default for DnsFigures {
             cache_entries: Gauge::default(),
             cache_bytes: Gauge::default(),
             waiting: Gauge::default(),
-            duration: Histogram::starting_at(1_000),
+            duration: Histogram::starting_at(Self::FIRST),
             clients: Clients::default(),
             zones: ZonesFigures::default(),
         }

@@ -16,6 +16,8 @@ use super::{
 
 const OPT: usize = 11;
 const OPTION_HEAD: usize = 4;
+/// The option that says why (RFC 8914, 2).
+pub(super) const EXTENDED_ERROR: u16 = 15;
 /// Pointers are 14 bits wide.
 pub(super) const MAX_POINTER: usize = 0x3fff;
 
@@ -262,7 +264,6 @@ impl<'o> Reply<'o> {
     /// Room for all but the error was kept.
     fn opt(&mut self, options: Options, rcode: Rcode) {
         const COOKIE: u16 = 10;
-        const ERROR: u16 = 15;
         let left = self.out.len() - self.length.min(self.out.len());
         let cookie = options.cookie.map_or(0, |cookie| OPTION_HEAD + cookie.len());
         // What explains an answer must not make it larger than it may be.
@@ -278,7 +279,7 @@ impl<'o> Reply<'o> {
             self.option(COOKIE, &cookie);
         }
         if let Some(error) = error {
-            self.option(ERROR, &(error as u16).to_be_bytes());
+            self.option(EXTENDED_ERROR, &(error as u16).to_be_bytes());
         }
     }
 

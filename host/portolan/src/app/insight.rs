@@ -90,7 +90,7 @@ impl Insight for DataPlane {
                 ("https", sum(|it| &it.https)),
             ],
             duration: Some(Arc::new(Histogram::merged(
-                1_000,
+                DnsFigures::FIRST,
                 self.dns.iter().map(|figures| &figures.duration),
             ))),
             details: vec![

@@ -87,7 +87,6 @@ impl Forwarder {
                 self.figures.rebinds.increment();
             }
         }
-        stored.clamp(&settings.cache);
         stored
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn joined(key: &Key, alias: Stored, target: &Stored, age: Age) -> Sto
 }
 
 /// An alias with what our own zones say of its target.
-fn led_inside(key: &Key, zones: &Zones, alias: Stored, target: &ShortName) -> Stored {
+pub(super) fn led_inside(key: &Key, zones: &Zones, alias: Stored, target: &ShortName) -> Stored {
     let key_of_target = key.with_name(target.as_bytes());
     let name = Name::parse(&Text(target.as_bytes()).to_string());
     let way = (Random::seeded().next(), true);

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use hickory_proto::{op::Message, rr::RData};
+use portolan_core::zone::Answer;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
         stored::{Age, Stored},
     },
     ForwardError, Forwarder, Via, Way,
-    demand::joined,
+    demand::{joined, led_inside},
     groups::Group,
 };
 
@@ -51,13 +52,32 @@ impl Forwarder {
             };
             let target = key.with_name(next.as_bytes());
             last = Some(next);
-            let Some(next) = self.may_follow(&target, group) else { break };
+            let Some(next) = self.may_follow(&target, group) else {
+                stored = self.followed_inside(key, group, stored, &next);
+                continue;
+            };
             // Who may be trusted with the target's name is not so with what it is called here.
             let asking = timeout_at(deadline, self.ask(&target, key, &next));
             let found = asking.await.map_err(|_elapsed| ForwardError::NoAnswer)??;
             stored = joined(key, stored, &found, Age::Fresh(0));
         }
         Ok(stored)
+    }
+
+    /// An answer with what our own zones say of a name that it leads to; as it is if that is not theirs,
+    /// or if who answers is asked for everything: so a page from elsewhere could reach what is inside.
+    fn followed_inside(&self, key: &Key, from: &Group, stored: Stored, next: &ShortName) -> Stored {
+        let Some(finder) = self.settings.finder().filter(|_| from.suffix.is_some()) else {
+            return stored;
+        };
+        let served = finder.served();
+        let answered = served.zones.answer_from(next.as_bytes(), key.rtype());
+        let is_known = !matches!(answered.answer, Answer::OnDemand(_) | Answer::NotSynced(_))
+            && !self.is_foreign(next.as_bytes(), &answered);
+        match is_known {
+            true => led_inside(key, &served.zones, stored, next),
+            false => stored,
+        }
     }
 
     /// Who is asked for what an answer of these leads to.

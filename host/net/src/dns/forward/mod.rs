@@ -6,6 +6,7 @@
 
 mod ask;
 mod demand;
+mod flight;
 mod follow;
 mod groups;
 mod loops;
@@ -17,12 +18,8 @@ use std::{
     sync::Arc,
 };
 
-use hashbrown::{HashMap, hash_map::Entry};
 use portolan_core::zone::{Answer, Answered, Name, RecordType};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 pub use self::{
     demand::{Finder, Sought},
@@ -30,8 +27,9 @@ pub use self::{
     settings::{CacheConfig, Forwarding, Forwardings, Mode, Place, Protocol, Room, UpstreamConfig},
 };
 use self::{
+    flight::{Flights, Waiting},
     groups::{Group, Groups},
-    settings::{DEADLINE, STALE_AFTER},
+    settings::STALE_AFTER,
 };
 use super::{
     cache::{Cache, Key},
@@ -77,16 +75,15 @@ pub(super) struct Forwarder {
     settings: Arc<Forwardings>,
     current: RefCell<Current>,
     pub(super) cache: RefCell<Cache>,
-    flights: RefCell<Flights>,
+    /// The questions that began under what holds now.
+    flights: RefCell<Rc<Flights>>,
+    /// Questions that are under way, whenever they began.
+    under_way: Cell<usize>,
     /// Askers that wait. The gauge may be shared with other workers.
     waiting: Cell<usize>,
     flushes: Cell<u64>,
     figures: Arc<DnsFigures>,
 }
-
-type Outcome = Result<Rc<Stored>, ForwardError>;
-/// The questions that are under way, and who waits for each.
-type Flights = HashMap<Box<[u8]>, Vec<oneshot::Sender<Outcome>>>;
 
 /// The settings that the upstreams were made from.
 struct Current {
@@ -105,6 +102,7 @@ impl Forwarder {
             current: RefCell::new(Current { settings: now, groups }),
             cache: RefCell::new(cache),
             flights: RefCell::default(),
+            under_way: Cell::new(0),
             waiting: Cell::new(0),
             figures,
         }
@@ -112,7 +110,8 @@ impl Forwarder {
 
     /// Takes over new settings. Other upstreams may know other names, so the cache starts anew; names
     /// that are blocked are looked for before it, so another list changes nothing else but what stands
-    /// behind aliases that we followed.
+    /// behind aliases that we followed. What is under way brings an answer to those who wait for it, but
+    /// is asked anew for all others.
     pub(super) fn refresh(&self) {
         let settings = self.settings.load();
         let mut current = self.current.borrow_mut();
@@ -124,10 +123,12 @@ impl Forwarder {
                 self.cache.borrow_mut().forget_followed();
             }
             current.settings = Arc::clone(&settings);
+            self.flights.take();
         }
         if self.settings.flushes() != self.flushes.get() {
             let (name, seen) = self.settings.flushed_since(self.flushes.get());
             self.flushes.set(seen);
+            self.flights.take();
             match name {
                 Some(name) => self.cache.borrow_mut().forget(name.as_bytes()),
                 None => self.cache.borrow_mut().clear(),
@@ -160,11 +161,6 @@ impl Forwarder {
         }
     }
 
-    /// Whether these are the settings that hold now.
-    fn is_now(&self, settings: &Arc<Forwarding>) -> bool {
-        Arc::ptr_eq(settings, &self.settings.load())
-    }
-
     /// Reads the filters as they are now.
     pub(super) fn with_filter<T>(&self, look: impl FnOnce(&Filter) -> T) -> T {
         look(&self.current.borrow().settings.filter)
@@ -172,7 +168,7 @@ impl Forwarder {
 
     /// Asks anew for what is about to be forgotten, for nobody in particular.
     pub(super) fn prefetch(self: &Rc<Self>, key: &Key) {
-        if let Ok(_nobody_waits) = self.join(key, &self.group(key, Via::Upstreams)) {
+        if self.launch(key, &self.group(key, Via::Upstreams), None).is_ok() {
             self.figures.prefetched.increment();
         }
     }
@@ -191,6 +187,13 @@ impl Forwarder {
             return self.stale(key).ok_or(ForwardError::NoAnswer);
         }
         let group = self.group(key, via);
+        if self.cache.borrow().is_overdue(key, Instant::now())
+            && let Some(stale) = self.stale(key)
+        {
+            // For nobody in particular; where there is no room for that, whoever asks later tries again.
+            let _started = self.launch(key, &group, None);
+            return Ok(stale);
+        }
         let answer = match self.join(key, &group) {
             Ok(answer) => answer,
             // Where upstreams stall there is no room soon, and that is what old answers are for.
@@ -202,7 +205,10 @@ impl Forwarder {
             // Who has an old answer need not wait to the end; the question goes on all the same.
             Some(stale) => match timeout(STALE_AFTER, answer).await {
                 Ok(outcome) => outcome,
-                Err(_elapsed) => return Ok(stale),
+                Err(_elapsed) => {
+                    self.cache.borrow().overdue(key, Instant::now());
+                    return Ok(stale);
+                }
             },
         };
         drop(waiting);
@@ -216,64 +222,6 @@ impl Forwarder {
     fn stale(&self, key: &Key) -> Option<(Rc<Stored>, Age)> {
         let stale = self.cache.borrow().find_stale(key, Instant::now());
         stale.map(|stored| (stored, Age::Stale))
-    }
-
-    /// Waits for a question that is under way, or puts it under way.
-    fn join(
-        self: &Rc<Self>,
-        key: &Key,
-        group: &Rc<Group>,
-    ) -> Result<oneshot::Receiver<Outcome>, ForwardError> {
-        if group.is_empty() {
-            return Err(ForwardError::NoUpstreams);
-        }
-        let room = self.current.borrow().settings.room;
-        let mut flights = self.flights.borrow_mut();
-        let under_way = flights.len();
-        if self.waiting.get() >= room.0 || group.waiting.get() >= room.of_group() {
-            return Err(ForwardError::Full);
-        }
-        let (arrived, arrival) = oneshot::channel();
-        match flights.entry(key.as_bytes().into()) {
-            Entry::Occupied(mut flight) => flight.get_mut().push(arrived),
-            Entry::Vacant(_) if under_way >= room.0 || group.under_way.get() >= room.of_group() => {
-                return Err(ForwardError::Full);
-            }
-            Entry::Vacant(vacant) => {
-                vacant.insert(vec![arrived]);
-                tokio::task::spawn_local(Rc::clone(self).fly(*key, group.clone()));
-            }
-        }
-        Ok(arrival)
-    }
-
-    /// Asks for everybody who waits. Not one of them: whoever asked first may hang up.
-    async fn fly(self: Rc<Self>, key: Key, group: Rc<Group>) {
-        group.under_way.update(|count| count + 1);
-        let begun = self.current.borrow().settings.clone();
-        let deadline = Instant::now() + DEADLINE;
-        let outcome = match group.is_catalog {
-            true => self.look_up(&key).await,
-            false => match self.ask(&key, &key, &group).await {
-                Ok(stored) if stored.is_half_way() => {
-                    Box::pin(self.followed(&key, &group, stored, deadline)).await
-                }
-                outcome => outcome,
-            },
-        };
-        let outcome = outcome.map(Rc::new);
-        group.under_way.update(|count| count.saturating_sub(1));
-        match &outcome {
-            // By now there may be another list, which it was not held against.
-            Ok(stored) if stored.depends_on_lists() && !self.is_now(&begun) => (),
-            Ok(stored) => self.cache.borrow_mut().put(&key, stored, Instant::now()),
-            Err(_) => self.cache.borrow_mut().put_failure(&key, Instant::now()),
-        }
-        let waiting = self.flights.borrow_mut().remove(key.as_bytes()).unwrap_or_default();
-        for arrived in waiting {
-            // Whoever no longer waits needs no answer.
-            drop(arrived.send(outcome.clone()));
-        }
     }
 }
 
@@ -305,25 +253,5 @@ impl Others for Forwarder {
 
     fn look_up(&self) -> bool {
         self.settings.finder().is_some_and(|finder| finder.is_ready())
-    }
-}
-
-/// Counts one who waits, until it no longer does.
-struct Waiting<'a>(&'a Forwarder, Rc<Group>);
-
-impl<'a> Waiting<'a> {
-    fn new(forwarder: &'a Forwarder, group: Rc<Group>) -> Self {
-        forwarder.waiting.update(|waiting| waiting + 1);
-        group.waiting.update(|waiting| waiting + 1);
-        forwarder.figures.waiting.increment();
-        Self(forwarder, group)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.update(|waiting| waiting.saturating_sub(1));
-        self.1.waiting.update(|waiting| waiting.saturating_sub(1));
-        self.0.figures.waiting.decrement();
     }
 }

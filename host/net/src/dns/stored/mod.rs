@@ -273,6 +273,15 @@ impl Stored {
         &self.wire
     }
 
+    /// Why it is not what an upstream would say now, if that is so.
+    pub(super) fn reason(&self, age: Age) -> Option<ExtendedError> {
+        match age {
+            _ if self.is_censored => Some(ExtendedError::Blocked),
+            Age::Stale => Some(ExtendedError::StaleAnswer),
+            Age::Fresh(_) => None,
+        }
+    }
+
     /// Writes it as the reply to a question for the same name, `age` seconds after it came. Where the
     /// order of answers says nothing, `random` chooses one.
     pub(super) fn write(
@@ -286,10 +295,8 @@ impl Stored {
         if self.is_ours {
             reply.authoritative();
         }
-        match age {
-            _ if self.is_censored => reply.because(ExtendedError::Blocked),
-            Age::Stale => reply.because(ExtendedError::StaleAnswer),
-            Age::Fresh(_) => (),
+        if let Some(error) = self.reason(age) {
+            reply.because(error);
         }
         // Only to those who know what the bit means (RFC 6840, 5.7), and while it holds: a signature may
         // be over when the TTL is.

@@ -1,11 +1,11 @@
 //! Answers of which none is better than the others: who asks gets them in another order each time, as
 //! from our own zones.
 
-use portolan_core::zone::QUESTION_POINTER;
+use portolan_core::zone::{QUESTION_POINTER, RecordType};
 
 use super::{
     super::message::{Section, number},
-    Place, Stored,
+    Place, Stored, rtype_of,
 };
 
 impl Stored {
@@ -18,6 +18,17 @@ impl Stored {
         };
         let is_shuffled = self.split().0.iter().all(is_asked);
         Self { is_shuffled, ..self }
+    }
+
+    /// The same, if they are nothing but addresses of the name that was asked for. Others may have names
+    /// in them that lead from one to another, or signatures.
+    pub(in crate::dns) fn shuffled_if_addresses(self) -> Self {
+        let is_address = |rtype| matches!(rtype, RecordType::A | RecordType::AAAA);
+        let is_asked = |place: &Place| rtype_of(&self.wire, place) == Some(self.rtype);
+        match is_address(self.rtype) && self.split().0.iter().all(is_asked) {
+            true => self.shuffled(),
+            false => self,
+        }
     }
 
     /// The answers, and what stands behind them.

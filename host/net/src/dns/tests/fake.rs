@@ -48,6 +48,8 @@ pub(super) enum Mood {
     LeadsToNothing,
     /// The same, and of that it gives an address of a private network.
     LeadsOnInside,
+    /// Answers with an alias for `box.home.arpa`, and says nothing of that.
+    LeadsHome,
     /// Answers with 127.0.0.1, for this once, and nothing of another family.
     IsHere,
     /// Finds EDNS malformed, as old servers do.
@@ -175,9 +177,11 @@ pub(super) fn replies(asked: &Message, mood: Mood) -> Vec<Message> {
         }],
         Mood::LeadsToNothing if is_www(asked) => vec![answer(asked, 0)],
         Mood::LeadsOnInside if is_www(asked) => replies(asked, Mood::LeadsInside),
-        Mood::LeadsOn | Mood::LeadsToNothing | Mood::LeadsOnInside => vec![{
+        Mood::LeadsOn | Mood::LeadsToNothing | Mood::LeadsOnInside | Mood::LeadsHome => vec![{
             let mut reply = answer(asked, 0);
-            let data = RData::CNAME(rdata::CNAME(Name::from_ascii("www.example.com.").unwrap()));
+            let is_home = mood == Mood::LeadsHome;
+            let target = if is_home { "box.home.arpa." } else { "www.example.com." };
+            let data = RData::CNAME(rdata::CNAME(Name::from_ascii(target).unwrap()));
             reply.add_answer(Record::from_rdata(asked.queries[0].name().clone(), 30, data));
             reply
         }],

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hickory_proto::op::ResponseCode;
+use hickory_proto::op::{Message, ResponseCode};
 
 use super::{
     super::{BlockList, Filter, Forwarding, Listed, Mode, Rebind},
@@ -30,8 +30,13 @@ async fn addresses_of_ours_are_not_believed_of_names_outside() {
             assert_eq!((answers(&reply), error(&reply)), (inside[..1].to_vec(), Some(15)));
         }
         assert_eq!(listening.world.figures.rebinds.value(), 1);
+        let sorted = |reply: &Message| {
+            let mut told = answers(reply);
+            told.sort_unstable_by(|one, other| other.cmp(one));
+            told
+        };
         for asked in ["a.exempt.example.", "a.corp.example."] {
-            assert_eq!(answers(&listening.ask(asked).await), inside, "{asked}");
+            assert_eq!(sorted(&listening.ask(asked).await), inside, "{asked}");
         }
         // Nor by an alias that leads to one who may say so of itself.
         upstream.mood.set(Mood::LeadsOnInside);
@@ -40,7 +45,7 @@ async fn addresses_of_ours_are_not_believed_of_names_outside() {
             filter: Filter { rebind: Rebind::All, rebind_exempt, ..Filter::default() },
             ..asking(&[&upstream])
         });
-        assert_eq!(answers(&listening.ask("www.example.com.").await), inside);
+        assert_eq!(sorted(&listening.ask("www.example.com.").await), inside);
         let told = answers(&listening.ask("evil.example.").await);
         assert_eq!(told, ["www.example.com.", "203.0.113.1"]);
         upstream.mood.set(Mood::LeadsInside);
@@ -49,8 +54,9 @@ async fn addresses_of_ours_are_not_believed_of_names_outside() {
             ..asking(&[&upstream])
         });
         // Behind an alias of ours neither.
-        let told = answers(&listening.ask("outside.home.arpa.").await);
-        assert_eq!(told, ["www.example.com.", "203.0.113.1"]);
+        let reply = listening.ask("outside.home.arpa.").await;
+        assert_eq!(answers(&reply), ["www.example.com.", "203.0.113.1"]);
+        assert_eq!(error(&reply), Some(15));
     })
     .await;
 }

@@ -60,6 +60,36 @@ async fn who_waits_for_a_silent_upstream_is_given_a_stale_answer_soon() {
     .await;
 }
 
+/// RFC 8767, 5: who was silent is not waited for anew by everybody who asks.
+#[tokio::test]
+async fn where_upstreams_are_silent_one_waits_for_all_and_the_first_answer_ends_that() {
+    async fn pass(seconds: u64) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+    }
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let listening = Listening::with(forgetful(&upstream));
+        listening.ask("a.example.").await;
+        upstream.mood.set(Mood::Drops);
+        pass(2).await;
+        assert_eq!(error(&listening.ask("a.example.").await), Some(3));
+        // The question is over; that it failed is known for a while, and then it is asked again.
+        pass(5).await;
+        let asked = upstream.asked.get();
+        while upstream.asked.get() == asked {
+            let begin = Instant::now();
+            let reply = listening.ask("a.example.").await;
+            assert_eq!((outcome(&reply), error(&reply)), ((ResponseCode::NoError, 2), Some(3)));
+            assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
+        }
+        upstream.mood.set(Mood::Answers);
+        while error(&listening.ask("a.example.").await).is_some() {}
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_stale_answer_serves_where_there_is_no_room_to_ask() {
     locally(async {

@@ -8,6 +8,7 @@ mod fake;
 mod filtering;
 mod forwarding;
 mod memory;
+mod moments;
 mod others;
 mod rows;
 mod rules;

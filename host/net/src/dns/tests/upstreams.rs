@@ -1,13 +1,18 @@
 //! Upstreams that are not as they should be.
 
+use std::collections::BTreeSet;
+
 use hickory_proto::op::ResponseCode;
 use portolan_core::zone::Name;
 use tokio::{net::TcpListener, task::spawn_local};
 
 use super::{
-    super::{Forwarding, Mode, Place, Protocol, UpstreamConfig},
+    super::{CacheConfig, Forwarding, Mode, Place, Protocol, UpstreamConfig},
+    answers,
+    demand::Source,
     fake::{
-        FakeUpstream, HERE, Listening, Mood, answer, locally, outcome, read_message, write_message,
+        FakeUpstream, HERE, Listening, Mood, answer, asking, locally, outcome, read_message,
+        write_message,
     },
     streams::Manner,
 };
@@ -121,6 +126,68 @@ async fn an_alias_that_is_left_half_way_is_followed_but_not_to_what_only_some_ar
             .forwarding
             .set(Forwarding { upstreams: to(&first), ..Forwarding::default() });
         assert_eq!(listening.ask("a.example.").await.metadata.response_code, ResponseCode::NoError);
+    })
+    .await;
+}
+
+/// How long it counts that there is nothing says nothing of what an alias leads to.
+#[tokio::test]
+async fn what_an_alias_leads_to_is_remembered_where_a_no_is_not() {
+    locally(async {
+        let (first, other) =
+            (FakeUpstream::start(Mood::LeadsOn).await, FakeUpstream::start(Mood::Answers).await);
+        let listening = Listening::with(Forwarding {
+            upstreams: vec![UpstreamConfig::from(other.address)],
+            suffixes: vec![(
+                Name::parse("corp.example").unwrap(),
+                vec![UpstreamConfig::from(first.address)],
+            )],
+            cache: CacheConfig { negative_ttl: 0, ..CacheConfig::default() },
+            ..Forwarding::default()
+        });
+        for _remembered in 0..2 {
+            let reply = listening.ask("a.corp.example.").await;
+            assert_eq!(outcome(&reply), (ResponseCode::NoError, 3));
+            assert!(reply.answers.iter().all(|it| it.ttl > 20), "{reply}");
+        }
+        assert_eq!([first.asked.get(), other.asked.get()], [1, 1]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_trusted_with_some_names_may_lead_to_ours_and_nobody_else() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::LeadsHome).await;
+        let upstreams = || vec![UpstreamConfig::from(upstream.address)];
+        let listening = Listening::with(Forwarding {
+            upstreams: upstreams(),
+            suffixes: vec![(Name::parse("corp.example").unwrap(), upstreams())],
+            ..Forwarding::default()
+        });
+        listening.world.forwarding.look_up_with(Source::of(&[]));
+        let mut told = answers(&listening.ask("a.corp.example.").await);
+        told.sort_unstable();
+        assert_eq!(told, ["192.168.7.1", "192.168.7.2", "box.home.arpa."]);
+        assert_eq!(answers(&listening.ask("evil.example.").await), ["box.home.arpa."]);
+        assert_eq!(upstream.asked.get(), 2);
+    })
+    .await;
+}
+
+/// As ours do: who takes the first one is not always led to the same.
+#[tokio::test]
+async fn addresses_of_an_upstream_stand_in_another_order_each_time() {
+    locally(async {
+        let upstream = FakeUpstream::start(Mood::Answers).await;
+        let listening = Listening::with(asking(&[&upstream]));
+        let mut first = BTreeSet::new();
+        for _ in 0..64 {
+            let told = answers(&listening.ask("a.example.").await);
+            assert_eq!(told.len(), 2);
+            first.insert(told[0].clone());
+        }
+        assert_eq!((first.len(), upstream.asked.get()), (2, 1));
     })
     .await;
 }

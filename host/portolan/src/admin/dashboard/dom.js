@@ -110,6 +110,12 @@ export function nanos(value) {
   return `${value} ns`;
 }
 
+/** A quantile of durations. */
+export function quantile(durations, which) {
+  const above = durations?.[`${which}Above`];
+  return above ? `more than ${nanos(above)}` : nanos(durations?.[which]);
+}
+
 /** Bytes. */
 export function bytes(value) {
   for (const [size, unit] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {

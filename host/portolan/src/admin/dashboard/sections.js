@@ -1,6 +1,6 @@
 // The sections of the page: what each reads, and how a row of it looks.
 
-import { Rates, bytes, cell, count, h, nanos, perSecond, prose, rule, span, state } from "./dom.js";
+import { Rates, bytes, cell, count, h, perSecond, prose, quantile, rule, span, state } from "./dom.js";
 
 const rates = new Rates();
 const MOODS = {
@@ -25,7 +25,7 @@ const traffic = (key, it) => it === undefined ? [cell(""), cell(""), cell("")] :
   // Red while there are new ones, or when they are many: three of last week alarm nobody.
   cell([it.classes[4], it.failures, rates.of(`${key} 5xx`, it.classes[4]) > 0 || it.classes[4] * 50 > it.requests],
     ([errors, own, alarm]) => errors === 0 ? "0" : h("span", { class: alarm && "alarm", title: `since the start; ${count(own)} of them made by Portolan` }, count(errors))),
-  cell(nanos(it.duration.p99)),
+  cell(quantile(it.duration, "p99")),
 ];
 
 const TRAFFIC = [{ title: "req/s", num: true }, { title: "5xx", num: true }, { title: "p99", num: true }];
@@ -141,7 +141,7 @@ const backend = (it) => h("li", null,
   state(condition(it), it.usable ? (it.health === "warning" || it.failing ? "warn" : "good") : MOODS[it.health] === "good" ? "bad" : MOODS[it.health] ?? "bad"), " ", h("code", { title: it.origin }, it.url),
   h("small", null, [
     [it.weight === 1 || `weight ${it.weight}`], `${count(it.traffic.requests)} requests`, `${count(it.traffic.inFlight)} in flight`,
-    it.traffic.duration.p99 && `p99 ${nanos(it.traffic.duration.p99)}`,
+    quantile(it.traffic.duration, "p99") && `p99 ${quantile(it.traffic.duration, "p99")}`,
   ].flat().filter((part) => part && part !== true).join(" · ")),
   it.traffic.connectFailures + it.traffic.failures > 0 && h("small", { class: "alarm" },
     [it.traffic.connectFailures > 0 && `${count(it.traffic.connectFailures)} not reached`, it.traffic.failures > 0 && `${count(it.traffic.failures)} broke off`].filter(Boolean).join(" · ")),
@@ -233,7 +233,7 @@ const dns = {
   id: "dns", path: "/api/dns", search: "a name or an address", per: 25, empty: "No name fits.",
   items: (answer) => answer.names,
   note: ({ zones, figures }) => [
-    h("p", { class: "why" }, "Questions so far: ", outcomes(figures.outcomes), figures.duration?.p99 ? `; p99 ${nanos(figures.duration.p99)}` : "",
+    h("p", { class: "why" }, "Questions so far: ", outcomes(figures.outcomes), quantile(figures.duration, "p99") && `; p99 ${quantile(figures.duration, "p99")}`,
     `; ${count(figures.cached)} upstream answers cached`,
     (figures.events?.stale ?? 0) > 0 && [`; `, h("b", null, count(figures.events.stale)), " answered with what was too old, since no upstream answered"],
     (figures.clients ?? []).length > 0 && ["; most asked by ", figures.clients.slice(0, 3).map((it, place) => [place > 0 && ", ", h("code", null, it.address), " ", h("b", null, count(it.queries))])]),
@@ -273,8 +273,8 @@ const plugins = {
         error && name === "outdated" && h("p", { class: "hint" }, "the version before goes on")]),
       cell(count(it.figures.calls)),
       cell(perSecond(rates.of(`plugin ${it.name}`, it.figures.calls))),
-      cell(nanos(it.figures.duration.p50)),
-      cell(nanos(it.figures.duration.p99)),
+      cell(quantile(it.figures.duration, "p50")),
+      cell(quantile(it.figures.duration, "p99")),
       cell(CAUSES.map(([key, text]) => [it.figures[key], text]).filter(([times]) => times > 0), (causes) =>
         causes.length === 0 ? "0" : causes.map(([times, text]) => h("p", { class: "alarm" }, `${count(times)} ${text}`))),
       cell([it.figures.memory, it.figures.instances, it.figures.instantiations], ([memory, alive, made]) => [

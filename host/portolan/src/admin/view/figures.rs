@@ -6,6 +6,7 @@ use portolan_core::{
 use serde::Serialize;
 
 /// Durations in nanoseconds. A quantile is the upper bound of its bucket, or absent.
+/// Beyond the last bound it is told which one it is above.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Durations {
@@ -13,6 +14,10 @@ pub(crate) struct Durations {
     sum: u64,
     p50: Option<u64>,
     p99: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p50_above: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99_above: Option<u64>,
 }
 
 impl Durations {
@@ -23,8 +28,15 @@ impl Durations {
             0 | u64::MAX => None,
             nanos => Some(nanos),
         };
-        let (p50, p99) = (quantile(0.5), quantile(0.99));
-        Self { count: histogram.count(), sum: histogram.sum(), p50, p99 }
+        let above = |share| (histogram.quantile(share) == u64::MAX).then_some(histogram.longest());
+        Self {
+            count: histogram.count(),
+            sum: histogram.sum(),
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            p50_above: above(0.5),
+            p99_above: above(0.99),
+        }
     }
 }
 
@@ -108,5 +120,27 @@ impl Calls {
             instances: figures.instances.value(),
             memory: figures.memory.value(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_net::dns::DnsFigures;
+
+    use super::*;
+
+    #[test]
+    fn what_takes_longer_than_is_known_is_told_as_more_than_that() {
+        let figures = DnsFigures::default();
+        let told = || {
+            let it = Durations::of(&figures.duration);
+            (it.p50, it.p99, it.p50_above, it.p99_above)
+        };
+        // A question is under way for four seconds at most.
+        figures.duration.record(4_000_000_000);
+        let last = figures.duration.longest();
+        assert_eq!(told(), (Some(last), Some(last), None, None));
+        figures.duration.record(u64::MAX / 2);
+        assert_eq!(told(), (Some(last), None, None, Some(last)));
     }
 }
