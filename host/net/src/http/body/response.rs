@@ -102,6 +102,8 @@ impl Body {
             Source::Full(bytes) => Framing::Length(bytes.len() as u64),
             Source::Link(LinkBody { framing: Framing::Close, .. }) => Framing::Chunked,
             Source::Link(body) => body.framing,
+            // Whatever length was announced: `HEAD` may be what a middleware made of the request.
+            Source::Stream(streamed, _) if streamed.is_end() => Framing::Empty,
             Source::Stream(streamed, _) => match streamed.size().exact() {
                 Some(0) => Framing::Empty,
                 Some(length) => Framing::Length(length),

@@ -13,17 +13,18 @@ use portolan_core::{
     middleware::{Action, Interest},
     reason::Reason,
     router::Router,
+    service::Scheme,
     test_util,
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{
     raw::{
-        ACK, CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS,
-        NO_ERROR, PING, PRIORITY, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, answer, code, frame,
-        get, goaway_code, line, post, request, reset,
+        self, ACK, CALM, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY,
+        HEADERS, NO_ERROR, PING, PRIORITY, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, answer, code,
+        fine, frame, get, goaway_code, line, post, request, reset,
     },
-    support::{Portolan, Script, middleware, nobody, plan, router, soon},
+    support::{Portolan, Script, middleware, nobody, plan, router, service, soon},
 };
 use crate::http::{ClientTimeouts, Http2Limits, Limits};
 
@@ -380,6 +381,13 @@ async fn what_has_no_content_by_its_method_or_status_is_sent_none() {
         }
     })
     .await;
+    let (address, _) = raw::backend(&[], |mut raw, _| async move {
+        while let Some((stream, _)) = raw.request().await {
+            raw.send(&fine(stream, END_STREAM, &[("content-length", "5")])).await;
+        }
+    })
+    .await;
+    let shared = service(Scheme::H2c, &[address]);
     let changed = |host: &'static str, method, status| {
         let hooks: Option<Arc<dyn Hooks>> = Some(Arc::new(Changed(method, status)));
         let interest =
@@ -397,7 +405,11 @@ async fn what_has_no_content_by_its_method_or_status_is_sent_none() {
         changed("get", Method::GET, StatusCode::OK),
         changed("empty", Method::GET, StatusCode::NO_CONTENT),
         changed("known", Method::GET, StatusCode::NOT_MODIFIED),
+        Router { service: Some(shared.into()), ..changed("shared", Method::HEAD, StatusCode::OK) },
     ]);
+    // Over HTTP/1 as well.
+    let answer = portolan.get("shared", "/").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
     let stream = TcpStream::connect(portolan.address).await.unwrap();
     let (mut sender, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -411,6 +423,7 @@ async fn what_has_no_content_by_its_method_or_status_is_sent_none() {
         (Method::HEAD, "a", 200, Some("5")),
         (Method::HEAD, "get", 200, Some("5")),
         (Method::GET, "head", 200, Some("0")),
+        (Method::GET, "shared", 200, Some("0")),
         (Method::GET, "empty", 204, None),
         (Method::HEAD, "empty", 204, None),
         (Method::GET, "known", 304, Some("5")),
