@@ -4,6 +4,7 @@
 pub use crate::{
     dns::fuzzing::{Questions, upstream_answer},
     h1::fuzzing::request_body,
+    http2::hpack::fuzzing::header_block,
 };
 use crate::{
     h1,
@@ -49,5 +50,6 @@ mod tests {
         replay("http_head", request_head);
         replay("http_head", response_head);
         replay("http_body", request_body);
+        replay("hpack", header_block);
     }
 }

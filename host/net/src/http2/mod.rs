@@ -1,0 +1,3 @@
+//! HTTP/2 on the wire, as a server.
+
+pub(crate) mod hpack;

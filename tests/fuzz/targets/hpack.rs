@@ -1,0 +1,4 @@
+//! Header blocks of HTTP/2.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| portolan_net::fuzzing::header_block(bytes));
