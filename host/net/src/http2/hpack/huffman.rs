@@ -13,6 +13,8 @@ const LONGEST: usize = 30;
 const SHORTEST: usize = 5;
 /// A look finds codes of up to so many bits.
 const LOOK: u32 = 10;
+/// So many of those are whole in 56 bits.
+const AT_ONCE: usize = 5;
 
 /// How many bits each symbol has.
 #[rustfmt::skip]
@@ -183,50 +185,59 @@ pub(super) fn most(length: usize) -> usize {
 /// Reads a text to the beginning of `to`, which has room for [`most`] of it, and says how long it
 /// is; `None` when it is not in the code.
 pub(super) fn decode(text: &[u8], to: &mut [u8]) -> Option<usize> {
-    // The highest `bits` bits of `word` are not read yet; those below are zeros.
+    // The highest `bits` bits of `word` are those to be read next. Those below are what follows.
     let (mut word, mut bits, mut rest, mut length) = (0_u64, 0_u32, text, 0);
-    while let Some((chunk, behind)) = rest.split_first_chunk::<4>() {
-        word |= u64::from(u32::from_be_bytes(*chunk)) << (32 - bits);
-        bits += 32;
-        rest = behind;
-        while bits >= LONGEST as u32 {
-            let (symbol, used) = symbol(word);
-            *to.get_mut(length)? = u8::try_from(symbol).ok()?;
-            length += 1;
-            word <<= used;
-            bits -= used;
+    while let Some(chunk) = rest.first_chunk::<8>() {
+        word |= u64::from_be_bytes(*chunk) >> bits;
+        rest = rest.get(((63 - bits) / 8) as usize..)?;
+        bits |= 56;
+        // There is room for twice as many, as more than 56 bits are to come.
+        let slots = to.get_mut(length..)?.first_chunk_mut::<AT_ONCE>()?;
+        let mut found = LOOKS[(word >> (64 - LOOK)) as usize];
+        if found == 0 {
+            let (symbol, used) = long_symbol(word);
+            slots[0] = u8::try_from(symbol).ok()?;
+            (word, bits, length) = (word << used, bits - used, length + 1);
+            continue;
+        }
+        for slot in slots {
+            let used = u32::from(found >> 8);
+            *slot = found as u8;
+            (word, bits, length) = (word << used, bits - used, length + 1);
+            found = LOOKS[(word >> (64 - LOOK)) as usize];
+            if found == 0 {
+                break;
+            }
         }
     }
-    for byte in rest {
-        word |= u64::from(*byte) << (56 - bits);
-        bits += 8;
-    }
-    while bits > 0 {
-        let padded = word | u64::MAX >> bits;
-        let (symbol, used) = symbol(padded);
-        if used > bits {
-            // All that may be left is less than a byte of ones.
-            return (bits < 8 && padded == u64::MAX).then_some(length);
+    // The last few bytes, with zeros behind them.
+    word &= !u64::MAX.unbounded_shr(bits);
+    loop {
+        while bits <= 56
+            && let Some((byte, behind)) = rest.split_first()
+        {
+            word |= u64::from(*byte) << (56 - bits);
+            (bits, rest) = (bits + 8, behind);
         }
+        // What may be left is less than a byte, of ones.
+        let padded = word | u64::MAX.unbounded_shr(bits);
+        if bits < 8 && padded == u64::MAX {
+            return Some(length);
+        }
+        let (symbol, used) = match LOOKS[(padded >> (64 - LOOK)) as usize] {
+            0 => long_symbol(padded),
+            found => (found & 0xff, u32::from(found >> 8)),
+        };
+        bits = bits.checked_sub(used)?;
         *to.get_mut(length)? = u8::try_from(symbol).ok()?;
-        length += 1;
-        word <<= used;
-        bits -= used;
-    }
-    Some(length)
-}
-
-/// The symbol whose code the highest bits are, and how many of them.
-#[inline]
-fn symbol(word: u64) -> (u16, u32) {
-    match LOOKS[(word >> (64 - LOOK)) as usize] {
-        0 => long_symbol((word >> 32) as u32),
-        found => (found & 0xff, u32::from(found >> 8)),
+        (word, length) = (word << used, length + 1);
     }
 }
 
+/// The symbol whose code, longer than a look finds, the highest bits are, and how many of them.
 #[cold]
-fn long_symbol(word: u32) -> (u16, u32) {
+fn long_symbol(word: u64) -> (u16, u32) {
+    let word = (word >> 32) as u32;
     // The last length has END as its last code, behind which there is nothing.
     let length = LONG.iter().find(|length| u64::from(word) < length.behind);
     let found = length.and_then(|length| {
