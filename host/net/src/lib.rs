@@ -14,10 +14,6 @@ pub mod shortage;
 pub mod worker;
 pub mod tls;
 mod h1;
-#[cfg_attr(
-    not(any(test, fuzzing)),
-    expect(dead_code, reason = "until connections use it, only tests do")
-)]
 mod http2;
 pub mod transport;
 pub mod health;

@@ -178,7 +178,7 @@ pub(crate) fn is_bodiless(status: StatusCode) -> bool {
 }
 
 /// Digits and nothing else: `str::parse` would take a plus sign.
-fn digits(text: &[u8]) -> Option<u64> {
+pub(crate) fn digits(text: &[u8]) -> Option<u64> {
     let add = |number: u64, byte: &u8| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)

@@ -105,10 +105,10 @@ impl RequestHead {
             return Err(HeadError::Start);
         };
         let method = Method::from_bytes(method.as_bytes()).map_err(|_invalid| HeadError::Start)?;
-        let uri = target_of(&method, arrived, target.as_bytes())?;
+        let uri = self::target(&method, arrived, target.as_bytes())?;
         let version = version(minor);
-        let passed = (!looks)
-            .then(|| passed(arrived, length, request.headers, part_of_request, request_message));
+        let passed =
+            (!looks).then(|| passed(arrived, length, request.headers, whose, request_message));
         let (headers, said) = match passed.flatten() {
             Some((lines, said)) => (maps.unread(lines), said),
             None => headers(arrived, request.headers, maps)?,
@@ -149,8 +149,9 @@ impl ResponseHead {
         let status = StatusCode::from_u16(code).map_err(|_invalid| HeadError::Start)?;
         let version = version(minor);
         let may_pass = !looks && *asked != Method::HEAD && !is_bodiless(status);
-        let passed =
-            may_pass.then(|| passed(arrived, length, response.headers, part, response_message));
+        let passed = may_pass.then(|| {
+            passed(arrived, length, response.headers, whose_of_response, response_message)
+        });
         let (headers, said) = match passed.flatten() {
             Some((lines, said)) => (maps.unread(lines), said),
             None => headers(arrived, response.headers, maps)?,
@@ -164,7 +165,7 @@ impl ResponseHead {
 }
 
 /// The target of a request, in one of the forms that its method allows (RFC 9112, 3.2).
-fn target_of(method: &Method, arrived: &Bytes, target: &[u8]) -> Result<Uri, HeadError> {
+pub(crate) fn target(method: &Method, arrived: &Bytes, target: &[u8]) -> Result<Uri, HeadError> {
     let is_path = target.first() == Some(&b'/');
     let is_asterisk = target == b"*";
     // A fragment is for the client alone; `Uri` would silently forget it.
@@ -206,7 +207,7 @@ fn passed(
     arrived: &Bytes,
     length: usize,
     lines: &[Header<'_>],
-    part: impl Fn(&Header<'_>) -> Part,
+    whose: impl Fn(&[u8], &[u8]) -> Whose,
     read: fn(&Bytes) -> HeaderMap,
 ) -> Option<(Lines, Said)> {
     no_bare_lf_in(arrived, length, lines).ok()?;
@@ -216,22 +217,22 @@ fn passed(
     let mut run: Option<&mut (u32, u32)> = None;
     let (mut said, mut has_date, mut names, mut host) = (Said::default(), false, 0, (0, 0));
     for (index, line) in lines.iter().enumerate() {
-        match part(line) {
-            Part::Message => {}
-            Part::Date => has_date = true,
-            Part::Host if host == (0, 0) && !line.value.is_empty() => {
+        match whose(line.name.as_bytes(), line.value) {
+            Whose::Message => {}
+            Whose::Date => has_date = true,
+            Whose::Host if host == (0, 0) && !line.value.is_empty() => {
                 let begin = line.value.as_ptr().addr().checked_sub(arrived.as_ptr().addr())?;
                 let end = begin.checked_add(line.value.len())?;
                 host = (u32::try_from(begin).ok()?, u32::try_from(end).ok()?);
             }
             // None, or more than one.
-            Part::Host => return None,
-            Part::Connection => {
+            Whose::Host => return None,
+            Whose::Connection => {
                 said.note(line.name.as_bytes(), line.value);
                 run = None;
                 continue;
             }
-            Part::Unclear => return None,
+            Whose::Unclear => return None,
         }
         names |= trace(line.name.as_bytes());
         // Before the empty line at the end.
@@ -253,7 +254,7 @@ fn passed(
 
 /// Whose a line is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
+pub(crate) enum Whose {
     Message,
     /// Of the message, and one that we would write if it were not there.
     Date,
@@ -265,36 +266,36 @@ enum Part {
     Unclear,
 }
 
-fn part(line: &Header<'_>) -> Part {
-    let is = |name: &str| line.name.eq_ignore_ascii_case(name);
+fn whose_of_response(name: &[u8], value: &[u8]) -> Whose {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     let is_usual = || {
-        let usual = |value: &[u8]| line.value.eq_ignore_ascii_case(value);
+        let usual = |usual: &[u8]| value.eq_ignore_ascii_case(usual);
         usual(b"keep-alive") || usual(b"close")
     };
-    match line.name.len() {
-        2 if is("te") => Part::Unclear,
-        4 if is("date") => Part::Date,
-        7 if is("upgrade") => Part::Unclear,
-        10 if is("keep-alive") || is("connection") && is_usual() => Part::Connection,
-        10 if is("connection") => Part::Unclear,
-        14 if is("content-length") => Part::Connection,
-        16 if is("proxy-connection") => Part::Unclear,
-        17 if is("transfer-encoding") => Part::Connection,
-        18 if is("proxy-authenticate") => Part::Unclear,
-        19 if is("proxy-authorization") => Part::Unclear,
-        _ => Part::Message,
+    match name.len() {
+        2 if is("te") => Whose::Unclear,
+        4 if is("date") => Whose::Date,
+        7 if is("upgrade") => Whose::Unclear,
+        10 if is("keep-alive") || is("connection") && is_usual() => Whose::Connection,
+        10 if is("connection") => Whose::Unclear,
+        14 if is("content-length") => Whose::Connection,
+        16 if is("proxy-connection") => Whose::Unclear,
+        17 if is("transfer-encoding") => Whose::Connection,
+        18 if is("proxy-authenticate") => Whose::Unclear,
+        19 if is("proxy-authorization") => Whose::Unclear,
+        _ => Whose::Message,
     }
 }
 
-/// The same of a request: what a client says of those before it, or wants of us, is looked at.
-fn part_of_request(line: &Header<'_>) -> Part {
-    let is = |name: &str| line.name.eq_ignore_ascii_case(name);
-    match line.name.len() {
-        4 if is("host") => Part::Host,
-        6 if is("expect") => Part::Unclear,
-        8 if is("cdn-loop") => Part::Unclear,
-        _ if is_said_by_proxies(line.name.as_bytes()) => Part::Unclear,
-        _ => part(line),
+/// Whose a line of a request is: what a client says of those before it, or wants of us, is looked at.
+pub(crate) fn whose(name: &[u8], value: &[u8]) -> Whose {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    match name.len() {
+        4 if is("host") => Whose::Host,
+        6 if is("expect") => Whose::Unclear,
+        8 if is("cdn-loop") => Whose::Unclear,
+        _ if is_said_by_proxies(name) => Whose::Unclear,
+        _ => whose_of_response(name, value),
     }
 }
 

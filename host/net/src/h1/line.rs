@@ -19,7 +19,7 @@ use super::{
     framing::Framing,
     head::{HeadLimits, RequestHead, ResponseHead},
     maps::Maps,
-    outlet::Outlet,
+    outlet::{Outlet, Way},
     pipe::Pipe,
     socket::Socket,
     stream::Stream,
@@ -115,6 +115,11 @@ impl Default for Buffers {
 }
 
 impl Buffers {
+    /// Lends the buffer that is read into.
+    pub(crate) fn with_input<T>(&self, read: impl FnOnce(&mut [u8]) -> T) -> T {
+        read(&mut self.input.borrow_mut())
+    }
+
     /// Lends the buffer that is written from, empty.
     pub(crate) fn with_output<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut output = self.output.borrow_mut();
@@ -170,18 +175,16 @@ impl Line {
         }
     }
 
-    /// Reads the head of the response to a request with this method. Somebody `looks` at its headers, or
-    /// they may pass as they are.
+    /// Reads the head of the response to a request with this method. Its headers may pass as they are.
     pub(crate) fn poll_response(
         &mut self,
         cx: &mut Context<'_>,
         asked: &Method,
         limit: usize,
-        looks: bool,
     ) -> Poll<Result<ResponseHead, WireError>> {
         loop {
             let buffers = self.buffers.clone();
-            let read = |arrived: &Bytes| ResponseHead::read(asked, arrived, &buffers.maps, looks);
+            let read = |arrived: &Bytes| ResponseHead::read(asked, arrived, &buffers.maps, false);
             if let Some((head, length)) = self.head(limit, read)? {
                 self.begin(head.framing, length, true);
                 return Poll::Ready(Ok(head));
@@ -312,7 +315,7 @@ impl Line {
         gathered: &'a mut Vec<u8>,
         framing: Framing,
     ) -> Outlet<'a> {
-        Outlet { socket: &mut self.socket, gathered, framing, content: 0 }
+        Outlet { way: Way::Socket(&mut self.socket, gathered), framing, content: 0 }
     }
 
     /// Writes bytes as they are.

@@ -36,9 +36,10 @@ pub(crate) use self::{
         response as encode_response,
     },
     error::{BodyError, HeadError, WireError},
-    framing::{Framing, is_bodiless},
-    head::{HeadLimits, MOST_LINES, RequestHead, ResponseHead},
+    framing::{Framing, digits, is_bodiless},
+    head::{HeadLimits, MOST_LINES, RequestHead, ResponseHead, Whose, target, whose},
     line::{Awaits, Buffers, Line, PourError, Poured},
-    outlet::Outlet,
+    maps::Maps,
+    outlet::{Basin, Outlet},
     stream::Stream,
 };

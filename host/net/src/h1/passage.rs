@@ -15,7 +15,7 @@ use super::{
     error::WireError,
     framing::Framing,
     line::{Buffers, Line, PourError, Poured},
-    outlet::Outlet,
+    outlet::{Outlet, Way},
     pipe::Pipe,
     stream::Stream,
 };
@@ -34,12 +34,12 @@ impl Line {
         outlet: &mut Outlet<'_>,
     ) -> Option<Passed> {
         let Decoder::Length(left) = self.decoder else { return None };
+        let Way::Socket(socket, gathered) = &mut outlet.way else { return None };
         let is_clear = self.socket.ahead.is_empty()
-            && outlet.gathered.is_empty()
-            && outlet.socket.is_flushed()
+            && gathered.is_empty()
+            && socket.is_flushed()
             && matches!(outlet.framing, Framing::Length(_));
-        let (Stream::Plain(from), Stream::Plain(to)) = (&self.socket.stream, &outlet.socket.stream)
-        else {
+        let (Stream::Plain(from), Stream::Plain(to)) = (&self.socket.stream, &socket.stream) else {
             return None;
         };
         if left < LONG && !self.is_passing || !is_clear {
@@ -70,14 +70,14 @@ impl Line {
         (self.is_passing, self.has_heard, self.socket.has_moved) = (left > 0, true, true);
         outlet.content += taken;
         let drained = drain(to, &mut pipe, left > 0);
-        outlet.socket.has_moved = true;
+        socket.has_moved = true;
         if let Err(error) = drained {
             return Some(Poll::Ready(Err(PourError::Sink(error))));
         }
         match pipe.is_empty() {
             true => self.buffers.keep(pipe),
             // The rest is written when there is room, before anything else.
-            false => outlet.socket.pipe = Some(pipe),
+            false => socket.pipe = Some(pipe),
         }
         let poured = if left == 0 { Poured::End(None) } else { Poured::More };
         Some(Poll::Ready(Ok(poured)))

@@ -1,7 +1,10 @@
 //! The head of a request, whatever version it came in.
 
-use http::{Method, Uri, Version, request::Parts};
+use http::{Method, Uri, Version};
 use portolan_core::exchange::Headers;
+
+use super::interim::Interim;
+use crate::h1::HeadError;
 
 /// The head of a request, as it came.
 #[derive(Debug)]
@@ -10,11 +13,8 @@ pub(crate) struct Arrived {
     pub(crate) uri: Uri,
     pub(crate) version: Version,
     pub(crate) headers: Headers,
-}
-
-impl From<Parts> for Arrived {
-    fn from(parts: Parts) -> Self {
-        let Parts { method, uri, version, headers, .. } = parts;
-        Self { method, uri, version, headers: headers.into() }
-    }
+    /// Where interim responses to it go.
+    pub(crate) interim: Option<Interim>,
+    /// Why it is refused, though it could be read.
+    pub(crate) fault: Option<HeadError>,
 }

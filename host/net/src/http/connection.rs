@@ -34,7 +34,7 @@ use super::{
     roster::{Notice, Seat, Tick},
     tunnel::Tunnel,
 };
-use crate::h1::{Line, Stream};
+use crate::h1::Stream;
 
 /// What the first bytes of HTTP/2 are (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -59,8 +59,6 @@ pub(crate) struct Client {
     _guest: Option<Guest>,
     /// Where the connection goes on when HTTP is over.
     pub(crate) tunnel: RefCell<Option<Box<Tunnel>>>,
-    /// Its connection, where HTTP/1 is spoken.
-    pub(crate) line: RefCell<Option<Rc<RefCell<Line>>>>,
     /// How many requests there were.
     requests: Cell<u32>,
     /// Whether no more are to come.
@@ -318,7 +316,7 @@ impl Client {
         let told =
             Forwarded::new(peer.address.ip(), peer.tls, edge.server.clone(), from.is_trusted)
                 .hiding(from.hides_peer);
-        let (door, tunnel, line) = (door.clone(), RefCell::default(), RefCell::default());
+        let (door, tunnel) = (door.clone(), RefCell::default());
         let (requests, is_last, began) = (Cell::new(0), Cell::new(false), edge.clock.now());
         Rc::new(Self {
             edge,
@@ -332,7 +330,6 @@ impl Client {
             seat,
             _guest: guest,
             tunnel,
-            line,
             requests,
             is_last,
             began,

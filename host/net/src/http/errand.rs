@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -15,8 +14,8 @@ use portolan_core::{
 use super::{
     body::{Progress, RequestBody},
     headers::{self, Hop},
+    interim::Interim,
 };
-use crate::h1::Line;
 
 /// Who asks, and since when.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +37,9 @@ pub(crate) struct Errand<'a> {
     /// What is said of our own connection.
     pub(crate) hop: HeaderMap,
     /// Where interim responses go, if the client can have them.
-    pub(crate) interim: Option<&'a RefCell<Line>>,
+    pub(crate) interim: Option<&'a Interim>,
     /// The client wants to change the protocol.
     pub(crate) upgrade: bool,
-    /// Whether somebody looks at the headers of the response, or they pass as they are.
-    pub(crate) looks: bool,
     /// How long it may take, where its router says so.
     pub(crate) timeouts: Option<&'a Timeouts>,
     /// How its body gets on, where somebody asks; `None`: there is none.
@@ -70,8 +67,7 @@ impl<'a> Errand<'a> {
         asker: Asker,
         hop: Hop,
         body: RequestBody,
-        interim: Option<&'a RefCell<Line>>,
-        looks: bool,
+        interim: Option<&'a Interim>,
         timeouts: Option<&'a Timeouts>,
     ) -> Box<Self> {
         let upgrade = hop.upgrade.is_some();
@@ -81,7 +77,7 @@ impl<'a> Errand<'a> {
         let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
         let (head, hop) = (Cow::Borrowed(head), told);
         let progress = None;
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, progress })
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts, progress })
     }
 
     /// One of the limits, if there is any.
@@ -119,28 +115,17 @@ impl<'a> Errand<'a> {
 
     /// The same again, without its body.
     pub(crate) fn bodiless(&self) -> Box<Self> {
-        let Self { asker, interim, upgrade, looks, timeouts, .. } = *self;
+        let Self { asker, interim, upgrade, timeouts, .. } = *self;
         let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
         let (body, progress) = (RequestBody::EMPTY, None);
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, looks, timeouts, progress })
+        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts, progress })
     }
 
     /// The same, for those who outlive the request. Nobody hears of it before it is over.
     pub(crate) fn into_owned(self) -> Box<Errand<'static>> {
-        let Self { head, body, asker, host, hop, upgrade, looks, .. } = self;
+        let Self { head, body, asker, host, hop, upgrade, .. } = self;
         let head = Cow::Owned(head.into_owned());
         let (interim, timeouts, progress) = (None, None, None);
-        Box::new(Errand {
-            head,
-            body,
-            asker,
-            host,
-            hop,
-            interim,
-            upgrade,
-            looks,
-            timeouts,
-            progress,
-        })
+        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, timeouts, progress })
     }
 }

@@ -6,7 +6,7 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
         TRANSFER_ENCODING, UPGRADE,
     },
 };
@@ -103,29 +103,6 @@ pub(crate) fn is_padded(value: &HeaderValue) -> bool {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let value = value.as_bytes();
     value.first().is_some_and(is_blank) || value.last().is_some_and(is_blank)
-}
-
-/// Puts the cookies of an HTTP/2 request back into one line, as HTTP/1 and most applications
-/// want them (RFC 9113, 8.2.3). Lines that say nothing are left out, and blanks around them, since
-/// programs that leave some are served by others.
-pub(crate) fn join_cookies(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(COOKIE).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => return,
-        (Some(only), None) if !is_padded(only) => return,
-        (Some(_), _) => {}
-    }
-    let mut joined = Vec::new();
-    for line in headers.get_all(COOKIE).iter().map(|line| line.as_bytes().trim_ascii()) {
-        if !line.is_empty() && !joined.is_empty() {
-            joined.extend_from_slice(b"; ");
-        }
-        joined.extend_from_slice(line);
-    }
-    // Valid lines joined by valid bytes are valid.
-    if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
-        headers.insert(COOKIE, joined);
-    }
 }
 
 /// Takes out who has passed a request on, and adds ourselves. What a client invents there costs its own
@@ -460,24 +437,5 @@ pub(super) mod tests {
         let mut headers = HeaderMap::new();
         connect(&mut headers, hop);
         assert_eq!(headers[TE], "trailers");
-    }
-
-    #[test]
-    fn cookies_come_in_one_line() {
-        let joined = |lines: &[(&str, &str)]| {
-            let mut headers = map(lines);
-            join_cookies(&mut headers);
-            let lines = headers.get_all(COOKIE).iter();
-            lines.map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(joined(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]), ["a=1; b=2"]);
-        assert_eq!(joined(&[("cookie", "a=1")]), ["a=1"]);
-        for empty in ["", " "] {
-            let lines = ["", "a=1", empty, "b=2 ", empty].map(|line| ("cookie", line));
-            assert_eq!(joined(&lines), ["a=1; b=2"]);
-            assert_eq!(joined(&lines[2..3]), [""]);
-        }
-        assert_eq!(joined(&[("cookie", "a=1; ")]), ["a=1;"]);
-        assert!(joined(&[]).is_empty());
     }
 }

@@ -22,6 +22,7 @@ use super::{
     arrived::Arrived,
     body::{Body, Content, Turn},
     connection::Client,
+    interim::Interim,
     rescue::HttpError,
     roster::Notice,
     service,
@@ -89,7 +90,6 @@ pub(crate) fn serve(
 ) -> impl Future<Output = ()> + use<> {
     let line = Line::new(stream, ahead, client.edge.buffers.clone());
     let line = Rc::new(RefCell::new(line));
-    client.line.replace(Some(line.clone()));
     async move {
         let ended = requests(&client, &line).await;
         Box::pin(end(client, line, ended)).await;
@@ -98,7 +98,6 @@ pub(crate) fn serve(
 
 /// What comes after the last request: a tunnel, or the end.
 async fn end(client: Rc<Client>, line: Rc<RefCell<Line>>, ended: io::Result<bool>) {
-    client.line.take();
     line.borrow_mut().forget();
     let tunnel = client.tunnel.take();
     match ended {
@@ -212,7 +211,9 @@ fn begin(client: &Rc<Client>, line: &Rc<RefCell<Line>>, head: RequestHead) -> Be
         Framing::Empty => Content::Empty,
         framing => Content::Line(Turn::of(line), framing),
     };
-    let arrived = Arrived { method, uri, version, headers };
+    // HTTP/1.0 knows no interim responses.
+    let interim = (version == Version::HTTP_11).then(|| Interim::Line(line.clone()));
+    let arrived = Arrived { method, uri, version, headers, interim, fault: None };
     Begun { asked, answering: Box::pin(service::answer(client.clone(), arrived, body)) }
 }
 

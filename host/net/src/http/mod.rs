@@ -4,7 +4,7 @@
 //! protocol, `service` sees one request through, `pipeline` runs its middlewares, `choice` finds a
 //! backend, `send` says what when that fails and `forward` takes the request there over a connection of `pool`, `rescue` turns every
 //! error into a response; `account` notes what became of it, in figures, `access` (the access log) and
-//! `trace`. How far clients may go is in `limits`; `crowd`, `roster`, `frames` and `pace` see to it.
+//! `trace`. How far clients may go is in `limits`; `crowd`, `roster` and `frames` see to it.
 //!
 //! **Invariant:** everything but `server` lives on one worker and is never shared.
 
@@ -25,6 +25,7 @@ mod claim;
 mod replay;
 mod body;
 mod headers;
+mod interim;
 mod forwarded;
 mod page;
 mod rescue;
@@ -45,11 +46,9 @@ mod send;
 mod service;
 mod shared;
 mod http1;
-mod pace;
 mod http2;
 mod proxy_protocol;
 mod connection;
-mod cork;
 mod entrypoint;
 mod worker;
 mod server;

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use hashbrown::{Equivalent, HashMap, HashSet};
-use http::{HeaderValue, Method, StatusCode};
+use http::StatusCode;
 use portolan_core::{
     service::{Backend, Scheme, Service},
     snapshot::{Entries, ServiceEntry, Snapshot},
@@ -23,14 +23,13 @@ use portolan_core::{
 
 use super::{
     body::{Progress, RequestBody, StreamError},
-    headers,
+    interim::Interim,
     origin::Origin,
     roster::{Clock, Tick},
 };
 use crate::{
     h1::{
-        self, Buffers, Ending, Framing, Line, Outgoing, PourError, Poured, ResponseHead, Status,
-        Stream, WireError,
+        self, Buffers, Framing, Line, Outgoing, PourError, Poured, ResponseHead, Stream, WireError,
     },
     transport::Way,
 };
@@ -170,25 +169,6 @@ fn number(way: &Way) -> u64 {
     way.as_ref().map_or(0, |(id, _)| *id)
 }
 
-/// Hands an interim response on.
-fn tell(client: &RefCell<Line>, cx: &mut Context<'_>, mut response: ResponseHead) {
-    headers::clean_response(response.status, &mut response.headers);
-    let status = Status {
-        code: response.status,
-        asked: &Method::GET,
-        framing: Framing::Empty,
-        ending: Ending::Keep,
-    };
-    let mut line = client.borrow_mut();
-    let buffers = line.buffers();
-    let told = buffers.with_output(|output| {
-        h1::encode_response(output, status, &response.headers, None::<fn() -> HeaderValue>);
-        line.write(cx, output)
-    });
-    // A client that has gone is noticed by whoever serves it.
-    told.unwrap_or_default();
-}
-
 impl Link {
     pub(crate) fn new(stream: Stream, origin: Rc<Origin>, buffers: Rc<Buffers>) -> Box<Self> {
         Box::new(Self {
@@ -214,9 +194,8 @@ impl Link {
         &mut self,
         head: Outgoing<'_>,
         body: RequestBody,
-        interim: Option<&RefCell<Line>>,
+        interim: Option<&Interim>,
         limit: usize,
-        looks: bool,
     ) -> Result<ResponseHead, SendError> {
         self.line.has_heard = false;
         self.client_error = None;
@@ -234,14 +213,14 @@ impl Link {
                 return Poll::Ready(Err(SendErrorKind::Client(error)));
             }
             loop {
-                let polled = self.line.poll_response(cx, head.method, limit, looks);
+                let polled = self.line.poll_response(cx, head.method, limit);
                 let response = ready!(polled).map_err(SendErrorKind::Backend)?;
                 let status = response.status;
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(response));
                 }
                 if let Some(client) = interim.filter(|_| status != StatusCode::CONTINUE) {
-                    tell(client, cx, response);
+                    client.tell(cx, response);
                 }
             }
         });

@@ -16,7 +16,7 @@ use portolan_core::{
     target::BadTarget,
 };
 
-use crate::{h1::HeadError, tls::CHALLENGE_PATH};
+use crate::tls::CHALLENGE_PATH;
 
 use super::{
     account::{Account, Notes},
@@ -27,7 +27,7 @@ use super::{
     errand::{Asker, Errand},
     forwarded::client_behind,
     headers::{self, Hop},
-    limits::Limits,
+    interim::Interim,
     page::Taste,
     pipeline::{self, Inward},
     rescue::HttpError,
@@ -37,17 +37,18 @@ use super::{
 /// Answers a request. What it is made of is looked at before the future is made, which has less to carry.
 pub(crate) fn answer(
     client: Rc<Client>,
-    arrived: Arrived,
+    mut arrived: Arrived,
     content: Content,
 ) -> impl Future<Output = (ResponseHead, Body)> {
     let busy = client.seat.begin();
     let mut account = Account::open(&client, &arrived);
     let (taste, method) = (Taste::of(&arrived.headers), arrived.method.clone());
+    let beside = Beside { content, interim: arrived.interim.take() };
     let admitted = admit(&client, arrived, &mut account);
     async move {
         let (mut head, body) = match admitted {
             Ok((exchange, hop)) => {
-                route(&client, exchange, hop, content, &taste, &mut account).await
+                route(&client, exchange, hop, beside, &taste, &mut account).await
             }
             Err(Refused { error, request }) => {
                 let about = About { request: request.as_deref(), router: None };
@@ -65,12 +66,19 @@ pub(crate) fn answer(
     }
 }
 
+/// What belongs to a request beside its head.
+struct Beside {
+    content: Content,
+    /// Where interim responses go.
+    interim: Option<Interim>,
+}
+
 /// Answers what was admitted: here, or by its router.
 async fn route(
     client: &Client,
     mut exchange: Box<Exchange>,
     hop: Hop,
-    content: Content,
+    beside: Beside,
     taste: &Taste,
     account: &mut Account,
 ) -> (ResponseHead, Body) {
@@ -92,7 +100,7 @@ async fn route(
         }
         Some(router) => {
             account.router(router);
-            through(client, router, exchange, hop, content, taste, account).await
+            through(client, router, exchange, hop, beside, taste, account).await
         }
         None => client.edge.rescue(&HttpError::NoRouter, taste, account, about),
     }
@@ -173,14 +181,8 @@ fn read(
     if arrived.uri.path() == "*" && arrived.method != Method::OPTIONS {
         return Err(HttpError::Target(BadTarget::Path));
     }
-    if arrived.version == Version::HTTP_2 {
-        // Browsers send each cookie as a line of its own: together they are one, as over HTTP/1.
-        headers::join_cookies(&mut arrived.headers);
-        check_size(&arrived, &client.limits).map_err(HttpError::Malformed)?;
-        // Whoever compares them would take them for others than backends do, which cut blanks off.
-        if arrived.headers.iter().any(|(_, value)| headers::is_padded(value)) {
-            return Err(HttpError::Malformed(HeadError::Line));
-        }
+    if let Some(fault) = arrived.fault {
+        return Err(HttpError::Malformed(fault));
     }
     let mut hop = headers::clean_request(&mut arrived.headers, client.told.is_trusted);
     if hop.visits >= MOST_VISITS {
@@ -196,7 +198,7 @@ fn read(
     let authority = arrived.uri.authority().map(http::uri::Authority::as_str);
     client.told.tell(&mut arrived.headers, authority, hop.is_websocket());
     headers::show_upgrade(&mut arrived.headers, &hop);
-    let Arrived { method, uri, version, headers } = arrived;
+    let Arrived { method, uri, version, headers, .. } = arrived;
     let request = RequestHead::parse(method, uri, version, headers).map_err(HttpError::Target)?;
     Ok((request, hop))
 }
@@ -215,23 +217,6 @@ fn let_in(client: &Client, request: &RequestHead) -> Result<(), HttpError> {
         && tls.turns_away(client.peer.sni.as_deref(), client.shown.as_deref(), request.host())
     {
         return Err(HttpError::Misdirected);
-    }
-    Ok(())
-}
-
-/// Whether a head is within the limits, as HTTP/2 counts it (RFC 9113, 6.5.2). Over HTTP/1 it was
-/// looked at while it was read.
-fn check_size(arrived: &Arrived, limits: &Limits) -> Result<(), HeadError> {
-    /// What a line costs beyond its text.
-    const LINE: usize = 32;
-    if arrived.headers.len() > limits.max_headers {
-        return Err(HeadError::TooMany);
-    }
-    let target = arrived.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let lines =
-        arrived.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE);
-    if target + lines.sum::<usize>() > limits.max_header_bytes {
-        return Err(HeadError::TooLarge);
     }
     Ok(())
 }
@@ -263,7 +248,7 @@ async fn through(
     router: &Arc<Router>,
     exchange: Box<Exchange>,
     hop: Hop,
-    content: Content,
+    beside: Beside,
     taste: &Taste,
     account: &mut Account,
 ) -> (ResponseHead, Body) {
@@ -279,16 +264,12 @@ async fn through(
         (Inward::Continue, Some(service)) => {
             account.send(service, &mut exchange, entered.is_empty());
             let patience = client.limits.timeouts.request_stall;
+            let Beside { content, interim } = beside;
             let body = RequestBody::of(content, account, patience);
-            let line = client.line.borrow().clone();
-            // HTTP/1.0 knows no interim responses.
-            let is_new = exchange.request.version == Version::HTTP_11;
-            let interim = line.as_deref().filter(|_| is_new);
             let asker = Asker { ip, begin: account.begin() };
             let timeouts = router.timeouts.as_deref();
-            // Over HTTP/2 they are a map, whatever becomes of them.
-            let looks = line.is_none();
-            let errand = Errand::of(&exchange.request, asker, hop, body, interim, looks, timeouts);
+            let errand =
+                Errand::of(&exchange.request, asker, hop, body, interim.as_ref(), timeouts);
             match send(edge, service, errand, Notes::Account(account)).await {
                 Ok(answer) => {
                     account.answered(&answer.head);

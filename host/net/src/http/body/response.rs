@@ -62,7 +62,7 @@ impl Body {
 
     /// What a backend sends over a shared connection.
     pub(crate) fn stream(incoming: Incoming, in_flight: InFlight, place: Place) -> Self {
-        let streamed = Streamed::response(incoming);
+        let streamed = Streamed::Response(incoming);
         if streamed.is_end() && streamed.size().exact() == Some(0) {
             return Self::full(Bytes::new());
         }

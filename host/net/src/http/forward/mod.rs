@@ -241,9 +241,9 @@ impl Dispatch<'_> {
         let begin = begun(backend);
         let limit = self.edge.config.max_response_head;
         let sent = {
-            let Errand { interim, looks, .. } = *self.errand;
+            let interim = self.errand.interim;
             let head = self.outgoing(backend, origin);
-            self.timed(backend, pin!(link.send(head, body, interim, limit, looks))).await?
+            self.timed(backend, pin!(link.send(head, body, interim, limit))).await?
         };
         let response = match sent {
             Ok(response) => response,

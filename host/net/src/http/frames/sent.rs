@@ -17,11 +17,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{
-    RST_STREAM,
-    heads::{Heads, PREFACE},
-};
-use crate::h1::Stream;
+use super::heads::{Heads, PREFACE};
+use crate::{h1::Stream, http2::kind::RST_STREAM};
 
 /// So many may be reset before h2 ends the connection. Each that waits to be written takes memory,
 /// some hundred bytes, so it has to be bounded (RUSTSEC-2024-0003).
@@ -48,11 +45,6 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// What we send to a client.
-    pub(crate) fn to_client(resets: Resets) -> Self {
-        Self { heads: Heads::behind(0), resets }
-    }
-
     /// What we send to a backend.
     pub(crate) fn to_backend(resets: Resets) -> Self {
         Self { heads: Heads::behind(PREFACE), resets }

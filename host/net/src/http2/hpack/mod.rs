@@ -22,7 +22,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-#[expect(unused_imports, reason = "until connections use it")]
 pub(crate) use self::{
     decoder::{Decoder, Field},
     encoder::Encoder,

@@ -1,0 +1,104 @@
+//! The content of a request, as it comes.
+//!
+//! **Invariant:** content that is cut off never looks like content that came to its end, and what nobody takes
+//! any more is given back to the connection, so that others have room.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::Reason;
+use http::{HeaderMap, StatusCode};
+use hyper::body::SizeHint;
+
+use super::{
+    responder,
+    state::{Shared, note},
+};
+
+/// A piece of a message.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// The content of a request. Dropped, it is not wanted any more.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    shared: Shared,
+    id: u32,
+    /// How much is to come, where that was said.
+    left: Option<u64>,
+    /// Whether its end was told.
+    is_over: bool,
+}
+
+impl Incoming {
+    pub(super) fn new(shared: Shared, id: u32, left: Option<u64>) -> Self {
+        Self { shared, id, left, is_over: false }
+    }
+
+    /// The next piece; `None`: that was all. An error: it was cut off.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, h2::Error>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let mut state = self.shared.borrow_mut();
+        let stream = state.find(self.id).and_then(|it| Some((it.is_received, it.upload.as_mut()?)));
+        let Some((is_received, upload)) = stream else {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(Reason::CANCEL.into())));
+        };
+        if let Some(data) = upload.pieces.pop_front() {
+            state.claim_of(self.id, data.len());
+            self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+            return Poll::Ready(Some(Ok(Piece::Data(data))));
+        }
+        if is_received {
+            self.is_over = true;
+            let trailers = upload.trailers.take();
+            return Poll::Ready(trailers.map(|trailers| Ok(Piece::Trailers(trailers))));
+        }
+        note(&mut upload.reader, cx);
+        if std::mem::take(&mut upload.awaits_continue) {
+            responder::interim(&mut state, self.id, StatusCode::CONTINUE, &HeaderMap::new());
+        }
+        Poll::Pending
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_end(&self) -> bool {
+        if self.is_over {
+            return true;
+        }
+        let mut state = self.shared.borrow_mut();
+        state.find(self.id).is_some_and(|stream| {
+            let upload = stream.upload.as_deref();
+            stream.is_received
+                && upload.is_some_and(|it| it.pieces.is_empty() && it.trailers.is_none())
+        })
+    }
+
+    /// How long it is, where that is known.
+    pub(crate) fn size(&self) -> SizeHint {
+        match self.left {
+            Some(left) => SizeHint::with_exact(left),
+            None if self.is_end() => SizeHint::with_exact(0),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let mut state = self.shared.borrow_mut();
+        let Some(mut upload) = state.find(self.id).and_then(|stream| stream.upload.take()) else {
+            return;
+        };
+        state.claim(upload.pieces.drain(..).map(|piece| piece.len()).sum());
+        state.settle(self.id);
+    }
+}
