@@ -8,7 +8,6 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::Bytes;
 use h2::Reason;
 
 use super::{
@@ -412,8 +411,7 @@ impl Connection {
         }
         upload.left = left.flatten();
         if !content.is_empty() {
-            upload.pieces.push_back(Bytes::copy_from_slice(content));
-            upload.reader.take().into_iter().for_each(Waker::wake);
+            upload.push(content);
         }
         let padding = length - content.len();
         if padding > 0 {
@@ -426,13 +424,13 @@ impl Connection {
     }
 
     fn reset(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Broken> {
-        self.is_known(head.stream)?;
         if payload.len() != 4 {
             return Err(Broken {
                 reason: Reason::FRAME_SIZE_ERROR,
                 why: "RST_STREAM is not 4 bytes",
             });
         }
+        self.is_known(head.stream)?;
         self.shared.borrow_mut().cut(head.stream);
         Ok(())
     }

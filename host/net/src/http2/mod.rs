@@ -18,6 +18,8 @@ mod head;
 pub(crate) mod hpack;
 mod responder;
 mod state;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub(crate) use self::{

@@ -39,8 +39,6 @@ pub(crate) struct Answer<'a> {
     /// The length to tell. What headers say of it counts only where `tells_length`.
     pub(crate) length: Option<u64>,
     pub(crate) tells_length: bool,
-    /// The date, where headers tell none.
-    pub(crate) date: HeaderValue,
 }
 
 /// The request is over before its response: taken back by the client, reset for a mistake, or its
@@ -64,8 +62,13 @@ impl Responder {
         }
     }
 
-    /// Writes the head. `is_end`: nothing comes behind it.
-    pub(crate) fn head(&mut self, answer: &Answer<'_>, is_end: bool) {
+    /// Writes the head, with a date if it tells none. `is_end`: nothing comes behind it.
+    pub(crate) fn head(
+        &mut self,
+        answer: &Answer<'_>,
+        date: impl FnOnce() -> HeaderValue,
+        is_end: bool,
+    ) {
         let shared = self.shared.clone();
         let mut state = shared.borrow_mut();
         if state.find(self.id).is_none() {
@@ -98,7 +101,7 @@ impl Responder {
             write(b"content-length", itoa::Buffer::new().format(length).as_bytes());
         }
         if !has_date {
-            write(b"date", answer.date.as_bytes());
+            write(b"date", date().as_bytes());
         }
         end(&mut state, begin, self.id, is_end);
         state.tell();

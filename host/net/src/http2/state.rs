@@ -11,7 +11,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::Reason;
 use http::HeaderMap;
 
@@ -24,6 +24,8 @@ pub(super) const STREAM_WINDOW: u32 = 1024 * 1024;
 pub(super) const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// The windows that there are before anything is said (RFC 9113, 6.9.2).
 pub(super) const FIRST_WINDOW: i64 = 65_535;
+/// What is shorter is gathered before it is kept.
+const LARGE: usize = 4 * 1024;
 /// So much of responses waits to be written, and no more is made while it does.
 const MOST_OUTPUT: usize = 64 * 1024;
 
@@ -78,7 +80,9 @@ pub(super) struct Stream {
 /// What comes behind the head of a request.
 #[derive(Debug, Default)]
 pub(super) struct Upload {
-    pub(super) pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Bytes>,
+    /// What came in small pieces, behind those. Each by itself would take more memory than it is long.
+    tail: BytesMut,
     pub(super) trailers: Option<HeaderMap>,
     /// How much is to come, where that was said.
     pub(super) left: Option<u64>,
@@ -93,6 +97,35 @@ impl Upload {
     /// Content of which nothing has come.
     pub(super) fn new(left: Option<u64>, awaits_continue: bool) -> Box<Self> {
         Box::new(Self { left, credit: STREAM_WINDOW.into(), awaits_continue, ..Self::default() })
+    }
+
+    /// Content has come.
+    pub(super) fn push(&mut self, content: &[u8]) {
+        if self.tail.is_empty() && content.len() >= LARGE {
+            self.pieces.push_back(Bytes::copy_from_slice(content));
+        } else {
+            self.tail.extend_from_slice(content);
+            if self.tail.len() >= frame::MOST_PAYLOAD {
+                self.pieces.push_back(self.tail.split().freeze());
+            }
+        }
+        self.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// What has come of it, piece by piece.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.pop_front();
+        piece.or_else(|| (!self.tail.is_empty()).then(|| self.tail.split().freeze()))
+    }
+
+    /// How much of it waits.
+    pub(super) fn held(&self) -> usize {
+        self.tail.len() + self.pieces.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Whether nothing of it waits.
+    pub(super) fn is_read(&self) -> bool {
+        self.tail.is_empty() && self.pieces.is_empty() && self.trailers.is_none()
     }
 }
 
@@ -192,8 +225,7 @@ impl State {
         let mut stream = self.remove(place);
         if let Some(mut upload) = stream.upload.take() {
             upload.reader.take().into_iter().for_each(Waker::wake);
-            let kept = upload.pieces.iter().map(Bytes::len).sum();
-            self.claim(kept);
+            self.claim(upload.held());
         }
         stream.writer.take().into_iter().for_each(Waker::wake);
     }

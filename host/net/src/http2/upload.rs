@@ -52,7 +52,7 @@ impl Incoming {
             self.is_over = true;
             return Poll::Ready(Some(Err(Reason::CANCEL.into())));
         };
-        if let Some(data) = upload.pieces.pop_front() {
+        if let Some(data) = upload.pop() {
             state.claim_of(self.id, data.len());
             self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
             return Poll::Ready(Some(Ok(Piece::Data(data))));
@@ -76,9 +76,7 @@ impl Incoming {
         }
         let mut state = self.shared.borrow_mut();
         state.find(self.id).is_some_and(|stream| {
-            let upload = stream.upload.as_deref();
-            stream.is_received
-                && upload.is_some_and(|it| it.pieces.is_empty() && it.trailers.is_none())
+            stream.is_received && stream.upload.as_ref().is_some_and(|upload| upload.is_read())
         })
     }
 
@@ -95,10 +93,10 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         let mut state = self.shared.borrow_mut();
-        let Some(mut upload) = state.find(self.id).and_then(|stream| stream.upload.take()) else {
+        let Some(upload) = state.find(self.id).and_then(|stream| stream.upload.take()) else {
             return;
         };
-        state.claim(upload.pieces.drain(..).map(|piece| piece.len()).sum());
+        state.claim(upload.held());
         state.settle(self.id);
     }
 }

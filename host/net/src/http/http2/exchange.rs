@@ -113,9 +113,8 @@ impl<'a> Sending<'a> {
             Framing::Empty | Framing::Chunked | Framing::Close => None,
         };
         let is_end = is_bodiless || framing == Framing::Empty;
-        let date = client.edge.date();
-        let answer = Answer { status, headers: &headers, length, tells_length, date };
-        responder.head(&answer, is_end);
+        let answer = Answer { status, headers: &headers, length, tells_length };
+        responder.head(&answer, || client.edge.date(), is_end);
         client.edge.buffers.maps.give(headers);
         if is_end {
             // Whatever there is of it goes to nobody.

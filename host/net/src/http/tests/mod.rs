@@ -5,6 +5,7 @@ mod raw;
 mod drain;
 mod hygiene;
 mod http2;
+mod frames;
 mod limits;
 mod forwarding;
 mod grpc;

@@ -197,6 +197,16 @@ impl Raw {
         }
     }
 
+    /// The next frame that is none of these kinds.
+    pub(super) async fn next_but(&mut self, kinds: &[u8]) -> Frame {
+        loop {
+            let frame = self.next().await.unwrap();
+            if !kinds.contains(&frame.kind) {
+                return frame;
+            }
+        }
+    }
+
     /// The next request to its end: its stream, and its body. `None`: there are no more.
     pub(super) async fn request(&mut self) -> Option<(u32, Vec<u8>)> {
         let mut body = Vec::new();

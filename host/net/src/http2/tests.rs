@@ -1,0 +1,158 @@
+//! What heads become.
+
+use bytes::Bytes;
+use http::Version;
+use portolan_core::exchange;
+
+use super::{
+    head::{FieldLimits, Gathering, Malformed, RequestHead},
+    hpack::Field,
+};
+use crate::h1::{self, HeadError, Maps};
+
+const LIMITS: FieldLimits = FieldLimits { bytes: 8192, fields: 20 };
+
+fn read(fields: &[(&str, &str)]) -> Result<RequestHead, Malformed> {
+    let mut text = Vec::new();
+    let mut gathering = Gathering::new(&mut text, LIMITS);
+    let _all = fields.iter().all(|(name, value)| {
+        gathering.take(&Field { name: name.as_bytes(), value: value.as_bytes(), known: None })
+    });
+    gathering.finish(&Maps::default())
+}
+
+const GET: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "https"), (":authority", "a.local:8443"), (":path", "/a?b=c")];
+
+fn get(more: &[(&str, &str)]) -> RequestHead {
+    read(&[&GET, more].concat()).unwrap()
+}
+
+#[test]
+fn a_head_says_what_the_same_over_http_1_says() {
+    for lines in [
+        &[][..],
+        &[("accept", "*/*"), ("user-agent", "curl")],
+        &[("accept", "a"), ("accept", "b"), ("date", "today"), ("x-empty", "")],
+        &[("x-forwarded-for", "10.0.0.1"), ("x-a", "b")],
+        &[("proxy-authorization", "x"), ("cdn-loop", "a")],
+    ] {
+        let head = get(lines);
+        let mut text = "GET /a?b=c HTTP/1.1\r\n".to_owned();
+        let host = [("host", "a.local:8443")];
+        for (name, value) in lines.iter().chain(&host) {
+            text += &format!("{name}: {value}\r\n");
+        }
+        text += "\r\n";
+        let other = h1::RequestHead::read(&Bytes::from(text), 20, &Maps::default());
+        let (other, _) = other.unwrap().unwrap();
+        assert_eq!((&head.method, &head.uri), (&other.method, &other.uri));
+        assert_eq!(head.headers.lines().is_some(), other.headers.lines().is_some(), "{lines:?}");
+        for name in other.headers.keys() {
+            let values = |headers: &exchange::Headers| {
+                headers.values(name).map(<[u8]>::to_vec).collect::<Vec<_>>()
+            };
+            assert_eq!(values(&head.headers), values(&other.headers), "{name}");
+        }
+        assert_eq!(head.headers.host(), other.headers.host());
+        if let Some((unread, _)) = head.headers.lines() {
+            let kept: Vec<u8> = unread.kept().flatten().copied().collect();
+            let other: Vec<u8> =
+                other.headers.lines().unwrap().0.kept().flatten().copied().collect();
+            assert_eq!(String::from_utf8(kept), String::from_utf8(other));
+        }
+        assert_eq!(head.headers, other.headers);
+    }
+}
+
+#[test]
+fn a_length_stands_in_no_line_and_goes_with_the_map() {
+    let head = get(&[("content-length", "12"), ("x", "y")]);
+    assert_eq!(head.length, Some(12));
+    let (unread, _) = head.headers.lines().unwrap();
+    assert!(unread.has_length && unread.kept().all(|run| !run.starts_with(b"content-length")));
+    assert_eq!(head.headers["content-length"], "12");
+}
+
+#[test]
+fn cookies_come_in_one_line() {
+    let joined = |cookies: &[&str]| {
+        let cookies: Vec<_> = cookies.iter().map(|cookie| ("cookie", *cookie)).collect();
+        let head = get(&[&cookies[..], &[("x", "y")]].concat());
+        let lines = head.headers.get_all("cookie").iter();
+        lines.map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(joined(&["a=1", "b=2"]), ["a=1; b=2"]);
+    assert_eq!(joined(&["a=1"]), ["a=1"]);
+    for empty in ["", " "] {
+        assert_eq!(joined(&["", "a=1", empty, "b=2 ", empty]), ["a=1; b=2"]);
+        assert_eq!(joined(&[empty]), [""]);
+    }
+    assert_eq!(joined(&["a=1; "]), ["a=1;"]);
+    assert!(joined(&[]).is_empty());
+}
+
+#[test]
+fn a_host_beside_the_authority_is_looked_at_with_it() {
+    let parse = |head: RequestHead| {
+        exchange::RequestHead::parse(head.method, head.uri, Version::HTTP_2, head.headers)
+    };
+    assert_eq!(parse(get(&[])).unwrap().authority(), "a.local:8443");
+    let same = parse(get(&[("host", "A.local:8443")])).unwrap();
+    assert_eq!((same.authority(), same.host()), ("a.local:8443", "a.local"));
+    parse(get(&[("host", "b.local")])).unwrap_err();
+    parse(get(&[("host", "a.local:8443"), ("host", "a.local:8443")])).unwrap_err();
+    let alone =
+        |hosts: &[(&str, &str)]| parse(read(&[&GET[..2], &GET[3..], hosts].concat()).unwrap());
+    assert_eq!(alone(&[("host", "b.local")]).unwrap().host(), "b.local");
+    alone(&[("host", "b.local"), ("host", "b.local")]).unwrap_err();
+    assert!(!alone(&[("host", "")]).unwrap().has_authority());
+    assert!(!alone(&[]).unwrap().has_authority());
+    parse(get(&[])).unwrap();
+    let odd = |authority| read(&[&[(":authority", authority)], &GET[..2], &GET[3..]].concat());
+    parse(odd("a b").unwrap()).unwrap_err();
+    parse(odd("user@a.local").unwrap()).unwrap_err();
+}
+
+#[test]
+fn what_is_too_much_or_no_target_is_told_and_what_is_no_message_is_none() {
+    let fault = |more: &[(&str, &str)]| get(more).fault;
+    assert_eq!(fault(&[("x", &"y".repeat(9000))]), Some(HeadError::TooLarge));
+    assert_eq!(fault(&[("x", "y"); 21]), Some(HeadError::TooMany));
+    assert_eq!(fault(&[("x", "y"); 20]), None);
+    assert_eq!(fault(&[("x", " y")]), Some(HeadError::Line));
+    assert_eq!(fault(&[("cookie", &"a".repeat(9000))]), Some(HeadError::TooLarge));
+    let path = |path: &str| {
+        read(&[&GET[..3], &[(":path", path)]].concat()).map(|head| (head.uri, head.fault))
+    };
+    for wrong in ["a", "http://a/", "/a#b", "*", "?a", "/a b"] {
+        assert_eq!(path(wrong).unwrap().1, Some(HeadError::Target), "{wrong}");
+    }
+    assert_eq!(path("/a\"c").unwrap().0, "/a%22c");
+    assert_eq!(path(&format!("/{}", "a".repeat(9000))).unwrap().1, Some(HeadError::TooLarge));
+    let tunnel = read(&[(":method", "CONNECT"), (":authority", "a.local:80")]).unwrap();
+    assert_eq!((tunnel.method, tunnel.fault), (http::Method::CONNECT, None));
+    read(&[(":method", "CONNECT"), (":authority", "a.local:80"), (":path", "/")]).unwrap_err();
+    read(&[(":method", "G T"), GET[1], GET[2], GET[3]]).unwrap_err();
+}
+
+#[test]
+fn content_in_small_pieces_takes_no_more_memory_than_it_is_long() {
+    let mut upload = super::state::Upload::new(None, false);
+    let piece = [7; 5000];
+    (0..40_000).for_each(|_| upload.push(b"x"));
+    upload.push(&piece);
+    upload.push(b"y");
+    assert_eq!(upload.held(), 45_001);
+    let mut all = Vec::new();
+    let mut pieces = 0;
+    while let Some(piece) = upload.pop() {
+        all.extend_from_slice(&piece);
+        pieces += 1;
+    }
+    assert!(pieces < 5 && upload.is_read() && upload.held() == 0);
+    assert_eq!(
+        (&all[..40_000], &all[40_000..45_000], &all[45_000..]),
+        (&[b'x'; 40_000][..], &piece[..], &b"y"[..])
+    );
+}
