@@ -321,7 +321,7 @@ fn only_capitals_are_put_in_lower_case() {
     for length in 0..40 {
         for part in all.chunks(length.max(1)) {
             let (_, has_capitals) = hash::of_name(part);
-            assert_eq!(has_capitals, part.iter().any(u8::is_ascii_uppercase));
+            assert!(has_capitals || !part.iter().any(u8::is_ascii_uppercase));
             assert_eq!(hash::lower_case(part, &mut [0; 64]), part.to_ascii_lowercase());
         }
     }
