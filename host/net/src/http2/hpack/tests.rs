@@ -1,5 +1,7 @@
 //! The examples of RFC 7541, its errors, and what holds for whatever is written.
 
+use std::collections::HashMap;
+
 use super::{
     Decoder, Encoder, HpackError,
     fuzzing::{Fields, fields, header_block, written},
@@ -222,10 +224,12 @@ fn nonsense_is_refused() {
         ("7e00", Index),
         ("0f2f 00", Index),
         ("ff80 ffff 7f", Index),
-        // END alone, and behind a letter; padding with zeros, with a byte of ones, and with more.
+        // END alone, behind a letter, and before some; padding with zeros, and with more than seven
+        // bits.
         ("0081 ff00", Huffman),
         ("0084 ffff ffff 00", Huffman),
         ("0085 1fff ffff ff00", Huffman),
+        ("008a ffff fffc 6318 c631 8c63 00", Huffman),
         ("0081 1800", Huffman),
         ("0082 1fff 00", Huffman),
         ("0083 1fff ff00", Huffman),
@@ -375,6 +379,30 @@ fn a_few_that_alternate_are_all_found() {
     }
 }
 
+/// What an entry of a field without a known name is found by, and which chain it is in.
+fn mark(name: &[u8], value: &[u8]) -> (u32, u32) {
+    let mark = hash::of_field(hash::of_name(name).0, value) as u32 >> 8;
+    (mark, mark % 64)
+}
+
+#[test]
+fn fields_that_look_the_same_are_told_apart() {
+    let mut seen = HashMap::new();
+    let (one, other) = (0..)
+        .map(|number: u32| number.to_string())
+        .find_map(|value| {
+            let before = seen.insert(mark(b"x", value.as_bytes()), value.clone());
+            before.map(|before| (before, value))
+        })
+        .unwrap();
+    let mut encoder = Encoder::new();
+    for _ in 0..2 {
+        block(&mut encoder, "x", &one);
+    }
+    assert_eq!(block(&mut encoder, "x", &one), [0x80 | 62]);
+    assert_ne!(block(&mut encoder, "x", &other), [0x80 | 62]);
+}
+
 #[test]
 fn secrets_are_never_entries() {
     let mut encoder = Encoder::new();
@@ -452,6 +480,36 @@ fn a_smaller_table_gives_its_memory_back() {
     written(&mut encoder, &mut decoder, &given);
     assert_eq!(encoder.memory(), 128);
     assert!(decoder.memory() <= 1_024, "strings");
+}
+
+#[test]
+fn room_for_large_strings_is_given_back() {
+    let mut decoder = Decoder::new();
+    for (length, kept) in [(100, 256), (300, 512), (5_000, 0)] {
+        let (mut block, text) = (bytes("0001 61"), "e".repeat(length));
+        super::integer::write(&mut block, 0x80, 0x7f, huffman::length(text.as_bytes()));
+        huffman::encode(text.as_bytes(), &mut block);
+        let read = fields(&mut decoder, &block).unwrap();
+        assert_eq!(read, [(b"a".to_vec(), text.into_bytes())]);
+        assert_eq!(decoder.memory(), kept, "{length}");
+    }
+}
+
+#[test]
+fn a_chain_that_leads_to_a_number_that_came_again_ends() {
+    let (_, chain) = mark(b"x", b"0");
+    let (same, others): (Vec<_>, Vec<_>) = (0..70_000_u32)
+        .map(|number| number.to_string())
+        .partition(|value| mark(b"x", value.as_bytes()).1 == chain);
+    let mut encoder = Encoder::new();
+    encoder.set_limit(200);
+    // Added when it comes for the second time, an entry when it comes for the third.
+    let mut add = |value: &str| [0; 3].map(|_| block(&mut encoder, "x", value).len())[2];
+    add(&same[0]);
+    others.iter().cycle().take(65_535).for_each(|value| assert_eq!(add(value), 1));
+    // Its number is that of the first, which it leads to.
+    assert_eq!(add(&same[1]), 1);
+    assert_eq!(add(&same[2]), 1);
 }
 
 /// A generator that gives the same every time (xorshift, after Marsaglia).
