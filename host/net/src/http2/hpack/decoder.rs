@@ -7,6 +7,9 @@ use super::{HpackError, huffman, integer::Reader, statics, table::Table};
 /// What room for strings is kept from block to block.
 const KEPT: usize = 1_024;
 
+/// Room for strings is made in pieces of this many bytes.
+const PIECE: usize = 256;
+
 /// Reads the header blocks of one connection, in their order.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -67,7 +70,7 @@ impl Decoder {
     ) -> Result<(), HpackError> {
         let mut wanted = true;
         let read = self.read(block, &mut |field| wanted = wanted && sink(field));
-        if self.strings.len() > KEPT {
+        if self.strings.capacity() > KEPT {
             self.strings = Vec::new();
         }
         read
@@ -167,22 +170,27 @@ fn string<'a>(
         return Ok(Text::Plain(bytes));
     }
     let end = from + huffman::most(length);
-    if strings.len() < end {
-        strings.resize(end, 0);
-    }
+    make_room(strings, end);
     let to = strings.get_mut(from..end).unwrap_or_default();
     let length = huffman::decode(bytes, to).ok_or(HpackError::Huffman)?;
     Ok(Text::Copied(from..from + length))
 }
 
 fn copied(text: &[u8], strings: &mut Vec<u8>) -> Text<'static> {
-    if strings.len() < text.len() {
-        strings.resize(text.len(), 0);
-    }
+    make_room(strings, text.len());
     if let Some(to) = strings.get_mut(..text.len()) {
         to.copy_from_slice(text);
     }
     Text::Copied(0..text.len())
+}
+
+fn make_room(strings: &mut Vec<u8>, length: usize) {
+    if strings.len() < length {
+        // Not twice as much, as a vector would.
+        let length = length.next_multiple_of(PIECE);
+        strings.reserve_exact(length - strings.len());
+        strings.resize(length, 0);
+    }
 }
 
 #[cfg(any(test, fuzzing))]

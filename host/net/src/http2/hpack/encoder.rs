@@ -11,7 +11,7 @@ use super::{
 
 /// A name that is longer is never looked for.
 const LONGEST_NAME: usize = 64;
-/// Chains of entries, each of those whose hashes have the same lowest bits.
+/// Chains of entries, each of those whose marks end in the same bits of the hash.
 const CHAINS: usize = 64;
 /// Sets of four of fields that came once.
 const SETS: usize = 16;
@@ -45,7 +45,8 @@ pub(crate) struct Encoder {
 /// What an entry has to be found by.
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    hash: u32,
+    /// The index of its name in the static table, or 0, in the low byte; of its hash, the rest.
+    mark: u32,
     /// The next older one of its chain, which may be gone.
     older: u16,
 }
@@ -111,12 +112,21 @@ impl Encoder {
             return long_named(out, name, value);
         }
         let (hash, has_capitals) = hash::of_name(name);
+        if has_capitals {
+            return self.capital(out, hash, name, value);
+        }
+        self.field(out, hash, statics::find(hash, name), name, value);
+    }
+
+    #[inline(never)]
+    fn capital(&mut self, out: &mut Vec<u8>, hash: u64, name: &[u8], value: &[u8]) {
         let mut lower = [0; LONGEST_NAME];
-        let name = if has_capitals { hash::lower_case(name, &mut lower) } else { name };
+        let name = hash::lower_case(name, &mut lower);
         self.field(out, hash, statics::find(hash, name), name, value);
     }
 
     /// A field whose name has this hash, and this index in the static table.
+    #[inline]
     fn field(
         &mut self,
         out: &mut Vec<u8>,
@@ -145,20 +155,22 @@ impl Encoder {
             return literal(out, PASSING, known, name, value);
         }
         let hash = hash::of_field(hash, value);
-        if let Some(index) = self.find(hash as u32, name, value) {
+        let mark = hash as u32 & !0xff | u32::from(known.unwrap_or(0));
+        if let Some(index) = self.find(mark, name, value) {
             return write(out, INDEXED, statics::COUNT + 1 + index);
         }
         if self.came_before(hash) {
             literal(out, ADDED, known, name, value);
-            self.insert(hash as u32, name, value);
+            self.insert(mark, name, value);
         } else {
             literal(out, PASSING, known, name, value);
         }
     }
 
     /// Where in the table a field is; the newest has index 0.
-    fn find(&self, hash: u32, name: &[u8], value: &[u8]) -> Option<usize> {
-        let mut number = *self.chains.get(hash as usize % CHAINS)?;
+    #[inline]
+    fn find(&self, mark: u32, name: &[u8], value: &[u8]) -> Option<usize> {
+        let mut number = *self.chains.get(chain(mark))?;
         let mut newest = 0;
         loop {
             let index = usize::from(self.added.wrapping_sub(number).wrapping_sub(1));
@@ -167,10 +179,9 @@ impl Encoder {
             if index < newest {
                 return None;
             }
-            let link = self.table.tag(index)?;
-            if link.hash == hash
-                && self.table.field(index).is_some_and(|it| (it.0, it.1) == (name, value))
-            {
+            let (its_name, its_value, link) = self.table.field(index)?;
+            // With a known name in its mark, it has that name.
+            if link.mark == mark && its_value == value && (mark & 0xff != 0 || its_name == name) {
                 return Some(index);
             }
             number = link.older;
@@ -178,15 +189,15 @@ impl Encoder {
         }
     }
 
-    fn insert(&mut self, hash: u32, name: &[u8], value: &[u8]) {
+    fn insert(&mut self, mark: u32, name: &[u8], value: &[u8]) {
         if self.chains.is_empty() {
             // One that has never been.
             self.chains = vec![u16::MAX; CHAINS];
         }
-        let Some(chain) = self.chains.get_mut(hash as usize % CHAINS) else { return };
-        let older = std::mem::replace(chain, self.added);
+        let Some(newest) = self.chains.get_mut(chain(mark)) else { return };
+        let older = std::mem::replace(newest, self.added);
         self.added = self.added.wrapping_add(1);
-        self.table.insert(name, value, Link { hash, older });
+        self.table.insert(name, value, Link { mark, older });
     }
 
     /// Whether a field with this hash came not long ago; from now on it did.
@@ -209,10 +220,16 @@ impl Encoder {
     }
 }
 
+fn chain(mark: u32) -> usize {
+    (mark >> 8) as usize % CHAINS
+}
+
+#[inline]
 fn write(out: &mut Vec<u8>, (kind, mask): (u8, u8), number: usize) {
     integer::write(out, kind, mask, number);
 }
 
+#[inline(never)]
 fn literal(out: &mut Vec<u8>, kind: (u8, u8), known: Option<u8>, name: &[u8], value: &[u8]) {
     write(out, kind, known.map_or(0, usize::from));
     if known.is_none() {
@@ -232,6 +249,7 @@ fn string(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+#[cold]
 fn long_named(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     write(out, PASSING, 0);
     integer::write(out, 0, 0x7f, name.len());

@@ -13,7 +13,7 @@ const LONGEST: usize = 30;
 const SHORTEST: usize = 5;
 /// A look finds codes of up to so many bits.
 const LOOK: u32 = 10;
-/// So many of those are whole in 56 bits.
+/// So many of those are read without a look at what is left.
 const AT_ONCE: usize = 5;
 
 /// How many bits each symbol has.
@@ -185,15 +185,23 @@ pub(super) fn most(length: usize) -> usize {
 /// Reads a text to the beginning of `to`, which has room for [`most`] of it, and says how long it
 /// is; `None` when it is not in the code.
 pub(super) fn decode(text: &[u8], to: &mut [u8]) -> Option<usize> {
-    // The highest `bits` bits of `word` are those to be read next. Those below are what follows.
+    // The highest `bits` bits of `word` are those to be read next. Those below are what follows,
+    // so it does no harm to put it there again, or zeros at the end.
     let (mut word, mut bits, mut rest, mut length) = (0_u64, 0_u32, text, 0);
-    while let Some(chunk) = rest.first_chunk::<8>() {
-        word |= u64::from_be_bytes(*chunk) >> bits;
-        rest = rest.get(((63 - bits) / 8) as usize..)?;
-        bits |= 56;
-        // There is room for twice as many, as more than 56 bits are to come.
+    loop {
+        word |= rest
+            .first_chunk()
+            .map_or_else(|| highest(text, rest.len()), |chunk| u64::from_be_bytes(*chunk))
+            >> bits;
+        let taken = rest.len().min(((63 - bits) / 8) as usize);
+        rest = rest.get(taken..)?;
+        bits += taken as u32 * 8;
+        if bits < AT_ONCE as u32 * LOOK {
+            break;
+        }
+        // There is room for twice as many.
         let slots = to.get_mut(length..)?.first_chunk_mut::<AT_ONCE>()?;
-        let mut found = LOOKS[(word >> (64 - LOOK)) as usize];
+        let mut found = look(word);
         if found == 0 {
             let (symbol, used) = long_symbol(word);
             slots[0] = u8::try_from(symbol).ok()?;
@@ -204,34 +212,38 @@ pub(super) fn decode(text: &[u8], to: &mut [u8]) -> Option<usize> {
             let used = u32::from(found >> 8);
             *slot = found as u8;
             (word, bits, length) = (word << used, bits - used, length + 1);
-            found = LOOKS[(word >> (64 - LOOK)) as usize];
+            found = look(word);
             if found == 0 {
                 break;
             }
         }
     }
-    // The last few bytes, with zeros behind them.
-    word &= !u64::MAX.unbounded_shr(bits);
     loop {
-        while bits <= 56
-            && let Some((byte, behind)) = rest.split_first()
-        {
-            word |= u64::from(*byte) << (56 - bits);
-            (bits, rest) = (bits + 8, behind);
-        }
-        // What may be left is less than a byte, of ones.
-        let padded = word | u64::MAX.unbounded_shr(bits);
-        if bits < 8 && padded == u64::MAX {
-            return Some(length);
-        }
-        let (symbol, used) = match LOOKS[(padded >> (64 - LOOK)) as usize] {
-            0 => long_symbol(padded),
+        let (symbol, used) = match look(word) {
+            0 => long_symbol(word),
             found => (found & 0xff, u32::from(found >> 8)),
         };
-        bits = bits.checked_sub(used)?;
+        if used > bits {
+            // What may be left is less than a byte, of ones.
+            return (bits < 8 && word == !(u64::MAX >> bits)).then_some(length);
+        }
         *to.get_mut(length)? = u8::try_from(symbol).ok()?;
-        (word, length) = (word << used, length + 1);
+        (word, bits, length) = (word << used, bits - used, length + 1);
     }
+}
+
+#[inline]
+fn look(word: u64) -> u16 {
+    LOOKS[(word >> (64 - LOOK)) as usize]
+}
+
+/// The last bytes of a text, fewer than eight, in the highest bits, and zeros below.
+fn highest(text: &[u8], count: usize) -> u64 {
+    let word = match text.last_chunk::<8>() {
+        Some(chunk) => u64::from_be_bytes(*chunk),
+        None => text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    word.unbounded_shl(64 - count as u32 * 8)
 }
 
 /// The symbol whose code, longer than a look finds, the highest bits are, and how many of them.

@@ -16,6 +16,7 @@ impl<'a> Reader<'a> {
         Self { rest: block }
     }
 
+    #[inline]
     pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -23,11 +24,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The number whose first byte, just read, has it in the bits of `mask`.
+    #[inline]
     pub(super) fn number(&mut self, first: u8, mask: u8) -> Result<usize, HpackError> {
         let prefix = first & mask;
         if prefix < mask { Ok(usize::from(prefix)) } else { self.long_number(mask) }
     }
 
+    #[cold]
     fn long_number(&mut self, mask: u8) -> Result<usize, HpackError> {
         let mut number = usize::from(mask);
         for place in 0..MOST_BYTES {
@@ -48,13 +51,16 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes a number into the bits of `mask` of a byte whose other bits are `kind`, and what follows.
+#[inline]
 pub(super) fn write(out: &mut Vec<u8>, kind: u8, mask: u8, number: usize) {
-    match u8::try_from(number) {
-        Ok(small) if small < mask => out.push(kind | small),
-        _ => write_long(out, kind, mask, number - usize::from(mask)),
+    if number < usize::from(mask) {
+        out.push(kind | number as u8);
+    } else {
+        write_long(out, kind, mask, number - usize::from(mask));
     }
 }
 
+#[cold]
 fn write_long(out: &mut Vec<u8>, kind: u8, mask: u8, mut rest: usize) {
     out.push(kind | mask);
     while rest >= 0x80 {

@@ -127,12 +127,14 @@ const fn slot(hash: u64, factor: u64) -> usize {
 }
 
 /// The field with this index, from 1 on.
+#[inline]
 pub(super) fn field(index: usize) -> Option<(&'static [u8], &'static [u8])> {
     let (name, value) = FIELDS.get(index.wrapping_sub(1))?;
     Some((name.as_bytes(), value.as_bytes()))
 }
 
 /// The first index of a name in lower case, whose hash this is.
+#[inline]
 pub(super) fn find(hash: u64, name: &[u8]) -> Option<u8> {
     let index = *PLACES.slots.get(slot(hash, PLACES.factor))?;
     let (known, _) = field(usize::from(index))?;
@@ -140,6 +142,7 @@ pub(super) fn find(hash: u64, name: &[u8]) -> Option<u8> {
 }
 
 /// The index of a field whose name has `first` as its first one.
+#[inline]
 pub(super) fn find_value(first: u8, value: &[u8]) -> Option<usize> {
     let first = usize::from(first);
     let (name, known) = field(first)?;

@@ -62,12 +62,8 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    /// What an entry has besides its text; the newest has index 0.
-    pub(super) fn tag(&self, index: usize) -> Option<T> {
-        Some(self.entries.get(index)?.tag)
-    }
-
     /// The name and the value of an entry; the newest has index 0.
+    #[inline]
     pub(super) fn field(&self, index: usize) -> Option<(&[u8], &[u8], T)> {
         let entry = self.entries.get(index)?;
         let start = usize::from(entry.start.wrapping_sub(self.base));
