@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::super::forward::Mode;
 
 /// How long an upstream that failed is asked last.
-const REST: Duration = Duration::from_secs(5);
+pub(in crate::dns) const REST: Duration = Duration::from_secs(5);
 /// How often in a row one is silent before it rests where an order is given: what it is asked first
 /// for, nobody else should be asked because of one lost datagram.
 const MOST_SILENCES: u32 = 3;
 /// How often in a row one refuses before it is taken to refuse everything, where it has answered
 /// before.
-const MOST_REFUSALS: u32 = 8;
+pub(in crate::dns) const MOST_REFUSALS: u32 = 8;
 /// What is expected of an upstream that has not answered yet: that it is worth a try.
 const UNKNOWN: Duration = Duration::ZERO;
 
@@ -91,7 +91,7 @@ impl Health {
     }
 
     /// The same, and another one has answered after so long.
-    pub(in crate::dns) fn slower_than(&self, patience: Duration, since: Instant) {
+    pub(super) fn slower_than(&self, patience: Duration, since: Instant) {
         self.silent(since);
         self.expected.set(self.expected.get().max(patience));
     }
