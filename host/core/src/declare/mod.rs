@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// Something in a dynamic configuration that was left out, or is doubtful.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Flaw {
     /// How bad it is.
     pub severity: Severity,
