@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     catalog::{Parsed, Registered, Source, problem},
-    declare::{KindSpec, MiddlewareSpec, RouterSpec, tree},
+    declare::{KindSpec, MiddlewareSpec, RouterSpec, TransportSpec, tree},
     item::{Health, Instance, Node, Notice},
     name::{ObjectName, fold},
-    policy::{LoadBalancer, Transport},
+    policy::LoadBalancer,
     problem::Problem,
     roll::{Difference, Shared},
 };
@@ -268,13 +268,16 @@ impl Objects {
     }
 
     /// A way of connecting to backends, as it is declared now.
-    pub(super) fn transport(&self, name: &ObjectName) -> (Option<Object<Transport>>, Vec<Problem>) {
+    pub(super) fn transport(
+        &self,
+        name: &ObjectName,
+    ) -> (Option<Object<TransportSpec>>, Vec<Problem>) {
         let (object, problems) = merge(
             &self.transports,
             name,
             "servers-transports",
             |statement| statement.find(|it| &it.transports),
-            any,
+            |transport| transport.is_ok(),
         );
         (object.map(Object::cloned), problems)
     }
