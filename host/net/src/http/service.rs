@@ -197,7 +197,11 @@ fn read(
     client.told.tell(&mut arrived.headers, authority, hop.is_websocket());
     headers::show_upgrade(&mut arrived.headers, &hop);
     let Arrived { method, uri, version, headers } = arrived;
-    let request = RequestHead::parse(method, uri, version, headers).map_err(HttpError::Target)?;
+    let request = RequestHead::parse(method, uri, version, headers);
+    let mut request = request.map_err(HttpError::Target)?;
+    if client.limits.encode_query_semicolons {
+        request.encode_query_semicolons();
+    }
     Ok((request, hop))
 }
 

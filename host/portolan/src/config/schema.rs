@@ -139,6 +139,7 @@ table! {
         limits: Amounts = Amounts::default(),
         http2: Http2 = Http2::default(),
         encoded_characters: Encoded = Encoded::default(),
+        encode_query_semicolons: bool = false,
         observability: Observed = Observed::default(),
     }
 }

@@ -150,6 +150,7 @@ fn entrypoints(
             amounts: entry.limits,
             http2: entry.http2,
             encoded: entry.encoded_characters,
+            encode_query_semicolons: entry.encode_query_semicolons,
         };
         let limits = limits::limits(name.get_ref(), &tables, reading);
         let address = entry.address.into_inner();

@@ -191,8 +191,11 @@ fn exchange(question: &Question, uri: &Uri, board: &Board) -> Result<(Exchange, 
     let trust = place.map(|it| it.trust.clone()).unwrap_or_default();
     let preview = Preview::admit(&mut headers, &peer, &trust);
     let target = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
-    let request = RequestHead::parse(method, target, Version::HTTP_11, headers)
+    let mut request = RequestHead::parse(method, target, Version::HTTP_11, headers)
         .map_err(|error| format!("the request would be refused: {error}"))?;
+    if place.is_some_and(|it| it.encodes_semicolons) {
+        request.encode_query_semicolons();
+    }
     let (response, router, attributes) = (None, None, Vec::new());
     Ok((Exchange { request, response, peer, entrypoint, router, attributes }, preview))
 }
