@@ -22,9 +22,10 @@ impl Preview {
     /// Makes the headers what rules see.
     pub fn admit(headers: &mut Headers, peer: &Peer, trust: &Trust) -> Self {
         let is_trusted = trust.takes_headers_of(peer.address.ip());
-        let hop = headers::clean_request(headers, is_trusted);
+        let hop =
+            headers::clean_request(headers, is_trusted, |name| trust.connection.contains(name));
         let told = Forwarded::new(peer.address.ip(), peer.tls, host_name(), is_trusted)
-            .hiding(trust.hides_peers);
+            .telling(trust.telling());
         told.tell(headers, None, hop.is_websocket());
         headers::show_upgrade(headers, &hop);
         Self { hop, told }

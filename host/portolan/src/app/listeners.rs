@@ -227,6 +227,8 @@ fn trust(entrypoint: &model::Entrypoint) -> Trust {
     Trust {
         forwarded_headers: entrypoint.forwarded_headers.clone(),
         hides_peers: entrypoint.hides_peers,
+        tells_scheme: entrypoint.tells_scheme,
+        connection: entrypoint.connection.clone(),
         proxy_protocol: entrypoint.proxy_protocol.clone(),
     }
 }

@@ -161,6 +161,8 @@ table! {
         /// Nobody by default.
         trusted_ips: Vec<Network> = Vec::new(),
         not_append_x_forwarded_for: bool = false,
+        add_x_forwarded_scheme_headers: bool = false,
+        connection: Vec<Spanned<String>> = Vec::new(),
     }
 }
 
