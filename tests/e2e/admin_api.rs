@@ -136,6 +136,33 @@ servers = [{ url = "http://127.0.0.1:9" }]
 }
 
 #[tokio::test]
+async fn a_semicolon_in_a_query_is_encoded_where_the_entrypoint_says_so() {
+    let config = |encode: bool| {
+        format!(
+            "data-dir = \"data\"\nthreads = 1\ndns = false\n[plugins]\ndirectory = \"plugins\"\n\
+             [admin]\naddress = \"127.0.0.1:0\"\n\
+             [entrypoints.web]\naddress = \"127.0.0.1:0\"\nencode-query-semicolons = {encode}\n\
+             [http.routers.r]\nrule = \"Host(`a`) && Query(`b`, `1;c`)\"\nmiddlewares = [\"up\"]\n\
+             [http.middlewares.up.redirect-scheme]\nscheme = \"https\"\n"
+        )
+    };
+    for (encode, query) in [(false, "b=1;c"), (true, "b=1%3Bc")] {
+        let file = Config::exactly(&config(encode));
+        let portolan = Portolan::start(&file);
+        let answer = portolan.http().get("a", "/x%20y?b=1;c").await;
+        assert_eq!(answer.header("location"), format!("https://a/x%20y?{query}"));
+        let told = portolan.api("/api/explain?method=GET&url=http%3A%2F%2Fa%2F%3Fb%3D1%3Bc").await;
+        assert_eq!(
+            told["verdict"],
+            format!(
+                "router `r@config` takes it; its middleware `up@config` redirects it to \
+                 https://a/?{query} (302)"
+            )
+        );
+    }
+}
+
+#[tokio::test]
 async fn explain_tells_the_story_of_those_who_fail() {
     let config = Config::new(
         r#"

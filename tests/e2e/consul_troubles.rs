@@ -174,3 +174,29 @@ async fn a_restart_begins_with_the_state_of_its_own_configuration() {
     found(&portolan, "two", "10.0.0.2").await;
     drop(stopped);
 }
+
+#[tokio::test]
+async fn a_bad_tag_that_all_instances_carry_is_one_problem() {
+    let consul = Consul::start().await;
+    let tags = ["traefik.http.routers.web.priority=x", "traefik.enabled=true"];
+    for id in ["web-1", "web-2", "web-3"] {
+        let (address, service) = ("10.0.0.1:80".parse().unwrap(), "web");
+        consul.register(&Registration { id, service, address, tags: &tags }).await;
+    }
+    let config = Config::with_consul(&consul.url(), "");
+    let portolan = Portolan::start(&config);
+    let origins = || async {
+        let problems = portolan.api("/api/problems").await;
+        let origins = problems.as_array().unwrap().iter().map(|it| it["origin"].to_string());
+        origins.filter(|it| it.contains("web-")).collect::<Vec<_>>()
+    };
+    let told = |others: &'static str| {
+        move |origins: &Vec<String>| {
+            let is_told = |it: &String| it.contains("web-1 tag") && it.ends_with(others);
+            origins.len() == 2 && origins.iter().all(is_told)
+        }
+    };
+    eventually(origins, told(", and on 2 other instances\"")).await;
+    consul.deregister("web-2").await;
+    eventually(origins, told(", and on one other instance\"")).await;
+}

@@ -25,6 +25,7 @@ mod dns_names;
 mod dns_listeners;
 mod dns_providers;
 mod dns_system;
+mod dns_upstreams;
 mod drain;
 mod file_catalog;
 mod first_start;

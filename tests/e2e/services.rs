@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Backend, Config, Consul, Portolan, Registration, eventually};
+use crate::support::{Backend, Config, Consul, Portolan, Registration, eventually, request_with};
 
 /// A service over these servers, with further lines for its load balancer.
 fn service(name: &str, servers: &[&Backend], more: &str) -> String {
@@ -205,4 +205,53 @@ async fn servers_at_one_address_with_other_paths_are_probed_and_asked_each() {
     for path in ["/one", "/two"] {
         assert_eq!(status(&portolan, &url(path)).await, "UP");
     }
+}
+
+#[tokio::test]
+async fn explain_names_the_backend_that_a_hash_leads_to() {
+    let names = ["one", "two", "three"];
+    let backends = [
+        Backend::start(names[0]).await,
+        Backend::start(names[1]).await,
+        Backend::start(names[2]).await,
+    ];
+    let all: Vec<_> = backends.iter().collect();
+    let named = "[http.routers.named]\nrule = \"Host(`named.local`)\"\nservice = \"user\"\n\
+        middlewares = [\"ann\"]\n[http.middlewares.ann.headers]\n\
+        customRequestHeaders = { x-user = \"ann\" }\n";
+    let config = Config::new(
+        &[
+            "[entrypoints.web.forwarded-headers]\ntrusted-ips = [\"127.0.0.0/8\"]\n".to_owned(),
+            service("ip", &all, "strategy = \"hrw\""),
+            service("user", &all, "strategy = \"hrw\"\nhash = { header = \"x-user\" }"),
+            router("ip", "ip"),
+            router("user", "user"),
+            named.to_owned(),
+        ]
+        .concat(),
+    );
+    let portolan = Portolan::start(&config);
+    let mut found = std::collections::BTreeSet::new();
+    for client in 1..20 {
+        let address = format!("192.0.2.{client}");
+        for (host, header, value, by) in [
+            ("ip.local", "x-forwarded-for", &*address, format!("address {address}")),
+            ("user.local", "x-user", &*address, "header `x-user`".to_owned()),
+            ("named.local", "x-user", &*address, "header `x-user`".to_owned()),
+        ] {
+            let answer = portolan.http().send(request_with(host, header, value)).await.unwrap();
+            let place = names.iter().position(|name| answer.header("x-backend") == *name).unwrap();
+            let url = backends[place].url();
+            let path = format!("/api/explain?url=http%3A%2F%2F{host}%2F&header={header}%3A{value}");
+            let told = portolan.api(&path).await;
+            assert_eq!(told["service"]["chosen"], url);
+            let leads = format!("{by} leads it to {url}");
+            assert_eq!(told["service"]["leads"], serde_json::json!([leads]));
+            assert!(told["verdict"].as_str().unwrap().contains(&url), "{told}");
+            found.insert((host, url));
+        }
+    }
+    // Not all at one, but where a middleware says who it is.
+    let at = |host: &str| found.iter().filter(|it| it.0 == host).count();
+    assert_eq!(["ip.local", "user.local", "named.local"].map(at), [3, 3, 1]);
 }

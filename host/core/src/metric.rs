@@ -199,6 +199,14 @@ metrics! {
         "What the answers that are kept take."
     DNS_WAITING: Gauge "portolan_dns_waiting" []
         "DNS questions that wait for an upstream."
+    DNS_UPSTREAM_UP: Gauge "portolan_dns_upstream_up" ["upstream"]
+        "0 from when an upstream resolver is found not to answer until it does; else 1."
+    DNS_UPSTREAM_QUERIES: Counter "portolan_dns_upstream_queries_total" ["upstream"]
+        "Questions that an upstream resolver was asked."
+    DNS_UPSTREAM_FAILURES: Counter "portolan_dns_upstream_failures_total" ["upstream", "cause"]
+        "Questions that came to nothing at an upstream resolver: silent, unreachable, refused (SERVFAIL and the like), unusable."
+    DNS_UPSTREAM_DURATION: Histogram "portolan_dns_upstream_duration_seconds" ["upstream"]
+        "From a question to the answer of an upstream resolver."
     DNS_EVENTS: Counter "portolan_dns_events_total" ["event"]
         "stale: an answer that was too old; prefetched: asked anew unasked; blocked: on a list; rebind: an address of ours taken out; upstream-failure: an attempt without an answer; unsent: a reply that the system did not take."
 }

@@ -260,7 +260,8 @@ impl World {
         let mut transports = Map::new();
         for _ in 0..self.dice.throw(2) {
             let name = self.text(&["mtls", "slow", "slow"]);
-            transports.insert(name, json!({ "server-name": self.dice.pick(NAMES) }));
+            let key = self.dice.pick(&["server-name", "server-name", "peer-cert-uri"]);
+            transports.insert(name, json!({ key: self.dice.pick(NAMES) }));
         }
         json!({ "http": {
             "routers": routers, "services": services, "middlewares": middlewares,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::HashMap;
 
+use super::charge::Charge;
 use crate::{name::ObjectName, problem::Problem, snapshot::Problems};
 
 /// Who has something to complain of.
@@ -14,8 +15,8 @@ pub(super) enum Plaintiff {
     Notices(u16),
     /// A fragment of a provider.
     Fragment(u16, String),
-    /// An instance of a provider.
-    Instance(u16, String),
+    /// All instances whose tags are wrong in the same way.
+    Instances(Arc<Charge>),
     /// The router of this name, in what declares it.
     DeclaredRouter(ObjectName),
     DeclaredService(ObjectName),

@@ -8,20 +8,21 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     backends::{BackendSpec, Part, servers, shared},
+    charge::Charges,
     complaints::{Complaints, Plaintiff},
     groups::{By, Groups, Statement, speakers},
     newest::{Doubt, Rank, Word, newest},
 };
 use crate::{
     catalog::{Parsed, Registered, Source, problem},
-    declare::{KindSpec, MiddlewareSpec, RouterSpec, tree},
+    declare::{KindSpec, MiddlewareSpec, RouterSpec, TransportSpec, tree},
     item::{Health, Instance, Node, Notice},
     name::{ObjectName, fold},
-    policy::{LoadBalancer, Transport},
+    policy::LoadBalancer,
     problem::Problem,
     roll::{Difference, Shared},
 };
@@ -78,6 +79,7 @@ pub(super) struct Objects {
     transports: Groups,
     /// The instances that have the address of a node: provider, `datacenter/node`, their ids.
     on_node: HashMap<(u16, String), BTreeSet<String>>,
+    charges: Charges,
 }
 
 impl Objects {
@@ -106,15 +108,17 @@ impl Objects {
                 complaints.set(|| Plaintiff::Fragment(place, origin.clone()), problems.collect());
             }
         }
+        let mut charged = HashSet::new();
         for Difference { before: was, after: is } in instances {
             let statement = |registered: &Shared<_, _>| By::Instance(registered.clone());
             self.restate(place, provider, was.map(statement), is.map(statement), touched);
             let [was, is] = [was, is].map(|it| it.map(|it| &it.1));
             self.note_node(place, was, is);
-            if let Some(Registered { instance, .. }) = was.or(is) {
-                let problems = is.map(|it| it.problems.to_vec()).unwrap_or_default();
-                complaints.set(|| Plaintiff::Instance(place, instance.id.clone()), problems);
-            }
+            self.charges.take(place, was, is, &mut charged);
+        }
+        for charge in charged {
+            let problems = self.charges.told(&charge, provider);
+            complaints.set(|| Plaintiff::Instances(charge), problems);
         }
         for difference in before.nodes.differences(&after.nodes) {
             let address =
@@ -264,13 +268,16 @@ impl Objects {
     }
 
     /// A way of connecting to backends, as it is declared now.
-    pub(super) fn transport(&self, name: &ObjectName) -> (Option<Object<Transport>>, Vec<Problem>) {
+    pub(super) fn transport(
+        &self,
+        name: &ObjectName,
+    ) -> (Option<Object<TransportSpec>>, Vec<Problem>) {
         let (object, problems) = merge(
             &self.transports,
             name,
             "servers-transports",
             |statement| statement.find(|it| &it.transports),
-            any,
+            |transport| transport.is_ok(),
         );
         (object.map(Object::cloned), problems)
     }

@@ -13,6 +13,7 @@
 
 mod bind;
 mod backends;
+mod charge;
 mod complaints;
 mod compound;
 mod contents;

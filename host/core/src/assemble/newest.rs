@@ -8,9 +8,9 @@ use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 use crate::{
     catalog::Registered,
-    declare::{KindSpec, MiddlewareSpec, RouterSpec},
+    declare::{KindSpec, MiddlewareSpec, RouterSpec, TransportSpec},
     name::fold,
-    policy::{LoadBalancer, Transport},
+    policy::LoadBalancer,
 };
 
 /// Something doubtful about an object, and what to do.
@@ -210,7 +210,7 @@ impl Word for (&Arc<LoadBalancer>, &KindSpec) {
     }
 }
 
-impl Word for &Transport {
+impl Word for &TransportSpec {
     fn differences(&self, other: &Self) -> Vec<&'static str> {
         unequal([("options", self == other)])
     }

@@ -59,19 +59,20 @@ fn a_router_knows_why_its_service_does_not_work() {
         let snapshot = assembler.assemble(&inputs(vec![file(json!({
             "routers": { "r": { "rule": "Host(`a`)", "service": service } },
             "services": { "s": servers },
-            "servers-transports": { "mtls": {} },
+            "servers-transports": { "mtls": {}, "uri": { "peerCertURI": "spiffe://x" } },
         }))]));
         let router = snapshot.routers.iter().next().and_then(|entry| entry.live.clone()).unwrap();
         router.lack.as_deref().map(str::to_owned)
     };
-    let why = |transport: &str| {
-        let service = "service `s@config` is not in working order";
-        Some(format!("{service}: there is no servers-transport `{transport}@config`"))
-    };
+    let broken = |why: &str| Some(format!("service `s@config` is not in working order: {why}"));
+    let why =
+        |transport: &str| broken(&format!("there is no servers-transport `{transport}@config`"));
     assert_eq!(lack("one", "s"), why("one"));
     assert_eq!(lack("two", "s"), why("two"));
     assert_eq!(lack("two", "x"), Some("there is no service `x@config`".to_owned()));
     assert_eq!(lack("mtls", "s"), None);
+    let unusable = "servers-transport `uri@config` is declared, but cannot be used";
+    assert_eq!(lack("uri", "s"), broken(&format!("{unusable}: `peer-cert-uri` is not supported")));
 }
 
 #[test]
@@ -145,6 +146,25 @@ fn a_transport_that_is_not_there_closes_the_service() {
 }
 
 #[test]
+fn a_transport_that_works_is_not_replaced_by_one_that_cannot_be_used() {
+    let transport = |id: &str, version: u64, key: &'static str| {
+        let path = format!("http.serversTransports.t.{key}");
+        let named = ("http.services.my-shop.loadbalancer.serversTransport", "t");
+        instance(id, version, &[(&path, "spiffe://x"), named])
+    };
+    let told = |instances: Vec<Instance>| {
+        let snapshot = Assembler::default().assemble(&inputs(vec![consul(instances)]));
+        let service = snapshot.services.iter().next().unwrap();
+        (service.live.is_some(), service.entry.errors.clone())
+    };
+    let unusable = "servers-transport `t@consul` is declared, but cannot be used: \
+                    `peer-cert-uri` is not supported";
+    let [good, bad] = ["serverName", "peerCertURI"];
+    assert_eq!(told(vec![transport("b", 2, bad)]), (false, vec![unusable.to_owned()]));
+    assert_eq!(told(vec![transport("a", 1, good), transport("b", 2, bad)]), (true, Vec::new()));
+}
+
+#[test]
 fn what_protects_and_cannot_be_done_closes_what_it_protects() {
     let servers = json!({ "servers": [{ "url": "https://10.0.0.9" }], "servers-transport": "t" });
     let plain = json!({ "servers": [{ "url": "http://10.0.0.9" }] });
@@ -174,11 +194,11 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
             Error config config.toml /http/routers/child/parentRefs: routers below others are not supported
             Error config config.toml /http/routers/old: router `old`: it lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/routers/old/ruleSyntax: rules are read as `v3`, and not as `v2`
-            Error config config.toml /http/servers-transports/t/peerCertURI: there is no such transport, since `peer-cert-uri` is not supported: more would be trusted than is meant
+            Error config config.toml /http/servers-transports/t/peerCertURI: the transport cannot be used, since `peer-cert-uri` is not supported: more would be trusted than is meant
             Error config config.toml /http/services/guarded/middlewares: the service lets nobody through, since `middlewares` of services are not supported
             Error config config.toml /http/services/misspelt: the service lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/services/misspelt/middlewars: unknown key `middlewars`
-            Error config config.toml /http/services/pinned/load-balancer: service `pinned`: there is no servers-transport `t@config`
+            Error config config.toml /http/services/pinned/load-balancer: service `pinned`: servers-transport `t@config` is declared, but cannot be used: `peer-cert-uri` is not supported
             Warning config config.toml /http/routers/child/service: router `child`: there is no service `open@config`
             Warning config config.toml /http/routers/new/service: router `new`: there is no service `open@config`
             Warning config config.toml /http/routers/old/service: router `old`: there is no service `open@config`

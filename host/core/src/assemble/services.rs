@@ -24,8 +24,26 @@ use crate::{
 /// How connections are made, and a number that tells this way from others.
 pub(super) type Way = (u64, Arc<Transport>);
 
-/// A transport that is not there: the name that was looked for, and what to do about it.
-pub(super) type NoWay = (ObjectName, Option<String>);
+/// Why a service has no way to its backends.
+pub(super) enum NoWay {
+    /// There is no transport of that name; what to do about it.
+    Missing(ObjectName, Option<String>),
+    /// It is there, but cannot be used for this reason.
+    Unusable(ObjectName, Arc<str>),
+}
+
+impl NoWay {
+    /// What is said of the service, and what to do about it.
+    fn told(self) -> (String, Option<String>) {
+        match self {
+            Self::Missing(name, hint) => (format!("there is no servers-transport `{name}`"), hint),
+            Self::Unusable(name, why) => (
+                format!("servers-transport `{name}` is declared, but cannot be used: {why}"),
+                Some("what is wrong with it is told at its declaration".to_owned()),
+            ),
+        }
+    }
+}
 
 /// The way that a transport is.
 pub(super) fn way(transport: Transport) -> Way {
@@ -56,8 +74,8 @@ pub(super) fn make(
                 before => Arc::new(service(name, &object.spec, way, before)),
             });
         }
-        Err((missing, hint)) => {
-            let message = format!("there is no servers-transport `{missing}`");
+        Err(no_way) => {
+            let (message, hint) = no_way.told();
             entry.entry.errors.push(message.clone());
             let message = format!("service `{}`: {message}", name.name);
             let problem = Problem::error(&*name.provider, &*object.origin, message);

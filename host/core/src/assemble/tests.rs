@@ -454,3 +454,32 @@ fn an_update_that_does_not_fit_changes_nothing() {
     assert!(!source.apply(same, vec![]).unwrap());
     assert!(source.apply(Update::Snapshot(vec![twice]), vec![]).unwrap());
 }
+
+#[test]
+fn what_is_wrong_with_the_tags_of_many_instances_is_one_problem() {
+    let mut assembler = Assembler::default();
+    let tags = [("http.routers.shop.ruel", "Host(`shop.local`)"), ("http.routers.shop.rule", "x(")];
+    let slipped = |id: &str| instance(id, 1, &tags[..1]);
+    let of_another = Instance { service: "other".to_owned(), ..slipped("b") };
+    let mut told = |instances: Vec<Instance>| {
+        let snapshot = assembler.assemble(&inputs(vec![consul(instances)]));
+        let told = snapshot.problems.iter().filter(|it| it.message.contains("ruel"));
+        told.map(|it| it.origin.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(vec![slipped("a")]), ["a tag traefik.http.routers.shop.ruel"]);
+    assert_eq!(
+        told(vec![slipped("c"), slipped("a"), of_another, instance("d", 1, &tags[1..])]),
+        [
+            "a tag traefik.http.routers.shop.ruel, and on one other instance",
+            "b tag traefik.http.routers.shop.ruel",
+        ]
+    );
+    // Others come, the first is another now, and one is healthy again.
+    let moved = Instance { health: Health::Warning, ..slipped("c") };
+    let many = ["e", "f"].map(slipped);
+    assert_eq!(
+        told([&many[..], &[moved, instance("a", 2, &tags[1..])]].concat()),
+        ["c tag traefik.http.routers.shop.ruel, and on 2 other instances"]
+    );
+    assert_eq!(told(vec![]), [""; 0]);
+}

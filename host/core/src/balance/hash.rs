@@ -1,8 +1,32 @@
 //! Hashes that are the same on every edge and after every restart: clients stay where they are.
 
+use std::net::IpAddr;
+
+use super::cookie;
+use crate::{exchange::Headers, policy::HashOn};
+
 /// The number of a text, well mixed.
 pub fn key(bytes: &[u8]) -> u64 {
     mix(fnv(0xcbf2_9ce4_8422_2325, bytes))
+}
+
+/// The number of a client that is told apart by its address.
+pub fn address_key(ip: IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(ip) => key(&ip.octets()),
+        IpAddr::V6(ip) => key(&ip.octets()),
+    }
+}
+
+/// What tells a client apart in the headers of a request; `None`: its address does.
+pub fn mark<'a>(hash_on: &'a HashOn, headers: &'a Headers) -> Option<&'a [u8]> {
+    let mark = match hash_on {
+        HashOn::ClientIp => None,
+        HashOn::Header(name) => headers.first(name),
+        HashOn::Cookie(name) => cookie(headers, name).map(str::as_bytes),
+    };
+    // What is empty tells nobody apart: a logout may leave it.
+    mark.filter(|mark| !mark.is_empty())
 }
 
 /// The number of texts that belong together.

@@ -14,7 +14,7 @@ mod tests;
 mod tried;
 mod turns;
 
-pub use hash::{key, mix};
+pub use hash::{address_key, key, mark, mix};
 pub use sticky::{Cookie, cookie};
 pub use tried::Tried;
 pub use turns::Turns;

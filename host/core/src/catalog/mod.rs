@@ -10,9 +10,8 @@ mod reasons;
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    declare::Declared,
+    declare::{Declared, Flaw},
     item::{Change, Fragment, Instance, Item, Key, Node, Notice, Update},
-    problem::Problem,
     roll::Roll,
 };
 
@@ -35,7 +34,16 @@ pub struct Registered {
     /// that are named after it.
     pub declared: Arc<Declared>,
     /// What was wrong with its tags.
-    pub problems: Arc<[Problem]>,
+    pub slips: Arc<[Slip]>,
+}
+
+/// Something wrong with the tags of an instance, as it may be with those of others too.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Slip {
+    /// The tag, or what several have in common; `None`: all of them together.
+    pub tag: Option<String>,
+    /// What is wrong.
+    pub flaw: Flaw,
 }
 
 /// A fragment and what it declares, read once when it came.
@@ -146,7 +154,7 @@ impl Source {
         check_size(items.len() + self.instances.iter().filter(is_kept).count())?;
         for item in items {
             if !self.same(&item) {
-                fresh.put(&self.provider, item);
+                fresh.put(item);
             }
         }
         let first = !std::mem::replace(&mut self.synced, true);
@@ -209,7 +217,7 @@ impl Source {
         match (item.key(), item) {
             (Key::Node(key), Item::Node(node)) => drop(self.nodes.insert(key, node)),
             (Key::Instance(key), Item::Instance(instance)) => {
-                self.instances.insert(key, register(&self.provider, instance));
+                self.instances.insert(key, register(instance));
             }
             (Key::Fragment(key), Item::Fragment(fragment)) => {
                 self.fragments.insert(key, parse(fragment));
@@ -236,11 +244,11 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn put(&mut self, provider: &str, item: Item) {
+    fn put(&mut self, item: Item) {
         match (item.key(), item) {
             (Key::Node(key), Item::Node(node)) => self.nodes.push((key, Some(node))),
             (Key::Instance(key), Item::Instance(instance)) => {
-                self.instances.push((key, Some(register(provider, instance))));
+                self.instances.push((key, Some(register(instance))));
             }
             (Key::Fragment(key), Item::Fragment(fragment)) => {
                 self.fragments.push((key, Some(parse(fragment))));

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    Parsed, Registered,
+    Parsed, Registered, Slip,
     records::{self, Named},
 };
 use crate::{
@@ -13,31 +13,31 @@ use crate::{
     problem::{Problem, Severity},
 };
 
-/// Reads the tags of an instance; each problem is placed at the tag that it comes from.
-pub(super) fn register(provider: &str, instance: Arc<Instance>) -> Registered {
+/// Reads the tags of an instance; what is wrong is placed at the tag that it comes from.
+pub(super) fn register(instance: Arc<Instance>) -> Registered {
     let id = instance.id.as_str().into();
     if instance.edge == Edge::Never {
-        let (declared, problems) = Default::default();
-        return Registered { instance, id, declared, problems };
+        let (declared, slips) = Default::default();
+        return Registered { instance, id, declared, slips };
     }
     let tree = tree(&instance.declares);
     let mut declared = read(&tree.http, "");
     close_strays(&mut declared, &instance.declares, &tree);
-    let place = |tag: Option<Cow<'_, str>>| match tag {
-        Some(tag) => format!("{} tag {tag}", instance.id),
-        None => instance.id.clone(),
+    let slip = |tag: Option<Cow<'_, str>>, flaw: &Flaw| Slip {
+        tag: tag.map(Cow::into_owned),
+        flaw: flaw.clone(),
     };
-    let loose = tree.flaws.iter().map(|(tag, flaw)| (Some(tag.as_str().into()), flaw));
-    let placed = declared.flaws.iter().map(|flaw| (tree.origin(&flaw.pointer), flaw));
-    let mut problems: Vec<_> =
-        loose.chain(placed).map(|(tag, flaw)| problem(provider, place(tag), flaw, "")).collect();
+    let loose = tree.flaws.iter().map(|(tag, flaw)| slip(Some(tag.as_str().into()), flaw));
+    let placed = declared.flaws.iter().map(|flaw| slip(tree.origin(&flaw.pointer), flaw));
+    let mut slips: Vec<_> = loose.chain(placed).collect();
     declared.services = served(&instance, declared.services);
     for (_, router) in &mut declared.routers {
         if let Some(message) = link(router, &declared.services, instance.canary.is_some()) {
-            problems.push(Problem::error(provider, &*instance.id, message));
+            let (severity, pointer, hint) = (Severity::Error, String::new(), None);
+            slips.push(Slip { tag: None, flaw: Flaw { severity, pointer, message, hint } });
         }
     }
-    Registered { instance, id, declared: Arc::new(declared), problems: problems.into() }
+    Registered { instance, id, declared: Arc::new(declared), slips: slips.into() }
 }
 
 /// Reads a fragment.

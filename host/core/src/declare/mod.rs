@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// Something in a dynamic configuration that was left out, or is doubtful.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Flaw {
     /// How bad it is.
     pub severity: Severity,
@@ -198,6 +198,9 @@ pub struct MirrorSpec {
     pub percent: u8,
 }
 
+/// A way of connecting to backends as declared; of one that cannot be used, why.
+pub type TransportSpec = Result<Transport, Arc<str>>;
+
 /// A middleware as declared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MiddlewareSpec {
@@ -224,7 +227,7 @@ pub struct Declared {
     /// Middlewares by name.
     pub middlewares: Vec<(Arc<str>, MiddlewareSpec)>,
     /// Ways of connecting to backends, by name.
-    pub transports: Vec<(Arc<str>, Transport)>,
+    pub transports: Vec<(Arc<str>, TransportSpec)>,
     /// What was left out.
     pub flaws: Vec<Flaw>,
 }

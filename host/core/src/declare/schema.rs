@@ -57,8 +57,7 @@ pub fn read(http: &Value, pointer: &str) -> Declared {
                 }
                 "services" => declared.services.push((name, service(&reader, &mut flaws))),
                 "servers-transports" => {
-                    let transport = transport(&reader, &mut flaws);
-                    declared.transports.extend(transport.map(|transport| (name, transport)));
+                    declared.transports.push((name, transport(&reader, &mut flaws)));
                 }
                 _ => declared.middlewares.push((name, middleware(&reader, &mut flaws))),
             }

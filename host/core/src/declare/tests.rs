@@ -26,7 +26,10 @@ fn show(declared: &Declared) -> String {
         lines.push(format!("middleware {name}: {plugin} {} {policy:?}{limit}", middleware.config));
     }
     for (name, transport) in &declared.transports {
-        lines.push(format!("transport {name}: {transport:?}"));
+        lines.push(match transport {
+            Ok(transport) => format!("transport {name}: {transport:?}"),
+            Err(why) => format!("transport {name}: none, {why}"),
+        });
     }
     for flaw in &declared.flaws {
         let hint = flaw.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -451,18 +454,21 @@ fn what_contradicts_itself_or_means_nothing_is_said_at_its_place() {
               Weighted { members: [], by_client: false, sticky: None }
             service f: [] None None None
               Weighted { members: [MemberSpec { name: "a", weight: 1 }], by_client: true, sticky: None }
+            transport t: none, `spiffe` is not supported
+            transport u: none, not all of it can be read
+            transport v: none, not all of it can be read
             Error /http/servers-transports/t/certificates/0: a certificate is a `cert-file` and a `key-file`
             Warning /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do (trust their authority instead, by `root-cas`; where only the name differs there is `server-name`)
             Error /http/servers-transports/t/root-cas: expected the path of a PEM file, found what stands in one
-            Error /http/servers-transports/t/spiffe: there is no such transport, since `spiffe` is not supported: more would be trusted than is meant (say with `root-cas` and `server-name` whose certificates are meant)
-            Error /http/servers-transports/t: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
+            Error /http/servers-transports/t/spiffe: the transport cannot be used, since `spiffe` is not supported: more would be trusted than is meant (say with `root-cas` and `server-name` whose certificates are meant)
+            Error /http/servers-transports/t: connections would be trusted that are not meant to be: the transport cannot be used until all of it can be read
             Error /http/servers-transports/u/cipher-suites: there is no cipher suite `TLS_AES_256_GCM_SHA348` (did you mean `TLS_AES_256_GCM_SHA384`?)
             Error /http/servers-transports/u/cipher-suites: there is no cipher suite `RC4` (there are TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256, TLS_CHACHA20_POLY1305_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256)
             Error /http/servers-transports/u: `max-version` is below `min-version`
-            Error /http/servers-transports/u: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
+            Error /http/servers-transports/u: connections would be trusted that are not meant to be: the transport cannot be used until all of it can be read
             Error /http/servers-transports/v/maxVersion: expected `1.2` or `1.3`, found "VersionSSL30"
             Warning /http/servers-transports/v/minVersion: backends that speak less than TLS 1.2 are not reached
-            Error /http/servers-transports/v: connections would be trusted that are not meant to be: there is no such transport until all of it can be read
+            Error /http/servers-transports/v: connections would be trusted that are not meant to be: the transport cannot be used until all of it can be read
             Warning /http/services/a/load-balancer/response-forwarding: `response-forwarding` is not supported and has no effect
             Error /http/services/a/load-balancer/circuit-breaker/error-ratio: expected a ratio from 0.01 to 1, found `150%`
             Error /http/services/a/load-balancer/health-check/intervall: unknown key `intervall` (did you mean `interval`?)

@@ -1,9 +1,9 @@
 //! `servers-transports.<name>`: how connections to backends are made.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Flaw,
+    Flaw, TransportSpec,
     reader::{Keys, Reader},
 };
 use crate::{
@@ -47,12 +47,12 @@ const TIMEOUTS: Keys = Keys {
     foreign: &["idle-conn-timeout", "read-idle-timeout", "ping-timeout"],
 };
 
-/// `None`, and services that refer to it answer nobody, where it would trust more than is meant.
-pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Transport> {
+/// An error, and services that refer to it answer nobody, where it would trust more than is meant.
+pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> TransportSpec {
     let mut transport = Transport::default();
     let misspelt = reader.misspelt(&TRANSPORT);
     let mut is_doubtful = misspelt.iter().any(|key| PROTECTING.contains(key));
-    let mut is_refused = false;
+    let mut refusal: Option<Arc<str>> = None;
     for (key, value) in reader.fields(&TRANSPORT, flaws) {
         let before = flaws.len();
         match key {
@@ -82,13 +82,13 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
             }
             "disable-http2" => transport.disable_http2 = value.boolean(flaws).unwrap_or_default(),
             "peer-cert-uri" | "peer-cert-sans" | "spiffe" => {
+                let why = format!("`{key}` is not supported");
                 let message = format!(
-                    "there is no such transport, since `{key}` is not supported: more would be \
-                     trusted than is meant"
+                    "the transport cannot be used, since {why}: more would be trusted than is meant"
                 );
                 let hint = "say with `root-cas` and `server-name` whose certificates are meant";
                 value.flaw_with(flaws, message, Some(hint.to_owned()));
-                is_refused = true;
+                refusal.get_or_insert_with(|| why.into());
                 continue;
             }
             "min-version" => transport.min_version = lowest(&value, flaws),
@@ -113,17 +113,18 @@ pub(super) fn transport(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<Tr
         is_doubtful = true;
     }
     if is_doubtful {
-        let message = "connections would be trusted that are not meant to be: there is no such \
-                       transport until all of it can be read";
+        let message = "connections would be trusted that are not meant to be: the transport \
+                       cannot be used until all of it can be read";
         reader.flaw(flaws, message.to_owned());
+        refusal.get_or_insert_with(|| "not all of it can be read".into());
     }
-    if is_doubtful || is_refused {
-        return None;
+    if let Some(why) = refusal {
+        return Err(why);
     }
     if transport.insecure_skip_verify && !transport.root_cas.is_empty() {
         reader.flaw(flaws, "`root-cas` are not asked with `insecure-skip-verify`".to_owned());
     }
-    Some(transport)
+    Ok(transport)
 }
 
 fn certificates(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Vec<ClientCertificate> {

@@ -125,7 +125,7 @@ impl Edit {
             }
             Self::AppendResponseHeader(name, value) => {
                 if let Some(response) = response {
-                    response.headers.add(&name, &value);
+                    response.headers.add_to_response(&name, &value);
                 }
             }
             Self::RemoveResponseHeader(name) => {

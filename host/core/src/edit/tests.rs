@@ -1,9 +1,12 @@
 //! Which edits are refused, and what the others do.
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 
 use super::*;
-use crate::{exchange::ResponseHead, test_util::exchange};
+use crate::{
+    exchange::{HeaderLine, ResponseHead},
+    test_util::exchange,
+};
 
 #[test]
 fn headers_of_the_connection_are_the_hosts() {
@@ -87,4 +90,29 @@ fn edits_are_applied_in_order() {
     assert_eq!(response.status, StatusCode::GONE);
     assert_eq!(response.headers.get_all("x-c").iter().count(), 2);
     assert!(response.headers.get("server").is_none());
+}
+
+#[test]
+fn what_vary_says_already_is_not_said_again() {
+    let vary = |before: &[&'static str], added: &'static str| {
+        let lines = before.iter().map(|line| (header::VARY, HeaderValue::from_static(line)));
+        let headers: HeaderMap = lines.collect();
+        let mut exchange = exchange("GET http://a.local/");
+        exchange.response =
+            Some(ResponseHead { status: StatusCode::OK, headers: headers.into(), local: false });
+        let mut planned = exchange.response.clone().unwrap().headers;
+        let added = HeaderValue::from_static(added);
+        planned.add_line_to_response(&HeaderLine::new(header::VARY, added.clone()));
+        Edit::AppendResponseHeader(header::VARY, added).apply(&mut exchange);
+        let edited = exchange.response.unwrap().headers;
+        assert_eq!(planned, edited);
+        let lines: Vec<_> = edited.get_all("vary").iter().map(|it| it.to_str().unwrap()).collect();
+        lines.join(" | ")
+    };
+    assert_eq!(vary(&[], "Origin"), "Origin");
+    assert_eq!(vary(&["Origin"], "Origin"), "Origin");
+    assert_eq!(vary(&["accept-encoding, origin"], "Origin"), "accept-encoding, origin");
+    assert_eq!(vary(&["cookie", "*"], "Origin"), "cookie | *");
+    assert_eq!(vary(&["x-origin"], "Origin"), "x-origin | Origin");
+    assert_eq!(vary(&["Origin"], "Origin, Cookie"), "Origin | Origin, Cookie");
 }

@@ -15,7 +15,10 @@ use std::{
 
 use bytes::Bytes;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{HOST, VARY},
+};
 
 use super::lines::{self, HeaderLine, Lines, is_of_connection, may_be, trace, write_line};
 
@@ -140,6 +143,30 @@ impl Headers {
                 kept.unwrap_or_else(|| HeaderValue::from_bytes(value)).ok()
             }
         }
+    }
+
+    /// Adds a header to a response. What `Vary` says already is not said again (RFC 9110, 12.5.5):
+    /// backends and middlewares add `Origin` to it, each for itself.
+    pub fn add_to_response(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if *name != VARY || !self.vary_by(value.as_bytes()) {
+            self.add(name, value);
+        }
+    }
+
+    /// [The same](Self::add_to_response) with a line that is made already.
+    pub fn add_line_to_response(&mut self, line: &HeaderLine) {
+        if *line.name() != VARY || !self.vary_by(line.value().as_bytes()) {
+            self.add_line(line);
+        }
+    }
+
+    /// Whether `Vary` says all of these names, or that everything counts.
+    fn vary_by(&self, names: &[u8]) -> bool {
+        let said = |name: &[u8]| {
+            let mut said = self.values(&VARY).flat_map(members);
+            said.any(|it| it == b"*" || it.eq_ignore_ascii_case(name))
+        };
+        members(names).all(said)
     }
 
     /// The value of `Host`, if there is one that is not empty.
@@ -321,6 +348,11 @@ impl DerefMut for Headers {
             Form::Empty | Form::Text(_) => unreachable!("it was made a map"),
         }
     }
+}
+
+/// The members of a list.
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|it| !it.is_empty())
 }
 
 /// What they say is the same.

@@ -212,6 +212,16 @@ impl RequestHead {
         self.path = path;
     }
 
+    /// Encodes each `;` in the query, where some backends see the beginning of another parameter.
+    pub fn encode_query_semicolons(&mut self) {
+        let Some(query) = self.query().filter(|query| query.contains(';')) else { return };
+        let target = Target::compose(&[self.uri.path()], Some(&query.replace(';', "%3B")));
+        // The path stands as it did, so nothing is wrong with it; that of `*` has no query.
+        if let Ok(target) = target {
+            self.set_target(target);
+        }
+    }
+
     /// Nothing is left of the path. It is sent as a slash, but who puts something before it puts it before
     /// nothing.
     pub(crate) fn empty_path(&mut self, target: Target) {

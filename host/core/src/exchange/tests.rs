@@ -53,6 +53,20 @@ fn bad_targets_are_refused() {
 }
 
 #[test]
+fn semicolons_of_a_query_are_encoded_and_nothing_else_is() {
+    for (given, sent, path) in [
+        ("/a;b/%20?c;d=%3B;&e", "/a;b/%20?c%3Bd=%3B%3B&e", "/a;b/ "),
+        ("http://h/?;", "/?%3B", "/"),
+        ("/a;b?c", "/a;b?c", "/a;b"),
+        ("*", "*", "*"),
+    ] {
+        let mut head = parse(given, &[]).unwrap();
+        head.encode_query_semicolons();
+        assert_eq!((head.target(), head.path()), (sent, path));
+    }
+}
+
+#[test]
 fn what_is_sent_on_is_what_was_routed() {
     let head = parse("http://a.local/x/../b%2f%61?q=%zz", &[]).unwrap();
     assert_eq!(head.uri(), "http://a.local/b%2Fa?q=%zz");

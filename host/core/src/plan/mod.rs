@@ -156,7 +156,7 @@ impl Action {
         let headers = &mut response.headers;
         match self {
             Self::SetResponseHeader(line) => headers.set_line(line),
-            Self::AppendResponseHeader(line) => headers.add_line(line),
+            Self::AppendResponseHeader(line) => headers.add_line_to_response(line),
             Self::RemoveResponseHeader(name) => headers.take_out(name),
             _ => {}
         }

@@ -258,3 +258,18 @@ fn plans_without_sense_are_refused() {
     };
     assert_eq!(long.check().unwrap_err().to_string(), "the plan has more than 64 steps");
 }
+
+#[test]
+fn a_plan_does_not_say_again_what_vary_says() {
+    let interest =
+        always(vec![Action::AppendResponseHeader(HeaderLine::new(name("vary"), value("Origin")))]);
+    for said in ["Origin", "accept-encoding, origin"] {
+        let mut exchange = exchange("GET http://h/");
+        let (steps, _) = interest.plan_request(&mut exchange);
+        let headers = HeaderMap::from_iter([(name("vary"), value(said))]).into();
+        exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
+        interest.plan_response(steps, &mut exchange);
+        let lines = exchange.response.unwrap().headers.into_map();
+        assert_eq!(lines.get_all("vary").iter().collect::<Vec<_>>(), [said]);
+    }
+}

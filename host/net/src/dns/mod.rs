@@ -6,8 +6,8 @@
 //! A worker makes one [`DnsContext`] and calls [`serve_udp`], [`serve_tcp`], [`serve_tls`] and
 //! [`serve_https`] with sockets from [`bind_udp`] and [`bind_tcp`], all within one `LocalSet`. Read
 //! `message`, `reply`, `local` and `context` for the usual question, `policy` for who may ask, then
-//! `forward`, `upstream`, `filter`, `stored` and `cache` for names that are not ours, and `udp`,
-//! `stream` and `https` for how questions come in.
+//! `forward`, `upstream`, `filter`, `stored` and `cache` for names that are not ours, `standing` for
+//! what is told of upstreams, and `udp`, `stream` and `https` for how questions come in.
 
 mod accept;
 mod asker;
@@ -34,6 +34,7 @@ mod question;
 mod reply;
 mod rewrite;
 mod seat;
+mod standing;
 mod stored;
 mod stream;
 mod system;
@@ -59,6 +60,7 @@ pub use self::{
     nearby::{Everywhere, Nearby},
     policy::{Policies, Policy, RateLimit, private_networks},
     rewrite::{Rewrite, Rewrites},
+    standing::{Failure, KnownUpstream, Standing, Standings, tend_upstreams},
     system::{system_files, system_upstreams, without_own},
     tcp::{serve_tcp, serve_tls},
     udp::serve_udp,

@@ -6,9 +6,9 @@
 use std::{cell::OnceCell, rc::Rc, sync::Arc, time::Instant};
 
 use portolan_core::{
-    balance::{Ask, Cookie, Stay, Tried, cookie, key},
+    balance::{Ask, Cookie, Stay, Tried, key, mark},
     moment::Moment,
-    policy::{HashOn, LoadBalancer, Strategy},
+    policy::{LoadBalancer, Strategy},
     service::{Backend, Freed, Service},
     standing::Admission,
 };
@@ -250,12 +250,6 @@ fn told_apart(options: &LoadBalancer, errand: &Errand<'_>) -> u64 {
     if options.strategy != Strategy::Hashed {
         return 0;
     }
-    let headers = &errand.head.headers;
-    let told = match &options.hash_on {
-        HashOn::ClientIp => None,
-        HashOn::Header(name) => headers.first(name),
-        HashOn::Cookie(name) => cookie(headers, name).map(str::as_bytes),
-    };
-    // What is empty tells nobody apart: a logout may leave it.
-    told.filter(|told| !told.is_empty()).map(key).unwrap_or_else(|| errand.asker.key())
+    let told = mark(&options.hash_on, &errand.head.headers);
+    told.map(key).unwrap_or_else(|| errand.asker.key())
 }

@@ -65,14 +65,34 @@ pub struct Trust {
     pub forwarded_headers: Vec<IpNet>,
     /// Whether peers are not added to `X-Forwarded-For` (Traefik's `notAppendXForwardedFor`).
     pub hides_peers: bool,
+    /// Whether `X-Forwarded-Scheme` and `X-Scheme` say what `X-Forwarded-Proto` does (Traefik's
+    /// `addXForwardedSchemeHeaders`).
+    pub tells_scheme: bool,
+    /// What rules and middlewares see though `Connection` names it (Traefik's `connection`). Backends
+    /// do not.
+    pub connection: Vec<HeaderName>,
     /// Their connections begin with a PROXY protocol header; nobody else's do.
     pub proxy_protocol: Vec<IpNet>,
+}
+
+/// What an entrypoint tells otherwise than usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Telling {
+    /// The peer is not added to those of whom the proxies before us told.
+    pub(crate) hides_peer: bool,
+    /// What `X-Forwarded-Proto` says is said by `X-Forwarded-Scheme` and `X-Scheme` too.
+    pub(crate) scheme: bool,
 }
 
 impl Trust {
     /// Whether this peer may say who the client is in headers.
     pub(crate) fn takes_headers_of(&self, peer: IpAddr) -> bool {
         holds(&self.forwarded_headers, peer)
+    }
+
+    /// What is told to backends otherwise than usual.
+    pub(crate) fn telling(&self) -> Telling {
+        Telling { hides_peer: self.hides_peers, scheme: self.tells_scheme }
     }
 
     /// Whether this peer says who the client is before anything else.

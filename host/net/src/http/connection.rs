@@ -23,6 +23,7 @@ use tokio_rustls::TlsStream;
 use crate::tls::{Greeting, Shown, TlsContext, subject};
 
 use super::{
+    config::Telling,
     crowd::Guest,
     edge::{Edge, ticks},
     entrypoint::Door,
@@ -158,8 +159,8 @@ struct Arrival {
     is_trusted: bool,
     /// Whether that is all that is known of the client: behind it may be many.
     is_proxy: bool,
-    /// Whether its own address is not told of behind those that others told.
-    hides_peer: bool,
+    /// What is told of it otherwise than usual.
+    telling: Telling,
 }
 
 /// Where a connection comes from, if it says so where it must.
@@ -174,8 +175,8 @@ async fn from(
     // of the one it names, so it is that one who has to be trusted.
     let arrival = |address: SocketAddr, is_named: bool| {
         let is_trusted = trust.takes_headers_of(address.ip());
-        let (is_proxy, hides_peer) = (is_trusted || !is_named, trust.hides_peers);
-        Some(Arrival { address, is_trusted, is_proxy, hides_peer })
+        let (is_proxy, telling) = (is_trusted || !is_named, trust.telling());
+        Some(Arrival { address, is_trusted, is_proxy, telling })
     };
     if !trust.wants_header_of(peer.ip()) {
         return arrival(peer, true);
@@ -315,7 +316,7 @@ impl Client {
         let peer = Peer { address: from.address, tls, sni };
         let told =
             Forwarded::new(peer.address.ip(), peer.tls, edge.server.clone(), from.is_trusted)
-                .hiding(from.hides_peer);
+                .telling(from.telling);
         let (door, tunnel) = (door.clone(), RefCell::default());
         let (requests, is_last, began) = (Cell::new(0), Cell::new(false), edge.clock.now());
         Rc::new(Self {

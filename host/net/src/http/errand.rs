@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue};
 use portolan_core::{
-    balance::key, exchange::RequestHead, moment::Moment, policy::Timeouts, service::Service,
+    balance::address_key, exchange::RequestHead, moment::Moment, policy::Timeouts, service::Service,
 };
 
 use super::{
@@ -49,10 +49,7 @@ pub(crate) struct Errand<'a> {
 impl Asker {
     /// The client as a number.
     pub(super) fn key(self) -> u64 {
-        match self.ip {
-            IpAddr::V4(ip) => key(&ip.octets()),
-            IpAddr::V6(ip) => key(&ip.octets()),
-        }
+        address_key(self.ip)
     }
 
     pub(super) fn now(self) -> Moment {

@@ -17,11 +17,15 @@ use portolan_core::{
     rule::forwarded_address,
 };
 
+use super::config::Telling;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_SERVER: HeaderName = HeaderName::from_static("x-forwarded-server");
+const X_FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-scheme");
+const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Who asked, as the backend is told.
@@ -35,15 +39,16 @@ pub(crate) struct Forwarded {
     server: HeaderValue,
     /// Whether the client is a proxy whose word is taken.
     pub(crate) is_trusted: bool,
-    /// Whether its address is not added to those of whom the proxies before us told.
-    hides: bool,
+    /// What is told otherwise than usual.
+    telling: Telling,
     /// What is the same for all of its requests, as it is sent: of our peer, and the rest.
     lines: [Box<[u8]>; 2],
 }
 
-/// The names of the second of these.
+/// The names of the second of these, without those that are asked for.
 const NAMES: u128 =
     trace(b"x-real-ip") | trace(b"x-forwarded-proto") | trace(b"x-forwarded-server");
+const SCHEME_NAMES: u128 = trace(b"x-forwarded-scheme") | trace(b"x-scheme");
 
 impl Forwarded {
     /// What is told of a client.
@@ -51,8 +56,14 @@ impl Forwarded {
         let address = HeaderValue::try_from(address.to_canonical().to_string());
         // The text of an address is a valid header value.
         let address = address.unwrap_or(HeaderValue::from_static("unknown"));
-        let mut told =
-            Self { address, tls, server, is_trusted, hides: false, lines: Default::default() };
+        let mut told = Self {
+            address,
+            tls,
+            server,
+            is_trusted,
+            telling: Telling::default(),
+            lines: Default::default(),
+        };
         if !is_trusted {
             let [mut peer, mut rest] = [Vec::new(), Vec::new()];
             write_line(&mut peer, &X_FORWARDED_FOR, told.address.as_bytes());
@@ -64,9 +75,18 @@ impl Forwarded {
         told
     }
 
-    /// The same, but for its address, if that is not to be added to `X-Forwarded-For`.
-    pub(crate) fn hiding(self, hides: bool) -> Self {
-        Self { hides, ..self }
+    /// The same, told otherwise.
+    pub(crate) fn telling(mut self, telling: Telling) -> Self {
+        self.telling = telling;
+        if telling.scheme && !self.is_trusted {
+            let proto = self.proto(false);
+            let [_, rest] = &mut self.lines;
+            let mut lines = Vec::from(std::mem::take(rest));
+            write_line(&mut lines, &X_FORWARDED_SCHEME, proto.as_bytes());
+            write_line(&mut lines, &X_SCHEME, proto.as_bytes());
+            *rest = lines.into();
+        }
+        self
     }
 
     /// Tells rules and backend for which host and how it was asked, as Traefik does for a peer it does
@@ -77,14 +97,16 @@ impl Forwarded {
             return self.add(headers, authority, websocket);
         }
         let [_, lines] = &self.lines;
+        let names = if self.telling.scheme { NAMES | SCHEME_NAMES } else { NAMES };
         // Whoever wants to change the protocol, or says such things itself, has no lines.
-        if authority.is_none() && headers.add_text(lines, NAMES) {
+        if authority.is_none() && headers.add_text(lines, names) {
             headers.add(&X_FORWARDED_PORT, &port(headers.host(), self.tls));
             return headers.repeat_host(&X_FORWARDED_HOST);
         }
         headers.set(&X_REAL_IP, &self.address);
         headers.set(&X_FORWARDED_PROTO, &self.proto(websocket));
         headers.set(&X_FORWARDED_SERVER, &self.server);
+        self.repeat_scheme(headers);
         let host = authority.map(str::as_bytes).or_else(|| headers.host());
         let host = host.and_then(|host| HeaderValue::from_bytes(host).ok());
         headers.set(&X_FORWARDED_PORT, &port(host.as_ref().map(HeaderValue::as_bytes), self.tls));
@@ -110,6 +132,7 @@ impl Forwarded {
         if !is_said(headers, &X_FORWARDED_PROTO) {
             headers.set(&X_FORWARDED_PROTO, &self.proto(websocket));
         }
+        self.repeat_scheme(headers);
         if !is_said(headers, &X_FORWARDED_PORT) {
             let is_tls = matches!(headers.first(&X_FORWARDED_PROTO), Some(b"https" | b"wss"));
             // Behind a proxy that ends TLS it is the proxy's port that the client came to.
@@ -123,9 +146,19 @@ impl Forwarded {
         }
     }
 
+    /// Says under the names of others what `X-Forwarded-Proto` says, where that is asked for.
+    fn repeat_scheme(&self, headers: &mut Headers) {
+        if let Some(scheme) =
+            self.telling.scheme.then(|| headers.value(&X_FORWARDED_PROTO)).flatten()
+        {
+            headers.set(&X_FORWARDED_SCHEME, &scheme);
+            headers.set(&X_SCHEME, &scheme);
+        }
+    }
+
     /// Puts our own peer behind those of whom the proxies before us told.
     pub(crate) fn add_peer(&self, headers: &mut Headers) {
-        if self.hides {
+        if self.telling.hides_peer {
             return;
         }
         let [line, _] = &self.lines;
@@ -256,7 +289,7 @@ mod tests {
             ("x-forwarded-prefix", "/p"),
             ("x-forwarded-server", "before"),
         ]);
-        clean_request(&mut headers, true);
+        clean_request(&mut headers, true, |_name| false);
         origin.tell(&mut headers, None, false);
         assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 2, "as rules see it");
         origin.add_peer(&mut headers);
@@ -272,8 +305,8 @@ mod tests {
         for (is_trusted, expected) in [(true, Some("192.0.2.1")), (false, None)] {
             let proxy = Forwarded::new([10, 0, 0, 1].into(), false, server.clone(), is_trusted);
             let mut headers = map(&[("host", "a.b"), ("x-forwarded-for", "192.0.2.1")]);
-            clean_request(&mut headers, is_trusted);
-            let proxy = proxy.hiding(true);
+            clean_request(&mut headers, is_trusted, |_name| false);
+            let proxy = proxy.telling(Telling { hides_peer: true, scheme: false });
             proxy.tell(&mut headers, None, false);
             proxy.add_peer(&mut headers);
             assert_eq!(headers.first(&X_FORWARDED_FOR), expected.map(str::as_bytes));

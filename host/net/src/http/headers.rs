@@ -28,6 +28,8 @@ pub(crate) struct Hop {
     pub(crate) visits: usize,
     /// Who has passed the request on, with ourselves behind; absent: nobody before us.
     passed: Option<HeaderValue>,
+    /// What `Connection` names and rules and middlewares see all the same; mostly nothing.
+    seen: Vec<HeaderName>,
 }
 
 impl Hop {
@@ -55,8 +57,13 @@ enum Kind {
 }
 
 /// Removes what is not for the backend, and answers what of it matters. What only a proxy may
-/// say stays where the peer is one that `is_trusted`.
-pub(crate) fn clean_request(headers: &mut Headers, is_trusted: bool) -> Hop {
+/// say stays where the peer is one that `is_trusted`. Of what `Connection` names, what `is_seen` stays
+/// until [`hide_seen`].
+pub(crate) fn clean_request(
+    headers: &mut Headers,
+    is_trusted: bool,
+    is_seen: impl Fn(&HeaderName) -> bool,
+) -> Hop {
     if headers.lines().is_some() {
         // Those that say such things are not left as lines.
         return Hop::default();
@@ -81,7 +88,13 @@ pub(crate) fn clean_request(headers: &mut Headers, is_trusted: bool) -> Hop {
         note_passage(headers, &mut found);
     }
     if connection {
-        let upgrade = remove_named(headers);
+        let upgrade = remove_named(headers, |name| {
+            let is_seen = is_seen(&name);
+            if is_seen {
+                found.seen.push(name);
+            }
+            is_seen
+        });
         found.upgrade = headers.remove(UPGRADE).filter(|it| upgrade && is_for_others(it));
     }
     if hop {
@@ -138,7 +151,7 @@ pub(crate) fn clean_response(status: StatusCode, headers: &mut HeaderMap) {
     // What the backend changes to is for the client to know.
     let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.remove(UPGRADE));
     if connection {
-        remove_named(headers);
+        remove_named(headers, |_name| false);
     }
     if hop {
         remove_hop(headers);
@@ -192,6 +205,13 @@ pub(crate) fn hide_upgrade(headers: &mut Headers, hop: &Hop) {
     }
 }
 
+/// Removes what rules and middlewares saw, though `Connection` names it: it is not for the backend.
+pub(crate) fn hide_seen(headers: &mut Headers, hop: &Hop) {
+    for name in &hop.seen {
+        headers.take_out(name);
+    }
+}
+
 fn kind(name: &HeaderName) -> Kind {
     match name.as_str() {
         "connection" => Kind::Connection,
@@ -230,8 +250,9 @@ fn is_forged(name: &str) -> bool {
     plain.starts_with("x-forwarded-") || HYPHENS.contains(&&*plain) || plain == "x-real-ip"
 }
 
-/// Removes `Connection` and what it names; answers whether it names `upgrade`.
-fn remove_named(headers: &mut HeaderMap) -> bool {
+/// Removes `Connection` and what it names, but for what somebody `keeps`; answers whether it names
+/// `upgrade`.
+fn remove_named(headers: &mut HeaderMap, mut keeps: impl FnMut(HeaderName) -> bool) -> bool {
     let mut upgrade = false;
     let mut lines = headers.get_all(CONNECTION).iter();
     if let (Some(line), None) = (lines.next(), lines.next())
@@ -252,7 +273,9 @@ fn remove_named(headers: &mut HeaderMap) -> bool {
             // What proxies say of each other is not the client's to take back.
             _ if is_said_by_proxies(token) => {}
             _ => {
-                if let Ok(name) = HeaderName::from_bytes(token) {
+                if let Ok(name) = HeaderName::from_bytes(token)
+                    && !keeps(name.clone())
+                {
                     headers.remove(name);
                 }
             }
@@ -336,7 +359,7 @@ pub(super) mod tests {
     #[track_caller]
     fn kept(lines: &[(&str, &str)], expected: &[&str]) -> Hop {
         let mut headers = map(lines);
-        let hop = clean_request(&mut headers, false);
+        let hop = clean_request(&mut headers, false, |_name| false);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, expected);
@@ -356,6 +379,17 @@ pub(super) mod tests {
         kept(&[("transfer-encoding", "chunked"), ("trailer", "x-sum")], &["trailer"]);
         kept(&[("transfer-encoding", "chunked"), ("content-length", "3")], &[]);
         kept(&[("expect", "100-continue"), ("content-length", "3")], &["content-length"]);
+    }
+
+    #[test]
+    fn what_is_to_be_seen_stays_until_it_is_hidden() {
+        let lines =
+            [("connection", "X-Hop, te, x-b, upgrade"), ("x-hop", "1"), ("x-b", "2"), ("te", "x")];
+        let mut headers = map(&lines);
+        let hop = clean_request(&mut headers, false, |name| *name == "x-hop" || *name == TE);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-hop"]);
+        hide_seen(&mut headers, &hop);
+        assert!(headers.is_empty());
     }
 
     #[test]

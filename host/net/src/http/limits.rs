@@ -31,6 +31,8 @@ pub struct Limits {
     pub http2: Http2Limits,
     /// What may stand in a path, encoded.
     pub encoded_characters: EncodedCharacters,
+    /// Whether a `;` in a query is sent on as `%3B` (Traefik's `encodeQuerySemicolons`).
+    pub encode_query_semicolons: bool,
 }
 
 /// How long clients may take. All but the first in whole seconds.
@@ -85,6 +87,7 @@ impl Default for Limits {
             keep_alive_max_time: None,
             http2: Http2Limits::default(),
             encoded_characters: EncodedCharacters::default(),
+            encode_query_semicolons: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONTENT_TYPE, UPGRADE},
 };
 use portolan_core::{
@@ -184,7 +184,8 @@ fn read(
     if let Some(fault) = arrived.fault {
         return Err(HttpError::Malformed(fault));
     }
-    let mut hop = headers::clean_request(&mut arrived.headers, client.told.is_trusted);
+    let is_seen = |name: &HeaderName| client.door.trust.load().connection.contains(name);
+    let mut hop = headers::clean_request(&mut arrived.headers, client.told.is_trusted, is_seen);
     if hop.visits >= MOST_VISITS {
         return Err(HttpError::Loop);
     }
@@ -199,7 +200,11 @@ fn read(
     client.told.tell(&mut arrived.headers, authority, hop.is_websocket());
     headers::show_upgrade(&mut arrived.headers, &hop);
     let Arrived { method, uri, version, headers, .. } = arrived;
-    let request = RequestHead::parse(method, uri, version, headers).map_err(HttpError::Target)?;
+    let request = RequestHead::parse(method, uri, version, headers);
+    let mut request = request.map_err(HttpError::Target)?;
+    if client.limits.encode_query_semicolons {
+        request.encode_query_semicolons();
+    }
     Ok((request, hop))
 }
 
@@ -262,6 +267,7 @@ async fn through(
         (Inward::Fail(error), _) => Err(error),
         (Inward::Continue, None) => Err(HttpError::without_service(router)),
         (Inward::Continue, Some(service)) => {
+            headers::hide_seen(&mut exchange.request.headers, &hop);
             account.send(service, &mut exchange, entered.is_empty());
             let patience = client.limits.timeouts.request_stall;
             let Beside { content, interim } = beside;

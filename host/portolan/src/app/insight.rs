@@ -106,6 +106,7 @@ impl Insight for DataPlane {
             cached: self.dns.iter().map(|figures| figures.cache_entries.value()).sum(),
             clients: clients(&self.dns),
             zones: zones(&self.dns),
+            upstreams: self.forwardings.standings.all(),
         }
     }
 

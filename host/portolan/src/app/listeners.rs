@@ -7,7 +7,8 @@ use std::{fs, io, net::SocketAddr, sync::Arc};
 
 use portolan_core::problem::{Chain, Problem};
 use portolan_net::http::{
-    Bound, EncodedCharacters, EntrypointConfig, RedirectConfig, RedirectTarget, Server, Trust,
+    Bound, EncodedCharacters, EntrypointConfig, Limits, RedirectConfig, RedirectTarget, Server,
+    Trust,
 };
 use tokio::sync::watch;
 
@@ -64,7 +65,8 @@ impl Open {
         let (bound, errors) = self.http.apply(wanted);
         let report = |bound: Bound| EntrypointReport {
             redirect: redirect(config, &bound.name),
-            encoded_characters: encoded_characters(config, &bound.name),
+            encoded_characters: limits(config, &bound.name).encoded_characters,
+            encodes_semicolons: limits(config, &bound.name).encode_query_semicolons,
             trust: trust_at(config, &bound.name),
             name: bound.name,
             address: bound.address,
@@ -187,6 +189,7 @@ impl Listeners for Open {
                 protocol: "admin",
                 redirect: None,
                 encoded_characters: EncodedCharacters::default(),
+                encodes_semicolons: false,
                 trust: Trust::default(),
             });
             let bound = self.entrypoints.iter().cloned().chain(names).chain(admin);
@@ -224,6 +227,8 @@ fn trust(entrypoint: &model::Entrypoint) -> Trust {
     Trust {
         forwarded_headers: entrypoint.forwarded_headers.clone(),
         hides_peers: entrypoint.hides_peers,
+        tells_scheme: entrypoint.tells_scheme,
+        connection: entrypoint.connection.clone(),
         proxy_protocol: entrypoint.proxy_protocol.clone(),
     }
 }
@@ -234,10 +239,10 @@ fn trust_at(config: &Config, name: &str) -> Trust {
     entrypoint.map(trust).unwrap_or_default()
 }
 
-/// What may not stand in the paths of an entrypoint.
-fn encoded_characters(config: &Config, name: &str) -> EncodedCharacters {
+/// How far clients of an entrypoint may go.
+fn limits(config: &Config, name: &str) -> Limits {
     let entrypoint = config.entrypoints.iter().find(|entrypoint| entrypoint.name == name);
-    entrypoint.map(|entrypoint| entrypoint.limits.encoded_characters).unwrap_or_default()
+    entrypoint.map(|entrypoint| entrypoint.limits.clone()).unwrap_or_default()
 }
 
 /// Where an entrypoint sends everybody, as a person would say it.

@@ -33,7 +33,7 @@ use portolan_core::{
     snapshot::Snapshot,
 };
 use portolan_net::{
-    dns::{DnsFigures, Forwarding, Forwardings, Policies},
+    dns::{self, DnsFigures, Forwarding, Forwardings, Policies},
     health::Prober,
     http::{HttpConfig, Ledger, Server},
     tls,
@@ -143,7 +143,15 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     greet(&config, &bound, &reader);
     tokio::spawn(announce(watched, events.clone()));
     tokio::spawn(surroundings::watch(around, events.clone()));
-    tokio::spawn(loops::watch(forwardings, events.clone()));
+    tokio::spawn(loops::watch(forwardings.clone(), events.clone()));
+    let upstream_events = events.clone();
+    // It has lines of its own in the log.
+    let tell = move |problems| {
+        let events = upstream_events.clone();
+        // The loop may have ended before us.
+        async move { drop(events.send(Event::Upstreams(problems)).await) }
+    };
+    tokio::spawn(dns::tend_upstreams(forwardings, tell));
     let tell = teller(events.clone(), Event::Certificates);
     let keyring = server.keyring().clone();
     tokio::spawn(async move { tls::tend(keyring, tell).await });

@@ -105,6 +105,7 @@ impl Names {
             protocol: wanted.kind.as_str(),
             redirect: None,
             encoded_characters: EncodedCharacters::default(),
+            encodes_semicolons: false,
             trust: Trust::default(),
         };
         self.addresses.iter().map(report).collect()

@@ -69,12 +69,13 @@ table! {
     }
 }
 
-/// The four tables of one entrypoint.
+/// The four tables of one entrypoint, and what stands beside them.
 pub(super) struct Tables {
     pub(super) timeouts: Timeouts,
     pub(super) amounts: Amounts,
     pub(super) http2: Http2,
     pub(super) encoded: Encoded,
+    pub(super) encode_query_semicolons: bool,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -87,7 +88,7 @@ fn seconds(seconds: u64) -> Spanned<Duration> {
 
 /// The limits of the entrypoint with this name.
 pub(super) fn limits(name: &str, tables: &Tables, reading: &mut Reading<'_>) -> Limits {
-    let Tables { timeouts, amounts, http2, encoded } = tables;
+    let Tables { timeouts, amounts, http2, encoded, encode_query_semicolons } = tables;
     let mut check = Check { entrypoint: name, reading };
     let header_bytes = check.within(
         "limits.max-header-bytes",
@@ -116,6 +117,7 @@ pub(super) fn limits(name: &str, tables: &Tables, reading: &mut Reading<'_>) -> 
             .rarely("limits.keep-alive-max-time", &amounts.keep_alive_max_time),
         http2: check.http2(http2),
         encoded_characters: check.encoded(encoded),
+        encode_query_semicolons: *encode_query_semicolons,
     }
 }
 

@@ -103,6 +103,10 @@ pub(crate) struct Entrypoint {
     pub(crate) forwarded_headers: Vec<IpNet>,
     /// Whether peers are not added to `X-Forwarded-For`.
     pub(crate) hides_peers: bool,
+    /// Whether `X-Forwarded-Scheme` and `X-Scheme` are told too.
+    pub(crate) tells_scheme: bool,
+    /// What rules and middlewares see though `Connection` names it.
+    pub(crate) connection: Vec<HeaderName>,
     /// Whose connections begin with a PROXY protocol header.
     pub(crate) proxy_protocol: Vec<IpNet>,
     /// Where it sends everybody; `None`: requests meet routers.

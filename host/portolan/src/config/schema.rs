@@ -139,6 +139,7 @@ table! {
         limits: Amounts = Amounts::default(),
         http2: Http2 = Http2::default(),
         encoded_characters: Encoded = Encoded::default(),
+        encode_query_semicolons: bool = false,
         observability: Observed = Observed::default(),
     }
 }
@@ -160,6 +161,8 @@ table! {
         /// Nobody by default.
         trusted_ips: Vec<Network> = Vec::new(),
         not_append_x_forwarded_for: bool = false,
+        add_x_forwarded_scheme_headers: bool = false,
+        connection: Vec<Spanned<String>> = Vec::new(),
     }
 }
 

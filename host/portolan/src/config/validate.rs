@@ -4,9 +4,10 @@
 
 use std::{collections::HashMap, net::SocketAddr, ops::Range};
 
-use http::Uri;
+use http::{HeaderName, Uri, header::HOST};
 use portolan_core::{
     assemble::{CONFIG, INTERNAL},
+    exchange::is_of_connection,
     name::nearest,
     router::Observability,
 };
@@ -15,7 +16,7 @@ use toml::Spanned;
 use super::{
     dns, limits,
     model::{self, Admin, Config, Entrypoint, Grants, Provider},
-    observe,
+    observe::{self, header_name},
     read::Reading,
     report::Finding,
     schema,
@@ -44,7 +45,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     // Where it makes no sense, a finding says so, and nothing is traced.
     let traces = file.tracing.0.and_then(|tracing| observe::tracing(tracing, reading));
     let reason_header = file.http.reason_header.as_ref();
-    let reason_header = reason_header.and_then(|name| observe::header_name(name, reading));
+    let reason_header = reason_header.and_then(|name| header_name(name, reading));
     let provider_precedence = precedence(file.http.provider_precedence, &providers, reading);
     if file.data_dir.is_none() {
         let hint = "say where state is kept, beside this file for instance: data-dir = \"data\"";
@@ -150,8 +151,11 @@ fn entrypoints(
             amounts: entry.limits,
             http2: entry.http2,
             encoded: entry.encoded_characters,
+            encode_query_semicolons: entry.encode_query_semicolons,
         };
         let limits = limits::limits(name.get_ref(), &tables, reading);
+        let connection = entry.forwarded_headers.connection.iter();
+        let connection = connection.filter_map(|name| seen(name, reading)).collect();
         let address = entry.address.into_inner();
         let networks = |trusted: Vec<Network>| -> Vec<_> {
             trusted.into_iter().map(|network| network.0).collect()
@@ -164,6 +168,8 @@ fn entrypoints(
             is_default: entry.as_default,
             middlewares: entry.middlewares,
             hides_peers: entry.forwarded_headers.not_append_x_forwarded_for,
+            tells_scheme: entry.forwarded_headers.add_x_forwarded_scheme_headers,
+            connection,
             forwarded_headers: networks(entry.forwarded_headers.trusted_ips),
             redirect,
             proxy_protocol: networks(entry.proxy_protocol.trusted_ips),
@@ -177,6 +183,17 @@ fn entrypoints(
         });
     }
     entrypoints
+}
+
+/// The name of a header that may be seen though `Connection` names it.
+fn seen(name: &Spanned<String>, reading: &mut Reading<'_>) -> Option<HeaderName> {
+    let header = header_name(name, reading)?;
+    if header == HOST || is_of_connection(&header) {
+        let message = format!("`{header}` is the connection's own, and not seen by middlewares");
+        reading.add(Finding::error(name.span(), message));
+        return None;
+    }
+    Some(header)
 }
 
 /// Names go into log lines, metrics and `router@provider`.

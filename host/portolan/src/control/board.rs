@@ -104,6 +104,8 @@ pub(crate) struct EntrypointReport {
     pub(crate) redirect: Option<Arc<str>>,
     /// What may not stand in the paths of its requests.
     pub(crate) encoded_characters: EncodedCharacters,
+    /// Whether it encodes each `;` in their queries.
+    pub(crate) encodes_semicolons: bool,
     /// Whose word about others is taken.
     pub(crate) trust: Trust,
 }

@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Certificates(Vec<Problem>),
     /// Something else is wrong with the files of servers-transports now, or nothing any more.
     Transports(Vec<Problem>),
+    /// Other upstreams of DNS than before do not answer.
+    Upstreams(Vec<Problem>),
     /// An interface has another address, or a file that is no configuration was changed.
     Surroundings,
     /// `config.toml` changed.

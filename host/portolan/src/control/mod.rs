@@ -119,6 +119,7 @@ pub(crate) struct Controller {
     bindings: Bindings,
     certificate_problems: Vec<Problem>,
     transport_problems: Vec<Problem>,
+    upstream_problems: Vec<Problem>,
     board: SharedBoard,
     telemetry: Telemetry,
     prober: Prober,
@@ -172,6 +173,7 @@ impl Controller {
             bindings: Bindings::new(listeners),
             certificate_problems: Vec::new(),
             transport_problems: Vec::new(),
+            upstream_problems: Vec::new(),
             board,
             telemetry,
             prober,
@@ -241,6 +243,10 @@ impl Controller {
                 }
                 Event::Transports(problems) => {
                     self.transport_problems = problems;
+                    false
+                }
+                Event::Upstreams(problems) => {
+                    self.upstream_problems = problems;
                     false
                 }
                 Event::Surroundings => {
@@ -474,6 +480,7 @@ impl Controller {
         problems.extend(dns.and_then(|dns| mdns::problem(dns, &snapshot, &files)));
         problems.extend(self.certificate_problems.iter().cloned());
         problems.extend(self.transport_problems.iter().cloned());
+        problems.extend(self.upstream_problems.iter().cloned());
         problems.extend(self.plugins.problems());
         problems.extend(strangers(&self.config, &self.config_name, self.plugins.names()));
         problems.extend(self.sources.problems());

@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use question::{Answer, Question, Subject, parse, percent_encoded};
-use tracked::{Age, Tracked};
+use tracked::{Age, Noticed, Tracked};
 
 /// An agent takes 200 connections of one client.
 pub(crate) const MOST_WATCHES: usize = 100;
@@ -438,16 +438,17 @@ impl Catalog {
             tracked.age = Age::Stale;
             return Taken::AskAgain { at: 0 };
         }
-        tracked.notices.clear();
+        let mut noticed = Noticed::default();
         let mut instances = Vec::with_capacity(answer.len());
         for entry in answer {
             let is_mesh = entry.is_mesh();
             let mut instance = entry.into_instance(&self.datacenter, vantage);
             if !is_mesh {
-                tracked.notices.extend(self.policy.judge(&mut instance));
+                noticed.add(&instance.id.clone(), self.policy.judge(&mut instance));
             }
             instances.push(instance);
         }
+        tracked.notices = noticed.told();
         let ids = instances.iter().map(|instance| instance.id.clone()).collect();
         let before = std::mem::replace(&mut tracked.instances, ids);
         let is_gone = instances.is_empty() && tracked.is_doubtful;

@@ -1,6 +1,6 @@
 //! One service of a catalog.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_plugin::Notice;
 
@@ -54,5 +54,32 @@ impl Tracked {
     /// It may have changed.
     pub(super) fn doubt(&mut self) {
         self.age = self.age.max(Age::Doubted);
+    }
+}
+
+/// What was left out of the instances of a service: they are mostly registered alike, so the same
+/// is told once for all of them, at the first by id.
+#[derive(Debug, Default)]
+pub(super) struct Noticed(BTreeMap<(String, String), BTreeSet<String>>);
+
+impl Noticed {
+    pub(super) fn add(&mut self, id: &str, notices: Vec<Notice>) {
+        for Notice { origin, message } in notices {
+            let within = origin.strip_prefix(id).unwrap_or_default().to_owned();
+            self.0.entry((within, message)).or_default().insert(id.to_owned());
+        }
+    }
+
+    pub(super) fn told(self) -> Vec<Notice> {
+        let told = |((within, message), ids): ((String, String), BTreeSet<String>)| {
+            let others = match ids.len() - 1 {
+                0 => String::new(),
+                1 => ", and on one other instance".to_owned(),
+                others => format!(", and on {others} other instances"),
+            };
+            let first = ids.into_iter().next()?;
+            Some(Notice::new(format!("{first}{within}{others}"), message))
+        };
+        self.0.into_iter().filter_map(told).collect()
     }
 }

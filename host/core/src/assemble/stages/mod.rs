@@ -43,7 +43,8 @@ pub(super) struct Board {
     sources: Vec<Arc<Source>>,
     objects: Objects,
     directories: Directories,
-    transports: HashMap<ObjectName, Way>,
+    /// Those that cannot be used with the reason.
+    transports: HashMap<ObjectName, Result<Way, Arc<str>>>,
     /// The transports that services name.
     ways: HashMap<ObjectName, Link>,
     compounds: Compounds,
@@ -187,7 +188,7 @@ impl Turn<'_> {
         for name in each_once(names) {
             let (object, problems) = board.objects.transport(&name);
             board.complaints.set(|| Plaintiff::DeclaredTransport(name.clone()), problems);
-            let way = object.map(|object| services::way(object.spec));
+            let way = object.map(|object| object.spec.map(services::way));
             dirty.extend(match (board.transports.get(&name), &way) {
                 (before, after) if before == after.as_ref() => Vec::new(),
                 (None, _) => directory.add(&name, self.providers),
@@ -268,10 +269,13 @@ impl Turn<'_> {
         }
         match reference.map(|link| link.end) {
             None => Ok(None),
-            Some(End::There(found)) => Ok(transports.get(&found).cloned()),
+            Some(End::There(found)) => match transports.get(&found).cloned().transpose() {
+                Ok(way) => Ok(way),
+                Err(why) => Err(NoWay::Unusable(found, why)),
+            },
             Some(End::Missing(missing)) => {
                 let hint = directory.hint(&missing, self.providers);
-                Err((missing.looked, hint))
+                Err(NoWay::Missing(missing.looked, hint))
             }
         }
     }

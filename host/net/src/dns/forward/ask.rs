@@ -96,7 +96,7 @@ impl Forwarder {
 fn give_up(silent: &[(&Rc<Upstream>, Instant)]) {
     for (upstream, since) in silent {
         if since.elapsed() >= PATIENCE {
-            upstream.health.slower_than(PATIENCE, *since);
+            upstream.slower_than(PATIENCE, *since);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who is asked for which names.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc};
 
 use hashbrown::HashMap;
 use portolan_core::zone::{Name, parent};
@@ -9,9 +9,8 @@ use tokio::time::Instant;
 use super::{
     super::upstream::Upstream,
     loops::{self, Loops},
-    settings::{Forwarding, Mode, UpstreamConfig},
+    settings::{Forwarding, Forwardings, Mode, UpstreamConfig},
 };
-use crate::transport::Trust;
 
 /// One in so many questions is asked of another upstream than the fastest.
 const EXPLORE: u32 = 32;
@@ -40,12 +39,12 @@ pub(super) struct Group {
 }
 
 impl Groups {
-    pub(super) fn new(settings: &Forwarding, trust: &Arc<Trust>) -> Self {
+    pub(super) fn new(settings: &Forwarding, shared: &Forwardings) -> Self {
         // One that is named twice is one, with one health.
         let mut known: HashMap<UpstreamConfig, Rc<Upstream>> = HashMap::new();
         let mut group = |suffix: Option<&Name>, upstreams: &[UpstreamConfig]| {
             let upstreams = upstreams.iter().map(|config| {
-                let made = || Upstream::new(config.clone(), settings, trust.clone());
+                let made = || Upstream::new(config.clone(), settings, shared);
                 known.entry(config.clone()).or_insert_with(|| Rc::new(made())).clone()
             });
             let upstreams = upstreams.collect();

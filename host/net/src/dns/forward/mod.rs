@@ -94,7 +94,7 @@ struct Current {
 impl Forwarder {
     pub(super) fn new(settings: Arc<Forwardings>, figures: Arc<DnsFigures>) -> Self {
         let now = Arc::clone(&settings.load());
-        let groups = Rc::new(Groups::new(&now, &settings.trust));
+        let groups = Rc::new(Groups::new(&now, &settings));
         let cache = Cache::new(now.cache, figures.clone());
         Self {
             flushes: Cell::new(settings.flushes()),
@@ -117,7 +117,7 @@ impl Forwarder {
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(&settings, &current.settings) {
             if !current.settings.is_alike(&settings) {
-                current.groups = Rc::new(Groups::new(&settings, &self.settings.trust));
+                current.groups = Rc::new(Groups::new(&settings, &self.settings));
                 *self.cache.borrow_mut() = Cache::new(settings.cache, self.figures.clone());
             } else {
                 self.cache.borrow_mut().forget_followed();

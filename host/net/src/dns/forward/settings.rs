@@ -14,7 +14,7 @@ use arc_swap::{ArcSwap, Guard};
 use portolan_core::zone::Name;
 
 use super::{
-    super::filter::Filter,
+    super::{filter::Filter, standing::Standings},
     demand::Finder,
     loops::{Loops, Probe, probed},
 };
@@ -209,6 +209,8 @@ pub struct Forwardings {
     pub(in crate::dns) trust: Arc<Trust>,
     /// Which upstreams lead back to us.
     pub loops: Loops,
+    /// How upstreams are.
+    pub standings: Standings,
     finder: OnceLock<Arc<dyn Finder>>,
     flushes: AtomicU64,
     /// The last that was to be forgotten: a name and all below it; `None`: everything.
@@ -233,11 +235,14 @@ impl Default for Forwardings {
 impl Forwardings {
     /// These hold from the beginning.
     pub fn new(settings: Forwarding, trust: Arc<Trust>) -> Self {
+        let standings = Standings::default();
+        standings.follow(&settings);
         let (now, last) = (ArcSwap::from_pointee(settings), Mutex::new(None));
         Self {
             now,
             trust,
             loops: Loops::default(),
+            standings,
             finder: OnceLock::new(),
             flushes: AtomicU64::new(0),
             last,
@@ -248,6 +253,8 @@ impl Forwardings {
     pub fn set(&self, settings: Forwarding) -> bool {
         let is_other = **self.now.load() != settings;
         if is_other {
+            // First: a worker that sees new upstreams notes how they are.
+            self.standings.follow(&settings);
             self.now.store(Arc::new(settings));
             self.loops.renew();
         }

@@ -8,7 +8,6 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
@@ -20,11 +19,10 @@ use tokio::{sync::Mutex, time::Instant};
 use super::{
     super::{
         cache::Key,
-        forward::{Forwarding, UpstreamConfig},
+        forward::{Forwarding, Forwardings, UpstreamConfig},
     },
     Upstream,
 };
-use crate::transport::Trust;
 
 /// An address is looked up again after this, whatever its TTL says: at least and at most.
 const LIFE: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(3600)];
@@ -48,11 +46,11 @@ struct Known {
 }
 
 impl Bootstrap {
-    pub(super) fn new(host: Name, port: u16, settings: &Forwarding, trust: &Arc<Trust>) -> Self {
+    pub(super) fn new(host: Name, port: u16, settings: &Forwarding, shared: &Forwardings) -> Self {
         let upstreams = settings
             .bootstrap
             .iter()
-            .map(|address| Upstream::new(UpstreamConfig::from(*address), settings, trust.clone()));
+            .map(|address| Upstream::new(UpstreamConfig::from(*address), settings, shared));
         let upstreams = upstreams.collect();
         let (known, reached, asking) = Default::default();
         Self { host, port, upstreams, known, reached, asking }

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::super::forward::Mode;
 
 /// How long an upstream that failed is asked last.
-const REST: Duration = Duration::from_secs(5);
+pub(in crate::dns) const REST: Duration = Duration::from_secs(5);
 /// How often in a row one is silent before it rests where an order is given: what it is asked first
 /// for, nobody else should be asked because of one lost datagram.
 const MOST_SILENCES: u32 = 3;
 /// How often in a row one refuses before it is taken to refuse everything, where it has answered
 /// before.
-const MOST_REFUSALS: u32 = 8;
+pub(in crate::dns) const MOST_REFUSALS: u32 = 8;
 /// What is expected of an upstream that has not answered yet: that it is worth a try.
 const UNKNOWN: Duration = Duration::ZERO;
 
@@ -25,6 +25,8 @@ const UNKNOWN: Duration = Duration::ZERO;
 pub(in crate::dns) struct Health {
     /// When it failed last, if it has not answered since.
     failed: Cell<Option<Instant>>,
+    /// When that was last taken for one more silence, or it has spoken since.
+    counted: Cell<Option<Instant>>,
     /// How often in a row it did not answer in time.
     silences: Cell<u32>,
     /// How often in a row it said that it cannot answer.
@@ -35,8 +37,8 @@ pub(in crate::dns) struct Health {
 
 impl Health {
     pub(super) fn new(mode: Mode) -> Self {
-        let (failed, silences, refusals) = Default::default();
-        Self { failed, silences, refusals, expected: Cell::new(UNKNOWN), mode }
+        let (failed, counted, silences, refusals) = Default::default();
+        Self { failed, counted, silences, refusals, expected: Cell::new(UNKNOWN), mode }
     }
 
     /// Whether it failed so lately that others should be asked first.
@@ -60,6 +62,7 @@ impl Health {
     /// It has answered after so long.
     pub(super) fn answered(&self, after: Duration) {
         self.failed.set(None);
+        self.counted.set(None);
         self.silences.set(0);
         self.refusals.set(0);
         // An eighth of what is new, as TCP does (RFC 6298, 2).
@@ -70,21 +73,25 @@ impl Health {
 
     /// It has said that it cannot answer this question.
     pub(super) fn refused(&self) {
-        self.failed.set(Some(Instant::now()));
+        let now = Some(Instant::now());
+        self.failed.set(now);
+        self.counted.set(now);
         self.silences.set(0);
         self.refusals.update(|refusals| refusals.saturating_add(1));
     }
 
     /// It has not answered since then. What many wait for at the same time is one silence.
     pub(super) fn silent(&self, since: Instant) {
-        if self.failed.get().is_none_or(|failed| failed <= since) {
+        let now = Some(Instant::now());
+        if self.counted.get().is_none_or(|counted| counted <= since) {
+            self.counted.set(now);
             self.silences.update(|silences| silences.saturating_add(1));
         }
-        self.failed.set(Some(Instant::now()));
+        self.failed.set(now);
     }
 
     /// The same, and another one has answered after so long.
-    pub(in crate::dns) fn slower_than(&self, patience: Duration, since: Instant) {
+    pub(super) fn slower_than(&self, patience: Duration, since: Instant) {
         self.silent(since);
         self.expected.set(self.expected.get().max(patience));
     }
@@ -123,5 +130,20 @@ mod tests {
             health.answered(Duration::from_millis(10));
             assert!(!is_resting(&health));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_all_the_time_is_found_silent_as_soon_as_others() {
+        let health = Health::new(Mode::Strict);
+        health.answered(Duration::from_millis(10));
+        // Ten questions a second, each given up after 400 ms.
+        let (every, patience) = (Duration::from_millis(100), Duration::from_millis(400));
+        tokio::time::advance(patience).await;
+        for _ in 0..13 {
+            let since = Instant::now().checked_sub(patience).unwrap();
+            health.silent(since);
+            tokio::time::advance(every).await;
+        }
+        assert!(health.is_resting(Instant::now()), "{health:?}");
     }
 }

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use portolan_core::problem::Chain;
 use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
@@ -24,6 +25,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+pub(super) use self::health::{MOST_REFUSALS, REST};
 use self::{
     bootstrap::Bootstrap,
     datagram::{Answer, Channels},
@@ -33,8 +35,9 @@ use self::{
 };
 use super::{
     cache::Key,
-    forward::{Forwarding, Place, Protocol, UpstreamConfig},
+    forward::{Forwarding, Forwardings, Place, Protocol, UpstreamConfig},
     question::{self, Dress},
+    standing::{Failure, Standing},
     stored::{Stored, Unusable},
 };
 use crate::{random::Random, transport::Trust};
@@ -67,6 +70,17 @@ impl AttemptError {
         matches!(self, Self::Unusable(Unusable::Failed(_)))
     }
 
+    /// What kind of failure it is.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Timeout => Failure::Silent,
+            Self::Io(error) if error.kind() == io::ErrorKind::TimedOut => Failure::Silent,
+            Self::Io(_) => Failure::Unreachable,
+            Self::Unusable(Unusable::Failed(_)) => Failure::Refused,
+            Self::Unusable(Unusable::Garbage | Unusable::Truncated) => Failure::Unusable,
+        }
+    }
+
     /// Whether it may be EDNS that the upstream does not understand: FORMERR, NOTIMP or BADVERS.
     fn may_be_edns(&self) -> bool {
         matches!(self, Self::Unusable(Unusable::Failed(1 | 4 | 16)))
@@ -89,21 +103,24 @@ pub(super) struct Upstream {
     /// How often in a row it changed them.
     changed: Cell<u8>,
     pub(super) health: Health,
+    /// What all workers know of it.
+    standing: Arc<Standing>,
     random: Random,
 }
 
 impl Upstream {
-    pub(super) fn new(config: UpstreamConfig, settings: &Forwarding, trust: Arc<Trust>) -> Self {
+    pub(super) fn new(config: UpstreamConfig, settings: &Forwarding, shared: &Forwardings) -> Self {
         let bootstrap = match &config.place {
             Place::At(_) => None,
             Place::Named { host, port } => {
-                Some(Box::new(Bootstrap::new(host.clone(), *port, settings, &trust)))
+                Some(Box::new(Bootstrap::new(host.clone(), *port, settings, shared)))
             }
         };
         Self {
             datagrams: Channels::new(config.address()),
+            standing: shared.standings.of(&config),
             config,
-            trust,
+            trust: shared.trust.clone(),
             bootstrap,
             stream: RefCell::default(),
             web: Web::default(),
@@ -118,14 +135,38 @@ impl Upstream {
     /// Asks once, and again over TCP when the answer does not fit or may be a guess.
     pub(super) async fn ask(&self, key: &Key) -> Result<Stored, AttemptError> {
         let begin = Instant::now();
+        self.standing.asked.increment();
         let asked = timeout(ATTEMPT, self.converse(key)).await;
         let result = asked.unwrap_or(Err(AttemptError::Timeout));
         match &result {
-            Ok(_) => self.health.answered(begin.elapsed()),
-            Err(error) if error.is_refusal() => self.health.refused(),
-            Err(_) => self.health.silent(begin),
+            Ok(_) => {
+                self.health.answered(begin.elapsed());
+                self.standing.answers(begin);
+            }
+            Err(error) => {
+                match error.is_refusal() {
+                    true => self.health.refused(),
+                    false => self.health.silent(begin),
+                }
+                self.note(error, begin);
+            }
         }
         result
+    }
+
+    /// What it was asked then it has not answered for so long, and another one has.
+    pub(super) fn slower_than(&self, patience: Duration, since: Instant) {
+        self.health.slower_than(patience, since);
+        self.note(&AttemptError::Timeout, since);
+    }
+
+    /// What it was asked then has failed.
+    fn note(&self, error: &AttemptError, begun: Instant) {
+        let failure = error.failure();
+        self.standing.fails(failure);
+        if self.health.is_resting(Instant::now()) {
+            self.standing.rests(failure, begun, || Chain(error).to_string());
+        }
     }
 
     /// Asks, and once more without EDNS if that is what it does not understand. Not remembered: it may

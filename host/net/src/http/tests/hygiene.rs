@@ -41,6 +41,35 @@ async fn a_trusted_proxy_is_added_to_and_a_change_of_trust_holds_for_the_next_co
 }
 
 #[tokio::test]
+async fn the_scheme_is_told_by_other_names_and_what_is_of_the_connection_is_seen_where_that_is_asked_for()
+ {
+    let backend = Script::echo().await;
+    let service = router("a.local", &[backend.address]).service;
+    let seeing = test_util::router("r", "Host(`a.local`) && Header(`X-Hop`, `1`)");
+    let portolan = Portolan::start(vec![Router { service, ..seeing }]);
+    let ask = async |lines: &str| {
+        let mut client = portolan.connect().await;
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a.local\r\n{lines}\r\n")).await;
+        let answer = client.response().await;
+        let told = ["x-forwarded-scheme", "x-scheme", "x-hop"]
+            .map(|name| header(&answer.body, name).unwrap_or("-").to_owned());
+        (answer.status, told.join(" "))
+    };
+    let hop = "X-Hop: 1\r\nConnection: x-hop\r\nX-Scheme: forged\r\n";
+    assert_eq!(ask("X-Hop: 1\r\n").await, (200, "- - 1".to_owned()));
+    assert_eq!(ask(hop).await.0, 404);
+    let connection = vec!["x-hop".parse().unwrap()];
+    let trust = Trust { connection, tells_scheme: true, ..Trust::default() };
+    let web = |trust: Trust| EntrypointConfig { trust, ..entrypoint("web", None) };
+    portolan.server.apply(vec![web(trust.clone())]);
+    assert_eq!(ask("X-Hop: 1\r\n").await, (200, "http http 1".to_owned()));
+    assert_eq!(ask(hop).await, (200, "http http -".to_owned()));
+    portolan.server.apply(vec![web(Trust { forwarded_headers: loopback(), ..trust })]);
+    let https = format!("{hop}X-Forwarded-Proto: https\r\n");
+    assert_eq!(ask(&https).await, (200, "https https -".to_owned()));
+}
+
+#[tokio::test]
 async fn nobody_takes_back_what_proxies_said() {
     let trust = Trust { forwarded_headers: loopback(), ..Trust::default() };
     let (portolan, _backend) = behind(trust).await;
@@ -142,7 +171,7 @@ async fn headers_are_of_whom_the_proxy_protocol_names() {
     let trust = Trust {
         proxy_protocol: loopback(),
         forwarded_headers: vec!["127.0.0.0/8".parse().unwrap(), "198.51.100.1/32".parse().unwrap()],
-        hides_peers: false,
+        ..Trust::default()
     };
     let (portolan, _backend) = behind(trust).await;
     for (client, expected) in

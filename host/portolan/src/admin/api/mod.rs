@@ -30,6 +30,7 @@ use super::{
         problem::{ProblemView, all_problems, severity},
         provider::ProviderView,
         stamp,
+        upstream::UpstreamView,
     },
 };
 use crate::telemetry::{
@@ -55,6 +56,7 @@ pub(super) fn routes(state: Arc<State>) -> Router {
         .route("/api/plugins", get(plugins))
         .route("/api/dns", get(dns))
         .route("/api/dns/flush", post(flush_dns))
+        .route("/api/dns/upstreams", get(upstreams))
         .route("/api/providers", get(providers))
         .route("/api/problems", get(problems))
         .route("/api/left-out", get(left_out))
@@ -195,6 +197,7 @@ struct DnsPage<'a> {
     total: usize,
     zones: Vec<ZoneView<'a>>,
     figures: DnsView,
+    upstreams: Vec<UpstreamView>,
     names: Vec<Value>,
 }
 
@@ -225,6 +228,11 @@ async fn flush_dns(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Upstream resolvers, and how they are.
+async fn upstreams(Extract(state): Shared) -> Json<Vec<UpstreamView>> {
+    Json(UpstreamView::all(&state.admin.insight.dns().upstreams))
+}
+
 /// `?search= &zone= &kind= &page= &per_page=`; the totals are those of all names.
 async fn dns(Extract(state): Shared, Query(parameters): Parameters) -> Result<Response, Refusal> {
     let wanted = Wanted::parse(parameters)?;
@@ -252,10 +260,12 @@ async fn dns(Extract(state): Shared, Query(parameters): Parameters) -> Result<Re
             "instances": it.instances.map(|(usable, total)| json!({ "usable": usable, "total": total })),
         })
     });
+    let reading = state.admin.insight.dns();
     Ok(page.answer(&DnsPage {
         total: names.len(),
         zones: zones.collect(),
-        figures: DnsView::of(&state.admin.insight.dns()),
+        figures: DnsView::of(&reading),
+        upstreams: UpstreamView::all(&reading.upstreams),
         names: items.collect(),
     }))
 }

@@ -5,7 +5,7 @@ import { Rates, bytes, cell, count, h, perSecond, prose, quantile, rule, span, s
 const rates = new Rates();
 const MOODS = {
   enabled: "good", warning: "warn", disabled: "bad", synced: "good", waiting: "warn", stale: "warn", failed: "bad",
-  passing: "good", critical: "bad", maintenance: "off", loaded: "good", outdated: "warn", deleted: "warn", shadowed: "warn", error: "bad",
+  answering: "good", resting: "bad", unknown: "idle", passing: "good", critical: "bad", maintenance: "off", loaded: "good", outdated: "warn", deleted: "warn", shadowed: "warn", error: "bad",
 };
 /** The key of a plugin in the API: stripPrefix for strip-prefix. */
 const camel = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
@@ -253,6 +253,32 @@ const dns = {
   }),
 };
 
+const FAILURES = [["silent", "silent"], ["unreachable", "not reached"], ["refused", "refused"], ["unusable", "of no use"]];
+
+/** Who is asked for what is not ours. */
+const upstreams = {
+  id: "upstreams", path: "/api/dns/upstreams", empty: "Nobody is asked for names that are not ours.",
+  columns: [{ title: "Upstream" }, { title: "State" }, { title: "Last answer" }, { title: "Questions", num: true }, { title: "per second", num: true },
+    { title: "p50", num: true }, { title: "p99", num: true }, { title: "Failed", num: true }],
+  row: (it) => ({
+    key: it.upstream,
+    mark: MOODS[it.state],
+    cells: [
+      cell([it.upstream, it.keys], ([name, keys]) => [h("b", null, name), keys.map((key) => h("p", { class: "why" }, h("code", null, key)))]),
+      cell([it.state, it.stateAge === null ? "" : span(it.stateAge), it.error], ([name, since, error]) => [
+        word(name === "unknown" ? "not heard yet" : name), since && ` for ${since}`,
+        error && h("p", { class: "fault" }, prose(error)), error && h("p", { class: "hint" }, "asked last until it answers")]),
+      cell(it.answerAge === null ? "never" : `${span(it.answerAge)} ago`),
+      cell(count(it.queries)),
+      cell(perSecond(rates.of(`upstream ${it.upstream}`, it.queries))),
+      cell(quantile(it.duration, "p50")),
+      cell(quantile(it.duration, "p99")),
+      cell(FAILURES.map(([key, text]) => [it.failures[key], text]).filter(([times]) => times > 0), (failures) =>
+        failures.length === 0 ? "0" : failures.map(([times, text]) => h("p", null, `${count(times)} ${text}`))),
+    ],
+  }),
+};
+
 const CAUSES = [["deadlines", "too slow"], ["outOfMemory", "too much memory"], ["traps", "trapped"], ["failures", "failed"], ["suspended", "left alone"]];
 
 /** Guests. */
@@ -296,4 +322,4 @@ function facts(it) {
   ];
 }
 
-export const SECTIONS = [problems, providers, entrypoints, certificates, routers, services, spared, middlewares, dns, plugins];
+export const SECTIONS = [problems, providers, entrypoints, certificates, routers, services, spared, middlewares, dns, upstreams, plugins];

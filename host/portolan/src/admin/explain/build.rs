@@ -21,11 +21,12 @@ use portolan_net::http::Preview;
 use super::{
     Candidate, Explanation, Outcome, Place, Question, Step, does,
     handshake::Foreseen,
+    hashed::Asker,
     middleware::runs_code,
     name::resolve,
     route::route,
     share::share,
-    verdict::{Verdict, verdict},
+    verdict::{Reach, Verdict, inwards, verdict},
 };
 use crate::{
     admin::{insight::Insight, left_out},
@@ -66,16 +67,21 @@ pub(crate) fn explain(
         Some(_) => (None, Vec::new()),
     };
     let router = router.as_deref();
-    let service = router
-        .and_then(|router| router.service.as_deref())
-        .map(|service| share(service, &exchange.request.headers));
     let mut left_out =
         left_out::about(snapshot, &services(router, &candidates, snapshot), host, router.is_some());
     left_out.truncate(MOST_LEFT_OUT);
     let other = || tls.as_ref()?.of_other_options(router?);
     preview.choose(&mut exchange.request.headers);
+    let trust = place.map(|it| it.trust.clone()).unwrap_or_default();
+    // Middlewares may change what proxies say.
+    let ip = preview.client(&exchange.request.headers, &exchange.peer, &trust);
+    let taken = router.map(|router| (router, inwards(router, &mut exchange)));
+    let is_changed = matches!(taken, Some((_, Reach::Through { code: true })));
+    let service = router.and_then(|router| router.service.as_deref());
+    let asker = Asker { ip, is_changed };
+    let service = service.map(|service| share(service, &exchange.request.headers, asker));
     let why = router.and_then(|it| it.service.as_deref()).and_then(|it| trouble(it, snapshot));
-    let verdict = || verdict(router, service.as_ref(), why.as_deref(), &mut exchange);
+    let verdict = || verdict(taken, service.as_ref(), why.as_deref());
     let found = ahead.or_else(other).unwrap_or_else(verdict);
     let Verdict { sentence, reason } = match &tls {
         Some(tls) => tls.before(found),
@@ -191,8 +197,11 @@ fn exchange(question: &Question, uri: &Uri, board: &Board) -> Result<(Exchange, 
     let trust = place.map(|it| it.trust.clone()).unwrap_or_default();
     let preview = Preview::admit(&mut headers, &peer, &trust);
     let target = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
-    let request = RequestHead::parse(method, target, Version::HTTP_11, headers)
+    let mut request = RequestHead::parse(method, target, Version::HTTP_11, headers)
         .map_err(|error| format!("the request would be refused: {error}"))?;
+    if place.is_some_and(|it| it.encodes_semicolons) {
+        request.encode_query_semicolons();
+    }
     let (response, router, attributes) = (None, None, Vec::new());
     Ok((Exchange { request, response, peer, entrypoint, router, attributes }, preview))
 }

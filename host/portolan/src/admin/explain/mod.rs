@@ -5,7 +5,7 @@
 //!
 //! Reading order: `shape` (what is told), `name` (DNS), `route` (who looks at it),
 //! `middleware` (what one does, in words), `verdict` (what comes of it), `handshake` (what comes
-//! before it), `share` (who of a service answers), `build`, then what the command line needs: `ask` and `print`.
+//! before it), `hashed` and `share` (who of a service answers), `build`, then what the command line needs: `ask` and `print`.
 
 mod shape;
 
@@ -18,6 +18,8 @@ mod middleware;
 mod verdict;
 
 mod handshake;
+
+mod hashed;
 
 mod share;
 

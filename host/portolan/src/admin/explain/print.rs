@@ -43,6 +43,7 @@ impl fmt::Display for Lines<'_> {
             section(out, "service", [service.name.clone()])?;
             section(out, "backends", service.backends.iter().map(backend))?;
             section(out, "sticky", service.stays.iter().cloned())?;
+            section(out, "hashed", service.leads.iter().cloned())?;
         }
         section(out, "left out", it.left_out.iter().map(left_out))
     }

@@ -174,6 +174,12 @@ pub(crate) struct ServiceShare {
     /// What a sticky cookie of the request says, one sentence for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) stays: Vec<String>,
+    /// Where a hash of the client leads the request, one sentence for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) leads: Vec<String>,
+    /// The backend that it is led to, where nothing else has a say in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chosen: Option<String>,
     /// For how many milliseconds its circuit breaker lets nothing pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rests: Option<u64>,

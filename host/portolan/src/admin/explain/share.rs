@@ -10,15 +10,23 @@ use portolan_core::{
     service::{Backend, Kind, Member, Service},
 };
 
-use super::{BackendShare, ServiceShare};
+use super::{
+    BackendShare, ServiceShare,
+    hashed::{Asker, Leads, leads},
+};
 
-/// Who answers for a service a request with these headers.
-pub(super) fn share(service: &Service, headers: &Headers) -> ServiceShare {
+/// Who answers for a service a request with these headers, as they leave the middlewares.
+pub(super) fn share(service: &Service, headers: &Headers, asker: Asker) -> ServiceShare {
     let now = Moment::of(Instant::now());
     let (mut backends, mut stays) = (Vec::new(), Vec::new());
     shares(service, 100.0, now, &mut backends);
     stay(service, headers, now, &mut stays);
-    ServiceShare { name: service.name.to_string(), backends, stays, rests: service.rests(now) }
+    let rests = service.rests(now);
+    let Leads { told: leads, backend: chosen } = match rests {
+        None => leads(service, headers, asker, now),
+        Some(_) => Leads::default(),
+    };
+    ServiceShare { name: service.name.to_string(), backends, stays, leads, chosen, rests }
 }
 
 /// What sticky cookies of a request say, from the service down to where they lead.
@@ -117,7 +125,10 @@ fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<Backen
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        net::{IpAddr, Ipv4Addr},
+        sync::Arc,
+    };
 
     use http::{HeaderMap, HeaderValue, header::COOKIE};
     use portolan_core::{
@@ -129,6 +140,8 @@ mod tests {
     };
 
     use super::*;
+
+    const ASKER: Asker = Asker { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), is_changed: false };
 
     fn sticky(name: &str) -> Sticky {
         Sticky { name: Some(name.into()), ..Sticky::default() }
@@ -157,7 +170,7 @@ mod tests {
         let line = cookies.iter().map(line).collect::<Vec<_>>().join("; ");
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, line.parse().unwrap());
-        share(service, &headers.into()).stays
+        share(service, &headers.into(), ASKER).stays
     }
 
     #[test]
@@ -167,7 +180,7 @@ mod tests {
         assert_eq!(told(&well, &[&inner]), ["cookie `inner` keeps it at http://10.0.0.1:80"]);
         let not = "cookie `inner` names http://10.0.0.1:80, which is not asked";
         assert_eq!(told(&ill, &[&inner]), [not]);
-        assert!(share(&well, &Headers::default()).stays.is_empty());
+        assert!(share(&well, &Headers::default(), ASKER).stays.is_empty());
         let figures = well.backends[0].figures.clone();
         figures.in_flight.increment();
         assert!(told(&well, &[&inner])[0].ends_with("which is full just now"));

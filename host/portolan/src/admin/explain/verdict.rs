@@ -28,7 +28,7 @@ impl Verdict {
 }
 
 /// How far a request comes through the middlewares of its router.
-enum Reach<'a> {
+pub(super) enum Reach<'a> {
     /// This one cannot do its work.
     Closed(&'a Middleware),
     /// This one answers, without code of a plugin.
@@ -37,19 +37,17 @@ enum Reach<'a> {
     Through { code: bool },
 }
 
-/// What becomes of a request that `router` takes; `why`: what is wrong with its service. Plans are carried out on the exchange; code of
-/// plugins is not run.
+/// What becomes of a request that a router takes, and comes so far; `why`: what is wrong with its service.
 pub(super) fn verdict(
-    router: Option<&Router>,
+    taken: Option<(&Router, Reach<'_>)>,
     service: Option<&ServiceShare>,
     why: Option<&str>,
-    exchange: &mut Exchange,
 ) -> Verdict {
-    let Some(router) = router else {
+    let Some((router, reach)) = taken else {
         return Verdict::because(Reason::NoRouter, "404: no router takes it".to_owned());
     };
     let takes = format!("router `{}` takes it", router.name);
-    let code = match inwards(router, exchange) {
+    let code = match reach {
         Reach::Closed(it) => {
             let sentence = format!(
                 "503: {takes}, but its middleware `{}` is missing or not in working order",
@@ -108,11 +106,15 @@ fn of_service(
             },
         ),
         1 => Verdict::of(format!("{takes}; the one usable backend of `{to}` answers")),
-        usable => Verdict::of(format!("{takes}; one of {usable} backends of `{to}` answers")),
+        usable => Verdict::of(match &service.chosen {
+            Some(url) => format!("{takes}; of {usable} backends of `{to}` {url} answers"),
+            None => format!("{takes}; one of {usable} backends of `{to}` answers"),
+        }),
     }
 }
 
-fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<'a> {
+/// How far a request comes. Plans are carried out on the exchange; code of plugins is not run.
+pub(super) fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<'a> {
     let mut code = false;
     for middleware in router.chain(&exchange.entrypoint) {
         if middleware.is_closed() {

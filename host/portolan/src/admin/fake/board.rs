@@ -24,6 +24,7 @@ pub(super) fn board() -> Board {
         protocol,
         redirect: None,
         encoded_characters: EncodedCharacters::default(),
+        encodes_semicolons: false,
         trust: Trust::default(),
     };
     let provider = |name: &str, plugin: &str, state, since| ProviderReport {

@@ -19,9 +19,10 @@ use portolan_core::{
     zone::Name,
 };
 use portolan_net::{
-    dns::{Forwarding, Rewrite, Rewrites},
+    dns::{Failure, Forwarding, KnownUpstream, Rewrite, Rewrites, Standing},
     tls::{Facts, TlsContext, Validity},
 };
+use tokio::time::Instant;
 
 pub(super) use self::served::snapshot;
 use self::{
@@ -130,6 +131,7 @@ impl Insight for FakeInsight {
             cached_bytes: 243_600,
             waiting: 3,
             details: vec![("prefetched", 12), ("stale", 1)],
+            upstreams: vec![upstream(1, None), upstream(2, Some("no answer in time"))],
         }
     }
 
@@ -181,5 +183,22 @@ impl Insight for FakeInsight {
             reading("grafana.local", "local", Validity::Valid),
             reading("old.example", "file", Validity::Expired),
         ]
+    }
+}
+
+/// One that was asked ten times and has answered, and has fallen silent or not since.
+fn upstream(number: u8, fault: Option<&str>) -> KnownUpstream {
+    let standing = Standing::default();
+    let begun = Instant::now();
+    standing.asked.add(10);
+    standing.answers(begun);
+    if let Some(fault) = fault {
+        standing.fails(Failure::Silent);
+        standing.rests(Failure::Silent, begun + Duration::from_millis(400), || fault.to_owned());
+    }
+    KnownUpstream {
+        config: std::net::SocketAddr::from(([10, 0, 0, number], 53)).into(),
+        keys: vec!["dns.upstreams".to_owned()],
+        standing: Arc::new(standing),
     }
 }

@@ -311,6 +311,22 @@ async fn dns_names_are_found_by_record_too() {
 }
 
 #[tokio::test]
+async fn upstreams_are_told_with_what_is_wrong_with_each() {
+    let server = serve(0, "127.0.0.1:0").await;
+    let all = server.get("/api/dns/upstreams").await.json();
+    assert_eq!(server.get("/api/dns").await.json()["upstreams"].as_array().unwrap().len(), 2);
+    let told = |place: usize, key: &str| all[place][key].clone();
+    assert_eq!([told(0, "state"), told(1, "state")], ["answering", "resting"]);
+    assert_eq!([told(0, "upstream"), told(1, "upstream")], ["10.0.0.1:53", "10.0.0.2:53"]);
+    assert_eq!(told(1, "keys"), serde_json::json!(["dns.upstreams"]));
+    assert_eq!(told(1, "error"), "no answer in time");
+    assert_eq!(told(1, "failures")["silent"], 1);
+    assert!(told(0, "error").is_null() && told(0, "stateAge").is_null());
+    assert!(told(1, "stateAge").is_u64() && told(0, "answerAge").is_u64());
+    assert_eq!((told(0, "queries"), told(0, "duration")["count"].clone()), (10.into(), 1.into()));
+}
+
+#[tokio::test]
 async fn dns_forgets_for_who_asks_and_for_no_page_from_elsewhere() {
     let server = serve(0, "127.0.0.1:0").await;
     let host = server.address.to_string();

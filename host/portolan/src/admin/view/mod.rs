@@ -22,6 +22,8 @@ pub(super) mod provider;
 
 pub(super) mod problem;
 
+pub(super) mod upstream;
+
 use std::time::SystemTime;
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

@@ -28,7 +28,10 @@ use portolan_core::{
     snapshot::{Entry, Snapshot, Status},
     standing::Probed,
 };
-use portolan_net::tls::{Facts, Validity};
+use portolan_net::{
+    dns::{Failure, KnownUpstream},
+    tls::{Facts, Validity},
+};
 
 use super::process::Process;
 use page::{Labels, Page, label, labels};
@@ -150,6 +153,8 @@ pub(crate) struct DnsReading {
     pub(crate) cached_bytes: u64,
     /// Questions that wait for an upstream.
     pub(crate) waiting: u64,
+    /// Upstreams, each once, in the order of the configuration.
+    pub(crate) upstreams: Vec<KnownUpstream>,
     /// What else happened, and how often.
     pub(crate) details: Vec<(&'static str, u64)>,
 }
@@ -366,6 +371,27 @@ impl Readings {
         page.gauge(&metric::DNS_CACHE, self.dns.cached as f64);
         page.gauge(&metric::DNS_CACHE_BYTES, self.dns.cached_bytes as f64);
         page.gauge(&metric::DNS_WAITING, self.dns.waiting as f64);
+        self.encode_upstreams(page);
+    }
+
+    fn encode_upstreams(&self, page: &mut Page) {
+        let mut named: Vec<_> =
+            self.dns.upstreams.iter().map(|it| (it.config.to_string(), &*it.standing)).collect();
+        // Two may be written in one way; two series of one name spoil a whole scrape.
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        named.dedup_by(|(one, _), (other, _)| one == other);
+        let each = || named.iter().map(|(upstream, it)| (label("upstream", upstream), *it));
+        let up = each().map(|(of, it)| (of, flag(it.lost().is_none())));
+        page.gauges(&metric::DNS_UPSTREAM_UP, up);
+        page.counters(&metric::DNS_UPSTREAM_QUERIES, each().map(|(of, it)| (of, it.asked.value())));
+        let failures = named.iter().flat_map(|(upstream, it)| {
+            Failure::ALL.map(|failure| {
+                let of = labels([("upstream", upstream.as_str()), ("cause", failure.as_str())]);
+                (of, it.failures(failure))
+            })
+        });
+        page.counters(&metric::DNS_UPSTREAM_FAILURES, failures);
+        page.histograms(&metric::DNS_UPSTREAM_DURATION, each().map(|(of, it)| (of, &it.duration)));
     }
 
     fn services(&self) -> impl Iterator<Item = &Arc<Service>> {

@@ -427,6 +427,26 @@ fn a_tag_that_cannot_be_used_is_a_notice_until_it_is_gone() {
 }
 
 #[test]
+fn what_all_instances_are_told_of_is_one_notice() {
+    let mut consul = with_web();
+    let tagged = |ids: &[&str]| {
+        let port = r#""Port": 80, "Tags": ["traefik.enabled=true"]"#;
+        let entries = ids.iter().map(|id| entry("web", id, 80).replace(r#""Port": 80"#, port));
+        format!("[{}]", entries.collect::<Vec<_>>().join(","))
+    };
+    for (ids, origin) in [
+        (&["w", "v", "x"][..], "dc1/n1/v tag traefik.enabled, and on 2 other instances"),
+        (&["x", "v"], "dc1/n1/v tag traefik.enabled, and on one other instance"),
+        (&["x"], "dc1/n1/x tag traefik.enabled"),
+    ] {
+        consul.set("/v1/health/service/web", &tagged(ids));
+        consul.wake("/v1/health/service/web");
+        let origins: Vec<_> = consul.catalog.notices().into_iter().map(|it| it.origin).collect();
+        assert_eq!(origins, [origin]);
+    }
+}
+
+#[test]
 fn names_are_encoded_in_paths() {
     assert_eq!(percent_encoded("a b/c?d"), "a%20b%2Fc%3Fd");
 }
