@@ -56,7 +56,7 @@ pub use self::{
         Sought, UpstreamConfig,
     },
     https::serve_https,
-    nearby::{Everywhere, Nearby},
+    nearby::Nearby,
     policy::{Policies, Policy, RateLimit, private_networks},
     rewrite::{Rewrite, Rewrites},
     system::{system_files, system_upstreams, without_own},
