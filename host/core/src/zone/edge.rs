@@ -218,7 +218,7 @@ mod tests {
         let leading = |to: &[Arc<str>]| {
             ways.numbers().filter(|way| ways.leads_to(*way, to)).collect::<Vec<_>>()
         };
-        assert_eq!(leading(&[websecure.clone()]), [0]);
+        assert_eq!(leading(std::slice::from_ref(&websecure)), [0]);
         assert_eq!(leading(&[web, websecure]), [0]);
         assert_eq!(leading(&[int]), [1]);
         assert_eq!(leading(&["else".into()]), [0; 0]);

@@ -81,9 +81,8 @@ fn routers_that_come_and_go_change_where_their_host_leads() {
 #[test]
 fn a_host_says_where_it_leads() {
     let mut registry = registry();
-    let why = |registry: &mut Registry| {
-        registry.zones(true, 1).why(&Name::parse("a.edge").unwrap()).to_owned()
-    };
+    let why =
+        |registry: &mut Registry| registry.zones(true, 1).why(&Name::parse("a.edge").unwrap());
     registry.host("a.edge", &on("wide"), true);
     assert_eq!(
         why(&mut registry),
