@@ -267,7 +267,10 @@ impl Resolver {
             let name = &self.desk.config.name;
             let message = format!("the authority wants to be left alone: {error}");
             let problem = Problem::warning(SOURCE, format!("resolver `{name}`"), message)
-                .hint(format!("nothing is ordered before {}", stamp(SystemTime::now() + hold)));
+                .hint(format!(
+                    "nothing else is ordered of it before {}; what it refused has a time of its own",
+                    stamp(SystemTime::now() + hold)
+                ));
             self.hold = Some((until, problem));
         }
     }

@@ -101,6 +101,20 @@ async fn what_fails_after_an_order_was_made_waits_long_and_goes_on_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_authority_that_takes_none_of_our_nonces_costs_no_order() {
+    let authority = Authority::new();
+    let text = r#"{"type": "urn:ietf:params:acme:error:badNonce", "detail": "stale"}"#;
+    authority.plan().instead = Some(("/finalize", (400, Vec::new(), text.to_owned())));
+    let mut alone = wanting(authority.fetch(), &["a.test"]).await;
+    alone.turn().await;
+    assert!(alone.problem().contains("badNonce"), "{}", alone.problem());
+    authority.plan().instead = None;
+    advance(HOUR).await;
+    alone.turn().await;
+    assert_eq!((alone.shown().len(), authority.orders()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_order_that_came_to_nothing_is_not_gone_on_with() {
     let authority = Authority::new();
     authority.plan().made = "invalid";
