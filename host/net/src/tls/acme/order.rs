@@ -71,11 +71,10 @@ impl Clerk<'_> {
                 let made = spawn_blocking(move || request(kind, names, key)).await??;
                 let (key, request) = made;
                 pending.key = Some(key);
+                self.still_locked()?;
                 // What comes of the request is of use only with its key.
                 self.put_down(pending).await;
-                if self.lock.is_lost() {
-                    return Err(OrderError::LockLost);
-                }
+                self.still_locked()?;
                 order.finalize_csr(&request).await?;
             }
             _ => {}
@@ -83,6 +82,10 @@ impl Clerk<'_> {
         let key = pending.key.clone().ok_or(OrderError::KeyLost)?;
         let chain = order.poll_certificate(&PATIENCE).await?;
         Ok(Issued { chain, key })
+    }
+
+    fn still_locked(&self) -> Result<(), OrderError> {
+        if self.lock.is_lost() { Err(OrderError::LockLost) } else { Ok(()) }
     }
 
     async fn put_down(&self, pending: &Pending) {
