@@ -82,7 +82,7 @@ async fn a_router_may_keep_its_requests_out_of_logs_and_figures() {
         &backend,
         "[http.routers.quiet]\nrule = \"Host(`quiet`)\"\nservice = \"s\"\n\
          observability = { accessLogs = false, metrics = false }\n\
-         [access-log]\nfile = \"access.log\"\nformat = \"json\"\n",
+         [metrics]\nrouter-labels = true\n[access-log]\nfile = \"access.log\"\nformat = \"json\"\n",
     );
     let portolan = Portolan::start(&config);
     assert_eq!(portolan.http().get("quiet", "/").await.status, 200);

@@ -163,6 +163,44 @@ async fn a_semicolon_in_a_query_is_encoded_where_the_entrypoint_says_so() {
 }
 
 #[tokio::test]
+async fn explain_says_who_may_still_refuse_and_counts_those_who_are_asked() {
+    let config = Config::new(
+        r#"
+[http.routers.open]
+rule = "Host(`open.local`)"
+service = "s"
+[http.routers.guarded]
+rule = "Host(`guarded.local`)"
+service = "s"
+middlewares = ["auth"]
+[http.middlewares.auth.basic-auth]
+users = ["t:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"]
+[http.services.s.weighted]
+services = [{ name = "all", weight = 1 }, { name = "none", weight = 0 }]
+[http.services.all.load-balancer]
+servers = [{ url = "http://127.0.0.1:9" }]
+[http.services.none.load-balancer]
+servers = [{ url = "http://127.0.0.1:10" }]
+"#,
+    );
+    let portolan = Portolan::start(&config);
+    for (host, verdict) in [
+        (
+            "open",
+            "router `open@config` takes it; the one backend of `s@config` with a share answers",
+        ),
+        (
+            "guarded",
+            "router `guarded@config` takes it; the one backend of `s@config` with a share answers, \
+             if `auth@config` lets it through",
+        ),
+    ] {
+        let path = format!("/api/explain?method=GET&url=http://{host}.local/");
+        assert_eq!(portolan.api(&path).await["verdict"], verdict);
+    }
+}
+
+#[tokio::test]
 async fn explain_tells_the_story_of_those_who_fail() {
     let config = Config::new(
         r#"

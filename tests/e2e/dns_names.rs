@@ -60,6 +60,55 @@ async fn hosts_of_routers_live_as_long_as_is_written() {
     }
 }
 
+/// Two entrypoints with addresses of their own, and what else is written.
+fn apart(int: &str, more: &str) -> String {
+    format!(
+        "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [entrypoints.web]\naddress = \"127.0.0.2:0\"\n\
+         [entrypoints.int]\naddress = \"{int}:0\"\n\
+         [http.middlewares.w.whoami]\n\
+         [http.routers.both]\nrule = \"Host(`both.example`)\"\nmiddlewares = [\"w\"]\n\
+         [http.routers.lost]\nrule = \"Host(`lost.example`)\"\nmiddlewares = [\"w\"]\n\
+         entrypoints = [\"itn\"]\n\
+         [http.routers.one]\nrule = \"Host(`one.example`)\"\nmiddlewares = [\"w\"]\n{more}"
+    )
+}
+
+const DNS: &str = "[dns]\naddress = \"127.0.0.1:0\"\nupstreams = []\n";
+
+#[tokio::test]
+async fn a_host_leads_to_the_entrypoints_that_its_routers_are_on() {
+    let on = |entrypoint: &str| format!("entrypoints = [\"{entrypoint}\"]\n{DNS}");
+    let config = Config::exactly(&apart("127.0.0.3", &on("int")));
+    let portolan = Portolan::start(&config);
+    let resolver = portolan.dns();
+    let told = || async {
+        let path = "/api/explain?method=GET&url=http%3A%2F%2Fone.example%2F&entrypoint=int";
+        let explained = portolan.api(path).await;
+        explained["dns"]["records"][0]["data"].as_str().unwrap().to_owned()
+    };
+    assert!(resolver.a("one.example.").await.is(&["127.0.0.3"]));
+    assert!(resolver.a("both.example.").await.is(&["127.0.0.2", "127.0.0.3"]));
+    assert_eq!(told().await, "127.0.0.3");
+    // No router of it is anywhere.
+    let lost = resolver.a("lost.example.").await;
+    assert_eq!((lost.code, lost.answers.len()), (ResponseCode::Refused, 0), "{lost:?}");
+
+    // A router moves, then an entrypoint.
+    config.replace(&apart("127.0.0.3", &on("web")));
+    eventually(|| resolver.a("one.example."), |reply| reply.is(&["127.0.0.2"])).await;
+    assert_eq!(told().await, "127.0.0.2");
+    config.replace(&apart("127.0.0.4", &on("int")));
+    eventually(|| resolver.a("one.example."), |reply| reply.is(&["127.0.0.4"])).await;
+    assert!(resolver.a("both.example.").await.is(&["127.0.0.2", "127.0.0.4"]));
+
+    // What is written counts for all of them.
+    let written = on("int") + "edge-addresses = [\"10.0.0.9\"]\n";
+    config.replace(&apart("127.0.0.4", &written));
+    eventually(|| resolver.a("one.example."), |reply| reply.is(&["10.0.0.9"])).await;
+    assert!(resolver.a("both.example.").await.is(&["10.0.0.9"]));
+}
+
 #[tokio::test]
 async fn what_dnsmasq_answered_is_answered_after_the_import() {
     let config = Config::exactly("data-dir = \"data\"\n");

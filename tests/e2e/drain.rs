@@ -1,5 +1,7 @@
 //! SIGTERM: no new connections, what is open is finished, exit code 0.
 
+use std::time::{Duration, Instant};
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -62,4 +64,18 @@ async fn a_log_that_is_rotated_ends_no_drain() {
     assert!(answer.ends_with("done"), "{answer}");
     let (status, log) = tokio::task::spawn_blocking(|| portolan.wait()).await.unwrap();
     assert!(status.success(), "{log}");
+}
+
+#[tokio::test]
+async fn who_never_shakes_hands_holds_no_drain() {
+    let portolan = Portolan::start(&Config::new(""));
+    let mut silent = TcpStream::connect(portolan.address("websecure")).await.unwrap();
+    // The beginning of a handshake.
+    silent.write_all(&[22, 3, 1, 1, 0, 1, 0]).await.unwrap();
+    let begin = Instant::now();
+    portolan.signal("-TERM");
+    let (status, log) = tokio::task::spawn_blocking(|| portolan.wait()).await.unwrap();
+    assert!(status.success(), "{log}");
+    // A handshake may take ten seconds, but there is nothing to finish.
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}: {log}", begin.elapsed());
 }

@@ -82,6 +82,8 @@ async fn a_servers_transport_says_which_name_is_asked_for_and_what_is_shown() {
     for host in ["nameless.local", "foreign.local", "silent.local"] {
         let answer = portolan.http().get(host, "/").await;
         assert_eq!(answer.status, 502, "{host}: {answer:?}");
+        // Who shows nothing hears of it behind the handshake only, but it is of that all the same.
+        assert!(answer.body.contains("encryption"), "{host}: {answer:?}");
     }
     assert_eq!(backend.requests(), 1);
 }

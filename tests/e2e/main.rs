@@ -31,6 +31,7 @@ mod file_catalog;
 mod first_start;
 mod https_backend;
 mod limits;
+mod log_readers;
 mod metrics;
 mod middleware_files;
 mod middlewares;

@@ -166,27 +166,42 @@ async fn a_request_to_a_service_of_services_is_counted_where_it_went() {
     }
 }
 
-#[tokio::test]
-async fn traefiks_series_of_services_can_be_left_out() {
-    let backend = Backend::start("b").await;
-    let portolan = Portolan::start(&Config::new(&format!(
-        "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\n\
-         [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\nhealth-check = {{}}\n\
-         [metrics]\nservice-labels = false\n",
-        backend.url()
-    )));
-    assert_eq!(portolan.http().get("a", "/").await.status, 200);
-    let page = eventually(
-        || async { portolan.admin().get("localhost", "/metrics").await.body },
-        |page| sum(page, "portolan_service_requests_total", &[]) == 1.0,
-    )
-    .await;
-    let lines = page.lines().filter(|line| line.starts_with("traefik_service_"));
-    assert_eq!(lines.collect::<Vec<_>>(), Vec::<&str>::new());
-    assert_eq!(sum(&page, "portolan_backend_up", &[("service", "s@config")]), 1.0);
-}
-
 fn authority(config: &Config) -> Vec<CertificateDer<'static>> {
     let file = config.path("data/ca/ca.pem");
     CertificateDer::pem_file_iter(file).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn what_is_not_to_be_told_has_no_series_under_our_names_either() {
+    let backend = Backend::start("b").await;
+    let toml = |labels: &str| {
+        format!(
+            "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\n\
+             [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
+             health-check = {{}}\n[metrics]\n{labels}\n",
+            backend.url()
+        )
+    };
+    let is_told = async |labels: &str, expected: [[bool; 2]; 4]| {
+        let portolan = Portolan::start(&Config::new(&toml(labels)));
+        assert_eq!(portolan.http().get("a", "/").await.status, 200);
+        assert_eq!(portolan.http().get("nobody", "/").await.status, 404);
+        let page = || async { portolan.admin().get("localhost", "/metrics").await.body };
+        let told = |page: &String| {
+            [
+                ["portolan_entrypoint_requests_total", "traefik_entrypoint_requests_total"],
+                ["portolan_router_requests_total", "traefik_router_requests_total"],
+                ["portolan_service_requests_total", "traefik_service_requests_total"],
+                ["portolan_backend_up", "traefik_service_server_up"],
+            ]
+            .map(|names| names.map(|name| !series(page, name).is_empty()))
+        };
+        // What is counted of a request is there once its response has ended.
+        let is_counted = |page: &String| sum(page, "portolan_http_failures_total", &[]) == 1.0;
+        eventually(page, |page| is_counted(page) && told(page) == expected).await;
+    };
+    let [all, none] = [[true; 2], [false; 2]];
+    is_told("router-labels = true", [all; 4]).await;
+    is_told("", [all, none, all, all]).await;
+    is_told("entrypoint-labels = false\nservice-labels = false", [none; 4]).await;
 }

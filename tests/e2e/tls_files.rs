@@ -8,7 +8,7 @@ use std::{
 };
 
 use rcgen::{CertificateParams, KeyPair};
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use crate::support::{Config, Portolan, eventually, run};
 
@@ -142,6 +142,20 @@ async fn who_comes_to_an_address_is_shown_the_certificate_for_it() {
     assert!(shows(&portolan, &here, "127.0.0.1").await);
     assert!(shows(&portolan, &named, "a.files.test").await);
     assert!(!shows(&portolan, &here, "a.files.test").await);
+}
+
+#[tokio::test]
+async fn who_comes_to_an_address_of_a_router_that_is_none_of_ours_is_shown_a_certificate_for_it() {
+    let config = Config::new("");
+    config.change(&router("10.9.8.7"));
+    let portolan = Portolan::start(&config);
+    let (_, pem, _) = run(&config, &["ca", "export"]);
+    let root = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    assert!(shows(&portolan, &root, "10.9.8.7").await);
+    config.change(&router("10.9.8.6"));
+    portolan.signal("-HUP");
+    eventually(|| shows(&portolan, &root, "10.9.8.6"), |shown| *shown).await;
+    assert!(!shows(&portolan, &root, "10.9.8.7").await);
 }
 
 #[tokio::test]

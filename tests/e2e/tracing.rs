@@ -216,6 +216,19 @@ async fn a_collector_that_is_away_disturbs_no_request_and_its_spans_are_counted(
     portolan.log_until("spans are lost");
 }
 
+#[tokio::test]
+async fn spans_that_the_collector_does_not_take_in_time_are_told_of_at_the_end() {
+    let backend = Backend::start("b").await;
+    // It is connected to, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = config(&backend, silent.local_addr().unwrap());
+    let portolan = Portolan::start(&config);
+    assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    let (status, log) = tokio::task::spawn_blocking(|| portolan.stop()).await.unwrap();
+    assert!(status.success(), "{log}");
+    assert!(log.contains("did not take the last spans in time"), "{log}");
+}
+
 /// Another Portolan stands before the collector and encrypts.
 #[tokio::test]
 async fn a_collector_is_spoken_to_encrypted_if_it_can_be_trusted() {

@@ -75,7 +75,8 @@ pub struct RouterEntry {
     pub reference: Option<Arc<str>>,
     /// What it says about encryption; then it answers on encrypted connections only.
     pub tls: Option<Arc<TlsSpec>>,
-    /// The hosts its rule demands, lower case; DNS answers them with the edge addresses.
+    /// The hosts its rule demands, lower case; DNS answers them with the addresses of its
+    /// entrypoints.
     pub hosts: Arc<[String]>,
     /// The router that works, unless it is disabled.
     pub live: Option<Arc<Router>>,

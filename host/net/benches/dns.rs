@@ -41,7 +41,6 @@ fn world(services: usize) -> World {
         ttl: 60,
     });
     let config = DnsConfig {
-        edge_addresses: Vec::new(),
         zones: vec![
             zone("consul", Names::Consul),
             zone("infra.local", Names::Static(records.collect())),

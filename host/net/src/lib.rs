@@ -10,6 +10,7 @@ pub mod drain;
 pub mod interfaces;
 mod random;
 mod cipher;
+mod anchors;
 pub mod shortage;
 pub mod worker;
 pub mod tls;

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, OnceLock},
     time::Instant,
 };
@@ -189,11 +189,22 @@ impl Portolan {
         Self::spawn(command_of(program, config, &["run"]))
     }
 
-    fn spawn(mut command: Command) -> Self {
+    /// The same, with a log of everything that nobody reads any more once it is ready.
+    pub(crate) fn start_unread(config: &Config) -> Self {
+        warm(&config.path("data"));
+        let mut command = command(config, &["run"]);
+        command.env("PORTOLAN_LOG", "debug");
+        Self::spawn_with(command, Log::follow_until_ready)
+    }
+
+    fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Log::follow)
+    }
+
+    fn spawn_with(mut command: Command, follow: fn(ChildStderr) -> Arc<Log>) -> Self {
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Log::follow(process.stderr.take().unwrap());
-        let ready = |line: &str| line.split([' ', '"']).any(|word| word == "ready");
-        let addresses = log.until(ready).iter().filter_map(|line| listening(line)).collect();
+        let log = follow(process.stderr.take().unwrap());
+        let addresses = log.until(is_ready).iter().filter_map(|line| listening(line)).collect();
         Self { process, log, addresses }
     }
 
@@ -282,8 +293,27 @@ fn command_of(program: &Path, config: &Config, args: &[&str]) -> Command {
     command
 }
 
+/// Whether this is the line that says that everything listens.
+fn is_ready(line: &str) -> bool {
+    line.split([' ', '"']).any(|word| word == "ready")
+}
+
 impl Log {
-    fn follow(from: impl std::io::Read + Send + 'static) -> Arc<Self> {
+    /// Reads no further than that everything listens, and keeps the pipe open.
+    fn follow_until_ready(from: ChildStderr) -> Arc<Self> {
+        let log = Self::default();
+        let mut reader = BufReader::new(from);
+        let mut line = String::new();
+        while !is_ready(line.trim_end()) {
+            line.clear();
+            assert!(reader.read_line(&mut line).unwrap() > 0, "it ended: {}", log.text());
+            log.lines.lock().unwrap().push(line.trim_end().to_owned());
+        }
+        std::mem::forget(reader);
+        Arc::new(log)
+    }
+
+    fn follow(from: ChildStderr) -> Arc<Self> {
         let log = Arc::new(Self::default());
         let writer = log.clone();
         std::thread::spawn(move || {

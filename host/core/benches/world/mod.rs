@@ -9,7 +9,7 @@ use portolan_core::{
     live,
     snapshot::Snapshot,
     test_util::TestMatchers,
-    zone::{DnsConfig, Names, ZoneConfig, ZoneOptions},
+    zone::{DnsConfig, Edges, Names, ZoneConfig, ZoneOptions},
 };
 
 pub(crate) fn instance(number: usize, host: &str, health: Health) -> Item {
@@ -68,7 +68,7 @@ impl World {
         let inputs = Inputs {
             entrypoints: vec![Entrypoint::new("web", false)],
             dns: DnsConfig {
-                edge_addresses: vec![[127, 0, 0, 1].into()],
+                edges: Edges::Same(vec![[127, 0, 0, 1].into()]),
                 zones: vec![zone("consul", Names::Consul), zone("infra.local", Names::Services)],
                 ..DnsConfig::default()
             },

@@ -22,7 +22,9 @@ use crate::{
     },
     snapshot::Snapshot,
     test_util::{Dice, TestMatchers, exchange},
-    zone::{DnsConfig, Name, Names, RecordType, StaticRecord, ZoneConfig, ZoneOptions},
+    zone::{
+        DnsConfig, Edges, Name, Names, Reach, RecordType, StaticRecord, ZoneConfig, ZoneOptions,
+    },
 };
 
 const RULES: &[&str] = &[
@@ -96,7 +98,7 @@ impl World {
         let inputs = Inputs {
             entrypoints: vec![Entrypoint::new("web", false), Entrypoint::new("websecure", true)],
             dns: DnsConfig {
-                edge_addresses: vec![[127, 0, 0, 1].into()],
+                edges: apart(2),
                 zones: vec![
                     zone("infra.local", Names::Services),
                     zone("consul", Names::Consul),
@@ -341,8 +343,11 @@ impl World {
                 }
             }
             2 => inputs.dns.zones.rotate_left(1),
-            3 => inputs.dns.edge_addresses.push([127, 0, 0, 2].into()),
-            4 => inputs.dns.edge_addresses.clear(),
+            3 => {
+                let edges = [apart(2), apart(3), Edges::Same(vec![[127, 0, 0, 1].into()])];
+                inputs.dns.edges = edges[self.dice.throw(3)].clone();
+            }
+            4 => inputs.dns.edges = Edges::default(),
             _ => {
                 inputs.middlewares = match inputs.middlewares.is_empty() {
                     true => vec![Arc::new(Hello)],
@@ -351,6 +356,12 @@ impl World {
             }
         }
     }
+}
+
+/// Entrypoints that are reached at different addresses.
+fn apart(last: u8) -> Edges {
+    let reach = |at| Reach { addresses: vec![[127, 0, 0, at].into()], ..Reach::default() };
+    Edges::Each(vec![("web".into(), reach(1)), ("websecure".into(), reach(last))])
 }
 
 /// Everything that a snapshot says.

@@ -13,6 +13,7 @@ use crate::{
     port::{BindError, FieldError, FileField, MiddlewarePlugin},
     snapshot::{Entry, Snapshot},
     test_util::TestMatchers,
+    zone::{Edges, Reach},
 };
 
 /// Takes any configuration but one that says `wrong`, and any `file` but one that holds it.
@@ -103,6 +104,30 @@ pub(super) fn inputs(sources: Vec<Source>) -> Inputs {
         matchers: vec![Arc::new(TestMatchers::default())],
         middlewares: vec![Arc::new(Hello)],
         ..Inputs::default()
+    }
+}
+
+#[test]
+fn a_router_that_moves_to_another_entrypoint_takes_its_host_along() {
+    let reach = |at| Reach { addresses: vec![[10, 0, 0, at].into()], ..Reach::default() };
+    let mut assembler = Assembler::default();
+    for (entrypoints, addresses) in [
+        (json!(["web"]), &["10.0.0.1"][..]),
+        (json!(["websecure"]), &["10.0.0.2"]),
+        (json!(["websecure", "web"]), &["10.0.0.1", "10.0.0.2"]),
+        (json!(["websecure", "wbe"]), &["10.0.0.2"]),
+        (json!([]), &["10.0.0.1", "10.0.0.2"]),
+        (json!(["wbe"]), &[]),
+    ] {
+        let router = json!({ "rule": "Host(`a.example`)", "middlewares": ["m"], "entrypoints": entrypoints });
+        let http = json!({ "routers": { "r": router }, "middlewares": { "m": { "hello": {} } } });
+        let mut inputs = inputs(vec![file(http)]);
+        inputs.dns.edges =
+            Edges::Each(vec![("web".into(), reach(1)), ("websecure".into(), reach(2))]);
+        let zones = &assembler.assemble(&inputs).zones;
+        let host = zones.names().find(|it| it.name == "a.example");
+        let expected: Vec<_> = addresses.iter().map(|it| format!("0 A {it}")).collect();
+        assert_eq!(host.map_or_else(Vec::new, |it| it.records), expected, "{entrypoints}");
     }
 }
 

@@ -10,8 +10,8 @@ use super::group::Place;
 /// Somebody who wants a name to exist.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Claim {
-    /// The hosts of routers.
-    Router,
+    /// The hosts of routers, which are reached on this way to the edge.
+    Router(u16),
     /// The catalog, in one of its zones.
     Catalog {
         /// Among the zones that have names of the catalog.

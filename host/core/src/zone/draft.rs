@@ -8,6 +8,7 @@ use std::iter;
 use hashbrown::{HashMap, hash_map::Entry};
 
 use super::{
+    edge::Everywhere,
     name::Name,
     record::{self, RecordType},
     table::{self, About, Kind, LONE, Set, Table},
@@ -32,7 +33,8 @@ pub(super) struct Draft {
 impl Draft {
     /// A name without records.
     pub(super) fn new(name: Name, zone: u16, kind: Kind) -> Self {
-        let about = About { zone, kind, subject: 0, usable: 0, total: 0 };
+        let everywhere = Everywhere::default();
+        let about = About { zone, kind, subject: 0, usable: 0, total: 0, everywhere };
         Self { name, about, sets: Vec::new() }
     }
 

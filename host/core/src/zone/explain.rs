@@ -3,6 +3,7 @@
 use super::{
     Zones,
     answer::RecordSet,
+    edge::Everywhere,
     grammar::Meaning,
     name::{self, Name, Text},
     record::{self, RecordType},
@@ -67,12 +68,16 @@ impl Zones {
 
     fn reason(&self, wire: &[u8]) -> String {
         if let Some(entry) = self.table.find(wire) {
-            return reason_of(&entry);
+            return self.reason_of(&entry);
         }
         let mut suffix = wire;
         while let Some(parent) = name::parent(suffix) {
             if let Some(entry) = self.wildcard(parent) {
-                return format!("{}, by the wildcard `{}`", reason_of(&entry), Text(entry.name));
+                return format!(
+                    "{}, by the wildcard `{}`",
+                    self.reason_of(&entry),
+                    Text(entry.name)
+                );
             }
             let zone = self.table.find(parent).map(|entry| usize::from(entry.about.zone));
             if let Some(zone) = zone.and_then(|place| self.zones.get(place)) {
@@ -80,7 +85,7 @@ impl Zones {
                 return match zone.grammar.read(wire, &zone.origin) {
                     Meaning::Same(short) => match self.table.find(short.as_bytes()) {
                         Some(entry) => {
-                            format!("{}, as `{}`", reason_of(&entry), Text(entry.name))
+                            format!("{}, as `{}`", self.reason_of(&entry), Text(entry.name))
                         }
                         None => format!("the zone `{origin}` has no such name"),
                     },
@@ -94,27 +99,38 @@ impl Zones {
         }
         "no zone and no router has this name".to_owned()
     }
-}
 
-fn reason_of(entry: &Entry<'_>) -> String {
-    let about = &entry.about;
-    match about.kind {
-        Kind::Static => "a static record, or a line of a hosts file".to_owned(),
-        Kind::Router => "the host of a live router leads to the edge addresses".to_owned(),
-        Kind::Service | Kind::Tag => {
-            let service = entry.name.get(usize::from(about.subject)..).unwrap_or_default();
-            let service = name::labels(service).next().unwrap_or_default();
-            let with_tag = if about.kind == Kind::Tag { " with this tag" } else { "" };
-            let service = String::from_utf8_lossy(service);
-            let (usable, total) = (about.usable, about.total);
-            let noun = if total == 1 { "instance" } else { "instances" };
-            format!("{usable} of {total} {noun} of `{service}`{with_tag} can be used")
+    fn reason_of(&self, entry: &Entry<'_>) -> String {
+        let about = &entry.about;
+        match about.kind {
+            Kind::Static => "a static record, or a line of a hosts file".to_owned(),
+            Kind::Router => {
+                let to = match (self.are_edges_written, about.everywhere) {
+                    (true, _) => "to `dns.edge-addresses`",
+                    (false, Everywhere { v4: false, v6: false }) => {
+                        "to the addresses of its entrypoints"
+                    }
+                    (false, _) => {
+                        "to the address that is asked, as its entrypoints are on every one"
+                    }
+                };
+                format!("the host of a live router leads {to}")
+            }
+            Kind::Service | Kind::Tag => {
+                let service = entry.name.get(usize::from(about.subject)..).unwrap_or_default();
+                let service = name::labels(service).next().unwrap_or_default();
+                let with_tag = if about.kind == Kind::Tag { " with this tag" } else { "" };
+                let service = String::from_utf8_lossy(service);
+                let (usable, total) = (about.usable, about.total);
+                let noun = if total == 1 { "instance" } else { "instances" };
+                format!("{usable} of {total} {noun} of `{service}`{with_tag} can be used")
+            }
+            Kind::Node => "the address of a node".to_owned(),
+            Kind::Reverse => "an address of the catalog or of a static record".to_owned(),
+            Kind::Zone => "the zone itself, or its name server".to_owned(),
+            Kind::BuiltIn => "a name that every resolver knows (RFC 6761)".to_owned(),
+            Kind::Implied => "there are names below it".to_owned(),
         }
-        Kind::Node => "the address of a node".to_owned(),
-        Kind::Reverse => "an address of the catalog or of a static record".to_owned(),
-        Kind::Zone => "the zone itself, or its name server".to_owned(),
-        Kind::BuiltIn => "a name that every resolver knows (RFC 6761)".to_owned(),
-        Kind::Implied => "there are names below it".to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{
     Zones,
     answer::{Answer, Authority, RecordSet},
+    edge::Everywhere,
     grammar::{Grammar, Meaning, Short},
     name,
     record::RecordType,
@@ -70,8 +71,8 @@ pub struct Answered<'a> {
     /// Where it is that of a wildcard: how long the name is in wire form, in bytes, that the
     /// wildcard stands right below.
     pub wildcard: Option<usize>,
-    /// Whether it is what the host of a live router leads to: the edge.
-    pub is_edge: bool,
+    /// Where it is what the host of a live router leads to, the edge: where else that is reached.
+    pub edge: Option<Everywhere>,
 }
 
 impl Zones {
@@ -108,8 +109,9 @@ impl Zones {
         wildcard: Option<usize>,
     ) -> Answered<'a> {
         let is_edge = entry.about.kind == Kind::Router;
+        let edge = is_edge.then_some(entry.about.everywhere);
         let zone = self.configured(entry.about.zone);
-        Answered { answer: self.kept(entry, rtype), zone, wildcard, is_edge }
+        Answered { answer: self.kept(entry, rtype), zone, wildcard, edge }
     }
 
     /// The answer of a name that is in the table, or stands for the one that was asked.
@@ -138,7 +140,7 @@ impl Zones {
     fn inherited(&self, wire: &[u8], rtype: RecordType) -> Answered<'_> {
         let unwritten = |answer, zone| {
             let zone = self.configured(zone);
-            Answered { answer, zone, wildcard: None, is_edge: false }
+            Answered { answer, zone, wildcard: None, edge: None }
         };
         let mut suffix = wire;
         while let Some(parent) = name::parent(suffix) {

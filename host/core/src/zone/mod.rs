@@ -11,6 +11,7 @@ mod catalog;
 mod claim;
 mod demand;
 mod draft;
+mod edge;
 mod explain;
 mod grammar;
 mod group;
@@ -31,6 +32,7 @@ use std::{net::IpAddr, sync::Arc};
 pub use self::{
     answer::{Answer, Authority, InOrder, Record, RecordSet},
     demand::Demand,
+    edge::{Edges, Everywhere, Reach},
     explain::NameView,
     lookup::Answered,
     name::{Labels, MAX_NAME, Name, NameError, Text, labels, parent},
@@ -91,7 +93,7 @@ pub struct ZoneConfig {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DnsConfig {
     /// What the `Host()` of a router resolves to.
-    pub edge_addresses: Vec<IpAddr>,
+    pub edges: Edges,
     /// Where DNS is answered: the addresses of the name server of each zone.
     pub server_addresses: Vec<IpAddr>,
     /// The zones.
@@ -146,7 +148,8 @@ pub struct ZoneInputs<'a> {
     pub nodes: &'a [Arc<Node>],
     /// Every instance of every provider, whatever its health.
     pub instances: &'a [Arc<Instance>],
-    /// The exact and wildcard (`*.example.com`) hosts of all live routers, lower case.
+    /// The exact and wildcard (`*.example.com`) hosts of live routers that are on every entrypoint,
+    /// lower case.
     pub router_hosts: &'a [String],
     /// False until each provider has given its first full state, or had one on disk: names that
     /// would not exist are answered with SERVFAIL until then.
@@ -171,6 +174,8 @@ pub struct Zones {
     /// Of `local`, unless that is a zone.
     local_soa: Soa,
     synced: bool,
+    /// Whether the hosts of routers lead to what is written, instead of to their entrypoints.
+    are_edges_written: bool,
 }
 
 impl Zones {

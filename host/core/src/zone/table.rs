@@ -11,7 +11,7 @@ use std::{hash::BuildHasher as _, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::{answer::RecordSet, name::Name, record::RecordType};
+use super::{answer::RecordSet, edge::Everywhere, name::Name, record::RecordType};
 
 /// The zone of a name that belongs to none: other names below it are not ours.
 pub(super) const LONE: u16 = u16::MAX;
@@ -21,6 +21,8 @@ const USUAL: usize = 32;
 const MOST: usize = 2048;
 const HEAD: usize = 13;
 const SET_HEAD: usize = 8;
+/// Beside the kind in one byte.
+const EVERYWHERE: [u8; 2] = [0x80, 0x40];
 
 /// Where a name comes from.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -87,6 +89,8 @@ pub(super) struct About {
     pub(super) usable: u16,
     /// How many instances there are.
     pub(super) total: u16,
+    /// Of the host of a router: where else than its records say it is reached.
+    pub(super) everywhere: Everywhere,
 }
 
 impl About {
@@ -288,7 +292,10 @@ pub(super) fn encode(name: &Name, about: About, sets: &[Set]) -> Option<Encoded>
     let mut entry = Vec::with_capacity(HEAD + name.len() + sets_length);
     entry.push(u8::try_from(name.len()).ok()?);
     entry.extend_from_slice(&about.zone.to_le_bytes());
-    entry.extend_from_slice(&[about.kind as u8, about.subject]);
+    let Everywhere { v4, v6 } = about.everywhere;
+    let everywhere = EVERYWHERE.iter().zip([v4, v6]).filter(|(_, is_set)| *is_set);
+    let kind = everywhere.fold(about.kind as u8, |byte, (bit, _)| byte | bit);
+    entry.extend_from_slice(&[kind, about.subject]);
     entry.extend_from_slice(&about.usable.to_le_bytes());
     entry.extend_from_slice(&about.total.to_le_bytes());
     entry.extend_from_slice(&u32::try_from(sets_length).ok()?.to_le_bytes());
@@ -338,10 +345,11 @@ fn entry_at(arena: &[u8], offset: usize) -> Option<Entry<'_>> {
     let sets = rest.get(..u32::from_le_bytes([s0, s1, s2, s3]) as usize)?;
     let about = About {
         zone: u16::from_le_bytes([z0, z1]),
-        kind: Kind::ALL.get(usize::from(kind)).copied()?,
+        kind: Kind::ALL.get(usize::from(kind & !(EVERYWHERE[0] | EVERYWHERE[1]))).copied()?,
         subject,
         usable: u16::from_le_bytes([u0, u1]),
         total: u16::from_le_bytes([t0, t1]),
+        everywhere: Everywhere { v4: kind & EVERYWHERE[0] != 0, v6: kind & EVERYWHERE[1] != 0 },
     };
     Some(Entry { name, about, sets })
 }

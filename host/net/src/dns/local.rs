@@ -127,7 +127,7 @@ fn follow(
         let answered = zones.answer_from(name.as_bytes(), question.rtype);
         let origin = Origin::of(&answered);
         let whose = origin.map_or(Whose::Ours, |it| way.others.whose(name.as_bytes(), it));
-        let Answered { answer: found, zone, wildcard, is_edge } = answered;
+        let Answered { answer: found, zone, wildcard, edge } = answered;
         *first = first.or(zone);
         match whose {
             Whose::Others | Whose::Nobodys if owner == HEADER => return Local::NotOurs,
@@ -148,7 +148,7 @@ fn follow(
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::Records(records) => {
-                reply.answers((records, is_edge), owner, zones, (way.random, way.near));
+                reply.answers((records, edge), owner, zones, (way.random, way.near));
                 return Local::Answered(Rcode::NO_ERROR);
             }
             Answer::Alias(records) => records,

@@ -57,7 +57,7 @@ pub use self::{
         Sought, UpstreamConfig,
     },
     https::serve_https,
-    nearby::{Everywhere, Nearby},
+    nearby::Nearby,
     policy::{Policies, Policy, RateLimit, private_networks},
     rewrite::{Rewrite, Rewrites},
     standing::{Failure, KnownUpstream, Standing, Standings, tend_upstreams},

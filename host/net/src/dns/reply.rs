@@ -5,13 +5,14 @@
 
 use hashbrown::HashSet;
 use portolan_core::zone::{
-    Answer, BODY_HEAD, QUESTION_POINTER, Record, RecordSet, RecordType, Zones, body_type,
+    Answer, BODY_HEAD, Everywhere, QUESTION_POINTER, Record, RecordSet, RecordType, Zones,
+    body_type,
 };
 
 use super::{
     cookie::Answered,
     message::{HEADER, MAX_UDP, Question, Rcode, Section, ShortName, flag},
-    nearby::Near,
+    nearby::{Kept, Near},
 };
 
 const OPT: usize = 11;
@@ -157,12 +158,12 @@ impl<'o> Reply<'o> {
     /// any is.
     pub(super) fn answers(
         &mut self,
-        (records, are_edges): (RecordSet<'_>, bool),
+        (records, edge): (RecordSet<'_>, Option<Everywhere>),
         owner: usize,
         zones: &Zones,
         (random, nearby): (u32, Option<Near<'_>>),
     ) {
-        let (records, near) = near_ones(records, nearby.filter(|_| are_edges));
+        let (records, near) = near_ones((records, edge), nearby);
         let kept = |record: &Record<'_>| near.is_none_or(|near| near.keeps(record));
         let first = self.length;
         let mut written = 0;
@@ -199,9 +200,8 @@ impl<'o> Reply<'o> {
             }
             for rtype in [RecordType::A, RecordType::AAAA] {
                 let found = zones.answer_from(name.as_bytes(), rtype);
-                let near = near.filter(|_| found.is_edge);
-                let Answer::Records(found) = found.answer else { continue };
-                let (found, near) = near_ones(found, near);
+                let Answer::Records(records) = found.answer else { continue };
+                let (found, near) = near_ones((records, found.edge), near);
                 let kept = |record: &Record<'_>| near.is_none_or(|near| near.keeps(record));
                 for address in found.in_order().filter(kept) {
                     if !self.record(Section::Additional, address.body, target) {
@@ -309,11 +309,11 @@ impl<'o> Reply<'o> {
 
 /// The records for one asker, and which of them.
 fn near_ones<'r, 'n>(
-    records: RecordSet<'r>,
+    (records, edge): (RecordSet<'r>, Option<Everywhere>),
     near: Option<Near<'n>>,
-) -> (RecordSet<'r>, Option<Near<'n>>) {
-    match near {
-        Some(near) => near.choose(records),
+) -> (RecordSet<'r>, Option<Kept<'n>>) {
+    match near.zip(edge) {
+        Some((near, everywhere)) => near.choose(records, everywhere),
         None => (records, None),
     }
 }

@@ -103,7 +103,7 @@ async fn meet(
 ) -> Option<Talk> {
     let limits = door.limits.load_full();
     let address = canonical(address);
-    let from = from(&door, &limits, &mut stream, address).await?;
+    let from = attended(&door, &seat, from(&door, &limits, &mut stream, address)).await??;
     let guest = welcome(&door, &limits, from).ok()?;
     let met = Met { limits, seat, from, guest };
     match door.tls.clone() {
@@ -204,21 +204,28 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn plain(door: &Rc<Door>, met: Met, mut stream: TcpStream) -> Option<Talk> {
-    let sniffed = {
-        let gone = pin!(poll_fn(|cx| match met.seat.poll_notice(cx) {
-            Poll::Ready(Notice::Expired(limit)) => Poll::Ready(limit),
-            // Its first request is on its way; the roster will not wait for it long.
-            Poll::Ready(Notice::Drain | Notice::Look) | Poll::Pending => Poll::Pending,
-        }));
-        match select(pin!(sniff(&mut stream)), gone).await {
-            Either::Left((sniffed, _)) => sniffed,
-            Either::Right((limit, _)) => {
-                limit.into_iter().for_each(|limit| door.exceeded(limit));
-                return None;
-            }
+/// What comes before the first request, as far as somebody waits for it: `None` when the client was
+/// quiet for too long.
+async fn attended<T>(door: &Door, seat: &Seat, first: impl Future<Output = T>) -> Option<T> {
+    let gone = pin!(poll_fn(|cx| match seat.poll_notice(cx) {
+        Poll::Ready(Notice::Expired(limit)) => Poll::Ready(limit),
+        // Its first request is on its way; the roster will not wait for it long.
+        Poll::Ready(Notice::Drain | Notice::Look) | Poll::Pending => Poll::Pending,
+    }));
+    match select(pin!(first), gone).await {
+        Either::Left((first, _)) => {
+            seat.remind();
+            Some(first)
         }
-    };
+        Either::Right((limit, _)) => {
+            limit.into_iter().for_each(|limit| door.exceeded(limit));
+            None
+        }
+    }
+}
+
+async fn plain(door: &Rc<Door>, met: Met, mut stream: TcpStream) -> Option<Talk> {
+    let sniffed = attended(door, &met.seat, sniff(&mut stream)).await?;
     let (protocol, ahead) = sniffed.ok()?;
     let client = Client::new(door, met, Encrypted::NOT);
     Some(speak(protocol, client, Stream::Plain(stream), ahead))
@@ -230,7 +237,12 @@ async fn encrypted(
     stream: TcpStream,
     tls: Arc<TlsContext>,
 ) -> Option<Talk> {
-    let (stream, shown) = match timeout(met.limits.timeouts.handshake, tls.accept(stream)).await {
+    let greeting = timeout(met.limits.timeouts.handshake, tls.accept(stream));
+    let Some(greeting) = attended(door, &met.seat, greeting).await else {
+        door.figures.handshake_failures.increment();
+        return None;
+    };
+    let (stream, shown) = match greeting {
         Ok(Ok(Greeting::Encrypted(stream, shown))) => (*stream, shown),
         // A certificate authority has seen what it wanted to see.
         Ok(Ok(Greeting::Challenge)) => return None,

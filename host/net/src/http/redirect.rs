@@ -59,6 +59,8 @@ impl Redirect {
         };
         let host = without_port(request.authority());
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        // `OPTIONS *` asks about the server (RFC 9112, 3.2.4), and no location can say that.
+        let target = if target == "*" { "/" } else { target };
         let location = format!("{scheme}://{host}{port}{target}");
         // As Traefik: old clients turn a POST into a GET on 301 and 302, and know no others.
         let simple = request.method == Method::GET;
@@ -117,6 +119,8 @@ mod tests {
         redirect.aim(|_| Some(443));
         let plain = "https://a.test/".to_owned();
         assert_eq!(location(&redirect, Method::POST, "/", "a.test"), (308, plain.clone()));
+        // Nothing else can be said of the whole server.
+        assert_eq!(location(&redirect, Method::OPTIONS, "*", "a.test"), (308, plain.clone()));
         let to = RedirectTarget::Port(443);
         let brief = Redirect::new(&RedirectConfig { to, scheme: Scheme::HTTPS, permanent: false });
         assert_eq!(location(&brief, Method::GET, "/", "a.test"), (302, plain.clone()));

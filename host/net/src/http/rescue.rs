@@ -420,6 +420,11 @@ fn is_in_clear(error: &io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
+/// Whether TLS itself failed, and not what it runs over.
+fn is_of_encryption(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 impl ForwardError {
     fn verdict(&self) -> (StatusCode, Reason, &'static str) {
         use {Reason as R, StatusCode as S};
@@ -480,6 +485,12 @@ impl ForwardError {
             ),
             Self::Exchange { source: StreamError::Http1(WireError::Head(_)), .. } => {
                 (S::BAD_GATEWAY, R::Protocol, "the backend does not speak this protocol")
+            }
+            // With TLS 1.3 a backend refuses our certificate, or that there is none, only behind the handshake.
+            Self::Exchange { source: StreamError::Http1(WireError::Io(error)), .. }
+                if is_of_encryption(error) =>
+            {
+                (S::BAD_GATEWAY, R::TlsFailed, "the backend refused or broke the encryption")
             }
             Self::Exchange { .. } => (S::BAD_GATEWAY, R::NoResponse, "the backend broke off"),
             Self::Upgrade { .. } => {

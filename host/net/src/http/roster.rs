@@ -280,6 +280,13 @@ impl Seat {
         self.entry.quiet_since.set(self.roster.clock.now());
     }
 
+    /// Who was told, and only then came to where that matters, is told again.
+    pub(crate) fn remind(&self) {
+        if self.is_draining() && self.entry.notice.get().is_none() {
+            self.entry.notice.set(Some(Notice::Drain));
+        }
+    }
+
     /// Whether the entrypoint closes.
     pub(crate) fn is_draining(&self) -> bool {
         self.roster.draining.get()

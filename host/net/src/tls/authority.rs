@@ -5,6 +5,7 @@
 //! a reason to make another one: devices were told to trust it.
 
 use std::{
+    collections::BTreeSet,
     fmt, fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -28,12 +29,14 @@ use crate::interfaces::interfaces;
 
 use super::{
     Certificate, CertificateSource, TlsError,
-    certificate::{Facts, is_key_of, sha256},
+    certificate::{Facts, is_ca, is_key_of, sha256},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a root is good.
 const ROOT_VALID: Duration = DAY.saturating_mul(3650);
+/// How long before its end a root begins to be a worry: as long as leaves are good.
+const ROOT_WORRY: Duration = LEAF_VALID;
 /// How long a leaf is good; browsers frown at more than 398 days.
 const LEAF_VALID: Duration = DAY.saturating_mul(90);
 /// How long before its end a leaf is made anew.
@@ -42,6 +45,14 @@ const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
 const CLOCK_SKEW: Duration = DAY;
 /// How many leaves are kept.
 const LEAVES: usize = 4096;
+/// For how many addresses of routers a default leaf is: each handshake carries all of them.
+const ADDRESSES: usize = 100;
+/// What stands before each of those addresses in the place of a default leaf, as it does in no name.
+const DEFAULT: &str = " ";
+/// Whom certificates are of.
+const ORGANIZATION: &str = "Portolan";
+/// The longest name that a subject may have (RFC 5280, A.1).
+const LONGEST_NAME: usize = 64;
 
 /// The local certificate authority.
 pub struct Authority {
@@ -49,7 +60,32 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// When the root ends: no leaf is good for longer.
     until: SystemTime,
+    /// Whether it says of itself that it may sign others.
+    is_authority: bool,
     leaves: Mutex<Leaves>,
+}
+
+/// What is wrong with a root, though it can sign.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RootFlaw {
+    /// It says of itself that it may not sign others (RFC 5280, 4.2.1.9), so nobody takes what it signs.
+    NoAuthority,
+    /// Its time is over: nobody takes what it signed.
+    Ended(SystemTime),
+    /// It ends soon, and devices must learn to trust another one before that.
+    EndsSoon(SystemTime),
+}
+
+impl RootFlaw {
+    fn of(is_authority: bool, until: SystemTime, now: SystemTime) -> Option<Self> {
+        if !is_authority {
+            Some(Self::NoAuthority)
+        } else if until < now {
+            Some(Self::Ended(until))
+        } else {
+            (until < now + ROOT_WORRY).then_some(Self::EndsSoon(until))
+        }
+    }
 }
 
 #[derive(Default)]
@@ -76,7 +112,7 @@ impl Leaves {
             known => {
                 let names = own_names();
                 if known.as_ref().is_some_and(|(_, before)| *before != names) {
-                    self.by_name.remove("");
+                    self.by_name.retain(|name, _| !name.is_empty() && !name.starts_with(DEFAULT));
                 }
                 self.own = Some((now, names.clone()));
                 names
@@ -110,19 +146,23 @@ impl Authority {
                 let facts = der.as_ref().and_then(|der| Facts::read(der));
                 let facts = facts.ok_or_else(|| refuse(rcgen::Error::CouldNotParseCertificate))?;
                 // Nobody could check what it signs.
-                if !der.is_some_and(|der| is_key_of(&der, key.public_key_raw())) {
+                if !der.as_ref().is_some_and(|der| is_key_of(der, key.public_key_raw())) {
                     return Err(TlsError::AuthorityPair(directory.to_owned()));
                 }
                 let issuer = Issuer::from_ca_cert_pem(&root, key).map_err(refuse)?;
-                Ok(Self { root, issuer, until: facts.not_after, leaves: Mutex::default() })
+                let (until, is_authority) = (facts.not_after, der.is_some_and(|it| is_ca(&it)));
+                Ok(Self { root, issuer, until, is_authority, leaves: Mutex::default() })
             }
+            None if cert.exists() => Err(TlsError::AuthorityKeyless(directory.to_owned())),
             None => {
                 let authority = Self::ephemeral()?;
                 let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
                 made.map_err(|source| TlsError::Write { path: directory.to_owned(), source })?;
-                // The key comes last: while it is missing there is no authority.
-                write(&cert, &authority.root, 0o644)?;
-                write(&key, &authority.issuer.key().serialize_pem(), 0o600)?;
+                // Who is ended between the two has one without the other: so little as can be is done there.
+                let fresh_key = stage(&key, &authority.issuer.key().serialize_pem(), 0o600)?;
+                let fresh_cert = stage(&cert, &authority.root, 0o644)?;
+                put(&fresh_key, &key)?;
+                put(&fresh_cert, &cert)?;
                 Ok(authority)
             }
         }
@@ -143,7 +183,13 @@ impl Authority {
         let until = SystemTime::now() + ROOT_VALID;
         valid(&mut params, until);
         let root = params.self_signed(&key).map_err(refuse)?.pem();
-        Ok(Self { root, issuer: Issuer::new(params, key), until, leaves: Mutex::default() })
+        let (issuer, leaves) = (Issuer::new(params, key), Mutex::default());
+        Ok(Self { root, issuer, until, is_authority: true, leaves })
+    }
+
+    /// What is wrong with its root at a moment.
+    pub(super) fn flaw(&self, now: SystemTime) -> Option<RootFlaw> {
+        RootFlaw::of(self.is_authority, self.until, now)
     }
 
     /// The root certificate in PEM: what a device must trust.
@@ -153,13 +199,35 @@ impl Authority {
 
     /// A certificate for a name or wildcard, in lower case.
     pub(crate) fn leaf(&self, name: &str) -> Result<Arc<CertifiedKey>, TlsError> {
+        self.kept(name, |_| vec![name.to_owned()])
+    }
+
+    /// A certificate for who names nothing that we serve: for this machine, and for addresses that
+    /// routers answer to, which may be those of a router at home or of a port that is passed on.
+    pub(super) fn default_leaf(
+        &self,
+        addresses: &BTreeSet<String>,
+    ) -> Result<Arc<CertifiedKey>, TlsError> {
+        let place: String = addresses.iter().flat_map(|address| [DEFAULT, address]).collect();
+        self.kept(&place, |leaves| {
+            let mut names = leaves.look(SystemTime::now(), own_names);
+            let others = addresses.iter().filter(|address| !names.contains(address));
+            let others: Vec<_> = others.take(ADDRESSES).cloned().collect();
+            names.extend(others);
+            names
+        })
+    }
+
+    /// One that is kept in a place, or a new one.
+    fn kept(
+        &self,
+        name: &str,
+        names: impl FnOnce(&mut Leaves) -> Vec<String>,
+    ) -> Result<Arc<CertifiedKey>, TlsError> {
         let now = SystemTime::now();
         // A lock per handshake, not per request, held over a look-up.
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = match name {
-            "" => leaves.look(now, own_names),
-            name => vec![name.to_owned()],
-        };
+        let names = names(&mut leaves);
         let leaves = &mut leaves.by_name;
         match leaves.get(name) {
             Some(leaf) if now < leaf.renew => return Ok(leaf.certificate.key.clone()),
@@ -189,7 +257,11 @@ impl Authority {
         let refuse = |source| TlsError::Mint { name: common.clone(), source };
         let key = KeyPair::generate().map_err(refuse)?;
         let mut params = CertificateParams::new(names).map_err(refuse)?;
-        params.distinguished_name = subject(&common);
+        // Clients look at the names beside it, and strict ones refuse one that is too long.
+        params.distinguished_name = match common.len() > LONGEST_NAME {
+            true => organization(),
+            false => subject(&common),
+        };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -216,9 +288,16 @@ pub struct Root {
     pub fingerprint: String,
     /// What stands in it.
     pub facts: Facts,
+    /// Whether it says of itself that it may sign others.
+    is_authority: bool,
 }
 
 impl Root {
+    /// What is wrong with it at a moment.
+    pub fn flaw(&self, now: SystemTime) -> Option<RootFlaw> {
+        RootFlaw::of(self.is_authority, self.facts.not_after, now)
+    }
+
     /// Reads the root of the authority in a directory, without its key; `None` if there is none.
     ///
     /// # Errors
@@ -235,8 +314,8 @@ impl Root {
             path: file.clone(),
             source: pem::Error::NoItemsFound,
         })?;
-        let fingerprint = sha256(&der);
-        Ok(Some(Self { file, pem, der: der.to_vec(), fingerprint, facts }))
+        let (fingerprint, is_authority) = (sha256(&der), is_ca(&der));
+        Ok(Some(Self { file, pem, der: der.to_vec(), fingerprint, facts, is_authority }))
     }
 }
 
@@ -250,12 +329,19 @@ impl fmt::Debug for Authority {
 fn subject(common: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common);
-    name.push(DnType::OrganizationName, "Portolan");
+    name.push(DnType::OrganizationName, ORGANIZATION);
+    name
+}
+
+fn organization() -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, ORGANIZATION);
     name
 }
 
 fn valid(params: &mut CertificateParams, until: SystemTime) {
-    params.not_before = (SystemTime::now() - CLOCK_SKEW).into();
+    // One that ends before it begins would be no certificate at all.
+    params.not_before = (SystemTime::now() - CLOCK_SKEW).min(until - CLOCK_SKEW).into();
     params.not_after = until.into();
 }
 
@@ -269,7 +355,14 @@ fn read(path: &Path) -> Result<Option<String>, TlsError> {
 
 /// Writes a file as a whole or not at all, with its rights from the first byte on.
 pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
-    let fresh = path.with_extension("new");
+    put(&stage(path, text, mode)?, path)
+}
+
+/// Writes what is to be a file beside it; answers where.
+fn stage(path: &Path, text: &str, mode: u32) -> Result<PathBuf, TlsError> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
     let attempt = || {
         if let Err(error) = fs::remove_file(&fresh)
             && error.kind() != io::ErrorKind::NotFound
@@ -279,10 +372,15 @@ pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> 
         let mut file =
             fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)
+        file.sync_all()
     };
-    attempt().map_err(|source| TlsError::Write { path: path.to_owned(), source })
+    attempt().map_err(|source| TlsError::Write { path: path.to_owned(), source })?;
+    Ok(fresh)
+}
+
+/// Makes a file of what was written beside it.
+fn put(fresh: &Path, path: &Path) -> Result<(), TlsError> {
+    fs::rename(fresh, path).map_err(|source| TlsError::Write { path: path.to_owned(), source })
 }
 
 /// How this machine may be named by who knows no name of it.

@@ -104,8 +104,18 @@ pub struct Facts {
 }
 
 impl Certificate {
-    /// A chain and its key in PEM, as a file or an authority gives them.
+    /// A chain and its key in PEM, as a file or an authority gives them, for at least one name.
     pub(super) fn from_pem(
+        chain: &[u8],
+        key: &[u8],
+        source: CertificateSource,
+    ) -> Result<Self, PemPart> {
+        let read = Self::of_anybody(chain, key, source)?;
+        if read.names.is_empty() { Err(PemPart::Nameless) } else { Ok(read) }
+    }
+
+    /// The same, and it may be for no name at all: only as the default it is of use then.
+    pub(super) fn of_anybody(
         chain: &[u8],
         key: &[u8],
         source: CertificateSource,
@@ -117,14 +127,22 @@ impl Certificate {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(PemPart::Key)?;
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
             .map_err(PemPart::Pair)?;
-        Self::of(key, source).ok_or(PemPart::Nameless)
+        Self::of(key, source).ok_or(PemPart::Chain(pem::Error::NoItemsFound))
     }
 
-    /// What a handshake shows, with what stands in it; `None` if it is for no name.
+    /// What a handshake shows, with what stands in it; `None` if it is no certificate.
     pub(super) fn of(key: CertifiedKey, source: CertificateSource) -> Option<Self> {
         let facts = Facts::read(key.cert.first()?)?;
         let names = facts.sans.clone();
-        (!names.is_empty()).then(|| Self { source, facts, names, key: Arc::new(key) })
+        Some(Self { source, facts, names, key: Arc::new(key) })
+    }
+
+    /// What people know it by: its names, else what its subject is called.
+    pub(super) fn known_by(&self) -> String {
+        match self.names.as_slice() {
+            [] => self.facts.common_name.clone(),
+            names => names.join("`, `"),
+        }
     }
 
     /// How it is at a moment.
@@ -216,6 +234,13 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 pub(super) fn is_key_of(der: &[u8], key: &[u8]) -> bool {
     let cert = X509Certificate::from_der(der);
     cert.is_ok_and(|(_, cert)| *cert.public_key().subject_public_key.data == *key)
+}
+
+/// Whether a certificate says that it may sign others (RFC 5280, 4.2.1.9 and 4.2.1.3).
+pub(super) fn is_ca(der: &[u8]) -> bool {
+    let Ok((_, cert)) = X509Certificate::from_der(der) else { return false };
+    let usage = cert.key_usage().ok().flatten();
+    cert.is_ca() && usage.is_none_or(|usage| usage.value.key_cert_sign())
 }
 
 /// Whom a certificate is about, as Go writes it (RFC 2253: the last part first).

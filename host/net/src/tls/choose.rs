@@ -75,8 +75,11 @@ impl Chooser {
         }
         let hosts = self.hosts();
         let served = [Some(name.as_str()), wildcard.as_deref()].into_iter().flatten();
-        let served = served.into_iter().find(|name| hosts.has(name));
-        match self.authority.leaf(served.unwrap_or_default()) {
+        let leaf = match served.into_iter().find(|name| hosts.has(name)) {
+            Some(served) => self.authority.leaf(served),
+            None => self.authority.default_leaf(hosts.addresses()),
+        };
+        match leaf {
             Ok(key) => Some(key),
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "no certificate for a client");

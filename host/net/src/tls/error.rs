@@ -76,6 +76,9 @@ pub enum TlsError {
     /// The key of the local authority is another one's.
     #[error("local authority in `{}`: `ca.key` is not the key of `ca.pem`", _0.display())]
     AuthorityPair(PathBuf),
+    /// The key of the local authority is gone, its certificate is not.
+    #[error("local authority in `{}`: there is `ca.pem`, but no `ca.key`", _0.display())]
+    AuthorityKeyless(PathBuf),
     /// A certificate could not be made.
     #[error("make a certificate for `{name}`")]
     Mint {

@@ -32,10 +32,12 @@ pub struct Broken {
 }
 
 impl Files {
-    /// Reads all of these and forgets all others; answers those that are broken.
+    /// Reads all of these and forgets all others; answers those that are broken. Only the `default` may
+    /// be for no name.
     pub(super) fn read<'a>(
         &mut self,
         wanted: impl IntoIterator<Item = &'a CertificateFile>,
+        default: Option<&CertificateFile>,
     ) -> Vec<Broken> {
         let mut before = std::mem::take(&mut self.0);
         let mut broken: Vec<Broken> = Vec::new();
@@ -45,7 +47,7 @@ impl Files {
                 continue;
             }
             let kept = before.remove(file);
-            match load(file) {
+            match load(file, default == Some(file)) {
                 Ok(fresh) => drop(self.0.insert(file.clone(), Held::next(kept, fresh, now))),
                 Err(error) => {
                     broken.push(Broken { file: file.clone(), error, kept: kept.is_some() });
@@ -90,10 +92,11 @@ impl Held {
     }
 }
 
-fn load(file: &CertificateFile) -> Result<Certificate, TlsError> {
+fn load(file: &CertificateFile, is_default: bool) -> Result<Certificate, TlsError> {
     let (chain, key) = (read(&file.cert)?, read(&file.key)?);
     let source = CertificateSource::File(file.cert.clone());
-    Certificate::from_pem(&chain, &key, source).map_err(|part| match part {
+    let read = if is_default { Certificate::of_anybody } else { Certificate::from_pem };
+    read(&chain, &key, source).map_err(|part| match part {
         PemPart::Chain(source) => {
             TlsError::Pem { wanted: "certificate", path: file.cert.clone(), source }
         }

@@ -3,7 +3,11 @@
 //! **Invariant:** to learn a newer snapshot costs what is different in it: a handshake may wait for
 //! that.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use portolan_core::{
     name::ObjectName,
@@ -25,6 +29,8 @@ pub(super) struct Hosts {
     named: usize,
     /// Of how many the routers disagree.
     torn: usize,
+    /// Those that are addresses.
+    addresses: Arc<BTreeSet<String>>,
 }
 
 /// Which routers' hosts they are.
@@ -159,6 +165,14 @@ impl Hosts {
                 };
                 *count = count.saturating_add_signed(if is_there { 1 } else { -1 });
             }
+            if let Ok(address) = name.trim_matches(['[', ']']).parse::<IpAddr>() {
+                let (addresses, address) =
+                    (Arc::make_mut(&mut self.addresses), address.to_string());
+                match host.each.is_empty() {
+                    true => addresses.remove(&address),
+                    false => addresses.insert(address),
+                };
+            }
             made.push((name.to_owned(), (!host.each.is_empty()).then_some(host)));
         }
         self.names.update(made);
@@ -167,6 +181,12 @@ impl Hosts {
     /// Whether a router answers to exactly this host, or to the wildcard that it is.
     pub(super) fn has(&self, name: &str) -> bool {
         self.names.contains_key(name)
+    }
+
+    /// The addresses that routers answer to: a client says nothing of the one that it came to, and it
+    /// may be another one than it arrives at.
+    pub(super) fn addresses(&self) -> &BTreeSet<String> {
+        &self.addresses
     }
 
     /// Whether a router answers to a name.
@@ -242,7 +262,7 @@ mod tests {
     use super::*;
     use crate::tls::tests::router;
 
-    const HOSTS: &[&str] = &["a.local", "b.local", "*.local", "c.example"];
+    const HOSTS: &[&str] = &["a.local", "b.local", "*.local", "c.example", "10.0.0.1"];
 
     fn any(dice: &mut Dice, name: &str) -> RouterEntry {
         let hosts: Vec<_> = HOSTS.iter().copied().filter(|_| dice.throw(2) == 0).collect();
@@ -274,7 +294,7 @@ mod tests {
             (hosts, all) = (hosts.learnt(&snapshot, &entrypoint), all.learnt(&snapshot, &Of::All));
             let anew = Hosts::default().learnt(&snapshot, &entrypoint);
             assert!(hosts.is_of(&snapshot));
-            let told = |it: &Hosts| format!("{:?} {:?}", it.names, it.unchosen);
+            let told = |it: &Hosts| format!("{:?} {:?} {:?}", it.names, it.unchosen, it.addresses);
             assert_eq!(told(&hosts), told(&anew), "{generation}");
             assert_eq!((hosts.named, hosts.torn), (anew.named, anew.torn), "{generation}");
             assert_eq!(told(&all), told(&Hosts::default().learnt(&snapshot, &Of::All)));

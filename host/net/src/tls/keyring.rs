@@ -137,8 +137,10 @@ impl Keyring {
     pub fn problems(&self) -> Vec<Problem> {
         let state = self.state();
         let contexts: Vec<_> = state.contexts.iter().filter_map(Weak::upgrade).collect();
+        let now = SystemTime::now();
         trouble::problems(&Situation {
-            now: SystemTime::now(),
+            now,
+            root_flaw: state.authority.as_ref().and_then(|authority| authority.flaw(now)),
             settings: &state.settings,
             entrypoints: &state.entrypoints,
             contexts: &contexts,
@@ -262,7 +264,7 @@ impl Keyring {
     pub(super) fn of_files(&self) -> Vec<Shelf> {
         let state = self.state();
         let shelf = |(_, tls): &(Arc<str>, TlsConfig)| {
-            let own = state.settings.certificates.iter().chain(&tls.certificates);
+            let own = state.settings.files().chain(&tls.certificates);
             Shelf::build(own.flat_map(|file| state.files.of(file)))
         };
         state.entrypoints.iter().map(shelf).collect()
@@ -287,9 +289,9 @@ impl State {
     /// Reads everything anew and hands it to the entrypoints.
     fn refresh(&mut self) {
         let own = self.entrypoints.iter().flat_map(|(_, tls)| &tls.certificates);
-        let files: Vec<_> = self.settings.certificates.iter().chain(own).cloned().collect();
+        let files: Vec<_> = self.settings.files().chain(own).cloned().collect();
         self.marks = Marks::of(self.paths(&files));
-        self.broken = self.files.read(&files);
+        self.broken = self.files.read(&files, self.settings.default.as_ref());
         self.build_options();
         self.hand_out();
     }
@@ -329,7 +331,7 @@ impl State {
             let beside = context.is_beside().then(TlsConfig::default);
             // One that closes finishes with what it has.
             let Some(tls) = served.map(|(_, tls)| tls).or(beside.as_ref()) else { continue };
-            let own = self.settings.certificates.iter().chain(&tls.certificates);
+            let own = self.settings.files().chain(&tls.certificates);
             let own = own.flat_map(|file| self.files.of(file));
             let default = self.settings.default.iter().flat_map(|file| self.files.of(file));
             let shelf = Shelf::build(own.chain(&self.ordered)).with_default(default);

@@ -29,7 +29,7 @@ mod steward;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::{
-    authority::{Authority, Root},
+    authority::{Authority, Root, RootFlaw},
     certificate::{Certificate, CertificateSource, Facts, Validity},
     context::{Alert, Handshake, TlsContext},
     error::TlsError,
@@ -59,13 +59,20 @@ pub struct TlsConfig {
 pub struct TlsSettings {
     /// Certificates from files.
     pub certificates: Vec<CertificateFile>,
-    /// One of them, which is shown where none is for the name that is asked for; `None`: one of the
-    /// local authority is.
+    /// One more, which is also shown where none is for the name that is asked for, and may be for no
+    /// name itself; `None`: one of the local authority is.
     pub default: Option<CertificateFile>,
     /// Options, by name. There is always a `default`, here or built in.
     pub options: Vec<(Arc<str>, TlsOptions)>,
     /// Authorities that are asked for certificates.
     pub resolvers: Vec<acme::ResolverConfig>,
+}
+
+impl TlsSettings {
+    /// All certificates from files: each has names, and the default may have.
+    fn files(&self) -> impl Iterator<Item = &CertificateFile> {
+        self.certificates.iter().chain(&self.default)
+    }
 }
 
 /// A certificate and its key, in PEM. It is chosen by the name that the client asks for: exact

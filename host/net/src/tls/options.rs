@@ -8,17 +8,16 @@ use std::{path::PathBuf, sync::Arc};
 
 use portolan_core::policy::{Curve, Suite, TlsVersion};
 use rustls::{
-    RootCertStore, ServerConfig,
+    ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{
-        NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
-        danger::ClientCertVerifier,
+        NoServerSessionStorage, ProducesTickets, ResolvesServerCert, danger::ClientCertVerifier,
     },
 };
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 
 use super::{TlsError, file};
-use crate::cipher;
+use crate::{anchors::Anchors, cipher};
 
 /// How handshakes are done.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -182,18 +181,16 @@ fn verifier(
     trusted: &[Vec<u8>],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
+    let mut anchors = Anchors::none();
     for (path, text) in auth.ca_files.iter().zip(trusted) {
         let wanted = "certificate";
         for cert in CertificateDer::pem_slice_iter(text) {
             let cert =
                 cert.map_err(|source| TlsError::Pem { wanted, path: path.clone(), source })?;
             let pair = |source| TlsError::Authorities { path: path.clone(), source };
-            roots.add(cert).map_err(pair)?;
+            anchors.add(cert).map_err(pair)?;
         }
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-    let builder = if auth.optional { builder.allow_unauthenticated() } else { builder };
     let path = auth.ca_files.first().cloned().unwrap_or_default();
-    builder.build().map_err(|source| TlsError::Roots { path, source })
+    anchors.of_clients(provider, auth.optional).map_err(|source| TlsError::Roots { path, source })
 }

@@ -125,7 +125,7 @@ impl Steward {
         let mut problems = self.keyring.problems();
         problems.extend(unmet);
         problems.extend(self.refused.iter().map(|one| one.problem.clone()));
-        problems.extend(self.resolvers.iter().flat_map(|one| one.resolver.problems().cloned()));
+        problems.extend(self.resolvers.iter().flat_map(|one| one.resolver.problems()));
         let due = self.resolvers.iter().filter_map(|one| one.resolver.next());
         let due = due.chain(self.refused.iter().map(|one| one.next));
         let latest = Instant::now() + look;
@@ -310,7 +310,7 @@ mod tests {
         let (chain, key) = pem("a.test", SystemTime::now(), 99 * HOUR);
         let source = CertificateSource::Acme("le".into());
         let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes(), source);
-        Outcome::Issued(Arc::new(certificate.unwrap()))
+        Outcome::Issued(Arc::new(certificate.unwrap()), None)
     }
 
     /// Edits the directory of a resolver that is at it; answers how many certificates of its are

@@ -10,8 +10,9 @@ use std::{
 
 use portolan_core::{
     declare::TlsSpec,
+    live::live,
     name::ObjectName,
-    snapshot::{Entry, RouterEntry, Status},
+    snapshot::{Entry, RouterEntry, Snapshot, Status},
     test_util,
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -134,20 +135,20 @@ fn a_pair_of_files_that_breaks_keeps_what_it_held() {
     fs::write(&file.cert, &chain).unwrap();
     fs::write(&file.key, &key).unwrap();
     let mut files = Files::default();
-    assert!(files.read([&file]).is_empty());
+    assert!(files.read([&file], None).is_empty());
     let first = files.of(&file).next().unwrap().clone();
-    assert!(files.read([&file, &file]).is_empty());
+    assert!(files.read([&file, &file], None).is_empty());
     assert!(Arc::ptr_eq(files.of(&file).next().unwrap(), &first), "the same is the same");
 
     // A new certificate whose key has not come yet.
     fs::write(&file.cert, pem("a.test", SystemTime::now(), DAY).0).unwrap();
-    let broken = files.read([&file]);
+    let broken = files.read([&file], None);
     assert!(matches!(broken[0], Broken { kept: true, error: TlsError::Pair { .. }, .. }));
     assert!(Arc::ptr_eq(files.of(&file).next().unwrap(), &first));
     // Nobody wants it any more: it is forgotten.
-    assert!(files.read([]).is_empty());
+    assert!(files.read([], None).is_empty());
     assert!(files.of(&file).next().is_none());
-    assert!(!files.read([&file])[0].kept);
+    assert!(!files.read([&file], None)[0].kept);
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn a_good_certificate_does_not_give_way_to_one_whose_time_is_over() {
         let (chain, key) = pem("a.test", from, life);
         fs::write(&file.cert, chain).unwrap();
         fs::write(&file.key, key).unwrap();
-        assert!(files.read([&file]).is_empty());
+        assert!(files.read([&file], None).is_empty());
         let all: Vec<_> = files.of(&file).cloned().collect();
         let shown = Shelf::build(&all).find("a.test", None, now, &[]).unwrap().clone();
         (shown.is_good(now), all.len())
@@ -259,4 +260,96 @@ fn a_root_that_cannot_be_read_is_not_replaced() {
     fs::copy(other.path().join("ca.key"), one.path().join("ca.key")).unwrap();
     let error = Authority::open(one.path()).unwrap_err();
     assert!(matches!(error, TlsError::AuthorityPair(_)), "{error}");
+}
+
+#[test]
+fn a_root_whose_key_is_gone_is_not_replaced_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Authority::open(folder.path()).unwrap().root_pem().to_owned();
+    fs::remove_file(folder.path().join("ca.key")).unwrap();
+    let error = Authority::open(folder.path()).unwrap_err();
+    assert!(matches!(error, TlsError::AuthorityKeyless(_)), "{error}");
+    assert_eq!(fs::read_to_string(folder.path().join("ca.pem")).unwrap(), root);
+}
+
+#[test]
+fn a_root_that_ends_or_is_none_is_told() {
+    let now = SystemTime::now();
+    let flaw = |left: i32, is_ca: rcgen::IsCa| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = is_ca;
+        params.not_before = (now - 1000 * DAY).into();
+        let days = left.unsigned_abs() * DAY;
+        params.not_after = (if left < 0 { now - days } else { now + days }).into();
+        let key = KeyPair::generate().unwrap();
+        fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(folder.path().join("ca.key"), key.serialize_pem()).unwrap();
+        let authority = Authority::open(folder.path()).unwrap();
+        authority.leaf("a.test").unwrap();
+        let facts = &authority.leaves()[0].facts;
+        assert!(facts.not_before < facts.not_after, "{left}");
+        let root = Root::read(folder.path()).unwrap().unwrap();
+        assert_eq!(root.flaw(now), authority.flaw(now));
+        root.flaw(now)
+    };
+    let root = || rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    assert_eq!(flaw(100, root()), None);
+    assert!(matches!(flaw(80, root()), Some(RootFlaw::EndsSoon(_))));
+    assert!(matches!(flaw(-9, root()), Some(RootFlaw::Ended(_))));
+    assert_eq!(flaw(100, rcgen::IsCa::ExplicitNoCa), Some(RootFlaw::NoAuthority));
+    assert_eq!(flaw(100, rcgen::IsCa::NoCa), Some(RootFlaw::NoAuthority));
+}
+
+#[test]
+fn who_names_nothing_is_shown_a_certificate_for_the_addresses_of_routers() {
+    let authority = Authority::ephemeral().unwrap();
+    let shown = |addresses: &[&str]| {
+        let addresses = addresses.iter().map(|it| (*it).to_owned()).collect();
+        authority.default_leaf(&addresses).unwrap()
+    };
+    let at_home = shown(&["10.9.8.7", "2001:db8::7"]);
+    assert!(Arc::ptr_eq(&at_home, &shown(&["10.9.8.7", "2001:db8::7"])));
+    assert!(!Arc::ptr_eq(&at_home, &shown(&[])));
+    let leaf = authority.leaves().into_iter().find(|it| Arc::ptr_eq(&it.key, &at_home)).unwrap();
+    let names = ["10.9.8.7", "2001:db8::7", "127.0.0.1", "localhost"];
+    assert!(names.iter().all(|name| leaf.names.iter().any(|it| it == name)), "{:?}", leaf.names);
+}
+
+#[test]
+fn a_name_that_no_subject_may_have_stands_beside_it_only() {
+    let authority = Authority::ephemeral().unwrap();
+    let long = format!("{}.{}.test", "a".repeat(40), "b".repeat(40));
+    authority.leaf(&long).unwrap();
+    let leaf = authority.leaves().remove(0);
+    assert_eq!((leaf.facts.common_name.as_str(), &leaf.names), ("", &vec![long]));
+}
+
+#[test]
+fn only_the_default_certificate_may_be_for_no_name_and_it_is_told_of_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = CertificateFile { cert: folder.path().join("c"), key: folder.path().join("k") };
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "old");
+    let key = KeyPair::generate().unwrap();
+    fs::write(&file.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(&file.key, key.serialize_pem()).unwrap();
+    let keyring = Keyring::new(None, live(Snapshot::default()).1);
+    let problems = |settings: TlsSettings| {
+        keyring.configure(settings);
+        keyring.problems().into_iter().map(|it| (it.path, it.message)).collect::<Vec<_>>()
+    };
+    let default = Some(file.clone());
+    let as_default = TlsSettings { default, ..TlsSettings::default() };
+    assert_eq!(problems(as_default.clone()), []);
+    let common = |it: &Arc<Certificate>| it.facts.common_name.clone();
+    assert_eq!(keyring.certificates().iter().map(common).collect::<Vec<_>>(), ["old"]);
+
+    let certificates = vec![file.clone()];
+    let told = problems(TlsSettings { certificates, ..TlsSettings::default() });
+    assert!(told[0].1.contains("names no host"), "{told:?}");
+    fs::write(&file.cert, "garbage").unwrap();
+    let told = problems(as_default);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(format!("{:?}", told[0].0).contains("/tls/default-certificate"), "{told:?}");
 }

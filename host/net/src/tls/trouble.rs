@@ -17,7 +17,7 @@ use portolan_core::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Broken, Certificate, CertificateFile, CertificateSource, DEFAULT_OPTIONS, TlsConfig,
+    Broken, Certificate, CertificateFile, CertificateSource, DEFAULT_OPTIONS, RootFlaw, TlsConfig,
     TlsContext, TlsError, TlsOptions, TlsSettings, Validity, keyring::Refused,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Situation<'a> {
     pub(super) entrypoints: &'a [(Arc<str>, TlsConfig)],
     pub(super) contexts: &'a [Arc<TlsContext>],
     pub(super) authority_error: Option<&'a TlsError>,
+    pub(super) root_flaw: Option<RootFlaw>,
     /// Where the local authority is kept, if it is.
     pub(super) directory: Option<&'a Path>,
     pub(super) broken: &'a [Broken],
@@ -45,11 +46,19 @@ impl Situation<'_> {
         if let Some(index) = position(&self.settings.certificates) {
             return format!("/tls/certificates/{index}");
         }
+        if self.is_default(cert) {
+            return "/tls/default-certificate".to_owned();
+        }
         let own = self.entrypoints.iter().find_map(|(name, tls)| {
             let index = position(&tls.certificates)?;
             Some(format!("{}/tls/certificates/{index}", child("/entrypoints", name)))
         });
         own.unwrap_or_default()
+    }
+
+    /// Whether it is the default certificate.
+    fn is_default(&self, cert: &Path) -> bool {
+        self.settings.default.as_ref().is_some_and(|file| file.cert == cert)
     }
 
     /// The options of this name, as they are configured.
@@ -68,6 +77,7 @@ impl Situation<'_> {
 pub(super) fn problems(situation: &Situation<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(situation.authority_error.map(authority));
+    problems.extend(situation.root_flaw.map(flawed_root));
     problems.extend(situation.directory.and_then(open_key));
     problems.extend(situation.broken.iter().map(|one| broken(situation, one)));
     problems.extend(situation.refused.iter().map(refused));
@@ -82,8 +92,35 @@ pub(super) fn problems(situation: &Situation<'_>) -> Vec<Problem> {
 }
 
 fn authority(error: &TlsError) -> Problem {
-    Problem::error(SOURCE, "local authority", Chain(error).to_string())
-        .hint("one that will be forgotten at the end takes its place: no device trusts it")
+    let instead = "one that will be forgotten at the end takes its place: no device trusts it";
+    let hint = match error {
+        TlsError::AuthorityKeyless(_) => {
+            format!("{instead}; bring the key back, or move `ca.pem` away for a new authority")
+        }
+        _ => instead.to_owned(),
+    };
+    Problem::error(SOURCE, "local authority", Chain(error).to_string()).hint(hint)
+}
+
+fn flawed_root(flaw: RootFlaw) -> Problem {
+    let origin = "local authority";
+    let another = "move `ca.pem` and `ca.key` away, and a start makes another root: devices must be \
+                   told to trust it";
+    match flaw {
+        RootFlaw::NoAuthority => {
+            let message =
+                "`ca.pem` says of itself that it is no authority: no device takes what it signs";
+            Problem::error(SOURCE, origin, message).hint(another)
+        }
+        RootFlaw::Ended(until) => {
+            let message = format!("its root expired at {}", stamp(until));
+            Problem::error(SOURCE, origin, message).hint(another)
+        }
+        RootFlaw::EndsSoon(until) => {
+            let message = format!("its root expires at {}", stamp(until));
+            Problem::warning(SOURCE, origin, message).hint(another)
+        }
+    }
 }
 
 /// The key of the local authority is for us alone: with it, anybody can be anybody.
@@ -103,6 +140,9 @@ fn broken(situation: &Situation<'_>, broken: &Broken) -> Problem {
     Problem::error(SOURCE, origin, message).at(situation.place(&broken.file.cert)).hint(
         match broken.kept {
             true => "the certificate that was there before goes on being shown",
+            false if situation.is_default(&broken.file.cert) => {
+                "who asks for no name that there is a certificate for gets one of the local authority"
+            }
             false => {
                 "its names get a certificate of the local authority, if a router answers to them"
             }
@@ -122,7 +162,7 @@ fn refused(refused: &Refused) -> Problem {
 
 fn expiry(situation: &Situation<'_>, certificate: &Certificate) -> Option<Problem> {
     let facts = &certificate.facts;
-    let names = certificate.names.join("`, `");
+    let names = certificate.known_by();
     let origin = certificate.source.to_string();
     let problem = match certificate.validity(situation.now) {
         Validity::Valid => return None,

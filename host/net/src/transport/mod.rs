@@ -21,13 +21,14 @@ use portolan_core::{policy::TlsVersion, service::Transport};
 use rustls::{
     ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
     client::WantsClientCert,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use tokio::{sync::OnceCell, task};
 
 use self::verify::Anybody;
 pub use self::watch::tend;
-use crate::cipher;
+use crate::{anchors::Anchors, cipher};
 
 /// How long files are believed not to have changed.
 const CHECKED: Duration = Duration::from_secs(10);
@@ -167,7 +168,7 @@ fn set_up(
         true => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody::new(&provider)))
         }
-        false => trusting(builder, transport, system, base)?,
+        false => trusting(builder, &provider, transport, system, base)?,
     };
     let mut config = match transport.certificates.first() {
         None => builder.with_no_client_auth(),
@@ -189,6 +190,7 @@ fn set_up(
 
 fn trusting(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    provider: &Arc<CryptoProvider>,
     transport: &Transport,
     system: Arc<RootCertStore>,
     base: &Path,
@@ -196,14 +198,15 @@ fn trusting(
     if transport.root_cas.is_empty() {
         return Ok(builder.with_root_certificates(system));
     }
-    let mut roots = RootCertStore::empty();
+    let mut anchors = Anchors::none();
     for path in &transport.root_cas {
         let path = base.join(path);
         for certificate in certificates(&path)? {
-            roots.add(certificate).map_err(|error| wrong(&path, error))?;
+            anchors.add(certificate).map_err(|error| wrong(&path, error))?;
         }
     }
-    Ok(builder.with_root_certificates(roots))
+    let verifier = anchors.of_servers(provider).map_err(io::Error::other)?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
 fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {

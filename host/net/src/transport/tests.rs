@@ -154,6 +154,79 @@ async fn anybody_is_trusted_where_that_is_asked_for() {
     assert!(handshake(client, server, "whatever.example").await.is_ok());
 }
 
+/// A server with the certificate that is made of these by itself.
+fn self_signed(office: &Office, params: CertificateParams) -> Arc<ServerConfig> {
+    let key = KeyPair::generate().unwrap();
+    let own = params.self_signed(&key).unwrap();
+    fs::write(office.folder.path().join("self.pem"), own.pem()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let builder = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into());
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    Arc::new(builder.with_single_cert(vec![own.der().clone()], key).unwrap())
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_named_as_its_own_authority_is_trusted_for_its_names_and_time() {
+    let office = Office::open();
+    let params = || {
+        // As `openssl req -x509` makes them.
+        let mut params = CertificateParams::new(vec!["db.internal".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    };
+    let own = Transport { root_cas: vec!["self.pem".into()], ..Transport::default() };
+    let server = self_signed(&office, params());
+    let client = office.client(own.clone()).await.unwrap();
+    handshake(client.clone(), server.clone(), "db.internal").await.unwrap();
+    assert!(handshake(client.clone(), server, "other.internal").await.is_err());
+    let stranger = self_signed(&Office::open(), params());
+    assert!(handshake(client, stranger, "db.internal").await.is_err());
+
+    let mut others = [params(), params(), params()];
+    others[0].not_after = (SystemTime::now() - Duration::from_secs(60)).into();
+    others[1].not_before = (SystemTime::now() + Duration::from_secs(60)).into();
+    others[2].extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    for params in others {
+        let server = self_signed(&office, params);
+        let client = office.client(own.clone()).await.unwrap();
+        assert!(handshake(client, server, "db.internal").await.is_err());
+    }
+}
+
+/// Of a server with a certificate of version 1, and its key: `openssl req -x509 -x509v1`.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBGTCBvwIUfRsyA66X+4Nj82964hHPou96V7IwCgYIKoZIzj0EAwIwDjEMMAoG
+A1UEAwwDb2xkMCAXDTI2MTEyODA5MzgxNVoYDzIxMjYxMTA0MDkzODE1WjAOMQww
+CgYDVQQDDANvbGQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ4+hAiXmfkq+QN
+/vmoIF4V05XFKylX+drawZW5A5bQazDxTf4RYyT3W0LYLLdFvaoVYPHNyX/MwyIh
+Q6m/BmFzMAoGCCqGSM49BAMCA0kAMEYCIQDmZ0bGI10lA22Zp6Cpw6QXHfLl0+ts
+PWvkWXSaix/AZAIhAMyfGbSt9yYjYjGmkoZ/pha7iiQWOqeJ6RPu1TdCzXjk
+-----END CERTIFICATE-----";
+const VERSION_1_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgZlYYWhtcj5kLRWGe
+ko2VhG4T3LsoBxaeBw2uW4bRo/ihRANCAAQ4+hAiXmfkq+QN/vmoIF4V05XFKylX
++drawZW5A5bQazDxTf4RYyT3W0LYLLdFvaoVYPHNyX/MwyIhQ6m/BmFz
+-----END PRIVATE KEY-----";
+
+#[tokio::test]
+async fn any_certificate_will_do_where_that_is_asked_for_though_webpki_cannot_read_it() {
+    let office = Office::open();
+    let careless = Transport { insecure_skip_verify: true, ..Transport::default() };
+    let builder = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into());
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let cert = CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(VERSION_1_KEY.as_bytes()).unwrap();
+    let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+    let shown = rustls::sign::CertifiedKey::new(vec![cert], key);
+    let server = builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(shown)));
+    for max_version in [None, Some(TlsVersion::V12)] {
+        let client = office.client(Transport { max_version, ..careless.clone() }).await.unwrap();
+        handshake(client, Arc::new(server.clone()), "db.internal").await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_backend_that_asks_who_we_are_is_told() {
     let office = Office::open();

@@ -3,9 +3,8 @@
 //!
 //! **Invariant:** what is kept back is given to connections of the admin API only.
 
-use std::{fs::File, io, net::SocketAddr, time::Duration};
+use std::{fs::File, time::Duration};
 
-use axum::serve::Listener;
 use portolan_net::shortage;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -38,16 +37,12 @@ impl Reserved {
             self.kept_back.push(nothing);
         }
     }
-}
 
-impl Listener for Reserved {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    /// The next connection, however long that takes.
+    pub(super) async fn accept(&mut self) -> TcpStream {
         loop {
             match self.listener.accept().await {
-                Ok(accepted) => {
+                Ok((accepted, _)) => {
                     self.keep_back();
                     return accepted;
                 }
@@ -57,9 +52,5 @@ impl Listener for Reserved {
                 Err(error) => tracing::debug!(%error, "connection to the admin API not accepted"),
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Reading order: `insight` (what other rooms must tell), `left_out` (what HTTP does without),
 //! `view` (how things look in JSON),
-//! `page` (lists), `explain`, `api` (who answers what), `events`, `guard`, `dashboard`.
+//! `page` (lists), `explain`, `api` (who answers what), `events`, `guard`, `dashboard`, `listener` and `connections`.
 
 pub(crate) mod insight;
 mod left_out;
@@ -19,6 +19,7 @@ mod events;
 mod guard;
 mod dashboard;
 mod listener;
+mod connections;
 
 #[cfg(test)]
 mod fake;
@@ -26,7 +27,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use portolan_core::live::Live;
 use tokio::{
@@ -35,6 +36,7 @@ use tokio::{
 };
 
 use crate::control::board::{Board, SharedBoard};
+use connections::Bounds;
 use insight::Insight;
 use listener::Reserved;
 
@@ -65,18 +67,15 @@ impl Admin {
     /// streams end and `/ping` answers 503: whoever balances load is to see that we leave, not that
     /// we are gone.
     ///
-    /// # Errors
-    ///
-    /// None today: failed connections end alone, and a failed accept is tried again.
-    pub(crate) async fn serve(
-        self,
-        listener: TcpListener,
-        drain: watch::Receiver<bool>,
-    ) -> io::Result<()> {
-        let state =
-            Arc::new(State { admin: self, drain, streams: Arc::new(Semaphore::new(MAX_STREAMS)) });
-        let app = api::routes(state);
-        axum::serve(Reserved::new(listener), app).await
+    /// Failed connections end alone, and a failed accept is tried again.
+    pub(crate) async fn serve(self, listener: TcpListener, drain: watch::Receiver<bool>) {
+        let state = Arc::new(State {
+            admin: self,
+            drain,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            scrapes: Arc::new(Semaphore::new(1)),
+        });
+        connections::serve(Reserved::new(listener), api::routes(state), Bounds::usual()).await;
     }
 }
 
@@ -85,6 +84,8 @@ struct State {
     admin: Admin,
     drain: watch::Receiver<bool>,
     streams: Arc<Semaphore>,
+    /// Whose turn it is to have `/metrics` made.
+    scrapes: Arc<Semaphore>,
 }
 
 /// Ends when the process begins to drain, or when whoever could say so is gone.

@@ -7,10 +7,11 @@ use std::{
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
+    time::SystemTime,
 };
 
 use anyhow::Context as _;
-use portolan_net::tls::Root;
+use portolan_net::tls::{Root, RootFlaw};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
@@ -56,7 +57,17 @@ fn show(root: &Root) -> anyhow::Result<()> {
     for (term, text) in lines {
         writeln!(out, "{term:<11} {text}").context("cannot write")?;
     }
-    Ok(())
+    let flaw = match root.flaw(SystemTime::now()) {
+        Some(RootFlaw::NoAuthority) => {
+            "it says of itself that it is no authority: no device takes what it signs"
+        }
+        Some(RootFlaw::Ended(_)) => "its time is over: no device takes what it signs",
+        Some(RootFlaw::EndsSoon(_)) => {
+            "it ends soon: another one must be made, and trusted by devices"
+        }
+        None => return Ok(()),
+    };
+    writeln!(out, "{:<11} {flaw}", "warning").context("cannot write")
 }
 
 /// `AB:CD:…`, as browsers and systems show fingerprints.

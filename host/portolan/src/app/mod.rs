@@ -19,9 +19,7 @@ mod seats;
 mod serving;
 pub(crate) mod offline;
 
-use std::{
-    fs, io::Write as _, num::NonZeroUsize, process::ExitCode, sync::Arc, thread, time::Duration,
-};
+use std::{fs, num::NonZeroUsize, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -55,7 +53,7 @@ use crate::{
         surroundings,
     },
     signal::{Signals, Wish},
-    telemetry::{self, Bound, Protocol, Telemetry},
+    telemetry::{self, Bound, Lines, Protocol, Telemetry},
 };
 use insight::DataPlane;
 use listeners::Open;
@@ -64,12 +62,23 @@ use names::Names;
 /// How long those have who were quick enough to ask something of a start that came to nothing.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
+/// How long the last lines of the log may take: nobody may be reading them.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Serves until a signal ends it.
 pub(crate) fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let telemetry = Telemetry::start(&loaded.config.log);
+    let telemetry = Telemetry::start(&loaded.config.log).context("cannot start the log")?;
+    let lines = telemetry.lines();
     raise_open_files();
     let runtime = control_runtime()?;
-    runtime.block_on(serve(loaded, telemetry))
+    let ended = runtime.block_on(serve(loaded, telemetry)).unwrap_or_else(|error| {
+        // As `main` would say it, which would wait for whoever reads.
+        lines.push(format!("error: {error:#}\n").as_bytes());
+        ExitCode::FAILURE
+    });
+    drop(runtime);
+    lines.finish(LAST_WORDS);
+    Ok(ended)
 }
 
 /// As many open files as the system lets us have: what it gives at first (1024, mostly) is for
@@ -97,6 +106,7 @@ pub(super) fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let lines = telemetry.lines();
     let config = loaded.config.clone();
     create_folders(&config)?;
     let seen = config::Seen::new(&loaded.report.source().text);
@@ -140,7 +150,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         server.drain(AFTER_REFUSAL).await;
         anyhow::bail!(told(&refused));
     }
-    greet(&config, &bound, &reader);
+    greet(&config, &bound, &reader, &lines);
     tokio::spawn(announce(watched, events.clone()));
     tokio::spawn(surroundings::watch(around, events.clone()));
     tokio::spawn(loops::watch(forwardings.clone(), events.clone()));
@@ -332,7 +342,7 @@ fn told(problems: &[Problem]) -> String {
 }
 
 /// Says what listens where, for tools and for people.
-fn greet(config: &Config, bound: &[EntrypointReport], reader: &Live) {
+fn greet(config: &Config, bound: &[EntrypointReport], reader: &Live, lines: &Lines) {
     let bound: Vec<_> = bound.iter().map(spoken).collect();
     for one in &bound {
         telemetry::listening(one);
@@ -342,8 +352,7 @@ fn greet(config: &Config, bound: &[EntrypointReport], reader: &Live) {
     let host = live.flat_map(|router| &*router.hosts).find(|host| !host.contains('*'));
     if config.log.format == telemetry::Format::Text {
         let greeting = telemetry::greeting(&bound, host.map(String::as_str));
-        // Nobody reads it: no reason not to serve.
-        drop(writeln!(std::io::stderr(), "\n{greeting}"));
+        lines.push(format!("\n{greeting}\n").as_bytes());
     }
     tracing::info!("ready");
 }

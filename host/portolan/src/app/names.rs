@@ -14,9 +14,9 @@ use portolan_core::{
 };
 use portolan_net::{
     dns::{
-        BindError, DnsContext, DnsFigures, Everywhere, Filter, Forwarding, Forwardings, Nearby,
-        Place, Policies, Room, UpstreamConfig, serve_https, serve_tcp, serve_tls, serve_udp,
-        system_files, system_upstreams, without_own,
+        BindError, DnsContext, DnsFigures, Filter, Forwarding, Forwardings, Nearby, Place,
+        Policies, Room, UpstreamConfig, serve_https, serve_tcp, serve_tls, serve_udp, system_files,
+        system_upstreams, without_own,
     },
     drain::{Stop, Trigger, signal},
     http::{EncodedCharacters, Server, Trust},
@@ -86,7 +86,7 @@ impl Names {
     pub(super) fn apply(
         &mut self,
         wanted: Option<&Dns>,
-        edges: &(Vec<IpAddr>, Everywhere),
+        edges: &[IpAddr],
         server: &Server,
         problems: &mut Vec<Problem>,
     ) -> Vec<EntrypointReport> {
@@ -276,8 +276,8 @@ impl Names {
     }
 
     /// Who may ask, and which addresses of the edge are near to whom as things stand now.
-    fn govern(&self, dns: &Dns, (edges, everywhere): &(Vec<IpAddr>, Everywhere)) {
-        let edges = Nearby::new(edges, &interfaces(), *everywhere);
+    fn govern(&self, dns: &Dns, edges: &[IpAddr]) {
+        let edges = Nearby::new(edges, &interfaces());
         self.policies.set(portolan_net::dns::Policy { edges, ..dns.policy.clone() });
     }
 

@@ -37,12 +37,7 @@ impl Serving {
             false => TcpListener::bind(wanted).await?,
         };
         let bound = listener.local_addr()?;
-        let served = admin.serve(listener, draining);
-        let task = tokio::spawn(async move {
-            if let Err(error) = served.await {
-                tracing::error!(%error, "admin API ended");
-            }
-        });
+        let task = tokio::spawn(admin.serve(listener, draining));
         Ok(Self { wanted, bound, task })
     }
 

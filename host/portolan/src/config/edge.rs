@@ -1,13 +1,14 @@
 //! What the hosts of routers resolve to: what `dns.edge-addresses` says, else what is worked out
 //! here, anew whenever the addresses of this machine change.
 //!
-//! The rule: each entrypoint's own address; for one that listens on every address, that from which
-//! this machine reaches others. Loopback addresses are left away as soon as there is another: who
-//! asks from another machine could do nothing with them.
+//! The rule: the own address of each entrypoint that a host's routers are on; for one that listens on
+//! every address, that to which the question came, else that from which this machine reaches others.
+//! Loopback addresses are left away as soon as there is another: who asks from another machine could
+//! do nothing with them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use portolan_net::dns::Everywhere;
+use portolan_core::zone::{Edges, Everywhere, Reach};
 
 use super::Config;
 
@@ -15,7 +16,7 @@ use super::Config;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Whereabouts {
     /// What the hosts of routers resolve to.
-    pub(crate) edges: Vec<IpAddr>,
+    pub(crate) edges: Edges,
     /// Where DNS is answered.
     pub(crate) servers: Vec<IpAddr>,
 }
@@ -28,19 +29,16 @@ impl Config {
     }
 
     /// What the hosts of routers resolve to, as things stand now.
-    pub(crate) fn edges(&self) -> Vec<IpAddr> {
-        let Some(dns) = &self.dns else { return Vec::new() };
-        dns.edge_addresses.clone().unwrap_or_else(|| {
-            let listening = self.entrypoints.iter().map(|entrypoint| entrypoint.address.ip());
-            addresses(listening, primary_address)
-        })
-    }
-
-    /// Whether the hosts of routers can be reached at whatever address a question comes to.
-    pub(crate) fn everywhere(&self) -> Everywhere {
-        let is_written = self.dns.as_ref().is_none_or(|dns| dns.edge_addresses.is_some());
-        let listening = self.entrypoints.iter().map(|entrypoint| entrypoint.address.ip());
-        if is_written { Everywhere::default() } else { everywhere(listening) }
+    pub(crate) fn edges(&self) -> Edges {
+        let Some(dns) = &self.dns else { return Edges::default() };
+        if let Some(written) = &dns.edge_addresses {
+            return Edges::Same(written.clone());
+        }
+        let each = self.entrypoints.iter().map(|entrypoint| {
+            let reach = reach(entrypoint.address.ip(), primary_address);
+            (entrypoint.name.as_str().into(), reach)
+        });
+        Edges::Each(each.collect())
     }
 }
 
@@ -49,17 +47,12 @@ pub(crate) fn primary_addresses() -> [Option<IpAddr>; 2] {
     [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].map(primary_address)
 }
 
-/// Everywhere: every one of the entrypoints that others can reach is there.
-fn everywhere(listening: impl Iterator<Item = IpAddr> + Clone) -> Everywhere {
-    let mut open = listening.filter(|address| !address.is_loopback()).peekable();
-    let is_any = open.peek().is_some();
-    let mut found = Everywhere { v4: is_any, v6: is_any };
-    for address in open {
-        // A socket on every address of IPv6 takes those of IPv4 too.
-        found.v4 &= address.is_unspecified();
-        found.v6 &= address.is_unspecified() && address.is_ipv6();
-    }
-    found
+/// Where a socket on an address is reached.
+fn reach(listening: IpAddr, primary: impl Fn(IpAddr) -> Option<IpAddr>) -> Reach {
+    let is_any = listening.is_unspecified();
+    // A socket on every address of IPv6 takes those of IPv4 too.
+    let everywhere = Everywhere { v4: is_any, v6: is_any && listening.is_ipv6() };
+    Reach { addresses: addresses(std::iter::once(listening), primary), everywhere }
 }
 
 fn addresses(
@@ -134,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_edge_is_where_entrypoints_can_be_reached() {
+    fn sockets_are_reached_at_addresses_of_this_machine() {
         check(&[], &[]);
         check(&["127.0.0.1", "127.0.0.1"], &["127.0.0.1"]);
         check(&["192.168.1.2", "192.168.1.3"], &["192.168.1.2", "192.168.1.3"]);
@@ -144,17 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn the_edge_is_everywhere_where_each_entrypoint_is() {
-        for (listening, v4, v6) in [
-            (&["0.0.0.0", "0.0.0.0", "127.0.0.1"][..], true, false),
-            (&["::", "::"], true, true),
-            (&["0.0.0.0", "::"], true, false),
-            (&["0.0.0.0", "10.0.0.7"], false, false),
-            (&["127.0.0.1"], false, false),
-            (&[], false, false),
+    fn a_socket_on_every_address_is_reached_at_the_one_that_is_asked() {
+        let primary = |family: IpAddr| family.is_ipv4().then(|| "10.0.0.7".parse().unwrap());
+        for (listening, address, v4, v6) in [
+            ("0.0.0.0", "10.0.0.7", true, false),
+            ("::", "10.0.0.7", true, true),
+            ("10.0.0.8", "10.0.0.8", false, false),
+            ("127.0.0.1", "127.0.0.1", false, false),
         ] {
-            let addresses = listening.iter().map(|it| it.parse().unwrap());
-            assert_eq!(everywhere(addresses), Everywhere { v4, v6 }, "{listening:?}");
+            let reach = reach(listening.parse().unwrap(), primary);
+            let addresses = vec![address.parse().unwrap()];
+            let everywhere = Everywhere { v4, v6 };
+            assert_eq!(reach, Reach { addresses, everywhere }, "{listening}");
         }
     }
 

@@ -84,12 +84,8 @@ pub(super) fn settings(
     reading: &mut Reading<'_>,
 ) -> TlsSettings {
     let certificates = tls.certificates.into_iter().map(|pair| certificate(pair, reading));
-    let mut certificates: Vec<_> = certificates.collect();
+    let certificates = certificates.collect();
     let default = tls.default_certificate.map(|pair| certificate(pair, reading));
-    // It has names of its own, too.
-    if let Some(default) = default.as_ref().filter(|it| !certificates.contains(it)) {
-        certificates.push(default.clone());
-    }
     let options = tls.options.0.into_iter().map(|(name, options)| {
         check_name("TLS options", &name, reading);
         (Arc::from(name.into_inner()), self::options(options, reading))

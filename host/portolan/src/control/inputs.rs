@@ -30,7 +30,7 @@ pub(super) fn inputs(
         middlewares: entrypoint.middlewares.clone(),
     });
     let dns = config.dns.as_ref().map(|dns| DnsConfig {
-        edge_addresses: here.edges,
+        edges: here.edges,
         server_addresses: here.servers,
         zones: dns.zones.clone(),
         records: said.records,

@@ -4,10 +4,12 @@
 //! log.
 
 mod greeting;
+mod lines;
 pub(crate) mod metrics;
 pub(crate) mod otlp;
 pub(crate) mod process;
 mod subscriber;
 
 pub(crate) use greeting::{Bound, Protocol, greeting, listening};
+pub(crate) use lines::Lines;
 pub(crate) use subscriber::{Format, Log, Telemetry, check_filter};

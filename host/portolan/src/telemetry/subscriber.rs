@@ -18,6 +18,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use super::lines::Lines;
+
 /// Takes the place of `log.level` for one run, such as `PORTOLAN_LOG=portolan_net=trace`.
 const ENVIRONMENT_VARIABLE: &str = "PORTOLAN_LOG";
 
@@ -50,21 +52,35 @@ pub(crate) enum Format {
 pub(crate) struct Telemetry {
     filter: reload::Handle<EnvFilter, Registry>,
     format: Format,
+    lines: Lines,
 }
 
 impl Telemetry {
     /// Installs the subscriber for the whole process. If there is one already, that stays.
-    pub(crate) fn start(log: &Log) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses the thread that writes to stderr.
+    pub(crate) fn start(log: &Log) -> io::Result<Self> {
         let (filter, handle) = reload::Layer::new(filter(log));
         let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let lines = lines(log.format, colours, io::stderr);
+        let queue = Lines::default();
+        queue.write_to(io::stderr(), |lost| {
+            tracing::warn!(lines = lost, "nobody read the log in time: lines are missing here");
+        })?;
+        let lines = lines(log.format, colours, queue.clone());
         if let Err(error) = Registry::default().with(filter).with(lines).try_init() {
             tracing::debug!(%error, "subscriber kept");
         }
         if let Some(Err(error)) = environment().map(|filter| check_filter(&filter)) {
             tracing::warn!(variable = ENVIRONMENT_VARIABLE, error, "log filter ignored");
         }
-        Self { filter: handle, format: log.format }
+        Ok(Self { filter: handle, format: log.format, lines: queue })
+    }
+
+    /// For what is no event: it takes its turn among the lines of the log.
+    pub(crate) fn lines(&self) -> Lines {
+        self.lines.clone()
     }
 
     /// Takes over another level. The format stays until the next start: whoever reads the lines

@@ -30,13 +30,15 @@ impl Turn<'_> {
         let registry = &mut board.registry;
         tell_sources(registry, if is_new { &nothing } else { before }, &board.sources);
         if is_new {
-            let live = board.routers.iter().filter(|entry| is_served && entry.live.is_some());
-            live.flat_map(|entry| &*entry.hosts).for_each(|host| registry.host(host, true));
+            for entry in board.routers.iter().filter(|it| is_served && it.live.is_some()) {
+                entry.hosts.iter().for_each(|it| registry.host(it, &entry.entrypoints, true));
+            }
         } else {
-            for Moved { hosts: [before, after], .. } in moved.iter().filter(|_| is_served) {
+            for moved in moved.iter().filter(|_| is_served) {
+                let [before, after] = moved.hosts();
                 if before != after {
-                    after.iter().for_each(|host| registry.host(host, true));
-                    before.iter().for_each(|host| registry.host(host, false));
+                    after.0.iter().for_each(|host| registry.host(host, after.1, true));
+                    before.0.iter().for_each(|host| registry.host(host, before.1, false));
                 }
             }
         }

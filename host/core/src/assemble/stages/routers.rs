@@ -23,9 +23,19 @@ use crate::{
 /// A router that is different now.
 pub(super) struct Moved {
     /// The hosts that lead to it, before and after.
-    pub(super) hosts: [Arc<[String]>; 2],
+    hosts: [Arc<[String]>; 2],
     before: Option<Standing>,
     after: Option<Standing>,
+}
+
+impl Moved {
+    /// The hosts that lead to it, and the entrypoints that it is on, before and after.
+    pub(super) fn hosts(&self) -> [(&[String], &[Arc<str>]); 2] {
+        let [before, after] = &self.hosts;
+        [(before, &self.before), (after, &self.after)].map(|(hosts, standing)| {
+            (&**hosts, standing.as_ref().map_or(&[][..], |it| &it.router.entrypoints))
+        })
+    }
 }
 
 impl Turn<'_> {

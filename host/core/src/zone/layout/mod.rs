@@ -19,6 +19,7 @@ use super::{
     DnsConfig, Names,
     catalog::CatalogZone,
     draft::Draft,
+    edge::Ways,
     lookup::Soa,
     name::{MAX_NAME, Name},
     record::{self, QUESTION_POINTER, RecordType},
@@ -54,7 +55,8 @@ pub(super) struct Layout {
     /// looked at again only when somebody else claims it.
     statics: Table,
     static_lengths: Lengths,
-    pub(super) edges: Vec<IpAddr>,
+    /// How the edge is reached.
+    pub(super) ways: Ways,
     /// Of router hosts outside every zone.
     router_ttl: u32,
     /// Where our name server is.
@@ -139,7 +141,7 @@ impl Layout {
             primary,
             static_lengths: Lengths::of(drafts.names().map(Name::as_bytes)),
             statics: drafts.into_table(),
-            edges: config.edge_addresses.clone(),
+            ways: Ways::new(&config.edges),
             router_ttl: config.router_ttl,
             server_addresses: config.server_addresses.clone(),
             local: parsed("local"),
@@ -277,14 +279,15 @@ impl Maker<'_> {
         self.draft.as_ref().is_some_and(|draft| !draft.is_empty())
     }
 
-    /// Every host of a live router leads to the edge, whether a zone is configured for it or not.
-    pub(super) fn add_router(&mut self) {
+    /// Every host of a live router leads to the edge, whether a zone is configured for it or not: to
+    /// where its entrypoints are reached.
+    pub(super) fn add_router(&mut self, ways: &[u16]) {
         let (layout, zone) = (self.layout, usize::from(self.zone));
         let ttl = layout.zones.get(zone).map_or(layout.router_ttl, |zone| zone.ttl);
-        if !layout.edges.is_empty()
-            && let Some(draft) = self.claim(Kind::Router)
-        {
-            layout.edges.iter().for_each(|edge| draft.push(&record::address(*edge, ttl)));
+        if let Some(draft) = self.claim(Kind::Router) {
+            let reach = layout.ways.reach(ways);
+            draft.about.everywhere = reach.everywhere;
+            reach.addresses.iter().for_each(|it| draft.push(&record::address(*it, ttl)));
         }
     }
 

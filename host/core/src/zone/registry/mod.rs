@@ -36,8 +36,8 @@ pub struct Registry {
     /// For each zone of the catalog in our grammar: the services of each label.
     labels: Vec<HashMap<Arc<str>, Vec<Arc<str>>>>,
     holders: HashMap<IpAddr, Holders>,
-    /// How many routers have each host.
-    hosts: HashMap<Name, usize>,
+    /// For each way to the edge: how many routers that are reached on it have each host.
+    hosts: Vec<HashMap<Name, usize>>,
     host_count: usize,
     standing: HashMap<Name, Standing>,
     /// How many of the names lie in `local`.
@@ -77,7 +77,8 @@ pub(super) fn build(inputs: &ZoneInputs<'_>) -> (Zones, Vec<Problem>) {
     for (place, instance) in (0..).zip(inputs.instances) {
         registry.instance(place, &no_id, None, Some(instance));
     }
-    inputs.router_hosts.iter().for_each(|host| registry.host(host, true));
+    let entrypoints = inputs.config.edges.entrypoints();
+    inputs.router_hosts.iter().for_each(|host| registry.host(host, &entrypoints, true));
     (registry.zones(inputs.synced, inputs.serial), registry.problems())
 }
 
@@ -87,11 +88,11 @@ impl Registry {
         let layout = Layout::new(config);
         Self {
             labels: layout.catalog.iter().map(|_| HashMap::new()).collect(),
+            hosts: layout.ways.numbers().map(|_| HashMap::new()).collect(),
             layout,
             groups: Groups::default(),
             scopes: Vec::new(),
             holders: HashMap::new(),
-            hosts: HashMap::new(),
             host_count: 0,
             standing: HashMap::new(),
             local_count: 0,
@@ -109,7 +110,10 @@ impl Registry {
         self.groups.services.reserve(services);
         self.labels.iter_mut().for_each(|labels| labels.reserve(services));
         self.holders.reserve(services);
-        self.hosts.reserve(hosts);
+        // Where there are several ways, nobody knows which of them hosts will be on.
+        if let [only] = &mut *self.hosts {
+            only.reserve(hosts);
+        }
     }
 
     /// A node is thus now. `order` is the place of its provider, `id` its own there.
@@ -179,28 +183,35 @@ impl Registry {
         }
     }
 
-    /// A live router has this host now, or one that had it is gone.
-    pub fn host(&mut self, host: &str, is_there: bool) {
-        self.host_count = self.host_count.saturating_add_signed(if is_there { 1 } else { -1 });
+    /// A live router on these entrypoints has this host now, or one that had it is gone.
+    pub fn host(&mut self, host: &str, entrypoints: &[Arc<str>], is_there: bool) {
+        let change = if is_there { 1 } else { -1 };
+        self.host_count = self.host_count.saturating_add_signed(change);
         // A host that is an address is no name.
         let (Ok(name), Err(_)) = (Name::parse(host), host.parse::<IpAddr>()) else { return };
         let name = name.to_lower();
-        let count = self.hosts.entry(name.clone()).or_default();
-        *count = count.saturating_add_signed(if is_there { 1 } else { -1 });
-        match (is_there, *count) {
-            (false, 0) => {
-                self.hosts.remove(&name);
-                self.unclaim(&name, &Claim::Router);
+        for way in self.layout.ways.numbers() {
+            if !self.layout.ways.leads_to(way, entrypoints) {
+                continue;
             }
-            (true, 1) if !self.layout.edges.is_empty() => self.claim(name, Claim::Router),
-            _ => (),
+            let Some(hosts) = self.hosts.get_mut(usize::from(way)) else { continue };
+            let count = hosts.entry(name.clone()).or_default();
+            *count = count.saturating_add_signed(change);
+            match (is_there, *count) {
+                (false, 0) => {
+                    hosts.remove(&name);
+                    self.unclaim(&name, &Claim::Router(way));
+                }
+                (true, 1) => self.claim(name.clone(), Claim::Router(way)),
+                _ => (),
+            }
         }
     }
 
     /// What is wrong with the configuration, and with names of the catalog.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.layout.problems.clone();
-        if self.host_count > 0 && self.layout.edges.is_empty() {
+        if self.host_count > 0 && self.layout.ways.is_empty() {
             let message = "the hosts of routers have no address to resolve to";
             let problem = Problem::warning("dns", "dns", message).at("/dns/edge-addresses");
             problems.push(problem.hint("set `dns.edge-addresses`"));
@@ -253,6 +264,7 @@ impl Registry {
             lone_soa: lone_soa().with_serial(serial),
             local_soa: local_soa(self.layout.local.as_ref()).with_serial(serial),
             synced,
+            are_edges_written: self.layout.ways.are_written(),
         }
     }
 
@@ -297,7 +309,8 @@ impl Registry {
         (self.table, self.standing, self.local_count) = Default::default();
         (self.dirty, self.pending, self.unreachable) = Default::default();
         let services = self.groups.services.len() * self.layout.catalog.len();
-        self.standing.reserve(services + self.hosts.len() + self.holders.len());
+        let hosts: usize = self.hosts.iter().map(HashMap::len).sum();
+        self.standing.reserve(services + hosts + self.holders.len());
         let fixed: Vec<_> = self.layout.fixed().cloned().chain(self.keywords()).collect();
         fixed.into_iter().for_each(|name| self.stand(name, |standing| standing.is_fixed = true));
         let statics: Vec<_> = self.layout.statics().collect();
@@ -313,10 +326,11 @@ impl Registry {
                 self.claim(name, claim);
             }
         }
-        if !self.layout.edges.is_empty() {
-            let mut hosts: Vec<_> = self.hosts.keys().cloned().collect();
+        for way in self.layout.ways.numbers() {
+            let hosts = self.hosts.get(usize::from(way)).into_iter().flat_map(HashMap::keys);
+            let mut hosts: Vec<_> = hosts.cloned().collect();
             hosts.sort_unstable_by_key(|name| name.as_bytes().as_ptr());
-            hosts.into_iter().for_each(|host| self.claim(host, Claim::Router));
+            hosts.into_iter().for_each(|host| self.claim(host, Claim::Router(way)));
         }
         let mut addresses: Vec<_> = self.holders.keys().copied().collect();
         addresses.sort_unstable();

@@ -96,9 +96,19 @@ impl Registry {
     /// A name as the claims add up, encoded.
     pub(super) fn make(&self, name: &Name, standing: Option<&Standing>) -> Option<Encoded> {
         let mut maker = self.layout.begin(name);
-        for claim in standing.map(|standing| standing.claims.sorted()).unwrap_or_default() {
+        let claims = standing.map(|standing| standing.claims.sorted()).unwrap_or_default();
+        let ways = claims.iter().map_while(|claim| match claim {
+            Claim::Router(way) => Some(*way),
+            _ => None,
+        });
+        let ways: Vec<_> = ways.collect();
+        if !ways.is_empty() {
+            maker.add_router(&ways);
+        }
+        for claim in claims {
             match claim {
-                Claim::Router => maker.add_router(),
+                // All of them together.
+                Claim::Router(_) => (),
                 Claim::Catalog { zone: at, subject } => {
                     let Some(zone) = self.layout.catalog.get(usize::from(*at)) else { continue };
                     let kind = match subject {

@@ -1,5 +1,6 @@
 //! What names mean: questions against one small world.
 
+mod edge;
 mod grammar;
 mod report;
 
@@ -98,7 +99,7 @@ fn config() -> DnsConfig {
         record("self", "CNAME", "self"),
     ];
     DnsConfig {
-        edge_addresses: vec!["10.9.9.9".parse().unwrap(), "fd00::99".parse().unwrap()],
+        edges: Edges::Same(vec!["10.9.9.9".parse().unwrap(), "fd00::99".parse().unwrap()]),
         server_addresses: vec!["10.9.9.8".parse().unwrap()],
         zones: vec![
             zone("consul", Names::Consul),
@@ -184,16 +185,16 @@ fn names_above_a_host_exist_where_nobody_else_is_asked() {
     let hosts =
         [("a.b.lan", "10.4.0.1"), ("q.r.x.corp.lan", "10.4.0.2"), ("a.b.world", "10.4.0.3")];
     let config = DnsConfig {
-        edge_addresses: vec!["10.9.9.9".parse().unwrap()],
+        edges: Edges::Same(vec!["10.9.9.9".parse().unwrap()]),
         suffixes: suffixes.map(|(name, is)| (Name::parse(name).unwrap(), is)).into(),
         hosts: hosts.map(host).into(),
         ..DnsConfig::default()
     };
     let mut registry = Registry::new(&config);
-    registry.host("shop.dev.lan", true);
+    registry.host("shop.dev.lan", &[], true);
     let before = registry.zones(true, 1);
-    registry.host("shop.dev.lan", false);
-    registry.host("shop.test.lan", true);
+    registry.host("shop.dev.lan", &[], false);
+    registry.host("shop.test.lan", &[], true);
     let after = registry.zones(true, 2);
     for (zones, question, expected) in [
         (&before, "a.b.lan A", "0 A 10.4.0.1"),

@@ -57,7 +57,6 @@ fn a_name_and_its_reverse_take_under_200_bytes() {
     let address = |n: u32| format!("127.{}.{}.{}", n / 62_500, n / 250 % 250, n % 250);
     let records = (0..COUNT).map(|n| record(&format!("svc{n}"), "A", &address(n)));
     let config = DnsConfig {
-        edge_addresses: Vec::new(),
         zones: vec![zone("infra.local", Names::Static(records.collect()))],
         ..DnsConfig::default()
     };

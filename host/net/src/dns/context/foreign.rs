@@ -199,7 +199,7 @@ impl DnsContext {
         mut reply: Reply<'_>,
     ) -> Beginning {
         let (others, rewrites) = (&*self.forwarder, &policy.rewrites);
-        let chosen = (self.shuffle(), policy.edges.to(asker.local));
+        let chosen = (self.shuffle(), Some(policy.edges.to(asker.local)));
         let found = local::answer(zones, others, question, rewrites, chosen, &mut reply);
         let (target, via) = match found.local {
             // Of several aliases it is another one this time, or the catalog has changed.

@@ -195,7 +195,7 @@ impl DnsContext {
             &*self.forwarder,
             question,
             &policy.rewrites,
-            (self.shuffle(), policy.edges.to(asker.local)),
+            (self.shuffle(), Some(policy.edges.to(asker.local))),
             &mut reply,
         );
         match local {

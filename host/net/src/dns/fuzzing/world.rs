@@ -13,19 +13,21 @@ use portolan_core::{
     item::{Instance, Node},
     live::{Live, Publisher, live},
     snapshot::Snapshot,
-    zone::{DnsConfig, Name, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
+    zone::{
+        DnsConfig, Edges, Everywhere, Name, Names, Reach, StaticRecord, ZoneConfig, ZoneInputs,
+        ZoneOptions, Zones,
+    },
 };
 
 use super::super::{
-    BlockAnswer, BlockList, DnsContext, Everywhere, Filter, Finder, Forwarding, Forwardings,
-    Listed, Nearby, Place, Policies, Policy, Protocol, RateLimit, Rewrite, Rewrites, Sought,
-    UpstreamConfig,
+    BlockAnswer, BlockList, DnsContext, Filter, Finder, Forwarding, Forwardings, Listed, Nearby,
+    Place, Policies, Policy, Protocol, RateLimit, Rewrite, Rewrites, Sought, UpstreamConfig,
 };
 
 /// One server for each way to answer what is blocked.
 pub(super) struct World {
     pub(super) servers: Vec<Server>,
-    _publisher: Publisher,
+    _publishers: Vec<Publisher>,
 }
 
 pub(super) struct Server {
@@ -37,15 +39,19 @@ pub(super) struct Server {
 impl World {
     /// The same names each time.
     pub(super) fn new() -> Self {
-        let (publisher, live) = live(Snapshot { zones: zones(), ..Snapshot::default() });
         let servers = [
             (BlockAnswer::NoSuchName, 1232),
             (BlockAnswer::NoData, Policy::LARGEST_UDP),
             (BlockAnswer::Zero, 1232),
             (BlockAnswer::Refused, 512),
         ];
-        let server = |(answer, udp_size)| server(&live, answer, udp_size);
-        Self { servers: servers.map(server).into(), _publisher: publisher }
+        let begun = servers.map(|(answer, udp_size)| {
+            let zones = zones(Everywhere { v4: udp_size != 1232, v6: false });
+            let (publisher, live) = live(Snapshot { zones, ..Snapshot::default() });
+            (server(&live, answer, udp_size), publisher)
+        });
+        let (servers, publishers) = begun.into_iter().unzip();
+        Self { servers, _publishers: publishers }
     }
 }
 
@@ -71,11 +77,10 @@ fn server(live: &Live, block_answer: BlockAnswer, udp_size: u16) -> Server {
     let forwardings = Arc::new(Forwardings::new(settings, Arc::default()));
     forwardings.look_up_with(Arc::new(Nobody));
     let policies = Arc::<Policies>::default();
-    let everywhere = Everywhere { v4: udp_size != 1232, v6: false };
     policies.set(Policy {
         udp_size,
         limit: Some(RateLimit { per_second: 1, slip: 2 }),
-        edges: Nearby::new(&EDGES, &[IpNet::from(LOCAL)], everywhere),
+        edges: Nearby::new(&EDGES, &[IpNet::from(LOCAL)]),
         rewrites: Arc::new(rewrites()),
         ..Policy::default()
     });
@@ -128,7 +133,7 @@ fn name(text: &str) -> Option<Name> {
     Name::parse(text).ok()
 }
 
-fn zones() -> Zones {
+fn zones(everywhere: Everywhere) -> Zones {
     const RECORDS: [[&str; 3]; 9] = [
         ["box", "A", "192.168.7.1"],
         ["box", "AAAA", "fd00::7"],
@@ -154,7 +159,7 @@ fn zones() -> Zones {
     };
     let statics = Names::Static(RECORDS.map(record).into());
     let config = DnsConfig {
-        edge_addresses: EDGES.into(),
+        edges: Edges::Each(vec![("web".into(), Reach { addresses: EDGES.into(), everywhere })]),
         zones: vec![
             zone("consul", Names::Consul),
             zone("lan", Names::Services),

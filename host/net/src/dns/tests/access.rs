@@ -10,9 +10,10 @@ use hickory_proto::{
     },
 };
 use ipnet::IpNet;
+use portolan_core::zone::{Edges, Everywhere, Reach};
 
 use super::{
-    super::{Everywhere, Nearby, Policy, RateLimit},
+    super::{Nearby, Policy, RateLimit},
     World, question,
 };
 
@@ -173,14 +174,14 @@ fn replies_are_as_large_as_the_policy_and_the_asker_allow() {
 #[test]
 fn router_hosts_lead_to_the_edge_that_is_near() {
     let edges = ["10.9.9.9", "192.168.1.9", "fd00::9"].map(|it| it.parse().unwrap());
-    let world = World::with_edges(&edges);
     let interfaces: Vec<IpNet> =
         ["10.9.9.1/24", "192.168.1.1/24"].map(|it| it.parse().unwrap()).into();
-    world.govern(Policy {
-        edges: Nearby::new(&edges, &interfaces, Everywhere::default()),
-        ..Policy::default()
-    });
-    let ask = |rtype, local: &str| {
+    let begun = |all: &Edges| {
+        let world = World::with_edges(all);
+        world.govern(Policy { edges: Nearby::new(&edges, &interfaces), ..Policy::default() });
+        world
+    };
+    let ask = |world: &World, rtype, local: &str| {
         let asked = question("shop.example.org.", rtype, None).to_vec().unwrap();
         let client = NEIGHBOUR.parse().unwrap();
         let reply = world.handle_from(&asked, client, local.parse().unwrap()).unwrap();
@@ -189,16 +190,19 @@ fn router_hosts_lead_to_the_edge_that_is_near() {
         data.sort();
         data.join(" ")
     };
-    assert_eq!(ask(RecordType::A, "10.9.9.1"), "10.9.9.9");
-    assert_eq!(ask(RecordType::A, "192.168.1.1"), "192.168.1.9");
-    assert_eq!(ask(RecordType::A, "127.0.0.1"), "10.9.9.9 192.168.1.9");
+    let world = begun(&Edges::Same(edges.to_vec()));
+    assert_eq!(ask(&world, RecordType::A, "10.9.9.1"), "10.9.9.9");
+    assert_eq!(ask(&world, RecordType::A, "::ffff:192.168.1.1"), "192.168.1.9");
+    assert_eq!(ask(&world, RecordType::A, "172.17.0.1"), "10.9.9.9 192.168.1.9");
     // Better one that is far than none of the family.
-    assert_eq!(ask(RecordType::AAAA, "10.9.9.1"), "fd00::9");
+    assert_eq!(ask(&world, RecordType::AAAA, "10.9.9.1"), "fd00::9");
     // Where entrypoints listen on every address, that of the question is one.
     let everywhere = Everywhere { v4: true, v6: false };
-    let edges = Nearby::new(&edges[..1], &interfaces, everywhere);
-    world.govern(Policy { edges, ..Policy::default() });
-    assert_eq!(ask(RecordType::A, "172.17.0.1"), "172.17.0.1");
-    assert_eq!(ask(RecordType::A, "127.0.0.1"), "10.9.9.9 192.168.1.9");
-    assert_eq!(ask(RecordType::AAAA, "172.17.0.1"), "fd00::9");
+    let reach = Reach { addresses: edges.to_vec(), everywhere };
+    let world = begun(&Edges::Each(vec![("web".into(), reach)]));
+    assert_eq!(ask(&world, RecordType::A, "172.17.0.1"), "172.17.0.1");
+    assert_eq!(ask(&world, RecordType::A, "::ffff:172.17.0.1"), "172.17.0.1");
+    assert_eq!(ask(&world, RecordType::A, "127.0.0.1"), "10.9.9.9 192.168.1.9");
+    assert_eq!(ask(&world, RecordType::AAAA, "172.17.0.1"), "fd00::9");
+    assert_eq!(ask(&world, RecordType::AAAA, "fd00::1"), "fd00::9");
 }

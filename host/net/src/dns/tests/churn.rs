@@ -12,7 +12,7 @@ use hickory_proto::{
 };
 use portolan_core::{
     item::{Health, Instance, Node},
-    zone::{DnsConfig, Names, Registry, ZoneConfig, ZoneOptions, Zones},
+    zone::{DnsConfig, Edges, Names, Registry, ZoneConfig, ZoneOptions, Zones},
 };
 
 const EDGE: &str = "10.9.9.9";
@@ -65,7 +65,7 @@ fn config() -> DnsConfig {
         options: ZoneOptions::default(),
     };
     DnsConfig {
-        edge_addresses: vec![EDGE.parse().unwrap()],
+        edges: Edges::Same(vec![EDGE.parse().unwrap()]),
         zones: vec![
             zone("consul", Names::Consul),
             zone("lan", Names::Services),
@@ -105,7 +105,7 @@ impl Churn {
             for (id, instance) in &self.instances {
                 self.registry.instance(0, id, None, Some(instance));
             }
-            self.hosts.iter().for_each(|host| self.registry.host(host, true));
+            self.hosts.iter().for_each(|host| self.registry.host(host, &[], true));
         }
         self.registry.zones(true, self.serial)
     }
@@ -124,7 +124,7 @@ impl Churn {
     fn change_host(&mut self) {
         let host = format!("h{}.edge.test", self.dice.below(5));
         let is_there = !self.hosts.remove(&host);
-        self.registry.host(&host, is_there);
+        self.registry.host(&host, &[], is_there);
         if is_there {
             self.hosts.insert(host);
         }

@@ -14,7 +14,7 @@ use hickory_proto::{
 use portolan_core::{
     item::{Found, Instance},
     snapshot::Snapshot,
-    zone::{Name, Names, ZoneConfig, ZoneOptions},
+    zone::{Edges, Name, Names, ZoneConfig, ZoneOptions},
 };
 
 use super::{
@@ -33,7 +33,7 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn of(addresses: &[&str]) -> Arc<Self> {
         let addresses = addresses.iter().map(|&it| it.to_owned()).collect();
-        let snapshot = Snapshot { zones: zones(&[]), ..Snapshot::default() };
+        let snapshot = Snapshot { zones: zones(&Edges::default()), ..Snapshot::default() };
         Arc::new(Self { snapshot: Arc::new(snapshot), addresses })
     }
 }

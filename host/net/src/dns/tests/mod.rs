@@ -33,7 +33,9 @@ use portolan_core::{
     item::{Instance, Node},
     live::{Live, Publisher, live},
     snapshot::Snapshot,
-    zone::{self, DnsConfig, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
+    zone::{
+        self, DnsConfig, Edges, Names, StaticRecord, ZoneConfig, ZoneInputs, ZoneOptions, Zones,
+    },
 };
 use tokio::time::Instant;
 
@@ -65,11 +67,11 @@ const RECORDS: &[&str] = &[
     "*.wild A 192.168.7.3",
 ];
 
-fn zones(edges: &[IpAddr]) -> Zones {
+fn zones(edges: &Edges) -> Zones {
     zones_when(true, edges)
 }
 
-fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
+fn zones_when(synced: bool, edges: &Edges) -> Zones {
     let record = |line: &&str| {
         let mut words = line.splitn(3, ' ').map(str::to_owned);
         let mut word = || words.next().unwrap();
@@ -82,7 +84,7 @@ fn zones_when(synced: bool, edges: &[IpAddr]) -> Zones {
         options: ZoneOptions::default(),
     };
     let config = DnsConfig {
-        edge_addresses: edges.to_vec(),
+        edges: edges.clone(),
         server_addresses: vec!["10.9.9.8".parse().unwrap()],
         zones: vec![
             zone("consul", Names::Consul),
@@ -143,14 +145,14 @@ struct World {
 
 impl World {
     fn new(upstreams: &[SocketAddr]) -> Self {
-        Self::made(upstreams, &["10.9.9.9".parse().unwrap()])
+        Self::made(upstreams, &Edges::Same(vec!["10.9.9.9".parse().unwrap()]))
     }
 
-    fn with_edges(edges: &[IpAddr]) -> Self {
+    fn with_edges(edges: &Edges) -> Self {
         Self::made(&[], edges)
     }
 
-    fn made(upstreams: &[SocketAddr], edges: &[IpAddr]) -> Self {
+    fn made(upstreams: &[SocketAddr], edges: &Edges) -> Self {
         let (publisher, live) = live(Snapshot { zones: zones(edges), ..Snapshot::default() });
         let upstreams = upstreams.iter().map(|upstream| (*upstream).into()).collect();
         // Fake upstreams keep letters as real ones do.

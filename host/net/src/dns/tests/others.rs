@@ -8,7 +8,7 @@ use hickory_proto::{
 };
 use portolan_core::{
     snapshot::Snapshot,
-    zone::{DnsConfig, Names, Registry, StaticRecord, ZoneConfig, ZoneOptions},
+    zone::{DnsConfig, Edges, Names, Registry, StaticRecord, ZoneConfig, ZoneOptions},
 };
 use tokio::net::TcpStream;
 
@@ -169,7 +169,8 @@ async fn who_is_asked_for_a_suffix_is_so_before_every_provider_has_told_what_it_
     locally(async {
         let upstream = FakeUpstream::start(Mood::Answers).await;
         let mut listening = Listening::with(forwarding("far.consul", &[&upstream]));
-        let snapshot = Snapshot { zones: zones_when(false, &[]), ..Snapshot::default() };
+        let snapshot =
+            Snapshot { zones: zones_when(false, &Edges::default()), ..Snapshot::default() };
         listening.world.publisher.publish(Arc::new(snapshot));
         let reply = listening.ask("web.far.consul.").await;
         assert_eq!(outcome(&reply), (ResponseCode::NoError, 2));

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use hickory_proto::{op::Message, rr::RecordType};
 
+use portolan_core::zone::Edges;
+
 use super::{
-    super::{Everywhere, Nearby, Policy, asker::Transport},
+    super::{Nearby, Policy, asker::Transport},
     World, packet,
 };
 
@@ -43,9 +45,9 @@ fn addresses_that_our_zones_have_come_along_with_their_name() {
 #[test]
 fn of_the_edge_the_address_of_the_network_comes_along() {
     let edges = ["10.0.0.5", "192.168.1.5"].map(|it| it.parse::<IpAddr>().unwrap());
-    let world = World::with_edges(&edges);
+    let world = World::with_edges(&Edges::Same(edges.to_vec()));
     let interfaces = ["10.0.0.7/24", "192.168.1.5/24"].map(|it| it.parse().unwrap());
-    let edges = Nearby::new(&edges, &interfaces, Everywhere::default());
+    let edges = Nearby::new(&edges, &interfaces);
     world.govern(Policy { edges, ..Policy::default() });
     let asked = packet("shop.home.arpa.", RecordType::SRV, None);
     let local = "10.0.0.7".parse().unwrap();

@@ -23,7 +23,10 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
     let ip = ending.client.to_canonical().to_string();
     bare(out, ip.as_bytes(), keep(Field::ClientHost));
     out.extend(b" - ");
-    bare(out, entry.user.as_bytes(), keep(Field::ClientUsername));
+    match keep(Field::ClientUsername) {
+        Capture::Keep if !entry.user.is_empty() => text::word(out, entry.user.as_bytes()),
+        capture => bare(out, entry.user.as_bytes(), capture),
+    }
     out.extend(b" [");
     match (keep(Field::StartUTC), keep(Field::StartLocal)) {
         (Capture::Keep, _) => text::common_time(out, entry.start, UtcOffset::UTC),
@@ -72,8 +75,9 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
 fn bare(out: &mut Vec<u8>, value: &[u8], capture: Capture) {
     match capture {
         Capture::Keep if !value.is_empty() => text::plain(out, value),
-        Capture::Keep | Capture::Drop => out.push(b'-'),
-        Capture::Redact => out.extend(b"REDACTED"),
+        // That there is nothing is no secret.
+        Capture::Redact if !value.is_empty() => out.extend(b"REDACTED"),
+        Capture::Keep | Capture::Redact | Capture::Drop => out.push(b'-'),
     }
 }
 

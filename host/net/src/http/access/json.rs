@@ -23,7 +23,7 @@ enum Value<'a> {
 
 /// Writes a line.
 pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
-    let mut object = Object { out, is_empty: true };
+    let mut object = Object { out, is_empty: true, is_redacted: false };
     let (capitals, others) = Field::ALL.split_at(Field::EntryPointName as usize);
     for field in capitals {
         object.field(*field, entry, ending, config);
@@ -49,15 +49,19 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
 struct Object<'a> {
     out: &'a mut Vec<u8>,
     is_empty: bool,
+    /// Whether what is written now is a secret.
+    is_redacted: bool,
 }
 
 impl Object<'_> {
     fn field(&mut self, field: Field, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
-        match config.fields.of(field) {
-            Capture::Drop => {}
-            Capture::Redact => self.pair(field.as_str(), &Value::Text(b"REDACTED")),
-            Capture::Keep => self.kept(field, entry, ending, config),
-        }
+        self.is_redacted = match config.fields.of(field) {
+            Capture::Drop => return,
+            Capture::Redact => true,
+            Capture::Keep => false,
+        };
+        self.kept(field, entry, ending, config);
+        self.is_redacted = false;
     }
 
     fn kept(&mut self, field: Field, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
@@ -72,7 +76,11 @@ impl Object<'_> {
             Field::ClientAddr => Some(peer.to_string()),
             Field::ClientHost => Some(client.to_canonical().to_string()),
             Field::ClientPort => Some(peer.port().to_string()),
-            Field::ClientUsername => Some(known(&entry.user)),
+            Field::ClientUsername => {
+                // That there is none is no secret.
+                self.is_redacted &= !entry.user.is_empty();
+                Some(known(&entry.user))
+            }
             Field::Reason => ending.reason.map(|reason| reason.as_str().to_owned()),
             Field::RequestAddr => some(&entry.authority),
             Field::RequestHost => some(host),
@@ -153,6 +161,7 @@ impl Object<'_> {
     fn pair(&mut self, key: &str, value: &Value<'_>) {
         self.key(key);
         match value {
+            _ if self.is_redacted => self.out.extend(b"\"REDACTED\""),
             Value::Number(number) => text::number(self.out, *number),
             Value::Text(value) => {
                 self.out.push(b'"');

@@ -1,20 +1,26 @@
 //! The thread that holds the file of the access log.
 //!
 //! **Invariant:** a line that was taken is written, also across a rotation and at the end; one that is
-//! not is counted. Whoever hands lines over never waits.
+//! not is counted, and that lines are lost is told once. Whoever hands lines over never waits, nor does
+//! the start: a named pipe that nobody reads yet is opened when somebody does.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
 };
 
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
+};
 use portolan_core::figure::Counter;
 
 use super::config::AccessConfig;
@@ -52,12 +58,16 @@ pub struct AccessLog {
 struct Shared {
     dropped: Counter,
     reopen: AtomicBool,
+    /// Whether buffers were refused since the thread had nothing to do: that is said once.
+    is_behind: AtomicBool,
 }
 
 /// Where lines go.
 enum Place {
     Stdout,
     File(File),
+    /// A named pipe that nobody has opened to read.
+    Unread,
 }
 
 struct Writer {
@@ -138,15 +148,17 @@ impl AccessLog {
             Ok(()) => return,
             Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => message,
         };
-        if let Message::Lines(chunk) = refused {
-            self.shared.dropped.add(chunk.lines);
+        let Message::Lines(chunk) = refused else { return };
+        self.shared.dropped.add(chunk.lines);
+        if !self.shared.is_behind.swap(true, Relaxed) {
+            tracing::warn!("access log not written as fast as lines come: some are lost");
         }
     }
 }
 
 impl Writer {
     fn run(mut self, receiver: Receiver<Message>) {
-        for message in receiver {
+        while let Ok(message) = self.next(&receiver) {
             if self.shared.reopen.swap(false, Relaxed) {
                 self.reopen();
             }
@@ -158,7 +170,19 @@ impl Writer {
         }
     }
 
+    fn next(&self, receiver: &Receiver<Message>) -> Result<Message, RecvError> {
+        receiver.try_recv().or_else(|_| {
+            self.shared.is_behind.store(false, Relaxed);
+            receiver.recv()
+        })
+    }
+
     fn write(&mut self, chunk: &Chunk) {
+        if matches!(self.place, Place::Unread)
+            && let Ok(place) = Place::open(self.config.file.as_deref())
+        {
+            self.place = place;
+        }
         if std::mem::take(&mut self.is_torn) {
             // The next line shall be one again.
             self.is_torn = self.place.write(b"\n").1.is_err();
@@ -196,7 +220,22 @@ impl Place {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
-        OpenOptions::new().create(true).append(true).open(file).map(Self::File)
+        // Without that flag a named pipe is opened when somebody reads it, which may be never.
+        let flag = OFlag::O_NONBLOCK;
+        match OpenOptions::new().create(true).append(true).custom_flags(flag.bits()).open(file) {
+            Ok(opened) => {
+                let flags = OFlag::from_bits_retain(fcntl(&opened, FcntlArg::F_GETFL)?);
+                fcntl(&opened, FcntlArg::F_SETFL(flags.difference(flag)))?;
+                Ok(Self::File(opened))
+            }
+            Err(error)
+                if error.raw_os_error() == Some(Errno::ENXIO as i32)
+                    && fs::metadata(file).is_ok_and(|file| file.file_type().is_fifo()) =>
+            {
+                Ok(Self::Unread)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes as far as that goes; answers how far, and why no further.
@@ -208,6 +247,7 @@ impl Place {
                 let (written, outcome) = write_to(&mut out, bytes);
                 (written, outcome.and_then(|()| out.flush()))
             }
+            Self::Unread => (0, Err(io::Error::other("nobody reads the named pipe"))),
         }
     }
 }
@@ -227,6 +267,10 @@ fn write_to(out: &mut impl io::Write, bytes: &[u8]) -> (usize, io::Result<()>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Read as _, os::fd::OwnedFd};
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
     use super::*;
 
     /// A disk with so much room.
@@ -251,6 +295,76 @@ mod tests {
         assert_eq!((written, outcome.unwrap_err().kind()), (8, io::ErrorKind::StorageFull));
         assert_eq!(disk.0, b"one\ntwo\n");
         assert!(write_to(&mut Disk(Vec::new(), 99), b"one\n").1.is_ok());
+    }
+
+    #[test]
+    fn a_named_pipe_is_written_to_once_somebody_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pipe");
+        mkfifo(&file, Mode::S_IRWXU).unwrap();
+        let log = AccessLog::open(AccessConfig { file: Some(file.clone()), ..Default::default() });
+        let log = log.unwrap();
+        let chunk = |line: &str| Chunk { bytes: format!("{line}\n").into(), lines: 1 };
+        log.take(chunk("lost"));
+        while log.dropped() == 0 {
+            thread::yield_now();
+        }
+        // For reading and writing it does not wait for the other side either.
+        let mut reader = OpenOptions::new().read(true).write(true).open(&file).unwrap();
+        log.take(chunk("read"));
+        log.close();
+        let mut read = [0; 5];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"read\n");
+        assert_eq!(log.dropped(), 1);
+    }
+
+    #[test]
+    fn a_reader_that_is_too_slow_is_told_of_once() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let place = Place::File(File::from(OwnedFd::from(writer)));
+        let log = AccessLog::write_to(AccessConfig::default(), place).unwrap();
+        let told = Told::default();
+        // More than the pipe takes in one piece, so the thread waits within each.
+        let chunk = || Chunk { bytes: vec![b'\n'; 65 * 1024], lines: 65 * 1024 };
+        tracing::subscriber::with_default(told.clone(), || {
+            (0..2 * WAITING).for_each(|_| log.take(chunk()));
+        });
+        assert!(log.dropped() > 0);
+        assert_eq!(told.0.load(Relaxed), 1);
+        let reading = thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+        // What is lost once all of this is written is told of again.
+        while log.shared.is_behind.load(Relaxed) {
+            thread::yield_now();
+        }
+        log.close();
+        reading.join().unwrap().unwrap();
+    }
+
+    /// Counts what is said.
+    #[derive(Clone, Default)]
+    struct Told(Arc<AtomicU64>);
+
+    impl tracing::Subscriber for Told {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
     }
 
     #[test]

@@ -14,7 +14,7 @@ use portolan_core::{exchange::Headers, figure::Encryption, reason::Reason};
 
 use super::{
     super::arrived::Arrived, AccessConfig, AccessFilters, AccessFormat, AccessLog, Capture, Ending,
-    Entry, Field, Fields, HeaderFields, OriginEnding, Pen, Side, common, json,
+    Entry, Field, Fields, HeaderFields, OriginEnding, Pen, Side, common, json, text,
 };
 
 fn moment() -> SystemTime {
@@ -230,6 +230,50 @@ fn nothing_that_was_sent_ends_a_line_or_a_quotation() {
     let line = String::from_utf8(out).unwrap();
     assert!(line.contains(r#""a\"b\\c\x0ad\x1b[31m""#), "{line}");
     assert_eq!(line.matches('\n').count(), 1);
+}
+
+#[test]
+fn no_control_character_reaches_a_terminal_in_any_encoding() {
+    // U+009B is what a terminal obeys as it does ESC [; 9b alone is the same for one without UTF-8.
+    let sent = b"\xc2\x9b31m\x9b\x7f\xc3\xa9";
+    let mut line = Vec::new();
+    text::plain(&mut line, sent);
+    let expected = r"\xc2\x9b31m\x9b\x7f=".replace('=', "\u{e9}");
+    assert_eq!(str::from_utf8(&line).unwrap(), expected);
+    line.clear();
+    text::json(&mut line, sent);
+    let expected = r"\u009b31m?\u007f=".replace('?', "\u{fffd}").replace('=', "\u{e9}");
+    assert_eq!(str::from_utf8(&line).unwrap(), expected);
+}
+
+#[test]
+fn a_name_of_several_words_is_one_field() {
+    let mut entry = Entry::blank();
+    entry.user(b"ann [admin] \"x\"");
+    let mut out = Vec::new();
+    common::write(&mut out, &entry, &ending(), &AccessConfig::default());
+    let line = String::from_utf8(out).unwrap();
+    assert!(line.starts_with(r#"192.0.2.1 - ann\x20\x5badmin\x5d\x20\"x\" ["#), "{line}");
+}
+
+#[test]
+fn what_is_not_there_is_not_redacted() {
+    let mut fields = Fields::all(Capture::Drop);
+    for field in [Field::ClientUsername, Field::Reason, Field::RouterName, Field::RequestPath] {
+        fields.set(field, Capture::Redact);
+    }
+    let config = |format| AccessConfig { format, fields: fields.clone(), ..Default::default() };
+    let mut entry = Entry::blank();
+    entry.target.push_str("/secret");
+    let mut out = Vec::new();
+    json::write(&mut out, &entry, &ending(), &config(AccessFormat::Json));
+    let line = String::from_utf8(out).unwrap();
+    let begin = r#"{"ClientUsername":"-","RequestPath":"REDACTED","level":"info","#;
+    assert!(line.starts_with(begin), "{line}");
+    let mut out = Vec::new();
+    common::write(&mut out, &entry, &ending(), &config(AccessFormat::Common));
+    let line = String::from_utf8(out).unwrap();
+    assert_eq!(line, "- - - [-] \"- REDACTED -\" - - \"-\" \"-\" - \"-\" \"-\" 0ms\n");
 }
 
 #[test]

@@ -14,28 +14,49 @@ pub(super) fn number(out: &mut Vec<u8>, number: impl Into<u128>) {
     drop(write!(out, "{}", number.into()));
 }
 
-/// Text for the common format: what could break it is written as `\xHH` (as Apache does).
+/// Text for the common format: what could break it is written as `\xHH` (as Apache does), byte by byte, and
+/// so is what is no UTF-8.
 pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
-    for byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend([b'\\', *byte]),
-            0x20..=0x7e | 0x80.. => out.push(*byte),
-            _ => drop(write!(out, "\\x{byte:02x}")),
+    escaped(out, text, &[]);
+}
+
+/// The same, where blanks and brackets stand between fields.
+pub(super) fn word(out: &mut Vec<u8>, text: &[u8]) {
+    escaped(out, text, b" []");
+}
+
+fn escaped(out: &mut Vec<u8>, text: &[u8], also: &[u8]) {
+    // A vector takes everything.
+    let hex = |out: &mut Vec<u8>, byte: &u8| drop(write!(out, "\\x{byte:02x}"));
+    for chunk in text.utf8_chunks() {
+        for it in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            let bytes = it.encode_utf8(&mut buffer).as_bytes();
+            match it {
+                '"' | '\\' => out.extend([b'\\', bytes[0]]),
+                _ if it.is_control() || also.contains(&bytes[0]) => {
+                    bytes.iter().for_each(|byte| hex(out, byte));
+                }
+                _ => out.extend(bytes),
+            }
         }
+        chunk.invalid().iter().for_each(|byte| hex(out, byte));
     }
 }
 
 /// Text within the quotes of a JSON string. Bytes that are no UTF-8 become U+FFFD.
 pub(super) fn json(out: &mut Vec<u8>, text: &[u8]) {
     for chunk in text.utf8_chunks() {
-        for byte in chunk.valid().bytes() {
-            match byte {
-                b'"' | b'\\' => out.extend([b'\\', byte]),
-                b'\n' => out.extend(b"\\n"),
-                b'\t' => out.extend(b"\\t"),
-                b'\r' => out.extend(b"\\r"),
-                0x20..=0x7e | 0x80.. => out.push(byte),
-                _ => drop(write!(out, "\\u{byte:04x}")),
+        for it in chunk.valid().chars() {
+            match it {
+                '"' => out.extend(b"\\\""),
+                '\\' => out.extend(b"\\\\"),
+                '\n' => out.extend(b"\\n"),
+                '\t' => out.extend(b"\\t"),
+                '\r' => out.extend(b"\\r"),
+                // Those above ASCII too: terminals obey U+009B as they do ESC [.
+                _ if it.is_control() => drop(write!(out, "\\u{:04x}", u32::from(it))),
+                _ => out.extend(it.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
         if !chunk.invalid().is_empty() {

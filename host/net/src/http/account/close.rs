@@ -33,12 +33,13 @@ impl Account {
         }
         let now = Instant::now();
         let status = self.head.map_or(CLIENT_CLOSED_REQUEST, |head| head.status.as_u16());
+        let is_unseen = self.head.is_some_and(|head| head.is_unseen);
         let answer = Answer {
             key: self.key(status),
             head_nanos: self.head.map(|head| head.nanos),
             nanos: between(self.begin, now),
             request_bytes: self.request_bytes.as_ref().map_or(0, |counter| counter.get()),
-            response_bytes: self.response_bytes,
+            response_bytes: if is_unseen { 0 } else { self.response_bytes },
             is_failure: self.head.is_some_and(|head| head.is_failure),
             encryption: self.encryption,
         };

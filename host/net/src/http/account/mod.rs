@@ -88,6 +88,8 @@ struct Head {
     status: StatusCode,
     nanos: u64,
     is_failure: bool,
+    /// Whether it is ours, and nobody is there any more to get it.
+    is_unseen: bool,
 }
 
 /// The part of a service.
@@ -131,7 +133,9 @@ impl Account {
             let context = TraceContext::of(&request.headers, tracing, &edge.random);
             account.recording = context.is_sampled().then(|| {
                 let (peer, tls) = (client.peer.address, client.peer.tls);
-                Recording::begin(request, peer, tls, begin, tracing)
+                let mut recording = Recording::begin(request, peer, tls, begin, tracing);
+                recording.goes_on(&context, &request.headers);
+                recording
             });
             account.context = Some(context);
         }
@@ -237,9 +241,11 @@ impl Account {
         }
     }
 
-    /// Notes that it goes on to a service, which learns of the trace; `at_once`: nothing was in between.
+    /// Notes that it goes on to a service, which learns of the trace; `at_once`: nothing was in between but
+    /// what we do ourselves, which only a line tells apart.
     pub(crate) fn send(&mut self, service: &Service, exchange: &mut Exchange, at_once: bool) {
-        let begin = if at_once { self.begin } else { Instant::now() };
+        let is_one = at_once && self.entry.is_none();
+        let begin = if is_one { self.begin } else { Instant::now() };
         self.origin = Some(Origin {
             whole: Stop::new(&service.figures, self.door.edge.worker, begin),
             parts: Vec::new(),
@@ -361,7 +367,8 @@ impl Account {
         let is_failure = head.local && matches!(status.as_u16(), 502..=504);
         // To ask for the time costs as much as to choose a route.
         let now = self.answered_at.unwrap_or_else(Instant::now);
-        self.head = Some(Head { status, nanos: between(self.begin, now), is_failure });
+        let is_unseen = head.local && self.reason == Some(Reason::ClientGone);
+        self.head = Some(Head { status, nanos: between(self.begin, now), is_failure, is_unseen });
         // These have no content, whatever their headers say (RFC 9110, 6.4.1).
         let is_empty = status.is_informational() || matches!(status.as_u16(), 204 | 304);
         self.is_complete = is_empty || method == Method::HEAD;

@@ -80,6 +80,24 @@ pub(super) fn attribute<'a>(span: &'a FinishedSpan, name: &str) -> Option<&'a Va
 }
 
 #[tokio::test]
+async fn what_others_say_of_a_trace_belongs_to_that_trace() {
+    let backend = Script::echo().await;
+    let mut traced = traced(TraceConfig::default(), 16, backend.address);
+    let mut client = traced.portolan.connect().await;
+    for (parent, state) in [(SENT, "v=1,w=2"), ("00-0-0-01", "")] {
+        client
+            .send(&format!(
+                "GET / HTTP/1.1\r\nHost: a.local\r\ntraceparent: {parent}\r\n\
+                 tracestate: v=1\r\ntracestate: w=2\r\n\r\n"
+            ))
+            .await;
+        client.response().await;
+        let spans = soon(traced.spans.recv()).await.unwrap();
+        assert!(spans.iter().all(|it| it.state == state), "{spans:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_trace_goes_on_through_every_part_to_the_backend() {
     let backend = Script::echo().await;
     let config = TraceConfig {

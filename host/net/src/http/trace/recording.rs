@@ -22,7 +22,7 @@ use crate::random::Random;
 use super::{
     super::arrived::Arrived,
     config::{TraceConfig, Tracing},
-    context::{TRACESTATE, id},
+    context::{TRACESTATE, TraceContext, id},
 };
 
 /// What is recorded of one request.
@@ -121,7 +121,7 @@ impl Recording {
             user_agent: text(&USER_AGENT),
             peer,
             scheme: if is_encrypted { "https" } else { "http" },
-            state: text(&TRACESTATE).unwrap_or_default(),
+            state: String::new(),
             headers: captured(&request.headers, &tracing.config.request_headers),
             response_headers: Vec::new(),
             router: None,
@@ -131,6 +131,15 @@ impl Recording {
             attempts: Vec::new(),
             verbosity: tracing.config.verbosity,
         })
+    }
+
+    /// What other systems say of the trace, if it is the one that the request came with (W3C Trace Context,
+    /// 3.3): several lines are one list.
+    pub(crate) fn goes_on(&mut self, context: &TraceContext, headers: &Headers) {
+        if context.parent.is_some() {
+            let lines: Vec<_> = headers.values(&TRACESTATE).collect();
+            self.state = String::from_utf8_lossy(&lines.join(&b","[..])).into_owned();
+        }
     }
 
     /// It is a request, of which more is known than that it came.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use instant_acme::Account;
-use portolan_core::problem::Chain;
+use portolan_core::problem::{Chain, Problem};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -17,7 +17,7 @@ use super::{
     fetch::Fetch,
     order::Clerk,
     pending::Pending,
-    resolver::{Due, Outcome},
+    resolver::{Due, Outcome, Unkept},
     schedule::{Failure, renewal},
     storage::{Lock, Storage, StorageError},
     want::Want,
@@ -55,11 +55,16 @@ impl Desk {
         self: Arc<Self>,
         due: Due,
     ) -> (Outcome, Option<Pending>) {
-        let Due { want, have, may_order, mut pending } = due;
+        let Due { want, have, may_order, mut pending, unkept } = due;
+        if let Some(text) = unkept {
+            return (self.keep(&want, text).await, None);
+        }
         let attempt = self.attempt(&want, have, may_order, &mut pending);
         let error = match timeout(TOTAL, attempt).await.unwrap_or(Err(OrderError::Overdue(TOTAL))) {
-            Ok(outcome @ (Outcome::Have(_) | Outcome::Issued(_))) => {
-                if pending.is_some() {
+            Ok(outcome @ (Outcome::Have(_) | Outcome::Issued(..))) => {
+                // A certificate that is not kept can be fetched again by its order.
+                let unkept = matches!(outcome, Outcome::Issued(_, Some(_)));
+                if pending.is_some() && !unkept {
                     self.put_down(&want, None).await;
                 }
                 return (outcome, None);
@@ -148,7 +153,7 @@ impl Desk {
         }
         tracing::info!(resolver = %want.resolver, names = want.names.join(","), "ordering");
         match self.order(want, &account, &lock, pending).await {
-            Ok(certificate) => Ok(Outcome::Issued(Arc::new(certificate))),
+            Ok((certificate, unkept)) => Ok(Outcome::Issued(Arc::new(certificate), unkept)),
             Err(error) => {
                 if let (OrderError::Slow(_), Some(pending)) = (&error, pending) {
                     pending.lock = Some(lock);
@@ -158,14 +163,15 @@ impl Desk {
         }
     }
 
-    /// Orders a certificate and keeps it.
+    /// Orders a certificate and keeps it; answers it, and what could not be kept of it.
     async fn order(
         &self,
         want: &Want,
         account: &Account,
         lock: &Lock,
         pending: &mut Option<Pending>,
-    ) -> Result<Certificate, OrderError> {
+    ) -> Result<(Certificate, Option<Unkept>), OrderError> {
+        let put_down = self.key_of_order(want);
         let clerk = Clerk {
             account,
             challenge: self.config.challenge,
@@ -173,6 +179,7 @@ impl Desk {
             challenges: &self.challenges,
             storage: &self.storage,
             lock,
+            put_down: &put_down,
         };
         let issued = clerk.order(&want.names, pending).await?;
         let source = CertificateSource::Acme(want.resolver.clone());
@@ -180,10 +187,10 @@ impl Desk {
             Certificate::from_pem(issued.chain.as_bytes(), issued.key.as_bytes(), source)
                 .map_err(OrderError::Useless)?;
         let text = json!({ "names": want.names, "certificate": issued.chain, "key": issued.key });
-        if let Err(error) = self.storage.write(&self.key(want), &text.to_string()).await {
-            // It was issued, and authorities count: it is shown, and what is remembered is given back.
-            tracing::warn!(names = want.names.join(","), error = %Chain(&error), "not kept");
-        }
+        let text: Arc<str> = text.to_string().into();
+        // It was issued, and authorities count: it is shown, kept or not.
+        let unkept = self.storage.write(&self.key(want), &text).await.err();
+        let unkept = unkept.map(|error| Unkept { text, error });
         tracing::info!(
             resolver = %want.resolver,
             names = want.names.join(","),
@@ -191,19 +198,43 @@ impl Desk {
             expires = stamp(certificate.facts.not_after),
             "certificate issued"
         );
-        Ok(certificate)
+        Ok((certificate, unkept))
+    }
+
+    /// Keeps a certificate that could not be kept when it came.
+    async fn keep(&self, want: &Want, text: Arc<str>) -> Outcome {
+        let end = |it: Arc<Certificate>| it.facts.not_after;
+        // Another node, which did not know of it, may have ordered another one meanwhile.
+        let there = self.read(want).await.ok().flatten().map(end);
+        let done = match there >= self.certificate(&text).map(end) {
+            true => Ok(()),
+            false => self.storage.write(&self.key(want), &text).await,
+        };
+        match done {
+            Ok(()) => {
+                self.put_down(want, None).await;
+                Outcome::Kept
+            }
+            Err(error) => Outcome::Unkept(Unkept { text, error }),
+        }
     }
 
     /// Keeps the order that the next attempt goes on with, or that there is none any more.
     async fn put_down(&self, want: &Want, pending: Option<&Pending>) {
         let key = self.key_of_order(want);
-        let done = match pending {
-            Some(pending) => self.storage.write(&key, &pending.text(self.config.key_type)).await,
-            None => self.storage.remove(&key).await,
-        };
-        if let Err(error) = done {
-            tracing::debug!(error = %Chain(&error), "order not put down");
+        match pending {
+            Some(pending) => pending.put_down(&self.storage, &key, self.config.key_type).await,
+            None => {
+                if let Err(error) = self.storage.remove(&key).await {
+                    tracing::debug!(error = %Chain(&error), "order not forgotten");
+                }
+            }
         }
+    }
+
+    /// What is wrong beside single certificates.
+    pub(super) fn problem(&self) -> Option<Problem> {
+        self.registry.problem()
     }
 
     async fn read(&self, want: &Want) -> Result<Option<Arc<Certificate>>, StorageError> {
@@ -251,7 +282,7 @@ impl Desk {
 
     /// The authority does not know us any more: the next order makes a new account.
     async fn forget_account(&self) {
-        self.registry.forget();
+        self.registry.give_up();
         if let Err(error) = self.storage.remove(&self.place("account.json")).await {
             tracing::warn!(error = %Chain(&error), "account not forgotten");
         }

@@ -14,6 +14,7 @@ use super::{
 /// How the kinds of problems begin (RFC 8555, 6.7).
 const KINDS: &str = "urn:ietf:params:acme:error:";
 const LIMITED: &str = "rateLimited";
+const BAD_NONCE: &str = "badNonce";
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,8 @@ impl OrderError {
     pub(super) fn failure(&self) -> Failure {
         match self {
             Self::Limited { .. } => Failure::Limited,
+            // It says nothing of the order (RFC 8555, 6.5): only that we are out of step.
+            Self::Refused { kind, .. } if kind == BAD_NONCE => Failure::Unreachable,
             Self::Slow(_) => Failure::Slow,
             Self::Refused { .. }
             | Self::NotOffered(..)

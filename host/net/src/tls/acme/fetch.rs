@@ -17,9 +17,15 @@ use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient, Problem};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::danger::ServerCertVerifier,
+    crypto::{CryptoProvider, aws_lc_rs},
+};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::time::timeout;
+
+use crate::anchors::Anchors;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,11 +80,18 @@ pub(super) struct Fetch(Arc<Carrier>);
 impl Fetch {
     /// Trusts the authorities of a PEM file; without one, those that the system trusts.
     pub(super) fn new(roots: Option<&Path>) -> Result<Self, FetchError> {
-        let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(FetchError::Setup)?
-            .with_root_certificates(trusted(roots)?)
-            .with_no_client_auth();
+            .map_err(FetchError::Setup)?;
+        let builder = match roots {
+            Some(path) => {
+                let verifier = trusted(path, &provider)?;
+                builder.dangerous().with_custom_certificate_verifier(verifier)
+            }
+            None => builder.with_root_certificates(system()),
+        };
+        let config = builder.with_no_client_auth();
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(config)
             .https_or_http()
@@ -158,20 +171,25 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-fn trusted(roots: Option<&Path>) -> Result<RootCertStore, FetchError> {
+fn system() -> RootCertStore {
     let mut store = RootCertStore::empty();
-    let Some(path) = roots else {
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(store);
-    };
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    store
+}
+
+fn trusted(
+    path: &Path,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, FetchError> {
     let refuse = |source| FetchError::Roots { path: path.to_owned(), source };
     let text = fs::read(path).map_err(refuse)?;
+    let mut anchors = Anchors::none();
     for cert in CertificateDer::pem_slice_iter(&text) {
         let cert = cert.map_err(|error| refuse(io::Error::other(error)))?;
-        store.add(cert).map_err(|error| refuse(io::Error::other(error)))?;
+        anchors.add(cert).map_err(|error| refuse(io::Error::other(error)))?;
     }
-    if store.is_empty() {
+    if anchors.is_empty() {
         return Err(refuse(io::Error::other("there is no certificate in it")));
     }
-    Ok(store)
+    anchors.of_servers(provider).map_err(|error| refuse(io::Error::other(error)))
 }

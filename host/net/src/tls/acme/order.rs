@@ -34,6 +34,8 @@ pub(super) struct Clerk<'a> {
     pub(super) challenges: &'a Arc<Challenges>,
     pub(super) storage: &'a Storage,
     pub(super) lock: &'a Lock,
+    /// Where in the storage an order is put down as soon as it is made.
+    pub(super) put_down: &'a str,
 }
 
 impl Clerk<'_> {
@@ -50,7 +52,11 @@ impl Clerk<'_> {
                 self.account.new_order(&NewOrder::new(&identifiers)).await?
             }
         };
+        let is_new = pending.is_none();
         let pending = pending.get_or_insert_with(|| Pending::new(order.url()));
+        if is_new {
+            self.put_down(pending).await;
+        }
         if order.state().status == OrderStatus::Pending {
             tokio::select! {
                 proved = self.prove(&mut order, &mut pending.posted) => proved?,
@@ -65,9 +71,10 @@ impl Clerk<'_> {
                 let made = spawn_blocking(move || request(kind, names, key)).await??;
                 let (key, request) = made;
                 pending.key = Some(key);
-                if self.lock.is_lost() {
-                    return Err(OrderError::LockLost);
-                }
+                self.still_locked()?;
+                // What comes of the request is of use only with its key.
+                self.put_down(pending).await;
+                self.still_locked()?;
                 order.finalize_csr(&request).await?;
             }
             _ => {}
@@ -75,6 +82,14 @@ impl Clerk<'_> {
         let key = pending.key.clone().ok_or(OrderError::KeyLost)?;
         let chain = order.poll_certificate(&PATIENCE).await?;
         Ok(Issued { chain, key })
+    }
+
+    fn still_locked(&self) -> Result<(), OrderError> {
+        if self.lock.is_lost() { Err(OrderError::LockLost) } else { Ok(()) }
+    }
+
+    async fn put_down(&self, pending: &Pending) {
+        pending.put_down(self.storage, self.put_down, self.key_type).await;
     }
 
     /// Shows that every name is ours. What is `posted` stays as long as the authority may ask.

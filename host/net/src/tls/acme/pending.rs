@@ -6,9 +6,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use portolan_core::problem::Chain;
 use serde_json::{Value, json};
 
-use super::{KeyType, schedule::DAY, storage::Lock};
+use super::{
+    KeyType,
+    schedule::DAY,
+    storage::{Lock, Storage},
+};
 use crate::tls::challenge::Posted;
 
 /// So many attempts may fail at one order before another is made.
@@ -45,8 +50,15 @@ impl Pending {
         self.made.elapsed().unwrap_or_default() < OLDEST
     }
 
+    /// Keeps it, so that a restart goes on with it. Where that fails, the order goes on all the same.
+    pub(super) async fn put_down(&self, storage: &Storage, key: &str, kind: KeyType) {
+        if let Err(error) = storage.write(key, &self.text(kind)).await {
+            tracing::debug!(error = %Chain(&error), "order not put down");
+        }
+    }
+
     /// As it is kept. Keys of another kind than is wanted then are of no use.
-    pub(super) fn text(&self, kind: KeyType) -> String {
+    fn text(&self, kind: KeyType) -> String {
         let made = self.made.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (url, failed, key) = (&self.url, self.failed, &self.key);
         let (made, kind) = (made.as_secs(), format!("{kind:?}"));

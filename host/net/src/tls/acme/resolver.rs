@@ -15,7 +15,7 @@ use super::{
     error::OrderError,
     pending::Pending,
     schedule::{DAY, Failure},
-    slot::{Slot, Task},
+    slot::{Slot, Task, Waiting},
     storage::{Storage, StorageError},
     want::Want,
 };
@@ -55,6 +55,17 @@ pub(in crate::tls) struct Due {
     pub(super) may_order: bool,
     /// An order to go on with.
     pub(super) pending: Option<Pending>,
+    /// What is to be kept, and nothing else done.
+    pub(super) unkept: Option<Arc<str>>,
+}
+
+/// A certificate that could not be kept.
+#[derive(Debug)]
+pub(in crate::tls) struct Unkept {
+    /// What is to be kept of it.
+    pub(super) text: Arc<str>,
+    /// Why it could not be.
+    pub(super) error: StorageError,
 }
 
 /// What came of looking after a certificate.
@@ -64,8 +75,12 @@ pub(in crate::tls) enum Outcome {
     Nothing,
     /// This is the one to show.
     Have(Arc<Certificate>),
-    /// The authority has just given us this one.
-    Issued(Arc<Certificate>),
+    /// The authority has just given us this one, which is kept, if not for this.
+    Issued(Arc<Certificate>, Option<Unkept>),
+    /// The one that was not kept is now.
+    Kept,
+    /// It is not, still.
+    Unkept(Unkept),
     /// Another node is at it.
     Busy,
     /// It did not work, and counts as this.
@@ -138,7 +153,7 @@ impl Resolver {
         for (want, slot) in &mut self.slots {
             let (task, when) = slot.next(now, instant);
             let room = match task {
-                Task::Look => &mut looks,
+                Task::Look | Task::Keep => &mut looks,
                 Task::Order if held => continue,
                 Task::Order => &mut orders,
             };
@@ -146,16 +161,20 @@ impl Resolver {
                 continue;
             }
             *room -= 1;
-            slot.looked = true;
             slot.running = Some(task);
-            slot.doubtful = false;
+            if task != Task::Keep {
+                slot.looked = true;
+                slot.doubtful = false;
+            }
             let may_order = task == Task::Order;
             let pending = if may_order { slot.pending.take() } else { None };
+            let unkept = slot.unkept.as_ref().filter(|_| task == Task::Keep);
             due.push(Due {
                 want: want.clone(),
                 have: slot.certificate.clone(),
                 may_order,
                 pending,
+                unkept: unkept.map(|unkept| unkept.text.clone()),
             });
         }
         due
@@ -169,7 +188,7 @@ impl Resolver {
         let (looks, orders) = (room(Task::Look), room(Task::Order));
         let idle = self.slots.values().filter(|slot| slot.running.is_none());
         let next = idle.filter_map(|slot| match slot.next(now, instant) {
-            (Task::Look, when) => (looks || when > instant).then_some(when),
+            (Task::Look | Task::Keep, when) => (looks || when > instant).then_some(when),
             (Task::Order, when) => {
                 let when = held.map_or(when, |held| held.max(when));
                 (orders || when > instant).then_some(when)
@@ -182,11 +201,10 @@ impl Resolver {
     /// For how many more there is room. Orders of those that nobody wants any more take it, too.
     fn room(&self, task: Task) -> usize {
         let former = self.former.values().map(|(_, slot)| slot);
-        let running = self.slots.values().chain(former).filter(|slot| slot.running == Some(task));
-        let most = match task {
-            Task::Look => LOOKS,
-            Task::Order => ORDERS,
-        };
+        let running = self.slots.values().chain(former).filter_map(|slot| slot.running);
+        let is_order = |task| task == Task::Order;
+        let most = if is_order(task) { ORDERS } else { LOOKS };
+        let running = running.filter(|running| is_order(*running) == is_order(task));
         most.saturating_sub(running.count())
     }
 
@@ -221,7 +239,12 @@ impl Resolver {
         match outcome {
             Outcome::Nothing => {}
             Outcome::Have(certificate) => slot.have(certificate, now),
-            Outcome::Issued(certificate) => slot.issue(want, certificate, now),
+            Outcome::Issued(certificate, unkept) => {
+                slot.issue(want, certificate, now);
+                slot.unkept = unkept.map(|unkept| Waiting::new(want, unkept));
+            }
+            Outcome::Kept => slot.unkept = None,
+            Outcome::Unkept(unkept) => slot.unkept = Some(Waiting::new(want, unkept)),
             Outcome::Busy => slot.busy(),
             // What another configuration could not do may work with this one.
             Outcome::Failed(..) if !own => slot.pending = None,
@@ -244,7 +267,10 @@ impl Resolver {
             let name = &self.desk.config.name;
             let message = format!("the authority wants to be left alone: {error}");
             let problem = Problem::warning(SOURCE, format!("resolver `{name}`"), message)
-                .hint(format!("nothing is ordered before {}", stamp(SystemTime::now() + hold)));
+                .hint(format!(
+                    "nothing else is ordered of it before {}; what it refused has a time of its own",
+                    stamp(SystemTime::now() + hold)
+                ));
             self.hold = Some((until, problem));
         }
     }
@@ -259,8 +285,9 @@ impl Resolver {
     }
 
     /// What is wrong.
-    pub(in crate::tls) fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub(in crate::tls) fn problems(&self) -> impl Iterator<Item = Problem> {
         let held = self.held(Instant::now()).map(|(_, problem)| problem);
-        self.slots.values().filter_map(|slot| slot.problem.as_ref()).chain(held)
+        let of_slots = self.slots.values().flat_map(Slot::problems);
+        of_slots.chain(held).cloned().chain(self.desk.problem())
     }
 }

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::{
     error::OrderError,
     pending::Pending,
-    schedule::{Failure, pause, renewal, respite},
+    resolver::Unkept,
+    schedule::{Failure, MINUTE, pause, renewal, respite},
     want::Want,
 };
 use crate::tls::{
@@ -24,6 +25,8 @@ use crate::tls::{
 const BUSY: Duration = Duration::from_secs(3);
 /// So often.
 const DOUBLED: u32 = 4;
+/// How soon it is tried again to keep a certificate.
+const AGAIN: Duration = Duration::from_secs(MINUTE);
 
 /// How far a certificate is.
 #[derive(Debug, Default)]
@@ -32,7 +35,7 @@ pub(super) struct Slot {
     failures: u32,
     /// How often in a row another node was at it.
     busy: u32,
-    pub(super) problem: Option<Problem>,
+    problem: Option<Problem>,
     /// It was looked for in the storage.
     pub(super) looked: bool,
     /// What somebody is at.
@@ -43,6 +46,29 @@ pub(super) struct Slot {
     pub(super) doubtful: bool,
     /// An order that is not done yet.
     pub(super) pending: Option<Pending>,
+    /// The certificate could not be kept yet.
+    pub(super) unkept: Option<Waiting>,
+}
+
+/// A certificate that could not be kept, and will be.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) text: Arc<str>,
+    problem: Problem,
+    /// When it is tried again.
+    next: Instant,
+}
+
+impl Waiting {
+    pub(super) fn new(want: &Want, unkept: Unkept) -> Self {
+        let names = want.names.join("`, `");
+        let cause = Chain(&unkept.error);
+        let message = format!("the certificate for `{names}` cannot be kept: {cause}");
+        let problem = Problem::warning(SOURCE, origin(want), message).hint(
+            "it is shown, and tried again each minute; a start before that may order it again",
+        );
+        Self { text: unkept.text, problem, next: Instant::now() + AGAIN }
+    }
 }
 
 /// What can be done for a certificate.
@@ -52,6 +78,8 @@ pub(super) enum Task {
     Look,
     /// It is ordered, if nobody has it.
     Order,
+    /// It is kept, which did not work when it came.
+    Keep,
 }
 
 impl Slot {
@@ -63,13 +91,23 @@ impl Slot {
         let due = self.certificate.as_ref().map_or(instant, |certificate| {
             instant + renewal(certificate).duration_since(now).unwrap_or_default()
         });
-        (Task::Order, self.pause.map_or(due, |pause| pause.max(due)))
+        let order = self.pause.map_or(due, |pause| pause.max(due));
+        match &self.unkept {
+            Some(unkept) if unkept.next < order => (Task::Keep, unkept.next),
+            _ => (Task::Order, order),
+        }
+    }
+
+    /// What is wrong.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problem.iter().chain(self.unkept.as_ref().map(|unkept| &unkept.problem))
     }
 
     /// Whether it counts what was done for it, though nobody wants it now.
     pub(super) fn is_remembered(&self, instant: Instant) -> bool {
         let paused = self.pause.is_some_and(|pause| pause > instant);
-        self.running.is_some() || self.failures > 0 || paused || self.pending.is_some()
+        let tried = self.failures > 0 || paused || self.pending.is_some();
+        self.running.is_some() || tried || self.unkept.is_some()
     }
 
     /// Nobody wants it any more. Other nodes may.
@@ -88,11 +126,15 @@ impl Slot {
     pub(super) fn inherit(&mut self, with_order: bool) -> Self {
         let pending = self.pending.take().filter(|_| with_order);
         let (certificate, running) = (self.certificate.clone(), self.running);
-        Self { certificate, running, pending, ..Self::default() }
+        let unkept = self.unkept.take();
+        Self { certificate, running, pending, unkept, ..Self::default() }
     }
 
     pub(super) fn retry(&mut self) {
         self.pause = None;
+        if let Some(unkept) = &mut self.unkept {
+            unkept.next = Instant::now();
+        }
     }
 
     /// Another node is at it.
@@ -113,6 +155,11 @@ impl Slot {
             self.busy = 0;
             self.pause = None;
             self.problem = None;
+        }
+        // Another one took the place of what could not be kept.
+        let same = |own: &Arc<Certificate>| own.key.cert == certificate.key.cert;
+        if !self.certificate.as_ref().is_some_and(same) {
+            self.unkept = None;
         }
         self.certificate = Some(certificate);
     }

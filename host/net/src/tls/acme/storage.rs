@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use portolan_core::problem::Chain;
+
 use super::{
     StorageConfig,
     consul::{Consul, Lease},
@@ -104,10 +106,19 @@ impl Storage {
     /// Keeps this under a key from now on. This node remembers it, whether Consul takes it or not.
     pub(super) async fn write(&self, key: &str, text: &str) -> Result<(), StorageError> {
         let kept = self.keep(key, text);
-        if let Some(consul) = &self.consul {
-            consul.write(key, text).await?;
+        let Some(consul) = &self.consul else { return kept };
+        consul.write(key, text).await?;
+        if let Err(error) = kept {
+            // Consul has it: only the times when Consul is away are not provided for.
+            tracing::warn!(key, error = %Chain(&error), "not remembered");
         }
-        kept
+        Ok(())
+    }
+
+    /// Finds out whether something could be kept under a key where nothing is of worth yet.
+    pub(super) async fn prove(&self, key: &str) -> Result<(), StorageError> {
+        self.write(key, "").await?;
+        self.remove(key).await
     }
 
     /// Remembers on this node what another has written.
@@ -130,10 +141,15 @@ impl Storage {
         let path = self.folder.join(key);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(StorageError::Read { path, source })
+                let error = StorageError::Read { path, source };
+                if self.consul.is_none() {
+                    return Err(error);
+                }
+                tracing::debug!(key, error = %Chain(&error), "not forgotten");
             }
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) | Err(_) => {}
         }
+        Ok(())
     }
 
     /// The right to a key's subject; `None`: another node has it.

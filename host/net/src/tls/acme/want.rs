@@ -94,6 +94,7 @@ impl Gathering<'_> {
         }
         let domains = router.tls.as_ref().map(|tls| tls.domains.as_slice()).unwrap_or_default();
         if domains.is_empty() {
+            self.homeless(router, resolver, origin, files);
             for host in &*router.hosts {
                 self.want(resolver, vec![host.clone()], origin, files);
             }
@@ -129,6 +130,33 @@ impl Gathering<'_> {
             let mut sorted = names.clone();
             sorted.sort();
             self.wants.entry((resolver.clone(), sorted)).or_insert(names);
+        }
+    }
+
+    /// Tells of a router that names a resolver itself, but no host that could be certified.
+    fn homeless(
+        &mut self,
+        router: &RouterEntry,
+        resolver: &Arc<str>,
+        (origin, place): Origin<'_>,
+        files: &[&Shelf],
+    ) {
+        let is_own = router.tls.as_ref().is_some_and(|tls| tls.resolver.is_some());
+        let is_address = |host: &String| host.parse::<IpAddr>().is_ok();
+        let is_filed = |host: &String| files.iter().all(|shelf| shelf.covers(host, self.now));
+        let hosts = &*router.hosts;
+        let filed = !hosts.is_empty() && hosts.iter().all(is_filed);
+        if is_own && !filed && hosts.iter().all(is_address) {
+            let message = match hosts.is_empty() {
+                true => {
+                    format!("nothing for resolver `{resolver}` to certify: its rule names no host")
+                }
+                false => format!("resolver `{resolver}` does not certify addresses"),
+            };
+            let hint = "name the hosts in `tls.domains`; else a certificate of a file or of the local \
+                        authority is shown";
+            let problem = Problem::warning(SOURCE, origin, message);
+            self.problems.insert(problem.at(place).hint(hint));
         }
     }
 
@@ -200,6 +228,8 @@ mod tests {
             router("clear", &["g.test"], "web", of("le")),
             // There is a file for it; the others are no names that can be certified.
             router("filed", &["a.test", "10.0.0.1"], "plain-tls", of("le")),
+            // It asks for nothing itself.
+            router("pattern", &[], "with-own", None),
         ]);
         let le = ["b.test", "c.test", "e.test"].map(|name| pair("le", name));
         // A file of one entrypoint is no certificate on another.
@@ -224,11 +254,18 @@ mod tests {
         let (wants, problems) = look(vec![
             router("a", &["b.test"], "plain-tls", Some(spec)),
             router("lost", &["c.test"], "plain-tls", of("el")),
+            router("pattern", &[], "plain-tls", of("le")),
+            router("address", &["10.0.0.1"], "plain-tls", of("le")),
         ]);
         // The same names in another order are the same certificate.
         assert_eq!(wants, [pair("le", "z.test y.test")]);
-        assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].contains("lost@test`: there is no resolver `[acme.el]`"));
-        assert!(problems[1].contains("a@test`: resolver `le` cannot certify a wildcard"));
+        let told = [
+            "lost@test`: there is no resolver `[acme.el]`",
+            "a@test`: resolver `le` cannot certify a wildcard",
+            "address@test`: resolver `le` does not certify addresses",
+            "pattern@test`: nothing for resolver `le` to certify: its rule names no host",
+        ];
+        assert_eq!(problems.len(), told.len(), "{problems:?}");
+        assert!(problems.iter().zip(told).all(|(it, told)| it.contains(told)), "{problems:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Path, Query, State as Extract, rejection::PathRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::StatusCode,
     middleware,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -33,13 +33,10 @@ use super::{
         upstream::UpstreamView,
     },
 };
-use crate::telemetry::{
-    metrics::{Format, ProviderReading, Readings, render},
-    process::Process,
-};
 
 mod certificates;
 mod objects;
+mod scrape;
 
 type Shared = Extract<Arc<State>>;
 type Parameters = Query<Vec<(String, String)>>;
@@ -62,13 +59,13 @@ pub(super) fn routes(state: Arc<State>) -> Router {
         .route("/api/left-out", get(left_out))
         .route("/api/explain", get(explanation))
         .route("/api/events", get(events))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(scrape::metrics))
         .route("/ping", get(ping))
         // What routers lead to that say `ping@internal` or `prometheus@internal`, whatever their paths.
         .route("/internal/ping/", get(ping))
         .route("/internal/ping/{*path}", get(ping))
-        .route("/internal/metrics/", get(metrics))
-        .route("/internal/metrics/{*path}", get(metrics))
+        .route("/internal/metrics/", get(scrape::metrics))
+        .route("/internal/metrics/{*path}", get(scrape::metrics))
         .route("/dashboard", get(async || Redirect::permanent("/dashboard/")))
         .merge(dashboard::routes())
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "there is nothing here"))
@@ -299,45 +296,5 @@ async fn ping(Extract(state): Shared) -> (StatusCode, &'static str) {
     match *state.drain.borrow() {
         false => (StatusCode::OK, "OK"),
         true => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
-    }
-}
-
-/// Prometheus' text, as Traefik serves it, or OpenMetrics for those who name it.
-async fn metrics(Extract(state): Shared, headers: HeaderMap) -> Response {
-    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    let format = Format::wanted(accept);
-    let page = render(&readings(&state), format);
-    ([(header::CONTENT_TYPE, format.media_type())], page).into_response()
-}
-
-fn readings(state: &State) -> Readings {
-    use crate::control::board::ProviderState::{Failed, Stale, Synced, Waiting};
-    let (snapshot, board) = (state.admin.live.load(), state.admin.board.load());
-    let severities = all_problems(&snapshot, &board);
-    let errors = severities.iter().filter(|problem| severity(problem) == "error").count();
-    let providers = board.providers.iter().map(|provider| ProviderReading {
-        name: provider.name.clone(),
-        plugin: provider.plugin.clone(),
-        states: [Waiting, Synced, Stale, Failed]
-            .map(|one| (one.as_str(), one == provider.state))
-            .to_vec(),
-        last_success: provider.last_success,
-        steps: provider.steps,
-        items: provider.items,
-    });
-    Readings {
-        now: std::time::SystemTime::now(),
-        started: board.started,
-        published: board.published,
-        config_in_use: board.config_error.is_none(),
-        problems: [errors, severities.len() - errors],
-        providers: providers.collect(),
-        plugins: board.plugins.iter().map(|it| (it.name.clone(), it.figures.clone())).collect(),
-        entrypoints: state.admin.insight.entrypoints(),
-        http: state.admin.insight.http(),
-        dns: state.admin.insight.dns(),
-        certificates: state.admin.insight.certificates(),
-        process: Process::read(),
-        snapshot,
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn explain(
     // Middlewares may change what proxies say.
     let ip = preview.client(&exchange.request.headers, &exchange.peer, &trust);
     let taken = router.map(|router| (router, inwards(router, &mut exchange)));
-    let is_changed = matches!(taken, Some((_, Reach::Through { code: true })));
+    let is_changed = matches!(&taken, Some((_, Reach::Through(code))) if !code.is_empty());
     let service = router.and_then(|router| router.service.as_deref());
     let asker = Asker { ip, is_changed };
     let service = service.map(|service| share(service, &exchange.request.headers, asker));

@@ -117,7 +117,11 @@ fn own_shares(service: &Service, percent: f64, now: Moment, all: &mut Vec<Backen
             usable: out.is_none() && rests.is_none(),
             failing: failing.is_some(),
             // At most 100, so it fits.
-            percent: (percent * part) as u32,
+            // Few are not none.
+            percent: match percent * part {
+                few if few > 0.0 && few < 1.0 => 1,
+                share => share as u32,
+            },
             origin: (*backend.origin).to_owned(),
         }
     }));

@@ -33,8 +33,8 @@ pub(super) enum Reach<'a> {
     Closed(&'a Middleware),
     /// This one answers, without code of a plugin.
     Answered(&'a Middleware, Reply),
-    /// Through all of them, unless one that runs code answers.
-    Through { code: bool },
+    /// Through all of them, unless one of these answers: they run code.
+    Through(Vec<&'a Middleware>),
 }
 
 /// What becomes of a request that a router takes, and comes so far; `why`: what is wrong with its service.
@@ -58,10 +58,10 @@ pub(super) fn verdict(
         Reach::Answered(it, reply) => {
             return Verdict::of(format!("{takes}; its middleware `{}` {}", it.name, words(&reply)));
         }
-        Reach::Through { code } => code,
+        Reach::Through(code) => code,
     };
     match service {
-        None if code => Verdict::of(format!("{takes}; one of its middlewares answers")),
+        None if !code.is_empty() => Verdict::of(format!("{takes}; one of its middlewares answers")),
         None => Verdict::because(
             Reason::NoService,
             match &router.lack {
@@ -71,8 +71,22 @@ pub(super) fn verdict(
         ),
         Some(service) => {
             let is_compound = router.service.as_ref().is_some_and(|it| !it.parts().is_empty());
-            of_service(service, is_compound, why, &takes)
+            let mut verdict = of_service(service, is_compound, why, &takes);
+            if verdict.reason.is_none() {
+                verdict.sentence.push_str(&unless_stopped(&code));
+            }
+            verdict
         }
+    }
+}
+
+/// What the answer of a service depends on yet.
+fn unless_stopped(code: &[&Middleware]) -> String {
+    let names: Vec<_> = code.iter().map(|it| format!("`{}`", it.name)).collect();
+    match &*names {
+        [] => String::new(),
+        [one] => format!(", if {one} lets it through"),
+        [others @ .., last] => format!(", if {} and {last} let it through", others.join(", ")),
     }
 }
 
@@ -97,25 +111,28 @@ fn of_service(
              error (502) is likely"
         ));
     }
-    match usable.count() {
-        0 => Verdict::because(
+    // Those with a weight of 0, or that are spare, are there for others.
+    let asked = usable.clone().filter(|backend| backend.percent > 0);
+    match (asked.count(), usable.count()) {
+        (_, 0) => Verdict::because(
             Reason::NoBackend,
             match why {
                 Some(why) => format!("503: {takes}, but `{to}` has no usable backend: {why}"),
                 None => format!("503: {takes}, but `{to}` has no usable backend"),
             },
         ),
-        1 => Verdict::of(format!("{takes}; the one usable backend of `{to}` answers")),
-        usable => Verdict::of(match &service.chosen {
-            Some(url) => format!("{takes}; of {usable} backends of `{to}` {url} answers"),
-            None => format!("{takes}; one of {usable} backends of `{to}` answers"),
+        (_, 1) => Verdict::of(format!("{takes}; the one usable backend of `{to}` answers")),
+        (1, _) => Verdict::of(format!("{takes}; the one backend of `{to}` with a share answers")),
+        (0, some) | (some, _) => Verdict::of(match &service.chosen {
+            Some(url) => format!("{takes}; of {some} backends of `{to}` {url} answers"),
+            None => format!("{takes}; one of {some} backends of `{to}` answers"),
         }),
     }
 }
 
 /// How far a request comes. Plans are carried out on the exchange; code of plugins is not run.
 pub(super) fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<'a> {
-    let mut code = false;
+    let mut code = Vec::new();
     for middleware in router.chain(&exchange.entrypoint) {
         if middleware.is_closed() {
             return Reach::Closed(middleware);
@@ -123,9 +140,11 @@ pub(super) fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<
         if let (_, Some(reply)) = middleware.interest.plan_request(exchange) {
             return Reach::Answered(middleware, reply);
         }
-        code |= runs_code(middleware) && middleware.interest.on_request;
+        if runs_code(middleware) && middleware.interest.on_request {
+            code.push(&**middleware);
+        }
     }
-    Reach::Through { code }
+    Reach::Through(code)
 }
 
 fn words(reply: &Reply) -> String {

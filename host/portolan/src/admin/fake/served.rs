@@ -16,7 +16,7 @@ use portolan_core::{
     rule::{Field, Op, Predicate, Test},
     service::{Backend, BackendFigures, LoadBalancer, Scheme, Service},
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
-    zone::{DnsConfig, Names, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
+    zone::{DnsConfig, Edges, Names, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
 use serde_json::{Value, json};
 
@@ -326,7 +326,7 @@ fn zones(snapshot: &Snapshot) -> Zones {
         options: ZoneOptions::default(),
     };
     let config = DnsConfig {
-        edge_addresses: vec![[127, 0, 0, 1].into()],
+        edges: Edges::Same(vec![[127, 0, 0, 1].into()]),
         zones: vec![zone("consul", Names::Consul), zone("infra.local", Names::Services)],
         router_ttl: 10,
         ..DnsConfig::default()

@@ -1,5 +1,7 @@
 //! What Prometheus reads.
 
+use std::io::Read as _;
+
 use portolan_core::{metric, standing::Probed};
 
 use super::serve;
@@ -87,4 +89,21 @@ async fn openmetrics_is_for_those_who_ask() {
     assert!(text.contains("# TYPE traefik_entrypoint_requests_total counter\n"));
     assert!(text.contains(",le=\"5\"}"));
     assert!(!text.contains("# EOF"));
+}
+
+#[tokio::test]
+async fn the_page_is_compressed_for_those_who_understand_it() {
+    let server = serve(5, "127.0.0.1:0").await;
+    let host = server.address.to_string();
+    let headers = [("host", &*host), ("accept-encoding", "gzip")];
+    let small = server.send_with("GET", "/metrics", &headers).await;
+    assert_eq!(small.header("content-encoding"), "gzip");
+    assert!(small.header("vary").contains("Accept-Encoding"));
+    let mut page = String::new();
+    flate2::read::GzDecoder::new(&*small.bytes).read_to_string(&mut page).unwrap();
+    assert!(page.contains("\nportolan_snapshot_generation 1\n"));
+    assert!(small.bytes.len() * 4 < page.len());
+    let plain = server.get("/metrics").await;
+    assert_eq!(plain.header("content-encoding"), "");
+    assert!(plain.body.contains("\nportolan_snapshot_generation 1\n"));
 }

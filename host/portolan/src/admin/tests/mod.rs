@@ -29,6 +29,7 @@ struct Server {
 struct Answer {
     status: u16,
     headers: http::HeaderMap,
+    bytes: bytes::Bytes,
     body: String,
 }
 
@@ -69,9 +70,9 @@ impl Server {
         let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
         let answer = client.request(request).await.unwrap();
         let (head, body) = answer.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body = String::from_utf8(body.to_vec()).unwrap();
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { status: head.status.as_u16(), headers: head.headers, bytes, body }
     }
 }
 

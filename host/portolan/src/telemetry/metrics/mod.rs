@@ -112,18 +112,18 @@ pub(crate) struct HttpReading {
     pub(crate) spans_dropped: Option<u64>,
     /// Into which buckets requests were sorted.
     pub(crate) buckets: Buckets,
-    /// What is told under Traefik's names.
+    /// Of what there are series.
     pub(crate) labels: Labelled,
 }
 
-/// What is told under Traefik's names: its `addEntryPointsLabels` and the like.
+/// Of what there are series, under our names and Traefik's: its `addEntryPointsLabels` and the like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Labelled {
-    /// `traefik_entrypoint_…`.
+    /// `…_entrypoint_…`.
     pub(crate) entrypoints: bool,
-    /// `traefik_router_…`; many routers make many series.
+    /// `…_router_…`; many routers make many series.
     pub(crate) routers: bool,
-    /// `traefik_service_…`.
+    /// `…_service_…`, and of their backends.
     pub(crate) services: bool,
 }
 
@@ -300,11 +300,11 @@ impl Readings {
     }
 
     fn encode_backends(&self, page: &mut Page) {
-        let backends = self.backends();
+        let backends = if self.http.labels.services { self.backends() } else { Vec::new() };
         // One that the catalog takes out is none of Traefik's servers.
         let probed = backends.iter().filter(|it| {
             let is_probed = it.service.load_balancer.health_check.is_some();
-            self.http.labels.services && is_probed && it.backend.health.is_usable()
+            is_probed && it.backend.health.is_usable()
         });
         let well = |it: &Row<'_>| it.backend.figures.standing.probed() != Probed::Down;
         page.gauges(&metric::SERVER_UP, probed.map(|it| (it.labels(), flag(well(it)))));
@@ -321,7 +321,10 @@ impl Readings {
         page.counters(&metric::BACKEND_CONNECT_FAILURES, refused.filter(|(_, count)| *count > 0));
         let failures = used().map(|(of, it)| (of, it.failures.value()));
         page.counters(&metric::BACKEND_FAILURES, failures);
-        page.histograms(&metric::BACKEND_DURATION, used().map(|(of, it)| (of, &it.duration)));
+        page.coarse_histograms(
+            &metric::BACKEND_DURATION,
+            used().map(|(of, it)| (of, &it.duration)),
+        );
     }
 
     fn backends(&self) -> Vec<Row<'_>> {

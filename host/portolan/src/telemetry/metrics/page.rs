@@ -75,6 +75,24 @@ impl Page {
         self.durations(metric, rows);
     }
 
+    /// The same with every other bound, for what there are many of: each bucket is a series.
+    pub(super) fn coarse_histograms<'l>(
+        &mut self,
+        metric: &Metric,
+        rows: impl IntoIterator<Item = (Labels<'l>, impl Borrow<Histogram>)>,
+    ) {
+        let rows = rows.into_iter().map(|(of, histogram)| {
+            let histogram = histogram.borrow();
+            let buckets: Vec<_> = histogram.buckets().collect();
+            let pairs = buckets.chunks(2).filter_map(|pair| {
+                let (bound, _) = pair.last()?;
+                Some((*bound, pair.iter().map(|(_, count)| count).sum()))
+            });
+            (of, (pairs.collect(), histogram.sum()))
+        });
+        self.durations(metric, rows);
+    }
+
     /// Durations in buckets: bound in nanoseconds and count of each, the sum in nanoseconds.
     pub(super) fn durations<'l>(
         &mut self,
@@ -159,7 +177,7 @@ fn bound_in_seconds(nanos: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
-    use portolan_core::metric;
+    use portolan_core::{figure::Histogram, metric};
 
     use super::{Format, Page, label};
 
@@ -224,5 +242,27 @@ mod tests {
             # EOF
         "##]],
         );
+    }
+
+    #[test]
+    fn a_coarse_histogram_has_every_other_bound_and_all_of_the_count() {
+        let histogram = Histogram::starting_at(1_000_000_000);
+        for seconds in [1, 2, 3, 1 << 17, 1 << 19] {
+            histogram.record(seconds * 1_000_000_000);
+        }
+        let mut page = Page::new(Format::Text);
+        page.coarse_histograms(&metric::BACKEND_DURATION, [(Vec::new(), &histogram)]);
+        let text = page.end();
+        let counts: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split_once("_bucket{")?.1.split_once("} "))
+            .collect();
+        let bounds = [2_u32, 8, 32, 128, 512, 2048, 8192, 32768, 131072];
+        let bounds = bounds.map(|bound| format!("le=\"{bound}\""));
+        let bounds = bounds.iter().map(String::as_str).chain(["le=\"+Inf\""]);
+        let expected: Vec<_> =
+            bounds.zip(["2", "3", "3", "3", "3", "3", "3", "3", "4", "5"]).collect();
+        assert_eq!(counts, expected);
+        assert!(text.ends_with("_count 5\n"), "{text}");
     }
 }

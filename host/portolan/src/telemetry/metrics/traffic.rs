@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 
 use portolan_core::{
-    figure::{AnswerKey, AnswerReading, TrafficFigures},
+    figure::{AnswerKey, AnswerReading, Histogram, TrafficFigures},
     metric::{self, Metric},
     router::Router,
     service::{Kind, Service},
 };
 
 use super::{
-    Labelled, Readings,
+    Readings,
     page::{Labels, Page, label, labels},
 };
 
@@ -64,14 +64,17 @@ impl Readings {
             (labels(of), entrypoint.connections as f64)
         });
         page.gauges(&metric::OPEN_CONNECTIONS, connections);
-        let (entrypoints, routers) = (self.entrypoint_rows(), self.router_rows());
-        let services = self.service_rows(|_| true);
-        let with_backends = self.service_rows(|it| matches!(it.kind, Kind::Backends));
-        self.encode_ours(page, &entrypoints, &routers, &services);
+        let wanted = self.http.labels;
+        let entrypoints = if wanted.entrypoints { self.entrypoint_rows() } else { Vec::new() };
+        let routers = if wanted.routers { self.router_rows() } else { Vec::new() };
+        let services = |of: fn(&Service) -> bool| {
+            if wanted.services { self.service_rows(of) } else { Vec::new() }
+        };
+        let with_backends = services(|it| matches!(it.kind, Kind::Backends));
+        encode_ours(page, &entrypoints, &routers, &services(|_| true));
         self.encode_limits(page);
         self.encode_traefiks(page, &entrypoints, &routers, &with_backends);
-        let is_wanted = self.http.labels.services;
-        let retries = with_backends.iter().filter(|(_, it)| is_wanted && it.is_used());
+        let retries = with_backends.iter().filter(|(_, it)| it.is_used());
         let retries = retries.map(|(of, it)| (of.clone(), it.retries.value()));
         page.counters(&metric::SERVICE_RETRIES, retries);
         let failures = self.http.failures.iter();
@@ -80,33 +83,6 @@ impl Readings {
         let lost = |count: Option<u64>| count.map(|count| (Vec::new(), count));
         page.counters(&metric::ACCESS_LOG_DROPPED, lost(self.http.lines_dropped));
         page.counters(&metric::SPANS_DROPPED, lost(self.http.spans_dropped));
-    }
-
-    fn encode_ours(
-        &self,
-        page: &mut Page,
-        entrypoints: &[Row<'_>],
-        routers: &[Row<'_>],
-        services: &[Row<'_>],
-    ) {
-        page.ours(
-            [
-                &metric::ENTRYPOINT_REQUESTS,
-                &metric::ENTRYPOINT_FAILURES,
-                &metric::ENTRYPOINT_DURATION,
-            ],
-            entrypoints,
-        );
-        // Of a router's labels, ours is the first.
-        let routers: Vec<_> = routers.iter().map(|(of, it)| (of[..1].to_vec(), *it)).collect();
-        page.ours(
-            [&metric::ROUTER_REQUESTS, &metric::ROUTER_FAILURES, &metric::ROUTER_DURATION],
-            &routers,
-        );
-        page.ours(
-            [&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES, &metric::SERVICE_DURATION],
-            services,
-        );
     }
 
     fn encode_limits(&self, page: &mut Page) {
@@ -129,15 +105,11 @@ impl Readings {
         routers: &[Row<'_>],
         services: &[Row<'_>],
     ) {
-        let Labelled { entrypoints: of_entrypoints, routers: of_routers, services: of_services } =
-            self.http.labels;
         let bounds = self.http.buckets.bounds();
-        for (family, rows, is_wanted) in [
-            (&ENTRYPOINTS, entrypoints, of_entrypoints),
-            (&ROUTERS, routers, of_routers),
-            (&SERVICES, services, of_services),
-        ] {
-            page.traefiks(family, if is_wanted { rows } else { &[] }, bounds);
+        for (family, rows) in
+            [(&ENTRYPOINTS, entrypoints), (&ROUTERS, routers), (&SERVICES, services)]
+        {
+            page.traefiks(family, rows, bounds);
         }
     }
 
@@ -165,9 +137,32 @@ impl Readings {
     }
 }
 
+fn encode_ours(
+    page: &mut Page,
+    entrypoints: &[Row<'_>],
+    routers: &[Row<'_>],
+    services: &[Row<'_>],
+) {
+    let counts = [&metric::ENTRYPOINT_REQUESTS, &metric::ENTRYPOINT_FAILURES];
+    page.ours(counts, entrypoints);
+    page.histograms(&metric::ENTRYPOINT_DURATION, durations(entrypoints));
+    // Of a router's labels, ours is the first.
+    let routers: Vec<_> = routers.iter().map(|(of, it)| (of[..1].to_vec(), *it)).collect();
+    page.ours([&metric::ROUTER_REQUESTS, &metric::ROUTER_FAILURES], &routers);
+    page.coarse_histograms(&metric::ROUTER_DURATION, durations(&routers));
+    page.ours([&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES], services);
+    page.coarse_histograms(&metric::SERVICE_DURATION, durations(services));
+}
+
+/// Of everything that was used.
+fn durations<'a>(rows: &[Row<'a>]) -> impl Iterator<Item = (Labels<'a>, Histogram)> {
+    let used = rows.iter().filter(|(_, it)| it.is_used());
+    used.map(|(of, it)| (of.clone(), it.duration()))
+}
+
 impl Page {
-    /// Requests by class, failures and durations of everything that was used.
-    fn ours(&mut self, [requests, failures, duration]: [&Metric; 3], rows: &[Row<'_>]) {
+    /// Requests by class and failures of everything that was used.
+    fn ours(&mut self, [requests, failures]: [&Metric; 2], rows: &[Row<'_>]) {
         let used: Vec<_> = rows.iter().filter(|(_, it)| it.is_used()).collect();
         let by_class = used.iter().flat_map(|(of, it)| {
             let classes = CLASSES.into_iter().zip(it.classes());
@@ -176,7 +171,6 @@ impl Page {
         });
         self.counters(requests, by_class);
         self.counters(failures, used.iter().map(|(of, it)| (of.clone(), it.failures())));
-        self.histograms(duration, used.iter().map(|(of, it)| (of.clone(), it.duration())));
     }
 
     /// Requests, encrypted ones, durations and bytes of everything that was used.

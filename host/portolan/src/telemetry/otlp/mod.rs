@@ -60,8 +60,11 @@ pub(crate) struct Collector {
 
 /// The exporter at work.
 pub(crate) struct Exporter {
-    task: JoinHandle<()>,
+    /// Ends with how many spans it could not deliver in time.
+    task: JoinHandle<usize>,
     ending: oneshot::Sender<()>,
+    /// Ends it though something is left.
+    cut: oneshot::Sender<()>,
 }
 
 impl Exporter {
@@ -77,16 +80,23 @@ impl Exporter {
     ) -> io::Result<Self> {
         let connector = connector(collector.endpoint.scheme_str() == Some("https"))?;
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        let work = Work { collector, tracing, client, is_failing: false };
-        let (ending, ended) = oneshot::channel();
-        Ok(Self { task: tokio::spawn(work.run(spans, ended)), ending })
+        let work = Work { collector, tracing, client, is_failing: false, in_hand: 0 };
+        let ((ending, ended), (cut, is_cut)) = (oneshot::channel(), oneshot::channel());
+        Ok(Self { task: tokio::spawn(work.run_until(spans, ended, is_cut)), ending, cut })
     }
 
-    /// Sends what is there, and ends: after `limit` at the latest.
+    /// Sends what is there, and ends: after `limit` at the latest. What is left then is counted as lost.
     pub(crate) async fn finish(mut self, limit: Duration) {
         self.ending.send(()).unwrap_or_default();
-        if timeout(limit, &mut self.task).await.is_err() {
-            self.task.abort();
+        if timeout(limit, &mut self.task).await.is_ok() {
+            return;
+        }
+        self.cut.send(()).unwrap_or_default();
+        if let Ok(spans @ 1..) = self.task.await {
+            tracing::warn!(
+                spans,
+                "the collector did not take the last spans in time: they are lost"
+            );
         }
     }
 }
@@ -97,6 +107,8 @@ struct Work {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Whether the last batch was lost: that is said once.
     is_failing: bool,
+    /// So many spans were taken out of the queue and neither delivered nor counted as lost.
+    in_hand: usize,
 }
 
 /// Why a batch was not taken.
@@ -108,9 +120,27 @@ enum Refused {
 }
 
 impl Work {
-    async fn run(
+    /// Works until the end, or until it is cut; answers how many spans are lost by that.
+    async fn run_until(
         mut self,
         mut spans: mpsc::Receiver<Vec<FinishedSpan>>,
+        ended: oneshot::Receiver<()>,
+        cut: oneshot::Receiver<()>,
+    ) -> usize {
+        tokio::select! {
+            () = self.run(&mut spans, ended) => {}
+            // Without an exporter that could cut it there is nobody who waits.
+            _ = cut => {}
+        }
+        let waiting = std::iter::from_fn(|| spans.try_recv().ok());
+        let left = self.in_hand + waiting.map(|more| more.len()).sum::<usize>();
+        self.tracing.lost(left);
+        left
+    }
+
+    async fn run(
+        &mut self,
+        spans: &mut mpsc::Receiver<Vec<FinishedSpan>>,
         mut ended: oneshot::Receiver<()>,
     ) {
         loop {
@@ -119,12 +149,16 @@ impl Work {
                 _ = &mut ended => break,
             };
             let Some(mut batch) = first else { return };
+            self.in_hand = batch.len();
             let deadline = Instant::now() + PATIENCE;
             let mut is_ending = false;
             while batch.len() < BATCH && !is_ending {
                 tokio::select! {
                     more = timeout_at(deadline, spans.recv()) => match more {
-                        Ok(Some(more)) => batch.extend(more),
+                        Ok(Some(more)) => {
+                            self.in_hand += more.len();
+                            batch.extend(more);
+                        }
                         Ok(None) | Err(_) => break,
                     },
                     _ = &mut ended => is_ending = true,
@@ -137,6 +171,7 @@ impl Work {
         }
         let mut rest = Vec::new();
         while let Ok(more) = spans.try_recv() {
+            self.in_hand += more.len();
             rest.extend(more);
         }
         for batch in rest.chunks(BATCH) {
@@ -153,12 +188,14 @@ impl Work {
             match (self.send(body.clone()).await, pauses.next()) {
                 (Ok(()), _) => {
                     self.is_failing = false;
+                    self.in_hand -= count;
                     return;
                 }
                 (Err(Refused::Now(_)), Some(pause)) => sleep(pause).await,
                 (Err(Refused::Now(error) | Refused::Ever(error)), _) => break error,
             }
         };
+        self.in_hand -= count;
         self.tracing.lost(count);
         if !std::mem::replace(&mut self.is_failing, true) {
             tracing::warn!(endpoint = %self.collector.endpoint, error, "spans are lost");

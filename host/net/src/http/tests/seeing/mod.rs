@@ -165,8 +165,11 @@ async fn every_request_has_a_line_whatever_became_of_it() {
     impatient.send("GET / HTTP/1.1\r\nHost: silent.local\r\n\r\n").await;
     until_connected(&mut silent).await;
     drop(impatient);
+    let mut broken_off = portolan.connect().await;
+    broken_off.send("POST /half HTTP/1.1\r\nHost: a.local\r\nContent-Length: 3\r\n\r\nab").await;
+    drop(broken_off);
     let reasons = portolan.server.ledger().reasons.clone();
-    until(|| reasons.iter().any(|(it, count)| it.as_str() == "client-gone" && count == 1)).await;
+    until(|| reasons.iter().any(|(it, count)| it.as_str() == "client-gone" && count == 2)).await;
 
     let lines = log.lines(portolan).await;
     let mut told: Vec<_> = lines
@@ -182,6 +185,7 @@ async fn every_request_has_a_line_whatever_became_of_it() {
         (400, "bad-target", "/%zz"),
         (502, "connect-refused", "/"),
         (499, "client-gone", "/"),
+        (499, "client-gone", "/half"),
     ];
     told.sort();
     let mut wanted: Vec<_> =
@@ -211,6 +215,9 @@ async fn every_request_has_a_line_whatever_became_of_it() {
     assert_eq!(first["OriginStatus"], 200);
     let nanos = |key: &str| first[key].as_u64().unwrap();
     assert_eq!(nanos("Duration"), nanos("OriginDuration") + nanos("Overhead"));
+    assert!(nanos("Overhead") > 0, "what we do ourselves takes its time");
+    let half = lines.iter().find(|line| line["RequestPath"] == "/half").unwrap();
+    assert_eq!(half["DownstreamContentSize"], 0, "nobody got the page that was made for it");
 }
 
 async fn until_connected(script: &mut Script) {

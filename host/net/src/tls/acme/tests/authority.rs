@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub(super) delay: Duration,
     /// What it answers at a path instead.
     pub(super) instead: Option<(&'static str, Answer)>,
+    /// The path at which it does what is asked, and its answer is lost.
+    pub(super) lost: Option<&'static str>,
     /// What it was asked for.
     pub(super) log: Vec<String>,
     orders: Vec<Order>,
@@ -51,10 +53,10 @@ pub(super) struct Authority(Arc<Mutex<Plan>>);
 
 impl Authority {
     pub(super) fn new() -> Self {
-        let (retry, instead, delay) = (None, None, Duration::ZERO);
+        let (retry, instead, lost, delay) = (None, None, None, Duration::ZERO);
         let (age, life) = (Duration::ZERO, 90 * DAY);
         let (made, asked, log, orders) = ("ready", "valid", Vec::new(), Vec::new());
-        let plan = Plan { made, asked, retry, age, life, delay, instead, log, orders };
+        let plan = Plan { made, asked, retry, age, life, delay, instead, lost, log, orders };
         Self(Arc::new(Mutex::new(plan)))
     }
 
@@ -65,6 +67,11 @@ impl Authority {
     /// How many orders were made.
     pub(super) fn orders(&self) -> usize {
         self.plan().orders.len()
+    }
+
+    /// How often it was asked for something at this path.
+    pub(super) fn asked(&self, at: &str) -> usize {
+        self.plan().log.iter().filter(|path| path.starts_with(at)).count()
     }
 
     /// How all orders are from now on.
@@ -84,6 +91,10 @@ impl Authority {
                     tokio::time::advance(delay).await;
                 }
                 let (status, lines, text) = plan.lock().unwrap().answer(&path, &body);
+                let lost = plan.lock().unwrap().lost;
+                if lost.is_some_and(|at| path.starts_with(at)) {
+                    std::future::pending::<()>().await;
+                }
                 let mut headers = HeaderMap::new();
                 headers.insert("replay-nonce", "n".parse().unwrap());
                 for (name, value) in lines {

@@ -232,3 +232,17 @@ async fn what_is_read_is_kept_once_and_shown_if_it_cannot_be_kept() {
     fs::write(&file, "").unwrap();
     assert_eq!(start(&file).await, None);
 }
+
+#[tokio::test]
+async fn what_consul_keeps_is_kept_though_this_node_cannot_remember_it() {
+    let (memory, authority) = (Memory::new(), Authority::new());
+    let mut node = node(&memory, &authority);
+    fs::write(node.folder.path().join("le"), "").unwrap();
+    node.want(&["a.test"]);
+    node.turn().await;
+    node.turn().await;
+    assert_eq!((node.shown().len(), node.problems()), (1, String::new()));
+    let written = memory.written();
+    let has = |key: &str| written.iter().any(|it| it.contains(key));
+    assert!(has("account.json") && has("certificates/a.test.json"), "{written:?}");
+}

@@ -3,6 +3,7 @@
 
 mod authority;
 mod consul;
+mod keeping;
 mod orders;
 
 use std::{
@@ -16,7 +17,9 @@ use portolan_core::problem::Severity;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{resolver::Due, *};
+use tokio::time::Instant;
+
+use super::{fetch::Fetch, resolver::Due, storage::Storage, *};
 use crate::tls::{Certificate, challenge::Challenges, tests::pem};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,6 +36,21 @@ fn config(folder: &Path) -> ResolverConfig {
         external_account: None,
         storage: StorageConfig::File(folder.to_owned()),
     }
+}
+
+/// A resolver of this authority with this folder.
+fn resolver(folder: &Path, challenges: &Arc<Challenges>, fetch: Fetch) -> Resolver {
+    let config = config(folder);
+    let storage = Storage::open(&config.storage).unwrap();
+    Resolver::at(Desk::new(config, storage, challenges.clone(), Some(fetch)))
+}
+
+/// A resolver of this authority with a folder of its own.
+fn node(fetch: Fetch) -> Alone {
+    let folder = tempfile::tempdir().unwrap();
+    let challenges = Arc::<Challenges>::default();
+    let resolver = resolver(folder.path(), &challenges, fetch);
+    Alone::at(folder, resolver, challenges)
 }
 
 /// A resolver with a folder.
@@ -68,6 +86,17 @@ impl Alone {
         std::fs::write(path, text.to_string()).unwrap();
     }
 
+    /// Starts anew, with the same folder.
+    fn restart(&mut self, fetch: Fetch) {
+        self.due.clear();
+        self.resolver = resolver(self.folder.path(), &self.challenges, fetch);
+    }
+
+    /// How long until something is done.
+    fn left(&self) -> Duration {
+        self.resolver.next().unwrap() - Instant::now()
+    }
+
     fn want(&mut self, names: &[&str]) {
         let wants = names.iter().map(|name| want(name));
         self.resolver.want(wants.collect::<Vec<_>>().into_iter());
@@ -91,7 +120,7 @@ impl Alone {
 
     /// What is wrong first.
     fn problem(&self) -> String {
-        self.resolver.problems().next().map(|it| it.message.clone()).unwrap_or_default()
+        self.resolver.problems().next().map(|it| it.message).unwrap_or_default()
     }
 
     fn problems(&self) -> String {

@@ -1,11 +1,11 @@
 //! What becomes of orders when the authority is slow, busy or odd.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::Request;
 use tokio::time::{Instant, advance};
 
-use super::{Alone, DAY, authority::Authority, config, want};
+use super::{Alone, DAY, authority::Authority, config, node, want};
 use crate::tls::{
     acme::{
         desk::Desk,
@@ -13,25 +13,10 @@ use crate::tls::{
         resolver::{LOOKS, ORDERS, Outcome, Resolver},
         storage::Storage,
     },
-    challenge::{Challenges, PATH},
+    challenge::PATH,
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// A resolver of this authority.
-fn node(fetch: Fetch) -> Alone {
-    let folder = tempfile::tempdir().unwrap();
-    let challenges = Arc::<Challenges>::default();
-    let config = config(folder.path());
-    let storage = Storage::open(&config.storage).unwrap();
-    let desk = Desk::new(config, storage, challenges.clone(), Some(fetch));
-    Alone::at(folder, Resolver::at(desk), challenges)
-}
-
-/// How long until something is done.
-fn left(alone: &Alone) -> Duration {
-    alone.resolver.next().unwrap() - Instant::now()
-}
 
 /// Names that are wanted, looked for and not found.
 async fn wanting(fetch: Fetch, names: &[&str]) -> Alone {
@@ -57,16 +42,14 @@ async fn a_slow_authority_is_come_back_to_and_asked_for_one_order() {
     alone.turn().await;
     assert!(alone.problem().contains("is not done with the order"), "{}", alone.problem());
     // A second of it has passed in the world.
-    assert!(left(&alone) > 2 * HOUR - Duration::from_secs(10), "{:?}", left(&alone));
+    assert!(alone.left() > 2 * HOUR - Duration::from_secs(10), "{:?}", alone.left());
     alone.want(&[]);
     alone.want(&["a.test"]);
     alone.turn().await;
     assert!(alone.turn().await.is_none(), "not even when its router comes back");
 
     // A start in between.
-    let (config, challenges) = (config(alone.folder.path()), alone.challenges.clone());
-    let storage = Storage::open(&config.storage).unwrap();
-    alone.resolver = Resolver::at(Desk::new(config, storage, challenges, Some(authority.fetch())));
+    alone.restart(authority.fetch());
     alone.want(&["a.test"]);
     alone.turn().await;
     advance(3 * HOUR).await;
@@ -91,8 +74,7 @@ async fn answers_stay_while_the_authority_may_ask() {
     advance(HOUR).await;
     alone.turn().await;
     assert!(challenges.of_path(&path).await.is_some());
-    let asked = authority.plan().log.iter().filter(|path| path.starts_with("/challenge/")).count();
-    assert_eq!(asked, 1, "it knows since the first time");
+    assert_eq!(authority.asked("/challenge/"), 1, "it knows since the first time");
     advance(HOUR).await;
     authority.decide("ready");
     alone.turn().await;
@@ -106,7 +88,7 @@ async fn what_fails_after_an_order_was_made_waits_long_and_goes_on_with_it() {
     authority.plan().instead = Some(("/finalize", (500, Vec::new(), String::new())));
     let mut alone = wanting(authority.fetch(), &["a.test"]).await;
     alone.turn().await;
-    assert!(left(&alone) >= Duration::from_secs(60), "{:?}", left(&alone));
+    assert!(alone.left() >= Duration::from_secs(60), "{:?}", alone.left());
     for orders in [1, 1, 1, 2] {
         advance(2 * HOUR).await;
         assert!(alone.turn().await.is_some());
@@ -116,6 +98,20 @@ async fn what_fails_after_an_order_was_made_waits_long_and_goes_on_with_it() {
     advance(DAY).await;
     alone.turn().await;
     assert_eq!((alone.shown().len(), authority.orders()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_that_takes_none_of_our_nonces_costs_no_order() {
+    let authority = Authority::new();
+    let text = r#"{"type": "urn:ietf:params:acme:error:badNonce", "detail": "stale"}"#;
+    authority.plan().instead = Some(("/finalize", (400, Vec::new(), text.to_owned())));
+    let mut alone = wanting(authority.fetch(), &["a.test"]).await;
+    alone.turn().await;
+    assert!(alone.problem().contains("badNonce"), "{}", alone.problem());
+    authority.plan().instead = None;
+    advance(HOUR).await;
+    alone.turn().await;
+    assert_eq!((alone.shown().len(), authority.orders()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +186,7 @@ async fn who_comes_and_goes_orders_not_twice_nor_without_a_pause() {
     advance(Duration::from_secs(80)).await;
     alone.turn().await;
     assert_eq!(authority.orders(), 2);
-    assert!(left(&alone) >= Duration::from_secs(5 * 60), "it was the second time");
+    assert!(alone.left() >= Duration::from_secs(5 * 60), "it was the second time");
 
     // Not for ever.
     alone.want(&[]);
@@ -199,7 +195,7 @@ async fn who_comes_and_goes_orders_not_twice_nor_without_a_pause() {
     alone.want(&["a.test"]);
     alone.turn().await;
     alone.turn().await;
-    assert!(left(&alone) < Duration::from_secs(2 * 60), "it was the first time");
+    assert!(alone.left() < Duration::from_secs(2 * 60), "it was the first time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,7 +229,7 @@ async fn a_limit_of_an_authority_holds_for_all_and_for_each_as_long_as_told() {
     assert!(alone.turn().await.is_none());
     assert_eq!(authority.plan().log.len(), 2);
     // Each of those that failed at once was told, and who came later waits as well.
-    assert!(left(&alone) > 7 * HOUR - Duration::from_secs(1), "{:?}", left(&alone));
+    assert!(alone.left() > 7 * HOUR - Duration::from_secs(1), "{:?}", alone.left());
     assert!(alone.problems().contains("wants to be left alone"), "{}", alone.problems());
     // Somebody who knows better.
     authority.plan().instead = None;
@@ -254,12 +250,12 @@ async fn a_limit_of_some_names_does_not_hold_up_others_for_days() {
     alone.want(&["a.test", "b.test"]);
     alone.turn().await;
     assert!(alone.turn().await.is_none(), "it may have been the account's");
-    assert!(left(&alone) <= HOUR);
+    assert!(alone.left() <= HOUR);
     advance(HOUR).await;
     assert_eq!(alone.turn().await.as_deref(), Some("b.test"));
     assert!(alone.turn().await.is_none());
     assert_eq!(alone.shown().len(), 1);
-    assert!(left(&alone) > 32 * HOUR);
+    assert!(alone.left() > 32 * HOUR);
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,7 +265,7 @@ async fn an_authority_that_cannot_answer_now_is_left_alone_as_long_as_it_says() 
     authority.plan().instead = Some(("/nonce", away));
     let mut alone = wanting(authority.fetch(), &["a.test"]).await;
     alone.turn().await;
-    assert!((1199..=1500).contains(&left(&alone).as_secs()), "{:?}", left(&alone));
+    assert!((1199..=1500).contains(&alone.left().as_secs()), "{:?}", alone.left());
     assert!(alone.problem().contains("503"), "{}", alone.problem());
 }
 
@@ -286,7 +282,7 @@ async fn a_certificate_that_is_due_when_it_comes_is_not_ordered_again_at_once() 
     alone.resolver.doubt();
     alone.turn().await;
     assert!(alone.turn().await.is_none());
-    assert!(left(&alone) > 8 * DAY);
+    assert!(alone.left() > 8 * DAY);
     assert_eq!(authority.orders(), 1);
 }
 
