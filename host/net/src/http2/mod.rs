@@ -7,15 +7,17 @@
 //!
 //! Reading order: `frame` is what is on the wire, `hpack` what header blocks say, `head` makes requests of
 //! that, `state` is what is known of a connection, `upload` and `responder` are the two ways of one
-//! request, `connection` reads it all.
+//! request, `connection` reads it all, `messages` and `control` are its frames.
 //!
 //! **Invariant:** whatever a client sends, it costs its own connection at most, and what is kept for it is
 //! bounded: by the windows that it was given, the output that it reads, and the requests that it may have.
 
 mod connection;
+mod control;
 mod frame;
 mod head;
 pub(crate) mod hpack;
+mod messages;
 mod responder;
 mod state;
 #[cfg(test)]

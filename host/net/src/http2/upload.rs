@@ -41,7 +41,7 @@ impl Incoming {
     /// The next piece; `None`: that was all. An error: it was cut off.
     pub(crate) fn poll_piece(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
     ) -> Poll<Option<Result<Piece, h2::Error>>> {
         if self.is_over {
             return Poll::Ready(None);

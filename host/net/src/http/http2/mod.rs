@@ -254,7 +254,7 @@ impl Serving {
     }
 
     /// Says why the connection ends.
-    fn give_up(&mut self, broken: Broken) -> End {
+    fn give_up(&self, broken: Broken) -> End {
         let address = self.client.peer.address;
         tracing::debug!(client.address = %address, error = %broken, "connection ended");
         let abuse = (broken.reason == Reason::ENHANCE_YOUR_CALM).then_some(Limit::Http2Abuse);
