@@ -20,7 +20,8 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
         "host/net/src",
         &[
             &["drain", "random", "cipher"],
-            &["worker", "tls", "transport", "h1", "http2"],
+            &["worker", "tls", "transport", "h1"],
+            &["http2"],
             &["health", "http", "dns"],
             &["fuzzing"],
         ],

@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")"
 work=${1:-60}
 [ $# -eq 0 ] || shift
-targets=${*:-dns_question dns_answer http_head http_body hpack}
+targets=${*:-dns_question dns_answer http_head http_body hpack http2}
 # With a target given, these flags are not those of build scripts.
 triple=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

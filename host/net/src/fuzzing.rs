@@ -4,7 +4,7 @@
 pub use crate::{
     dns::fuzzing::{Questions, upstream_answer},
     h1::fuzzing::request_body,
-    http2::hpack::fuzzing::header_block,
+    http2::{fuzzing::connection as http2_connection, hpack::fuzzing::header_block},
 };
 use crate::{
     h1,
@@ -55,5 +55,6 @@ mod tests {
         replay("http_head", response_head);
         replay("http_body", request_body);
         replay("hpack", header_block);
+        replay("http2", http2_connection);
     }
 }

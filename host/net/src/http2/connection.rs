@@ -23,7 +23,7 @@ use super::{
 use crate::h1::Buffers;
 
 /// What a client begins with (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The number of the last stream that there can be.
 const LAST: u32 = i32::MAX as u32;
 /// What a PING of ours says that asks whether somebody is there.
@@ -326,4 +326,12 @@ impl Drop for Connection {
 
 pub(super) fn protocol(why: &'static str) -> Broken {
     Broken { reason: Reason::PROTOCOL_ERROR, why }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Connection {
+    /// How many requests are under way.
+    pub(super) fn active(&self) -> u32 {
+        self.shared.borrow().active
+    }
 }

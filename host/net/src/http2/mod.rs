@@ -15,6 +15,8 @@
 mod connection;
 mod control;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 pub(crate) mod hpack;
 mod messages;

@@ -71,8 +71,9 @@ impl Responder {
     ) {
         let shared = self.shared.clone();
         let mut state = shared.borrow_mut();
-        if state.find(self.id).is_none() {
-            return;
+        match state.find(self.id) {
+            None => return,
+            Some(stream) => stream.is_answered = true,
         }
         let begin = begin(&mut state);
         let State { output, encoder, .. } = &mut *state;
@@ -257,9 +258,9 @@ impl Basin for Pouring<'_> {
     }
 }
 
-/// Says something before the response to a request.
+/// Says something before the response to a request, if that has not begun.
 pub(super) fn interim(state: &mut State, id: u32, status: StatusCode, headers: &HeaderMap) {
-    if state.find(id).is_none() {
+    if state.find(id).is_none_or(|stream| stream.is_answered) {
         return;
     }
     let begin = begin(state);

@@ -68,6 +68,8 @@ pub(super) struct Stream {
     /// Whether all of the request has come, and all of the response is written.
     pub(super) is_received: bool,
     pub(super) is_sent: bool,
+    /// Whether the response has begun, before which there may be interim ones.
+    pub(super) is_answered: bool,
     /// Whether the client counts it among those that are under way.
     is_active: bool,
     is_waiting: bool,
@@ -183,6 +185,7 @@ impl State {
             window: self.first_window,
             is_received: upload.is_none(),
             is_sent: false,
+            is_answered: false,
             is_active: true,
             is_waiting: false,
             writer: None,
