@@ -60,8 +60,8 @@ pub(crate) trait Server {
     fn judge(&mut self, head: &FrameHead) -> Result<(), Broken>;
     /// Takes a request.
     fn take(&mut self, request: Request);
-    /// A request was none, or beyond what may be under way.
-    fn refused(&mut self);
+    /// The client made a mistake that cost a request: it was none, or beyond what may be under way, or is reset.
+    fn mistaken(&mut self) -> Result<(), Broken>;
 }
 
 /// A client's connection.
@@ -79,6 +79,8 @@ pub(crate) struct Connection {
     pub(super) leaving: Leaving,
     /// Whether the client answers what it was asked last.
     pub(super) is_asked: bool,
+    /// Whether the client has said that it goes.
+    pub(super) is_left: bool,
 }
 
 /// What is expected.
@@ -93,8 +95,8 @@ pub(super) enum Stage {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Leaving {
     Not,
-    /// The client was told, and may have sent requests before it heard that.
-    Told,
+    /// The client was told, and may have sent requests before it heard that; so many have come since.
+    Told(u32),
     /// What comes now is behind the last that is looked at.
     Last(u32),
 }
@@ -125,6 +127,7 @@ impl Connection {
             stage: Stage::Preface,
             leaving: Leaving::Not,
             is_asked: false,
+            is_left: false,
         }
     }
 
@@ -204,12 +207,26 @@ impl Connection {
             Stage::Settings => self.stage = Stage::Frames,
             Stage::Frames => {}
         }
-        server.judge(&head)?;
+        server.judge(&content_of(head, payload))?;
         if let Some(block) = &self.block
             && (head.kind != kind::CONTINUATION || head.stream != block.stream)
         {
             return Err(protocol("a header block is interrupted"));
         }
+        self.read(head, payload, buffers, server)?;
+        for _ in 0..std::mem::take(&mut self.shared.borrow_mut().mistakes) {
+            server.mistaken()?;
+        }
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        buffers: &Buffers,
+        server: &mut impl Server,
+    ) -> Result<(), Broken> {
         match head.kind {
             kind::DATA => self.data(head, payload),
             kind::HEADERS => self.headers(head, payload, buffers, server),
@@ -219,12 +236,16 @@ impl Connection {
             kind::PING => self.ping(head, payload),
             kind::WINDOW_UPDATE => self.window_update(head, payload),
             kind::PUSH_PROMISE => Err(protocol("clients push nothing")),
-            // Priorities mean nothing any more (RFC 9113, 5.3.2), and whoever leaves has said all.
+            // Priorities mean nothing any more (RFC 9113, 5.3.2).
             kind::PRIORITY if head.stream == 0 => Err(protocol("a priority of no stream")),
             kind::PRIORITY if payload.len() != 5 => {
                 self.mistake(head.stream, Reason::FRAME_SIZE_ERROR)
             }
             kind::GOAWAY if head.stream != 0 => Err(protocol("a goodbye of a stream")),
+            kind::GOAWAY => {
+                self.is_left = true;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -232,7 +253,7 @@ impl Connection {
     /// Tells the client to go, after what it has sent.
     pub(crate) fn leave(&mut self) {
         if self.leaving == Leaving::Not {
-            self.leaving = Leaving::Told;
+            self.leaving = Leaving::Told(0);
             let mut state = self.shared.borrow_mut();
             // Which is the last, it is told when it has heard that (RFC 9113, 6.8).
             frame::goaway(&mut state.output, LAST, Reason::NO_ERROR, "");
@@ -250,7 +271,8 @@ impl Connection {
 
     /// Whether all that is to be served is.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.leaving, Leaving::Last(_)) && self.shared.borrow().is_empty()
+        (self.is_left || matches!(self.leaving, Leaving::Last(_)))
+            && self.shared.borrow().is_empty()
     }
 
     /// Whoever reads and writes is at it, and looks by itself at what is written.
@@ -313,7 +335,12 @@ impl Connection {
     /// Ends at once, and says why.
     pub(crate) fn end(&self, broken: Broken) {
         let mut state = self.shared.borrow_mut();
-        frame::goaway(&mut state.output, self.last_stream, broken.reason, broken.why);
+        // It never becomes more than it was (RFC 9113, 6.8).
+        let last = match self.leaving {
+            Leaving::Last(last) => last,
+            Leaving::Not | Leaving::Told(_) => self.last_stream,
+        };
+        frame::goaway(&mut state.output, last, broken.reason, broken.why);
         state.cut_all();
     }
 }
@@ -322,6 +349,13 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.shared.borrow_mut().cut_all();
     }
+}
+
+/// The head that a frame would have without padding, which is of no use to a request.
+fn content_of(head: FrameHead, payload: &[u8]) -> FrameHead {
+    let padding = payload.first().filter(|_| head.kind == kind::DATA && head.has(flag::PADDED));
+    let padding = padding.map_or(0, |padding| usize::from(*padding) + 1);
+    FrameHead { length: head.length.saturating_sub(padding), ..head }
 }
 
 pub(super) fn protocol(why: &'static str) -> Broken {

@@ -14,6 +14,9 @@ use super::{
 /// What a PING of ours says that asks whether the client has heard that we leave.
 pub(super) const LEAVING: [u8; 8] = *b"portolan";
 
+const WINDOW: Broken =
+    Broken { reason: Reason::FLOW_CONTROL_ERROR, why: "a window that is too large" };
+
 impl Connection {
     pub(super) fn reset(&self, head: FrameHead, payload: &[u8]) -> Result<(), Broken> {
         if payload.len() != 4 {
@@ -38,9 +41,20 @@ impl Connection {
             return Ok(());
         }
         let mut state = self.shared.borrow_mut();
+        let mut window = None;
         for pair in payload.as_chunks::<6>().0 {
             let [n0, n1, value @ ..] = *pair;
-            set(&mut state, u16::from_be_bytes([n0, n1]), u32::from_be_bytes(value))?;
+            let (name, value) = (u16::from_be_bytes([n0, n1]), u32::from_be_bytes(value));
+            match name {
+                // It is for all streams: however often it is said, they are gone through once.
+                setting::INITIAL_WINDOW_SIZE => {
+                    window = Some(i32::try_from(value).map_err(|_too_large| WINDOW)?);
+                }
+                _ => set(&mut state, name, value)?,
+            }
+        }
+        if window.is_some_and(|window| !state.set_first_window(window.into())) {
+            return Err(WINDOW);
         }
         frame::write(&mut state.output, kind::SETTINGS, flag::ACK, 0, &[]);
         state.tell();
@@ -58,7 +72,7 @@ impl Connection {
             let mut state = self.shared.borrow_mut();
             frame::write(&mut state.output, kind::PING, flag::ACK, 0, payload);
             state.tell();
-        } else if payload == LEAVING && self.leaving == Leaving::Told {
+        } else if payload == LEAVING && matches!(self.leaving, Leaving::Told(_)) {
             self.say_last();
         }
         // Whatever it answers, it is there.
@@ -82,10 +96,7 @@ impl Connection {
                 return Err(protocol("a window that opens by nothing"));
             }
             if state.window > most {
-                return Err(Broken {
-                    reason: Reason::FLOW_CONTROL_ERROR,
-                    why: "a window that is too large",
-                });
+                return Err(WINDOW);
             }
             state.wake_waiting();
             return Ok(());
@@ -96,9 +107,9 @@ impl Connection {
         let Some(stream) = state.find(head.stream) else { return Ok(()) };
         stream.window += by;
         if by == 0 {
-            state.reset(head.stream, Reason::PROTOCOL_ERROR);
+            state.mistake(head.stream, Reason::PROTOCOL_ERROR);
         } else if stream.window > most {
-            state.reset(head.stream, Reason::FLOW_CONTROL_ERROR);
+            state.mistake(head.stream, Reason::FLOW_CONTROL_ERROR);
         } else {
             stream.writer.take().into_iter().for_each(Waker::wake);
         }
@@ -120,7 +131,7 @@ impl Connection {
     pub(super) fn mistake(&self, id: u32, reason: Reason) -> Result<(), Broken> {
         let mut state = self.shared.borrow_mut();
         if state.find(id).is_some() {
-            state.reset(id, reason);
+            state.mistake(id, reason);
         }
         Ok(())
     }
@@ -132,15 +143,6 @@ fn set(state: &mut State, name: u16, value: u32) -> Result<(), Broken> {
         setting::HEADER_TABLE_SIZE => state.encoder.set_limit(value),
         setting::ENABLE_PUSH if value > 1 => {
             return Err(protocol("ENABLE_PUSH is neither 0 nor 1"));
-        }
-        setting::INITIAL_WINDOW_SIZE => {
-            let is_good = i32::try_from(value).is_ok() && state.set_first_window(value.into());
-            if !is_good {
-                return Err(Broken {
-                    reason: Reason::FLOW_CONTROL_ERROR,
-                    why: "a window that is too large",
-                });
-            }
         }
         setting::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
             return Err(protocol("MAX_FRAME_SIZE is out of bounds"));

@@ -25,7 +25,7 @@ impl Whim {
     }
 
     /// Goes on with what is under way.
-    fn act(&mut self, cx: &mut Context<'_>) {
+    fn act(&mut self, cx: &Context<'_>) {
         for mut request in std::mem::take(&mut self.kept) {
             if self.roll(3) == 0
                 && let Some(content) = &mut request.content
@@ -86,7 +86,9 @@ impl Server for Whim {
         self.kept.push(request);
     }
 
-    fn refused(&mut self) {}
+    fn mistaken(&mut self) -> Result<(), Broken> {
+        Ok(())
+    }
 }
 
 /// Nothing breaks, however the bytes are cut and whatever is answered meanwhile: what is written are frames that can
@@ -95,7 +97,7 @@ pub fn connection(bytes: &[u8]) {
     let (Some(first), rest) = (bytes.first(), bytes.get(1..).unwrap_or_default()) else { return };
     let head = FieldLimits { bytes: 4096, fields: 20 };
     let mut connection = Connection::new(ConnectionLimits { streams: STREAMS, head });
-    let (buffers, mut cx) = (Buffers::default(), Context::from_waker(Waker::noop()));
+    let (buffers, cx) = (Buffers::default(), Context::from_waker(Waker::noop()));
     let mut whim = Whim { dice: u32::from(*first), kept: Vec::new() };
     let mut output = Vec::new();
     let begin = [PREFACE, &[0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0]].concat();
@@ -106,7 +108,7 @@ pub fn connection(bytes: &[u8]) {
         let (piece, behind) = rest.split_at(length);
         rest = behind;
         broken = connection.receive(piece, &buffers, &mut whim).err();
-        whim.act(&mut cx);
+        whim.act(&cx);
         if whim.roll(4) == 0 {
             write(&connection, &mut output);
         }

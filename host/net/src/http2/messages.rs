@@ -6,7 +6,7 @@ use h2::Reason;
 
 use super::{
     connection::{Broken, Connection, Leaving, Request, Server, protocol},
-    frame::{self, FrameHead, MOST_PAYLOAD, flag},
+    frame::{FrameHead, MOST_PAYLOAD, flag},
     head::{Gathering, Malformed, trailers},
     responder::Responder,
     state::{State, Stream, Upload},
@@ -102,8 +102,12 @@ impl Connection {
             let decoded = self.decoder.decode(block, |field| gathering.take(&field));
             decoded.map_err(|_error| COMPRESSION).map(|()| gathering.finish(&buffers.maps))
         })?;
-        if matches!(self.leaving, Leaving::Last(last) if id > last) {
-            return Ok(());
+        match &mut self.leaving {
+            Leaving::Last(last) if id > *last => return Ok(()),
+            // More cannot have been on their way when it was told: it does not say that it has heard.
+            Leaving::Told(since) if *since >= self.limits.streams => self.say_last(),
+            Leaving::Told(since) => *since += 1,
+            Leaving::Not | Leaving::Last(_) => {}
         }
         let mut state = self.shared.borrow_mut();
         let head = match head {
@@ -113,14 +117,12 @@ impl Connection {
                     Ok(_) => Reason::REFUSED_STREAM,
                     Err(Malformed) => Reason::PROTOCOL_ERROR,
                 };
-                frame::reset(&mut state.output, id, reason);
-                server.refused();
+                state.mistake(id, reason);
                 return Ok(());
             }
         };
         if is_end && head.length.is_some_and(|length| length > 0) {
-            frame::reset(&mut state.output, id, Reason::PROTOCOL_ERROR);
-            server.refused();
+            state.mistake(id, Reason::PROTOCOL_ERROR);
             return Ok(());
         }
         let upload = (!is_end).then(|| Upload::new(head.length, head.expects_continue));
@@ -150,7 +152,7 @@ impl Connection {
             }
             Ok(_) | Err(Malformed) => Reason::PROTOCOL_ERROR,
         };
-        state.reset(id, reason);
+        state.mistake(id, reason);
         Ok(())
     }
 
@@ -173,7 +175,7 @@ impl Connection {
         };
         if stream.is_received {
             state.claim(length);
-            state.reset(head.stream, Reason::STREAM_CLOSED);
+            state.mistake(head.stream, Reason::STREAM_CLOSED);
             return Ok(());
         }
         let Some(upload) = &mut stream.upload else {
@@ -197,7 +199,7 @@ impl Connection {
         };
         if let Some(reason) = reason {
             state.claim(length);
-            state.reset(head.stream, reason);
+            state.mistake(head.stream, reason);
             return Ok(());
         }
         upload.left = left.flatten();

@@ -164,6 +164,12 @@ impl Responder {
         }
     }
 
+    /// Nothing more is there to send for now. Ready when the request is over before its response.
+    pub(crate) fn poll_idle(&self, cx: &Context<'_>) -> Poll<Over> {
+        self.shared.borrow_mut().pass(self.id);
+        self.poll_over(cx)
+    }
+
     /// Ends the response with trailers.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
         let shared = self.shared.clone();
@@ -199,6 +205,7 @@ impl Responder {
         if let Some(stream) = state.find(self.id) {
             stream.is_sent = true;
         }
+        state.pass(self.id);
         state.settle(self.id);
     }
 }

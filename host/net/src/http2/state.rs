@@ -53,6 +53,10 @@ pub(super) struct State {
     unclaimed: u32,
     /// Who waits for the connection, to send.
     waiting: VecDeque<u32>,
+    /// How much room those have whose turn it is.
+    promised: usize,
+    /// How many requests were reset for mistakes of the client and are not counted yet.
+    pub(super) mistakes: u32,
     /// Who reads and writes.
     waker: Option<Waker>,
     /// Whether that one knows that there is something to be written.
@@ -73,6 +77,8 @@ pub(super) struct Stream {
     /// Whether the client counts it among those that are under way.
     is_active: bool,
     is_waiting: bool,
+    /// How much it may send while others wait: it is its turn.
+    turn: usize,
     /// Whoever answers.
     pub(super) writer: Option<Waker>,
     /// Its content, while somebody may want it.
@@ -144,6 +150,8 @@ impl State {
             credit: CONNECTION_WINDOW.into(),
             unclaimed: 0,
             waiting: VecDeque::new(),
+            promised: 0,
+            mistakes: 0,
             waker: None,
             is_told: false,
         }
@@ -188,6 +196,7 @@ impl State {
             is_answered: false,
             is_active: true,
             is_waiting: false,
+            turn: 0,
             writer: None,
             upload,
         });
@@ -213,6 +222,12 @@ impl State {
             self.tell();
         }
         self.remove(place);
+    }
+
+    /// Ends a stream for a mistake of the client.
+    pub(super) fn mistake(&mut self, id: u32, reason: Reason) {
+        self.mistakes += 1;
+        self.reset(id, reason);
     }
 
     /// Ends a stream before its time, and says so.
@@ -243,7 +258,8 @@ impl State {
     fn remove(&mut self, place: usize) -> Stream {
         let stream = self.streams.remove(place);
         self.active -= u32::from(stream.is_active);
-        // What it may have been woken for is for the next.
+        // Its turn is for the next.
+        self.promised -= stream.turn;
         self.wake_waiting();
         stream
     }
@@ -251,7 +267,8 @@ impl State {
     /// What of content was taken: the client may send as much again.
     pub(super) fn claim(&mut self, length: usize) {
         self.unclaimed += length as u32;
-        if self.unclaimed >= CONNECTION_WINDOW / 2 {
+        // What is held for backends that do not read may be most of the window: the rest is for others.
+        if self.unclaimed >= STREAM_WINDOW / 2 || i64::from(self.unclaimed) > self.credit {
             let by = std::mem::take(&mut self.unclaimed);
             self.credit += i64::from(by);
             frame::window_update(&mut self.output, 0, by);
@@ -276,49 +293,68 @@ impl State {
     /// How much may be sent of a stream now. Nothing: whoever answers is woken when that changes. `None`: it is
     /// over.
     pub(super) fn room(&mut self, id: u32, cx: &Context<'_>) -> Option<usize> {
-        let common = self.common_room();
+        let (common, promised, waits) = (self.common_room(), self.promised, self.waiting.len());
         let stream = self.find(id)?;
-        let room = common.min(usize::try_from(stream.window).unwrap_or_default());
+        let share = match waits {
+            0 => common.saturating_sub(promised - stream.turn),
+            // It is the others' turn, unless it is still its own.
+            _ => stream.turn.min(common),
+        };
+        let room = share.min(usize::try_from(stream.window).unwrap_or_default());
         if room > 0 {
             return Some(room);
         }
         note(&mut stream.writer, cx);
-        match stream.window > 0 {
-            true if !std::mem::replace(&mut stream.is_waiting, true) => self.waiting.push_back(id),
-            true => {}
-            false => self.wake_waiting(),
+        let is_ready = stream.window > 0 && !std::mem::replace(&mut stream.is_waiting, true);
+        if is_ready {
+            self.waiting.push_back(id);
         }
+        self.pass(id);
         Some(0)
     }
 
     /// How much the connection takes, of whatever stream.
     fn common_room(&self) -> usize {
         let output = MOST_OUTPUT.saturating_sub(self.output.len() - self.written);
+        // Else there would be many small frames. What is full is written, and then there is more.
+        let output = if output < LARGE { 0 } else { output };
         output.min(usize::try_from(self.window).unwrap_or_default())
     }
 
     /// So much of a stream is written.
     pub(super) fn debit(&mut self, id: u32, length: usize) {
         self.window -= length as i64;
+        let Some(stream) = self.find(id) else { return };
+        stream.window -= length as i64;
+        let used = stream.turn.min(length);
+        stream.turn -= used;
+        self.promised -= used;
+    }
+
+    /// A stream has nothing to send, or may not: what there is of its turn is for the next.
+    pub(super) fn pass(&mut self, id: u32) {
         if let Some(stream) = self.find(id) {
-            stream.window -= length as i64;
+            let turn = std::mem::take(&mut stream.turn);
+            self.promised -= turn;
         }
-        // What one leaves is for the next.
         self.wake_waiting();
     }
 
-    /// The connection may take more: as many are woken as it may have room for.
+    /// Those who wait have their turn, one after the other, as far as there is room.
     pub(super) fn wake_waiting(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
-        let mut room = self.common_room();
+        let mut room = self.common_room().saturating_sub(self.promised);
         while room > 0 {
             let Some(id) = self.waiting.pop_front() else { return };
             let Some(stream) = self.find(id) else { continue };
+            let turn = room.min(frame::MOST_PAYLOAD);
             stream.is_waiting = false;
+            stream.turn += turn;
             stream.writer.take().into_iter().for_each(Waker::wake);
-            room = room.saturating_sub(frame::MOST_PAYLOAD);
+            self.promised += turn;
+            room -= turn;
         }
     }
 

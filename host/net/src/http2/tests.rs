@@ -155,3 +155,17 @@ fn content_in_small_pieces_takes_no_more_memory_than_it_is_long() {
         (&[b'x'; 40_000][..], &piece[..], &b"y"[..])
     );
 }
+
+#[test]
+fn what_others_hold_of_a_window_stops_nobody() {
+    let mut state = super::state::State::new();
+    let all = i64::from(super::state::CONNECTION_WINDOW);
+    // Held for backends that do not read.
+    state.credit -= all - 100_000;
+    for _ in 0..1000 {
+        assert!(state.credit > 0, "the client waits for ever");
+        let piece = state.credit.min(16_384);
+        state.credit -= piece;
+        state.claim(usize::try_from(piece).unwrap());
+    }
+}

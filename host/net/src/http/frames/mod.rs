@@ -59,6 +59,17 @@ impl Frames {
         }
     }
 
+    /// Notes that the client made a mistake for which a request is reset: it costs as much as one that is taken back.
+    pub(crate) fn mistaken(&mut self, now: Tick) -> Result<(), Limit> {
+        self.turn(now);
+        self.reset()
+    }
+
+    fn reset(&mut self) -> Result<(), Limit> {
+        self.resets += 1;
+        if self.resets > self.limits.max_resets { Err(Limit::Resets) } else { Ok(()) }
+    }
+
     /// Notes how many requests have ended in the middle, whoever brought it about: one that the client takes back
     /// by mistakes, for which h2 resets it, costs as much as one for which it says so (CVE-2025-8671).
     pub(crate) fn cut(&mut self, requests: u32, now: Tick) -> Result<(), Limit> {
@@ -100,12 +111,7 @@ impl Frames {
                 }
             }
             DATA if head.length > 0 || head.flags & END_STREAM != 0 => {}
-            RST_STREAM => {
-                self.resets += 1;
-                if self.resets > self.limits.max_resets {
-                    return Err(Limit::Resets);
-                }
-            }
+            RST_STREAM => return self.reset(),
             _ => {
                 self.control += 1;
                 let earned = u32::try_from(self.sent / 1024).unwrap_or(u32::MAX);

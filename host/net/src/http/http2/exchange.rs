@@ -186,7 +186,7 @@ impl<'a> Sending<'a> {
         Poll::Ready(match poured {
             Poll::Pending => {
                 // It may be taken back while the backend is waited for.
-                if self.responder.poll_over(cx).is_ready() {
+                if self.responder.poll_idle(cx).is_ready() {
                     return Poll::Ready(Err(Over));
                 }
                 return Poll::Pending;

@@ -159,7 +159,7 @@ impl Serving {
                 ))
             });
             match ready!(received) {
-                Ok(Some(Ok(()))) => self.pings.iter_mut().for_each(Pings::heard),
+                Ok(Some(Ok(()))) => self.pings.iter_mut().for_each(Pings::moved),
                 Ok(Some(Err(broken))) => return Poll::Ready(self.give_up(broken)),
                 Ok(None) => return Poll::Ready(End::Gone),
                 Err(error) => {
@@ -239,11 +239,12 @@ impl Serving {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { connection, stream, guard, is_unflushed, .. } = self;
+        let Self { connection, stream, guard, pings, is_unflushed, .. } = self;
         ready!(connection.poll_write(|bytes| {
             *is_unflushed = true;
             let length = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
             guard.frames.sent(length);
+            pings.iter_mut().for_each(Pings::moved);
             Poll::Ready(Ok(length))
         }))?;
         if *is_unflushed {
@@ -313,8 +314,9 @@ impl Server for Guard {
         exchange::begin(&self.client, &self.cut, request);
     }
 
-    fn refused(&mut self) {
-        self.cut.set(self.cut.get() + 1);
+    fn mistaken(&mut self) -> Result<(), Broken> {
+        let judged = self.frames.mistaken(self.client.edge.clock.now());
+        self.judged(judged)
     }
 }
 

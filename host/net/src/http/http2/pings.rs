@@ -15,7 +15,9 @@ use crate::http2::Connection;
 pub(super) struct Pings {
     interval: Duration,
     patience: Duration,
-    heard: Instant,
+    /// When something was read, or the system took something that was written: who reads slowly hears of a
+    /// question late, and is there.
+    moved: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -24,12 +26,12 @@ impl Pings {
     pub(super) fn new(interval: Option<Duration>, patience: Duration) -> Option<Self> {
         let interval = interval?;
         let timer = Box::pin(sleep(interval));
-        Some(Self { interval, patience, heard: Instant::now(), timer })
+        Some(Self { interval, patience, moved: Instant::now(), timer })
     }
 
-    /// The client has said something.
-    pub(super) fn heard(&mut self) {
-        self.heard = Instant::now();
+    /// Bytes have gone in or out.
+    pub(super) fn moved(&mut self) {
+        self.moved = Instant::now();
     }
 
     /// Asks, when it is time. Ready: the client has not answered.
@@ -40,17 +42,45 @@ impl Pings {
     ) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            if connection.is_asked() {
-                return Poll::Ready(());
-            }
-            let (now, next) = (Instant::now(), self.heard + self.interval);
-            let next = if next > now {
-                next
-            } else {
+            let now = Instant::now();
+            let wait = if connection.is_asked() { self.patience } else { self.interval };
+            let mut next = self.moved + wait;
+            if next <= now {
+                if connection.is_asked() {
+                    return Poll::Ready(());
+                }
                 connection.ask();
-                now + self.patience
-            };
+                next = now + self.patience;
+            }
             self.timer.as_mut().reset(next);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::http2::{ConnectionLimits, FieldLimits};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_what_is_sent_is_there_however_late_it_answers() {
+        let head = FieldLimits { bytes: 8192, fields: 10 };
+        let mut connection = Connection::new(ConnectionLimits { streams: 1, head });
+        let second = Duration::from_secs(1);
+        let mut pings = Pings::new(Some(10 * second), 5 * second).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        advance(11 * second).await;
+        assert!(pings.poll_gone(&mut cx, &mut connection).is_pending() && connection.is_asked());
+        for _ in 0..10 {
+            advance(4 * second).await;
+            assert!(pings.poll_gone(&mut cx, &mut connection).is_pending());
+            pings.moved();
+        }
+        advance(6 * second).await;
+        assert!(pings.poll_gone(&mut cx, &mut connection).is_ready());
     }
 }

@@ -220,10 +220,10 @@ async fn padding_and_priorities_are_read_past_and_padding_is_given_back() {
     raw.send(&frame(HEADERS, flags, 1, &block)).await;
     let body = raw.until(DATA).await.unwrap();
     assert!(String::from_utf8_lossy(&body.payload).contains("x-a: 1"));
-    // All of it is padding, and more of that than there is a window for.
+    // Nearly all of it is padding, and more of that than there is a window for.
     raw.send(&post(3)).await;
-    let padded = frame(DATA, PADDED, 3, &[&[255][..], &[0; 255]].concat());
-    let most = 2 * 1024 * 1024 / 256;
+    let padded = frame(DATA, PADDED, 3, &[&[255, b'x'][..], &[0; 255]].concat());
+    let most = 2 * 1024 * 1024 / 257;
     for _ in 0..most / 100 {
         raw.send(&padded.repeat(100)).await;
     }
@@ -307,6 +307,82 @@ async fn downloads_share_a_connection_and_one_that_is_left_holds_up_no_other() {
         seen[frame.stream as usize] += frame.payload.len();
     }
     assert!(seen[1] == 0 && seen[3] > 0 && seen[5] > 0, "{seen:?}");
+}
+
+/// A backend that begins its answers, and says nothing more.
+async fn silent() -> Script {
+    Script::start(|mut client| async move {
+        while client.request().await.is_some() {
+            client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        }
+    })
+    .await
+}
+
+/// A request for a host whose name is that long.
+fn ask(stream: u32, host: &str) -> Vec<u8> {
+    let mut block = vec![0x82, 0x86, 0x84, 0x01, u8::try_from(host.len()).unwrap()];
+    block.extend(host.as_bytes());
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
+}
+
+#[tokio::test]
+async fn whoever_has_nothing_to_send_leaves_its_turn_to_the_next() {
+    let (endless, _gone) = Script::endless().await;
+    let silent = silent().await;
+    let portolan = Portolan::start(vec![
+        router("a.local", &[endless.address]),
+        router("b.local", &[silent.address]),
+    ]);
+    let mut raw = Raw::connect(&portolan, &[(4, 1 << 30)]).await;
+    raw.send(&request(1)).await;
+    let mut left = 65_535;
+    while left > 0 {
+        left -= raw.until(DATA).await.unwrap().payload.len();
+    }
+    // They all come before the one that has something.
+    let streams = (3..41).step_by(2);
+    raw.send(&streams.clone().flat_map(|stream| ask(stream, "b.local")).collect::<Vec<_>>()).await;
+    for _ in streams {
+        raw.until(HEADERS).await.unwrap();
+    }
+    for _ in 0..20 {
+        let mut left = 20_000;
+        raw.send(&frame(WINDOW_UPDATE, 0, 0, &u32::to_be_bytes(20_000))).await;
+        while left > 0 {
+            left -= raw.until(DATA).await.unwrap().payload.len();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_short_answer_does_not_wait_for_a_long_one() {
+    let (endless, _gone) = Script::endless().await;
+    let echo = Script::echo().await;
+    let portolan = Portolan::start(vec![
+        router("a.local", &[endless.address]),
+        router("b.local", &[echo.address]),
+    ]);
+    let wide = i32::MAX.unsigned_abs();
+    let mut raw = Raw::connect(&portolan, &[(4, wide)]).await;
+    raw.send(&frame(WINDOW_UPDATE, 0, 0, &(wide - 65_535).to_be_bytes())).await;
+    raw.send(&request(1)).await;
+    raw.until(DATA).await.unwrap();
+    for stream in (3..21).step_by(2) {
+        raw.send(&ask(stream, "b.local")).await;
+        let (mut others, mut has_begun) = (0, false);
+        loop {
+            let frame = raw.next_but(&[SETTINGS, WINDOW_UPDATE]).await;
+            match (frame.kind, frame.stream) {
+                (HEADERS, _) => has_begun = true,
+                (DATA, 1) => others += u32::from(has_begun),
+                (DATA, _) if frame.flags & END_STREAM != 0 => break,
+                _ => {}
+            }
+        }
+        // What stood in line before it, and one turn.
+        assert!(others < 12, "{others} pieces of another one came first");
+    }
 }
 
 #[tokio::test]
@@ -404,6 +480,9 @@ async fn whoever_leaves_is_told_what_was_taken_and_what_comes_after_is_not_looke
     let second = raw.until(GOAWAY).await.unwrap();
     assert_eq!(second.payload[..4], [0, 0, 0, 3]);
     raw.send(&request(5)).await;
+    // Never more than was said before, whatever comes.
+    raw.send(&frame(PING, 0, 0, &[7; 8])).await;
+    assert_eq!(raw.until(PING).await.unwrap().flags, ACK);
     let ends = [1, 3].map(|stream| frame(DATA, END_STREAM, stream, b"x")).concat();
     raw.send(&ends).await;
     let mut answered = Vec::new();
@@ -415,4 +494,61 @@ async fn whoever_leaves_is_told_what_was_taken_and_what_comes_after_is_not_looke
     }
     answered.sort_unstable();
     assert_eq!(answered, [1, 3]);
+}
+
+#[tokio::test]
+async fn a_goodbye_never_takes_more_than_the_one_before() {
+    let limits = Limits { keep_alive_max_requests: Some(1), ..Limits::default() };
+    let backend = Script::echo().await;
+    let portolan = Portolan::limited(limits, vec![router("a.local", &[backend.address])]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    raw.send(&post(1)).await;
+    let ping = raw.until(PING).await.unwrap();
+    raw.send(&answer(&ping.payload)).await;
+    let goodbyes = [raw.until(GOAWAY).await.unwrap(), {
+        raw.send(&[request(3), request(5), frame(DATA, 0, 0, b"x")].concat()).await;
+        raw.until(GOAWAY).await.unwrap()
+    }];
+    let last = goodbyes.map(|goodbye| (goodbye.payload[3], goaway_code(&goodbye.payload)));
+    assert_eq!(last, [(1, 0), (1, u32::from(Reason::PROTOCOL_ERROR))]);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_is_let_go_and_one_that_does_not_hear_is_told_once_more() {
+    let (portolan, _backend) = echoing().await;
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    raw.send(&[request(1), frame(GOAWAY, 0, 0, &[0; 8])].concat()).await;
+    let mut has_answer = false;
+    while let Some(frame) = raw.next().await {
+        has_answer |= frame.kind == DATA && frame.flags & END_STREAM != 0;
+    }
+    assert!(has_answer);
+    let limits = Limits {
+        keep_alive_max_requests: Some(1),
+        http2: Http2Limits { max_concurrent_streams: 5, ..Http2Limits::default() },
+        ..Limits::default()
+    };
+    let backend = Script::echo().await;
+    let portolan = Portolan::limited(limits, vec![router("a.local", &[backend.address])]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    let mut last = 0;
+    // It never says that it has heard.
+    for stream in (1..).step_by(2) {
+        raw.send(&request(stream)).await;
+        let goodbye = loop {
+            let frame = raw.next_but(&[SETTINGS, PING, HEADERS, WINDOW_UPDATE]).await;
+            if frame.kind == GOAWAY && frame.payload[0] == 0 {
+                break Some(frame.payload[3]);
+            }
+            if frame.kind == DATA && frame.flags & END_STREAM != 0 {
+                break None;
+            }
+        };
+        if let Some(stream) = goodbye {
+            last = stream;
+            break;
+        }
+    }
+    assert!((9..16).contains(&last), "{last}");
+    while raw.next().await.is_some() {}
 }
