@@ -20,6 +20,7 @@ use bytes::Bytes;
 use futures_util::future::poll_fn;
 use h2::Reason;
 use portolan_core::limit::Limit;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
     task,
@@ -35,6 +36,9 @@ use crate::{
 
 /// So much to write gains nothing from waiting for more.
 const LARGE: usize = 8 * 1024;
+/// So much of what is written may wait in the system for the network. Else a download would fill its buffers, some
+/// megabytes, and whatever else the client asks for would stand behind that.
+const MOST_UNSENT: u32 = 128 * 1024;
 /// So often is read before others have their turn.
 const READS: usize = 8;
 /// How long a client may take to notice that it is not listened to any more, and how much it may
@@ -96,6 +100,8 @@ pub(crate) async fn serve(client: Rc<Client>, stream: Stream, ahead: Bytes) {
 impl Serving {
     fn new(client: Rc<Client>, stream: Stream) -> Self {
         let limits = client.limits.clone();
+        // A system that knows no such thing does without.
+        drop(SockRef::from(stream.socket()).set_tcp_notsent_lowat(MOST_UNSENT));
         let guard = Guard {
             client: client.clone(),
             frames: Frames::new(limits.http2),
