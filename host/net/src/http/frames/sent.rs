@@ -8,7 +8,7 @@
 //! **Invariant:** [`TIRED`] is far enough from [`MOST_RESETS`] for what is under way to end.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
@@ -63,17 +63,37 @@ impl Sent {
     }
 }
 
-/// A connection to a backend whose resets are counted.
+/// Why the encryption of a connection broke, for all who know it. Of an error that h2 reads it passes on
+/// no more than the words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Broken(Rc<OnceCell<rustls::Error>>);
+
+impl Broken {
+    /// Why it broke, if it did.
+    pub(crate) fn why(&self) -> Option<rustls::Error> {
+        self.0.get().cloned()
+    }
+
+    fn note(&self, error: &io::Error) {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(inner) = inner {
+            self.0.get_or_init(|| inner.clone());
+        }
+    }
+}
+
+/// A connection to a backend whose resets are counted, and that tells why its encryption broke.
 #[derive(Debug)]
 pub(crate) struct Counted {
     stream: Stream,
     sent: Sent,
+    broken: Broken,
 }
 
 impl Counted {
     /// A connection on which nothing was written yet.
-    pub(crate) fn new(stream: Stream, resets: Resets) -> Self {
-        Self { stream, sent: Sent::to_backend(resets) }
+    pub(crate) fn new(stream: Stream, resets: Resets, broken: Broken) -> Self {
+        Self { stream, sent: Sent::to_backend(resets), broken }
     }
 }
 
@@ -83,7 +103,8 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        Poll::Ready(read.inspect_err(|error| self.broken.note(error)))
     }
 }
 
@@ -109,7 +130,7 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, sent } = &mut *self;
+        let Self { stream, sent, .. } = &mut *self;
         let length = ready!(Pin::new(stream).poll_write_vectored(cx, slices))?;
         sent.note(slices, length);
         Poll::Ready(Ok(length))
