@@ -88,12 +88,26 @@ pub(crate) struct Counted {
     stream: Stream,
     sent: Sent,
     broken: Broken,
+    /// Whether the backend has said something.
+    was_read: bool,
 }
 
 impl Counted {
     /// A connection on which nothing was written yet.
     pub(crate) fn new(stream: Stream, resets: Resets, broken: Broken) -> Self {
-        Self { stream, sent: Sent::to_backend(resets), broken }
+        Self { stream, sent: Sent::to_backend(resets), broken, was_read: false }
+    }
+
+    /// What is told of a write that failed. A backend that refuses us goes as soon as it has said so, and who
+    /// writes may hear of that before it has read why. Both come together, so there is little to wait for.
+    fn poll_failed(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Error> {
+        if !self.was_read {
+            let mut room = [0; 256];
+            let mut room = ReadBuf::new(&mut room);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
+            read.unwrap_or_else(|why| self.broken.note(&why));
+        }
+        Poll::Ready(error)
     }
 }
 
@@ -104,6 +118,7 @@ impl AsyncRead for Counted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        self.was_read = true;
         Poll::Ready(read.inspect_err(|error| self.broken.note(error)))
     }
 }
@@ -118,7 +133,10 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(error) => self.poll_failed(cx, error).map(Err),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -130,10 +148,13 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, sent, .. } = &mut *self;
-        let length = ready!(Pin::new(stream).poll_write_vectored(cx, slices))?;
-        sent.note(slices, length);
-        Poll::Ready(Ok(length))
+        match ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices)) {
+            Ok(length) => {
+                self.sent.note(slices, length);
+                Poll::Ready(Ok(length))
+            }
+            Err(error) => self.poll_failed(cx, error).map(Err),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
