@@ -161,3 +161,62 @@ impl AsyncWrite for Counted {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::{ClientConfig, ServerConfig, crypto::aws_lc_rs};
+    use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
+    use tokio::{
+        io::AsyncWriteExt as _,
+        net::{TcpListener, TcpStream},
+    };
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+    use crate::anchors::Anchors;
+
+    #[tokio::test]
+    async fn who_is_refused_and_only_writes_hears_why() {
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        let own = own.self_signed(&key).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let anchors = || {
+            let mut anchors = Anchors::none();
+            anchors.add(own.der().clone()).unwrap();
+            anchors
+        };
+        let server = ServerConfig::builder_with_provider(provider.clone());
+        let server = server.with_safe_default_protocol_versions().unwrap();
+        let clients = anchors().of_clients(&provider, false).unwrap();
+        let server = server.with_client_cert_verifier(clients);
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let server = server.with_single_cert(vec![own.der().clone()], key).unwrap();
+        let client = ClientConfig::builder_with_provider(provider.clone());
+        let client = client.with_safe_default_protocol_versions().unwrap().dangerous();
+        let servers = anchors().of_servers(&provider).unwrap();
+        let client = client.with_custom_certificate_verifier(servers).with_no_client_auth();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let refusal = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            TlsAcceptor::from(Arc::new(server)).accept(stream).await.err().unwrap()
+        });
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("a.test").unwrap();
+        let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+        let broken = Broken::default();
+        let stream = Stream::Tls(Box::new(stream.into()));
+        let mut stream = Counted::new(stream, Resets::default(), broken.clone());
+        refusal.await.unwrap();
+        while stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.is_ok()
+            && stream.flush().await.is_ok()
+        {}
+        let required = rustls::AlertDescription::CertificateRequired;
+        assert_eq!(broken.why(), Some(rustls::Error::AlertReceived(required)));
+    }
+}
