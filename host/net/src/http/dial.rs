@@ -64,7 +64,7 @@ pub(crate) enum DialError {
     /// An encrypted connection that the backend refused behind the handshake. With TLS 1.3 it has our
     /// certificate, or hears that there is none, only when we are done.
     #[error("TLS behind the handshake")]
-    Refused(#[source] rustls::Error),
+    Refused(#[source] Box<rustls::Error>),
     /// No HTTP connection.
     #[error("HTTP handshake")]
     Http(#[source] hyper::Error),
@@ -235,7 +235,7 @@ async fn shared(stream: Stream, max_head: usize) -> Result<SharedLink, DialError
     told.known().await;
     if !told.is_known() {
         return Err(match broken.why() {
-            Some(error) => DialError::Refused(error),
+            Some(error) => DialError::Refused(error.into()),
             None => DialError::NotHttp2(cause.take()),
         });
     }
