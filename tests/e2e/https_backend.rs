@@ -1,5 +1,13 @@
 //! Backends over HTTPS: those whose certificate is trusted and fits are asked, others are not.
 
+use std::sync::Arc;
+
+use tokio::{
+    io::{copy, sink},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+
 use crate::support::{Authority, Backend, Config, Portolan, eventually};
 
 fn router(name: &str, backend: &Backend) -> String {
@@ -86,6 +94,37 @@ async fn a_servers_transport_says_which_name_is_asked_for_and_what_is_shown() {
         assert!(answer.body.contains("encryption"), "{host}: {answer:?}");
     }
     assert_eq!(backend.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_refused_behind_the_handshake_is_of_encryption_over_http_2_too() {
+    let (own, clients) = (Authority::new("own"), Authority::new("clients"));
+    let mut server = own.leaf("127.0.0.1").acceptor_of(&clients).config().as_ref().clone();
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let backend = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let refused = acceptor.accept(stream).into_fallible().await;
+        let (_, mut stream) = refused.err().unwrap();
+        // What was not read would take the reason along when it ends.
+        copy(&mut stream, &mut sink()).await.ok();
+    });
+    let config = Config::new("");
+    std::fs::write(config.path("own.pem"), own.pem()).unwrap();
+    config.change(&format!(
+        "[http.routers.a]\nrule = \"Host(`a.local`)\"\nservice = \"a\"\n\
+         [http.services.a.load-balancer]\nservers-transport = \"own\"\n\
+         servers = [{{ url = \"https://{address}\" }}]\n\
+         [http.servers-transports.own]\nroot-cas = [\"own.pem\"]\n"
+    ));
+    let portolan = Portolan::start(&config);
+
+    let answer = portolan.http().get("a.local", "/").await;
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert!(answer.body.contains("refused or broke the encryption"), "{answer:?}");
+    backend.await.unwrap();
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::{
-    frames::{Counted, MOST_RESETS, Resets},
+    frames::{Broken, Counted, MOST_RESETS, Resets},
     origin::{Origin, Target},
     pool::Link,
     server::keepalive,
@@ -61,6 +61,10 @@ pub(crate) enum DialError {
     /// No encrypted connection.
     #[error("TLS handshake")]
     Tls(#[source] io::Error),
+    /// An encrypted connection that the backend refused behind the handshake. With TLS 1.3 it has our
+    /// certificate, or hears that there is none, only when we are done.
+    #[error("TLS behind the handshake")]
+    Refused(#[source] Box<rustls::Error>),
     /// No HTTP connection.
     #[error("HTTP handshake")]
     Http(#[source] hyper::Error),
@@ -80,9 +84,12 @@ impl DialError {
     pub(crate) fn is_ours(&self) -> bool {
         match self {
             Self::Resolve(error) | Self::Connect(error) | Self::Setup(error) => is_ours(error),
-            Self::Tls(_) | Self::Http(_) | Self::NotHttp2(_) | Self::Closed | Self::Timeout(_) => {
-                false
-            }
+            Self::Tls(_)
+            | Self::Refused(_)
+            | Self::Http(_)
+            | Self::NotHttp2(_)
+            | Self::Closed
+            | Self::Timeout(_) => false,
         }
     }
 }
@@ -196,8 +203,9 @@ async fn shared(stream: Stream, max_head: usize) -> Result<SharedLink, DialError
     SockRef::from(stream.socket())
         .set_tcp_user_timeout(Some(UNACKNOWLEDGED))
         .map_err(DialError::Connect)?;
-    let resets = Resets::default();
-    let wire = Wire::new(Counted::new(stream, resets.clone()), Bytes::new());
+    let (resets, broken) = (Resets::default(), Broken::default());
+    let counted = Counted::new(stream, resets.clone(), broken.clone());
+    let wire = Wire::new(counted, Bytes::new());
     let most = Most::unknown();
     let mut builder = http2::Builder::new(Watcher(most.clone()));
     builder
@@ -226,7 +234,10 @@ async fn shared(stream: Stream, max_head: usize) -> Result<SharedLink, DialError
     });
     told.known().await;
     if !told.is_known() {
-        return Err(DialError::NotHttp2(cause.take()));
+        return Err(match broken.why() {
+            Some(error) => DialError::Refused(error.into()),
+            None => DialError::NotHttp2(cause.take()),
+        });
     }
     match told.is_any() {
         true => Ok(SharedLink::new(sender, told, resets)),

@@ -467,6 +467,9 @@ impl ForwardError {
                 DialError::Setup(_) | DialError::Tls(_) => {
                     (S::BAD_GATEWAY, R::TlsFailed, "the backend's encryption could not be trusted")
                 }
+                DialError::Refused(_) => {
+                    (S::BAD_GATEWAY, R::TlsFailed, "the backend refused or broke the encryption")
+                }
                 DialError::Closed => {
                     (S::BAD_GATEWAY, R::ConnectFailed, "the backend takes no requests")
                 }

@@ -12,7 +12,7 @@ mod sent;
 
 use portolan_core::limit::Limit;
 
-pub(crate) use self::sent::{Counted, MOST_RESETS, Resets};
+pub(crate) use self::sent::{Broken, Counted, MOST_RESETS, Resets};
 use super::{limits::Http2Limits, roster::Tick};
 use crate::http2::{FrameHead, flag::END_STREAM, kind::*};
 

@@ -37,6 +37,9 @@ pub(in crate::tls) enum StorageError {
     Refused { address: String, status: http::StatusCode, text: String },
 }
 
+/// As many bytes as the credentials of an account take at most, with room to spare: some 500.
+const CREDENTIALS: usize = 2048;
+
 /// Where accounts and certificates are kept.
 #[derive(Clone, Debug)]
 pub(in crate::tls) struct Storage {
@@ -117,7 +120,8 @@ impl Storage {
 
     /// Finds out whether something could be kept under a key where nothing is of worth yet.
     pub(super) async fn prove(&self, key: &str) -> Result<(), StorageError> {
-        self.write(key, "").await?;
+        // A file without content can be written on a full disk too.
+        self.write(key, &" ".repeat(CREDENTIALS)).await?;
         self.remove(key).await
     }
 
