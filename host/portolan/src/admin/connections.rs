@@ -1,18 +1,15 @@
 //! The connections of the admin API: how many there may be, and how long one may say nothing.
 //!
 //! **Invariant:** whoever opens connections and sends no request takes nothing that requests to the edge
-//! need, and gives way to who does send one.
+//! need, and gives way to who does send one. A connection with a request under way never gives way.
 
 use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::Router;
+use http_body_util::BodyExt as _;
 use hyper::{
     server::conn::http1,
     service::{Service as _, service_fn},
@@ -27,7 +24,8 @@ use nix::sys::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, oneshot},
+    sync::{Notify, Semaphore},
+    time::{Instant, timeout},
 };
 
 use super::listener::Reserved;
@@ -36,7 +34,7 @@ use super::listener::Reserved;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// So many connections. One too many takes the place of the one that has been without a first request for
-    /// the longest, or else waits.
+    /// the longest, or else of the one whose last answer is the longest ago, or else waits for one of these.
     pub(super) connections: usize,
     /// How long the head of a request may take, from the beginning of the connection or the end of the
     /// answer before.
@@ -59,16 +57,75 @@ impl Bounds {
     }
 }
 
-/// A connection on which no request has come yet, as far as is known.
-struct Silent {
-    is_heard: Arc<AtomicBool>,
-    /// Ends it.
-    end: oneshot::Sender<()>,
+/// How long one that gives way has for the end of its last answer.
+const LEAVING: Duration = Duration::from_millis(200);
+
+/// What happens on a connection.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Phase {
+    /// No request has come yet.
+    Silent,
+    /// The last answer ended then.
+    Idle(Instant),
+    /// A request is under way.
+    Busy,
+    /// It is to give way.
+    Leaving {
+        /// Whether any request came before.
+        was_heard: bool,
+    },
 }
 
-impl Silent {
-    fn is_over(&self) -> bool {
-        self.is_heard.load(Relaxed) || self.end.is_closed()
+/// A connection, as those see it who look for room.
+struct Seat {
+    phase: Mutex<Phase>,
+    /// Told when it is to give way.
+    leave: Notify,
+    /// Told when an answer has ended on any of them, or one does not give way.
+    moved: Arc<Notify>,
+}
+
+impl Seat {
+    fn new(moved: Arc<Notify>) -> Self {
+        Self { phase: Mutex::new(Phase::Silent), leave: Notify::new(), moved }
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that is under way, until its answer was taken to the end.
+struct UnderWay(Arc<Seat>);
+
+impl UnderWay {
+    fn begin(seat: &Arc<Seat>) -> Self {
+        *seat.phase() = Phase::Busy;
+        Self(seat.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        *self.0.phase() = Phase::Idle(Instant::now());
+        self.0.moved.notify_waiters();
+    }
+}
+
+/// Tells the one to go that can best be spared: it has been silent for the longest, or else idle.
+fn make_room(seats: &mut Vec<Arc<Seat>>) {
+    // Of those that ended nobody else knows. The one that came first is the first.
+    seats.retain(|seat| Arc::strong_count(seat) > 1);
+    let spared = seats.iter().min_by_key(|seat| *seat.phase());
+    if let Some(seat) = spared {
+        let mut phase = seat.phase();
+        let was_heard = match *phase {
+            Phase::Silent => false,
+            Phase::Idle(_) => true,
+            Phase::Busy | Phase::Leaving { .. } => return,
+        };
+        *phase = Phase::Leaving { was_heard };
+        seat.leave.notify_one();
     }
 }
 
@@ -77,40 +134,63 @@ pub(super) async fn serve(mut listener: Reserved, app: Router, bounds: Bounds) {
     let room = Arc::new(Semaphore::new(bounds.connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.head);
-    // The one that came first is the first.
-    let mut silent = VecDeque::<Silent>::new();
+    let moved = Arc::<Notify>::default();
+    let mut seats = Vec::<Arc<Seat>>::new();
     loop {
         let stream = listener.accept().await;
         set_up(&stream, bounds.unread);
-        if room.available_permits() == 0 {
-            silent.retain(|it| !it.is_over());
-            if let Some(longest) = silent.pop_front() {
-                longest.end.send(()).unwrap_or_default();
+        // Meanwhile others wait where the system keeps them.
+        let place = loop {
+            let next = moved.notified();
+            if let Ok(place) = room.clone().try_acquire_owned() {
+                break place;
             }
+            make_room(&mut seats);
+            tokio::select! {
+                // It is never closed.
+                Ok(place) = room.clone().acquire_owned() => break place,
+                () = next => (),
+            }
+        };
+        if seats.len() >= bounds.connections {
+            seats.retain(|seat| Arc::strong_count(seat) > 1);
         }
-        // It is never closed. Meanwhile others wait where the system keeps them.
-        let Ok(place) = room.clone().acquire_owned().await else { return };
-        let is_heard = Arc::<AtomicBool>::default();
-        let (end, ended) = oneshot::channel();
-        if silent.len() >= bounds.connections {
-            silent.retain(|it| !it.is_over());
-        }
-        silent.push_back(Silent { is_heard: is_heard.clone(), end });
-        let (app, heard) = (TowerToHyperService::new(app.clone()), is_heard.clone());
+        let seat = Arc::new(Seat::new(moved.clone()));
+        seats.push(seat.clone());
+        let (app, taken) = (TowerToHyperService::new(app.clone()), seat.clone());
         let service = service_fn(move |request| {
-            heard.store(true, Relaxed);
-            app.call(request)
+            let under_way = UnderWay::begin(&taken);
+            let answer = app.call(request);
+            async move {
+                // The body of the answer takes it along.
+                let answer = answer.await?;
+                Ok::<_, std::convert::Infallible>(answer.map(|body| {
+                    body.map_frame(move |frame| {
+                        let _ends_with_the_body = &under_way;
+                        frame
+                    })
+                }))
+            }
         });
         let served = http.serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
             let mut served = std::pin::pin!(served);
-            let outcome = tokio::select! {
-                outcome = &mut served => outcome,
-                // Where its request came just now it stays.
-                end = ended => match end {
-                    Ok(()) if !is_heard.load(Relaxed) => Ok(()),
-                    _ => served.await,
-                },
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut served => break outcome,
+                    () = seat.leave.notified() => (),
+                }
+                let phase = *seat.phase();
+                match phase {
+                    Phase::Leaving { was_heard: false } => break Ok(()),
+                    // What it has not taken yet of its last answer it may still take.
+                    Phase::Leaving { was_heard: true } => {
+                        served.as_mut().graceful_shutdown();
+                        break timeout(LEAVING, served).await.unwrap_or(Ok(()));
+                    }
+                    // Its request came just now.
+                    _ => seat.moved.notify_waiters(),
+                }
             };
             if let Err(error) = outcome {
                 tracing::debug!(%error, "connection to the admin API ended");
@@ -134,7 +214,8 @@ fn set_up(stream: &TcpStream, unread: Duration) {
 mod tests {
     use std::net::SocketAddr;
 
-    use axum::routing::get;
+    use axum::{body::Body, routing::get};
+    use futures_util::StreamExt as _;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -146,9 +227,23 @@ mod tests {
     const HEAD: Duration = Duration::from_secs(15);
 
     async fn start(connections: usize) -> SocketAddr {
+        start_with(connections, Arc::default()).await
+    }
+
+    /// `/slow` is answered once it is released, `/stream` never to the end.
+    async fn start_with(connections: usize, release: Arc<Notify>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let slow = get(async move || {
+            release.notified().await;
+            "slow"
+        });
+        let endless = get(async || {
+            let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("begun")]);
+            Body::from_stream(pieces.chain(futures_util::stream::pending()))
+        });
         let app = Router::new().route("/ping", get(async || "OK"));
+        let app = app.route("/slow", slow).route("/stream", endless);
         let bounds = Bounds { connections, head: HEAD, unread: Duration::from_secs(60) };
         tokio::spawn(serve(Reserved::new(listener), app, bounds));
         address
@@ -195,19 +290,52 @@ mod tests {
         assert!(begun.elapsed() < HEAD, "it was the first to go");
     }
 
+    /// One that was heard, and is kept.
+    async fn kept(address: SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{PING}\r\n").as_bytes()).await.unwrap();
+        assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+        stream
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_connection_too_many_waits_for_those_that_were_heard() {
+    async fn a_connection_too_many_takes_the_place_of_the_one_that_was_answered_the_longest_ago() {
         let address = start(2).await;
         let begun = Instant::now();
-        let mut kept = Vec::new();
-        for _ in 0..2 {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(format!("{PING}\r\n").as_bytes()).await.unwrap();
-            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
-            kept.push(stream);
-        }
+        let mut both = [kept(address).await, kept(address).await];
+        tokio::time::advance(Duration::from_millis(1)).await;
+        // The first one is heard again.
+        both[0].write_all(format!("{PING}\r\n").as_bytes()).await.unwrap();
+        assert!(both[0].read(&mut [0; 1024]).await.unwrap() > 0);
         let answer = said(address, &format!("{PING}Connection: close\r\n\r\n")).await;
         assert!(answer.ends_with("OK"), "{answer}");
-        assert!(begun.elapsed() >= HEAD);
+        assert_eq!(both[1].read(&mut [0; 1024]).await.unwrap(), 0);
+        assert!(begun.elapsed() < HEAD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_too_many_waits_for_requests_that_are_under_way() {
+        let release = Arc::<Notify>::default();
+        let address = start_with(2, release.clone()).await;
+        let mut slow = Vec::new();
+        for path in ["/slow", "/stream"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            slow.push(stream);
+        }
+        // The head of the second answer came, and its body has begun.
+        assert!(slow[1].read(&mut [0; 1024]).await.unwrap() > 0);
+        let ping = format!("{PING}Connection: close\r\n\r\n");
+        let mut answer = std::pin::pin!(said(address, &ping));
+        assert!(timeout(2 * HEAD, &mut answer).await.is_err(), "it took a place");
+        let released = Instant::now();
+        release.notify_one();
+        let answer = answer.await;
+        assert!(answer.ends_with("OK"), "{answer}");
+        assert!(released.elapsed() < HEAD, "it takes the place of one that was answered");
+        let mut text = vec![0; 1024];
+        let length = slow[0].read(&mut text).await.unwrap();
+        assert!(text[..length].ends_with(b"slow"), "{}", String::from_utf8_lossy(&text));
     }
 }

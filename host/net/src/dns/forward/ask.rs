@@ -4,7 +4,10 @@ use std::rc::Rc;
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use portolan_core::problem::Chain;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::{
     super::{cache::Key, stored::Stored, upstream::Upstream},
@@ -30,6 +33,9 @@ impl Forwarder {
         if upstreams.is_empty() {
             return Err(ForwardError::NoAnswer);
         }
+        // Where one is asked at once, that is the first. Of many, the first answer ends the others.
+        let is_asked_anyway = usize::from(group.at_once() == 1);
+        self.try_again(key, upstreams.iter().skip(is_asked_anyway));
         let most = ATTEMPTS.max(group.len());
         let mut next = upstreams.iter().cycle().take(most);
         let mut asked = 0;
@@ -67,6 +73,20 @@ impl Forwarder {
             if attempts.is_empty() && (asked == most || due == 0) {
                 return Err(ForwardError::NoAnswer);
             }
+        }
+    }
+
+    /// Asks those of which nobody knows whether they answer again, for nobody in particular: the
+    /// question that waits is answered by others, and sooner.
+    fn try_again<'a>(&self, key: &Key, upstreams: impl Iterator<Item = &'a Rc<Upstream>>) {
+        let now = Instant::now();
+        for upstream in upstreams.filter(|upstream| upstream.health.is_to_be_tried(now)) {
+            let (upstream, key, figures) = (upstream.clone(), *key, self.figures.clone());
+            spawn_local(async move {
+                if upstream.ask(&key).await.is_err() {
+                    figures.upstream_failures.increment();
+                }
+            });
         }
     }
 

@@ -31,6 +31,9 @@ pub use self::{
 };
 use super::{figures::DnsFigures, upstream::MOST_REFUSALS};
 
+/// So many silences in a row, whoever asked, are no lost datagrams any more.
+const MOST_SILENCES: u32 = 3;
+
 /// Why an attempt at an upstream gave nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Failure {
@@ -74,6 +77,8 @@ pub struct Standing {
     answered: AtomicU64,
     /// How often it has refused since, whoever asked.
     refusals: AtomicU32,
+    /// How often in a row it was silent, whoever asked.
+    silences: AtomicU32,
     /// Since when it is known not to answer, as a moment; 0: it is not known to.
     lost: AtomicU64,
     /// The place of what was wrong last, while it does not answer.
@@ -99,6 +104,7 @@ impl Standing {
             born: Instant::now(),
             answered: AtomicU64::default(),
             refusals: AtomicU32::default(),
+            silences: AtomicU32::default(),
             lost: AtomicU64::default(),
             failure: AtomicU8::default(),
             fault: ArcSwapOption::default(),
@@ -136,8 +142,10 @@ impl Standing {
         self.duration.record(u64::try_from(nanos).unwrap_or(u64::MAX));
         self.answered.store(self.moment(now), Relaxed);
         // Read first: all workers come by here, and what is only read stays in their caches.
-        if self.refusals.load(Relaxed) != 0 {
-            self.refusals.store(0, Relaxed);
+        for count in [&self.refusals, &self.silences] {
+            if count.load(Relaxed) != 0 {
+                count.store(0, Relaxed);
+            }
         }
         if self.lost.load(Relaxed) != 0 && self.lost.swap(0, Relaxed) != 0 {
             self.changed.notify_one();
@@ -147,17 +155,25 @@ impl Standing {
     /// An attempt gave nothing.
     pub fn fails(&self, failure: Failure) {
         self.failures[failure as usize].increment();
-        if failure == Failure::Refused {
-            self.refusals.fetch_add(1, Relaxed);
+        match failure {
+            Failure::Refused => {
+                self.refusals.fetch_add(1, Relaxed);
+                self.silences.store(0, Relaxed);
+            }
+            Failure::Silent => {
+                self.silences.fetch_add(1, Relaxed);
+            }
+            Failure::Unreachable | Failure::Unusable => (),
         }
     }
 
     /// A worker asks others first from now on, since what it asked then has failed. For people that
-    /// counts only where no other worker has heard from it meanwhile: else it was a lost datagram, or
-    /// a name that nobody can resolve.
+    /// counts only where no other worker has heard from it meanwhile, and of one that is silent where
+    /// it was so three times in a row: else it was a lost datagram, or a name that nobody can resolve.
     pub fn rests(&self, failure: Failure, begun: Instant, fault: impl FnOnce() -> String) {
         let is_heard = match failure {
             Failure::Refused => self.refusals.load(Relaxed) < MOST_REFUSALS,
+            Failure::Silent if self.silences.load(Relaxed) < MOST_SILENCES => true,
             _ => self.answered.load(Relaxed) > self.moment(begun),
         };
         let is_new = self.lost.load(Relaxed) == 0;

@@ -1,9 +1,13 @@
 //! All upstreams that are configured, and which names they are for.
 //!
-//! **Invariant:** what is known of an upstream outlives changes of the configuration for as long as
-//! the upstream is in it, and no longer: labels of metrics are those that somebody has written.
+//! **Invariant:** what is known of an upstream is told for as long as the upstream is in the
+//! configuration, and no longer: labels of metrics are those that somebody has written. One that comes
+//! back is noted where workers note it that have not seen that it was gone.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use arc_swap::ArcSwap;
 use hashbrown::{HashMap, HashSet};
@@ -25,6 +29,8 @@ pub struct Standings {
 struct Table {
     groups: Vec<Together>,
     known: HashMap<UpstreamConfig, Arc<Standing>>,
+    /// Those that are in the configuration no more, while some worker notes something of them.
+    gone: HashMap<UpstreamConfig, Weak<Standing>>,
 }
 
 /// Upstreams that stand in for each other.
@@ -74,18 +80,23 @@ impl Standings {
         let mut known = HashMap::new();
         for config in groups.iter().flat_map(|group| &group.upstreams) {
             known.entry(config.clone()).or_insert_with(|| {
-                let kept = before.known.get(config).cloned();
+                let kept = before.find(config);
                 kept.unwrap_or_else(|| Arc::new(Standing::telling(self.changed.clone())))
             });
         }
-        self.table.store(Arc::new(Table { groups, known }));
+        let gone = before.gone.iter().filter(|(_, standing)| standing.strong_count() > 0);
+        let gone = gone.map(|(config, standing)| (config, standing.clone()));
+        let going = before.known.iter().map(|(config, it)| (config, Arc::downgrade(it)));
+        let gone = gone.chain(going).filter(|(config, _)| !known.contains_key(*config));
+        let gone = gone.map(|(config, standing)| (config.clone(), standing)).collect();
+        self.table.store(Arc::new(Table { groups, known, gone }));
         self.changed.notify_one();
     }
 
-    /// What is noted of an upstream. One that is in the configuration no more is noted to nobody: some
+    /// What is noted of an upstream. One that is in the configuration no more is told to nobody: some
     /// worker has not seen that yet.
     pub(in crate::dns) fn of(&self, config: &UpstreamConfig) -> Arc<Standing> {
-        self.table.load().known.get(config).cloned().unwrap_or_default()
+        self.table.load().find(config).unwrap_or_default()
     }
 
     /// All of them, each once, in the order of the configuration.
@@ -114,6 +125,13 @@ impl Standings {
     /// Waits until one is lost or found, or there are others.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+}
+
+impl Table {
+    fn find(&self, config: &UpstreamConfig) -> Option<Arc<Standing>> {
+        let known = self.known.get(config).cloned();
+        known.or_else(|| self.gone.get(config)?.upgrade())
     }
 }
 

@@ -213,8 +213,10 @@ mod tests {
     async fn falls_silent(standings: &Standings, number: u8) {
         let (standing, begun) = (standings.of(&upstream(number)), Instant::now());
         tokio::time::advance(PATIENCE).await;
-        standing.fails(Failure::Silent);
-        standing.rests(Failure::Silent, begun, || "no answer in time".to_owned());
+        for _ in 0..3 {
+            standing.fails(Failure::Silent);
+            standing.rests(Failure::Silent, begun, || "no answer in time".to_owned());
+        }
     }
 
     fn lost(number: u8, keys: &str, answering: &str) -> Line {
@@ -286,6 +288,47 @@ mod tests {
         assert_eq!(told(&standings, &[]).len(), 1);
         standings.of(&upstream(1)).answers(Instant::now());
         assert_eq!(told(&standings, &[]), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_comes_back_is_watched_by_workers_that_have_not_seen_it_gone() {
+        let standings = Standings::default();
+        standings.follow(&settings());
+        let noted = standings.of(&upstream(1));
+        let other = Forwarding { upstreams: vec![upstream(2)], ..Forwarding::default() };
+        standings.follow(&other);
+        standings.follow(&Forwarding { mix_case: true, ..other.clone() });
+        assert_eq!(standings.all().len(), 1);
+        standings.follow(&settings());
+        assert!(Arc::ptr_eq(&noted, &standings.of(&upstream(1))));
+        // Once no worker has it any more, nothing is kept of it.
+        noted.asked.increment();
+        drop(noted);
+        standings.follow(&other);
+        standings.follow(&settings());
+        assert_eq!(standings.of(&upstream(1)).asked.value(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_silent_is_lost_after_three_times_in_a_row() {
+        let standing = super::super::Standing::default();
+        let silent = || {
+            standing.fails(Failure::Silent);
+            standing.rests(Failure::Silent, Instant::now(), String::new);
+            standing.lost().is_some()
+        };
+        standing.answers(Instant::now());
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!([silent(), silent()], [false; 2]);
+        standing.answers(Instant::now());
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!([silent(), silent(), silent()], [false, false, true]);
+        // That it cannot be reached is no lost datagram.
+        standing.answers(Instant::now());
+        tokio::time::advance(PATIENCE).await;
+        standing.fails(Failure::Unreachable);
+        standing.rests(Failure::Unreachable, Instant::now(), String::new);
+        assert!(standing.lost().is_some());
     }
 
     #[tokio::test(start_paused = true)]

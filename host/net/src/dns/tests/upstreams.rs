@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use hickory_proto::op::ResponseCode;
 use portolan_core::zone::Name;
-use tokio::{net::TcpListener, task::spawn_local};
+use tokio::{net::TcpListener, task::spawn_local, time::timeout};
 
 use super::{
-    super::{CacheConfig, Forwarding, Mode, Place, Protocol, UpstreamConfig},
+    super::{CacheConfig, Forwarding, Mode, Place, Protocol, UpstreamConfig, upstream::REST},
     answers,
     demand::Source,
     fake::{
@@ -188,6 +188,31 @@ async fn addresses_of_an_upstream_stand_in_another_order_each_time() {
             first.insert(told[0].clone());
         }
         assert_eq!((first.len(), upstream.asked.get()), (2, 1));
+    })
+    .await;
+}
+
+/// The other one is the fastest from then on, and would be asked alone for a long time.
+#[tokio::test]
+async fn one_that_lost_a_question_is_asked_again_beside_the_next_one_after_its_rest() {
+    locally(async {
+        let first = FakeUpstream::start(Mood::Drops).await;
+        let other = FakeUpstream::start(Mood::Answers).await;
+        let listening = Listening::with(asking(&[&first, &other]));
+        let standing = listening.world.forwarding.standings.all().remove(0).standing;
+        listening.ask("a.example.").await;
+        assert_eq!((standing.answered(), standing.lost()), (None, None));
+        first.mood.set(Mood::Answers);
+        tokio::time::pause();
+        tokio::time::advance(REST).await;
+        tokio::time::resume();
+        assert_eq!(outcome(&listening.ask("b.example.").await), (ResponseCode::NoError, 2));
+        let heard = async {
+            while standing.answered().is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(REST, heard).await.expect("it is asked beside");
     })
     .await;
 }

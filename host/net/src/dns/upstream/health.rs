@@ -27,6 +27,8 @@ pub(in crate::dns) struct Health {
     failed: Cell<Option<Instant>>,
     /// When that was last taken for one more silence, or it has spoken since.
     counted: Cell<Option<Instant>>,
+    /// When it was last asked beside somebody else, to see whether it answers again.
+    tried: Cell<Option<Instant>>,
     /// How often in a row it did not answer in time.
     silences: Cell<u32>,
     /// How often in a row it said that it cannot answer.
@@ -37,20 +39,37 @@ pub(in crate::dns) struct Health {
 
 impl Health {
     pub(super) fn new(mode: Mode) -> Self {
-        let (failed, counted, silences, refusals) = Default::default();
-        Self { failed, counted, silences, refusals, expected: Cell::new(UNKNOWN), mode }
+        let (failed, counted, tried, silences, refusals) = Default::default();
+        Self { failed, counted, tried, silences, refusals, expected: Cell::new(UNKNOWN), mode }
     }
 
     /// Whether it failed so lately that others should be asked first.
     pub(in crate::dns) fn is_resting(&self, now: Instant) -> bool {
-        let is_lately = |failed| now.saturating_duration_since(failed) < REST;
+        self.is_failing() && self.failed.get().is_some_and(|failed| is_lately(failed, now))
+    }
+
+    /// Whether it has rested and nothing is known of it since: one that is not the fastest any more
+    /// would hardly be asked again. Answers so once in the time of a rest.
+    pub(in crate::dns) fn is_to_be_tried(&self, now: Instant) -> bool {
+        let moments = [self.failed.get(), self.tried.get()];
+        let is_due = !moments.into_iter().flatten().any(|moment| is_lately(moment, now));
+        // In a given order nobody is asked before its turn.
+        let is_to_be = self.mode != Mode::Strict && self.is_failing() && is_due;
+        if is_to_be {
+            self.tried.set(Some(now));
+        }
+        is_to_be
+    }
+
+    /// Whether it failed often enough to rest for a while, and has not answered since.
+    fn is_failing(&self) -> bool {
         let (silences, refusals) = match self.mode {
             Mode::Strict => (MOST_SILENCES, u32::MAX),
             // Of one that has never answered nobody knows whether it ever will.
             Mode::Fastest | Mode::Parallel if self.expected.get() == UNKNOWN => (1, 1),
             Mode::Fastest | Mode::Parallel => (1, MOST_REFUSALS),
         };
-        self.failed.get().is_some_and(is_lately)
+        self.failed.get().is_some()
             && (self.silences.get() >= silences || self.refusals.get() >= refusals)
     }
 
@@ -97,6 +116,10 @@ impl Health {
     }
 }
 
+fn is_lately(moment: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(moment) < REST
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +152,24 @@ mod tests {
             assert!(is_resting(&health), "it has not answered since");
             health.answered(Duration::from_millis(10));
             assert!(!is_resting(&health));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_rested_is_tried_once_in_the_time_of_a_rest_until_it_answers() {
+        for (mode, is_tried) in [(Mode::Fastest, true), (Mode::Strict, false)] {
+            let health = Health::new(mode);
+            let is_to_be = || health.is_to_be_tried(Instant::now());
+            assert!(!is_to_be());
+            (0..3).for_each(|_| health.silent(Instant::now()));
+            assert!(!is_to_be(), "it rests");
+            for _ in 0..3 {
+                tokio::time::advance(REST).await;
+                assert_eq!([is_to_be(), is_to_be()], [is_tried, false], "{mode:?}");
+            }
+            health.answered(Duration::from_millis(10));
+            tokio::time::advance(REST).await;
+            assert!(!is_to_be());
         }
     }
 

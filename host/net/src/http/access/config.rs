@@ -43,6 +43,11 @@ impl AccessConfig {
         Self { zone: Some(TimeZone::system()), ..self }
     }
 
+    /// Whether a line may say how much of a request's time was ours.
+    pub(in crate::http) fn tells_overhead(&self) -> bool {
+        self.format == AccessFormat::Json
+    }
+
     /// How far local time is ahead of UTC at a moment.
     pub(super) fn offset(&self, moment: SystemTime) -> UtcOffset {
         let at = || Timestamp::try_from(moment).ok();

@@ -47,22 +47,41 @@ fn escaped(out: &mut Vec<u8>, text: &[u8], also: &[u8]) {
 /// Text within the quotes of a JSON string. Bytes that are no UTF-8 become U+FFFD.
 pub(super) fn json(out: &mut Vec<u8>, text: &[u8]) {
     for chunk in text.utf8_chunks() {
-        for it in chunk.valid().chars() {
+        let mut rest = chunk.valid();
+        // What needs no escape, which is nearly all there is, is copied as a whole.
+        while let Some((plain, it, after)) = to_escape(rest) {
+            out.extend_from_slice(plain.as_bytes());
             match it {
                 '"' => out.extend(b"\\\""),
                 '\\' => out.extend(b"\\\\"),
                 '\n' => out.extend(b"\\n"),
                 '\t' => out.extend(b"\\t"),
                 '\r' => out.extend(b"\\r"),
-                // Those above ASCII too: terminals obey U+009B as they do ESC [.
-                _ if it.is_control() => drop(write!(out, "\\u{:04x}", u32::from(it))),
-                _ => out.extend(it.encode_utf8(&mut [0; 4]).as_bytes()),
+                _ => drop(write!(out, "\\u{:04x}", u32::from(it))),
             }
+            rest = after;
         }
+        out.extend_from_slice(rest.as_bytes());
         if !chunk.invalid().is_empty() {
             out.extend("\u{fffd}".as_bytes());
         }
     }
+}
+
+/// The first character that cannot stand in a JSON string or a line as it is, with what is before and
+/// behind it: quotes, backslashes, and control characters. Those above ASCII too (U+0080 to U+009F, in
+/// UTF-8 0xc2 and the number): terminals obey U+009B as they do ESC [.
+fn to_escape(text: &str) -> Option<(&str, char, &str)> {
+    let bytes = text.as_bytes();
+    let is_one = |(place, byte): (usize, &u8)| match *byte {
+        0..0x20 | b'"' | b'\\' | 0x7f => true,
+        0xc2 => bytes.get(place + 1).is_some_and(|next| *next < 0xa0),
+        _ => false,
+    };
+    let place = bytes.iter().enumerate().position(is_one)?;
+    let (plain, behind) = text.split_at_checked(place)?;
+    let it = behind.chars().next()?;
+    Some((plain, it, behind.get(it.len_utf8()..)?))
 }
 
 /// `2026-11-25T22:39:42.123456789Z`, the fraction without zeros at its end (Go's RFC3339Nano); elsewhere
@@ -143,5 +162,32 @@ pub(super) fn split(authority: &str) -> (&str, &str) {
             (host.trim_matches(['[', ']']), port.trim_start_matches(':'))
         }
         None => (authority, "-"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_character_of_a_json_string_is_escaped_or_stands_as_it_is() {
+        let written = |text: &str| {
+            let mut out = Vec::new();
+            json(&mut out, text.as_bytes());
+            String::from_utf8(out).unwrap()
+        };
+        for it in ('\0'..='\u{17ff}').chain(['\u{2028}', '\u{ffff}', '\u{1f6a2}']) {
+            for text in [it.to_string(), format!("{it}{it}"), format!("plain é{it}é plain")] {
+                let line = written(&text);
+                let read: String = serde_json::from_str(&format!("\"{line}\"")).unwrap();
+                assert_eq!(read, text);
+                assert!(!line.contains(char::is_control), "{line:?}");
+            }
+            let is_escaped = it.is_control() || matches!(it, '"' | '\\');
+            assert_eq!(written(&it.to_string()) != it.to_string(), is_escaped, "{it:?}");
+        }
+        let mut out = Vec::new();
+        json(&mut out, b"a\xff\"\xc2");
+        assert_eq!(out, "a\u{fffd}\\\"\u{fffd}".as_bytes());
     }
 }

@@ -242,9 +242,10 @@ impl Account {
     }
 
     /// Notes that it goes on to a service, which learns of the trace; `at_once`: nothing was in between but
-    /// what we do ourselves, which only a line tells apart.
+    /// what we do ourselves, which only a line with overhead tells apart.
     pub(crate) fn send(&mut self, service: &Service, exchange: &mut Exchange, at_once: bool) {
-        let is_one = at_once && self.entry.is_none();
+        let pen = self.door.edge.pen.as_ref().filter(|_| self.entry.is_some());
+        let is_one = at_once && !pen.is_some_and(|pen| pen.config().tells_overhead());
         let begin = if is_one { self.begin } else { Instant::now() };
         self.origin = Some(Origin {
             whole: Stop::new(&service.figures, self.door.edge.worker, begin),

@@ -193,7 +193,7 @@ fn upstream(number: u8, fault: Option<&str>) -> KnownUpstream {
     standing.asked.add(10);
     standing.answers(begun);
     if let Some(fault) = fault {
-        standing.fails(Failure::Silent);
+        (0..3).for_each(|_| standing.fails(Failure::Silent));
         standing.rests(Failure::Silent, begun + Duration::from_millis(400), || fault.to_owned());
     }
     KnownUpstream {

@@ -57,7 +57,7 @@ async fn metrics_carry_the_figures() {
         "portolan_dns_upstream_up{upstream=\"10.0.0.1:53\"} 1",
         "portolan_dns_upstream_up{upstream=\"10.0.0.2:53\"} 0",
         "portolan_dns_upstream_queries_total{upstream=\"10.0.0.2:53\"} 10",
-        "portolan_dns_upstream_failures_total{upstream=\"10.0.0.2:53\",cause=\"silent\"} 1",
+        "portolan_dns_upstream_failures_total{upstream=\"10.0.0.2:53\",cause=\"silent\"} 3",
         "portolan_dns_upstream_failures_total{upstream=\"10.0.0.1:53\",cause=\"refused\"} 0",
         "portolan_dns_upstream_duration_seconds_count{upstream=\"10.0.0.1:53\"} 1",
         "portolan_problems{severity=\"error\"} 2",

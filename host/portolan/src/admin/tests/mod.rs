@@ -321,7 +321,7 @@ async fn upstreams_are_told_with_what_is_wrong_with_each() {
     assert_eq!([told(0, "upstream"), told(1, "upstream")], ["10.0.0.1:53", "10.0.0.2:53"]);
     assert_eq!(told(1, "keys"), serde_json::json!(["dns.upstreams"]));
     assert_eq!(told(1, "error"), "no answer in time");
-    assert_eq!(told(1, "failures")["silent"], 1);
+    assert_eq!(told(1, "failures")["silent"], 3);
     assert!(told(0, "error").is_null() && told(0, "stateAge").is_null());
     assert!(told(1, "stateAge").is_u64() && told(0, "answerAge").is_u64());
     assert_eq!((told(0, "queries"), told(0, "duration")["count"].clone()), (10.into(), 1.into()));
