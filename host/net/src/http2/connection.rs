@@ -287,8 +287,7 @@ impl Connection {
 
     /// How much is to be written.
     pub(crate) fn waiting(&self) -> usize {
-        let state = self.shared.borrow();
-        state.output.len() - state.written
+        self.shared.borrow().unwritten()
     }
 
     /// Whether so much waits to be written that nothing more is to be read.

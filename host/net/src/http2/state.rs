@@ -315,7 +315,7 @@ impl State {
 
     /// How much the connection takes, of whatever stream.
     fn common_room(&self) -> usize {
-        let output = MOST_OUTPUT.saturating_sub(self.output.len() - self.written);
+        let output = MOST_OUTPUT.saturating_sub(self.unwritten());
         // Else there would be many small frames. What is full is written, and then there is more.
         let output = if output < LARGE { 0 } else { output };
         output.min(usize::try_from(self.window).unwrap_or_default())
@@ -395,7 +395,12 @@ impl State {
     /// Whether so much waits to be written that nothing more is read: whoever asks without listening would
     /// have all our memory with the answers.
     pub(super) fn is_full(&self) -> bool {
-        self.output.len() - self.written > 2 * MOST_OUTPUT
+        self.unwritten() > 2 * MOST_OUTPUT
+    }
+
+    /// How much is to be written. Nothing, while somebody has the output to write content to it.
+    pub(super) fn unwritten(&self) -> usize {
+        self.output.len().saturating_sub(self.written)
     }
 }
 

@@ -1,14 +1,17 @@
 //! What heads become.
 
+use std::task::{Context, Poll, Waker};
+
 use bytes::Bytes;
 use http::Version;
 use portolan_core::exchange;
 
 use super::{
+    Broken, Connection, ConnectionLimits, FrameHead, Piece, Request, Server, flag, frame,
     head::{FieldLimits, Gathering, Malformed, RequestHead},
     hpack::Field,
 };
-use crate::h1::{self, HeadError, Maps};
+use crate::h1::{self, Buffers, HeadError, Maps};
 
 const LIMITS: FieldLimits = FieldLimits { bytes: 8192, fields: 20 };
 
@@ -167,5 +170,47 @@ fn what_others_hold_of_a_window_stops_nobody() {
         let piece = state.credit.min(16_384);
         state.credit -= piece;
         state.claim(usize::try_from(piece).unwrap());
+    }
+}
+
+/// Takes requests, and judges nothing.
+#[derive(Default)]
+struct Taking(Vec<Request>);
+
+impl Server for Taking {
+    fn judge(&mut self, _head: &FrameHead) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    fn take(&mut self, request: Request) {
+        self.0.push(request);
+    }
+
+    fn mistaken(&mut self) -> Result<(), Broken> {
+        Ok(())
+    }
+}
+
+#[test]
+fn content_that_is_cut_off_has_no_end_however_often_it_is_asked() {
+    let mut connection = Connection::new(ConnectionLimits { streams: 1, head: LIMITS });
+    let (buffers, mut server) = (Buffers::default(), Taking::default());
+    let mut sent = super::connection::PREFACE.to_vec();
+    frame::settings(&mut sent, &[]);
+    let head = b"\x83\x86\x84\x01\x01a";
+    frame::write(&mut sent, super::kind::HEADERS, flag::END_HEADERS, 1, head);
+    frame::write(&mut sent, super::kind::DATA, 0, 1, b"hello");
+    connection.receive(&sent, &buffers, &mut server).unwrap();
+    let mut request = server.0.pop().unwrap();
+    let content = request.content.as_mut().unwrap();
+    let cx = Context::from_waker(Waker::noop());
+    let piece = content.poll_piece(&cx);
+    assert!(matches!(piece, Poll::Ready(Some(Ok(Piece::Data(data)))) if data == "hello"));
+    let mut reset = Vec::new();
+    frame::reset(&mut reset, 1, h2::Reason::NO_ERROR);
+    connection.receive(&reset, &buffers, &mut server).unwrap();
+    for _ in 0..3 {
+        assert!(matches!(content.poll_piece(&cx), Poll::Ready(Some(Err(_)))), "it looks whole");
+        assert!(!content.is_end());
     }
 }

@@ -49,7 +49,7 @@ impl Incoming {
         let mut state = self.shared.borrow_mut();
         let stream = state.find(self.id).and_then(|it| Some((it.is_received, it.upload.as_mut()?)));
         let Some((is_received, upload)) = stream else {
-            self.is_over = true;
+            // However often it is asked: an end behind an error would be one.
             return Poll::Ready(Some(Err(Reason::CANCEL.into())));
         };
         if let Some(data) = upload.pop() {
