@@ -20,7 +20,10 @@ use http::{
     header::{HOST, VARY},
 };
 
-use super::lines::{self, HeaderLine, Lines, is_of_connection, may_be, trace, write_line};
+use super::{
+    lines::{self, HeaderLine, Lines, is_of_connection, write_line},
+    names::Names,
+};
 
 /// The headers of a message. It is a [`HeaderMap`] to whoever looks. In a box, since heads are handed from
 /// one to the next.
@@ -211,8 +214,8 @@ impl Headers {
     /// [Sets](Self::set) a header whose line is made already.
     pub fn set_line(&mut self, line: &HeaderLine) {
         match &mut self.0 {
-            Form::Text(text) if text.is_new(line.trace) && text.map.get().is_none() => {
-                text.add_text(&line.text, line.trace);
+            Form::Text(text) if text.is_new(&line.names) && text.map.get().is_none() => {
+                text.add_text(&line.text, line.names);
             }
             _ => self.set(line.name(), line.value()),
         }
@@ -221,16 +224,16 @@ impl Headers {
     /// [Adds](Self::add) a header whose line is made already.
     pub fn add_line(&mut self, line: &HeaderLine) {
         match &mut self.0 {
-            Form::Text(text) if line.trace != 0 && text.map.get().is_none() => {
-                text.add_text(&line.text, line.trace);
+            Form::Text(text) if line.names != Names::NONE && text.map.get().is_none() => {
+                text.add_text(&line.text, line.names);
             }
             _ => self.add(line.name(), line.value()),
         }
     }
 
-    /// Adds whole lines of names that are not there yet, with the [traces](trace) of these, if they are
-    /// lines still; else answers false.
-    pub fn add_text(&mut self, lines: &[u8], names: u128) -> bool {
+    /// Adds whole lines of names that are not there yet, if the headers are lines still; else answers
+    /// false.
+    pub fn add_text(&mut self, lines: &[u8], names: Names) -> bool {
         match &mut self.0 {
             Form::Text(text) if text.map.get().is_none() => {
                 text.add_text(lines, names);
@@ -260,14 +263,14 @@ impl Text {
         self.takes(name) && !(self.may_have(name) && self.values(name).next().is_some())
     }
 
-    /// Whether there is no line of a name with that trace, which is one of a message.
-    fn is_new(&self, trace: u128) -> bool {
-        trace != 0 && !may_be(self.lines.names, trace)
+    /// Whether there is no line of that name, which is one of a message.
+    fn is_new(&self, name: &Names) -> bool {
+        *name != Names::NONE && !self.lines.names.may_have(name)
     }
 
     /// Whether there may be a line of that name.
     fn may_have(&self, name: &HeaderName) -> bool {
-        may_be(self.lines.names, trace(name.as_str().as_bytes()))
+        self.lines.names.may_have(&Names::of(name.as_str().as_bytes()))
     }
 
     fn values<'a, 'n>(
@@ -280,11 +283,11 @@ impl Text {
 
     fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.make_room();
-        self.lines.names |= trace(name.as_str().as_bytes());
+        self.lines.names |= Names::of(name.as_str().as_bytes());
         write_line(&mut self.added, name, value.as_bytes());
     }
 
-    fn add_text(&mut self, lines: &[u8], names: u128) {
+    fn add_text(&mut self, lines: &[u8], names: Names) {
         self.make_room();
         self.lines.names |= names;
         self.added.extend_from_slice(lines);
@@ -293,7 +296,7 @@ impl Text {
     fn repeat_host(&mut self, name: &HeaderName) {
         if let Some(host) = self.lines.host() {
             write_line(&mut self.added, name, host);
-            self.lines.names |= trace(name.as_str().as_bytes());
+            self.lines.names |= Names::of(name.as_str().as_bytes());
         }
     }
 
@@ -385,7 +388,7 @@ mod tests {
                 .collect()
         };
         let runs = [(17, 23), (23, 29), (0, 0)];
-        let names = trace(b"a") | trace(b"b");
+        let names = Names::of(b"a").and(Names::of(b"b"));
         let (host, has_date, has_length) = ((0, 0), false, false);
         Headers::unread(Lines { head, runs, host, has_date, has_length, names, read })
     }
@@ -403,15 +406,6 @@ mod tests {
         assert!(headers.lines().is_none());
         assert_eq!((&headers["a"], &headers["b"]), (&"1".parse().unwrap(), &"3".parse().unwrap()));
         assert_eq!(unread().into_map().len(), 2);
-    }
-
-    #[test]
-    fn a_name_leaves_its_trace_however_it_is_spelled() {
-        for (name, other) in [("Date", "date"), ("X-A", "x-a"), ("ETag", "etag")] {
-            assert_eq!(trace(name.as_bytes()), trace(other.as_bytes()));
-        }
-        assert_ne!(trace(b"x-response-0"), trace(b"date"));
-        assert_ne!(trace(b""), 0);
     }
 
     #[test]

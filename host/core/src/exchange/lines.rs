@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::{memchr, memchr_iter};
 
+use super::names::Names;
+
 /// Header lines, as they stand in the head of a message.
 #[derive(Clone)]
 pub struct Lines {
@@ -17,8 +19,8 @@ pub struct Lines {
     pub has_date: bool,
     /// Whether the head has a `Content-Length`, which is not among them.
     pub has_length: bool,
-    /// The [traces](trace) of their names.
-    pub names: u128,
+    /// Their names.
+    pub names: Names,
     /// Makes a map of the head: of those lines, and of a length that goes with them.
     pub read: fn(&Bytes) -> HeaderMap,
 }
@@ -32,8 +34,9 @@ pub struct HeaderLine {
     name: HeaderName,
     value: HeaderValue,
     pub(super) text: Box<[u8]>,
-    /// The [trace] of its name; 0: it speaks of the connection, and is no line of a message.
-    pub(super) trace: u128,
+    /// Its name, as the names of a message have it; none: it speaks of the connection, and is no line of
+    /// a message.
+    pub(super) names: Names,
 }
 
 impl HeaderLine {
@@ -41,8 +44,9 @@ impl HeaderLine {
     pub fn new(name: HeaderName, value: HeaderValue) -> Self {
         let mut text = Vec::new();
         write_line(&mut text, &name, value.as_bytes());
-        let trace = if is_of_connection(&name) { 0 } else { trace(name.as_str().as_bytes()) };
-        Self { name, value, text: text.into(), trace }
+        let of_message = !is_of_connection(&name);
+        let names = if of_message { Names::of(name.as_str().as_bytes()) } else { Names::NONE };
+        Self { name, value, text: text.into(), names }
     }
 
     /// Its name.
@@ -54,29 +58,6 @@ impl HeaderLine {
     pub fn value(&self) -> &HeaderValue {
         &self.value
     }
-}
-
-/// Two bits that stand for a name: where one of them is missing, the name is. Of the names that a
-/// message has not, one in thirty seems to be there.
-pub const fn trace(name: &[u8]) -> u128 {
-    // Names that begin alike often end alike: `…-host`, `…-port`.
-    let [first, near, last] = match name {
-        [] => [0; 3],
-        [only] => [*only; 3],
-        [first, last] => [*first, *first, *last],
-        [first, .., near, last] => [*first, *near, *last],
-    };
-    let ends = u32::from_le_bytes([first | 0x20, near | 0x20, last | 0x20, 0]);
-    let mixed = ends as u64 | (name.len() as u64) << 24;
-    // The golden ratio, as in Fibonacci hashing.
-    let hash = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let [low, high] = [1_u64 << (hash >> 58), 1_u64 << (hash >> 52 & 63)];
-    low as u128 | (high as u128) << 64
-}
-
-/// Whether a name with this trace may be among names with those.
-pub(super) const fn may_be(names: u128, trace: u128) -> bool {
-    names & trace == trace
 }
 
 /// Whether a header speaks of the connection or the framing of the message, and not of the

@@ -6,6 +6,7 @@
 
 mod headers;
 mod lines;
+mod names;
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
@@ -21,7 +22,8 @@ use crate::{
 };
 
 pub use headers::Headers;
-pub use lines::{HeaderLine, Lines, RUNS, is_of_connection, trace, write_line};
+pub use lines::{HeaderLine, Lines, RUNS, is_of_connection, write_line};
+pub use names::Names;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 

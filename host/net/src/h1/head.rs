@@ -14,7 +14,7 @@ use http::{
 };
 use httparse::{Header, ParserConfig, Status};
 use portolan_core::{
-    exchange::{Headers, Lines, RUNS, trace},
+    exchange::{Headers, Lines, Names, RUNS},
     target::encode_bare,
 };
 
@@ -215,7 +215,8 @@ fn passed(
     let mut runs = [(0, 0); RUNS];
     let mut places = runs.iter_mut();
     let mut run: Option<&mut (u32, u32)> = None;
-    let (mut said, mut has_date, mut names, mut host) = (Said::default(), false, 0, (0, 0));
+    let (mut said, mut has_date, mut names, mut host) =
+        (Said::default(), false, Names::NONE, (0, 0));
     for (index, line) in lines.iter().enumerate() {
         match whose(line.name.as_bytes(), line.value) {
             Whose::Message => {}
@@ -234,7 +235,7 @@ fn passed(
             }
             Whose::Unclear => return None,
         }
-        names |= trace(line.name.as_bytes());
+        names |= Names::of(line.name.as_bytes());
         // Before the empty line at the end.
         let end = lines.get(index + 1).map_or(Some(length - 2), place)?;
         let run = match run {

@@ -13,7 +13,7 @@ use http::{
     header::{Entry, HOST},
 };
 use portolan_core::{
-    exchange::{Headers, trace, write_line},
+    exchange::{Headers, Names, write_line},
     rule::forwarded_address,
 };
 
@@ -46,9 +46,10 @@ pub(crate) struct Forwarded {
 }
 
 /// The names of the second of these, without those that are asked for.
-const NAMES: u128 =
-    trace(b"x-real-ip") | trace(b"x-forwarded-proto") | trace(b"x-forwarded-server");
-const SCHEME_NAMES: u128 = trace(b"x-forwarded-scheme") | trace(b"x-scheme");
+const NAMES: Names = Names::of(b"x-real-ip")
+    .and(Names::of(b"x-forwarded-proto"))
+    .and(Names::of(b"x-forwarded-server"));
+const SCHEME_NAMES: Names = Names::of(b"x-forwarded-scheme").and(Names::of(b"x-scheme"));
 
 impl Forwarded {
     /// What is told of a client.
@@ -97,7 +98,7 @@ impl Forwarded {
             return self.add(headers, authority, websocket);
         }
         let [_, lines] = &self.lines;
-        let names = if self.telling.scheme { NAMES | SCHEME_NAMES } else { NAMES };
+        let names = if self.telling.scheme { NAMES.and(SCHEME_NAMES) } else { NAMES };
         // Whoever wants to change the protocol, or says such things itself, has no lines.
         if authority.is_none() && headers.add_text(lines, names) {
             headers.add(&X_FORWARDED_PORT, &port(headers.host(), self.tls));
@@ -162,7 +163,7 @@ impl Forwarded {
             return;
         }
         let [line, _] = &self.lines;
-        if !self.is_trusted && headers.add_text(line, trace(b"x-forwarded-for")) {
+        if !self.is_trusted && headers.add_text(line, Names::of(b"x-forwarded-for")) {
             return;
         }
         if headers.first(&X_FORWARDED_FOR).is_none() {

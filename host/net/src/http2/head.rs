@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use portolan_core::exchange::{Headers, Lines, RUNS, trace};
+use portolan_core::exchange::{Headers, Lines, Names, RUNS};
 
 use super::hpack::Field;
 use crate::h1::{HeadError, Maps, Whose, digits, target, whose};
@@ -58,7 +58,7 @@ pub(super) struct Gathering<'a> {
     has_date: bool,
     /// Whether a field says more than its line.
     is_unclear: bool,
-    names: u128,
+    names: Names,
     fields: usize,
     bytes: usize,
     has_begun: bool,
@@ -85,7 +85,7 @@ impl<'a> Gathering<'a> {
             expects_continue: false,
             has_date: false,
             is_unclear: false,
-            names: 0,
+            names: Names::NONE,
             fields: 0,
             bytes: 0,
             has_begun: false,
@@ -217,7 +217,7 @@ impl<'a> Gathering<'a> {
     }
 
     fn line(&mut self, name: &[u8], value: &[u8]) {
-        self.names |= trace(name);
+        self.names |= Names::of(name);
         self.text.reserve(name.len() + value.len() + 4);
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(b": ");
