@@ -340,6 +340,11 @@ impl Line {
         std::mem::take(&mut self.socket.has_moved)
     }
 
+    /// Whether the bytes are encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.socket.stream, Stream::Tls(_))
+    }
+
     /// Says that nothing more will be written.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_shutdown(cx)

@@ -130,6 +130,8 @@ impl Origin {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.max_idle && !self.retired.get() {
             idle.push(Idle { link, since: self.clock.now() });
+        } else {
+            link.end();
         }
     }
 
@@ -146,14 +148,17 @@ impl Origin {
 
     /// Closes connections for one request at a time that have none; answers whether there were any.
     pub(crate) fn close_idle(&self) -> bool {
-        !self.idle.take().is_empty()
+        let idle = self.idle.take();
+        let were_any = !idle.is_empty();
+        idle.into_iter().for_each(|idle| idle.link.end());
+        were_any
     }
 
     /// The backend is gone: connections close as they become idle.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
         self.shared.clear();
-        drop(self.idle.take());
+        self.close_idle();
     }
 
     /// Closes what was idle for too long; answers whether the origin is still of use.
@@ -163,7 +168,7 @@ impl Origin {
         let mut idle = self.idle.borrow_mut();
         // The oldest stand first.
         let old = idle.iter().take_while(|idle| is_old(idle.since)).count();
-        drop(idle.drain(..old).collect::<Vec<_>>());
+        idle.drain(..old).for_each(|idle| idle.link.end());
         self.shared.tidy();
         let is_idle = idle.is_empty() && Rc::strong_count(self) == 1;
         if is_idle && is_old(self.used.get()) {

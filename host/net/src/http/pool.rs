@@ -268,6 +268,17 @@ impl Link {
         if self.keep_alive && self.is_sent() && self.line.is_read() && !self.line.has_begun() {
             let origin = self.origin.clone();
             origin.put(self);
+        } else if self.is_sent() {
+            self.end();
+        }
+    }
+
+    /// Closes a connection that nothing is on. An encrypted one says so (RFC 8446, 6.1), if the system
+    /// takes that at once: backends log an end without a word as an error.
+    pub(crate) fn end(mut self: Box<Self>) {
+        if self.line.is_encrypted() {
+            let mut cx = Context::from_waker(Waker::noop());
+            _ = self.line.poll_shutdown(&mut cx);
         }
     }
 

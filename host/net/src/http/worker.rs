@@ -115,6 +115,7 @@ pub(crate) async fn work(
             }
         }
     }
+    worker.edge.pool.close_idle();
 }
 
 async fn finish(doors: Vec<Accepting>) {

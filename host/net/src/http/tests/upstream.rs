@@ -1,6 +1,12 @@
 //! What backends that speak HTTP/2 do to those who ask them.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use portolan_core::{
     reason::Reason,
@@ -8,7 +14,10 @@ use portolan_core::{
     service::{Scheme, Transport},
     test_util,
 };
-use tokio::{net::TcpListener, sync::mpsc};
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use rustls_pki_types::PrivateKeyDer;
+use tokio::{io::AsyncReadExt as _, net::TcpListener, sync::mpsc};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     raw::{
@@ -16,7 +25,7 @@ use super::{
         RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, answered, backend, code, fine, frame, goodbye,
         line, post, request, settings,
     },
-    support::{Portolan, Script, leading, router, service, soon},
+    support::{Client, Portolan, Script, leading, router, service, soon},
 };
 use crate::{
     http::{ClientTimeouts, HttpConfig, Limits},
@@ -379,4 +388,47 @@ async fn many_who_come_at_once_share_the_first_encrypted_connection() {
         raw.until(HEADERS).await.unwrap();
     }
     assert_eq!(inner.server.figures()[0].1.open_connections.value(), 1);
+}
+
+/// A backend over TLS that answers a request with that head, and tells how its connection ends.
+async fn ended(head: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<io::Result<usize>>) {
+    let own = rcgen::generate_simple_self_signed(["a.local".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut client = Client::new(acceptor.accept(stream).await.unwrap());
+        client.request().await.unwrap();
+        client.send(head).await;
+        tell.send(client.stream.read(&mut [0; 8]).await).unwrap();
+    });
+    (address, told)
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_that_is_not_needed_any_more_ends_with_a_word() {
+    for head in [
+        // Kept, until the service is gone.
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let (address, mut told) = ended(head).await;
+        let mut hop = service(Scheme::Https, &[address]);
+        let careless = Transport { insecure_skip_verify: true, ..Transport::default() };
+        hop.transport = Some((7, careless.into()));
+        let mut portolan = Portolan::start(vec![leading("a.local", hop)]);
+        assert_eq!(portolan.get("a.local", "/").await.status, 200);
+        portolan.publish(Vec::new());
+        // Without it this is an error: the end may be somebody else's cut.
+        assert_eq!(soon(told.recv()).await.unwrap().unwrap(), 0, "{head}");
+    }
 }
