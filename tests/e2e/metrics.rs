@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use http::{HeaderValue, Method};
+use http_body_util::Full;
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::support::{Backend, Config, Portolan, eventually};
+use crate::support::{Backend, Config, Portolan, eventually, request, request_with};
 
 /// Traefik's metrics (v3) that a Portolan with these routers has, and the labels of each.
 const TRAEFIK: [(&str, &[&str]); 20] = [
@@ -204,4 +206,95 @@ async fn what_is_not_to_be_told_has_no_series_under_our_names_either() {
     is_told("router-labels = true", [all; 4]).await;
     is_told("", [all, none, all, all]).await;
     is_told("entrypoint-labels = false\nservice-labels = false", [none; 4]).await;
+}
+
+/// The counters that have labels of headers.
+const LABELLED: [&str; 6] = [
+    "traefik_entrypoint_requests_total",
+    "traefik_router_requests_total",
+    "traefik_service_requests_total",
+    "portolan_entrypoint_requests_total",
+    "portolan_router_requests_total",
+    "portolan_service_requests_total",
+];
+
+/// How many requests each tenant had, in the words of a metric.
+fn tenants(page: &str, metric: &str) -> BTreeMap<String, f64> {
+    let all = series(page, metric).into_iter();
+    let all = all.map(|(labels, count)| (labels["tenant"].clone(), count));
+    let mut sum = BTreeMap::new();
+    all.for_each(|(tenant, count)| *sum.entry(tenant).or_default() += count);
+    sum
+}
+
+fn are<const N: usize>(all: [(&str, f64); N]) -> BTreeMap<String, f64> {
+    all.into_iter().map(|(tenant, count)| (tenant.to_owned(), count)).collect()
+}
+
+#[tokio::test]
+async fn requests_are_told_apart_by_headers_as_far_as_there_is_room() {
+    let backend = Backend::start("b").await;
+    let toml = |labels: &str| {
+        format!(
+            "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\n\
+             [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
+             [metrics]\nrouter-labels = true\n{labels}\n",
+            backend.url()
+        )
+    };
+    let config = Config::new(&toml("header-labels = { tenant = \"X-Tenant\", host_ = \"Host\" }"));
+    let portolan = Portolan::start(&config);
+    let client = portolan.http();
+    assert_eq!(client.get("a", "/").await.status, 200);
+    for said in [&b"blue"[..], b"blue", b"a\"b\\c", b"caf\xe9\t!"] {
+        let request = request(Method::GET, "a", "/");
+        let request = request.header("x-tenant", HeaderValue::from_bytes(said).unwrap());
+        assert_eq!(client.send(request.body(Full::default()).unwrap()).await.unwrap().status, 200);
+    }
+    let page = || async { portolan.admin().get("localhost", "/metrics").await.body };
+    let counted = |count| move |page: &String| sum(page, LABELLED[0], &[]) == count;
+    let text = eventually(page, counted(5.0)).await;
+    let said = are([("", 1.0), ("blue", 2.0), ("a\\\"b\\\\c", 1.0), ("caf\u{fffd}\u{fffd}!", 1.0)]);
+    for metric in LABELLED {
+        assert_eq!(tenants(&text, metric), said, "{metric}\n{text}");
+        assert!(series(&text, metric).iter().all(|(labels, _)| labels["host_"] == "a"), "{text}");
+    }
+    for metric in ["traefik_router_requests_bytes_total", "portolan_router_failures_total"] {
+        let all = series(&text, metric);
+        assert!(!all.is_empty() && all.iter().all(|(labels, _)| !labels.contains_key("tenant")));
+    }
+    let accept = request_with("localhost", "accept", "application/openmetrics-text");
+    let (mut head, body) = accept.into_parts();
+    head.uri = "/metrics".parse().unwrap();
+    let open = portolan.admin().send(http::Request::from_parts(head, body)).await.unwrap().body;
+    assert!(open.ends_with("# EOF\n"));
+    for metric in LABELLED {
+        assert_eq!(tenants(&open, metric), said, "{metric}\n{open}");
+    }
+
+    // Another choice counts from the next request on, and what was counted before is still there.
+    config.change(&toml("header-labels = { tenant = \"X-Tenant\" }\nheader-label-limit = 2"));
+    eventually(page, |page| tenants(page, LABELLED[0]) == are([("other", 5.0)])).await;
+    for (place, said) in ["red", "blue", "red", "green", "other"].into_iter().enumerate() {
+        let answer = client.send(request_with("a", "x-tenant", said)).await.unwrap();
+        assert_eq!(answer.status, 200);
+        eventually(page, counted(place as f64 + 6.0)).await;
+    }
+    let text = page().await;
+    for metric in LABELLED {
+        let wanted = are([("blue", 1.0), ("other", 7.0), ("red", 2.0)]);
+        assert_eq!(tenants(&text, metric), wanted, "{metric}\n{text}");
+    }
+    assert_eq!(sum(&text, "portolan_header_labels_beyond_total", &[]), 1.0);
+    portolan.log_until("metrics.header-label-limit");
+    assert!(!portolan.api("/api/problems").await.to_string().contains("takes a restart"));
+
+    // Without labels nothing was lost.
+    config.change(&toml(""));
+    let is_plain = |page: &String| {
+        let all = series(page, LABELLED[0]);
+        all.len() == 1 && all[0].1 == 10.0 && !all[0].0.contains_key("tenant")
+    };
+    let text = eventually(page, is_plain).await;
+    assert_eq!(series(&text, "portolan_header_labels_beyond_total"), []);
 }

@@ -2,12 +2,16 @@
 //!
 //! The aim: under 50 ns for each of entrypoint, router and service, whatever other workers do.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use divan::{Bencher, black_box};
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use portolan_core::figure::{
-    Answer, AnswerKey, Buckets, MethodLabel, ProtocolLabel, TrafficFigures,
+    Answer, AnswerKey, Buckets, Combinations, HeaderLabel, HeaderLabels, MethodLabel,
+    ProtocolLabel, TrafficFigures,
 };
 
 fn main() {
@@ -72,5 +76,57 @@ fn hold_and_let_go(bencher: Bencher<'_, '_>) {
     let figures = TrafficFigures::default();
     bencher.bench_local(|| {
         black_box(figures.shard(0).clone());
+    });
+}
+
+/// A thousand tenants, as many as are told apart.
+fn tenants() -> (Arc<Combinations>, Vec<String>) {
+    let header = HeaderName::from_static("x-tenant");
+    let labels = vec![HeaderLabel { name: "tenant".into(), header }];
+    let wanted = HeaderLabels { labels, ..HeaderLabels::default() };
+    let names: Vec<_> =
+        (0..wanted.limit).map(|number| format!("tenant-{number}.example")).collect();
+    let combinations = Combinations::new(wanted, 1);
+    for name in &names {
+        combinations.find(|_| Some(name.as_bytes()));
+    }
+    (Arc::new(combinations), names)
+}
+
+/// What a request's headers say, found among a thousand such combinations. Once when it comes, and again
+/// when it is admitted.
+#[divan::bench]
+fn find_a_combination(bencher: Bencher<'_, '_>) {
+    let (combinations, names) = tenants();
+    let mut next = 0;
+    bencher.bench_local(|| {
+        next = (next + 1) % names.len();
+        combinations.find(|_| Some(black_box(names[next].as_bytes())))
+    });
+}
+
+/// The same where there is no room for it.
+#[divan::bench]
+fn find_no_room_for_a_combination(bencher: Bencher<'_, '_>) {
+    let (combinations, _) = tenants();
+    bencher.bench_local(|| combinations.find(|_| Some(black_box(b"one too many"))));
+}
+
+/// One worker, one kind of answer, told apart by a thousand tenants.
+#[divan::bench]
+fn record_by_headers(bencher: Bencher<'_, '_>) {
+    let (figures, buckets, answers) = (TrafficFigures::default(), Buckets::default(), answers());
+    let (combinations, names) = tenants();
+    let find = |name: &String| combinations.find(|_| Some(name.as_bytes()));
+    let all: Vec<_> = names.iter().map(find).collect();
+    let shard = figures.shard(0);
+    for combination in &all {
+        shard.combine(answers[0].key, &combinations, *combination);
+    }
+    let mut next = 0;
+    bencher.bench_local(|| {
+        next = (next + 1) % all.len();
+        shard.combine(answers[0].key, &combinations, all[next]);
+        shard.record(black_box(&answers[0]), &buckets);
     });
 }

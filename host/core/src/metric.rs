@@ -168,6 +168,9 @@ metrics! {
     SPANS_DROPPED: Counter "portolan_spans_dropped_total" []
         "Spans that were lost: the collector was slower than the requests, or away."
 
+    HEADER_LABELS_BEYOND: Counter "portolan_header_labels_beyond_total" []
+        "Requests counted as `other` under `header-labels`, since there was no room for one more combination of values."
+
     SERVER_UP: Gauge "traefik_service_server_up" ["service", "url"]
         "1 when the health check of a service finds a backend well, else 0; only of services with a health check."
     BACKEND_UP: Gauge "portolan_backend_up" ["service", "url"]

@@ -147,6 +147,15 @@ impl AnswerKey {
         Self { code: status.as_u16(), method, protocol }
     }
 
+    /// The first digit of the status, 1 to 5. Of gRPC, code 0 is 2 and the others are 5.
+    pub fn class(self) -> usize {
+        match self.protocol {
+            protocol if protocol.is_grpc() && self.code == 0 => 2,
+            protocol if protocol.is_grpc() => 5,
+            _ => usize::from(self.code / 100).clamp(1, 5),
+        }
+    }
+
     /// What stands for this one when there are too many: its class, no method, no protocol.
     pub(super) fn coarse(self) -> Self {
         let code = self.code / 100 * 100;

@@ -4,13 +4,17 @@
 //! seen for the first time.
 //!
 //! Reading order: `label` (what requests are told apart by), `cells` (counters that appear when they
-//! are first needed), `traffic` (requests and their outcomes).
+//! are first needed), `combination` and `combined` (what headers say, where that is counted too),
+//! `traffic` (requests and their outcomes).
 
 mod label;
 mod cells;
+mod combination;
+mod combined;
 mod traffic;
 
 pub use self::{
+    combination::{Combination, Combinations, HeaderLabel, HeaderLabels, OTHER},
     label::{AnswerKey, Encryption, MethodLabel, ProtocolLabel},
     traffic::{Answer, AnswerReading, Buckets, TrafficFigures, TrafficShard},
 };

@@ -11,7 +11,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{AnswerKey, Counter, Encryption, Histogram, MethodLabel, ProtocolLabel, cells::Cells};
+use arc_swap::ArcSwapOption;
+
+use super::{
+    AnswerKey, Combination, Combinations, Counter, Encryption, Histogram, MethodLabel,
+    ProtocolLabel, cells::Cells, combination::OTHERS, combined::Combined,
+};
 
 /// So many workers have counters of their own; with more, some share.
 const SHARDS: usize = 16;
@@ -43,6 +48,9 @@ pub struct TrafficShard {
     failures: Counter,
     answers: Cells<AnswerCell, 16>,
     encrypted: Cells<(Encryption, Counter), 1>,
+    /// The same requests by what their headers say, where that is wanted. Who wants something else puts
+    /// another one here.
+    combined: ArcSwapOption<Combined>,
 }
 
 /// Answers of one kind.
@@ -124,12 +132,7 @@ impl TrafficFigures {
     pub fn classes(&self) -> [u64; 5] {
         let mut classes = [0; 5];
         for (key, cell) in self.shards().flat_map(|shard| shard.answers.iter()) {
-            let class = match AnswerKey::unpack(key) {
-                key if key.protocol.is_grpc() && key.code == 0 => 2,
-                key if key.protocol.is_grpc() => 5,
-                key => usize::from(key.code / 100).clamp(1, 5),
-            };
-            classes[class - 1] += cell.count();
+            classes[AnswerKey::unpack(key).class() - 1] += cell.count();
         }
         classes
     }
@@ -158,6 +161,16 @@ impl TrafficFigures {
         sum
     }
 
+    /// How many answers there were, by kind and by the number of what the requests' headers said. What
+    /// was counted before anybody looked at these is among those that are not told apart.
+    pub fn combined(&self, by: &Combinations) -> BTreeMap<(AnswerKey, u32), u64> {
+        let mut sum = BTreeMap::new();
+        for (kind, number, count) in self.shards().flat_map(|shard| shard.counts(by)) {
+            *sum.entry((AnswerKey::unpack(kind), number)).or_default() += count;
+        }
+        sum
+    }
+
     /// Requests on encrypted connections.
     pub fn encrypted(&self) -> BTreeMap<Encryption, u64> {
         let mut sum = BTreeMap::new();
@@ -179,6 +192,7 @@ impl Default for TrafficShard {
             failures: Counter::default(),
             answers: Cells::default(),
             encrypted: Cells::default(),
+            combined: ArcSwapOption::empty(),
         }
     }
 }
@@ -203,8 +217,61 @@ impl TrafficShard {
         if let Some(cell) = self.answers.get(key.pack()) {
             return cell;
         }
-        let key = if self.answers.len() < KEYS { key } else { key.coarse() };
-        self.answers.get_or_make(key.pack(), || AnswerCell::new(buckets))
+        self.answers.get_or_make(self.kind(key), || AnswerCell::new(buckets))
+    }
+
+    /// The key of a kind of answer that has no cell yet, or of what stands for it.
+    fn kind(&self, key: AnswerKey) -> u32 {
+        if self.answers.len() < KEYS { key.pack() } else { key.coarse().pack() }
+    }
+
+    /// Counts a request by what its headers say, before it is [recorded](Self::record). Answers whether
+    /// there was room to tell it apart.
+    pub fn combine(
+        &self,
+        key: AnswerKey,
+        by: &Arc<Combinations>,
+        combination: Combination,
+    ) -> bool {
+        let known = self.answers.get(key.pack()).is_some();
+        let kind = if known { key.pack() } else { self.kind(key) };
+        if let Some(combined) = &*self.combined.load()
+            && combined.is_of(by)
+        {
+            return combined.count(kind, combination);
+        }
+        self.begin_to_combine(by);
+        self.combined.load().as_ref().is_none_or(|combined| combined.count(kind, combination))
+    }
+
+    #[cold]
+    fn begin_to_combine(&self, by: &Arc<Combinations>) {
+        self.combined.rcu(|now| match now {
+            // Of workers that share this one, another was first.
+            Some(combined) if combined.is_of(by) => combined.clone(),
+            _ => Arc::new(Combined::new(by, self.whole())),
+        });
+    }
+
+    /// How many answers there were of each kind.
+    fn whole(&self) -> Vec<(u32, u64)> {
+        self.answers.iter().map(|(kind, cell)| (kind, cell.count())).collect()
+    }
+
+    /// How many answers there were, by kind and number of combination.
+    fn counts(&self, by: &Combinations) -> Vec<(u32, u32, u64)> {
+        let apart = || {
+            let combined = self.combined.load();
+            let combined = combined.as_ref().filter(|combined| combined.is_of(by))?;
+            Some(combined.counts().collect())
+        };
+        let whole =
+            || self.whole().into_iter().map(|(kind, count)| (kind, OTHERS, count)).collect();
+        apart().unwrap_or_else(|| {
+            let whole = whole();
+            // Where that begins just now, the first request may be among them, and is none of them.
+            apart().unwrap_or(whole)
+        })
     }
 }
 
@@ -275,6 +342,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::figure::{HeaderLabel, HeaderLabels};
 
     fn status(code: u16) -> StatusCode {
         StatusCode::from_u16(code).unwrap()
@@ -326,6 +394,76 @@ mod tests {
         let answers = figures.answers();
         assert!(answers.len() <= KEYS + 9, "{}", answers.len());
         assert_eq!(answers.values().map(AnswerReading::count).sum::<u64>(), 1800);
+    }
+
+    fn combinations(limit: u32) -> Arc<Combinations> {
+        let header = http::HeaderName::from_static("x-tenant");
+        let labels = vec![HeaderLabel { name: "tenant".into(), header }];
+        Arc::new(Combinations::new(HeaderLabels { labels, limit }, 1))
+    }
+
+    /// Counts a request of a tenant. Answers whether it was told apart.
+    fn count(shard: &TrafficShard, by: &Arc<Combinations>, tenant: &str, answer: &Answer) -> bool {
+        let combination = by.find(|_| Some(tenant.as_bytes()));
+        let is_apart = shard.combine(answer.key, by, combination);
+        shard.record(answer, &Buckets::default());
+        is_apart
+    }
+
+    /// Tenants, and how many requests each had, whatever became of them.
+    fn tenants(figures: &TrafficFigures, by: &Combinations) -> BTreeMap<String, u64> {
+        let (values, mut sum) = (by.values(), BTreeMap::new());
+        for ((_, number), count) in figures.combined(by) {
+            *sum.entry(values[number as usize][0].to_string()).or_default() += count;
+        }
+        sum
+    }
+
+    fn are<const N: usize>(all: [(&str, u64); N]) -> BTreeMap<String, u64> {
+        all.into_iter().map(|(tenant, count)| (tenant.to_owned(), count)).collect()
+    }
+
+    #[test]
+    fn requests_are_told_apart_up_to_the_limit_and_none_is_lost() {
+        let (figures, by) = (TrafficFigures::default(), combinations(2));
+        let answer = Answer::plain(status(200), 1);
+        let apart = [(0, "a"), (1, "a"), (1, "b"), (0, "c"), (0, "other"), (0, "a")]
+            .map(|(worker, tenant)| count(figures.shard(worker), &by, tenant, &answer));
+        assert_eq!(apart, [true, true, true, false, true, true]);
+        assert_eq!(tenants(&figures, &by), are([("a", 3), ("b", 1), ("other", 2)]));
+        assert_eq!(figures.answers()[&answer.key].count(), 6);
+        assert!(by.went_beyond());
+        assert!(!by.went_beyond(), "it is told once");
+        assert_eq!(by.beyond(), 2);
+    }
+
+    #[test]
+    fn what_was_counted_before_a_change_of_labels_is_kept() {
+        let figures = TrafficFigures::default();
+        let [first, second] = [combinations(9), combinations(9)];
+        let (shard, answer) = (figures.shard(0), Answer::plain(status(200), 1));
+        shard.record(&answer, &Buckets::default());
+        assert_eq!(tenants(&figures, &first), are([("other", 1)]));
+        count(shard, &first, "a", &answer);
+        assert_eq!(tenants(&figures, &first), are([("a", 1), ("other", 1)]));
+        assert_eq!(tenants(&figures, &second), are([("other", 2)]), "nobody has looked yet");
+        count(shard, &second, "b", &answer);
+        // One that began before the change.
+        shard.combine(answer.key, &second, first.find(|_| Some(b"a")));
+        shard.record(&answer, &Buckets::default());
+        assert_eq!(tenants(&figures, &second), are([("b", 1), ("other", 3)]));
+        assert_eq!(first.series(), 0, "its room is given back");
+    }
+
+    #[test]
+    fn series_are_bounded_beside_combinations() {
+        let (figures, by) = (TrafficFigures::default(), combinations(1));
+        let kinds = (100..300).map(|code| Answer::plain(status(code), 1));
+        let apart = kinds.filter(|answer| count(figures.shard(0), &by, "a", answer)).count();
+        assert_eq!((apart as u64, by.series()), (64, 64));
+        assert_eq!(tenants(&figures, &by), are([("a", 64), ("other", 136)]));
+        drop(figures);
+        assert_eq!(by.series(), 0, "an object that is gone has no series");
     }
 
     #[test]

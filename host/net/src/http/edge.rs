@@ -14,9 +14,10 @@ use std::{
 };
 
 use crate::random::Random;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use portolan_core::{
-    exchange::ResponseHead,
+    exchange::{Headers, ResponseHead},
+    figure::{Combination, Combinations},
     live::{Live, Reader},
     service::{Kind, Service},
     snapshot::Snapshot,
@@ -57,6 +58,8 @@ pub(crate) struct Edge {
     pub(crate) worker: usize,
     /// What its lines of the access log are written with; `None`: there is none.
     pub(crate) pen: Option<Pen>,
+    /// By what headers of requests these are counted; `None`: by none.
+    pub(crate) combinations: RefCell<Option<Arc<Combinations>>>,
     reader: RefCell<Reader>,
     serving: RefCell<Rc<Serving>>,
     /// The snapshot that the pool was last compared with.
@@ -87,6 +90,7 @@ impl Edge {
             random: Random::seeded(),
             worker,
             pen: config.ledger.access_log.clone().map(Pen::new),
+            combinations: RefCell::default(),
             reader: RefCell::new(live.reader()),
             serving: RefCell::new(Rc::new(Serving(live.load()))),
             swept: Cell::default(),
@@ -115,6 +119,17 @@ impl Edge {
             && Arc::ptr_eq(&live.state, &service.state)
             && matches!(live.kind, Kind::Backends);
         is_newer.then(|| live.clone())
+    }
+
+    /// What headers say of a request by which it is counted. Nothing new, unless it is `admitted`: what
+    /// is refused shall not fill the room that there is.
+    pub(crate) fn combination(&self, headers: &Headers, admitted: bool) -> Combination {
+        let value = |name: &HeaderName| headers.first(name);
+        match &*self.combinations.borrow() {
+            None => Combination::default(),
+            Some(combinations) if admitted => combinations.find(value),
+            Some(combinations) => combinations.known(value),
+        }
     }
 
     /// A second has passed.

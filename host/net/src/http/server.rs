@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use portolan_core::{
-    figure::{Counter, Gauge, TrafficFigures},
+    figure::{Combinations, Counter, Gauge, HeaderLabels, TrafficFigures},
     limit::LimitFigures,
     live::Live,
 };
@@ -91,6 +91,8 @@ struct State {
     /// Every port that was ever ours: some worker may still be letting go of it.
     ports: Vec<u16>,
     last: u64,
+    /// By what headers of requests these are counted.
+    combinations: Option<Arc<Combinations>>,
 }
 
 /// An entrypoint that is open.
@@ -174,6 +176,24 @@ impl Server {
             state.open.push(open);
         }
         (wanted.into_iter().filter_map(|config| state.bound(config)).collect(), errors)
+    }
+
+    /// Counts requests by these of their headers, from the next ones on. What was counted before is told
+    /// apart by nothing, and none of it is lost.
+    pub fn count_by(&self, wanted: &HeaderLabels) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = Some(wanted).filter(|wanted| !wanted.labels.is_empty());
+        if state.combinations.as_ref().map(|it| it.wanted()) == wanted {
+            return;
+        }
+        let new = |wanted: &HeaderLabels| Combinations::new(wanted.clone(), self.workers.count());
+        state.combinations = wanted.map(new).map(Arc::new);
+        self.tell(|_| Command::CountBy(state.combinations.clone()));
+    }
+
+    /// By what headers of requests these are counted; `None`: by none.
+    pub fn combinations(&self) -> Option<Arc<Combinations>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).combinations.clone()
     }
 
     /// What happens at each entrypoint, those that were closed included.

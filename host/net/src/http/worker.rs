@@ -6,7 +6,7 @@ use std::{net::TcpListener as StdListener, rc::Rc, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
-use portolan_core::live::Live;
+use portolan_core::{figure::Combinations, live::Live};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Open(OpenDoor),
     /// Finish what is open there, and let go.
     Close(u64),
+    /// Count requests by what their headers say, from the next one on.
+    CountBy(Option<Arc<Combinations>>),
 }
 
 /// An entrypoint to be opened.
@@ -132,6 +134,7 @@ impl HttpWorker {
         match command {
             Command::Open(door) => self.open(door),
             Command::Close(id) => self.close(id),
+            Command::CountBy(headers) => _ = self.edge.combinations.replace(headers),
         }
     }
 

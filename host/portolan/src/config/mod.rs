@@ -12,6 +12,7 @@ pub(crate) mod edge;
 mod limits;
 pub(crate) mod model;
 mod observe;
+mod counting;
 mod plugins;
 mod quantity;
 mod read;

@@ -13,6 +13,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 use portolan_core::{
     assemble::RulePriority,
+    figure::HeaderLabels,
     policy::Transport,
     router::Observability,
     zone::{Name, ZoneConfig},
@@ -25,9 +26,7 @@ use portolan_net::{
 use serde_json::Value;
 
 pub(crate) use super::{
-    dns::forward::FilterConfig,
-    observe::{Counting, Traces},
-    plugins::Plugins,
+    counting::Counting, dns::forward::FilterConfig, observe::Traces, plugins::Plugins,
     schema::Drain,
 };
 use crate::telemetry;
@@ -71,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) access_log: Option<AccessConfig>,
     /// How requests are counted and told.
     pub(crate) counting: Counting,
+    /// By which of their headers requests are counted too.
+    pub(crate) header_labels: HeaderLabels,
     /// What is traced, and where spans go; `None`: nothing.
     pub(crate) traces: Option<Traces>,
     /// How we end.

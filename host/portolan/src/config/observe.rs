@@ -1,4 +1,4 @@
-//! `[access-log]`, `[metrics]` and `[tracing]`: what is told of requests, as it is written and as it is
+//! `[access-log]` and `[tracing]`: what is told of single requests, as it is written and as it is
 //! meant.
 //!
 //! **Invariant:** a field, a header or a status that cannot be is said at its place; none is dropped
@@ -7,7 +7,7 @@
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri, uri::PathAndQuery};
-use portolan_core::{figure::Buckets, name::nearest, router::TraceVerbosity};
+use portolan_core::{name::nearest, router::TraceVerbosity};
 use portolan_net::http::{
     AccessConfig, AccessFilters, AccessFormat, Capture, Field, Fields, HeaderFields, TraceConfig,
 };
@@ -19,7 +19,7 @@ use super::{
     schema::unplaced,
     value::{Word, read_word},
 };
-use crate::telemetry::{metrics::Labelled, otlp::Collector};
+use crate::telemetry::otlp::Collector;
 
 table! {
     /// `[access-log]`
@@ -60,17 +60,6 @@ table! {
 }
 
 table! {
-    /// `[metrics]`
-    pub(super) struct Metrics {
-        /// Upper bounds in seconds.
-        buckets: Spanned<Vec<f64>> = unplaced(vec![0.1, 0.3, 1.2, 5.0]),
-        entrypoint_labels: bool = true,
-        router_labels: bool = false,
-        service_labels: bool = true,
-    }
-}
-
-table! {
     /// `[tracing]`
     pub(super) struct Tracing {
         endpoint: Spanned<String> = unplaced("http://127.0.0.1:4318/v1/traces".to_owned()),
@@ -103,15 +92,6 @@ pub(crate) struct Traces {
     pub(crate) config: TraceConfig,
     /// Where it goes.
     pub(crate) collector: Collector,
-}
-
-/// How requests are counted and told.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Counting {
-    /// Durations of whole requests.
-    pub(crate) buckets: Buckets,
-    /// What is told under Traefik's names.
-    pub(crate) labels: Labelled,
 }
 
 pub(super) fn access_log(log: AccessLog, reading: &mut Reading<'_>) -> AccessConfig {
@@ -152,27 +132,6 @@ pub(super) fn access_log(log: AccessLog, reading: &mut Reading<'_>) -> AccessCon
         zone: None,
     };
     config.in_local_time()
-}
-
-pub(super) fn metrics(metrics: Metrics, reading: &mut Reading<'_>) -> Counting {
-    let bounds = metrics.buckets.get_ref();
-    let grow = bounds.windows(2).all(|pair| matches!(pair, [low, high] if low < high));
-    let is_time = |bound: &f64| bound.is_finite() && *bound > 0.0 && *bound < 1e6;
-    let fits = !bounds.is_empty() && bounds.len() <= Buckets::MOST;
-    if !(grow && fits && bounds.iter().all(is_time)) {
-        let finding = Finding::error(metrics.buckets.span(), "`metrics.buckets` make no histogram");
-        let hint =
-            format!("1 to {} upper bounds in seconds, each above the one before", Buckets::MOST);
-        reading.add(finding.hint(hint));
-    }
-    Counting {
-        buckets: Buckets::new(bounds.iter().map(|seconds| (seconds * 1e9).round() as u64)),
-        labels: Labelled {
-            entrypoints: metrics.entrypoint_labels,
-            routers: metrics.router_labels,
-            services: metrics.service_labels,
-        },
-    }
 }
 
 pub(super) fn tracing(tracing: Tracing, reading: &mut Reading<'_>) -> Option<Traces> {

@@ -21,9 +21,10 @@ use serde_json::Value as Json;
 use toml::Spanned;
 
 use super::{
+    counting::Metrics,
     dns::Dns,
     limits::{Amounts, Encoded, Http2, Timeouts},
-    observe::{AccessLog, Metrics, Tracing},
+    observe::{AccessLog, Tracing},
     plugins::AllPlugins,
     read::{Named, Node, OneOrMany, Read, Reading, Switch, table},
     tls::{ClientAuthMode, RedirectScheme, StorageKind},

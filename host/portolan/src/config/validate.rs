@@ -14,7 +14,7 @@ use portolan_core::{
 use toml::Spanned;
 
 use super::{
-    dns, limits,
+    counting, dns, limits,
     model::{self, Admin, Config, Entrypoint, Grants, Provider},
     observe::{self, header_name},
     read::Reading,
@@ -41,7 +41,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
     let tls = tls::settings(file.tls, file.acme.0, &data_dir, &providers, reading);
     let log = log(file.log, reading);
     let access_log = file.access_log.0.map(|log| observe::access_log(log, reading));
-    let counting = observe::metrics(file.metrics, reading);
+    let (counting, header_labels) = counting::counting(file.metrics, reading);
     // Where it makes no sense, a finding says so, and nothing is traced.
     let traces = file.tracing.0.and_then(|tracing| observe::tracing(tracing, reading));
     let reason_header = file.http.reason_header.as_ref();
@@ -72,6 +72,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
         log,
         access_log,
         counting,
+        header_labels,
         traces,
         drain: file.drain,
     })

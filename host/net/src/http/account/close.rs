@@ -9,7 +9,7 @@ use portolan_core::{
     reason::Reason,
 };
 
-use super::{Account, CLIENT_CLOSED_REQUEST, between, trail::key};
+use super::{Account, CLIENT_CLOSED_REQUEST, between, tally::Tally, trail::key};
 use crate::http::{
     access::{Ending, OriginEnding},
     config::Ledger,
@@ -55,10 +55,11 @@ impl Account {
 
     /// Adds it to the figures of its entrypoint, its router and the services that it passed.
     fn count(&self, answer: &Answer, now: Instant) {
-        let ledger = &self.door.edge.config.ledger;
-        self.door.shard.record(answer, &ledger.buckets);
+        let edge = &*self.door.edge;
+        let tally = Tally::of(edge, self.combination);
+        tally.count(&self.door.shard, answer);
         if let Some(router) = &self.router {
-            router.record(answer, &ledger.buckets);
+            tally.count(router, answer);
         }
         if let Some(origin) = &self.origin {
             let status = match self.head {
@@ -66,13 +67,13 @@ impl Account {
                 None => CLIENT_CLOSED_REQUEST,
             };
             let answer = Answer { key: self.key(status), ..*answer };
-            origin.whole.record(&answer, origin.head_at, now, &ledger.buckets);
+            origin.whole.count(&answer, origin.head_at, now, &tally);
             for part in &origin.parts {
-                part.record(&answer, origin.head_at, now, &ledger.buckets);
+                part.count(&answer, origin.head_at, now, &tally);
             }
         }
         if let Some(reason) = self.reason {
-            ledger.reasons.count(reason);
+            edge.config.ledger.reasons.count(reason);
         }
     }
 

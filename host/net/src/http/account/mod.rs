@@ -8,6 +8,7 @@
 //! made of others.
 
 mod close;
+mod tally;
 mod trail;
 
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
@@ -15,7 +16,7 @@ use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 use http::{HeaderMap, Method, StatusCode, Version, header::ACCEPT, header::CONTENT_TYPE};
 use portolan_core::{
     exchange::{Exchange, Headers, ResponseHead},
-    figure::{Encryption, MethodLabel, ProtocolLabel, TrafficShard},
+    figure::{Combination, Encryption, MethodLabel, ProtocolLabel, TrafficShard},
     hook::CallError,
     limit::Limit,
     middleware::Middleware,
@@ -53,6 +54,8 @@ pub(crate) struct Account {
     begin: Instant,
     method: MethodLabel,
     protocol: ProtocolLabel,
+    /// What its headers say by which it is counted.
+    combination: Combination,
     router: Option<Arc<TrafficShard>>,
     /// What is noted of it, as its router says, or its entrypoint.
     noted: Observability,
@@ -126,6 +129,7 @@ impl Account {
         let (edge, begin) = (&client.edge, Instant::now());
         let entry = edge.pen.as_ref().map(|pen| pen.begin(request));
         let mut account = Self::blank(client, begin, MethodLabel::of(&request.method), entry);
+        account.combination = edge.combination(&request.headers, false);
         if tracing::enabled!(tracing::Level::DEBUG) {
             account.story = Some(Box::new(Story::of(request)));
         }
@@ -145,7 +149,9 @@ impl Account {
     /// Opens the account of what cannot be read as a request.
     pub(crate) fn unread(client: &Client) -> Box<Self> {
         let entry = client.edge.pen.as_ref().map(Pen::begin_unread);
-        Self::blank(client, Instant::now(), MethodLabel::Extension, entry)
+        let mut account = Self::blank(client, Instant::now(), MethodLabel::Extension, entry);
+        account.combination = client.edge.combination(&Headers::default(), false);
+        account
     }
 
     fn blank(
@@ -163,6 +169,7 @@ impl Account {
             begin,
             method,
             protocol: ProtocolLabel::Http,
+            combination: Combination::default(),
             router: None,
             noted: client.door.noted.load(),
             origin: None,
@@ -200,9 +207,10 @@ impl Account {
     }
 
     /// Notes what it is as rules see it: what a client that is not trusted says of itself stands only in
-    /// the lines of requests that are refused.
+    /// the lines of requests that are refused, and only these are counted by it.
     pub(crate) fn admitted(&mut self, exchange: &Exchange) {
         let headers = &exchange.request.headers;
+        self.combination = self.door.edge.combination(headers, true);
         if let (Some(entry), Some(pen)) = (&mut self.entry, &self.door.edge.pen) {
             entry.admitted(headers, &pen.config().headers);
         }

@@ -12,14 +12,14 @@ use hyper::body::Frame;
 use portolan_core::{
     exchange::ResponseHead,
     figure::{
-        Answer, AnswerKey, Buckets, Encryption, MethodLabel, ProtocolLabel, TrafficFigures,
+        Answer, AnswerKey, Combination, Encryption, MethodLabel, ProtocolLabel, TrafficFigures,
         TrafficShard,
     },
     reason::Reason,
     service::{Backend, Service},
 };
 
-use super::{Account, between, grpc_status};
+use super::{Account, between, grpc_status, tally::Tally};
 use crate::http::{edge::Edge, rescue::ForwardError, trace::TraceContext};
 
 /// A service that a request passed.
@@ -47,6 +47,8 @@ pub(crate) struct Stray {
     is_counted: bool,
     method: MethodLabel,
     protocol: ProtocolLabel,
+    /// What the headers of the client's request say by which it is counted.
+    combination: Combination,
     encryption: Option<(u32, Encryption)>,
     head: Option<StrayHead>,
     /// The code of gRPC, where that is spoken.
@@ -69,16 +71,16 @@ impl Stop {
     }
 
     /// Counts an answer, whose head was there at `head`, by the time that it took from here.
-    pub(super) fn record(
+    pub(super) fn count(
         &self,
         answer: &Answer,
         head: Option<Instant>,
         now: Instant,
-        buckets: &Buckets,
+        tally: &Tally<'_>,
     ) {
         let head_nanos = head.map(|head| between(self.begin, head));
         let answer = Answer { head_nanos, nanos: between(self.begin, now), ..*answer };
-        self.figures.record(&answer, buckets);
+        tally.count(&self.figures, &answer);
     }
 }
 
@@ -152,19 +154,25 @@ impl Notes<'_> {
 
     /// What is noted of a copy of the same request.
     pub(crate) fn copy(&self) -> Box<Stray> {
-        let (edge, method, protocol, encryption, is_counted) = match self {
+        let (edge, kind, encryption, is_counted) = match self {
             Self::Account(it) => {
                 let [_, metrics, _] = it.noted.wanted();
-                (&it.door.edge, it.method, it.protocol, it.encryption, metrics)
+                let kind = (it.method, it.protocol, it.combination);
+                (&it.door.edge, kind, it.encryption, metrics)
             }
-            Self::Stray(it) => (&it.edge, it.method, it.protocol, it.encryption, it.is_counted),
+            Self::Stray(it) => {
+                let kind = (it.method, it.protocol, it.combination);
+                (&it.edge, kind, it.encryption, it.is_counted)
+            }
         };
+        let (method, protocol, combination) = kind;
         Box::new(Stray {
             edge: edge.clone(),
             stops: Vec::new(),
             is_counted,
             method,
             protocol,
+            combination,
             encryption,
             head: None,
             grpc: None,
@@ -227,8 +235,9 @@ impl Drop for Stray {
             encryption: self.encryption,
         };
         let head = self.head.map(|head| head.at);
+        let tally = Tally::of(&self.edge, self.combination);
         for stop in &self.stops {
-            stop.record(&answer, head, now, &self.edge.config.ledger.buckets);
+            stop.count(&answer, head, now, &tally);
         }
     }
 }

@@ -109,6 +109,7 @@ impl Insight for FakeInsight {
             failures: vec![("no-router", 40), ("connect-refused", 3), ("no-backend", 0)],
             lines_dropped: Some(0),
             spans_dropped: Some(2),
+            beyond: Some(0),
             labels: Labelled { routers: true, ..Labelled::default() },
             ..HttpReading::default()
         }

@@ -10,9 +10,10 @@ use std::{
 };
 
 use expect_test::expect_file;
-use http::uri::Scheme;
+use http::{HeaderName, uri::Scheme};
 use portolan_core::{
     assemble::RulePriority,
+    figure::{HeaderLabel, HeaderLabels},
     policy::TlsVersion,
     problem::Problem,
     zone::{Names, StaticRecord},
@@ -139,7 +140,7 @@ fn the_annotated_default_names_every_key() {
         observe::Filters::FIELDS,
         observe::FieldModes::FIELDS,
         observe::HeaderModes::FIELDS,
-        observe::Metrics::FIELDS,
+        counting::Metrics::FIELDS,
         observe::Tracing::FIELDS,
         &["provider_precedence", "reason_header"],
     ];
@@ -209,6 +210,19 @@ fn one_line_is_enough() {
     assert_eq!(config.http, json!({}));
     assert_eq!(config.log, Log { level: "info".to_owned(), format: Format::Text });
     assert_eq!(config.drain.timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn labels_say_what_headers_do_and_are_none_by_default() {
+    assert_eq!(config("data-dir = 'd'").header_labels, HeaderLabels::default());
+    let told = "data-dir = 'd'\n[metrics]\nheader-label-limit = 20\n\
+                header-labels = { user_agent = 'User-Agent', Tenant2 = 'x-tenant' }";
+    let label = |name: &str, header| HeaderLabel {
+        name: name.into(),
+        header: HeaderName::from_static(header),
+    };
+    let labels = vec![label("user_agent", "user-agent"), label("Tenant2", "x-tenant")];
+    assert_eq!(config(told).header_labels, HeaderLabels { labels, limit: 20 });
 }
 
 #[test]

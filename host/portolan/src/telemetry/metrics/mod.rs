@@ -5,10 +5,12 @@
 //! thousand idle routers cost a scrape nothing.
 //!
 //! Reading order: [`Readings`] (all that is told), `traffic` (requests, in our words and in
-//! Traefik's), `page` (how it is written), `format` (in which of two forms).
+//! Traefik's), `requests` (how many there were), `page` (how it is written), `format` (in which of two
+//! forms).
 
 mod format;
 mod page;
+mod requests;
 mod traffic;
 
 use std::{
@@ -19,7 +21,7 @@ use std::{
 };
 
 use portolan_core::{
-    figure::{Buckets, Histogram, TrafficFigures},
+    figure::{Buckets, Combinations, Histogram, TrafficFigures},
     limit::Limit,
     metric,
     moment::Moment,
@@ -114,6 +116,10 @@ pub(crate) struct HttpReading {
     pub(crate) buckets: Buckets,
     /// Of what there are series.
     pub(crate) labels: Labelled,
+    /// By which of their headers requests are told apart too; `None`: by none.
+    pub(crate) combinations: Option<Arc<Combinations>>,
+    /// Requests for which there was no room beside these; `None`: none are told apart.
+    pub(crate) beyond: Option<u64>,
 }
 
 /// Of what there are series, under our names and Traefik's: its `addEntryPointsLabels` and the like.

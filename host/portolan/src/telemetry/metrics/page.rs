@@ -12,7 +12,7 @@ use portolan_core::{
 use super::format::Format;
 
 /// The labels of a series.
-pub(super) type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
+pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 pub(super) fn labels<'a, const N: usize>(pairs: [(&'static str, &'a str); N]) -> Labels<'a> {
     pairs.into_iter().map(|(key, value)| (key, Cow::from(value))).collect()

@@ -4,10 +4,8 @@
 //! dashboards and alerts work; `tests` has the list. Among Traefik's are services with backends only: a
 //! request to one that is made of others is counted there where it went.
 
-use std::borrow::Cow;
-
 use portolan_core::{
-    figure::{AnswerKey, AnswerReading, Histogram, TrafficFigures},
+    figure::{AnswerReading, Histogram, TrafficFigures},
     metric::{self, Metric},
     router::Router,
     service::{Kind, Service},
@@ -16,9 +14,8 @@ use portolan_core::{
 use super::{
     Readings,
     page::{Labels, Page, label, labels},
+    requests::{Apart, CLASSES, and, class, kind},
 };
-
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Traefik's five metrics of one kind of object.
 struct Family {
@@ -71,9 +68,10 @@ impl Readings {
             if wanted.services { self.service_rows(of) } else { Vec::new() }
         };
         let with_backends = services(|it| matches!(it.kind, Kind::Backends));
-        encode_ours(page, &entrypoints, &routers, &services(|_| true));
+        let apart = self.http.combinations.as_deref().map(Apart::by);
+        encode_ours(page, [&entrypoints, &routers, &services(|_| true)], apart.as_ref());
         self.encode_limits(page);
-        self.encode_traefiks(page, &entrypoints, &routers, &with_backends);
+        self.encode_traefiks(page, [&entrypoints, &routers, &with_backends], apart.as_ref());
         let retries = with_backends.iter().filter(|(_, it)| it.is_used());
         let retries = retries.map(|(of, it)| (of.clone(), it.retries.value()));
         page.counters(&metric::SERVICE_RETRIES, retries);
@@ -83,6 +81,7 @@ impl Readings {
         let lost = |count: Option<u64>| count.map(|count| (Vec::new(), count));
         page.counters(&metric::ACCESS_LOG_DROPPED, lost(self.http.lines_dropped));
         page.counters(&metric::SPANS_DROPPED, lost(self.http.spans_dropped));
+        page.counters(&metric::HEADER_LABELS_BEYOND, lost(self.http.beyond));
     }
 
     fn encode_limits(&self, page: &mut Page) {
@@ -98,18 +97,15 @@ impl Readings {
         page.counters(&metric::ENTRYPOINT_HANDSHAKE_FAILURES, failures);
     }
 
-    fn encode_traefiks(
+    fn encode_traefiks<'a>(
         &self,
         page: &mut Page,
-        entrypoints: &[Row<'_>],
-        routers: &[Row<'_>],
-        services: &[Row<'_>],
+        rows: [&[Row<'a>]; 3],
+        apart: Option<&Apart<'a>>,
     ) {
         let bounds = self.http.buckets.bounds();
-        for (family, rows) in
-            [(&ENTRYPOINTS, entrypoints), (&ROUTERS, routers), (&SERVICES, services)]
-        {
-            page.traefiks(family, rows, bounds);
+        for (family, rows) in [&ENTRYPOINTS, &ROUTERS, &SERVICES].into_iter().zip(rows) {
+            page.traefiks(family, rows, apart, bounds);
         }
     }
 
@@ -137,20 +133,16 @@ impl Readings {
     }
 }
 
-fn encode_ours(
-    page: &mut Page,
-    entrypoints: &[Row<'_>],
-    routers: &[Row<'_>],
-    services: &[Row<'_>],
-) {
+fn encode_ours<'a>(page: &mut Page, rows: [&[Row<'a>]; 3], apart: Option<&Apart<'a>>) {
+    let [entrypoints, routers, services] = rows;
     let counts = [&metric::ENTRYPOINT_REQUESTS, &metric::ENTRYPOINT_FAILURES];
-    page.ours(counts, entrypoints);
+    page.ours(counts, entrypoints, apart);
     page.histograms(&metric::ENTRYPOINT_DURATION, durations(entrypoints));
     // Of a router's labels, ours is the first.
     let routers: Vec<_> = routers.iter().map(|(of, it)| (of[..1].to_vec(), *it)).collect();
-    page.ours([&metric::ROUTER_REQUESTS, &metric::ROUTER_FAILURES], &routers);
+    page.ours([&metric::ROUTER_REQUESTS, &metric::ROUTER_FAILURES], &routers, apart);
     page.coarse_histograms(&metric::ROUTER_DURATION, durations(&routers));
-    page.ours([&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES], services);
+    page.ours([&metric::SERVICE_REQUESTS, &metric::SERVICE_FAILURES], services, apart);
     page.coarse_histograms(&metric::SERVICE_DURATION, durations(services));
 }
 
@@ -162,27 +154,52 @@ fn durations<'a>(rows: &[Row<'a>]) -> impl Iterator<Item = (Labels<'a>, Histogra
 
 impl Page {
     /// Requests by class and failures of everything that was used.
-    fn ours(&mut self, [requests, failures]: [&Metric; 2], rows: &[Row<'_>]) {
+    fn ours<'a>(
+        &mut self,
+        [requests, failures]: [&Metric; 2],
+        rows: &[Row<'a>],
+        apart: Option<&Apart<'a>>,
+    ) {
         let used: Vec<_> = rows.iter().filter(|(_, it)| it.is_used()).collect();
-        let by_class = used.iter().flat_map(|(of, it)| {
-            let classes = CLASSES.into_iter().zip(it.classes());
-            let seen = classes.filter(|(_, count)| *count > 0);
-            seen.map(|(class, count)| (and(of, [("class", class.into())]), count))
-        });
-        self.counters(requests, by_class);
+        match apart {
+            Some(apart) => {
+                let apart = used.iter().flat_map(|(of, it)| apart.by_class(of, it));
+                self.counters(requests, apart);
+            }
+            None => {
+                let by_class = used.iter().flat_map(|(of, it)| {
+                    let classes = CLASSES.into_iter().zip(it.classes());
+                    let seen = classes.filter(|(_, count)| *count > 0);
+                    seen.map(|(name, count)| (class(of, name), count))
+                });
+                self.counters(requests, by_class);
+            }
+        }
         self.counters(failures, used.iter().map(|(of, it)| (of.clone(), it.failures())));
     }
 
     /// Requests, encrypted ones, durations and bytes of everything that was used.
-    fn traefiks(&mut self, family: &Family, rows: &[Row<'_>], bounds: &[u64]) {
+    fn traefiks<'a>(
+        &mut self,
+        family: &Family,
+        rows: &[Row<'a>],
+        apart: Option<&Apart<'a>>,
+        bounds: &[u64],
+    ) {
         let answers: Vec<(Labels<'_>, AnswerReading)> = rows
             .iter()
             .flat_map(|(of, it)| {
-                it.answers().into_iter().map(|(key, reading)| (by_kind(of, key), reading))
+                it.answers().into_iter().map(|(key, reading)| (kind(of, key), reading))
             })
             .collect();
         let all = || answers.iter().map(|(of, reading)| (of.clone(), reading));
-        self.counters(family.requests, all().map(|(of, it)| (of, it.count())));
+        match apart {
+            Some(apart) => {
+                let apart = rows.iter().flat_map(|(of, it)| apart.by_kind(of, it));
+                self.counters(family.requests, apart);
+            }
+            None => self.counters(family.requests, all().map(|(of, it)| (of, it.count()))),
+        }
         let encrypted = rows.iter().flat_map(|(of, it)| {
             it.encrypted().into_iter().map(|(by, count)| {
                 let by = [("tls_version", by.version.into()), ("tls_cipher", by.cipher.into())];
@@ -198,17 +215,4 @@ impl Page {
         self.counters(family.request_bytes, all().map(|(of, it)| (of, it.request_bytes)));
         self.counters(family.response_bytes, all().map(|(of, it)| (of, it.response_bytes)));
     }
-}
-
-fn by_kind<'l>(of: &Labels<'l>, key: AnswerKey) -> Labels<'l> {
-    let kind = [
-        ("code", key.code.to_string().into()),
-        ("method", key.method.as_str().into()),
-        ("protocol", key.protocol.as_str().into()),
-    ];
-    and(of, kind)
-}
-
-fn and<'l, const N: usize>(of: &Labels<'l>, more: [(&'static str, Cow<'l, str>); N]) -> Labels<'l> {
-    of.iter().cloned().chain(more).collect()
 }

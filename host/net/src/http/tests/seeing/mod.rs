@@ -1,6 +1,7 @@
 //! What is seen of requests from outside: figures, lines of the access log.
 
 mod headers;
+mod labels;
 mod parts;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
