@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{HOST, VARY},
+    header::{ACCEPT, HOST, VARY},
 };
 
 use super::{
@@ -131,6 +131,10 @@ impl Headers {
             Form::Map(map) => map.get(name).map(HeaderValue::as_bytes),
             // As it is for nearly all that is asked for.
             Form::Text(text) if !text.may_have(name) && !is_of_connection(name) => None,
+            // Where it is a map already, that says the same.
+            Form::Text(text) if *name == ACCEPT => {
+                text.lines.accept().or_else(|| self.values(name).next())
+            }
             Form::Text(_) => self.values(name).next(),
         }
     }
@@ -389,8 +393,8 @@ mod tests {
         };
         let runs = [(17, 23), (23, 29), (0, 0)];
         let names = Names::of(b"a").and(Names::of(b"b"));
-        let (host, has_date, has_length) = ((0, 0), false, false);
-        Headers::unread(Lines { head, runs, host, has_date, has_length, names, read })
+        let (host, accept, has_date, has_length) = ((0, 0), (0, 0), false, false);
+        Headers::unread(Lines { head, runs, host, accept, has_date, has_length, names, read })
     }
 
     #[test]

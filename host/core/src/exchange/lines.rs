@@ -15,6 +15,9 @@ pub struct Lines {
     pub runs: [(u32, u32); RUNS],
     /// Where the value of its `Host` stands; empty: it has none.
     pub host: (u32, u32),
+    /// Where the value of its first `Accept` stands, which is asked for with each request; (0, 0): that is
+    /// not known.
+    pub accept: (u32, u32),
     /// Whether `Date` is among them.
     pub has_date: bool,
     /// Whether the head has a `Content-Length`, which is not among them.
@@ -85,6 +88,11 @@ impl Lines {
     /// The value of `Host`, if there is one.
     pub(super) fn host(&self) -> Option<&[u8]> {
         self.at(self.host).filter(|host| !host.is_empty())
+    }
+
+    /// The value of its first `Accept`, if it is known where that stands.
+    pub(super) fn accept(&self) -> Option<&[u8]> {
+        if self.accept == (0, 0) { None } else { self.at(self.accept) }
     }
 
     /// The values of the lines of that name.

@@ -18,7 +18,7 @@ use http::{
 
 use crate::{
     name::ObjectName,
-    target::{Authority, BadTarget, Target, bare_host, check_authority},
+    target::{Authority, BadTarget, Target, bare_host, check_authority, is_unreserved},
 };
 
 pub use headers::Headers;
@@ -116,12 +116,15 @@ impl RequestHead {
             check_host_beside(authority.as_str(), version, &headers)?;
             headers.remove(HOST);
         }
-        let authority = match uri.authority() {
-            Some(authority) => authority.as_str(),
-            None => only_host(&headers)?,
+        let host = match (uri.authority(), headers.lines()) {
+            (Some(authority), _) => Host::checked(authority.as_str())?,
+            // Where they are lines there is one at most.
+            (None, Some(_)) => match headers.host().map_or(Some(Host::NONE), Host::plain) {
+                Some(plain) => plain,
+                None => Host::checked(only_host(&headers)?)?,
+            },
+            (None, None) => Host::checked(only_host(&headers)?)?,
         };
-        check_authority(authority)?;
-        let host = Host::of(authority);
         let mut head = Self { method, version, headers, uri, host, path: None };
         match head.uri.path_and_query() {
             Some(sent) if !Target::is_plain(sent) => head.set_target(Target::parse(sent.clone())?),
@@ -322,6 +325,26 @@ fn only_host(headers: &Headers) -> Result<&str, BadTarget> {
 }
 
 impl Host {
+    const NONE: Self = Self::Slice(0, 0);
+
+    /// That of an authority as nearly all are: a name in lower case, and perhaps a port.
+    fn plain(authority: &[u8]) -> Option<Self> {
+        let is_other = |byte: &u8| !is_unreserved(*byte) || byte.is_ascii_uppercase();
+        let length = authority.iter().position(is_other).unwrap_or(authority.len());
+        let (name, port) = authority.split_at(length);
+        let is_port = |digits: &[u8]| {
+            (1..=4).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+        };
+        let is_fine = port.is_empty() || port.strip_prefix(b":").is_some_and(is_port);
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        u32::try_from(name.len()).ok().filter(|_| is_fine).map(|length| Self::Slice(0, length))
+    }
+
+    /// That of an authority, which is looked at.
+    fn checked(authority: &str) -> Result<Self, BadTarget> {
+        check_authority(authority).map(|()| Self::of(authority))
+    }
+
     /// That of an authority.
     fn of(authority: &str) -> Self {
         let host = bare_host(authority);

@@ -31,6 +31,36 @@ fn the_host_is_lower_case_without_port_brackets_and_dot() {
 }
 
 #[test]
+fn a_plain_host_is_what_it_is_at_a_closer_look() {
+    for (authority, is_plain) in [
+        ("a.local", true),
+        ("a.local.", true),
+        ("a.local:8080", true),
+        ("a_b-~.", true),
+        ("a.local:1", true),
+        (".", true),
+        ("", true),
+        ("..", true),
+        ("A.local", false),
+        ("a.local:65535", false),
+        ("a.local:", false),
+        ("a.local:70000", false),
+        ("a.local:8o", false),
+        ("a local", false),
+        ("a@b", false),
+        ("[::1]", false),
+        ("ä", false),
+    ] {
+        let plain = Host::plain(authority.as_bytes());
+        assert_eq!(plain.is_some(), is_plain, "{authority}");
+        if let Some(plain) = plain {
+            let checked = Host::checked(authority).unwrap();
+            assert_eq!(format!("{plain:?}"), format!("{checked:?}"), "{authority}");
+        }
+    }
+}
+
+#[test]
 fn a_host_that_the_target_overrules_is_gone() {
     let head = parse("http://b.local/", &["a.local"]).unwrap();
     assert!(head.headers.get(HOST).is_none());

@@ -3,6 +3,7 @@
 //! **Invariant:** every label has few values, whatever clients and backends send.
 
 use http::{Method, StatusCode};
+use memchr::{memchr, memchr_iter, memrchr};
 
 /// A method, as a label. Those that clients make up are one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -112,9 +113,7 @@ impl ProtocolLabel {
         if upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
             return Self::Websocket;
         }
-        let accepts = accepts.unwrap_or_default();
-        let mut accepts = accepts.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        if accepts.any(|kind| kind.eq_ignore_ascii_case(b"text/event-stream")) {
+        if accepts.is_some_and(accepts_events) {
             return Self::Sse;
         }
         match kind {
@@ -139,6 +138,17 @@ impl ProtocolLabel {
             Self::GrpcWeb => "grpc-web",
         }
     }
+}
+
+/// Whether `text/event-stream` is one of these media types. Browsers send long lists, in which few have a
+/// hyphen.
+fn accepts_events(types: &[u8]) -> bool {
+    memchr_iter(b'-', types).any(|hyphen| {
+        let (before, behind) = types.split_at(hyphen);
+        let begin = memrchr(b',', before).map_or(0, |comma| comma + 1);
+        let end = memchr(b',', behind).map_or(types.len(), |comma| hyphen + comma);
+        types[begin..end].trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
 }
 
 impl AnswerKey {
@@ -210,7 +220,16 @@ mod tests {
             let accepts = value.filter(|_| name == "accept");
             ProtocolLabel::of(None, accepts, value.filter(|_| accepts.is_none())).as_str()
         };
-        assert_eq!(label("accept", "text/html, Text/Event-Stream"), "sse");
+        for events in
+            ["text/event-stream", "text/html, Text/Event-Stream", "a-b, text/event-stream ,c"]
+        {
+            assert_eq!(label("accept", events), "sse", "{events}");
+        }
+        for others in
+            ["*/*", "text/event-stream;q=1", "xtext/event-stream", "text/event-, stream", "-"]
+        {
+            assert_eq!(label("accept", others), "http", "{others}");
+        }
         assert_eq!(label("content-type", "application/grpc+proto"), "grpc");
         assert_eq!(label("content-type", "application/grpc-web-text"), "grpc-web");
         assert_eq!(label("content-type", "application/json"), "http");

@@ -361,7 +361,7 @@ fn is_seen_decoded(byte: u8) -> bool {
 }
 
 /// RFC 3986, 2.3.
-fn is_unreserved(byte: u8) -> bool {
+pub(crate) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 

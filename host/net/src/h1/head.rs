@@ -149,6 +149,7 @@ impl ResponseHead {
         let status = StatusCode::from_u16(code).map_err(|_invalid| HeadError::Start)?;
         let version = version(minor);
         let may_pass = !looks && *asked != Method::HEAD && !is_bodiless(status);
+        let may_pass = may_pass && no_bare_lf_in(arrived, length, response.headers).is_ok();
         let passed = may_pass.then(|| {
             passed(arrived, length, response.headers, whose_of_response, response_message)
         });
@@ -210,22 +211,22 @@ fn passed(
     whose: impl Fn(&[u8], &[u8]) -> Whose,
     read: fn(&Bytes) -> HeaderMap,
 ) -> Option<(Lines, Said)> {
-    no_bare_lf_in(arrived, length, lines).ok()?;
     let place = |line| place(arrived, line);
     let mut runs = [(0, 0); RUNS];
     let mut places = runs.iter_mut();
     let mut run: Option<&mut (u32, u32)> = None;
     let (mut said, mut has_date, mut names, mut host) =
         (Said::default(), false, Names::NONE, (0, 0));
+    let mut accept = (0, 0);
     for (index, line) in lines.iter().enumerate() {
         match whose(line.name.as_bytes(), line.value) {
             Whose::Message => {}
             Whose::Date => has_date = true,
             Whose::Host if host == (0, 0) && !line.value.is_empty() => {
-                let begin = line.value.as_ptr().addr().checked_sub(arrived.as_ptr().addr())?;
-                let end = begin.checked_add(line.value.len())?;
-                host = (u32::try_from(begin).ok()?, u32::try_from(end).ok()?);
+                host = place_of_value(arrived, line)?;
             }
+            Whose::Accept if accept == (0, 0) => accept = place_of_value(arrived, line)?,
+            Whose::Accept => {}
             // None, or more than one.
             Whose::Host => return None,
             Whose::Connection => {
@@ -250,7 +251,7 @@ fn passed(
     }
     let head = arrived.slice(..length);
     let has_length = said.has_length();
-    Some((Lines { head, runs, host, has_date, has_length, names, read }, said))
+    Some((Lines { head, runs, host, accept, has_date, has_length, names, read }, said))
 }
 
 /// Whose a line is.
@@ -261,6 +262,7 @@ pub(crate) enum Whose {
     Date,
     /// Of the message, and asked for without the others.
     Host,
+    Accept,
     /// Of the connection.
     Connection,
     /// Of the connection, and it may say more of it, or of other lines.
@@ -293,6 +295,7 @@ pub(crate) fn whose(name: &[u8], value: &[u8]) -> Whose {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match name.len() {
         4 if is("host") => Whose::Host,
+        6 if is("accept") => Whose::Accept,
         6 if is("expect") => Whose::Unclear,
         8 if is("cdn-loop") => Whose::Unclear,
         _ if is_said_by_proxies(name) => Whose::Unclear,
@@ -346,7 +349,14 @@ fn place(arrived: &[u8], line: &Header<'_>) -> Option<usize> {
     line.name.as_ptr().addr().checked_sub(arrived.as_ptr().addr())
 }
 
-/// The same of a head of which the lines are known: no line has an LF but at its end, so it is enough to look
+/// Where its value stands.
+fn place_of_value(arrived: &[u8], line: &Header<'_>) -> Option<(u32, u32)> {
+    let begin = line.value.as_ptr().addr().checked_sub(arrived.as_ptr().addr())?;
+    let end = begin.checked_add(line.value.len())?;
+    Some((u32::try_from(begin).ok()?, u32::try_from(end).ok()?))
+}
+
+/// [`no_bare_lf`] of a head of which the lines are known: no line has an LF but at its end, so it is enough to look
 /// at what stands before each, and at the very end.
 fn no_bare_lf_in(arrived: &[u8], length: usize, lines: &[Header<'_>]) -> Result<(), HeadError> {
     let head = arrived.get(..length).unwrap_or_default();

@@ -53,6 +53,7 @@ pub(super) struct Gathering<'a> {
     has_cookies: bool,
     host: (u32, u32),
     hosts: usize,
+    accept: (u32, u32),
     length: Option<u64>,
     expects_continue: bool,
     has_date: bool,
@@ -81,6 +82,7 @@ impl<'a> Gathering<'a> {
             has_cookies: false,
             host: (0, 0),
             hosts: 0,
+            accept: (0, 0),
             length: None,
             expects_continue: false,
             has_date: false,
@@ -153,9 +155,10 @@ impl<'a> Gathering<'a> {
             Whose::Date => self.has_date = true,
             Whose::Host => {
                 self.hosts += 1;
-                let begin = self.text.len() + name.len() + 2;
-                self.host = (begin as u32, (begin + value.len()) as u32);
+                self.host = self.place_of(name, value);
             }
+            Whose::Accept if self.accept == (0, 0) => self.accept = self.place_of(name, value),
+            Whose::Accept => {}
             Whose::Connection | Whose::Unclear => {
                 if !self.of_connection(name, value)? {
                     return Ok(());
@@ -216,6 +219,12 @@ impl<'a> Gathering<'a> {
         self.fault.is_none()
     }
 
+    /// Where the value of the next line will stand.
+    fn place_of(&self, name: &[u8], value: &[u8]) -> (u32, u32) {
+        let begin = self.text.len() + name.len() + ": ".len();
+        (begin as u32, (begin + value.len()) as u32)
+    }
+
     fn line(&mut self, name: &[u8], value: &[u8]) {
         self.names |= Names::of(name);
         self.text.reserve(name.len() + value.len() + 4);
@@ -248,8 +257,7 @@ impl<'a> Gathering<'a> {
         let is_doubtful = self.hosts > 1
             || self.hosts == 1 && (authority.is_some() || self.host.0 == self.host.1);
         if let Some(authority) = authority.as_deref().filter(|_| self.hosts == 0) {
-            let begin = self.text.len() + "host: ".len();
-            self.host = (begin as u32, (begin + authority.len()) as u32);
+            self.host = self.place_of(b"host", authority);
             self.line(b"host", authority);
         }
         let end = self.text.len();
@@ -265,12 +273,14 @@ impl<'a> Gathering<'a> {
                 if let Some(run) = runs.first_mut() {
                     *run = ((self.target + 2) as u32, end as u32);
                 }
-                let (host, has_date, names) = (self.host, self.has_date, self.names);
+                let (host, accept) = (self.host, self.accept);
+                let (has_date, names) = (self.has_date, self.names);
                 let has_length = self.length.is_some();
                 maps.unread(Lines {
                     head: text,
                     runs,
                     host,
+                    accept,
                     has_date,
                     has_length,
                     names,

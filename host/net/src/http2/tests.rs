@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::Version;
+use http::{Version, header::ACCEPT};
 use portolan_core::exchange;
 
 use super::{
@@ -58,6 +58,7 @@ fn a_head_says_what_the_same_over_http_1_says() {
             assert_eq!(values(&head.headers), values(&other.headers), "{name}");
         }
         assert_eq!(head.headers.host(), other.headers.host());
+        assert_eq!(head.headers.first(&ACCEPT), other.headers.first(&ACCEPT));
         if let Some((unread, _)) = head.headers.lines() {
             let kept: Vec<u8> = unread.kept().flatten().copied().collect();
             let other: Vec<u8> =
