@@ -96,6 +96,38 @@ async fn nobody_is_exposed_without_a_tag_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn a_canary_is_reached_by_the_default_rule_where_its_service_has_another() {
+    let consul = Consul::start().await;
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    let portolan = Portolan::start(&Config::new(&options(&consul, "exposed-by-default = false")));
+    let (enable, canary) = ("traefik.enable=true", "traefik.consulcatalog.canary=true");
+    let rule = "traefik.http.routers.shop.rule=Host(`shop.local`)";
+    register(&consul, "shop-1", "shop", &old, &[enable, rule]).await;
+    register(&consul, "shop-2", "shop", &new, &[enable, canary]).await;
+    // One whose service has the default rule as well is the same router, and no problem.
+    register(&consul, "plain-1", "plain", &old, &[enable]).await;
+    register(&consul, "plain-2", "plain", &new, &[enable, canary]).await;
+    for (host, expected) in [("shop.local", "old"), ("shop", "new"), ("plain", "old")] {
+        let get = || portolan.http().get(host, "/");
+        let answer = eventually(get, |answer| answer.status == 200).await;
+        assert!(answer.body.contains(expected), "{host}: {}", answer.body);
+    }
+    assert_eq!(portolan.api("/api/problems").await, json!([]));
+    let routers = portolan.api("/api/http/routers").await;
+    let names = routers.as_array().unwrap().iter().map(|router| router["name"].as_str().unwrap());
+    let names: Vec<_> = names.filter(|name| name.ends_with("@consul")).collect();
+    assert_eq!((names.len(), names[0], names[2]), (3, "plain@consul", "shop@consul"), "{names:?}");
+    // As Traefik has it: the service of the pool is called the same.
+    let pool = names[1];
+    assert!(pool.starts_with("shop-"), "{pool}");
+    assert_eq!(portolan.api(&format!("/api/http/services/{pool}")).await["name"], pool);
+    // The last of the service that is in use is a canary.
+    consul.deregister("plain-1").await;
+    let get = || portolan.http().get("plain", "/");
+    eventually(get, |answer| answer.body.contains("new")).await;
+}
+
+#[tokio::test]
 async fn a_constraint_takes_instances_out_of_routing_and_not_out_of_dns() {
     let consul = Consul::start().await;
     let (blue, green) = (Backend::start("blue").await, Backend::start("green").await);

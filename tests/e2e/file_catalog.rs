@@ -36,6 +36,58 @@ async fn a_file_is_in_use_while_it_is_there_and_its_last_good_content_while_it_i
 }
 
 #[tokio::test]
+async fn yaml_is_read_as_traefik_reads_it() {
+    let backend = Backend::start("yaml").await;
+    let config = Config::new(PROVIDER);
+    let portolan = Portolan::start(&config);
+    let file = format!(
+        "http:
+  routers:
+    bare:
+      rule: Host(`bare.local`)
+      service: web
+      tls:
+      priority:
+      middlewares:
+      #  - missing
+      entryPoints:
+    dressed:
+      rule: Host(`dressed.local`)
+      service: web
+      middlewares: [headers]
+  middlewares:
+    headers:
+      headers:
+        frameDeny:
+        stsSeconds:
+        customResponseHeaders:
+          X-Number: 443
+          X-Boolean: true
+          X-On: on
+          X-Zeros: 0600
+          X-Nothing:
+  services:
+    web:
+      loadBalancer:
+        passHostHeader:
+        servers:
+          - url: {}
+            weight:
+tcp:
+",
+        backend.url()
+    );
+    std::fs::write(config.path("dynamic/web.yaml"), file).unwrap();
+    eventually(|| portolan.http().get("bare.local", "/"), |answer| answer.status == 200).await;
+    let answer = portolan.http().get("dressed.local", "/").await;
+    assert_eq!(answer.status, 200);
+    let header = |name: &str| answer.header(name).to_owned();
+    let found = ["x-number", "x-boolean", "x-on", "x-zeros", "x-nothing"].map(header);
+    assert_eq!(found, ["443", "true", "on", "0600", ""]);
+    assert_eq!(portolan.api("/api/problems").await, serde_json::json!([]));
+}
+
+#[tokio::test]
 async fn state_that_cannot_be_kept_is_told_of_until_it_can() {
     let config = Config::new(PROVIDER);
     std::fs::create_dir(config.path("data")).unwrap();

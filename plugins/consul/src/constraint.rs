@@ -47,6 +47,28 @@ impl Constraint {
             Self::Or(all) => all.iter().any(|one| one.allows(tags)),
         }
     }
+
+    /// Whether it speaks of a tag, or of one with the same key and another value.
+    pub(crate) fn names(&self, tag: &str) -> bool {
+        let key = |tag: &str| tag.split_once('=').map(|(key, _)| key.to_owned());
+        self.any_part(&|part| match part {
+            Self::Tag(wanted) => wanted == tag || key(wanted).is_some() && key(wanted) == key(tag),
+            _ => false,
+        })
+    }
+
+    /// Whether one of its regular expressions is found in a tag.
+    pub(crate) fn may_mean(&self, tag: &str) -> bool {
+        self.any_part(&|part| matches!(part, Self::TagRegex(regex) if regex.is_match(tag)))
+    }
+
+    fn any_part(&self, is: &dyn Fn(&Self) -> bool) -> bool {
+        match self {
+            Self::Tag(_) | Self::TagRegex(_) => is(self),
+            Self::Not(inner) => inner.any_part(is),
+            Self::And(all) | Self::Or(all) => all.iter().any(|one| one.any_part(is)),
+        }
+    }
 }
 
 struct Reader<'a> {

@@ -2,12 +2,13 @@
 //!
 //! Reading order: the provider here ([`Consul::poll`] is one step), [`agent`] (questions as HTTP),
 //! [`catalog`] (which questions, and what answers change), [`watch`] (one blocking query), [`api`]
-//! (the shapes of answers), [`address`] (where things are), [`policy`] (who is routed to, and by which rule), [`tags`], [`ledger`]
-//! (what the host has to be told), [`lookup`] (what is asked for on demand).
+//! (the shapes of answers), [`address`] (where things are), [`policy`] (who is routed to, and by which rule), [`tags`], [`canary`]
+//! (the router that one gets by itself), [`ledger`] (what the host has to be told), [`lookup`] (what is asked for on demand).
 
 mod address;
 mod agent;
 mod api;
+mod canary;
 mod catalog;
 mod config;
 mod constraint;

@@ -60,12 +60,13 @@ impl Policy {
     /// Reads what the tags of an instance declare, and decides whether it is routed to. Answers
     /// what was left out.
     pub(crate) fn judge(&self, instance: &mut Instance) -> Vec<Notice> {
-        if self.constraints.as_ref().is_some_and(|wanted| !wanted.allows(&instance.tags)) {
+        let constraints = self.constraints.as_ref();
+        if constraints.is_some_and(|wanted| !wanted.allows(&instance.tags)) {
             set_edge(instance, "none");
             say_why(instance, "`constraints` does not match its tags");
             return Vec::new();
         }
-        let found = tags::declared(&self.prefix, &self.defaults, instance);
+        let found = tags::declared(&self.prefix, &self.defaults, constraints, instance);
         let prefix = &self.prefix;
         if found.is_in_mesh {
             set_edge(instance, "none");

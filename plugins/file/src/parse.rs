@@ -75,8 +75,15 @@ fn json(text: &str) -> Result<Value, Problem> {
     })
 }
 
+/// Scalars as Traefik's parser takes them, YAML 1.2: only `true` and `false` are booleans, since `on`
+/// and `yes` are the values of headers. A number with zeros before it is text, which it would not be
+/// again without them.
 fn yaml(text: &str) -> Result<Value, Problem> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let error = error.without_snippet();
         let place = error.location().map(|location| {
             let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -131,6 +138,14 @@ mod tests {
         let yaml = "http:\n  routers:\n    a:\n      rule: Path(`/`)\n      priority: 7\n";
         check("a.yaml", yaml, expected);
         check("d/a.b.yml", yaml, expected);
+    }
+
+    #[test]
+    fn words_and_numbers_of_yaml_are_the_text_that_they_are_written_as() {
+        let expected = r#"{"a":"on","b":"yes","c":"No","d":"0600","e":"y"}"#;
+        check("a.yaml", "{ a: on, b: yes, c: No, d: 0600, e: y }", expected);
+        let expected = r#"{"a":true,"b":false,"c":1000,"d":1.5,"e":"true","f":"0"}"#;
+        check("a.yaml", "{ a: true, b: False, c: 1_000, d: 1.5, e: 'true', f: \"0\" }", expected);
     }
 
     #[test]

@@ -70,6 +70,11 @@ fn host_name(text: &str) -> Result<Predicate, MatcherError> {
     if text == "*" {
         return Ok(Predicate::Always);
     }
+    if let Some(variable) = variable(text) {
+        let message =
+            format!("still holds `{variable}`, which was to be filled in before it came here");
+        return Err(MatcherError::arg(0, message));
+    }
     check_ascii(text)?;
     let lower = text.to_ascii_lowercase();
     let host = lower.strip_suffix('.').unwrap_or(&lower);
@@ -108,6 +113,16 @@ fn check_host(labels: &str) -> Result<(), MatcherError> {
     } else {
         Ok(())
     }
+}
+
+/// A variable or a template that somebody else was to fill in: `${DOMAIN}`, `{{ env "DOMAIN" }}`.
+fn variable(text: &str) -> Option<&str> {
+    let (start, end) = [("${", "}"), ("{{", "}}")].into_iter().find_map(|(opens, closes)| {
+        let start = text.find(opens)?;
+        let length = text.get(start..)?.find(closes).map(|end| end + closes.len());
+        Some((start, length.map_or(text.len(), |length| start + length)))
+    })?;
+    text.get(start..end)
 }
 
 fn host_regexp(regex: &str) -> Result<Predicate, MatcherError> {
@@ -199,6 +214,14 @@ mod tests {
         check("Host(a.*.local)", "takes a star only as the whole first label: `*.example.com`");
         check("Host(a.local, b.local)", "write `Host(`a`) || Host(`b`)` for several");
         check("Host({sub:[a-z]+}.x.com)", "write `HostRegexp(`^[a-z]+\\.example\\.com$`)`");
+        let filled_in = |variable: &str| {
+            format!(
+                "argument 0: still holds `{variable}`, which was to be filled in before it came here"
+            )
+        };
+        check("Host(app.${DOMAIN:-x.com})", &filled_in("${DOMAIN:-x.com}"));
+        check("Host({{ env \"X\" }}.x)", &filled_in("{{ env \"X\" }}"));
+        check("Host(${meta.env.x)", &filled_in("${meta.env.x"));
         check("Host(a..local)", "argument 0: must not have an empty label");
         check("Host()", "argument 0: must not be empty");
         check("Host(é.local)", "must be ASCII, but holds `é`; write its punycode form");

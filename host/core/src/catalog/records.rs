@@ -42,7 +42,8 @@ pub(super) fn read(dns: &Value, flaws: &mut Vec<Flaw>) -> Named {
         flaws.push(Flaw { severity: Severity::Warning, ..flaw });
     }
     let mut list = |key: &str, of: &str| match map.get(key) {
-        None => &[][..],
+        // A key with nothing behind it says nothing: its records are commented out.
+        None | Some(Value::Null) => &[][..],
         Some(Value::Array(list)) => list.as_slice(),
         Some(_) => {
             let message = format!("`{key}` must be a list of {of}");
@@ -82,7 +83,7 @@ fn record(record: &Value, path: String, flaws: &mut Vec<Flaw>) -> Option<Recorde
     };
     let (name, rtype, data) = (text("name"), text("type"), text("data"));
     let ttl = match map.get("ttl") {
-        None => None,
+        None | Some(Value::Null) => None,
         Some(ttl) => match ttl.as_u64().and_then(|ttl| i32::try_from(ttl).ok()) {
             Some(ttl) => u32::try_from(ttl).ok(),
             None => {

@@ -49,8 +49,8 @@ pub(super) fn parse(fragment: Arc<Fragment>) -> Parsed {
         Some(http) => read(http, "/http"),
         None => Declared::default(),
     };
-    for key in fragment.config.as_object().into_iter().flat_map(|map| map.keys()) {
-        if key != "http" && key != "dns" {
+    for (key, part) in fragment.config.as_object().into_iter().flatten() {
+        if key != "http" && key != "dns" && !part.is_null() {
             declared.flaws.push(Flaw {
                 severity: Severity::Warning,
                 pointer: format!("/{key}"),
@@ -62,7 +62,8 @@ pub(super) fn parse(fragment: Arc<Fragment>) -> Parsed {
             });
         }
     }
-    let Named { records, datacenters } = match fragment.config.get("dns") {
+    let dns = fragment.config.get("dns").filter(|dns| !dns.is_null());
+    let Named { records, datacenters } = match dns {
         Some(dns) => records::read(dns, &mut declared.flaws),
         None => Named::default(),
     };

@@ -34,6 +34,20 @@ fn instances_of_services_that_could_not_be_read_stay() {
 }
 
 #[test]
+fn a_file_of_keys_with_nothing_behind_them_says_nothing() {
+    let mut source = Source::new("file", "file");
+    let config = serde_json::json!({
+        "http": { "routers": null }, "tcp": null, "tls": null,
+        "dns": { "records": null, "datacenters": null }
+    });
+    let fragment = Fragment { origin: "a.yaml".to_owned(), config };
+    let item = Item::Fragment(fragment.into());
+    assert_eq!(source.apply(Update::Snapshot(vec![item]), Vec::new()), Ok(true));
+    let parsed = source.fragments.values().next().expect("there is one");
+    assert_eq!(parsed.declared.flaws, []);
+}
+
+#[test]
 fn what_stays_counts_among_the_items_of_a_provider() {
     let mut source = Source::new("consul", "consul");
     let many = |service: &'static str, count: usize| {

@@ -17,6 +17,8 @@ mod schema;
 mod tags;
 mod stray;
 #[cfg(test)]
+mod nothing_tests;
+#[cfg(test)]
 mod stray_tests;
 #[cfg(test)]
 mod tests;

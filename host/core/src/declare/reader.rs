@@ -1,5 +1,9 @@
 //! Reads a JSON tree in which keys may be spelled in any way and values may be text.
 //!
+//! A key with nothing behind it says nothing, as in Traefik: `tls:` in YAML, whatever is commented
+//! out below a key, a `null` of a provider. And where text is wanted, numbers and booleans are what
+//! they are written as, since tags have nothing but text.
+//!
 //! A reader knows its JSON Pointer, so that whatever it complains of has a place.
 
 use serde_json::{Map, Value};
@@ -48,9 +52,16 @@ impl<'a> Reader<'a> {
         Self { value, pointer: pointer.to_owned() }
     }
 
-    /// The entries of a table, keys as written. Text is no table, but `true` is an empty one:
-    /// `tls=true` in a tag (Traefik's "allow empty").
+    /// The entries of a table that say something, keys as written. Text is no table, but `true` is
+    /// an empty one: `tls=true` in a tag (Traefik's "allow empty").
     pub(super) fn entries(&self, flaws: &mut Vec<Flaw>) -> Vec<(&'a str, Self)> {
+        let mut entries = self.all_entries(flaws);
+        entries.retain(|(_, value)| !value.value.is_null());
+        entries
+    }
+
+    /// The same with those that say nothing, for where a key alone says enough.
+    pub(super) fn all_entries(&self, flaws: &mut Vec<Flaw>) -> Vec<(&'a str, Self)> {
         match self.value {
             Value::Object(map) => self.children(map),
             Value::Bool(true) | Value::Null => Vec::new(),
@@ -99,11 +110,11 @@ impl<'a> Reader<'a> {
         fields
     }
 
-    /// The entries of a table whose keys mean nothing.
+    /// The entries of a table that say something, and whose keys mean nothing.
     pub(super) fn unknown(&self, keys: &Keys) -> Vec<(&'a str, Self)> {
         let Value::Object(table) = self.value else { return Vec::new() };
         let mut unknown = self.children(table);
-        unknown.retain(|(written, _)| !keys.has(written));
+        unknown.retain(|(written, value)| !value.value.is_null() && !keys.has(written));
         unknown
     }
 
@@ -117,6 +128,7 @@ impl<'a> Reader<'a> {
         match self.value {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
+            Value::Bool(value) => Some(value.to_string()),
             other => self.wrong(flaws, "text", other),
         }
     }
@@ -146,7 +158,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of texts: an array, or text with commas (Traefik's rule for tags).
+    /// A list of texts: an array, or text with commas (Traefik's rule for tags). A number is one text.
     pub(super) fn list(&self, flaws: &mut Vec<Flaw>) -> Vec<String> {
         match self.value {
             Value::Array(_) => {
@@ -158,6 +170,7 @@ impl<'a> Reader<'a> {
                 .filter(|part| !part.is_empty())
                 .map(str::to_owned)
                 .collect(),
+            Value::Number(number) => vec![number.to_string()],
             other => {
                 self.flaw(flaws, format!("expected a list, found {}", kind(other)));
                 Vec::new()

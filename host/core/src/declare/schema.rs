@@ -181,14 +181,19 @@ fn domain(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Option<DomainSpec> {
 fn middleware(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> MiddlewareSpec {
     let (mut plugins, mut on_failure) = (Vec::new(), OnFailure::default());
     let mut time_limit = None;
-    for (key, value) in reader.entries(flaws) {
+    for (key, value) in reader.all_entries(flaws) {
         match fold(key).as_str() {
+            "onfailure" | "timelimit" if value.value.is_null() => (),
             "onfailure" => on_failure = failure_policy(&value, flaws).unwrap_or_default(),
             "timelimit" => time_limit = limit(&value, flaws),
             // Traefik's own spelling for plugins that are not built in.
-            "plugin" if value.value.is_object() => plugins.extend(value.entries(flaws)),
+            "plugin" if value.value.is_object() => plugins.extend(value.all_entries(flaws)),
             _ => plugins.push((key, value)),
         }
+    }
+    // The name alone says which plugin it is, `whoami:`, unless another one has options.
+    if plugins.iter().any(|(_, config)| !config.value.is_null()) {
+        plugins.retain(|(_, config)| !config.value.is_null());
     }
     if plugins.len() > 1 {
         let names: Vec<_> = plugins.iter().map(|(name, _)| format!("`{name}`")).collect();

@@ -1,5 +1,6 @@
 //! The canonical spelling of a configuration: keys as the schema has them, text turned into the
-//! types that the schema asks for.
+//! types that the schema asks for, numbers and booleans into text where it asks for that. A key with
+//! nothing behind it is left out.
 //!
 //! Only what is certain is changed. What does not fit is left as it is, for the validator to
 //! judge.
@@ -71,11 +72,15 @@ impl<'a> Walk<'a> {
             let (name, of) = match (shape.property(&key), shape.others) {
                 (Some(found), _) => found,
                 (None, Some(of)) => (key.as_str(), of),
+                (None, None) if value.is_null() => continue,
                 (None, None) => {
                     self.errors.push(unknown(&shape, &key, place));
                     continue;
                 }
             };
+            if value.is_null() && !self.takes_nothing(of, depth + 1) {
+                continue;
+            }
             let value = self.value(of, &value, &place, depth + 1);
             if known.insert(name.to_owned(), value).is_some() {
                 self.errors.push(FieldError {
@@ -86,6 +91,13 @@ impl<'a> Walk<'a> {
             }
         }
         known
+    }
+
+    /// Whether `null` is a value as any other. Where it is not, a key with nothing behind it says
+    /// nothing, as in Traefik: what stood below it is commented out.
+    fn takes_nothing(&self, schema: &'a Value, depth: usize) -> bool {
+        let types = self.types(schema, depth);
+        types.is_empty() || types.contains(&"null")
     }
 
     /// The part of a schema that is meant for a value: references followed, `null` set aside, and
@@ -231,10 +243,13 @@ fn coerce(types: &[&str], value: &Value) -> Value {
     let has = |word: &str| types.contains(&word);
     let coerced = match value {
         Value::String(text) => from_text(types, text),
-        // `[http.middlewares.x.whoami]` with nothing in it, and Traefik's `compress=true`.
+        // `whoami:` in YAML, and Traefik's `compress=true`.
         Value::Null | Value::Bool(true) if has("object") => Some(Value::Object(Map::new())),
         Value::Null => None,
         single if has("array") => Some(Value::Array(vec![single.clone()])),
+        // `X-Forwarded-Port: 443` in YAML, which is text in a tag.
+        Value::Number(number) if has("string") => Some(Value::String(number.to_string())),
+        Value::Bool(value) if has("string") => Some(Value::String(value.to_string())),
         _ => None,
     };
     coerced.unwrap_or_else(|| value.clone())

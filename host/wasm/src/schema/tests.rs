@@ -99,6 +99,36 @@ fn text_becomes_what_the_schema_asks_for() {
 }
 
 #[test]
+fn numbers_and_booleans_become_text_where_that_is_asked_for() {
+    becomes(
+        json!({ "interval": 5, "source-range": [1, true], "customRequestHeaders": {
+            "X-Port": 443, "X-On": true, "X-Part": 1.5
+        }}),
+        json!({ "interval": "5", "source-range": ["1", "true"], "custom-request-headers": {
+            "X-Port": "443", "X-On": "true", "X-Part": "1.5"
+        }}),
+    );
+    // Where anything goes they are what they are.
+    becomes(json!({ "anything": [1, true] }), json!({ "anything": [1, true] }));
+    refused(json!({ "scheme": 1 }), &[("/scheme", "must be one of `http`, `https`", None)]);
+}
+
+#[test]
+fn a_key_with_nothing_behind_it_is_left_out() {
+    becomes(
+        json!({ "interval": null, "permanent": null, "source-range": null, "rules": [{ "text": null }],
+            "customRequestHeaders": { "X-A": null, "X-B": "b" } }),
+        json!({ "rules": [{}], "custom-request-headers": { "X-B": "b" } }),
+    );
+    becomes(json!({ "either": null }), json!({}));
+    refused(json!({ "limits": { "max-body": null } }), &[("/limits", "needs `max-body`", None)]);
+    // Where nothing is a value, it is one.
+    becomes(json!({ "port": null, "limits": null }), json!({ "port": null, "limits": null }));
+    becomes(json!({ "anything": { "a": null } }), json!({ "anything": { "a": null } }));
+    becomes(json!({ "prot": null }), json!({}));
+}
+
+#[test]
 fn text_becomes_a_list_at_its_commas() {
     becomes(
         json!({ "sourceRange": "10.0.0.0/8, 127.0.0.1,," }),
@@ -164,7 +194,7 @@ fn what_does_not_fit_is_refused_in_plain_words() {
         json!({ "permanent": "yes" }),
         &[("/permanent", "must be true or false, not `yes`", None)],
     );
-    refused(json!({ "interval": 5 }), &[("/interval", "must be text, not `5`", None)]);
+    refused(json!({ "interval": {} }), &[("/interval", "must be text, not a table", None)]);
     refused(json!({ "source-range": [] }), &[("/source-range", "needs at least one", None)]);
     refused(json!({ "ports": "1,x" }), &[("/ports/1", "must be a whole number, not `x`", None)]);
     refused(

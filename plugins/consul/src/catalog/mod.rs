@@ -19,6 +19,7 @@ use portolan_plugin::{Notice, Update};
 use crate::{
     address::Vantage,
     api::{Check, Entry, NodeAnswer, Services, home, segment},
+    canary,
     ledger::Ledger,
     policy::Policy,
     watch::Watch,
@@ -448,6 +449,7 @@ impl Catalog {
             }
             instances.push(instance);
         }
+        canary::join(&mut instances);
         tracked.notices = noticed.told();
         let ids = instances.iter().map(|instance| instance.id.clone()).collect();
         let before = std::mem::replace(&mut tracked.instances, ids);

@@ -1,13 +1,17 @@
 //! Tags as people write them for Traefik: `traefik.http.routers.shop.rule=Host(...)`.
 
+mod slip;
+mod unread;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_plugin::{Declaration, Instance, Notice};
 
-use crate::{
-    fault::{distance, fold, nearest, proposal},
-    template::Template,
+use self::{
+    slip::{is_enable, may_be_rule, says_who_may_pass},
+    unread::Unread,
 };
+use crate::{canary, constraint::Constraint, fault::fold, template::Template};
 
 /// What the tags of one instance declare.
 #[derive(Debug, Default, PartialEq)]
@@ -36,20 +40,29 @@ pub(crate) struct Defaults {
     pub(crate) rule: Option<Template>,
 }
 
-/// Reads the tags of an instance. `prefix` is compared without case.
+/// Reads the tags of an instance. `prefix` is compared without case. Tags that `constraints` asks for
+/// are for those alone, unless they say something here too.
 ///
 /// Tags that do not begin with the prefix and a dot are not for us. An instance without any
 /// declaration is a fact of the catalog, with a name in DNS, and no more: a router takes a tag,
 /// unless everybody is exposed.
-pub(crate) fn declared(prefix: &str, defaults: &Defaults, instance: &Instance) -> Declared {
+pub(crate) fn declared(
+    prefix: &str,
+    defaults: &Defaults,
+    constraints: Option<&Constraint>,
+    instance: &Instance,
+) -> Declared {
     let mut reader = Reader {
         instance,
+        prefix,
         defaults,
+        constraints,
         enable: None,
         enable_key: "default-rule",
         is_in_mesh: defaults.is_in_mesh,
-        has_others: false,
         labels: BTreeMap::new(),
+        unread: Unread::default(),
+        doubts: Vec::new(),
         strays: Vec::new(),
         declared: Declared::default(),
     };
@@ -63,15 +76,18 @@ pub(crate) fn declared(prefix: &str, defaults: &Defaults, instance: &Instance) -
 
 struct Reader<'a> {
     instance: &'a Instance,
+    prefix: &'a str,
     defaults: &'a Defaults,
+    constraints: Option<&'a Constraint>,
     enable: Option<bool>,
     /// Where the router that a service gets by itself comes from.
     enable_key: &'a str,
     is_in_mesh: bool,
-    /// Whether it speaks of other protocols than HTTP.
-    has_others: bool,
     /// As a default rule sees them.
     labels: BTreeMap<String, String>,
+    unread: Unread<'a>,
+    /// What is wrong with tags, as far as it matters only to who is routed to.
+    doubts: Vec<Notice>,
     /// What would say who may pass if its first word were not a slip of the hand.
     strays: Vec<Declaration>,
     declared: Declared,
@@ -80,7 +96,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn read(&mut self, tag: &'a str, rest: &'a str) {
         let Some((path, value)) = rest.split_once('=') else {
-            return self.notice(tag, "has no `=`, so it declares nothing");
+            return self.read_bare(tag, rest.trim());
         };
         let key = tag.split_once('=').map_or(tag, |(key, _)| key);
         let (path, value) = (path.trim(), value.trim());
@@ -88,12 +104,14 @@ impl<'a> Reader<'a> {
         let is_in_rule = self.defaults.rule.as_ref().is_some_and(|rule| rule.names(&label));
         self.labels.insert(label, value.to_owned());
         let (first, below) = path.split_once('.').unwrap_or((path, ""));
-        self.has_others |= matches!(fold(first).as_str(), "tcp" | "udp");
         match fold(first).as_str() {
             "enable" if below.is_empty() => {
                 // Nobody is let in by a word that may have meant the opposite; Traefik skips it too.
-                let enable = self.boolean(key, value).unwrap_or(false);
-                (self.enable, self.enable_key) = (Some(enable), key);
+                let enable = truth(value);
+                if enable.is_none() {
+                    self.notice(key, &format!("is neither `true` nor `false` but `{value}`"));
+                }
+                (self.enable, self.enable_key) = (Some(enable.unwrap_or(false)), key);
             }
             "http" if !below.is_empty() => {
                 let path = format!("http.{below}");
@@ -103,29 +121,60 @@ impl<'a> Reader<'a> {
             "consulcatalog" | "nomad" => self.read_about_source(key, below, value),
             // Those speak to Traefik about another source.
             "docker" => (),
-            _ if is_in_rule => (),
+            protocol @ ("tcp" | "udp") => self.unread.add_protocol(protocol, below),
+            _ if is_in_rule || self.is_asked_for(tag, path) => (),
             "tls" => {
                 let here = "what Traefik has under `tls` is written in config.toml: `[tls]` with \
                     `certificates`, `default-certificate` and `options`, and `resolver` of an \
                     entrypoint's `tls`";
-                self.notice(key, &format!("is not read from tags; {here}"));
+                self.doubt(key, &format!("is not read from tags; {here}"));
             }
-            "tcp" | "udp" => self.notice(key, &format!("`{first}` is not supported yet")),
-            _ => {
-                let known = ["http", "enable", "consulcatalog"];
-                let meant = proposal(first, known.into_iter());
-                let known = "is unknown; what may follow is `http.`, `enable` or `consulcatalog.`";
-                self.notice(key, &format!("{known}{meant}"));
-                let is_enable = nearest(first, ["enable"].into_iter()).is_some();
-                if is_enable && below.is_empty() && truth(value) != Some(true) {
-                    self.enable = Some(false);
-                }
-                if says_who_may_pass(path) {
-                    let (path, value, origin) = (path.into(), value.into(), key.trim().into());
-                    self.strays.push(Declaration { path, value, origin });
-                }
-            }
+            _ => self.read_unknown(key, path, value),
         }
+    }
+
+    /// A tag without a value.
+    fn read_bare(&mut self, tag: &str, path: &str) {
+        let message = "has no `=`, so it declares nothing";
+        if is_enable(path) {
+            self.notice(tag, message);
+        } else if !self.is_asked_for(tag, path) {
+            self.doubt(tag, message);
+        }
+    }
+
+    /// A tag that begins with a word that nobody knows.
+    fn read_unknown(&mut self, key: &'a str, path: &'a str, value: &'a str) {
+        let is_doubtful = says_who_may_pass(path);
+        if !is_doubtful && self.unread.add_ancient(key.trim(), path, value) {
+            return;
+        }
+        let first = path.split('.').next().unwrap_or_default();
+        let meant = slip::meant(first);
+        let known = "is unknown; what may follow is `http.`, `enable` or `consulcatalog.`";
+        let message = format!("{known}{meant}");
+        if is_enable(path) {
+            self.notice(key, &message);
+            if truth(value) != Some(true) {
+                self.enable = Some(false);
+            }
+        } else {
+            self.doubt(key, &message);
+        }
+        if is_doubtful {
+            let (path, value, origin) = (path.into(), value.into(), key.trim().into());
+            self.strays.push(Declaration { path, value, origin });
+        }
+    }
+
+    /// Whether a tag is there for `constraints`. A regular expression may take any tag, so one that
+    /// looks like a slip is none of those that it is for.
+    fn is_asked_for(&self, tag: &str, path: &str) -> bool {
+        let first = path.split('.').next().unwrap_or_default();
+        let is_slip = || !slip::meant(first).is_empty() || says_who_may_pass(path);
+        self.constraints.is_some_and(|constraints| {
+            constraints.names(tag) || constraints.may_mean(tag) && !is_slip()
+        })
     }
 
     /// `consulcatalog.…`: how the instance is to be taken.
@@ -147,13 +196,13 @@ impl<'a> Reader<'a> {
                     Some(percent) => self.declared.canary_percent = Some(percent),
                     None => {
                         let message = format!("is no percent, from 0 to 100, but `{value}`");
-                        self.notice(key, &message);
+                        self.doubt(key, &message);
                     }
                 }
             }
             _ => {
                 let known = "is unknown; what may follow is `canary`, `canary.weight` or `connect`";
-                self.notice(key, known);
+                self.doubt(key, known);
             }
         }
     }
@@ -163,8 +212,10 @@ impl<'a> Reader<'a> {
         self.declared.is_kept_out = self.enable == Some(false);
         let is_exposed = self.enable.or(self.defaults.exposed).unwrap_or(true);
         if is_exposed {
+            self.tell_doubts();
             self.add_default_rules();
         } else {
+            // Nor is anybody told what is wrong with it.
             self.declared.is_unexposed = self.enable.is_none();
             self.declared.declarations.clear();
         }
@@ -178,6 +229,14 @@ impl<'a> Reader<'a> {
             self.declared.notices.push(Notice::new(self.instance.id.as_str(), message));
         }
         self.declared
+    }
+
+    fn tell_doubts(&mut self) {
+        let is_new = !self.declared.declarations.is_empty();
+        self.declared.notices.append(&mut self.doubts);
+        let told = self.unread.told(self.prefix, &self.instance.service, is_new);
+        let id = self.instance.id.as_str();
+        self.declared.notices.extend(told.into_iter().map(|message| Notice::new(id, message)));
     }
 
     /// A router without a rule gets the default one, as in Traefik; so does the service itself when
@@ -202,7 +261,7 @@ impl<'a> Reader<'a> {
         });
         let service = normalize(&self.instance.service);
         // One that speaks of TCP or UDP, and not of HTTP, is no service for browsers, as in Traefik.
-        let is_http = !self.has_others || !self.declared.declarations.is_empty();
+        let is_http = !self.unread.has_protocols() || !self.declared.declarations.is_empty();
         let is_wanted = is_http && self.enable.or(self.defaults.exposed) == Some(true);
         if routers.is_empty() && is_wanted && !service.is_empty() {
             if self.services() > 1 {
@@ -212,7 +271,11 @@ impl<'a> Reader<'a> {
                 self.declared.notices.push(Notice::new(self.instance.id.as_str(), message));
                 return;
             }
-            routers.push((service, false, self.enable_key.trim().to_owned()));
+            let name = match self.declared.is_canary {
+                true => canary::pool(&self.instance.service, &self.instance.tags),
+                false => service,
+            };
+            routers.push((name, false, self.enable_key.trim().to_owned()));
         }
         routers.retain(|(_, has_rule, _)| !has_rule);
         if routers.is_empty() {
@@ -251,11 +314,17 @@ impl<'a> Reader<'a> {
     fn boolean(&mut self, key: &str, text: &str) -> Option<bool> {
         let truth = truth(text);
         if truth.is_none() {
-            self.notice(key, &format!("is neither `true` nor `false` but `{text}`"));
+            self.doubt(key, &format!("is neither `true` nor `false` but `{text}`"));
         }
         truth
     }
 
+    fn doubt(&mut self, tag: &str, message: &str) {
+        let origin = format!("{} tag {tag}", self.instance.id);
+        self.doubts.push(Notice::new(origin, message));
+    }
+
+    /// What says whether an instance is routed to is told of one that is not, too.
     fn notice(&mut self, tag: &str, message: &str) {
         let origin = format!("{} tag {tag}", self.instance.id);
         self.declared.notices.push(Notice::new(origin, message));
@@ -270,32 +339,6 @@ fn truth(text: &str) -> Option<bool> {
         _ => None,
     }
 }
-
-/// Whether a word behind the name of a router may have been meant as `rule`.
-fn may_be_rule(word: &str) -> bool {
-    distance(&fold(word.split('[').next().unwrap_or_default()), "rule") <= 2
-}
-
-/// Whether a path with a first word that nobody knows speaks of who may pass a router:
-/// `htp.routers.a.middlewares`, `routers.a.tls`. The host closes that router.
-fn says_who_may_pass(path: &str) -> bool {
-    let words: Vec<_> = path.split(['.', '[']).map(fold).collect();
-    let is_near =
-        |word: &String, known: &[&'static str]| nearest(word, known.iter().copied()).is_some();
-    let says = |word: &String| is_near(word, &PROTECTING);
-    if let Some(place) = words.iter().take(2).position(|word| is_near(word, &["routers"])) {
-        // Behind the name of the router, which may be called anything.
-        return words.iter().skip(place + 2).any(says);
-    }
-    // A dot is missing, or there is a word too many. What is said of other things is not meant.
-    let Some((_, before)) = words.split_last() else { return false };
-    let is_other = |word: &String| is_near(word, &["services", "middlewares", "serverstransports"]);
-    before.iter().any(|word| word.contains("router"))
-        && !before.iter().take(3).any(is_other)
-        && words.iter().skip(1).any(says)
-}
-
-const PROTECTING: [&str; 3] = ["middlewares", "entrypoints", "tls"];
 
 /// What follows the prefix and its dot.
 fn strip_prefix<'a>(tag: &'a str, prefix: &str) -> Option<&'a str> {

@@ -27,9 +27,20 @@ fn read(service: &str, tags: &[&str]) -> String {
 }
 
 fn read_by(exposed: Option<bool>, rule: &str, service: &str, tags: &[&str]) -> String {
+    read_where("", exposed, rule, service, tags)
+}
+
+fn read_where(
+    constraints: &str,
+    exposed: Option<bool>,
+    rule: &str,
+    service: &str,
+    tags: &[&str],
+) -> String {
     let rule = Some(Template::parse(rule).unwrap());
     let defaults = Defaults { exposed, is_in_mesh: false, rule };
-    let declared = declared("traefik", &defaults, &instance(service, tags));
+    let constraints = Constraint::parse(constraints).unwrap();
+    let declared = declared("traefik", &defaults, constraints.as_ref(), &instance(service, tags));
     let mut text = String::new();
     for declaration in declared.declarations {
         let Declaration { path, value, origin } = declaration;
@@ -203,7 +214,6 @@ fn what_cannot_be_used_is_said() {
          Traefik has under `tls` is written in config.toml: `[tls]` with `certificates`, \
          `default-certificate` and `options`, and `resolver` of an entrypoint's `tls`",
     );
-    check("traefik.tcp.routers.a.rule=x", "traefik.tcp.routers.a.rule: `tcp` is not supported yet");
     check(
         "traefik.htpp.routers.a.rule=x",
         "traefik.htpp.routers.a.rule: is unknown; what may follow is `http.`, `enable` or \
@@ -231,6 +241,131 @@ fn what_cannot_be_used_is_said() {
         "traefik.consulcatalog.canary.weight=101",
         "traefik.consulcatalog.canary.weight: is no percent, from 0 to 100, but `101`",
     );
+}
+
+#[test]
+fn the_first_word_may_be_what_belongs_below_http() {
+    for (tag, meant) in [
+        ("services.a.loadbalancer.server.port", "http.services"),
+        ("middlewares.a.compress", "http.middlewares"),
+        ("serverstransports.a.rootcas", "http.serversTransports"),
+    ] {
+        let read = read("web", &[&format!("traefik.{tag}=1")]);
+        assert!(read.ends_with(&format!(", did you mean `{meant}`?\n")), "{read}");
+    }
+}
+
+#[test]
+fn tags_that_constraints_ask_for_are_for_those() {
+    let read = |constraints: &str, tag: &str| {
+        read_where(constraints, None, "Host(`{{ .Name }}`)", "web", &[tag])
+    };
+    let constraints = "Tag(`traefik.external=true`) || !Tag(`traefik.old`)";
+    for tag in ["traefik.external=true", "traefik.external=false", "traefik.old"] {
+        assert_eq!(read(constraints, tag), "");
+        assert_ne!(read("Tag(`blue`) && TagRegex(`blue`)", tag), "");
+    }
+    assert_eq!(read("TagRegex(`^traefik\\.zone=`)", "traefik.zone=lab"), "");
+    // A regular expression may take a slip for what it asks for.
+    let constraints = "Tag(`blue`) || TagRegex(`^traefik`)";
+    for tag in ["traefik.htpp.routers.a.rule=x", "traefik.routers.a.tls=x", "traefik.enabled=true"]
+    {
+        assert!(read(constraints, tag).contains("is unknown"), "{tag}");
+    }
+    // What they ask for still says what it says.
+    assert!(
+        read("Tag(`traefik.enable=true`)", "traefik.enable=true").contains(".rule = Host(`web`)")
+    );
+}
+
+#[test]
+fn of_one_that_is_not_routed_to_only_what_says_so_is_told() {
+    let wrong = [
+        "traefik.tcp.routers.a.rule=x",
+        "traefik.tls.stores.x=y",
+        "traefik.frontend.rule=Host:x",
+        "traefik.zone=lab",
+        "traefik.consulcatalog.canari=true",
+        "traefik.bare",
+    ];
+    let with = |exposed, tag: &str| {
+        let tags: Vec<_> = wrong.into_iter().chain([tag]).collect();
+        read_by(exposed, "Host(`{{ .Name }}`)", "web", &tags)
+    };
+    assert_eq!(with(None, "traefik.enable=true").matches("dc1/a/web").count(), wrong.len());
+    assert_eq!(with(None, "traefik.enable=false"), "");
+    assert_eq!(with(Some(false), "v1"), "");
+    for tag in ["traefik.enable=no", "traefik.enable", "traefik.enabled=true"] {
+        let told = with(Some(false), tag);
+        assert_eq!(told.matches("dc1/a/web tag traefik.enable").count(), 1, "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn other_protocols_are_told_of_once() {
+    let tags = [
+        "traefik.tcp.routers.pg.rule=HostSNI(`*`)",
+        "traefik.tcp.routers.pg.tls=true",
+        "traefik.tcp.services.pg.loadbalancer.server.port=5432",
+        "traefik.TCP.Routers.old.service=pg",
+        "traefik.udp.services.dns.loadbalancer.server.port=53",
+    ];
+    assert_eq!(
+        read("web", &tags),
+        "dc1/a/web: its TCP routers `old`, `pg` are not served: only HTTP is yet\n\
+         dc1/a/web: what its tags say of UDP has no effect: only HTTP is served yet\n"
+    );
+    let one = "dc1/a/web: its TCP router `pg` is not served: only HTTP is yet\n";
+    assert_eq!(read("web", &tags[..3]), one);
+}
+
+#[test]
+fn tags_of_traefik_1_are_told_with_what_to_write() {
+    let read = |tags: &[&str]| read("my_web", tags);
+    assert_eq!(
+        read(&[
+            "traefik.port=80",
+            "traefik.frontend.rule=Host:a.x,b.x",
+            "traefik.frontend.entryPoints=web",
+        ]),
+        "dc1/a/web: `traefik.frontend.entryPoints`, `traefik.frontend.rule`, `traefik.port`: such \
+         tags are of Traefik 1, and have no effect; write \
+         `traefik.http.routers.my-web.rule=Host(`a.x`) || Host(`b.x`)`, \
+         `traefik.http.routers.my-web.entrypoints=web`, \
+         `traefik.http.services.my-web.loadbalancer.server.port=80`\n"
+    );
+    for (old, new) in [
+        ("Host:a.x;PathPrefix:/v1,/v2", "Host(`a.x`) && (PathPrefix(`/v1`) || PathPrefix(`/v2`))"),
+        ("host: a.x ;Method:GET", "Host(`a.x`) && Method(`GET`)"),
+        ("PathPrefixStrip:/x", "…"),
+        ("HostRegexp:{subdomain:.+}.x", "…"),
+        ("a.x", "…"),
+    ] {
+        let told = read(&[&format!("traefik.frontend.rule={old}")]);
+        assert!(
+            told.ends_with(&format!("; write `traefik.http.routers.my-web.rule={new}`\n")),
+            "{told}"
+        );
+    }
+    // Whoever took over the rule alone would let everybody in.
+    for tag in ["auth.basic.users", "auth.basic", "whiteList.sourceRange", "whitelistSourceRange"] {
+        let told = read(&["traefik.frontend.rule=Host:a.x", &format!("traefik.frontend.{tag}=x")]);
+        assert!(told.ends_with("with `middlewares` for what they say of who may pass\n"), "{told}");
+    }
+    // Those who have tags of later Traefiks miss nothing.
+    let both = ["traefik.web.frontend.rule=Host:a.x", "traefik.http.routers.a.rule=Host(`a.x`)"];
+    let told = read(&both);
+    assert!(
+        told.contains(
+            "`traefik.web.frontend.rule`: such tags are of Traefik 1, and have no effect\n"
+        )
+    );
+    for tag in ["web.port", "backend", "backend.loadbalancer.sticky", "weight", "protocol"] {
+        assert!(read(&[&format!("traefik.{tag}=x")]).contains("Traefik 1"), "{tag}");
+    }
+    // It may be about who may pass, whatever the router is called.
+    assert!(read(&["traefik.routers.frontend.middlewares=x"]).contains("is unknown"));
 }
 
 #[test]
