@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use super::{
     raw::{
         CALM, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM,
-        Raw, WINDOW_UPDATE, answered, backend, code, frame, goaway_code, post, request,
+        Raw, WINDOW_UPDATE, answered, backend, code, frame, goaway_code, line, post, request,
+        reset,
     },
     support::{Portolan, Script, leading, router, service, soon},
 };
@@ -74,7 +75,11 @@ async fn what_comes_for_uploads_that_were_answered_early_is_passed_over() {
     // More than a window for all of them, and the end of each.
     for stream in &streams {
         raw.send(&frame(DATA, 0, *stream, &[0; 16_000])).await;
-        raw.send(&frame(DATA, END_STREAM, *stream, b"x")).await;
+        raw.send(&match stream % 4 {
+            1 => frame(DATA, END_STREAM, *stream, b"x"),
+            _ => frame(HEADERS, END_HEADERS | END_STREAM, *stream, &line("x-sum", "7")),
+        })
+        .await;
     }
     raw.send(&frame(PING, 0, 0, &[1; 8])).await;
     assert_eq!(raw.next_but(&[WINDOW_UPDATE]).await.kind, PING);
@@ -110,6 +115,39 @@ async fn requests_that_are_taken_back_by_mistakes_are_counted() {
     .await;
     assert_eq!(code, CALM);
     assert_eq!(portolan.server.figures()[0].1.limits.value(Limit::Resets), 1);
+}
+
+#[tokio::test]
+async fn who_resets_what_is_answered_takes_nothing_back() {
+    let limits = Limits {
+        http2: Http2Limits { max_resets: 5, max_control_frames: 20, ..Http2Limits::default() },
+        ..Limits::default()
+    };
+    let (go, echo) = (Arc::<Notify>::default(), Script::echo().await);
+    let slow = waiting(go.clone()).await;
+    let routers = vec![router("a.local", &[echo.address]), router("b.local", &[slow.address])];
+    let portolan = Portolan::limited(limits, routers);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    raw.send(&ask(1)).await;
+    for number in 1..500 {
+        let stream = 2 * number + 1;
+        // Some of them found no service, and have content that nobody waits for.
+        let (kind, asked) = match number % 2 {
+            0 => (DATA, request(stream)),
+            _ => (RST_STREAM, frame(HEADERS, END_HEADERS, stream, &elsewhere())),
+        };
+        raw.send(&asked).await;
+        raw.until(kind).await.unwrap();
+        raw.send(&reset(stream)).await;
+    }
+    go.notify_one();
+    let head = raw.until(HEADERS).await.unwrap();
+    assert_eq!((head.stream, head.payload[0]), (1, 0x88), "what was under way is answered");
+}
+
+/// What is asked of nobody.
+fn elsewhere() -> Vec<u8> {
+    [&[0x83, 0x86, 0x84, 0x01, 7][..], b"c.local"].concat()
 }
 
 /// More requests than are remembered of those that are over.
