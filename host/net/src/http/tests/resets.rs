@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::{
     raw::{
         CALM, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM,
-        Raw, WINDOW_UPDATE, answered, backend, code, frame, goaway_code, line, post, request,
+        Raw, WINDOW_UPDATE, answered, backend, code, fine, frame, goaway_code, line, post, request,
         reset,
     },
     support::{Portolan, Script, leading, router, service, soon},
@@ -148,6 +148,39 @@ async fn who_resets_what_is_answered_takes_nothing_back() {
 /// What is asked of nobody.
 fn elsewhere() -> Vec<u8> {
     [&[0x83, 0x86, 0x84, 0x01, 7][..], b"c.local"].concat()
+}
+
+#[tokio::test]
+async fn a_response_that_broke_off_is_no_mistake_of_the_client() {
+    const INTERNAL_ERROR: u32 = 2;
+    let (address, _) = backend(&[(3, 100)], |mut raw, _| async move {
+        let mut round = 0;
+        while let Some((stream, _)) = raw.request().await {
+            let head = fine(stream, 0, &[("content-length", "10")]);
+            let end = match round {
+                0 => frame(DATA, END_STREAM, stream, b"too short"),
+                1 => frame(DATA, 0, stream, b"much too long"),
+                2 => frame(RST_STREAM, 0, stream, &CALM.to_be_bytes()),
+                _ => frame(RST_STREAM, 0, stream, &NO_ERROR.to_be_bytes()),
+            };
+            raw.send(&[head, end].concat()).await;
+            round += 1;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![leading("a.local", service(Scheme::H2c, &[address]))]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    for (stream, expected) in [1, 3, 5, 7].into_iter().zip([
+        INTERNAL_ERROR,
+        INTERNAL_ERROR,
+        // What it says for itself is passed on.
+        CALM,
+        INTERNAL_ERROR,
+    ]) {
+        raw.send(&request(stream)).await;
+        let end = raw.until(RST_STREAM).await.unwrap();
+        assert_eq!((end.stream, code(&end.payload)), (stream, expected));
+    }
 }
 
 /// More requests than are remembered of those that are over.
