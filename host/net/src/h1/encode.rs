@@ -82,8 +82,7 @@ pub(crate) fn request(out: &mut Vec<u8>, head: Outgoing<'_>, framing: Framing) {
         write_line(out, &CDN_LOOP, OURSELVES.as_bytes());
     }
     match framing {
-        // A method that usually has a body says that it has none (RFC 9110, 8.6).
-        Framing::Empty if has_length => length(out, 0),
+        Framing::Empty if has_length || usually_has_content(method) => length(out, 0),
         framing => end_of(out, framing),
     }
     out.extend_from_slice(b"\r\n");
@@ -146,6 +145,12 @@ fn would_be(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing) {
 /// Writes the trailers of a chunked body, behind its last chunk.
 pub(super) fn trailers(out: &mut Vec<u8>, trailers: &HeaderMap) {
     lines(out, trailers, |name| !super::body::may_trail(name));
+}
+
+/// Whether a request without content has to say so: many servers refuse one of these that tells no length (411),
+/// and clients of HTTP/2 do not tell that of nothing (RFC 9110, 8.6). Go, so Traefik, does the same.
+fn usually_has_content(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 fn is_framing(name: &HeaderName) -> bool {

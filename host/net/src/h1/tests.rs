@@ -282,20 +282,15 @@ fn the_framing_that_is_written_is_the_one_that_is_used() {
     let mut headers = Headers::default();
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("7"));
     headers.insert("x-a", HeaderValue::from_static("1"));
-    let head = |framing, headers: &Headers| {
+    let asked = |method: &Method, framing, headers: &Headers| {
         let (mut out, none) = (Vec::new(), HeaderMap::new());
         let host = HeaderValue::from_static("h");
-        let head = Outgoing {
-            method: &Method::PUT,
-            base: "",
-            target: "/x",
-            host: Some(&host),
-            headers,
-            hop: &none,
-        };
+        let head =
+            Outgoing { method, base: "", target: "/x", host: Some(&host), headers, hop: &none };
         encode_request(&mut out, head, framing);
         String::from_utf8(out).unwrap()
     };
+    let head = |framing, headers: &Headers| asked(&Method::PUT, framing, headers);
     let begin = "PUT /x HTTP/1.1\r\nhost: h\r\nx-a: 1\r\ncdn-loop: portolan\r\n";
     assert_eq!(
         head(Framing::Chunked, &headers),
@@ -303,8 +298,20 @@ fn the_framing_that_is_written_is_the_one_that_is_used() {
     );
     assert_eq!(head(Framing::Length(3), &headers), format!("{begin}content-length: 3\r\n\r\n"));
     assert_eq!(head(Framing::Empty, &headers), format!("{begin}content-length: 0\r\n\r\n"));
+    let says_nothing = |name: &str, headers: &Headers| {
+        let method = Method::from_bytes(name.as_bytes()).unwrap();
+        let text = asked(&method, Framing::Empty, headers);
+        assert!(text.starts_with(&format!("{name} /x HTTP/1.1\r\n")), "{text}");
+        text.matches("content-length: 0\r\n").count() == 0
+    };
+    assert!(!says_nothing("GET", &headers), "its client did");
     headers.remove(CONTENT_LENGTH);
-    assert_eq!(head(Framing::Empty, &headers), format!("{begin}\r\n"));
+    for usually_has_content in ["POST", "PUT", "PATCH"] {
+        assert!(!says_nothing(usually_has_content, &headers), "{usually_has_content}");
+    }
+    for other in ["GET", "DELETE", "PROPFIND", "post", "POSTS", "X"] {
+        assert!(says_nothing(other, &headers), "{other}");
+    }
 }
 
 #[test]

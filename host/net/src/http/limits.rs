@@ -58,11 +58,12 @@ pub struct ClientTimeouts {
 pub struct Http2Limits {
     /// The most requests at once on one connection.
     pub max_concurrent_streams: u32,
-    /// The most requests that a client may take back within a second.
+    /// The most requests that a client may take back within a second. One whose response was written to its end
+    /// is not taken back.
     pub max_resets: u32,
     /// The most frames within a second that are of no use to a request: SETTINGS, PING, PRIORITY,
-    /// empty DATA, unknown ones. One more for each KiB that the client is sent, since that is when
-    /// clients measure the way with PINGs.
+    /// empty DATA, unknown ones, resets of what is over. One more for each KiB of responses, and one PING
+    /// or reset for each of their frames, since clients measure the way behind what they read.
     pub max_control_frames: u32,
     /// How often a client is asked whether it is still there; `None`: never.
     pub ping_interval: Option<Duration>,

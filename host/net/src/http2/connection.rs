@@ -17,7 +17,7 @@ use super::{
     hpack::Decoder,
     messages::Block,
     responder::Responder,
-    state::{CONNECTION_WINDOW, FIRST_WINDOW, STREAM_WINDOW, Shared, State},
+    state::{CONNECTION_WINDOW, FIRST_WINDOW, STREAM_WINDOW, Shared, State, Told},
     upload::Incoming,
 };
 use crate::h1::Buffers;
@@ -56,8 +56,8 @@ pub(crate) struct Request {
 
 /// Whoever serves a connection.
 pub(crate) trait Server {
-    /// Looks at a frame before it is read.
-    fn judge(&mut self, head: &FrameHead) -> Result<(), Broken>;
+    /// Looks at a frame before it is read. `takes_back`: it resets a request that has no whole response yet.
+    fn judge(&mut self, head: &FrameHead, takes_back: bool) -> Result<(), Broken>;
     /// Takes a request.
     fn take(&mut self, request: Request);
     /// The client made a mistake that cost a request: it was none, or beyond what may be under way, or is reset.
@@ -207,7 +207,9 @@ impl Connection {
             Stage::Settings => self.stage = Stage::Frames,
             Stage::Frames => {}
         }
-        server.judge(&content_of(head, payload))?;
+        let takes_back =
+            head.kind == kind::RST_STREAM && self.shared.borrow_mut().is_unanswered(head.stream);
+        server.judge(&content_of(head, payload), takes_back)?;
         if let Some(block) = &self.block
             && (head.kind != kind::CONTINUATION || head.stream != block.stream)
         {
@@ -308,6 +310,11 @@ impl Connection {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// What of responses was written since this was asked last.
+    pub(crate) fn take_told(&self) -> Told {
+        std::mem::take(&mut self.shared.borrow_mut().told)
     }
 
     /// Gives back the room of what was written: nothing is expected.

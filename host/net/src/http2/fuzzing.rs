@@ -70,7 +70,7 @@ impl Whim {
 }
 
 impl Server for Whim {
-    fn judge(&mut self, _head: &FrameHead) -> Result<(), Broken> {
+    fn judge(&mut self, _head: &FrameHead, _takes_back: bool) -> Result<(), Broken> {
         Ok(())
     }
 

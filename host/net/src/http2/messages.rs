@@ -136,11 +136,21 @@ impl Connection {
     }
 
     fn trailers(&mut self, id: u32, is_end: bool, block: &[u8]) -> Result<(), Broken> {
-        let mut trailers = trailers();
-        let decoded = self.decoder.decode(block, |field| trailers.take(&field));
+        let (mut trailers, mut is_request) = (trailers(), false);
+        let decoded = self.decoder.decode(block, |field| {
+            is_request |= field.name.starts_with(b":");
+            trailers.take(&field)
+        });
         decoded.map_err(|_error| COMPRESSION)?;
         let mut state = self.shared.borrow_mut();
-        let Some(stream) = state.find(id) else { return Ok(()) };
+        let Some(stream) = state.find(id) else {
+            // Trailers may have been on their way when their request was over. A request would wait for ever:
+            // numbers only grow (RFC 9113, 5.1.1).
+            return match is_request {
+                true => Err(protocol("a request of a stream that is over, or was passed over")),
+                false => Ok(()),
+            };
+        };
         let reason = match trailers.finish() {
             _ if stream.is_received => Reason::STREAM_CLOSED,
             Ok(map) if is_end && is_complete(stream) => {

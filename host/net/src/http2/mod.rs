@@ -31,5 +31,6 @@ pub(crate) use self::{
     frame::{FrameHead, HEAD, flag, kind},
     head::{FieldLimits, RequestHead},
     responder::{Answer, Herald, Over, Responder},
+    state::Told,
     upload::{Incoming, Piece},
 };

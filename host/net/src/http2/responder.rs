@@ -12,7 +12,7 @@ use portolan_core::exchange::Headers;
 use super::{
     frame::{self, FrameHead, HEAD, MOST_PAYLOAD, flag, kind},
     head::is_of_connection,
-    state::{Shared, State, note},
+    state::{MESSAGE, Shared, State, note},
 };
 use crate::h1::Basin;
 
@@ -105,7 +105,6 @@ impl Responder {
             write(b"date", date().as_bytes());
         }
         end(&mut state, begin, self.id, is_end);
-        state.tell();
         if is_end {
             self.ended(&mut state);
         }
@@ -130,13 +129,13 @@ impl Responder {
     pub(crate) fn pour<'a>(&self, room: usize, spilt: &'a mut Vec<u8>) -> Pouring<'a> {
         let output = std::mem::take(&mut self.shared.borrow_mut().output);
         let begin = output.len();
-        Pouring { output, spilt, id: self.id, room, begin, open: None, length: 0 }
+        Pouring { output, spilt, id: self.id, room, begin, open: None, length: 0, messages: 0 }
     }
 
     /// What was poured is sent. `is_end`: it was the last, and nothing comes behind it.
     pub(crate) fn poured(&mut self, pouring: Pouring<'_>, is_end: bool) {
         let is_end = is_end && pouring.spilt.is_empty();
-        let Pouring { mut output, begin, open, length, .. } = pouring;
+        let Pouring { mut output, begin, open, length, messages, .. } = pouring;
         let shared = self.shared.clone();
         let mut state = shared.borrow_mut();
         match open {
@@ -146,15 +145,17 @@ impl Responder {
                     *flags = flag::END_STREAM;
                 }
             }
-            None if is_end => frame::write(&mut output, kind::DATA, flag::END_STREAM, self.id, &[]),
+            None if is_end => {
+                frame::write(&mut output, kind::DATA, flag::END_STREAM, self.id, &[]);
+            }
             Some(_) | None => {}
         }
-        let has_written = output.len() > begin;
+        let written = output.len() - begin;
         // What was written meanwhile.
         output.append(&mut state.output);
         state.output = output;
-        if has_written {
-            state.tell();
+        if written > 0 {
+            state.tell_of(messages, written);
         }
         if length > 0 {
             state.debit(self.id, length);
@@ -186,7 +187,6 @@ impl Responder {
             }
         }
         end(&mut state, begin, self.id, true);
-        state.tell();
         self.ended(&mut state);
     }
 
@@ -235,6 +235,8 @@ pub(crate) struct Pouring<'a> {
     open: Option<usize>,
     /// How much content it took.
     length: usize,
+    /// How many frames are long enough for a message.
+    messages: u32,
 }
 
 impl Basin for Pouring<'_> {
@@ -253,6 +255,7 @@ impl Basin for Pouring<'_> {
             let held = self.output.len() - head - HEAD;
             let length = content.len().min(self.room).min(MOST_PAYLOAD - held);
             let (piece, rest) = content.split_at(length);
+            self.messages += u32::from(held < MESSAGE && held + length >= MESSAGE);
             self.output.extend_from_slice(piece);
             let frame =
                 FrameHead { length: held + length, kind: kind::DATA, flags: 0, stream: self.id };
@@ -280,7 +283,6 @@ pub(super) fn interim(state: &mut State, id: u32, status: StatusCode, headers: &
         }
     }
     end(state, begin, id, false);
-    state.tell();
 }
 
 /// Room for the head of a frame; answers where it stands.
@@ -290,7 +292,7 @@ fn begin(state: &mut State) -> usize {
     begin
 }
 
-/// Makes frames of the fields behind a head.
+/// Makes frames of the fields behind a head: they are written.
 fn end(state: &mut State, begin: usize, id: u32, is_end: bool) {
     let output = &mut state.output;
     let mut flags = if is_end { flag::END_STREAM } else { 0 };
@@ -307,6 +309,8 @@ fn end(state: &mut State, begin: usize, id: u32, is_end: bool) {
         let flags = if pieces.peek().is_none() { flag::END_HEADERS } else { 0 };
         frame::write(output, kind::CONTINUATION, flags, id, piece);
     }
+    let written = output.len() - begin;
+    state.tell_of(1, written);
 }
 
 /// Header lines, each as a name and a value.

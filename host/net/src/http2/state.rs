@@ -29,6 +29,9 @@ const LARGE: usize = 4 * 1024;
 /// So much of responses waits to be written, and no more is made while it does.
 const MOST_OUTPUT: usize = 64 * 1024;
 
+/// The shortest message of gRPC: its head.
+pub(super) const MESSAGE: usize = 5;
+
 /// A connection, for all who have to do with it.
 pub(super) type Shared = Rc<RefCell<State>>;
 
@@ -57,10 +60,33 @@ pub(super) struct State {
     promised: usize,
     /// How many requests were reset for mistakes of the client and are not counted yet.
     pub(super) mistakes: u32,
+    /// What of responses was written and is not counted yet.
+    pub(super) told: Told,
     /// Who reads and writes.
     waker: Option<Waker>,
     /// Whether that one knows that there is something to be written.
     pub(super) is_told: bool,
+}
+
+/// So much of responses: nothing that answers frames about the connection is part of it, so none of those
+/// is worth another one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Told {
+    /// How many header blocks, and how many frames with content that may be a message: less of it is sent when
+    /// the client opens its window byte by byte.
+    pub(crate) frames: u32,
+    /// How long all of it is, heads of frames included.
+    pub(crate) bytes: usize,
+}
+
+impl Told {
+    /// The two together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            frames: self.frames.saturating_add(other.frames),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
 }
 
 /// A request, and its response.
@@ -152,6 +178,7 @@ impl State {
             waiting: VecDeque::new(),
             promised: 0,
             mistakes: 0,
+            told: Told::default(),
             waker: None,
             is_told: false,
         }
@@ -175,6 +202,17 @@ impl State {
     pub(super) fn find(&mut self, id: u32) -> Option<&mut Stream> {
         let place = self.place(id)?;
         self.streams.get_mut(place)
+    }
+
+    /// Whether a request is under way whose response is not written to its end.
+    pub(super) fn is_unanswered(&mut self, id: u32) -> bool {
+        self.find(id).is_some_and(|stream| !stream.is_sent)
+    }
+
+    /// So much of a response was written, in so many [frames](Told::frames) that count.
+    pub(super) fn tell_of(&mut self, frames: u32, bytes: usize) {
+        self.told = self.told.plus(Told { frames, bytes });
+        self.tell();
     }
 
     fn place(&self, id: u32) -> Option<usize> {

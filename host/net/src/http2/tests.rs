@@ -3,15 +3,16 @@
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Version, header::ACCEPT};
+use http::{HeaderValue, StatusCode, Version, header::ACCEPT};
 use portolan_core::exchange;
 
 use super::{
-    Broken, Connection, ConnectionLimits, FrameHead, Piece, Request, Server, flag, frame,
+    Answer, Broken, Connection, ConnectionLimits, FrameHead, Piece, Request, Server, Told, flag,
+    frame,
     head::{FieldLimits, Gathering, Malformed, RequestHead},
     hpack::Field,
 };
-use crate::h1::{self, Buffers, HeadError, Maps};
+use crate::h1::{self, Basin as _, Buffers, HeadError, Maps};
 
 const LIMITS: FieldLimits = FieldLimits { bytes: 8192, fields: 20 };
 
@@ -179,7 +180,7 @@ fn what_others_hold_of_a_window_stops_nobody() {
 struct Taking(Vec<Request>);
 
 impl Server for Taking {
-    fn judge(&mut self, _head: &FrameHead) -> Result<(), Broken> {
+    fn judge(&mut self, _head: &FrameHead, _takes_back: bool) -> Result<(), Broken> {
         Ok(())
     }
 
@@ -213,5 +214,39 @@ fn content_that_is_cut_off_has_no_end_however_often_it_is_asked() {
     for _ in 0..3 {
         assert!(matches!(content.poll_piece(&cx), Poll::Ready(Some(Err(_)))), "it looks whole");
         assert!(!content.is_end());
+    }
+}
+
+#[test]
+fn what_is_told_of_responses_is_counted_and_nothing_else_nor_what_is_too_short_for_a_message() {
+    let mut connection = Connection::new(ConnectionLimits { streams: 1, head: LIMITS });
+    let (buffers, mut server) = (Buffers::default(), Taking::default());
+    let mut sent = super::connection::PREFACE.to_vec();
+    frame::settings(&mut sent, &[]);
+    frame::write(&mut sent, super::kind::PING, 0, 0, &[0; 8]);
+    let head = b"\x82\x86\x84\x01\x01a";
+    frame::write(&mut sent, super::kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, 1, head);
+    connection.receive(&sent, &buffers, &mut server).unwrap();
+    assert_eq!(connection.take_told(), Told::default());
+    let mut responder = server.0.pop().unwrap().responder;
+    let headers = exchange::Headers::default();
+    let answer =
+        Answer { status: StatusCode::OK, headers: &headers, length: None, tells_length: false };
+    responder.head(&answer, || HeaderValue::from_static("now"), false);
+    assert_eq!(connection.take_told().frames, 1);
+    for (pieces, expected) in [
+        (&["x"][..], 0),
+        (&["hell"], 0),
+        (&["hello"], 1),
+        (&["he", "ll", "o", " there"], 1),
+        (&["x".repeat(40_000).as_str()], 3),
+    ] {
+        let mut spilt = Vec::new();
+        let mut pouring = responder.pour(50_000, &mut spilt);
+        pieces.iter().for_each(|piece| pouring.take(piece.as_bytes()));
+        responder.poured(pouring, false);
+        let told = connection.take_told();
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        assert_eq!((told.frames, told.bytes / length > 0), (expected, true), "{length}");
     }
 }

@@ -204,14 +204,12 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// What is said of a response that broke off: what its backend said, if it spoke HTTP/2 too.
+/// What is said of a response that broke off: what its backend said, if it spoke HTTP/2 too. What we say of the
+/// backend is not for the client, who did nothing wrong.
 fn code_of(error: &StreamError) -> Code {
-    let told = match error {
-        StreamError::Cut(error) => error.reason(),
-        StreamError::Http2(error) => {
-            error.source().and_then(|it| it.downcast_ref::<h2::Error>()?.reason())
-        }
-        _ => None,
-    };
-    told.unwrap_or(Code::INTERNAL_ERROR)
+    let StreamError::Http2(error) = error else { return Code::INTERNAL_ERROR };
+    let told = error.source().and_then(|it| it.downcast_ref::<h2::Error>());
+    let code = told.filter(|it| it.is_remote()).and_then(h2::Error::reason);
+    // Nothing is missing from what ends with NO_ERROR (RFC 9113, 8.1).
+    code.filter(|code| *code != Code::NO_ERROR).unwrap_or(Code::INTERNAL_ERROR)
 }

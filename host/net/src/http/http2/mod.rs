@@ -246,10 +246,10 @@ impl Serving {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { connection, stream, guard, pings, is_unflushed, .. } = self;
+        guard.frames.told(connection.take_told());
         ready!(connection.poll_write(|bytes| {
             *is_unflushed = true;
             let length = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
-            guard.frames.sent(length);
             pings.iter_mut().for_each(Pings::moved);
             Poll::Ready(Ok(length))
         }))?;
@@ -310,8 +310,8 @@ impl Guard {
 }
 
 impl Server for Guard {
-    fn judge(&mut self, head: &FrameHead) -> Result<(), Broken> {
-        let judged = self.frames.arrived(head, self.client.edge.clock.now());
+    fn judge(&mut self, head: &FrameHead, takes_back: bool) -> Result<(), Broken> {
+        let judged = self.frames.arrived(head, takes_back, self.client.edge.clock.now());
         self.judged(judged)
     }
 

@@ -80,6 +80,7 @@ async fn mistakes_of_a_connection_end_it_and_say_which() {
             [open(0), frame(CONTINUATION, 4, 3, &[])].concat(),
             Reason::PROTOCOL_ERROR,
         ),
+        ("a number passed over", [request(5), request(3)].concat(), Reason::PROTOCOL_ERROR),
         ("a push", [begun(), frame(PUSH_PROMISE, 4, 1, &[0; 9])].concat(), Reason::PROTOCOL_ERROR),
         ("a priority of nothing", frame(PRIORITY, 0, 0, &[0; 5]), Reason::PROTOCOL_ERROR),
         ("no such entry", frame(HEADERS, 5, 1, &[0xff, 0x7f]), Reason::COMPRESSION_ERROR),

@@ -23,7 +23,14 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
-use super::support::{Portolan, Script, header, leading, router, service, soon};
+use super::{
+    raw::{
+        DATA, END_HEADERS, END_STREAM, HEADERS, NO_ERROR, PING, RST_STREAM, Raw, SETTINGS,
+        WINDOW_UPDATE, code, frame, line,
+    },
+    support::{Portolan, Script, header, leading, router, service, soon},
+};
+use crate::http::{Http2Limits, Limits};
 
 /// A body whose frames come from elsewhere.
 fn fed(
@@ -132,6 +139,64 @@ async fn stream_both_ways(service: Service) {
     let end = soon(body.frame()).await.unwrap().unwrap().into_trailers().unwrap();
     assert_eq!(end["grpc-status"], "0");
     assert!(soon(body.frame()).await.is_none());
+}
+
+/// Patience with little.
+fn few() -> Limits {
+    let http2 = Http2Limits { max_resets: 5, max_control_frames: 20, ..Http2Limits::default() };
+    Limits { http2, ..Limits::default() }
+}
+
+/// Begins a call.
+fn call_of(path: &str, stream: u32) -> Vec<u8> {
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "a.local"),
+        ("te", "trailers"),
+    ];
+    let block: Vec<u8> = fields.iter().flat_map(|(name, value)| line(name, value)).collect();
+    frame(HEADERS, END_HEADERS, stream, &block)
+}
+
+#[tokio::test]
+async fn a_client_may_measure_the_way_behind_each_message() {
+    let service = service(Scheme::H2c, &[grpc_server().await]);
+    let portolan = Portolan::limited(few(), vec![leading("a.local", service)]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    raw.send(&call_of("/echo", 1)).await;
+    for _ in 0..500 {
+        raw.send(&frame(DATA, 0, 1, &[0, 0, 0, 0, 1, b'x'])).await;
+        assert_eq!(raw.until(DATA).await.unwrap().payload.len(), 6);
+        // As gRPC for Go does, whose estimate of the bandwidth this is.
+        let window = frame(WINDOW_UPDATE, 0, 0, &6_u32.to_be_bytes());
+        raw.send(&[window, frame(PING, 0, 0, &[2, 4, 16, 16, 9, 14, 7, 7])].concat()).await;
+        raw.until(PING).await.unwrap();
+    }
+    raw.send(&frame(DATA, END_STREAM, 1, &[])).await;
+    let end = raw.until(HEADERS).await.unwrap();
+    assert!(end.flags & END_STREAM != 0 && end.payload.ends_with(b"0"));
+}
+
+#[tokio::test]
+async fn a_client_may_reset_each_call_that_its_server_ends_first() {
+    let service = service(Scheme::H2c, &[grpc_server().await]);
+    let portolan = Portolan::limited(few(), vec![leading("a.local", service)]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    for stream in (1..1001).step_by(2) {
+        raw.send(&call_of("/ended", stream)).await;
+        loop {
+            let frame = raw.next_but(&[SETTINGS, WINDOW_UPDATE]).await;
+            assert_eq!(frame.stream, stream);
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        raw.send(&frame(RST_STREAM, 0, stream, &NO_ERROR.to_be_bytes())).await;
+        let end = raw.until(RST_STREAM).await.unwrap();
+        assert_eq!((end.stream, code(&end.payload)), (stream, NO_ERROR));
+    }
 }
 
 #[tokio::test]

@@ -64,11 +64,16 @@ async fn floods_end_in_a_word_and_cost_nobody_else_anything() {
     let few = Http2Limits { max_resets: 50, max_control_frames: 50, ..Http2Limits::default() };
     let (portolan, _backend) = echoing(limits(few)).await;
     type Make = fn(u32) -> Vec<u8>;
-    let floods: [(&str, Make, &[Limit]); 7] = [
+    let floods: [(&str, Make, &[Limit]); 8] = [
         (
             "reset",
             |n| [request(2 * n + 1), reset(2 * n + 1)].concat(),
             &[Limit::Resets, Limit::Http2Abuse],
+        ),
+        (
+            "reset of one that is over",
+            |n| if n == 0 { request(1) } else { reset(1) },
+            &[Limit::ControlFrames],
         ),
         ("settings", |_| frame(SETTINGS, 0, 0, &[]), &[Limit::ControlFrames]),
         ("ping", |_| frame(PING, 0, 0, &[7; 8]), &[Limit::ControlFrames]),

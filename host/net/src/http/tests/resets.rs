@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use super::{
     raw::{
         CALM, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM,
-        Raw, WINDOW_UPDATE, answered, backend, code, frame, goaway_code, post, request,
+        Raw, WINDOW_UPDATE, answered, backend, code, fine, frame, goaway_code, line, post, request,
+        reset,
     },
     support::{Portolan, Script, leading, router, service, soon},
 };
@@ -74,7 +75,11 @@ async fn what_comes_for_uploads_that_were_answered_early_is_passed_over() {
     // More than a window for all of them, and the end of each.
     for stream in &streams {
         raw.send(&frame(DATA, 0, *stream, &[0; 16_000])).await;
-        raw.send(&frame(DATA, END_STREAM, *stream, b"x")).await;
+        raw.send(&match stream % 4 {
+            1 => frame(DATA, END_STREAM, *stream, b"x"),
+            _ => frame(HEADERS, END_HEADERS | END_STREAM, *stream, &line("x-sum", "7")),
+        })
+        .await;
     }
     raw.send(&frame(PING, 0, 0, &[1; 8])).await;
     assert_eq!(raw.next_but(&[WINDOW_UPDATE]).await.kind, PING);
@@ -110,6 +115,72 @@ async fn requests_that_are_taken_back_by_mistakes_are_counted() {
     .await;
     assert_eq!(code, CALM);
     assert_eq!(portolan.server.figures()[0].1.limits.value(Limit::Resets), 1);
+}
+
+#[tokio::test]
+async fn who_resets_what_is_answered_takes_nothing_back() {
+    let limits = Limits {
+        http2: Http2Limits { max_resets: 5, max_control_frames: 20, ..Http2Limits::default() },
+        ..Limits::default()
+    };
+    let (go, echo) = (Arc::<Notify>::default(), Script::echo().await);
+    let slow = waiting(go.clone()).await;
+    let routers = vec![router("a.local", &[echo.address]), router("b.local", &[slow.address])];
+    let portolan = Portolan::limited(limits, routers);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    raw.send(&ask(1)).await;
+    for number in 1..500 {
+        let stream = 2 * number + 1;
+        // Some of them found no service, and have content that nobody waits for.
+        let (kind, asked) = match number % 2 {
+            0 => (DATA, request(stream)),
+            _ => (RST_STREAM, frame(HEADERS, END_HEADERS, stream, &elsewhere())),
+        };
+        raw.send(&asked).await;
+        raw.until(kind).await.unwrap();
+        raw.send(&reset(stream)).await;
+    }
+    go.notify_one();
+    let head = raw.until(HEADERS).await.unwrap();
+    assert_eq!((head.stream, head.payload[0]), (1, 0x88), "what was under way is answered");
+}
+
+/// What is asked of nobody.
+fn elsewhere() -> Vec<u8> {
+    [&[0x83, 0x86, 0x84, 0x01, 7][..], b"c.local"].concat()
+}
+
+#[tokio::test]
+async fn a_response_that_broke_off_is_no_mistake_of_the_client() {
+    const INTERNAL_ERROR: u32 = 2;
+    let (address, _) = backend(&[(3, 100)], |mut raw, _| async move {
+        let mut round = 0;
+        while let Some((stream, _)) = raw.request().await {
+            let head = fine(stream, 0, &[("content-length", "10")]);
+            let end = match round {
+                0 => frame(DATA, END_STREAM, stream, b"too short"),
+                1 => frame(DATA, 0, stream, b"much too long"),
+                2 => frame(RST_STREAM, 0, stream, &CALM.to_be_bytes()),
+                _ => frame(RST_STREAM, 0, stream, &NO_ERROR.to_be_bytes()),
+            };
+            raw.send(&[head, end].concat()).await;
+            round += 1;
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![leading("a.local", service(Scheme::H2c, &[address]))]);
+    let mut raw = Raw::connect(&portolan, &[]).await;
+    for (stream, expected) in [1, 3, 5, 7].into_iter().zip([
+        INTERNAL_ERROR,
+        INTERNAL_ERROR,
+        // What it says for itself is passed on.
+        CALM,
+        INTERNAL_ERROR,
+    ]) {
+        raw.send(&request(stream)).await;
+        let end = raw.until(RST_STREAM).await.unwrap();
+        assert_eq!((end.stream, code(&end.payload)), (stream, expected));
+    }
 }
 
 /// More requests than are remembered of those that are over.

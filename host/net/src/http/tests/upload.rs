@@ -9,7 +9,10 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::support::{Client, Portolan, Script, header, router, service, soon};
+use super::{
+    raw::{DATA, END_HEADERS, END_STREAM, HEADERS, Raw, frame, line},
+    support::{Client, Portolan, Script, header, router, service, soon},
+};
 
 #[tokio::test]
 async fn a_request_whose_body_was_sent_is_not_sent_again_without_it() {
@@ -39,6 +42,38 @@ async fn a_request_whose_body_was_sent_is_not_sent_again_without_it() {
     assert_eq!(client.response().await.status, 200);
     let bodies: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
     assert_eq!(bodies, ["important", ""]);
+}
+
+#[tokio::test]
+async fn a_request_that_usually_has_content_says_that_it_has_none() {
+    let backend = Script::echo().await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    let (mut client, mut raw) = (portolan.connect().await, Raw::connect(&portolan, &[]).await);
+    let lengths = |head: &str| {
+        let lines = head.lines().map(str::to_ascii_lowercase);
+        lines.filter(|line| line.starts_with("content-length")).collect::<Vec<_>>()
+    };
+    let mut stream = 1;
+    for (method, expected) in
+        [("POST", true), ("PUT", true), ("PATCH", true), ("GET", false), ("PROPFIND", false)]
+    {
+        // With `TE`, its head is not passed by as it came.
+        for more in ["", "content-length: 0\r\n", "te: trailers\r\n"] {
+            let expects = expected || more.starts_with("content-length");
+            let expected = if expects { vec!["content-length: 0"] } else { vec![] };
+            client.send(&format!("{method} / HTTP/1.1\r\nHost: a.local\r\n{more}\r\n")).await;
+            let head = String::from_utf8(client.response().await.body.into()).unwrap();
+            assert_eq!(lengths(&head), expected, "{head}");
+            let pseudo = [(":method", method), (":scheme", "http"), (":path", "/")];
+            let fields = pseudo.into_iter().chain([(":authority", "a.local")]);
+            let fields = fields.chain(more.trim_end().split_once(": "));
+            let block: Vec<u8> = fields.flat_map(|(name, value)| line(name, value)).collect();
+            raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)).await;
+            let head = String::from_utf8(raw.until(DATA).await.unwrap().payload).unwrap();
+            assert_eq!(lengths(&head), expected, "{head}");
+            stream += 2;
+        }
+    }
 }
 
 /// Reads requests from when it is told to, and answers with the length of the body.
