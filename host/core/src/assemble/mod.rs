@@ -197,8 +197,13 @@ impl Assembler {
     }
 
     /// The internal services that routers refer to and that are not there.
-    pub fn missing_internals(&self) -> impl Iterator<Item = &str> {
+    pub fn missing_internal_services(&self) -> impl Iterator<Item = &str> {
         self.board.missing_services(INTERNAL)
+    }
+
+    /// The same for internal middlewares.
+    pub fn missing_internal_middlewares(&self) -> impl Iterator<Item = &str> {
+        self.board.missing_middlewares(INTERNAL)
     }
 
     /// The rules of routers, each once.

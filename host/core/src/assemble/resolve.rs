@@ -58,9 +58,19 @@ pub(super) struct Missing {
     explicit: bool,
 }
 
-/// Every object of one kind, by name, and who refers to which.
+/// What the objects of a directory are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Sort {
+    #[default]
+    Services,
+    Middlewares,
+    Transports,
+}
+
+/// Every object of one sort, by name, and who refers to which.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
+    sort: Sort,
     /// By the name in lower case.
     names: HashMap<Arc<str>, Vec<ObjectName>>,
     /// Who refers to a name, in lower case, of whatever provider.
@@ -126,6 +136,11 @@ fn lower(name: &Arc<str>) -> Arc<str> {
 }
 
 impl Directory {
+    /// One that nothing is in yet.
+    pub(super) fn of(sort: Sort) -> Self {
+        Self { sort, ..Self::default() }
+    }
+
     /// So many objects come at once; about as many refer to them.
     pub(super) fn make_room(&mut self, objects: usize) {
         self.names.reserve(objects);
@@ -256,10 +271,7 @@ impl Directory {
     pub(super) fn work_out(&self, missing: &Missing, providers: &[Provider]) -> Option<String> {
         let ObjectName { name, provider } = &missing.looked;
         if missing.explicit && provider.eq_ignore_ascii_case(INTERNAL) {
-            return Some(match INTERNAL_SERVICES.iter().any(|it| it.eq_ignore_ascii_case(name)) {
-                true => "it is where `[admin]` is, which is switched off or cannot be bound".into(),
-                false => format!("there are `{}` and `noop`", INTERNAL_SERVICES.join("`, `")),
-            });
+            return Some(self.internal(name));
         }
         let candidates = candidates(missing, providers);
         if candidates.is_empty() {
@@ -277,6 +289,21 @@ impl Directory {
             named.iter().any(is_candidate).then_some((distance, known))
         });
         near.min().map(|(_, near)| format!("did you mean `{near}`?"))
+    }
+
+    /// What there is of ours, where there is nothing of this name.
+    fn internal(&self, name: &str) -> String {
+        let is_service = || INTERNAL_SERVICES.iter().any(|it| it.eq_ignore_ascii_case(name));
+        match self.sort {
+            Sort::Services if is_service() => {
+                "it is where `[admin]` is, which is switched off or cannot be bound".to_owned()
+            }
+            Sort::Services => format!("there are `{}` and `noop`", INTERNAL_SERVICES.join("`, `")),
+            Sort::Middlewares => "there is one for each entrypoint with `redirect`, such as \
+                `redirect-web-to-websecure`; where an entrypoint redirects, no router needs it"
+                .to_owned(),
+            Sort::Transports => "there is `default`".to_owned(),
+        }
     }
 }
 

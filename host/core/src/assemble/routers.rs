@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use super::{
     entrypoint::Entrypoint,
     merge::Object,
-    resolve::{Directory, End, INTERNAL, Link, Provider},
+    resolve::{Directory, End, INTERNAL, Link, Provider, Sort},
 };
 use crate::{
     declare::RouterSpec,
@@ -57,7 +57,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// Everything that references may mean, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Directories {
     /// Knows which routers refer to them.
     pub(super) services: Directory,
@@ -65,6 +65,16 @@ pub(super) struct Directories {
     pub(super) middlewares: Directory,
     /// Knows which services refer to them.
     pub(super) transports: Directory,
+}
+
+impl Default for Directories {
+    fn default() -> Self {
+        Self {
+            services: Directory::of(Sort::Services),
+            middlewares: Directory::of(Sort::Middlewares),
+            transports: Directory::of(Sort::Transports),
+        }
+    }
 }
 
 /// What a router refers to.

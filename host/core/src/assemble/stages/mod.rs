@@ -68,6 +68,11 @@ impl Board {
         self.directories.services.missing_at(provider)
     }
 
+    /// The same for middlewares.
+    pub(super) fn missing_middlewares(&self, provider: &str) -> impl Iterator<Item = &str> {
+        self.directories.middlewares.missing_at(provider)
+    }
+
     /// Nothing but a frame.
     pub(super) fn new(inputs: &Inputs) -> Self {
         let sources = inputs.sources.iter();
