@@ -76,6 +76,8 @@ pub struct Inputs {
     pub entrypoints: Vec<Entrypoint>,
     /// Which of two routers without a priority has precedence.
     pub rule_priority: RulePriority,
+    /// A reference to the transport of services that name none; `None`: the system's trust.
+    pub default_transport: Option<Arc<str>>,
     /// Zones and edge addresses.
     pub dns: DnsConfig,
     /// What providers reported; `config.toml` is one of them.
@@ -109,6 +111,7 @@ pub struct Assembler {
 struct Frame {
     entrypoints: Vec<Entrypoint>,
     rule_priority: RulePriority,
+    default_transport: Option<Arc<str>>,
     providers: Vec<Provider>,
     /// By their fingerprints.
     matchers: Vec<String>,
@@ -123,6 +126,7 @@ impl Frame {
         Self {
             entrypoints: inputs.entrypoints.clone(),
             rule_priority: inputs.rule_priority,
+            default_transport: inputs.default_transport.clone(),
             providers: providers(inputs.sources.iter().map(|source| &**source)),
             matchers: matchers.collect(),
             middlewares: middlewares

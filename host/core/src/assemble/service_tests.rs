@@ -6,15 +6,17 @@ use expect_test::expect;
 use serde_json::json;
 
 use super::{
-    Assembler,
+    Assembler, INTERNAL, Inputs,
     tests::{check, consul, file, inputs, instance},
 };
 use crate::{
-    item::{Canary, Change, Health, Instance, Item, Update},
+    catalog::Source,
+    item::{Canary, Change, Fragment, Health, Instance, Item, Update},
     moment::Moment,
     policy::Passive,
+    problem::Problem,
     service::{Kind, Service},
-    snapshot::Snapshot,
+    snapshot::{ServiceEntry, Snapshot},
     standing::Probed,
 };
 
@@ -162,6 +164,85 @@ fn a_transport_that_works_is_not_replaced_by_one_that_cannot_be_used() {
     let [good, bad] = ["serverName", "peerCertURI"];
     assert_eq!(told(vec![transport("b", 2, bad)]), (false, vec![unusable.to_owned()]));
     assert_eq!(told(vec![transport("a", 1, good), transport("b", 2, bad)]), (true, Vec::new()));
+}
+
+#[test]
+fn a_service_that_names_no_transport_has_that_of_the_configuration() {
+    let named = |transport: &str| {
+        let mut servers = servers(80);
+        servers["load-balancer"]["servers-transport"] = transport.into();
+        servers
+    };
+    let http = json!({
+        "services": {
+            "none": servers(80), "same": named("Default@internal"), "own": named("own"),
+            "odd": named("usual@internal"),
+        },
+        "servers-transports": {
+            "usual": { "server-name": "u" }, "own": { "server-name": "o" },
+            "uri": { "peerCertURI": "spiffe://x" },
+        },
+    });
+    let ours = || {
+        let mut source = Source::new(INTERNAL, INTERNAL);
+        let config = json!({ "http": { "services": { "ping": servers(1) } } });
+        let item = Item::Fragment(Arc::new(Fragment { origin: "admin".to_owned(), config }));
+        source.apply(Update::Snapshot(vec![item]), Vec::new()).unwrap();
+        source
+    };
+    let mut assembler = Assembler::default();
+    let mut told = |default: Option<&str>| {
+        let sources = vec![file(http.clone()), ours()];
+        let default_transport = default.map(Arc::from);
+        let snapshot = assembler.assemble(&Inputs { default_transport, ..inputs(sources) });
+        let way = |entry: &ServiceEntry| match &entry.live {
+            Some(live) => live.transport.as_ref().and_then(|(_, way)| way.server_name.clone()),
+            None => Some("closed".to_owned()),
+        };
+        let mut lines: Vec<_> = snapshot
+            .services
+            .iter()
+            .map(|entry| format!("{} {}", entry.entry.name, way(entry).unwrap_or_default()))
+            .collect();
+        let problems = snapshot.problems.iter().filter(|it| !it.path.contains("/uri/"));
+        let told = |it: &Problem| format!("{} ({})", it.message, it.hint.as_deref().unwrap_or("-"));
+        lines.extend(problems.map(told));
+        lines.join("\n")
+    };
+    let default = told(None);
+    expect![[r#"
+        none@config 
+        odd@config closed
+        own@config o
+        ping@internal 
+        same@config 
+        service `odd`: there is no servers-transport `usual@internal` (there is `default`)"#]]
+    .assert_eq(&default);
+    expect![[r#"
+        none@config u
+        odd@config closed
+        own@config o
+        ping@internal 
+        same@config u
+        service `odd`: there is no servers-transport `usual@internal` (there is `default`)"#]]
+    .assert_eq(&told(Some("usual")));
+    expect![[r#"
+        none@config closed
+        odd@config closed
+        own@config o
+        ping@internal 
+        same@config closed
+        service `odd`: there is no servers-transport `usual@internal` (there is `default`)
+        there is no servers-transport `usul@config`, so services that name none answer 503 (did you mean `usual`?)"#]].assert_eq(&told(Some("usul")));
+    expect![[r#"
+        none@config closed
+        odd@config closed
+        own@config o
+        ping@internal 
+        same@config closed
+        service `odd`: there is no servers-transport `usual@internal` (there is `default`)"#]]
+    .assert_eq(&told(Some("uri")));
+    assert_eq!(told(None), default);
 }
 
 #[test]

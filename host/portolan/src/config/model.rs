@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
+    sync::Arc,
 };
 
 use http::HeaderName;
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) rule_priority: RulePriority,
     /// Which provider goes first where routers have one priority; the others come behind.
     pub(crate) provider_precedence: Vec<String>,
+    /// A reference to the transport of services that name none.
+    pub(crate) default_transport: Option<Arc<str>>,
     /// `[http]` as written: routers, services and middlewares. Its places are in the report's
     /// [`Spans`](super::Spans) under `/http`.
     pub(crate) http: Value,

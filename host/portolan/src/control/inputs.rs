@@ -44,6 +44,7 @@ pub(super) fn inputs(
     Inputs {
         entrypoints: entrypoints.collect(),
         rule_priority: config.rule_priority,
+        default_transport: config.default_transport.clone(),
         dns: dns.unwrap_or_default(),
         sources,
         matchers: plugins.matchers(),

@@ -141,7 +141,7 @@ fn the_annotated_default_names_every_key() {
         observe::HeaderModes::FIELDS,
         observe::Metrics::FIELDS,
         observe::Tracing::FIELDS,
-        &["provider_precedence", "reason_header"],
+        &["provider_precedence", "default_servers_transport", "reason_header"],
     ];
     for key in tables.concat().into_iter().map(read::key_of) {
         let shown = EMBEDDED.lines().any(|line| {
