@@ -1,7 +1,7 @@
 //! What is ours under Traefik's names (`…@internal`).
 
 use crate::{
-    support::{Config, Portolan, eventually, run},
+    support::{Client, Config, Portolan, eventually, free_ports, run},
     tls::authority,
 };
 
@@ -33,7 +33,7 @@ async fn a_redirection_of_an_entrypoint_is_a_middleware_as_in_traefik() {
     let dynamic = config.path("dynamic/r.toml");
     std::fs::write(&dynamic, router("redirect-web-to-websecure")).unwrap();
     let portolan = Portolan::start(&config);
-    let plain = crate::support::Client(portolan.address("plain"));
+    let plain = Client(portolan.address("plain"));
     let sent = eventually(|| plain.get("r.local", "/a?b"), |it| it.status == 301).await;
     let port = portolan.address("websecure").port();
     assert_eq!(sent.header("location"), format!("https://r.local:{port}/a?b"));
@@ -71,4 +71,46 @@ async fn check_knows_what_is_ours_where_a_file_names_it() {
     let (code, out, err) = run(&config, &["check"]);
     assert_eq!(code, 0, "{out}{err}");
     assert!(!format!("{out}{err}").contains("@internal"), "{out}{err}");
+}
+
+#[tokio::test]
+async fn a_router_above_the_priority_of_a_redirect_is_reached() {
+    let routers = "[http.routers.ping]\nrule = \"Path(`/ping`)\"\nservice = \"ping@internal\"\n\
+        priority = 100000\n\
+        [http.routers.other]\nrule = \"PathPrefix(`/`)\"\nservice = \"ping@internal\"\n";
+    // An entrypoint that redirects otherwise is another one: it would get another port.
+    let [port] = free_ports();
+    let toml = |priority: &str| {
+        let toml = entrypoints(&format!("{{ to = \":443\"{priority} }}"));
+        let toml = toml.replacen(
+            "[entrypoints.web]\naddress = \"127.0.0.1:0\"",
+            &format!("[entrypoints.web]\naddress = \"127.0.0.1:{port}\""),
+            1,
+        );
+        format!("{toml}{routers}")
+    };
+    let config = Config::exactly(&toml(""));
+    let portolan = Portolan::start(&config);
+    let told = async |path: &str| {
+        let answer = portolan.http().get("a.local", path).await;
+        (answer.status.as_u16(), answer.header("location").to_owned())
+    };
+    let sent = |path: &str| (301, format!("https://a.local{path}"));
+    assert_eq!(told("/ping").await, sent("/ping"));
+
+    config.replace(&toml(", priority = 99999"));
+    eventually(|| told("/ping"), |it| it.0 == 200).await;
+    assert_eq!(told("/other").await, sent("/other"), "of a lower priority");
+    let explained = async |path: &str| {
+        let url = format!("/api/explain?entrypoint=web&url=http://a.local{path}");
+        let told = portolan.api(&url).await;
+        (told["router"].to_string(), told["verdict"].to_string())
+    };
+    assert_eq!(explained("/ping").await.0, "\"ping@config\"");
+    let (router, verdict) = explained("/other").await;
+    assert_eq!((router.as_str(), verdict.contains("redirects it to")), ("null", true), "{verdict}");
+
+    // Of the same priority it is not before it, and without any there is only the redirect.
+    config.replace(&toml(", priority = 100000"));
+    eventually(|| told("/ping"), |it| *it == sent("/ping")).await;
 }

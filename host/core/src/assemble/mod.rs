@@ -48,7 +48,7 @@ mod tests;
 mod unplugged_tests;
 
 pub use bind::Unsettled;
-pub use entrypoint::Entrypoint;
+pub use entrypoint::{Entrypoint, Redirected};
 pub use resolve::{CONFIG, INTERNAL, INTERNAL_SERVICES};
 pub use routers::RulePriority;
 

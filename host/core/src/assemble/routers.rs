@@ -202,7 +202,11 @@ impl Draft<'_> {
         let mut doubtful = !self.errors.is_empty();
         let entrypoints = self.entrypoints();
         let mut broken = entrypoints.is_empty();
-        doubtful |= self.is_shadowed(&entrypoints);
+        let priority = self.object.spec.priority.unwrap_or(match self.surroundings.rule_priority {
+            RulePriority::Length => rule.len() as i64,
+            RulePriority::Specificity => 0,
+        });
+        doubtful |= self.is_shadowed(&entrypoints, priority);
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
         let ahead = self.ahead(&entrypoints, &mut broken);
         if self.object.spec.is_doubtful {
@@ -230,10 +234,6 @@ impl Draft<'_> {
             self.complain("service", message.to_owned(), None, true);
             broken = true;
         }
-        let priority = self.object.spec.priority.unwrap_or(match self.surroundings.rule_priority {
-            RulePriority::Length => rule.len() as i64,
-            RulePriority::Specificity => 0,
-        });
         let (predicate, hosts) = match meaning {
             Ok(meaning) => meaning,
             Err((message, caret)) => {
@@ -379,10 +379,10 @@ impl Draft<'_> {
     }
 
     /// Whether each of its entrypoints sends everybody elsewhere before there is a router.
-    fn is_shadowed(&mut self, entrypoints: &[Arc<str>]) -> bool {
+    fn is_shadowed(&mut self, entrypoints: &[Arc<str>], priority: i64) -> bool {
         let all = self.surroundings.entrypoints.iter();
         let mut own = all.filter(|it| entrypoints.contains(&it.name));
-        if entrypoints.is_empty() || own.any(|it| !it.redirects) {
+        if entrypoints.is_empty() || own.any(|it| !it.redirected.holds_for(priority)) {
             return false;
         }
         let names: Vec<_> = entrypoints.iter().map(|name| format!("`{name}`")).collect();
@@ -392,7 +392,8 @@ impl Draft<'_> {
                 format!("no request comes to it: entrypoints {} redirect all", all.join(" and "))
             }
         };
-        let hint = "name the entrypoint that they are redirected to, or leave out this router";
+        let hint = "name the entrypoint that they are redirected to, or leave out this router; where it \
+            is to answer here (`/ping`), give `redirect` of the entrypoint a `priority` below its own";
         self.complain("entrypoints", message, Some(hint.to_owned()), false);
         true
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use super::{Assembler, Entrypoint, Inputs};
+use super::{Assembler, Entrypoint, Inputs, Redirected};
 use crate::{
     catalog::Source,
     item::{Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Notice, Update},
@@ -189,14 +189,23 @@ fn a_router_whose_entrypoints_all_redirect_is_told_that_it_gets_nothing() {
         "routers": {
             "plain": { "rule": "Host(`a`)", "service": "s", "entrypoints": ["web"] },
             "both": { "rule": "Host(`b`)", "service": "s" },
+            "last": {
+                "rule": "Host(`c`)", "service": "s", "entrypoints": ["web"], "priority": i64::MAX,
+            },
         },
     }))]);
-    given.entrypoints[0].redirects = true;
+    given.entrypoints[0].redirected = Redirected::UpTo(9);
     expect![[r#"
         router both@config enabled on web,websecure via [] to s@config hosts ["b"]
+        router last@config enabled on web via [] to s@config hosts ["c"]
         router plain@config warning on web via [] to s@config hosts ["a"]
-        service s@config enabled ["http://10.0.0.1:80 passing"] used by ["both@config", "plain@config"]
+        service s@config enabled ["http://10.0.0.1:80 passing"] used by ["both@config", "last@config", "plain@config"]
         Warning config config.toml /http/routers/plain/entrypoints: router `plain`: no request comes to it: entrypoint `web` redirects all of them"#]].assert_eq(&show(&Assembler::default().assemble(&given)));
+    given.entrypoints[0].redirected = Redirected::UpTo(8);
+    let told = |given: &Inputs| Assembler::default().assemble(given).problems.iter().count();
+    assert_eq!(told(&given), 0, "a router of a higher priority");
+    given.entrypoints[0].redirected = Redirected::Everybody;
+    assert_eq!(told(&given), 2);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 use http::HeaderName;
 use ipnet::IpNet;
 use portolan_core::{
-    assemble::RulePriority,
+    assemble::{Redirected, RulePriority},
     policy::Transport,
     router::Observability,
     zone::{Name, ZoneConfig},
@@ -121,13 +121,18 @@ pub(crate) struct Entrypoint {
 }
 
 impl Entrypoint {
-    /// Whether it sends every request elsewhere. Who came to a proxy before us by `https`, which is to
-    /// be trusted, is there already.
-    pub(crate) fn redirects_all(&self) -> bool {
-        self.redirect.as_ref().is_some_and(|redirect| {
-            let is_to_tls = redirect.scheme == http::uri::Scheme::HTTPS;
-            !is_to_tls || self.tls.is_none() && self.forwarded_headers.is_empty()
-        })
+    /// Which requests it sends elsewhere, as far as routers are concerned. Who came to a proxy before us
+    /// by `https`, which is to be trusted, is there already.
+    pub(crate) fn redirected(&self) -> Redirected {
+        let Some(redirect) = &self.redirect else { return Redirected::Nobody };
+        let is_to_tls = redirect.scheme == http::uri::Scheme::HTTPS;
+        match redirect.priority {
+            _ if is_to_tls && (self.tls.is_some() || !self.forwarded_headers.is_empty()) => {
+                Redirected::Nobody
+            }
+            None => Redirected::Everybody,
+            Some(priority) => Redirected::UpTo(priority),
+        }
     }
 }
 

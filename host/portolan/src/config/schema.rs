@@ -202,6 +202,8 @@ table! {
         to: Spanned<String>,
         scheme: RedirectScheme = RedirectScheme::Https,
         permanent: bool = true,
+        /// Default: it comes before every router.
+        priority: Option<i64> = None,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn inputs(
         tls: entrypoint.tls.is_some(),
         takes_plain: entrypoint.takes_plain,
         is_default: entrypoint.is_default,
-        redirects: entrypoint.redirects_all(),
+        redirected: entrypoint.redirected(),
         middlewares: entrypoint.middlewares.clone(),
     });
     let dns = config.dns.as_ref().map(|dns| DnsConfig {

@@ -12,7 +12,7 @@ use std::{
 use expect_test::expect_file;
 use http::uri::Scheme;
 use portolan_core::{
-    assemble::RulePriority,
+    assemble::{Redirected, RulePriority},
     policy::TlsVersion,
     problem::Problem,
     zone::{Names, StaticRecord},
@@ -292,15 +292,16 @@ fn options_and_resolvers_are_read_and_have_defaults() {
     }
     let config = load_file(&file).unwrap().config;
     let redirects: Vec<_> = config.entrypoints.iter().map(|it| it.redirect.clone()).collect();
-    let redirect = |to, permanent| RedirectConfig { to, scheme: Scheme::HTTPS, permanent };
+    let redirect =
+        |to, permanent| RedirectConfig { to, scheme: Scheme::HTTPS, permanent, priority: None };
     let expected = [
         Some(redirect(RedirectTarget::Entrypoint("secure".into()), true)),
         Some(redirect(RedirectTarget::Port(8443), false)),
         None,
     ];
     assert_eq!(redirects, expected);
-    let all = config.entrypoints.iter().map(|it| it.redirects_all());
-    assert_eq!(all.collect::<Vec<_>>(), [true, false, false]);
+    let redirected: Vec<_> = config.entrypoints.iter().map(|it| it.redirected()).collect();
+    assert_eq!(redirected, [Redirected::Everybody, Redirected::Nobody, Redirected::Nobody]);
     let (name, options) = &config.tls.options[0];
     assert_eq!(&**name, "strict");
     assert_eq!((options.min_version, options.max_version), (TlsVersion::V13, TlsVersion::V13));
