@@ -189,7 +189,7 @@ async fn backends_of_services_that_name_no_transport_are_reached_as_the_configur
     eventually(statuses, |statuses| *statuses == [200, 200, 502, 200]).await;
     // One that is not there is refused, and the one before goes on.
     config.change(&format!("[http]\ndefault-servers-transport = \"lex\"\n{services}"));
-    let log = portolan.log_until("so services that name none answer 503");
-    assert!(log.contains("did you mean `lax`?"), "{log}");
+    let log = portolan.log_until("did you mean `lax`?");
+    assert!(log.contains("so services that name none answer 503"), "{log}");
     assert_eq!(statuses().await, [200, 200, 502, 200]);
 }

@@ -257,6 +257,38 @@ impl Directory {
         missing.filter(move |it| it.provider.eq_ignore_ascii_case(provider)).map(|it| &*it.name)
     }
 
+    /// Those who refer to what is not there and would be looked for at this provider.
+    pub(super) fn waiting_for(&self, provider: &str, providers: &[Provider]) -> Vec<ObjectName> {
+        let is_there = |missing: &Missing| {
+            candidates(missing, providers).iter().any(|candidate| **candidate == *provider)
+        };
+        let waiting = self.missing.iter().filter(|(missing, _)| is_there(missing));
+        waiting.flat_map(|(_, users)| users.iter()).cloned().collect()
+    }
+
+    /// Whether a name that is not there is a mistake, as far as is known: everybody who could have it has
+    /// been heard. What `config.toml` expects of others may come, whatever is there now: they are no
+    /// reason to refuse that file.
+    pub(super) fn is_mistake(
+        &self,
+        missing: &Missing,
+        from: &ObjectName,
+        providers: &[Provider],
+        sources: &[Arc<Source>],
+    ) -> bool {
+        let ObjectName { name, provider } = &missing.looked;
+        if missing.explicit && provider.eq_ignore_ascii_case(INTERNAL) {
+            // Services of ours come and go with the admin API.
+            return self.sort != Sort::Services || !is_internal_service(name);
+        }
+        let candidates = candidates(missing, providers);
+        let is_heard = |name: &Arc<str>| {
+            sources.iter().any(|source| source.provider == *name && source.synced)
+        };
+        let is_foreign = |name: &Arc<str>| *from.provider == *CONFIG && **name != *CONFIG;
+        candidates.iter().all(|name| is_heard(name) && !is_foreign(name))
+    }
+
     /// What to do about a name that is not there.
     pub(super) fn hint(&mut self, missing: &Missing, providers: &[Provider]) -> Option<String> {
         if let Some(known) = self.meant.get(missing) {
@@ -293,9 +325,8 @@ impl Directory {
 
     /// What there is of ours, where there is nothing of this name.
     fn internal(&self, name: &str) -> String {
-        let is_service = || INTERNAL_SERVICES.iter().any(|it| it.eq_ignore_ascii_case(name));
         match self.sort {
-            Sort::Services if is_service() => {
+            Sort::Services if is_internal_service(name) => {
                 "it is where `[admin]` is, which is switched off or cannot be bound".to_owned()
             }
             Sort::Services => format!("there are `{}` and `noop`", INTERNAL_SERVICES.join("`, `")),
@@ -305,6 +336,10 @@ impl Directory {
             Sort::Transports => "there is `default`".to_owned(),
         }
     }
+}
+
+fn is_internal_service(name: &str) -> bool {
+    INTERNAL_SERVICES.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
 
 /// Answers whether nobody is left.

@@ -273,16 +273,16 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
             service pinned@config disabled [] used by []
             Error config config.toml /http/routers/child: router `child`: it lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/routers/child/parentRefs: routers below others are not supported
+            Error config config.toml /http/routers/child/service: router `child`: there is no service `open@config`, so it answers 503
+            Error config config.toml /http/routers/new/service: router `new`: there is no service `open@config`, so it answers 503
             Error config config.toml /http/routers/old: router `old`: it lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/routers/old/ruleSyntax: rules are read as `v3`, and not as `v2`
+            Error config config.toml /http/routers/old/service: router `old`: there is no service `open@config`, so it answers 503
             Error config config.toml /http/servers-transports/t/peerCertURI: the transport cannot be used, since `peer-cert-uri` is not supported: more would be trusted than is meant
             Error config config.toml /http/services/guarded/middlewares: the service lets nobody through, since `middlewares` of services are not supported
             Error config config.toml /http/services/misspelt: the service lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/services/misspelt/middlewars: unknown key `middlewars`
             Error config config.toml /http/services/pinned/load-balancer: service `pinned`: servers-transport `t@config` is declared, but cannot be used: `peer-cert-uri` is not supported
-            Warning config config.toml /http/routers/child/service: router `child`: there is no service `open@config`
-            Warning config config.toml /http/routers/new/service: router `new`: there is no service `open@config`
-            Warning config config.toml /http/routers/old/service: router `old`: there is no service `open@config`
             Warning config config.toml /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do"#]],
     );
 }

@@ -322,13 +322,13 @@ fn what_is_missing_closes_the_router_and_what_is_wrong_removes_it() {
             Error config config.toml /http/middlewares/broken/hello/wrong: middleware `broken`: unknown key `wrong`
             Error config config.toml /http/routers/bad-rule/rule: router `bad-rule`: expected `,` or `)`, found the end of the rule
             Error config config.toml /http/routers/bad-rule/service: router `bad-rule`: the router names neither a service nor a middleware
+            Error config config.toml /http/routers/no-entrypoint/entrypoints: router `no-entrypoint`: there is no entrypoint `wbe`, so no request comes to it
             Error config config.toml /http/routers/no-entrypoint/service: router `no-entrypoint`: the router names neither a service nor a middleware
+            Error config config.toml /http/routers/no-middleware/middlewares: router `no-middleware`: there is no middleware `helo@config`, so it answers 503
             Error config config.toml /http/routers/no-rule/rule: router `no-rule`: the router has no rule
             Error config config.toml /http/routers/no-rule/service: router `no-rule`: the router names neither a service nor a middleware
-            Warning config config.toml /http/middlewares/none/nonesuch: there is no middleware plugin `nonesuch`
-            Warning config config.toml /http/routers/no-entrypoint/entrypoints: router `no-entrypoint`: there is no entrypoint `wbe`
-            Warning config config.toml /http/routers/no-middleware/middlewares: router `no-middleware`: there is no middleware `helo@config`
-            Warning config config.toml /http/routers/no-service/service: router `no-service`: there is no service `x@nowhere`"#]],
+            Error config config.toml /http/routers/no-service/service: router `no-service`: there is no service `x@nowhere`, so it answers 503
+            Warning config config.toml /http/middlewares/none/nonesuch: there is no middleware plugin `nonesuch`"#]],
     );
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn preview(
 }
 
 /// What a provider that may do no more than read files reports first, and whether it did. Others are
-/// named, so that references to them are not taken for mistakes.
+/// named, and not heard, so that references to them are not taken for mistakes.
 async fn first_step(candidate: &Candidate, provider: &model::Provider) -> (Source, bool) {
     let mut source = Source::new(candidate.name.clone(), candidate.plugin.clone());
     let grants = &provider.grants;
@@ -104,7 +104,6 @@ async fn first_step(candidate: &Candidate, provider: &model::Provider) -> (Sourc
     {
         is_read = source.apply(step.update, step.notices).is_ok();
     }
-    source.synced = true;
     (source, is_read)
 }
 

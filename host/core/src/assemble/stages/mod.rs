@@ -143,6 +143,7 @@ impl Turn<'_> {
         let mut touched = self.take_sources();
         touched.middlewares.append(&mut self.stale);
         let mut dirty = mem::take(&mut touched.routers);
+        dirty.extend(self.surprised(&before));
         self.make_middlewares(touched.middlewares, &mut dirty);
         self.make_transports(touched.transports, &mut touched.services);
         self.make_services(touched.services, &mut dirty);
@@ -164,6 +165,20 @@ impl Turn<'_> {
             sources: board.sources.clone(),
             problems: board.complaints.all(),
         }
+    }
+
+    /// Routers that refer to what a provider does not have, of which nobody knew before it was heard.
+    fn surprised(&self, before: &[Arc<Source>]) -> Vec<ObjectName> {
+        let Directories { services, middlewares, .. } = &self.board.directories;
+        let sources = before.iter().zip(&self.board.sources);
+        let heard = sources.filter(|(before, after)| after.synced && !before.synced);
+        heard
+            .flat_map(|(_, source)| {
+                let mut waiting = services.waiting_for(&source.provider, self.providers);
+                waiting.extend(middlewares.waiting_for(&source.provider, self.providers));
+                waiting
+            })
+            .collect()
     }
 
     /// They are few, and what they refer to may have come or gone.
