@@ -114,3 +114,29 @@ async fn a_router_above_the_priority_of_a_redirect_is_reached() {
     config.replace(&toml(", priority = 100000"));
     eventually(|| told("/ping"), |it| *it == sent("/ping")).await;
 }
+
+#[tokio::test]
+async fn noop_answers_what_middlewares_leave_with_418() {
+    let config = Config::new(
+        "[http.routers.all]\nrule = \"PathPrefix(`/`)\"\npriority = 1\nservice = \"noop@internal\"\n\
+         [http.routers.strip]\nrule = \"Host(`strip.local`)\"\nmiddlewares = [\"strip\"]\n\
+         service = \"Noop@Internal\"\n\
+         [http.routers.who]\nrule = \"Host(`who.local`)\"\nmiddlewares = [\"who\"]\n\
+         service = \"noop@internal\"\n\
+         [http.middlewares.strip.strip-prefix]\nprefixes = [\"/a\"]\n\
+         [http.middlewares.who.whoami]\n",
+    );
+    let portolan = Portolan::start(&config);
+    for (host, status) in [("any.local", 418), ("strip.local", 418), ("who.local", 200)] {
+        assert_eq!(portolan.http().get(host, "/a/b").await.status.as_u16(), status, "{host}");
+    }
+    let problems = portolan.api("/api/problems").await;
+    assert_eq!(problems, serde_json::json!([]), "{problems:#}");
+    let told = portolan.api("/api/explain?url=http://any.local/").await;
+    let verdict = told["verdict"].as_str().unwrap();
+    assert!(verdict.starts_with("418: router `all@config` takes it"), "{verdict}");
+    let routers = portolan.api("/api/http/routers").await;
+    let of = |name: &str| routers.as_array().unwrap().iter().find(|it| it["name"] == name).cloned();
+    let all = of("all@config").unwrap();
+    assert_eq!((&all["service"], &all["status"]), (&"noop@internal".into(), &"enabled".into()));
+}

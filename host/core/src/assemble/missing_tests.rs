@@ -100,19 +100,11 @@ fn a_router_without_entrypoints_is_told_that_no_request_comes_to_it() {
     expect![[r#"
         Error router `none`: there is no entrypoint `https` (-)
         Error router `none`: there is no entrypoint `x`, so no request comes to it (-)
-        Error router `none`: `noop@internal` answers nothing, and the router names no middleware (-)
         Error router `plain`: the router wants TLS, which entrypoint `web` does not have, so no request comes to it (-)
-        Error router `plain`: `noop@internal` answers nothing, and the router names no middleware (-)
-        Error router `some`: `noop@internal` answers nothing, and the router names no middleware (-)
-        Error router `usual`: `noop@internal` answers nothing, and the router names no middleware (-)
         Error router `usual`: the router wants TLS, but none of those that are `as-default` (`web`) has it, so no request comes to it (name an entrypoint: `entrypoints = ["websecure"]`)
         Warning router `some`: there is no entrypoint `https` (-)"#]].assert_eq(&problems(&Assembler::default().assemble(&given)));
     given.entrypoints.clear();
     expect![[r#"
-        Error router `none`: `noop@internal` answers nothing, and the router names no middleware (-)
-        Error router `plain`: `noop@internal` answers nothing, and the router names no middleware (-)
-        Error router `some`: `noop@internal` answers nothing, and the router names no middleware (-)
-        Error router `usual`: `noop@internal` answers nothing, and the router names no middleware (-)
         Warning router `none`: there is no entrypoint `https` (-)
         Warning router `none`: there is no entrypoint `x`, so no request comes to it (-)
         Warning router `plain`: there is no entrypoint `web`, so no request comes to it (-)

@@ -188,6 +188,9 @@ fn compile<'m>(rule: &str, matchers: impl FnOnce() -> &'m MatcherSet) -> Meaning
 /// about it.
 type Places = (Vec<Arc<str>>, &'static str, Vec<(String, Option<String>)>);
 
+/// The service that is none.
+const NOOP: &str = "noop@internal";
+
 /// A service, or why it does not work.
 type Served = Result<Arc<Service>, Arc<str>>;
 
@@ -232,11 +235,9 @@ impl Draft<'_> {
         }
         let service = self.service();
         broken |= matches!(service, Some((_, Err(_))));
-        if service.is_none() && middlewares.is_empty() && ahead.is_empty() {
-            let message = match self.object.spec.service {
-                Some(_) => "`noop@internal` answers nothing, and the router names no middleware",
-                None => "the router names neither a service nor a middleware",
-            };
+        let is_noop = self.is_noop();
+        if service.is_none() && !is_noop && middlewares.is_empty() && ahead.is_empty() {
+            let message = "the router names neither a service nor a middleware, so it answers 503";
             self.complain("service", message.to_owned(), None, true);
             broken = true;
         }
@@ -279,6 +280,7 @@ impl Draft<'_> {
             middlewares,
             service: service.as_ref().and_then(|(_, service)| service.clone().ok()),
             lack: service.as_ref().and_then(|(_, service)| service.clone().err()),
+            is_noop,
             tls: self.object.spec.tls.is_some(),
             tls_options: self
                 .object
@@ -490,10 +492,14 @@ impl Draft<'_> {
         }
     }
 
+    /// Whether it says by Traefik's name for no service at all that its middlewares are to answer, or nobody.
+    fn is_noop(&self) -> bool {
+        self.object.spec.service.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(NOOP))
+    }
+
     /// `None`: it names none. An error: it names one that is not there, or does not work, and why.
     fn service(&mut self) -> Option<(ObjectName, Served)> {
-        // Traefik's name for no service at all: the middlewares are to answer.
-        let reference = self.object.spec.service.as_deref().filter(|it| *it != "noop@internal")?;
+        let reference = self.object.spec.service.as_deref().filter(|_| !self.is_noop())?;
         let Surroundings { providers, services, sources, .. } = *self.surroundings;
         let directory = &mut self.directories.services;
         let link = directory.resolve(reference, self.name, providers);
@@ -549,6 +555,7 @@ fn is_same(one: &Router, other: &Router) -> bool {
     };
     same_service
         && one.lack == other.lack
+        && one.is_noop == other.is_noop
         && one.rule == other.rule
         && one.priority == other.priority
         && (one.tls, &one.tls_options) == (other.tls, &other.tls_options)

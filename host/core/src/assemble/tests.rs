@@ -321,12 +321,12 @@ fn what_is_missing_closes_the_router_and_what_is_wrong_removes_it() {
             middleware none@config disabled used by []
             Error config config.toml /http/middlewares/broken/hello/wrong: middleware `broken`: unknown key `wrong`
             Error config config.toml /http/routers/bad-rule/rule: router `bad-rule`: expected `,` or `)`, found the end of the rule
-            Error config config.toml /http/routers/bad-rule/service: router `bad-rule`: the router names neither a service nor a middleware
+            Error config config.toml /http/routers/bad-rule/service: router `bad-rule`: the router names neither a service nor a middleware, so it answers 503
             Error config config.toml /http/routers/no-entrypoint/entrypoints: router `no-entrypoint`: there is no entrypoint `wbe`, so no request comes to it
-            Error config config.toml /http/routers/no-entrypoint/service: router `no-entrypoint`: the router names neither a service nor a middleware
+            Error config config.toml /http/routers/no-entrypoint/service: router `no-entrypoint`: the router names neither a service nor a middleware, so it answers 503
             Error config config.toml /http/routers/no-middleware/middlewares: router `no-middleware`: there is no middleware `helo@config`, so it answers 503
             Error config config.toml /http/routers/no-rule/rule: router `no-rule`: the router has no rule
-            Error config config.toml /http/routers/no-rule/service: router `no-rule`: the router names neither a service nor a middleware
+            Error config config.toml /http/routers/no-rule/service: router `no-rule`: the router names neither a service nor a middleware, so it answers 503
             Error config config.toml /http/routers/no-service/service: router `no-service`: there is no service `x@nowhere`, so it answers 503
             Warning config config.toml /http/middlewares/none/nonesuch: there is no middleware plugin `nonesuch`"#]],
     );
@@ -420,7 +420,7 @@ fn a_router_of_an_instance_with_two_services_must_name_one() {
             router shop@consul disabled on web,websecure via [] to nothing hosts ["shop.local"]
             service a@consul enabled ["http://10.0.0.1:81 passing"] used by []
             service b@consul enabled ["https://10.0.0.1:8001 passing"] used by []
-            Error consul a: router `shop`: the router names neither a service nor a middleware
+            Error consul a: router `shop`: the router names neither a service nor a middleware, so it answers 503
             Error consul a: the router names no service, and there are `a`, `b`"#]],
     );
 }

@@ -69,6 +69,9 @@ pub(crate) enum HttpError {
     /// The router relies on a middleware to answer, and none did.
     #[error("router `{0}` has no service, and no middleware answered")]
     NoService(ObjectName),
+    /// The router is there to answer nothing.
+    #[error("the router's service is `noop@internal`, and no middleware answered")]
+    Noop,
     /// The service of the router is not there, or does not work.
     #[error("router `{router}`: {lack}")]
     BrokenService {
@@ -216,6 +219,7 @@ impl HttpError {
     pub(crate) fn without_service(router: &Router) -> Self {
         let name = router.name.clone();
         match &router.lack {
+            _ if router.is_noop => Self::Noop,
             Some(lack) => Self::BrokenService { router: name, lack: lack.clone() },
             None => Self::NoService(name),
         }
@@ -224,7 +228,9 @@ impl HttpError {
     /// What this is to those who run Portolan.
     pub(crate) fn concern(&self) -> Concern {
         match self {
-            Self::NoRouter | Self::EncodedCharacter | Self::Misdirected => Concern::Refusal,
+            Self::NoRouter | Self::Noop | Self::EncodedCharacter | Self::Misdirected => {
+                Concern::Refusal
+            }
             Self::Malformed(_)
             | Self::PlainHttp
             | Self::Stalled
@@ -295,6 +301,7 @@ impl HttpError {
                 (S::LOOP_DETECTED, R::Loop, "the service of this request leads back here")
             }
             Self::NoRouter => (S::NOT_FOUND, R::NoRouter, "no router takes this request"),
+            Self::Noop => (S::IM_A_TEAPOT, R::Noop, "nothing is served here"),
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")
             }
@@ -336,6 +343,7 @@ impl HttpError {
             | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::Noop
             | Self::BrokenService { .. }
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
@@ -363,6 +371,7 @@ impl HttpError {
             | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::Noop
             | Self::BrokenService { .. }
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }

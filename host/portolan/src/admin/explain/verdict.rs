@@ -62,6 +62,10 @@ pub(super) fn verdict(
     };
     match service {
         None if !code.is_empty() => Verdict::of(format!("{takes}; one of its middlewares answers")),
+        None if router.is_noop => Verdict::because(
+            Reason::Noop,
+            format!("418: {takes}, and its service is `noop@internal`, which answers nothing"),
+        ),
         None => Verdict::because(
             Reason::NoService,
             match &router.lack {
