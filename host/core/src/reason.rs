@@ -40,7 +40,8 @@ reasons! {
     NoService "no-service"
     /// The router's service is `noop@internal`, and no middleware answered.
     Noop "noop"
-    /// A middleware of the router is missing, or not in working order.
+    /// A middleware of the router is missing, or not in working order, or what the router says of who may
+    /// pass cannot be read.
     NoMiddleware "no-middleware"
     /// A middleware failed, and its router wants that to be felt.
     MiddlewareFailed "middleware-failed"

@@ -109,5 +109,6 @@ fn a_router_without_entrypoints_is_told_that_no_request_comes_to_it() {
         Warning router `none`: there is no entrypoint `x`, so no request comes to it (-)
         Warning router `plain`: there is no entrypoint `web`, so no request comes to it (-)
         Warning router `some`: there is no entrypoint `https`, so no request comes to it (-)
-        Warning router `some`: there is no entrypoint `web` (-)"#]].assert_eq(&problems(&Assembler::default().assemble(&given)));
+        Warning router `some`: there is no entrypoint `web` (-)"#]]
+    .assert_eq(&problems(&Assembler::default().assemble(&given)));
 }

@@ -222,7 +222,7 @@ impl Draft<'_> {
             let message = "it lets nobody through, since what it says of who may pass \
                 cannot be read";
             self.complain("", message.to_owned(), None, true);
-            middlewares.push(Arc::new(Middleware::closed(self.name.clone())));
+            middlewares.push(Arc::new(Middleware::closed_router()));
             broken = true;
         }
         for reference in &self.object.spec.middlewares {

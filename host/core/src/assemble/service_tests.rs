@@ -258,7 +258,9 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
         "servers-transports": { "t": { "insecure-skip-verify": true, "peerCertURI": "spiffe://x" } },
         "routers": {
             "child": { "rule": "PathPrefix(`/c`)", "service": "open", "parentRefs": ["p"] },
-            "old": { "rule": "Host(`a`)", "service": "open", "ruleSyntax": "v2" },
+            "old": { "rule": "Host(`a`, `c`)", "service": "open", "ruleSyntax": "v2" },
+            "older": { "rule": "HostRegexp(`a.c`)", "service": "open", "ruleSyntax": "v2" },
+            "same": { "rule": "Host(`c`) && !PathPrefix(`/x`)", "service": "pinned", "ruleSyntax": "v2" },
             "new": { "rule": "Host(`b`)", "service": "open", "ruleSyntax": "v3" },
         },
     });
@@ -267,22 +269,29 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
         expect![[r#"
             router child@config disabled on web,websecure via [] to open@config hosts []
             router new@config disabled on web,websecure via [] to open@config hosts ["b"]
-            router old@config disabled on web,websecure via [] to open@config hosts ["a"]
+            router old@config disabled on web,websecure via [] to open@config hosts [] (not live)
+            router older@config disabled on web,websecure via [] to open@config hosts []
+            router same@config disabled on web,websecure via [] to pinned@config hosts ["c"]
             service guarded@config disabled [] used by []
             service misspelt@config disabled [] used by []
-            service pinned@config disabled [] used by []
+            service pinned@config disabled [] used by ["same@config"]
             Error config config.toml /http/routers/child: router `child`: it lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/routers/child/parentRefs: routers below others are not supported
             Error config config.toml /http/routers/child/service: router `child`: there is no service `open@config`, so it answers 503
             Error config config.toml /http/routers/new/service: router `new`: there is no service `open@config`, so it answers 503
             Error config config.toml /http/routers/old: router `old`: it lets nobody through, since what it says of who may pass cannot be read
+            Error config config.toml /http/routers/old/rule: router `old`: `Host` takes 1 argument, found 2
             Error config config.toml /http/routers/old/ruleSyntax: rules are read as `v3`, and not as `v2`
             Error config config.toml /http/routers/old/service: router `old`: there is no service `open@config`, so it answers 503
+            Error config config.toml /http/routers/older: router `older`: it lets nobody through, since what it says of who may pass cannot be read
+            Error config config.toml /http/routers/older/ruleSyntax: rules are read as `v3`, and not as `v2`
+            Error config config.toml /http/routers/older/service: router `older`: there is no service `open@config`, so it answers 503
             Error config config.toml /http/servers-transports/t/peerCertURI: the transport cannot be used, since `peer-cert-uri` is not supported: more would be trusted than is meant
             Error config config.toml /http/services/guarded/middlewares: the service lets nobody through, since `middlewares` of services are not supported
             Error config config.toml /http/services/misspelt: the service lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/services/misspelt/middlewars: unknown key `middlewars`
             Error config config.toml /http/services/pinned/load-balancer: service `pinned`: servers-transport `t@config` is declared, but cannot be used: `peer-cert-uri` is not supported
+            Warning config config.toml /http/routers/same/ruleSyntax: rules are read as `v3`, and not as `v2`
             Warning config config.toml /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do"#]],
     );
 }

@@ -420,8 +420,8 @@ fn a_router_of_an_instance_with_two_services_must_name_one() {
             router shop@consul disabled on web,websecure via [] to nothing hosts ["shop.local"]
             service a@consul enabled ["http://10.0.0.1:81 passing"] used by []
             service b@consul enabled ["https://10.0.0.1:8001 passing"] used by []
-            Error consul a: router `shop`: the router names neither a service nor a middleware, so it answers 503
-            Error consul a: the router names no service, and there are `a`, `b`"#]],
+            Error consul a: router `shop`: it names no service, and there are `a`, `b`
+            Error consul a: router `shop`: the router names neither a service nor a middleware, so it answers 503"#]],
     );
 }
 

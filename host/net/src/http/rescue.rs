@@ -17,8 +17,8 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use portolan_core::{
-    exchange::ResponseHead, hook::CallError, limit::Limit, name::ObjectName, reason::Reason,
-    router::Router, target::BadTarget,
+    exchange::ResponseHead, hook::CallError, limit::Limit, middleware::Middleware,
+    name::ObjectName, reason::Reason, router::Router, target::BadTarget,
 };
 use rustls::InvalidMessage;
 
@@ -80,6 +80,9 @@ pub(crate) enum HttpError {
         /// Why.
         lack: Arc<str>,
     },
+    /// What the router says of who may pass cannot be read.
+    #[error("the router lets nobody through: what it says of who may pass cannot be read")]
+    ClosedRouter,
     /// The router relies on a middleware that cannot do its work.
     #[error("middleware `{0}` is missing or not in working order")]
     NoMiddleware(ObjectName),
@@ -225,6 +228,14 @@ impl HttpError {
         }
     }
 
+    /// What it is that a request meets at a middleware that lets nobody through.
+    pub(crate) fn closed_by(middleware: &Middleware) -> Self {
+        match middleware.is_closed_router() {
+            true => Self::ClosedRouter,
+            false => Self::NoMiddleware(middleware.name.clone()),
+        }
+    }
+
     /// What this is to those who run Portolan.
     pub(crate) fn concern(&self) -> Concern {
         match self {
@@ -241,6 +252,7 @@ impl HttpError {
             Self::Loop
             | Self::NoService(_)
             | Self::BrokenService { .. }
+            | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. } => Concern::Failure,
             Self::Forward { source, .. } => match source {
@@ -310,6 +322,11 @@ impl HttpError {
                 R::NoService,
                 "the service of this request's router is not in working order",
             ),
+            Self::ClosedRouter => (
+                S::SERVICE_UNAVAILABLE,
+                R::NoMiddleware,
+                "the router of this request is not in working order",
+            ),
             Self::NoMiddleware(_) => (
                 S::SERVICE_UNAVAILABLE,
                 R::NoMiddleware,
@@ -345,6 +362,7 @@ impl HttpError {
             | Self::NoService(_)
             | Self::Noop
             | Self::BrokenService { .. }
+            | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => 1,
@@ -373,6 +391,7 @@ impl HttpError {
             | Self::NoService(_)
             | Self::Noop
             | Self::BrokenService { .. }
+            | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => None,

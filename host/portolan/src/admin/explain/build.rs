@@ -265,7 +265,8 @@ fn steps(router: &Router, entrypoint: &str) -> Vec<Step> {
         does: does(middleware),
         runs_code: runs_code(middleware),
     };
-    router.chain(entrypoint).iter().map(step).collect()
+    let real = router.chain(entrypoint).iter().filter(|middleware| !middleware.is_closed_router());
+    real.map(step).collect()
 }
 
 #[cfg(test)]
