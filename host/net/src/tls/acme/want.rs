@@ -178,7 +178,7 @@ impl Gathering<'_> {
         for (resolver, who) in &self.unknown {
             // Best is a place in `config.toml`.
             let placed = who.iter().find(|(_, place)| !place.is_empty());
-            let Some((first, place)) = placed.or(who.first()) else { continue };
+            let Some((first, place)) = placed.or_else(|| who.first()) else { continue };
             let others = match who.len() {
                 1 => String::new(),
                 count => format!(", which {count} routers name"),
