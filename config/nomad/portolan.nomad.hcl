@@ -116,6 +116,8 @@ job "portolan" {
 
           [entrypoints.websecure]
           address = "0.0.0.0:${var.ports.https}"
+          # Routers without `tls` are here too, as with `http.tls` at Traefik's entrypoint. Without that:
+          # tls = { plain-routers = false }
           tls = true
 
           # In reach of Consul's check and of Prometheus, and of whoever reaches this address: it is
@@ -137,7 +139,9 @@ job "portolan" {
 
           [providers.consul]
           plugin = "consul"
-          config = { address = "http://127.0.0.1:8500", prefix = "traefik" }
+          # As in your Traefik (`exposedByDefault`): with `false` no service is served without
+          # `traefik.enable=true`.
+          config = { address = "http://127.0.0.1:8500", prefix = "traefik", exposed-by-default = false }
           grants = { http-client = ["http://127.0.0.1:8500"] }
 
           [log]

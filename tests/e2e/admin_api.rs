@@ -210,6 +210,10 @@ service = "s"
 [http.routers.lost]
 rule = "Hots(`lost.local`)"
 service = "s"
+[http.routers.closed]
+rule = "Host(`closed.local`)"
+service = "s"
+middlewars = ["auth"]
 [http.services.s.load-balancer]
 servers = [{ url = "http://127.0.0.1:9" }]
 "#,
@@ -227,6 +231,16 @@ servers = [{ url = "http://127.0.0.1:9" }]
     assert!(verdict.ends_with("an error (502) is likely"), "{told:#}");
     let health = told["service"]["backends"][0]["health"].as_str().unwrap();
     assert!(health.ends_with("asked all the same"), "{told:#}");
+    // It is not a middleware that lets nobody through.
+    let told = explain("closed.local").await;
+    let verdict = told["verdict"].as_str().unwrap();
+    assert!(
+        verdict.starts_with("503: router `closed@config` takes it, but lets nobody"),
+        "{told:#}"
+    );
+    assert_eq!(told["middlewares"], serde_json::json!([]));
+    let page = portolan.http().get("closed.local", "/").await;
+    assert_eq!((page.status.as_u16(), page.body.contains("middleware")), (503, false), "{page:?}");
     // A rule that cannot be read has no host, but somebody looks for it.
     let told = explain("lost.local").await;
     let lost = &told["candidates"][0];

@@ -95,6 +95,36 @@ async fn check_reads_the_files_of_providers_and_knows_who_will_answer_503() {
 }
 
 #[tokio::test]
+async fn check_ends_with_2_where_a_router_answers_nobody() {
+    let consul = "[providers.consul]\nplugin = \"consul\"\n\
+        config = { address = \"http://127.0.0.1:1\" }\n\
+        grants = { http-client = [\"http://127.0.0.1:1\"] }\n";
+    let check = |keys: &str| {
+        let toml = format!(
+            "{consul}[http.routers.r]\nrule = \"Host(`a.x`)\"\n{keys}\n\
+             [http.middlewares.w.whoami]\n"
+        );
+        let (code, out, err) = run(&Config::new(&toml), &["check"]);
+        (code, format!("{out}{err}"))
+    };
+    for (keys, says) in [
+        ("middlewares = [\"nope\"]", "there is no middleware `nope@config`, so it answers 503"),
+        ("service = \"nosvc\"", "there is no service `nosvc@config`, so it answers 503"),
+        ("middlewares = [\"w@nobody\"]", "there is no middleware `w@nobody`, so it answers 503"),
+        (
+            "middlewares = [\"w\"]\nentrypoints = [\"https\"]",
+            "there is no entrypoint `https`, so no request comes to it",
+        ),
+    ] {
+        let (code, said) = check(keys);
+        assert_eq!((code, said.contains(says)), (2, true), "{keys}: {said}");
+    }
+    // What the catalog has is not known here.
+    let (code, said) = check("service = \"shop@consulcatalog\"");
+    assert_eq!((code, said.contains("there is no service `shop@")), (0, true), "{said}");
+}
+
+#[tokio::test]
 async fn explain_answers_for_names_where_no_http_is_served() {
     let config = Config::exactly(
         "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\

@@ -68,8 +68,8 @@ fn apart(int: &str, more: &str) -> String {
          [entrypoints.int]\naddress = \"{int}:0\"\n\
          [http.middlewares.w.whoami]\n\
          [http.routers.both]\nrule = \"Host(`both.example`)\"\nmiddlewares = [\"w\"]\n\
-         [http.routers.lost]\nrule = \"Host(`lost.example`)\"\nmiddlewares = [\"w\"]\n\
-         entrypoints = [\"itn\"]\n\
+         [providers.static]\nplugin = \"file\"\nconfig = {{ directory = \"dynamic\" }}\n\
+         grants = {{ files = [\"dynamic\"] }}\n\
          [http.routers.one]\nrule = \"Host(`one.example`)\"\nmiddlewares = [\"w\"]\n{more}"
     )
 }
@@ -80,6 +80,9 @@ const DNS: &str = "[dns]\naddress = \"127.0.0.1:0\"\nupstreams = []\n";
 async fn a_host_leads_to_the_entrypoints_that_its_routers_are_on() {
     let on = |entrypoint: &str| format!("entrypoints = [\"{entrypoint}\"]\n{DNS}");
     let config = Config::exactly(&apart("127.0.0.3", &on("int")));
+    let lost = "[http.routers.lost]\nrule = \"Host(`lost.example`)\"\nmiddlewares = [\"w@config\"]\n\
+        entrypoints = [\"itn\"]\n";
+    std::fs::write(config.path("dynamic/lost.toml"), lost).unwrap();
     let portolan = Portolan::start(&config);
     let resolver = portolan.dns();
     let told = || async {
@@ -91,6 +94,9 @@ async fn a_host_leads_to_the_entrypoints_that_its_routers_are_on() {
     assert!(resolver.a("both.example.").await.is(&["127.0.0.2", "127.0.0.3"]));
     assert_eq!(told().await, "127.0.0.3");
     // No router of it is anywhere.
+    let is_told =
+        |told: &serde_json::Value| told.to_string().contains("there is no entrypoint `itn`");
+    eventually(|| portolan.api("/api/problems"), is_told).await;
     let lost = resolver.a("lost.example.").await;
     assert_eq!((lost.code, lost.answers.len()), (ResponseCode::Refused, 0), "{lost:?}");
 

@@ -159,3 +159,37 @@ async fn a_root_that_is_half_written_costs_no_connection() {
     std::fs::write(&roots, own.pem()).unwrap();
     eventually(problems, |told| !told.contains("own.pem")).await;
 }
+
+#[tokio::test]
+async fn backends_of_services_that_name_no_transport_are_reached_as_the_configuration_says() {
+    let (own, known) = (Authority::new("own"), Authority::new("known"));
+    let strange = Backend::start_tls("strange", own.leaf("elsewhere").acceptor()).await;
+    let good = Backend::start_tls("good", known.leaf("127.0.0.1").acceptor()).await;
+    let services = format!(
+        "{}{}{}{}[http.servers-transports.strict]\nroot-cas = [\"known.pem\"]\n\
+         [http.servers-transports.lax]\ninsecure-skip-verify = true\n",
+        router("none", &strange),
+        router_by("default@internal", "same", &strange),
+        router_by("strict", "refused", &strange),
+        router_by("strict", "trusted", &good),
+    );
+    let config = Config::new(&services);
+    std::fs::write(config.path("known.pem"), known.pem()).unwrap();
+    let portolan = Portolan::start(&config);
+    let statuses = async || {
+        let mut statuses = Vec::new();
+        for name in ["none", "same", "refused", "trusted"] {
+            let answer = portolan.http().get(&format!("{name}.local"), "/").await;
+            statuses.push(answer.status.as_u16());
+        }
+        statuses
+    };
+    assert_eq!(statuses().await, [502, 502, 502, 200]);
+    config.change(&format!("[http]\ndefault-servers-transport = \"lax\"\n{services}"));
+    eventually(statuses, |statuses| *statuses == [200, 200, 502, 200]).await;
+    // One that is not there is refused, and the one before goes on.
+    config.change(&format!("[http]\ndefault-servers-transport = \"lex\"\n{services}"));
+    let log = portolan.log_until("did you mean `lax`?");
+    assert!(log.contains("so services that name none answer 503"), "{log}");
+    assert_eq!(statuses().await, [200, 200, 502, 200]);
+}

@@ -30,6 +30,7 @@ mod drain;
 mod file_catalog;
 mod first_start;
 mod https_backend;
+mod internal;
 mod limits;
 mod log_readers;
 mod metrics;

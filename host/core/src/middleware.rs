@@ -112,6 +112,16 @@ impl Middleware {
         Self { name, plugin: "".into(), interest, on_failure: OnFailure::Closed }
     }
 
+    /// One before all others of a router that lets nobody through by itself: it is in place of none.
+    pub fn closed_router() -> Self {
+        Self::closed(ObjectName::new("", ""))
+    }
+
+    /// Whether it is that.
+    pub fn is_closed_router(&self) -> bool {
+        self.is_closed() && self.name.name.is_empty()
+    }
+
     /// Whether it is in place of another.
     pub fn is_closed(&self) -> bool {
         self.plugin.is_empty()

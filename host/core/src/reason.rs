@@ -38,7 +38,10 @@ reasons! {
     NoRouter "no-router"
     /// The router has no service, or one that does not work, and no middleware answered.
     NoService "no-service"
-    /// A middleware of the router is missing, or not in working order.
+    /// The router's service is `noop@internal`, and no middleware answered.
+    Noop "noop"
+    /// A middleware of the router is missing, or not in working order, or what the router says of who may
+    /// pass cannot be read.
     NoMiddleware "no-middleware"
     /// A middleware failed, and its router wants that to be felt.
     MiddlewareFailed "middleware-failed"

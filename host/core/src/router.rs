@@ -84,6 +84,9 @@ pub struct Router {
     pub service: Option<Arc<Service>>,
     /// Why its service does not work: half a sentence for people. `None`: it works, or there is none.
     pub lack: Option<Arc<str>>,
+    /// Whether its service is `noop@internal`: what its middlewares leave is answered with 418, as in
+    /// Traefik.
+    pub is_noop: bool,
     /// Whether it answers on encrypted connections only.
     pub tls: bool,
     /// The `[tls.options]` that it wants of the handshake; `None`: whatever its entrypoint has.

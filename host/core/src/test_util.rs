@@ -118,6 +118,7 @@ pub fn router(name: &str, rule: &str) -> Router {
         observability: Observability::default(),
         service: None,
         lack: None,
+        is_noop: false,
         tls: false,
         tls_options: None,
         timeouts: None,

@@ -34,6 +34,8 @@ pub(super) enum Plaintiff {
     Hidden(ObjectName),
     /// What an entrypoint puts before its routers.
     Entrypoint(Arc<str>),
+    /// The transport of services that name none.
+    DefaultTransport,
     /// The set of matchers.
     Matchers,
     /// The names that DNS answers.

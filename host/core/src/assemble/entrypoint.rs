@@ -16,10 +16,33 @@ pub struct Entrypoint {
     pub takes_plain: bool,
     /// Whether routers that name no entrypoint are there. If none is such, all are.
     pub is_default: bool,
-    /// Whether it sends everybody elsewhere, so that its routers get no request.
-    pub redirects: bool,
+    /// Which requests it sends elsewhere, so that its routers do not get them.
+    pub redirected: Redirected,
     /// References to middlewares that go before those of each router.
     pub middlewares: Vec<String>,
+}
+
+/// Which requests an entrypoint sends elsewhere.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Redirected {
+    /// None, or not all.
+    #[default]
+    Nobody,
+    /// Those whose router has no higher priority.
+    UpTo(i64),
+    /// All of them.
+    Everybody,
+}
+
+impl Redirected {
+    /// Whether no request comes to a router of this priority.
+    pub(super) fn holds_for(self, priority: i64) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::UpTo(least) => priority <= least,
+            Self::Everybody => true,
+        }
+    }
 }
 
 impl Entrypoint {
@@ -30,7 +53,7 @@ impl Entrypoint {
             tls,
             takes_plain: true,
             is_default: false,
-            redirects: false,
+            redirected: Redirected::Nobody,
             middlewares: Vec::new(),
         }
     }

@@ -37,6 +37,8 @@ mod change_tests;
 #[cfg(test)]
 mod contents_tests;
 #[cfg(test)]
+mod missing_tests;
+#[cfg(test)]
 mod newest_tests;
 #[cfg(test)]
 mod overlap_tests;
@@ -48,7 +50,7 @@ mod tests;
 mod unplugged_tests;
 
 pub use bind::Unsettled;
-pub use entrypoint::Entrypoint;
+pub use entrypoint::{Entrypoint, Redirected};
 pub use resolve::{CONFIG, INTERNAL, INTERNAL_SERVICES};
 pub use routers::RulePriority;
 
@@ -76,6 +78,8 @@ pub struct Inputs {
     pub entrypoints: Vec<Entrypoint>,
     /// Which of two routers without a priority has precedence.
     pub rule_priority: RulePriority,
+    /// A reference to the transport of services that name none; `None`: the system's trust.
+    pub default_transport: Option<Arc<str>>,
     /// Zones and edge addresses.
     pub dns: DnsConfig,
     /// What providers reported; `config.toml` is one of them.
@@ -109,6 +113,7 @@ pub struct Assembler {
 struct Frame {
     entrypoints: Vec<Entrypoint>,
     rule_priority: RulePriority,
+    default_transport: Option<Arc<str>>,
     providers: Vec<Provider>,
     /// By their fingerprints.
     matchers: Vec<String>,
@@ -123,6 +128,7 @@ impl Frame {
         Self {
             entrypoints: inputs.entrypoints.clone(),
             rule_priority: inputs.rule_priority,
+            default_transport: inputs.default_transport.clone(),
             providers: providers(inputs.sources.iter().map(|source| &**source)),
             matchers: matchers.collect(),
             middlewares: middlewares
@@ -197,8 +203,13 @@ impl Assembler {
     }
 
     /// The internal services that routers refer to and that are not there.
-    pub fn missing_internals(&self) -> impl Iterator<Item = &str> {
+    pub fn missing_internal_services(&self) -> impl Iterator<Item = &str> {
         self.board.missing_services(INTERNAL)
+    }
+
+    /// The same for internal middlewares.
+    pub fn missing_internal_middlewares(&self) -> impl Iterator<Item = &str> {
+        self.board.missing_middlewares(INTERNAL)
     }
 
     /// The rules of routers, each once.

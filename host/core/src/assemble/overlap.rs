@@ -233,7 +233,13 @@ fn takes_all(one: &Router, other: &Router, host: &str) -> bool {
 
 fn hidden_by(mode: RulePriority, winner: &Router, router: &Router, host: &str) -> (String, String) {
     let Router { name, rule, priority, .. } = winner;
-    let higher = format!("give this router a `priority` above {priority}");
+    let mut higher = format!("give this router a `priority` above {priority}");
+    if router.tls && !winner.tls {
+        // In Traefik the other one is not on an encrypted entrypoint without `http.tls`.
+        higher.push_str(
+            ", or keep routers without `tls` from encrypted entrypoints: `tls = { plain-routers = false }`",
+        );
+    }
     match is_by_length(mode, winner) && is_by_length(mode, router) {
         true => (
             match rule.len() > router.rule.len() {

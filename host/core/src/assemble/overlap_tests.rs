@@ -60,6 +60,20 @@ fn a_host_behind_a_longer_regular_expression_is_told() {
 }
 
 #[test]
+fn a_router_with_tls_behind_one_without_is_told_how_to_keep_that_away() {
+    let inputs = routers(json!({
+        "plain": { "rule": "Host(`a.local`) && PathPrefix(`/`)" },
+        "secure": { "rule": "Host(`a.local`)", "tls": {} },
+    }));
+    check(
+        &inputs,
+        expect![[
+            r#"config.toml /http/routers/secure/rule: router `secure`: its requests for `a.local` go to `plain@config`, whose rule is longer: `Host(`a.local`) && PathPrefix(`/`)` (set `rule-priority = "specificity"` in `[http]`, or give this router a `priority` above 34, or keep routers without `tls` from encrypted entrypoints: `tls = { plain-routers = false }`)"#
+        ]],
+    );
+}
+
+#[test]
 fn by_specificity_the_host_that_is_written_out_wins() {
     let inputs = Inputs { rule_priority: RulePriority::Specificity, ..wide() };
     assert_eq!(takes(&inputs, "GET http://a.example.com/"), "exact");

@@ -58,9 +58,19 @@ pub(super) struct Missing {
     explicit: bool,
 }
 
-/// Every object of one kind, by name, and who refers to which.
+/// What the objects of a directory are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Sort {
+    #[default]
+    Services,
+    Middlewares,
+    Transports,
+}
+
+/// Every object of one sort, by name, and who refers to which.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
+    sort: Sort,
     /// By the name in lower case.
     names: HashMap<Arc<str>, Vec<ObjectName>>,
     /// Who refers to a name, in lower case, of whatever provider.
@@ -126,6 +136,11 @@ fn lower(name: &Arc<str>) -> Arc<str> {
 }
 
 impl Directory {
+    /// One that nothing is in yet.
+    pub(super) fn of(sort: Sort) -> Self {
+        Self { sort, ..Self::default() }
+    }
+
     /// So many objects come at once; about as many refer to them.
     pub(super) fn make_room(&mut self, objects: usize) {
         self.names.reserve(objects);
@@ -242,6 +257,38 @@ impl Directory {
         missing.filter(move |it| it.provider.eq_ignore_ascii_case(provider)).map(|it| &*it.name)
     }
 
+    /// Those who refer to what is not there and would be looked for at this provider.
+    pub(super) fn waiting_for(&self, provider: &str, providers: &[Provider]) -> Vec<ObjectName> {
+        let is_there = |missing: &Missing| {
+            candidates(missing, providers).iter().any(|candidate| **candidate == *provider)
+        };
+        let waiting = self.missing.iter().filter(|(missing, _)| is_there(missing));
+        waiting.flat_map(|(_, users)| users.iter()).cloned().collect()
+    }
+
+    /// Whether a name that is not there is a mistake, as far as is known: everybody who could have it has
+    /// been heard. What `config.toml` expects of others may come, whatever is there now: they are no
+    /// reason to refuse that file.
+    pub(super) fn is_mistake(
+        &self,
+        missing: &Missing,
+        from: &ObjectName,
+        providers: &[Provider],
+        sources: &[Arc<Source>],
+    ) -> bool {
+        let ObjectName { name, provider } = &missing.looked;
+        if missing.explicit && provider.eq_ignore_ascii_case(INTERNAL) {
+            // Services of ours come and go with the admin API.
+            return self.sort != Sort::Services || !is_internal_service(name);
+        }
+        let candidates = candidates(missing, providers);
+        let is_heard = |name: &Arc<str>| {
+            sources.iter().any(|source| source.provider == *name && source.synced)
+        };
+        let is_foreign = |name: &Arc<str>| *from.provider == *CONFIG && **name != *CONFIG;
+        candidates.iter().all(|name| is_heard(name) && !is_foreign(name))
+    }
+
     /// What to do about a name that is not there.
     pub(super) fn hint(&mut self, missing: &Missing, providers: &[Provider]) -> Option<String> {
         if let Some(known) = self.meant.get(missing) {
@@ -256,10 +303,7 @@ impl Directory {
     pub(super) fn work_out(&self, missing: &Missing, providers: &[Provider]) -> Option<String> {
         let ObjectName { name, provider } = &missing.looked;
         if missing.explicit && provider.eq_ignore_ascii_case(INTERNAL) {
-            return Some(match INTERNAL_SERVICES.iter().any(|it| it.eq_ignore_ascii_case(name)) {
-                true => "it is where `[admin]` is, which is switched off or cannot be bound".into(),
-                false => format!("there are `{}` and `noop`", INTERNAL_SERVICES.join("`, `")),
-            });
+            return Some(self.internal(name));
         }
         let candidates = candidates(missing, providers);
         if candidates.is_empty() {
@@ -278,6 +322,24 @@ impl Directory {
         });
         near.min().map(|(_, near)| format!("did you mean `{near}`?"))
     }
+
+    /// What there is of ours, where there is nothing of this name.
+    fn internal(&self, name: &str) -> String {
+        match self.sort {
+            Sort::Services if is_internal_service(name) => {
+                "it is where `[admin]` is, which is switched off or cannot be bound".to_owned()
+            }
+            Sort::Services => format!("there are `{}` and `noop`", INTERNAL_SERVICES.join("`, `")),
+            Sort::Middlewares => "there is one for each entrypoint with `redirect`, such as \
+                `redirect-web-to-websecure`; where an entrypoint redirects, no router needs it"
+                .to_owned(),
+            Sort::Transports => "there is `default`".to_owned(),
+        }
+    }
+}
+
+fn is_internal_service(name: &str) -> bool {
+    INTERNAL_SERVICES.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
 
 /// Answers whether nobody is left.

@@ -10,9 +10,10 @@ use hashbrown::HashMap;
 use super::{
     entrypoint::Entrypoint,
     merge::Object,
-    resolve::{Directory, End, INTERNAL, Link, Provider},
+    resolve::{Directory, End, INTERNAL, Link, Provider, Sort},
 };
 use crate::{
+    catalog::Source,
     declare::RouterSpec,
     matcher::MatcherSet,
     middleware::Middleware,
@@ -51,13 +52,14 @@ pub(super) struct Rules {
 pub(super) struct Surroundings<'a> {
     pub(super) entrypoints: &'a [Entrypoint],
     pub(super) providers: &'a [Provider],
+    pub(super) sources: &'a [Arc<Source>],
     pub(super) rule_priority: RulePriority,
     pub(super) services: &'a Entries<ServiceEntry>,
     pub(super) middlewares: &'a Entries<MiddlewareEntry>,
 }
 
 /// Everything that references may mean, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Directories {
     /// Knows which routers refer to them.
     pub(super) services: Directory,
@@ -65,6 +67,16 @@ pub(super) struct Directories {
     pub(super) middlewares: Directory,
     /// Knows which services refer to them.
     pub(super) transports: Directory,
+}
+
+impl Default for Directories {
+    fn default() -> Self {
+        Self {
+            services: Directory::of(Sort::Services),
+            middlewares: Directory::of(Sort::Middlewares),
+            transports: Directory::of(Sort::Transports),
+        }
+    }
 }
 
 /// What a router refers to.
@@ -172,6 +184,13 @@ fn compile<'m>(rule: &str, matchers: impl FnOnce() -> &'m MatcherSet) -> Meaning
     }
 }
 
+/// The entrypoints of a router, the key that decides about them, and what is wrong with them and what to do
+/// about it.
+type Places = (Vec<Arc<str>>, &'static str, Vec<(String, Option<String>)>);
+
+/// The service that is none.
+const NOOP: &str = "noop@internal";
+
 /// A service, or why it does not work.
 type Served = Result<Arc<Service>, Arc<str>>;
 
@@ -192,14 +211,18 @@ impl Draft<'_> {
         let mut doubtful = !self.errors.is_empty();
         let entrypoints = self.entrypoints();
         let mut broken = entrypoints.is_empty();
-        doubtful |= self.is_shadowed(&entrypoints);
+        let priority = self.object.spec.priority.unwrap_or(match self.surroundings.rule_priority {
+            RulePriority::Length => rule.len() as i64,
+            RulePriority::Specificity => 0,
+        });
+        doubtful |= self.is_shadowed(&entrypoints, priority);
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
         let ahead = self.ahead(&entrypoints, &mut broken);
         if self.object.spec.is_doubtful {
             let message = "it lets nobody through, since what it says of who may pass \
                 cannot be read";
             self.complain("", message.to_owned(), None, true);
-            middlewares.push(Arc::new(Middleware::closed(self.name.clone())));
+            middlewares.push(Arc::new(Middleware::closed_router()));
             broken = true;
         }
         for reference in &self.object.spec.middlewares {
@@ -212,18 +235,12 @@ impl Draft<'_> {
         }
         let service = self.service();
         broken |= matches!(service, Some((_, Err(_))));
-        if service.is_none() && middlewares.is_empty() && ahead.is_empty() {
-            let message = match self.object.spec.service {
-                Some(_) => "`noop@internal` answers nothing, and the router names no middleware",
-                None => "the router names neither a service nor a middleware",
-            };
+        let is_noop = self.is_noop();
+        if service.is_none() && !is_noop && middlewares.is_empty() && ahead.is_empty() {
+            let message = "the router names neither a service nor a middleware, so it answers 503";
             self.complain("service", message.to_owned(), None, true);
             broken = true;
         }
-        let priority = self.object.spec.priority.unwrap_or(match self.surroundings.rule_priority {
-            RulePriority::Length => rule.len() as i64,
-            RulePriority::Specificity => 0,
-        });
         let (predicate, hosts) = match meaning {
             Ok(meaning) => meaning,
             Err((message, caret)) => {
@@ -263,6 +280,7 @@ impl Draft<'_> {
             middlewares,
             service: service.as_ref().and_then(|(_, service)| service.clone().ok()),
             lack: service.as_ref().and_then(|(_, service)| service.clone().err()),
+            is_noop,
             tls: self.object.spec.tls.is_some(),
             tls_options: self
                 .object
@@ -326,28 +344,66 @@ impl Draft<'_> {
     }
 
     /// Those it names, else those that are there for all; one with `tls` only those that are encrypted.
+    /// Without any, no request comes to it.
     fn entrypoints(&mut self) -> Vec<Arc<str>> {
-        let (spec, all) = (&self.object.spec, self.surroundings.entrypoints);
-        let fits = |entrypoint: &&Entrypoint| match spec.tls {
+        let all = self.surroundings.entrypoints;
+        let (entrypoints, key, mut wrong) = match self.object.spec.entrypoints.is_empty() {
+            true => self.usual_entrypoints(all),
+            false => self.named_entrypoints(all),
+        };
+        let is_nowhere = entrypoints.is_empty();
+        if is_nowhere && let Some((message, _)) = wrong.last_mut() {
+            message.push_str(", so no request comes to it");
+        }
+        for (message, hint) in wrong {
+            // Where no HTTP is served at all, that is meant so.
+            self.complain(key, message, hint, is_nowhere && !all.is_empty());
+        }
+        entrypoints
+    }
+
+    /// Whether it can be on an entrypoint.
+    fn fits(&self, entrypoint: &Entrypoint) -> bool {
+        match self.object.spec.tls {
             Some(_) => entrypoint.tls,
             None => !entrypoint.tls || entrypoint.takes_plain,
-        };
-        if spec.entrypoints.is_empty() {
-            let has_defaults = all.iter().any(|entrypoint| entrypoint.is_default);
-            let usual = all.iter().filter(|entrypoint| entrypoint.is_default || !has_defaults);
-            let entrypoints: Vec<_> = usual.filter(fits).map(|it| it.name.clone()).collect();
-            if entrypoints.is_empty() && spec.tls.is_some() {
-                let message = "the router wants TLS, but no entrypoint has it".to_owned();
-                self.complain("tls", message, None, false);
-            }
-            return entrypoints;
         }
-        let mut entrypoints = Vec::new();
-        for wanted in &spec.entrypoints {
+    }
+
+    fn usual_entrypoints(&self, all: &[Entrypoint]) -> Places {
+        let has_defaults = all.iter().any(|entrypoint| entrypoint.is_default);
+        let usual = || all.iter().filter(|entrypoint| entrypoint.is_default || !has_defaults);
+        let fitting = usual().filter(|entrypoint| self.fits(entrypoint));
+        let entrypoints: Vec<_> = fitting.map(|entrypoint| entrypoint.name.clone()).collect();
+        // Where no HTTP is served at all, nobody wonders.
+        if !entrypoints.is_empty() || all.is_empty() {
+            return (entrypoints, "tls", Vec::new());
+        }
+        let whose = match has_defaults {
+            true => {
+                let names: Vec<_> = usual().map(|it| format!("`{}`", it.name)).collect();
+                format!("none of those that are `as-default` ({})", names.join(", "))
+            }
+            false => "no entrypoint".to_owned(),
+        };
+        let message = match self.object.spec.tls {
+            Some(_) => format!("the router wants TLS, but {whose} has it"),
+            None => format!("the router is without `tls`, and {whose} takes such"),
+        };
+        let other = all.iter().find(|entrypoint| self.fits(entrypoint));
+        let hint = other.map(|it| format!("name an entrypoint: `entrypoints = [\"{}\"]`", it.name));
+        (entrypoints, "tls", vec![(message, hint)])
+    }
+
+    fn named_entrypoints(&self, all: &[Entrypoint]) -> Places {
+        let (mut entrypoints, mut wrong) = (Vec::new(), Vec::new());
+        for wanted in &self.object.spec.entrypoints {
             match all.iter().find(|entrypoint| *entrypoint.name == **wanted) {
-                Some(entrypoint) if fits(&entrypoint) => entrypoints.push(entrypoint.name.clone()),
+                Some(entrypoint) if self.fits(entrypoint) => {
+                    entrypoints.push(entrypoint.name.clone());
+                }
                 Some(_) => {
-                    let message = match spec.tls {
+                    let message = match self.object.spec.tls {
                         Some(_) => {
                             format!(
                                 "the router wants TLS, which entrypoint `{wanted}` does not have"
@@ -355,24 +411,23 @@ impl Draft<'_> {
                         }
                         None => format!("entrypoint `{wanted}` takes routers with `tls` only"),
                     };
-                    self.complain("entrypoints", message, None, false);
+                    wrong.push((message, None));
                 }
                 None => {
                     let known = all.iter().map(|entrypoint| &*entrypoint.name);
                     let hint = nearest(wanted, known).map(|n| format!("did you mean `{n}`?"));
-                    let message = format!("there is no entrypoint `{wanted}`");
-                    self.complain("entrypoints", message, hint, false);
+                    wrong.push((format!("there is no entrypoint `{wanted}`"), hint));
                 }
             }
         }
-        entrypoints
+        (entrypoints, "entrypoints", wrong)
     }
 
     /// Whether each of its entrypoints sends everybody elsewhere before there is a router.
-    fn is_shadowed(&mut self, entrypoints: &[Arc<str>]) -> bool {
+    fn is_shadowed(&mut self, entrypoints: &[Arc<str>], priority: i64) -> bool {
         let all = self.surroundings.entrypoints.iter();
         let mut own = all.filter(|it| entrypoints.contains(&it.name));
-        if entrypoints.is_empty() || own.any(|it| !it.redirects) {
+        if entrypoints.is_empty() || own.any(|it| !it.redirected.holds_for(priority)) {
             return false;
         }
         let names: Vec<_> = entrypoints.iter().map(|name| format!("`{name}`")).collect();
@@ -382,7 +437,8 @@ impl Draft<'_> {
                 format!("no request comes to it: entrypoints {} redirect all", all.join(" and "))
             }
         };
-        let hint = "name the entrypoint that they are redirected to, or leave out this router";
+        let hint = "name the entrypoint that they are redirected to, or leave out this router; where it \
+            is to answer here (`/ping`), give `redirect` of the entrypoint a `priority` below its own";
         self.complain("entrypoints", message, Some(hint.to_owned()), false);
         true
     }
@@ -413,7 +469,7 @@ impl Draft<'_> {
     }
 
     fn middleware(&mut self, reference: &str) -> (ObjectName, Option<Arc<Middleware>>) {
-        let Surroundings { providers, middlewares, .. } = *self.surroundings;
+        let Surroundings { providers, middlewares, sources, .. } = *self.surroundings;
         let directory = &mut self.directories.middlewares;
         let link = directory.resolve(reference, self.name, providers);
         self.links.middlewares.push(link.clone());
@@ -427,18 +483,24 @@ impl Draft<'_> {
             }
             End::Missing(missing) => {
                 let hint = directory.hint(&missing, providers);
-                let message = format!("there is no middleware `{}`", missing.looked);
-                self.complain("middlewares", message, hint, false);
+                let is_mistake = directory.is_mistake(&missing, self.name, providers, sources);
+                let message =
+                    format!("there is no middleware `{}`, so it answers 503", missing.looked);
+                self.complain("middlewares", message, hint, is_mistake);
                 (missing.looked, None)
             }
         }
     }
 
+    /// Whether it says by Traefik's name for no service at all that its middlewares are to answer, or nobody.
+    fn is_noop(&self) -> bool {
+        self.object.spec.service.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(NOOP))
+    }
+
     /// `None`: it names none. An error: it names one that is not there, or does not work, and why.
     fn service(&mut self) -> Option<(ObjectName, Served)> {
-        // Traefik's name for no service at all: the middlewares are to answer.
-        let reference = self.object.spec.service.as_deref().filter(|it| *it != "noop@internal")?;
-        let Surroundings { providers, services, .. } = *self.surroundings;
+        let reference = self.object.spec.service.as_deref().filter(|_| !self.is_noop())?;
+        let Surroundings { providers, services, sources, .. } = *self.surroundings;
         let directory = &mut self.directories.services;
         let link = directory.resolve(reference, self.name, providers);
         self.links.service.push(link.clone());
@@ -455,15 +517,17 @@ impl Draft<'_> {
             }
             End::Missing(missing) => {
                 let hint = directory.hint(&missing, providers);
-                let message = format!("there is no service `{}`", missing.looked);
-                self.complain("service", message.clone(), hint, false);
-                Some((missing.looked, Err(message.into())))
+                let is_mistake = directory.is_mistake(&missing, self.name, providers, sources);
+                let lack = format!("there is no service `{}`", missing.looked);
+                let message = format!("{lack}, so it answers 503");
+                self.complain("service", message, hint, is_mistake);
+                Some((missing.looked, Err(lack.into())))
             }
         }
     }
 
-    /// What is wrong in the router itself is an error. A reference to what is not there is a
-    /// warning: it may be there soon (an instance that starts, a file that is dropped in).
+    /// What is wrong in the router itself is an error. A reference to what is not there is a warning as
+    /// long as it may be there soon, with a provider that was not heard yet.
     fn complain(&mut self, key: &str, message: String, hint: Option<String>, error: bool) {
         self.errors.push(message.clone());
         let (source, origin) = (&*self.name.provider, &*self.object.origin);
@@ -491,6 +555,7 @@ fn is_same(one: &Router, other: &Router) -> bool {
     };
     same_service
         && one.lack == other.lack
+        && one.is_noop == other.is_noop
         && one.rule == other.rule
         && one.priority == other.priority
         && (one.tls, &one.tls_options) == (other.tls, &other.tls_options)

@@ -6,15 +6,17 @@ use expect_test::expect;
 use serde_json::json;
 
 use super::{
-    Assembler,
+    Assembler, INTERNAL, Inputs,
     tests::{check, consul, file, inputs, instance},
 };
 use crate::{
-    item::{Canary, Change, Health, Instance, Item, Update},
+    catalog::Source,
+    item::{Canary, Change, Fragment, Health, Instance, Item, Update},
     moment::Moment,
     policy::Passive,
+    problem::Problem,
     service::{Kind, Service},
-    snapshot::Snapshot,
+    snapshot::{ServiceEntry, Snapshot},
     standing::Probed,
 };
 
@@ -165,6 +167,85 @@ fn a_transport_that_works_is_not_replaced_by_one_that_cannot_be_used() {
 }
 
 #[test]
+fn a_service_that_names_no_transport_has_that_of_the_configuration() {
+    let named = |transport: &str| {
+        let mut servers = servers(80);
+        servers["load-balancer"]["servers-transport"] = transport.into();
+        servers
+    };
+    let http = json!({
+        "services": {
+            "none": servers(80), "same": named("Default@internal"), "own": named("own"),
+            "odd": named("usual@internal"),
+        },
+        "servers-transports": {
+            "usual": { "server-name": "u" }, "own": { "server-name": "o" },
+            "uri": { "peerCertURI": "spiffe://x" },
+        },
+    });
+    let ours = || {
+        let mut source = Source::new(INTERNAL, INTERNAL);
+        let config = json!({ "http": { "services": { "ping": servers(1) } } });
+        let item = Item::Fragment(Arc::new(Fragment { origin: "admin".to_owned(), config }));
+        source.apply(Update::Snapshot(vec![item]), Vec::new()).unwrap();
+        source
+    };
+    let mut assembler = Assembler::default();
+    let mut told = |default: Option<&str>| {
+        let sources = vec![file(http.clone()), ours()];
+        let default_transport = default.map(Arc::from);
+        let snapshot = assembler.assemble(&Inputs { default_transport, ..inputs(sources) });
+        let way = |entry: &ServiceEntry| match &entry.live {
+            Some(live) => live.transport.as_ref().and_then(|(_, way)| way.server_name.clone()),
+            None => Some("closed".to_owned()),
+        };
+        let mut lines: Vec<_> = snapshot
+            .services
+            .iter()
+            .map(|entry| format!("{} {}", entry.entry.name, way(entry).unwrap_or_default()))
+            .collect();
+        let problems = snapshot.problems.iter().filter(|it| !it.path.contains("/uri/"));
+        let told = |it: &Problem| format!("{} ({})", it.message, it.hint.as_deref().unwrap_or("-"));
+        lines.extend(problems.map(told));
+        lines.join("\n")
+    };
+    let default = told(None);
+    expect![[r#"
+        none@config 
+        odd@config closed
+        own@config o
+        ping@internal 
+        same@config 
+        service `odd`: there is no servers-transport `usual@internal` (there is `default`)"#]]
+    .assert_eq(&default);
+    expect![[r#"
+        none@config u
+        odd@config closed
+        own@config o
+        ping@internal 
+        same@config u
+        service `odd`: there is no servers-transport `usual@internal` (there is `default`)"#]]
+    .assert_eq(&told(Some("usual")));
+    expect![[r#"
+        none@config closed
+        odd@config closed
+        own@config o
+        ping@internal 
+        same@config closed
+        service `odd`: there is no servers-transport `usual@internal` (there is `default`)
+        there is no servers-transport `usul@config`, so services that name none answer 503 (did you mean `usual`?)"#]].assert_eq(&told(Some("usul")));
+    expect![[r#"
+        none@config closed
+        odd@config closed
+        own@config o
+        ping@internal 
+        same@config closed
+        service `odd`: there is no servers-transport `usual@internal` (there is `default`)"#]]
+    .assert_eq(&told(Some("uri")));
+    assert_eq!(told(None), default);
+}
+
+#[test]
 fn what_protects_and_cannot_be_done_closes_what_it_protects() {
     let servers = json!({ "servers": [{ "url": "https://10.0.0.9" }], "servers-transport": "t" });
     let plain = json!({ "servers": [{ "url": "http://10.0.0.9" }] });
@@ -177,7 +258,9 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
         "servers-transports": { "t": { "insecure-skip-verify": true, "peerCertURI": "spiffe://x" } },
         "routers": {
             "child": { "rule": "PathPrefix(`/c`)", "service": "open", "parentRefs": ["p"] },
-            "old": { "rule": "Host(`a`)", "service": "open", "ruleSyntax": "v2" },
+            "old": { "rule": "Host(`a`, `c`)", "service": "open", "ruleSyntax": "v2" },
+            "older": { "rule": "HostRegexp(`a.c`)", "service": "open", "ruleSyntax": "v2" },
+            "same": { "rule": "Host(`c`) && !PathPrefix(`/x`)", "service": "pinned", "ruleSyntax": "v2" },
             "new": { "rule": "Host(`b`)", "service": "open", "ruleSyntax": "v3" },
         },
     });
@@ -186,22 +269,29 @@ fn what_protects_and_cannot_be_done_closes_what_it_protects() {
         expect![[r#"
             router child@config disabled on web,websecure via [] to open@config hosts []
             router new@config disabled on web,websecure via [] to open@config hosts ["b"]
-            router old@config disabled on web,websecure via [] to open@config hosts ["a"]
+            router old@config disabled on web,websecure via [] to open@config hosts [] (not live)
+            router older@config disabled on web,websecure via [] to open@config hosts []
+            router same@config disabled on web,websecure via [] to pinned@config hosts ["c"]
             service guarded@config disabled [] used by []
             service misspelt@config disabled [] used by []
-            service pinned@config disabled [] used by []
+            service pinned@config disabled [] used by ["same@config"]
             Error config config.toml /http/routers/child: router `child`: it lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/routers/child/parentRefs: routers below others are not supported
+            Error config config.toml /http/routers/child/service: router `child`: there is no service `open@config`, so it answers 503
+            Error config config.toml /http/routers/new/service: router `new`: there is no service `open@config`, so it answers 503
             Error config config.toml /http/routers/old: router `old`: it lets nobody through, since what it says of who may pass cannot be read
+            Error config config.toml /http/routers/old/rule: router `old`: `Host` takes 1 argument, found 2
             Error config config.toml /http/routers/old/ruleSyntax: rules are read as `v3`, and not as `v2`
+            Error config config.toml /http/routers/old/service: router `old`: there is no service `open@config`, so it answers 503
+            Error config config.toml /http/routers/older: router `older`: it lets nobody through, since what it says of who may pass cannot be read
+            Error config config.toml /http/routers/older/ruleSyntax: rules are read as `v3`, and not as `v2`
+            Error config config.toml /http/routers/older/service: router `older`: there is no service `open@config`, so it answers 503
             Error config config.toml /http/servers-transports/t/peerCertURI: the transport cannot be used, since `peer-cert-uri` is not supported: more would be trusted than is meant
             Error config config.toml /http/services/guarded/middlewares: the service lets nobody through, since `middlewares` of services are not supported
             Error config config.toml /http/services/misspelt: the service lets nobody through, since what it says of who may pass cannot be read
             Error config config.toml /http/services/misspelt/middlewars: unknown key `middlewars`
             Error config config.toml /http/services/pinned/load-balancer: service `pinned`: servers-transport `t@config` is declared, but cannot be used: `peer-cert-uri` is not supported
-            Warning config config.toml /http/routers/child/service: router `child`: there is no service `open@config`
-            Warning config config.toml /http/routers/new/service: router `new`: there is no service `open@config`
-            Warning config config.toml /http/routers/old/service: router `old`: there is no service `open@config`
+            Warning config config.toml /http/routers/same/ruleSyntax: rules are read as `v3`, and not as `v2`
             Warning config config.toml /http/servers-transports/t/insecure-skip-verify: whoever stands between us and the backends can read and change everything: any certificate will do"#]],
     );
 }

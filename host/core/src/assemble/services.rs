@@ -10,6 +10,7 @@ use std::{
 use super::{
     backends::BackendSpec,
     merge::{Object, ServiceObject},
+    resolve::INTERNAL,
 };
 use crate::{
     backend::{Backend, BackendFigures},
@@ -25,14 +26,21 @@ use crate::{
 pub(super) type Way = (u64, Arc<Transport>);
 
 /// Why a service has no way to its backends.
-pub(super) enum NoWay {
-    /// There is no transport of that name; what to do about it.
+pub(super) struct NoWay {
+    pub(super) why: Why,
+    /// Whether it is the way of all services that name none, which is told once.
+    pub(super) is_default: bool,
+}
+
+/// What is wrong with a transport.
+pub(super) enum Why {
+    /// There is none of that name; what to do about it.
     Missing(ObjectName, Option<String>),
     /// It is there, but cannot be used for this reason.
     Unusable(ObjectName, Arc<str>),
 }
 
-impl NoWay {
+impl Why {
     /// What is said of the service, and what to do about it.
     fn told(self) -> (String, Option<String>) {
         match self {
@@ -42,6 +50,23 @@ impl NoWay {
                 Some("what is wrong with it is told at its declaration".to_owned()),
             ),
         }
+    }
+}
+
+/// The name, in references, of the transport of services that name none (Traefik).
+const DEFAULT_TRANSPORT: &str = "default@internal";
+
+/// The transport that a service refers to, and whether it is that of all services that name none.
+/// Our own services have nothing to do with that one.
+pub(super) fn transport_of<'a>(
+    name: &ObjectName,
+    own: Option<&'a str>,
+    default: Option<&'a str>,
+) -> Option<(&'a str, bool)> {
+    match own.filter(|own| !own.eq_ignore_ascii_case(DEFAULT_TRANSPORT)) {
+        Some(own) => Some((own, false)),
+        None if *name.provider == *INTERNAL => None,
+        None => default.map(|default| (default, true)),
     }
 }
 
@@ -74,8 +99,9 @@ pub(super) fn make(
                 before => Arc::new(service(name, &object.spec, way, before)),
             });
         }
-        Err(no_way) => {
-            let (message, hint) = no_way.told();
+        Err(NoWay { why, is_default: true }) => entry.entry.errors.push(why.told().0),
+        Err(NoWay { why, is_default: false }) => {
+            let (message, hint) = why.told();
             entry.entry.errors.push(message.clone());
             let message = format!("service `{}`: {message}", name.name);
             let problem = Problem::error(&*name.provider, &*object.origin, message);

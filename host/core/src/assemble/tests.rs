@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use super::{Assembler, Entrypoint, Inputs};
+use super::{Assembler, Entrypoint, Inputs, Redirected};
 use crate::{
     catalog::Source,
     item::{Change, Declaration, Edge, Fragment, Health, Instance, Item, Key, Notice, Update},
@@ -189,14 +189,23 @@ fn a_router_whose_entrypoints_all_redirect_is_told_that_it_gets_nothing() {
         "routers": {
             "plain": { "rule": "Host(`a`)", "service": "s", "entrypoints": ["web"] },
             "both": { "rule": "Host(`b`)", "service": "s" },
+            "last": {
+                "rule": "Host(`c`)", "service": "s", "entrypoints": ["web"], "priority": i64::MAX,
+            },
         },
     }))]);
-    given.entrypoints[0].redirects = true;
+    given.entrypoints[0].redirected = Redirected::UpTo(9);
     expect![[r#"
         router both@config enabled on web,websecure via [] to s@config hosts ["b"]
+        router last@config enabled on web via [] to s@config hosts ["c"]
         router plain@config warning on web via [] to s@config hosts ["a"]
-        service s@config enabled ["http://10.0.0.1:80 passing"] used by ["both@config", "plain@config"]
+        service s@config enabled ["http://10.0.0.1:80 passing"] used by ["both@config", "last@config", "plain@config"]
         Warning config config.toml /http/routers/plain/entrypoints: router `plain`: no request comes to it: entrypoint `web` redirects all of them"#]].assert_eq(&show(&Assembler::default().assemble(&given)));
+    given.entrypoints[0].redirected = Redirected::UpTo(8);
+    let told = |given: &Inputs| Assembler::default().assemble(given).problems.iter().count();
+    assert_eq!(told(&given), 0, "a router of a higher priority");
+    given.entrypoints[0].redirected = Redirected::Everybody;
+    assert_eq!(told(&given), 2);
 }
 
 #[test]
@@ -312,14 +321,14 @@ fn what_is_missing_closes_the_router_and_what_is_wrong_removes_it() {
             middleware none@config disabled used by []
             Error config config.toml /http/middlewares/broken/hello/wrong: middleware `broken`: unknown key `wrong`
             Error config config.toml /http/routers/bad-rule/rule: router `bad-rule`: expected `,` or `)`, found the end of the rule
-            Error config config.toml /http/routers/bad-rule/service: router `bad-rule`: the router names neither a service nor a middleware
-            Error config config.toml /http/routers/no-entrypoint/service: router `no-entrypoint`: the router names neither a service nor a middleware
+            Error config config.toml /http/routers/bad-rule/service: router `bad-rule`: the router names neither a service nor a middleware, so it answers 503
+            Error config config.toml /http/routers/no-entrypoint/entrypoints: router `no-entrypoint`: there is no entrypoint `wbe`, so no request comes to it
+            Error config config.toml /http/routers/no-entrypoint/service: router `no-entrypoint`: the router names neither a service nor a middleware, so it answers 503
+            Error config config.toml /http/routers/no-middleware/middlewares: router `no-middleware`: there is no middleware `helo@config`, so it answers 503
             Error config config.toml /http/routers/no-rule/rule: router `no-rule`: the router has no rule
-            Error config config.toml /http/routers/no-rule/service: router `no-rule`: the router names neither a service nor a middleware
-            Warning config config.toml /http/middlewares/none/nonesuch: there is no middleware plugin `nonesuch`
-            Warning config config.toml /http/routers/no-entrypoint/entrypoints: router `no-entrypoint`: there is no entrypoint `wbe`
-            Warning config config.toml /http/routers/no-middleware/middlewares: router `no-middleware`: there is no middleware `helo@config`
-            Warning config config.toml /http/routers/no-service/service: router `no-service`: there is no service `x@nowhere`"#]],
+            Error config config.toml /http/routers/no-rule/service: router `no-rule`: the router names neither a service nor a middleware, so it answers 503
+            Error config config.toml /http/routers/no-service/service: router `no-service`: there is no service `x@nowhere`, so it answers 503
+            Warning config config.toml /http/middlewares/none/nonesuch: there is no middleware plugin `nonesuch`"#]],
     );
 }
 
@@ -411,8 +420,8 @@ fn a_router_of_an_instance_with_two_services_must_name_one() {
             router shop@consul disabled on web,websecure via [] to nothing hosts ["shop.local"]
             service a@consul enabled ["http://10.0.0.1:81 passing"] used by []
             service b@consul enabled ["https://10.0.0.1:8001 passing"] used by []
-            Error consul a: router `shop`: the router names neither a service nor a middleware
-            Error consul a: the router names no service, and there are `a`, `b`"#]],
+            Error consul a: router `shop`: it names no service, and there are `a`, `b`
+            Error consul a: router `shop`: the router names neither a service nor a middleware, so it answers 503"#]],
     );
 }
 

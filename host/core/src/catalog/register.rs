@@ -31,9 +31,13 @@ pub(super) fn register(instance: Arc<Instance>) -> Registered {
     let placed = declared.flaws.iter().map(|flaw| slip(tree.origin(&flaw.pointer), flaw));
     let mut slips: Vec<_> = loose.chain(placed).collect();
     declared.services = served(&instance, declared.services);
-    for (_, router) in &mut declared.routers {
+    for (name, router) in &mut declared.routers {
         if let Some(message) = link(router, &declared.services, instance.canary.is_some()) {
-            let (severity, pointer, hint) = (Severity::Error, String::new(), None);
+            let message = format!("router `{name}`: {message}");
+            let (severity, pointer) = (Severity::Error, String::new());
+            let first = declared.services.first();
+            let hint =
+                first.map(|(first, _)| format!("say which: `http.routers.{name}.service={first}`"));
             slips.push(Slip { tag: None, flaw: Flaw { severity, pointer, message, hint } });
         }
     }
@@ -149,7 +153,7 @@ fn link(
         }
         (None, _) => {
             let names: Vec<_> = served.iter().map(|(name, _)| format!("`{name}`")).collect();
-            Some(format!("the router names no service, and there are {}", names.join(", ")))
+            Some(format!("it names no service, and there are {}", names.join(", ")))
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     name::fold,
     problem::Severity,
     router::{Observability, TraceVerbosity},
+    rule::{Expression, Rule},
 };
 
 pub(super) const ROOT: Keys = Keys {
@@ -80,6 +81,7 @@ fn router(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec 
     let mut router =
         RouterSpec { is_doubtful: astray::is_doubtful(reader, &ROUTER), ..RouterSpec::default() };
     let before = flaws.len();
+    let mut syntax = None;
     let fields = reader.fields(&ROUTER, flaws);
     astray::explain(name, reader, &ROUTER, flaws.get_mut(before..).unwrap_or_default());
     for (key, value) in fields {
@@ -93,13 +95,8 @@ fn router(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec 
                 let priority = value.integer(flaws, "a whole number");
                 router.priority = priority.filter(|priority| *priority != 0);
             }
-            "rule-syntax" => {
-                let syntax = value.text(flaws).unwrap_or_default();
-                if !matches!(fold(&syntax).as_str(), "" | "v3" | "default") {
-                    let message = format!("rules are read as `v3`, and not as `{syntax}`");
-                    value.flaw(flaws, message);
-                }
-            }
+            // After the rule.
+            "rule-syntax" => syntax = Some(value),
             "parent-refs" => {
                 let message = "routers below others are not supported";
                 let hint = "write the parent's rule and middlewares here".to_owned();
@@ -113,7 +110,47 @@ fn router(name: &str, reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> RouterSpec 
         let is_wrong = new.iter().any(|flaw| flaw.severity == Severity::Error);
         router.is_doubtful |= is_wrong && (key == "rule" || PROTECTING.contains(&key));
     }
+    if let Some(syntax) = syntax {
+        router.is_doubtful |= !is_of_traefik_3(&syntax, router.rule.as_deref(), flaws);
+    }
     router
+}
+
+/// Whether a rule is written as Traefik 3 has it, whatever `ruleSyntax` says.
+fn is_of_traefik_3(syntax: &Reader<'_>, rule: Option<&str>, flaws: &mut Vec<Flaw>) -> bool {
+    let Some(name) = syntax.text(flaws) else { return false };
+    let is_old = match fold(&name).as_str() {
+        "" | "v3" | "default" => return true,
+        "v2" => true,
+        _ => false,
+    };
+    let message = format!("rules are read as `v3`, and not as `{name}`");
+    let parsed = rule.and_then(|rule| Rule::parse(rule).ok());
+    if is_old && parsed.is_some_and(|rule| means_the_same_in_2(rule.expression())) {
+        let hint = "this rule means the same in both: leave out `ruleSyntax`";
+        syntax.doubt_with(flaws, message, Some(hint.to_owned()));
+        return true;
+    }
+    let hint = "write the rule as Traefik 3 has it (a list is several calls with `||`, `Headers` is `Header`, \
+        a pattern is a regular expression), and leave out `ruleSyntax`";
+    syntax.flaw_with(flaws, message, Some(hint.to_owned()));
+    false
+}
+
+/// Whether Traefik 2 takes the same requests: only calls whose argument is the same thing in both.
+fn means_the_same_in_2(expression: &Expression) -> bool {
+    match expression {
+        Expression::All(parts) | Expression::Any(parts) => parts.iter().all(means_the_same_in_2),
+        Expression::Not(inner) => means_the_same_in_2(inner),
+        Expression::Call(call) => {
+            let is_same = ["Host", "Path", "PathPrefix", "Method", "ClientIP"];
+            let mut args = call.args.iter();
+            is_same.contains(&call.name.as_str())
+                && args.len() == 1
+                // Patterns of Traefik 2, and a wildcard, which it does not have.
+                && args.all(|arg| !arg.value.contains(['{', '}', '*']))
+        }
+    }
 }
 
 fn observability(reader: &Reader<'_>, flaws: &mut Vec<Flaw>) -> Observability {

@@ -157,7 +157,8 @@ impl Matcher {
             // What Traefik 2 wrote as a list, Traefik 3 writes as alternatives.
             let is_list = max == 1 && found > 1;
             return Err(if is_list {
-                error.hint(format!("write {}", alternatives(call)))
+                // Whatever stands beside it holds for all of them, and a `!` before it too.
+                error.hint(format!("write ({})", alternatives(call)))
             } else {
                 error
             });

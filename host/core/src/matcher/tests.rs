@@ -105,6 +105,41 @@ fn bad(rule: &str, expect: Expect) {
     expect.assert_eq(&format!("{}\n{error}{hint}", error.caret(rule)));
 }
 
+/// The rule of Traefik 2 with the proposal in the place of what is underlined.
+#[test]
+fn what_is_proposed_for_a_list_means_what_the_list_meant() {
+    let repaired = |rule: &str| {
+        let error = Rule::parse(rule).unwrap().compile(&matchers()).expect_err(rule);
+        let hint = error.hint.unwrap();
+        let mut text = rule.to_owned();
+        text.replace_range(error.span, hint.strip_prefix("write ").unwrap());
+        predicate(&text)
+    };
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        (
+            "Host(`a`, `b`) && Path(`/x`)",
+            &["GET http://a/x", "GET http://b/x"],
+            &["GET http://a/", "GET http://b/"],
+        ),
+        (
+            "Host(`a`) && !PathPrefix(`/x`, `/y`)",
+            &["GET http://a/z"],
+            &["GET http://a/x", "GET http://a/y", "GET http://b/y"],
+        ),
+        ("!Host(`a`, `b`)", &["GET http://c/"], &["GET http://a/", "GET http://b/"]),
+        ("Host(`a`, `b`)", &["GET http://a/", "GET http://b/"], &["GET http://c/"]),
+    ];
+    for (rule, taken, left) in cases {
+        let predicate = repaired(rule);
+        for (line, expected) in
+            taken.iter().map(|it| (it, true)).chain(left.iter().map(|it| (it, false)))
+        {
+            let exchange = exchange_with(line, &[]);
+            assert_eq!(predicate.matches(&exchange), expected, "{rule}: {line}");
+        }
+    }
+}
+
 #[test]
 fn what_does_not_compile_is_underlined() {
     bad(
@@ -141,26 +176,26 @@ fn what_does_not_compile_is_underlined() {
     bad(
         "Host(`a`, `b`)",
         expect![[r#"
-        Host(`a`, `b`)
-        ^^^^^^^^^^^^^^
-        `Host` takes 1 argument, found 2
-        hint: write Host(`a`) || Host(`b`)"#]],
+            Host(`a`, `b`)
+            ^^^^^^^^^^^^^^
+            `Host` takes 1 argument, found 2
+            hint: write (Host(`a`) || Host(`b`))"#]],
     );
     bad(
         "HostRegexp(`{sub:.+}.a.io`, `a.io`, `^b.$`)",
         expect![[r#"
-        HostRegexp(`{sub:.+}.a.io`, `a.io`, `^b.$`)
-        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-        `HostRegexp` takes 1 argument, found 3
-        hint: write HostRegexp(`^.+\.a\.io$`) || Host(`a.io`) || HostRegexp(`^b.$`)"#]],
+            HostRegexp(`{sub:.+}.a.io`, `a.io`, `^b.$`)
+            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            `HostRegexp` takes 1 argument, found 3
+            hint: write (HostRegexp(`^.+\.a\.io$`) || Host(`a.io`) || HostRegexp(`^b.$`))"#]],
     );
     bad(
         "PathPrefix(`/{id}`, `/b`)",
         expect![[r#"
-        PathPrefix(`/{id}`, `/b`)
-        ^^^^^^^^^^^^^^^^^^^^^^^^^
-        `PathPrefix` takes 1 argument, found 2
-        hint: write PathRegexp(`^/[^/]+`) || PathPrefix(`/b`)"#]],
+            PathPrefix(`/{id}`, `/b`)
+            ^^^^^^^^^^^^^^^^^^^^^^^^^
+            `PathPrefix` takes 1 argument, found 2
+            hint: write (PathRegexp(`^/[^/]+`) || PathPrefix(`/b`))"#]],
     );
     bad(
         "HostHeader(`a`)",

@@ -47,6 +47,9 @@ pub struct RedirectConfig {
     pub scheme: Scheme,
     /// Whether clients may remember it.
     pub permanent: bool,
+    /// Routers of a higher priority than this take their requests here (Traefik's
+    /// `redirections.entryPoint.priority`); `None`: no router does.
+    pub priority: Option<i64>,
 }
 
 /// A port to be sent to.

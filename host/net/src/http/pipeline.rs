@@ -125,7 +125,7 @@ fn inwards(
 ) -> (Box<Exchange>, Reach) {
     for middleware in route.chain.iter().skip(entered.0.len()) {
         if middleware.is_closed() {
-            let error = HttpError::NoMiddleware(middleware.name.clone());
+            let error = HttpError::closed_by(middleware);
             return (exchange, Reach::Done(Inward::Fail(error)));
         }
         let (steps, reply) = middleware.interest.plan_request(&mut exchange);

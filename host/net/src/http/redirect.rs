@@ -1,7 +1,8 @@
 //! An entrypoint that sends everybody to another one: `http` to `https`, as a rule.
 //!
 //! **Invariant:** it comes before routing, so that no router can be reached without encryption
-//! because its rule is longer; only challenges of certificate authorities come before it.
+//! because its rule is longer; only challenges of certificate authorities come before it. Where the
+//! operator gave it a priority, routers of a higher one come before it too.
 
 use std::sync::{
     Arc,
@@ -10,7 +11,10 @@ use std::sync::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::LOCATION, uri::Scheme};
-use portolan_core::exchange::{RequestHead, ResponseHead};
+use portolan_core::{
+    exchange::{RequestHead, ResponseHead},
+    router::Router,
+};
 
 use super::{
     body::Body,
@@ -41,6 +45,17 @@ impl Redirect {
         {
             self.port.store(port, Relaxed);
         }
+    }
+
+    /// Whether it comes before every router, whichever there are.
+    pub(crate) fn is_first(&self) -> bool {
+        self.config.priority.is_none()
+    }
+
+    /// Whether it comes before the router that would take a request.
+    pub(crate) fn is_before(&self, router: Option<&Router>) -> bool {
+        let least = self.config.priority;
+        router.is_none_or(|router| least.is_none_or(|least| router.priority <= least))
     }
 
     /// Whether a request that was spoken so is where it is to be, though we see another entrypoint.
@@ -105,7 +120,7 @@ mod tests {
     #[test]
     fn host_and_target_stay_and_the_usual_port_is_not_named() {
         let to = RedirectTarget::Entrypoint("websecure".into());
-        let config = RedirectConfig { to, scheme: Scheme::HTTPS, permanent: true };
+        let config = RedirectConfig { to, scheme: Scheme::HTTPS, permanent: true, priority: None };
         let redirect = Redirect::new(&config);
         redirect.aim(|name| (name == "websecure").then_some(8443));
         for (target, host, expected) in [
@@ -122,7 +137,12 @@ mod tests {
         // Nothing else can be said of the whole server.
         assert_eq!(location(&redirect, Method::OPTIONS, "*", "a.test"), (308, plain.clone()));
         let to = RedirectTarget::Port(443);
-        let brief = Redirect::new(&RedirectConfig { to, scheme: Scheme::HTTPS, permanent: false });
+        let brief = Redirect::new(&RedirectConfig {
+            to,
+            scheme: Scheme::HTTPS,
+            permanent: false,
+            priority: None,
+        });
         assert_eq!(location(&brief, Method::GET, "/", "a.test"), (302, plain.clone()));
         assert_eq!(location(&brief, Method::HEAD, "/", "a.test"), (307, plain.clone()));
         assert_eq!(location(&brief, Method::PUT, "/", "a.test"), (307, plain));

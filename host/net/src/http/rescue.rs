@@ -17,8 +17,8 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use portolan_core::{
-    exchange::ResponseHead, hook::CallError, limit::Limit, name::ObjectName, reason::Reason,
-    router::Router, target::BadTarget,
+    exchange::ResponseHead, hook::CallError, limit::Limit, middleware::Middleware,
+    name::ObjectName, reason::Reason, router::Router, target::BadTarget,
 };
 use rustls::InvalidMessage;
 
@@ -69,6 +69,9 @@ pub(crate) enum HttpError {
     /// The router relies on a middleware to answer, and none did.
     #[error("router `{0}` has no service, and no middleware answered")]
     NoService(ObjectName),
+    /// The router is there to answer nothing.
+    #[error("the router's service is `noop@internal`, and no middleware answered")]
+    Noop,
     /// The service of the router is not there, or does not work.
     #[error("router `{router}`: {lack}")]
     BrokenService {
@@ -77,6 +80,9 @@ pub(crate) enum HttpError {
         /// Why.
         lack: Arc<str>,
     },
+    /// What the router says of who may pass cannot be read.
+    #[error("the router lets nobody through: what it says of who may pass cannot be read")]
+    ClosedRouter,
     /// The router relies on a middleware that cannot do its work.
     #[error("middleware `{0}` is missing or not in working order")]
     NoMiddleware(ObjectName),
@@ -216,15 +222,26 @@ impl HttpError {
     pub(crate) fn without_service(router: &Router) -> Self {
         let name = router.name.clone();
         match &router.lack {
+            _ if router.is_noop => Self::Noop,
             Some(lack) => Self::BrokenService { router: name, lack: lack.clone() },
             None => Self::NoService(name),
+        }
+    }
+
+    /// What it is that a request meets at a middleware that lets nobody through.
+    pub(crate) fn closed_by(middleware: &Middleware) -> Self {
+        match middleware.is_closed_router() {
+            true => Self::ClosedRouter,
+            false => Self::NoMiddleware(middleware.name.clone()),
         }
     }
 
     /// What this is to those who run Portolan.
     pub(crate) fn concern(&self) -> Concern {
         match self {
-            Self::NoRouter | Self::EncodedCharacter | Self::Misdirected => Concern::Refusal,
+            Self::NoRouter | Self::Noop | Self::EncodedCharacter | Self::Misdirected => {
+                Concern::Refusal
+            }
             Self::Malformed(_)
             | Self::PlainHttp
             | Self::Stalled
@@ -235,6 +252,7 @@ impl HttpError {
             Self::Loop
             | Self::NoService(_)
             | Self::BrokenService { .. }
+            | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. } => Concern::Failure,
             Self::Forward { source, .. } => match source {
@@ -295,6 +313,7 @@ impl HttpError {
                 (S::LOOP_DETECTED, R::Loop, "the service of this request leads back here")
             }
             Self::NoRouter => (S::NOT_FOUND, R::NoRouter, "no router takes this request"),
+            Self::Noop => (S::IM_A_TEAPOT, R::Noop, "nothing is served here"),
             Self::NoService(_) => {
                 (S::SERVICE_UNAVAILABLE, R::NoService, "the router of this request has no service")
             }
@@ -302,6 +321,11 @@ impl HttpError {
                 S::SERVICE_UNAVAILABLE,
                 R::NoService,
                 "the service of this request's router is not in working order",
+            ),
+            Self::ClosedRouter => (
+                S::SERVICE_UNAVAILABLE,
+                R::NoMiddleware,
+                "the router of this request is not in working order",
             ),
             Self::NoMiddleware(_) => (
                 S::SERVICE_UNAVAILABLE,
@@ -336,7 +360,9 @@ impl HttpError {
             | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::Noop
             | Self::BrokenService { .. }
+            | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => 1,
@@ -363,7 +389,9 @@ impl HttpError {
             | Self::Loop
             | Self::NoRouter
             | Self::NoService(_)
+            | Self::Noop
             | Self::BrokenService { .. }
+            | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
             | Self::Forward { .. } => None,

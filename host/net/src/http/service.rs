@@ -30,6 +30,7 @@ use super::{
     interim::Interim,
     page::Taste,
     pipeline::{self, Inward},
+    redirect::Redirect,
     rescue::HttpError,
     send::send,
 };
@@ -90,6 +91,11 @@ async fn route(
     let serving = client.edge.serving();
     let table = serving.table(&client.door.name);
     let selected = table.and_then(|table| table.select(&exchange));
+    if let Some(redirect) = redirect(client, &exchange)
+        && redirect.is_before(selected.map(|router| &**router))
+    {
+        return redirect.answer(&exchange.request);
+    }
     headers::hide_upgrade(&mut exchange.request.headers, &hop);
     client.told.add_peer(&mut exchange.request.headers);
     let about = About { request: Some(&exchange.request), router: None };
@@ -228,10 +234,17 @@ fn let_in(client: &Client, request: &RequestHead) -> Result<(), HttpError> {
 
 /// Whether the entrypoint may have an answer of its own.
 fn is_ours(client: &Client, request: &RequestHead) -> bool {
-    client.door.redirect.is_some() || request.path().starts_with(CHALLENGE_PATH)
+    let is_first = client.door.redirect.as_ref().is_some_and(|redirect| redirect.is_first());
+    is_first || request.path().starts_with(CHALLENGE_PATH)
 }
 
-/// What the entrypoint itself answers: the challenges of certificate authorities, and a redirect.
+/// The redirect of the entrypoint. Who came to a proxy before us as is wanted is not sent there once more.
+fn redirect<'a>(client: &'a Client, exchange: &Exchange) -> Option<&'a Redirect> {
+    client.door.redirect.as_deref().filter(|it| !it.is_there(exchange.scheme()))
+}
+
+/// What the entrypoint itself answers: the challenges of certificate authorities, and a redirect that
+/// comes before every router.
 async fn before_routing(client: &Client, exchange: &Exchange) -> Option<(ResponseHead, Body)> {
     let request = &exchange.request;
     if request.path().starts_with(CHALLENGE_PATH)
@@ -242,8 +255,7 @@ async fn before_routing(client: &Client, exchange: &Exchange) -> Option<(Respons
         let head = ResponseHead { status: StatusCode::OK, headers: headers.into(), local: true };
         return Some((head, Body::full(Bytes::copy_from_slice(answer.as_bytes()))));
     }
-    // Who came to a proxy before us as is wanted is not sent there once more.
-    let redirect = client.door.redirect.as_ref().filter(|it| !it.is_there(exchange.scheme()));
+    let redirect = redirect(client, exchange).filter(|redirect| redirect.is_first());
     redirect.map(|redirect| redirect.answer(request))
 }
 

@@ -67,6 +67,7 @@ impl Open {
         let (bound, errors) = self.http.apply(wanted);
         let report = |bound: Bound| EntrypointReport {
             redirect: redirect(config, &bound.name),
+            redirect_priority: redirect_priority(config, &bound.name),
             encoded_characters: limits(config, &bound.name).encoded_characters,
             encodes_semicolons: limits(config, &bound.name).encode_query_semicolons,
             trust: trust_at(config, &bound.name),
@@ -190,6 +191,7 @@ impl Listeners for Open {
                 address: serving.bound,
                 protocol: "admin",
                 redirect: None,
+                redirect_priority: None,
                 encoded_characters: EncodedCharacters::default(),
                 encodes_semicolons: false,
                 trust: Trust::default(),
@@ -255,6 +257,12 @@ fn redirect(config: &Config, name: &str) -> Option<Arc<str>> {
         RedirectTarget::Entrypoint(name) => format!("{scheme} at entrypoint `{name}`").into(),
         RedirectTarget::Port(port) => format!("{scheme} at port {port}").into(),
     })
+}
+
+/// Above which priority routers come before that.
+fn redirect_priority(config: &Config, name: &str) -> Option<i64> {
+    let entrypoint = config.entrypoints.iter().find(|entrypoint| entrypoint.name == name)?;
+    entrypoint.redirect.as_ref()?.priority
 }
 
 /// What to do about an address that cannot be bound.

@@ -104,6 +104,7 @@ impl Names {
             address: *bound,
             protocol: wanted.kind.as_str(),
             redirect: None,
+            redirect_priority: None,
             encoded_characters: EncodedCharacters::default(),
             encodes_semicolons: false,
             trust: Trust::default(),

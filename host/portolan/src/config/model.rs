@@ -7,12 +7,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
+    sync::Arc,
 };
 
 use http::HeaderName;
 use ipnet::IpNet;
 use portolan_core::{
-    assemble::RulePriority,
+    assemble::{Redirected, RulePriority},
     figure::HeaderLabels,
     policy::Transport,
     router::Observability,
@@ -59,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) rule_priority: RulePriority,
     /// Which provider goes first where routers have one priority; the others come behind.
     pub(crate) provider_precedence: Vec<String>,
+    /// A reference to the transport of services that name none.
+    pub(crate) default_transport: Option<Arc<str>>,
     /// `[http]` as written: routers, services and middlewares. Its places are in the report's
     /// [`Spans`](super::Spans) under `/http`.
     pub(crate) http: Value,
@@ -119,13 +122,18 @@ pub(crate) struct Entrypoint {
 }
 
 impl Entrypoint {
-    /// Whether it sends every request elsewhere. Who came to a proxy before us by `https`, which is to
-    /// be trusted, is there already.
-    pub(crate) fn redirects_all(&self) -> bool {
-        self.redirect.as_ref().is_some_and(|redirect| {
-            let is_to_tls = redirect.scheme == http::uri::Scheme::HTTPS;
-            !is_to_tls || self.tls.is_none() && self.forwarded_headers.is_empty()
-        })
+    /// Which requests it sends elsewhere, as far as routers are concerned. Who came to a proxy before us
+    /// by `https`, which is to be trusted, is there already.
+    pub(crate) fn redirected(&self) -> Redirected {
+        let Some(redirect) = &self.redirect else { return Redirected::Nobody };
+        let is_to_tls = redirect.scheme == http::uri::Scheme::HTTPS;
+        match redirect.priority {
+            _ if is_to_tls && (self.tls.is_some() || !self.forwarded_headers.is_empty()) => {
+                Redirected::Nobody
+            }
+            None => Redirected::Everybody,
+            Some(priority) => Redirected::UpTo(priority),
+        }
     }
 }
 

@@ -68,6 +68,8 @@ pub(super) struct Http {
     pub(super) rule_priority: RulePriority,
     /// Providers in their order, for routers of one priority; what is left out comes behind.
     pub(super) provider_precedence: Vec<Spanned<String>>,
+    /// A reference to the transport of services that name none; `None`: the system's trust.
+    pub(super) default_transport: Option<String>,
     /// In which header our own answers say why; `None`: in none.
     pub(super) reason_header: Option<Spanned<String>>,
     /// All the rest.
@@ -77,8 +79,13 @@ pub(super) struct Http {
 impl Default for Http {
     fn default() -> Self {
         let declared = Json::Object(serde_json::Map::new());
-        let (rule_priority, provider_precedence) = Default::default();
-        Self { rule_priority, provider_precedence, reason_header: None, declared }
+        Self {
+            rule_priority: RulePriority::default(),
+            provider_precedence: Vec::new(),
+            default_transport: None,
+            reason_header: None,
+            declared,
+        }
     }
 }
 
@@ -86,6 +93,7 @@ impl Default for Http {
 enum Ours {
     RulePriority,
     ProviderPrecedence,
+    DefaultTransport,
     ReasonHeader,
 }
 
@@ -97,6 +105,7 @@ impl Read for Http {
         let ours = |key: &str| match &*fold(key) {
             "rulepriority" => Some(Ours::RulePriority),
             "providerprecedence" => Some(Ours::ProviderPrecedence),
+            "defaultserverstransport" => Some(Ours::DefaultTransport),
             "reasonheader" => Some(Ours::ReasonHeader),
             _ => None,
         };
@@ -110,6 +119,7 @@ impl Read for Http {
                 Ours::ProviderPrecedence => {
                     http.provider_precedence = Read::read(&node, reading).unwrap_or_default();
                 }
+                Ours::DefaultTransport => http.default_transport = Read::read(&node, reading),
                 Ours::ReasonHeader => http.reason_header = Read::read(&node, reading),
             }
         }
@@ -193,6 +203,8 @@ table! {
         to: Spanned<String>,
         scheme: RedirectScheme = RedirectScheme::Https,
         permanent: bool = true,
+        /// Default: it comes before every router.
+        priority: Option<i64> = None,
     }
 }
 

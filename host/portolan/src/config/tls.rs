@@ -144,7 +144,8 @@ pub(super) fn redirect(
             RedirectTarget::Entrypoint(to.into())
         }
     };
-    RedirectConfig { to: target, scheme, permanent: redirect.permanent }
+    let schema::Redirect { permanent, priority, .. } = redirect;
+    RedirectConfig { to: target, scheme, permanent, priority }
 }
 
 fn check_target(

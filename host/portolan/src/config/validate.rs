@@ -67,6 +67,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
         providers,
         rule_priority: file.http.rule_priority,
         provider_precedence,
+        default_transport: file.http.default_transport.map(Into::into),
         http: file.http.declared,
         reason_header,
         log,

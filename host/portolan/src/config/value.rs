@@ -139,6 +139,14 @@ impl Read for u32 {
     }
 }
 
+impl Read for i64 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        read_integer(node, reading, Self::EXPECTED)
+    }
+}
+
 impl Read for PathBuf {
     const EXPECTED: &'static str = "a path";
 

@@ -102,6 +102,8 @@ pub(crate) struct EntrypointReport {
     pub(crate) protocol: &'static str,
     /// Where it sends everybody, as a person would say it; `None`: requests meet routers.
     pub(crate) redirect: Option<Arc<str>>,
+    /// Routers of a higher priority come before that; `None`: none does.
+    pub(crate) redirect_priority: Option<i64>,
     /// What may not stand in the paths of its requests.
     pub(crate) encoded_characters: EncodedCharacters,
     /// Whether it encodes each `;` in their queries.

@@ -26,7 +26,7 @@ pub(super) fn inputs(
         tls: entrypoint.tls.is_some(),
         takes_plain: entrypoint.takes_plain,
         is_default: entrypoint.is_default,
-        redirects: entrypoint.redirects_all(),
+        redirected: entrypoint.redirected(),
         middlewares: entrypoint.middlewares.clone(),
     });
     let dns = config.dns.as_ref().map(|dns| DnsConfig {
@@ -44,6 +44,7 @@ pub(super) fn inputs(
     Inputs {
         entrypoints: entrypoints.collect(),
         rule_priority: config.rule_priority,
+        default_transport: config.default_transport.clone(),
         dns: dns.unwrap_or_default(),
         sources,
         matchers: plugins.matchers(),

@@ -310,15 +310,15 @@ impl Controller {
     }
 
     fn assemble(&mut self) -> Arc<Snapshot> {
-        let sources = self.all_sources(&self.config, &self.config_source);
+        let sources = self.all_sources(&self.config, &self.config_source, &self.internal);
         let ttl = self.config.dns.as_ref().map_or(0, |dns| dns.ttl);
         self.said = self.said.follow(&sources, ttl);
         let names = (self.hosts.entries(), self.said.clone());
         let plugins = (&self.plugins, self.files.clone());
         let inputs = inputs(&self.config, self.here.clone(), names, sources, plugins);
         let snapshot = self.assembler.assemble(&inputs);
-        // Seldom, and once for each: there are four of them.
-        if self.internal.want(self.assembler.missing_internals()) {
+        // Seldom, and once for each: there are few of them.
+        if self.internal.want_missing(&self.assembler) {
             return self.assemble();
         }
         self.again.follow(self.assembler.unsettled());
@@ -338,7 +338,12 @@ impl Controller {
 
     /// `[http]` and every provider, those first that go before the others: as the configuration
     /// says, then what is written in files, as in Traefik.
-    fn all_sources(&self, config: &Config, source: &Arc<Source>) -> Vec<Arc<Source>> {
+    fn all_sources(
+        &self,
+        config: &Config,
+        source: &Arc<Source>,
+        internal: &Internal,
+    ) -> Vec<Arc<Source>> {
         let mut sources: Vec<_> =
             std::iter::once(source.clone()).chain(self.sources.sources()).collect();
         let place = |source: &Arc<Source>| {
@@ -347,7 +352,7 @@ impl Controller {
             (named.position(|name| **name == *source.provider).unwrap_or(usize::MAX), !is_of_files)
         };
         sources.sort_by_key(place);
-        sources.extend(self.internal.source());
+        sources.extend(internal.source());
         sources
     }
 
@@ -376,8 +381,8 @@ impl Controller {
         // Snapshots tell their own problems themselves.
         let told = loaded.report.problems();
         let source = Arc::new(config_source(&loaded.config, &self.config_name));
-        self.internal.want_of(&loaded.config);
-        let sources = self.all_sources(&loaded.config, &source);
+        let internal = self.internal.under(&loaded.config);
+        let sources = self.all_sources(&loaded.config, &source, &internal);
         let names = (self.hosts.entries(), self.said.clone());
         let files = self.files.under(&loaded.config);
         let plugins = (&self.plugins, files.clone());
@@ -405,7 +410,7 @@ impl Controller {
         if !loaded.report.is_empty() {
             tracing::warn!("{}", loaded.report.render(config::Colour::Never));
         }
-        self.files = files;
+        (self.files, self.internal) = (files, internal);
         self.accept(loaded, told, source).await;
         true
     }

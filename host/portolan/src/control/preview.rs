@@ -53,16 +53,25 @@ pub(crate) async fn preview(
         read.extend(is_read.then(|| source.provider.clone()));
         providers.push(Arc::new(source));
     }
-    let internal = Internal::of(config).source();
-    let sources = std::iter::once(config_source).chain(providers).chain(internal).collect();
     let mut hosts = HostsFiles::default();
     if let Some(dns) = &config.dns {
         hosts.read(&dns.hosts, dns.hosts_domain.as_ref());
     }
     let names = (hosts.entries(), Said::default());
     let contents = Arc::new(ContentFiles::new(config));
-    let inputs = inputs(config, config.whereabouts(), names, sources, (&plugins, contents));
-    let snapshot = Assembler::default().assemble(&inputs);
+    let plugins_and_files = (&plugins, contents);
+    let sources: Vec<_> = std::iter::once(config_source).chain(providers).collect();
+    let mut inputs =
+        inputs(config, config.whereabouts(), names, sources.clone(), plugins_and_files);
+    let (mut assembler, mut internal) = (Assembler::default(), Internal::of(config));
+    // What a file of a provider refers to of ours is known when all of them were put together.
+    let snapshot = loop {
+        inputs.sources = sources.iter().cloned().chain(internal.source()).collect();
+        let snapshot = assembler.assemble(&inputs);
+        if !internal.want_missing(&assembler) {
+            break snapshot;
+        }
+    };
     let provider_problems = candidates.iter().flat_map(|candidate| {
         let place = child("/providers", &candidate.name);
         wrong(candidate, &place)
@@ -84,7 +93,7 @@ pub(crate) async fn preview(
 }
 
 /// What a provider that may do no more than read files reports first, and whether it did. Others are
-/// named, so that references to them are not taken for mistakes.
+/// named, and not heard, so that references to them are not taken for mistakes.
 async fn first_step(candidate: &Candidate, provider: &model::Provider) -> (Source, bool) {
     let mut source = Source::new(candidate.name.clone(), candidate.plugin.clone());
     let grants = &provider.grants;
@@ -95,7 +104,6 @@ async fn first_step(candidate: &Candidate, provider: &model::Provider) -> (Sourc
     {
         is_read = source.apply(step.update, step.notices).is_ok();
     }
-    source.synced = true;
     (source, is_read)
 }
 

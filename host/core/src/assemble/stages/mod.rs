@@ -22,9 +22,9 @@ use super::{
     merge::{Object, Objects, ServiceObject, Touched},
     overlap::Overlaps,
     parts::{Compounds, Different},
-    resolve::{Directory, End, Link, Provider},
+    resolve::{CONFIG, Directory, End, Link, Provider},
     routers::{Directories, Links, Rules},
-    services::{self, NoWay, Way},
+    services::{self, NoWay, Way, Why},
 };
 use crate::{
     catalog::Source,
@@ -66,6 +66,11 @@ impl Board {
     /// The services that are looked for at a provider in vain, by routers that name it.
     pub(super) fn missing_services(&self, provider: &str) -> impl Iterator<Item = &str> {
         self.directories.services.missing_at(provider)
+    }
+
+    /// The same for middlewares.
+    pub(super) fn missing_middlewares(&self, provider: &str) -> impl Iterator<Item = &str> {
+        self.directories.middlewares.missing_at(provider)
     }
 
     /// Nothing but a frame.
@@ -138,10 +143,12 @@ impl Turn<'_> {
         let mut touched = self.take_sources();
         touched.middlewares.append(&mut self.stale);
         let mut dirty = mem::take(&mut touched.routers);
+        dirty.extend(self.surprised(&before));
         self.make_middlewares(touched.middlewares, &mut dirty);
         self.make_transports(touched.transports, &mut touched.services);
         self.make_services(touched.services, &mut dirty);
         self.look_at_entrypoints();
+        self.look_at_default_transport();
         let moved = self.make_routers(dirty);
         self.look_at_unplugged();
         self.move_in_tables(&moved);
@@ -160,6 +167,20 @@ impl Turn<'_> {
         }
     }
 
+    /// Routers that refer to what a provider does not have, of which nobody knew before it was heard.
+    fn surprised(&self, before: &[Arc<Source>]) -> Vec<ObjectName> {
+        let Directories { services, middlewares, .. } = &self.board.directories;
+        let sources = before.iter().zip(&self.board.sources);
+        let heard = sources.filter(|(before, after)| after.synced && !before.synced);
+        heard
+            .flat_map(|(_, source)| {
+                let mut waiting = services.waiting_for(&source.provider, self.providers);
+                waiting.extend(middlewares.waiting_for(&source.provider, self.providers));
+                waiting
+            })
+            .collect()
+    }
+
     /// They are few, and what they refer to may have come or gone.
     fn look_at_entrypoints(&mut self) {
         let Board { directories, complaints, .. } = &mut *self.board;
@@ -167,6 +188,33 @@ impl Turn<'_> {
             let problems = entrypoint.problems(&directories.middlewares, self.providers);
             complaints.set(|| Plaintiff::Entrypoint(entrypoint.name.clone()), problems);
         }
+    }
+
+    /// The transport of services that name none is told once, not for each of them.
+    fn look_at_default_transport(&mut self) {
+        let Some(reference) = &self.inputs.default_transport else { return };
+        let Board { directories, complaints, .. } = &mut *self.board;
+        let directory = &directories.transports;
+        let link = resolve_default(reference, directory, self.providers);
+        let problems = match link.end {
+            End::There(_) => Vec::new(),
+            End::Missing(missing) => {
+                let message = format!(
+                    "there is no servers-transport `{}`, so services that name none answer 503",
+                    missing.looked
+                );
+                let origin = "default-servers-transport";
+                // What another provider may have later is a warning.
+                let problem = match *missing.looked.provider == *CONFIG {
+                    true => Problem::error(CONFIG, origin, message),
+                    false => Problem::warning(CONFIG, origin, message),
+                };
+                let mut problem = problem.at("/http/default-servers-transport");
+                problem.hint = directory.work_out(&missing, self.providers);
+                vec![problem]
+            }
+        };
+        complaints.set(|| Plaintiff::DefaultTransport, problems);
     }
 
     fn take_sources(&mut self) -> Touched {
@@ -256,9 +304,16 @@ impl Turn<'_> {
         let Board { directories, transports, ways, .. } = &mut *self.board;
         let directory = &mut directories.transports;
         let has_backends = |it: &&Object<ServiceObject>| it.spec.kind == KindSpec::Backends;
+        let default = self.inputs.default_transport.as_deref();
+        let mut is_default = false;
         let reference = object.filter(has_backends).and_then(|object| {
-            let reference = object.spec.load_balancer.transport.as_ref()?;
-            Some(directory.resolve(reference, name, self.providers))
+            let own = object.spec.load_balancer.transport.as_deref();
+            let reference;
+            (reference, is_default) = services::transport_of(name, own, default)?;
+            Some(match is_default {
+                true => resolve_default(reference, directory, self.providers),
+                false => directory.resolve(reference, name, self.providers),
+            })
         });
         let before = match &reference {
             Some(link) => ways.insert(name.clone(), link.clone()),
@@ -271,11 +326,11 @@ impl Turn<'_> {
             None => Ok(None),
             Some(End::There(found)) => match transports.get(&found).cloned().transpose() {
                 Ok(way) => Ok(way),
-                Err(why) => Err(NoWay::Unusable(found, why)),
+                Err(why) => Err(NoWay { why: Why::Unusable(found, why), is_default }),
             },
             Some(End::Missing(missing)) => {
                 let hint = directory.hint(&missing, self.providers);
-                Err(NoWay::Missing(missing.looked, hint))
+                Err(NoWay { why: Why::Missing(missing.looked, hint), is_default })
             }
         }
     }
@@ -300,6 +355,11 @@ impl Turn<'_> {
         let directory = &mut board.directories.services;
         replace(&mut board.services, changes, directory, self.providers, dirty);
     }
+}
+
+/// Where the reference of the configuration leads to the transport of services that name none.
+fn resolve_default(reference: &str, transports: &Directory, providers: &[Provider]) -> Link {
+    transports.resolve(reference, &ObjectName::new("", CONFIG), providers)
 }
 
 /// Puts in what was made anew. Routers that have to do with what is now different are dirty.

@@ -97,6 +97,7 @@ impl Turn<'_> {
             let surroundings = Surroundings {
                 entrypoints: &self.inputs.entrypoints,
                 providers: self.providers,
+                sources: &self.inputs.sources,
                 rule_priority: self.inputs.rule_priority,
                 services,
                 middlewares,

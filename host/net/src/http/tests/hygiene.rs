@@ -188,7 +188,7 @@ async fn headers_are_of_whom_the_proxy_protocol_names() {
 #[tokio::test]
 async fn who_names_no_host_is_not_redirected_to_none() {
     let to = RedirectTarget::Port(443);
-    let redirect = RedirectConfig { to, scheme: Scheme::HTTPS, permanent: true };
+    let redirect = RedirectConfig { to, scheme: Scheme::HTTPS, permanent: true, priority: None };
     let web = EntrypointConfig { redirect: Some(redirect), ..entrypoint("web", None) };
     let portolan = Portolan::start_at(HttpConfig::default(), web, Vec::new());
     for (request, status) in

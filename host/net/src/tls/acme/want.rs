@@ -42,6 +42,7 @@ pub(in crate::tls) fn wants(
         settings,
         now: SystemTime::now(),
         wants: BTreeMap::new(),
+        unknown: BTreeMap::new(),
         problems: BTreeSet::new(),
     };
     for (name, tls) in entrypoints {
@@ -58,6 +59,7 @@ pub(in crate::tls) fn wants(
             gathering.router(router, &resolver, &on);
         }
     }
+    gathering.tell_of_unknown();
     let wants = gathering.wants.into_iter();
     let wants = wants.map(|((resolver, _), names)| Want { resolver, names });
     (wants.collect(), gathering.problems.into_iter().collect())
@@ -82,6 +84,8 @@ struct Gathering<'a> {
     now: SystemTime,
     /// By resolver and main name, so that each is ordered once.
     wants: BTreeMap<(Arc<str>, Vec<String>), Vec<String>>,
+    /// Resolvers that are not there, with who names them: in words, and as a pointer.
+    unknown: BTreeMap<String, Vec<(String, String)>>,
     problems: BTreeSet<Problem>,
 }
 
@@ -163,12 +167,27 @@ impl Gathering<'_> {
     fn known(&mut self, resolver: &str, (origin, place): Origin<'_>) -> bool {
         let known = self.settings.resolvers.iter().any(|config| &*config.name == resolver);
         if !known {
-            let message = format!("there is no resolver `[acme.{resolver}]`");
-            let hint = "the local authority's certificate is shown";
-            let problem = Problem::error(SOURCE, origin, message);
-            self.problems.insert(problem.at(place).hint(hint));
+            let who = (origin.to_owned(), place.to_owned());
+            self.unknown.entry(resolver.to_owned()).or_default().push(who);
         }
         known
+    }
+
+    /// Of a resolver that is not there it is told once: many routers name the same, and all of them work.
+    fn tell_of_unknown(&mut self) {
+        for (resolver, who) in &self.unknown {
+            // Best is a place in `config.toml`.
+            let placed = who.iter().find(|(_, place)| !place.is_empty());
+            let Some((first, place)) = placed.or_else(|| who.first()) else { continue };
+            let others = match who.len() {
+                1 => String::new(),
+                count => format!(", which {count} routers name"),
+            };
+            let message = format!("there is no resolver `[acme.{resolver}]`{others}");
+            let hint = "a certificate of a file or of the local authority is shown";
+            let problem = Problem::warning(SOURCE, first, message);
+            self.problems.insert(problem.at(place).hint(hint));
+        }
     }
 }
 
@@ -254,15 +273,16 @@ mod tests {
         let (wants, problems) = look(vec![
             router("a", &["b.test"], "plain-tls", Some(spec)),
             router("lost", &["c.test"], "plain-tls", of("el")),
+            router("more", &["d.test"], "plain-tls", of("el")),
             router("pattern", &[], "plain-tls", of("le")),
             router("address", &["10.0.0.1"], "plain-tls", of("le")),
         ]);
         // The same names in another order are the same certificate.
         assert_eq!(wants, [pair("le", "z.test y.test")]);
         let told = [
-            "lost@test`: there is no resolver `[acme.el]`",
             "a@test`: resolver `le` cannot certify a wildcard",
             "address@test`: resolver `le` does not certify addresses",
+            "lost@test`: there is no resolver `[acme.el]`, which 2 routers name",
             "pattern@test`: nothing for resolver `le` to certify: its rule names no host",
         ];
         assert_eq!(problems.len(), told.len(), "{problems:?}");

@@ -164,6 +164,7 @@ const REASONS = {
   "bad-target": "target or host of the request are malformed", "no-host": "HTTP/1.1 without a host",
   "connect": "CONNECT is not served", "no-router": "no rule is true for the request",
   "no-service": "the router has no service, and no middleware answered",
+  "noop": "the router's service is noop@internal, which answers nothing",
   "no-middleware": "a middleware is missing or not in working order", "middleware-failed": "code of a middleware failed",
   "no-backend": "no backend of the service is usable", "bad-backend": "the address of the backend is malformed",
   "resolve-failed": "the backend's name has no address", "no-resources": "we have no file descriptors or memory left for a connection",

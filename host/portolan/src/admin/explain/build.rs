@@ -66,6 +66,11 @@ pub(crate) fn explain(
         // It comes before every router; or there is nobody whose routers they could be.
         Some(_) => (None, Vec::new()),
     };
+    let ahead = ahead.or_else(|| redirected(place?, router.as_deref()));
+    let (router, candidates) = match ahead {
+        None => (router, candidates),
+        Some(_) => (None, Vec::new()),
+    };
     let router = router.as_deref();
     let mut left_out =
         left_out::about(snapshot, &services(router, &candidates, snapshot), host, router.is_some());
@@ -165,11 +170,18 @@ fn before_routing(
         );
         return Some(Verdict::because(Reason::EncodedCharacter, sentence));
     }
-    let redirects = || {
-        let target = place.redirect.as_deref()?;
-        Some(Verdict::of(format!("the entrypoint redirects it to {target}")))
-    };
+    let redirects = || redirected(place, None).filter(|_| place.redirect_priority.is_none());
     tls.and_then(|tls| tls.of_other_host(exchange.request.host())).or_else(redirects)
+}
+
+/// What becomes of a request that an entrypoint sends elsewhere, before the router that would take it.
+fn redirected(place: &EntrypointReport, router: Option<&Router>) -> Option<Verdict> {
+    let target = place.redirect.as_deref()?;
+    let is_ahead = |router: &Router| Some(router.priority) > place.redirect_priority;
+    match router {
+        Some(router) if place.redirect_priority.is_some() && is_ahead(router) => None,
+        _ => Some(Verdict::of(format!("the entrypoint redirects it to {target}"))),
+    }
 }
 
 /// The request as it would be after its head was read.
@@ -253,7 +265,8 @@ fn steps(router: &Router, entrypoint: &str) -> Vec<Step> {
         does: does(middleware),
         runs_code: runs_code(middleware),
     };
-    router.chain(entrypoint).iter().map(step).collect()
+    let real = router.chain(entrypoint).iter().filter(|middleware| !middleware.is_closed_router());
+    real.map(step).collect()
 }
 
 #[cfg(test)]

@@ -48,6 +48,12 @@ pub(super) fn verdict(
     };
     let takes = format!("router `{}` takes it", router.name);
     let code = match reach {
+        Reach::Closed(it) if it.is_closed_router() => {
+            let sentence = format!(
+                "503: {takes}, but lets nobody through, since what it says of who may pass cannot be read"
+            );
+            return Verdict::because(Reason::NoMiddleware, sentence);
+        }
         Reach::Closed(it) => {
             let sentence = format!(
                 "503: {takes}, but its middleware `{}` is missing or not in working order",
@@ -62,6 +68,10 @@ pub(super) fn verdict(
     };
     match service {
         None if !code.is_empty() => Verdict::of(format!("{takes}; one of its middlewares answers")),
+        None if router.is_noop => Verdict::because(
+            Reason::Noop,
+            format!("418: {takes}, and its service is `noop@internal`, which answers nothing"),
+        ),
         None => Verdict::because(
             Reason::NoService,
             match &router.lack {

@@ -23,6 +23,7 @@ pub(super) fn board() -> Board {
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         protocol,
         redirect: None,
+        redirect_priority: None,
         encoded_characters: EncodedCharacters::default(),
         encodes_semicolons: false,
         trust: Trust::default(),

@@ -278,6 +278,7 @@ fn add_router(
         observability: Observability::default(),
         service: service.cloned(),
         lack: None,
+        is_noop: false,
         tls: false,
         tls_options: None,
         timeouts: None,

@@ -12,7 +12,7 @@ use std::{
 use expect_test::expect_file;
 use http::{HeaderName, uri::Scheme};
 use portolan_core::{
-    assemble::RulePriority,
+    assemble::{Redirected, RulePriority},
     figure::{HeaderLabel, HeaderLabels},
     policy::TlsVersion,
     problem::Problem,
@@ -142,7 +142,7 @@ fn the_annotated_default_names_every_key() {
         observe::HeaderModes::FIELDS,
         counting::Metrics::FIELDS,
         observe::Tracing::FIELDS,
-        &["provider_precedence", "reason_header"],
+        &["provider_precedence", "default_servers_transport", "reason_header"],
     ];
     for key in tables.concat().into_iter().map(read::key_of) {
         let shown = EMBEDDED.lines().any(|line| {
@@ -306,15 +306,16 @@ fn options_and_resolvers_are_read_and_have_defaults() {
     }
     let config = load_file(&file).unwrap().config;
     let redirects: Vec<_> = config.entrypoints.iter().map(|it| it.redirect.clone()).collect();
-    let redirect = |to, permanent| RedirectConfig { to, scheme: Scheme::HTTPS, permanent };
+    let redirect =
+        |to, permanent| RedirectConfig { to, scheme: Scheme::HTTPS, permanent, priority: None };
     let expected = [
         Some(redirect(RedirectTarget::Entrypoint("secure".into()), true)),
         Some(redirect(RedirectTarget::Port(8443), false)),
         None,
     ];
     assert_eq!(redirects, expected);
-    let all = config.entrypoints.iter().map(|it| it.redirects_all());
-    assert_eq!(all.collect::<Vec<_>>(), [true, false, false]);
+    let redirected: Vec<_> = config.entrypoints.iter().map(|it| it.redirected()).collect();
+    assert_eq!(redirected, [Redirected::Everybody, Redirected::Nobody, Redirected::Nobody]);
     let (name, options) = &config.tls.options[0];
     assert_eq!(&**name, "strict");
     assert_eq!((options.min_version, options.max_version), (TlsVersion::V13, TlsVersion::V13));
