@@ -107,7 +107,7 @@ fn check_host(labels: &str) -> Result<(), MatcherError> {
     } else if labels.contains('*') {
         refuse("takes a star only as the whole first label: `*.example.com`")
     } else if labels.contains([',', ' ']) {
-        refuse("takes one host name; write `Host(`a`) || Host(`b`)` for several")
+        refuse("takes one host name; write `(Host(`a`) || Host(`b`))` for several")
     } else if labels.split('.').any(str::is_empty) {
         refuse("must not have an empty label")
     } else {
@@ -212,7 +212,7 @@ mod tests {
         check("Host(http://a.local)", "argument 0: must be a host name without a scheme");
         check("Host(a.local/x)", "without a path; add `&& PathPrefix(`/…`)`");
         check("Host(a.*.local)", "takes a star only as the whole first label: `*.example.com`");
-        check("Host(a.local, b.local)", "write `Host(`a`) || Host(`b`)` for several");
+        check("Host(a.local, b.local)", "write `(Host(`a`) || Host(`b`))` for several");
         check("Host({sub:[a-z]+}.x.com)", "write `HostRegexp(`^[a-z]+\\.example\\.com$`)`");
         let filled_in = |variable: &str| {
             format!(
