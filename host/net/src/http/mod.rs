@@ -65,6 +65,6 @@ pub use self::{
     config::{EntrypointConfig, HttpConfig, Ledger, RedirectConfig, RedirectTarget, Trust},
     limits::{ClientTimeouts, EncodedCharacter, EncodedCharacters, Http2Limits, Limits},
     preview::Preview,
-    server::{BindError, Bound, EntrypointFigures, Server},
+    server::{BindError, Bound, EntrypointFigures, Obeyed, Server},
     trace::{FinishedSpan, SpanKind, TraceConfig, Tracing, Value},
 };

@@ -4,6 +4,7 @@
 //! does not change keeps its listeners, its connections and its TLS sessions.
 
 use std::{
+    convert::Infallible,
     io,
     net::{SocketAddr, TcpListener as StdListener},
     num::NonZeroUsize,
@@ -33,6 +34,18 @@ use super::{
     redirect::Redirect,
     worker::{Command, OpenDoor, work},
 };
+
+/// That all workers do what they were told. It may be dropped: they do it in any case.
+#[derive(Debug)]
+pub struct Obeyed(mpsc::Receiver<Infallible>);
+
+impl Obeyed {
+    /// Waits for them.
+    pub async fn by_all(mut self) {
+        // Nothing is ever sent: each drops its end.
+        _ = self.0.recv().await;
+    }
+}
 
 /// How many connections the system completes on our behalf.
 const BACKLOG: i32 = 4096;
@@ -179,16 +192,18 @@ impl Server {
     }
 
     /// Counts requests by these of their headers, from the next ones on. What was counted before is told
-    /// apart by nothing, and none of it is lost.
-    pub fn count_by(&self, wanted: &HeaderLabels) {
+    /// apart by nothing, and none of it is lost. The answer is for who wants to wait for all workers.
+    pub fn count_by(&self, wanted: &HeaderLabels) -> Obeyed {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (done, obeyed) = mpsc::channel(1);
         let wanted = Some(wanted).filter(|wanted| !wanted.labels.is_empty());
-        if state.combinations.as_ref().map(|it| it.wanted()) == wanted {
-            return;
+        if state.combinations.as_ref().map(|it| it.wanted()) != wanted {
+            let workers = self.workers.count();
+            let new = |wanted: &HeaderLabels| Combinations::new(wanted.clone(), workers);
+            state.combinations = wanted.map(new).map(Arc::new);
+            self.tell(|_| Command::CountBy(state.combinations.clone(), done.clone()));
         }
-        let new = |wanted: &HeaderLabels| Combinations::new(wanted.clone(), self.workers.count());
-        state.combinations = wanted.map(new).map(Arc::new);
-        self.tell(|_| Command::CountBy(state.combinations.clone()));
+        Obeyed(obeyed)
     }
 
     /// By what headers of requests these are counted; `None`: by none.

@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** the job ends when every connection that was accepted has ended.
 
-use std::{net::TcpListener as StdListener, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, net::TcpListener as StdListener, rc::Rc, sync::Arc, time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -37,8 +39,8 @@ pub(crate) enum Command {
     Open(OpenDoor),
     /// Finish what is open there, and let go.
     Close(u64),
-    /// Count requests by what their headers say, from the next one on.
-    CountBy(Option<Arc<Combinations>>),
+    /// Count requests by what their headers say, from the next one on; what comes with it is dropped then.
+    CountBy(Option<Arc<Combinations>>, mpsc::Sender<Infallible>),
 }
 
 /// An entrypoint to be opened.
@@ -134,7 +136,7 @@ impl HttpWorker {
         match command {
             Command::Open(door) => self.open(door),
             Command::Close(id) => self.close(id),
-            Command::CountBy(headers) => _ = self.edge.combinations.replace(headers),
+            Command::CountBy(headers, _done) => _ = self.edge.combinations.replace(headers),
         }
     }
 

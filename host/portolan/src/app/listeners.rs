@@ -62,7 +62,7 @@ impl Open {
     fn apply_http(&mut self, config: &Config, problems: &mut Vec<Problem>) {
         self.http.keyring().configure(config.tls.clone());
         // Before the first request of a new entrypoint.
-        self.http.count_by(&config.header_labels);
+        drop(self.http.count_by(&config.header_labels));
         let wanted = config.entrypoints.iter().map(entrypoint).collect();
         let (bound, errors) = self.http.apply(wanted);
         let report = |bound: Bound| EntrypointReport {

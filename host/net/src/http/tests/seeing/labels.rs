@@ -52,7 +52,7 @@ async fn what_headers_say_is_counted_at_entrypoint_router_and_service_whatever_t
     let router = router("a.local", &[backend.address]);
     let of = [router.figures.clone(), router.service.as_ref().unwrap().figures.clone()];
     let portolan = Portolan::start(vec![router]);
-    portolan.server.count_by(&labels(&["x-tenant", "x-plan"]));
+    soon(portolan.server.count_by(&labels(&["x-tenant", "x-plan"])).by_all()).await;
     send(&portolan, "X-Tenant: blue\r\nX-Plan: free\r\nX-Tenant: red\r\n").await;
     send(&portolan, "x-tenant: \"a\\b\"\r\n").await;
     let stream = TcpStream::connect(portolan.address).await.unwrap();
@@ -82,7 +82,7 @@ async fn what_a_client_says_of_itself_is_not_counted_and_what_is_refused_takes_n
         let web = EntrypointConfig { trust, ..entrypoint("web", None) };
         let routers = vec![router("a.local", &[backend.address])];
         let portolan = Portolan::start_at(HttpConfig::default(), web, routers);
-        portolan.server.count_by(&labels(&["x-real-ip", "host"]));
+        soon(portolan.server.count_by(&labels(&["x-real-ip", "host"])).by_all()).await;
         send(&portolan, "X-Real-Ip: 192.0.2.1\r\n").await;
         for said in [admitted, "192.0.2.2"] {
             let mut client = portolan.connect().await;
@@ -111,7 +111,7 @@ async fn a_change_holds_for_the_next_requests_and_loses_none() {
     let figures = portolan.server.figures()[0].1.traffic.clone();
     send(&portolan, "X-Tenant: a\r\n").await;
     answers(&figures, 1).await;
-    portolan.server.count_by(&labels(&["x-tenant"]));
+    soon(portolan.server.count_by(&labels(&["x-tenant"])).by_all()).await;
     for (place, tenant) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
         send(&portolan, &format!("X-Tenant: {tenant}\r\n")).await;
         answers(&figures, place as u64 + 2).await;
@@ -122,13 +122,13 @@ async fn a_change_holds_for_the_next_requests_and_loses_none() {
     let by = portolan.server.combinations().unwrap();
     assert_eq!(by.beyond(), 2);
     assert!(!by.went_beyond(), "it was told");
-    portolan.server.count_by(&labels(&["x-tenant"]));
+    soon(portolan.server.count_by(&labels(&["x-tenant"])).by_all()).await;
     assert!(Arc::ptr_eq(&by, &portolan.server.combinations().unwrap()), "nothing has changed");
-    portolan.server.count_by(&labels(&["x-plan"]));
+    soon(portolan.server.count_by(&labels(&["x-plan"])).by_all()).await;
     send(&portolan, "X-Tenant: a\r\nX-Plan: free\r\n").await;
     answers(&figures, 7).await;
     assert_eq!(told(&portolan, &figures), rows([(200, "free", 1), (200, OTHER, 6)]));
-    portolan.server.count_by(&HeaderLabels::default());
+    soon(portolan.server.count_by(&HeaderLabels::default()).by_all()).await;
     assert!(portolan.server.combinations().is_none());
     send(&portolan, "X-Plan: free\r\n").await;
     answers(&figures, 8).await;
@@ -155,7 +155,7 @@ async fn a_service_that_another_took_over_from_is_counted_by_the_same_headers() 
     let name = portolan_core::name::ObjectName::new("all", "test");
     let portolan =
         Portolan::start(vec![leading("a.local", Service::of(name, Kind::Failover(kind)))]);
-    portolan.server.count_by(&labels(&["x-tenant"]));
+    soon(portolan.server.count_by(&labels(&["x-tenant"])).by_all()).await;
     send(&portolan, "X-Tenant: a\r\n").await;
     for (service, status) in [(&main, 503), (&fallback, 200)] {
         answers(&service.figures, 1).await;
