@@ -13,7 +13,8 @@ use super::Statuses;
 pub struct Retry {
     /// How many backends are tried for one request, the first one included.
     pub attempts: u32,
-    /// Answers on which another backend is tried.
+    /// Answers on which another backend is tried: what the client would get, ours for a backend that gives
+    /// none included.
     pub statuses: Statuses,
     /// Whether another is tried when a backend breaks off without an answer.
     pub on_reset: bool,

@@ -292,7 +292,8 @@ async fn attempts<'a>(
             Err((error, Some(ignored))) => {
                 outcome::lost(service, backend, begun, &error);
                 let is_unsent = ignored == Ignored::Surely;
-                let may = ignored != Ignored::No && retry.on_reset;
+                let is_listed = !error.is_of_client() && retry.statuses.contains(error.status());
+                let may = ignored != Ignored::No && retry.on_reset || is_listed;
                 failure = error;
                 if !is_unsent {
                     match spare.filter(|it| may && it.is_fresh() && may_repeat()) {
