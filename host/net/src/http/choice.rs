@@ -220,16 +220,13 @@ impl Choice {
             };
             let place = place?;
             let backend = backends.get(place)?;
-            let trial = match backend.figures.standing.admit(now) {
+            let standing = &backend.figures.standing;
+            let is_asked = || round == ROUNDS || balancer.panic(backends, now).asks(standing, now);
+            let trial = match standing.admit(now) {
                 Admission::Free => None,
                 Admission::Trial(trial) => Some(trial),
                 // So many are left alone that this one is not.
-                Admission::Refused
-                    if round == ROUNDS
-                        || balancer.panic(backends, now).asks(&backend.figures.standing, now) =>
-                {
-                    None
-                }
+                Admission::Refused if is_asked() => None,
                 Admission::Refused => continue,
             };
             let claim = InFlight::claim(service, backend, &mut self.seat, trial)?;

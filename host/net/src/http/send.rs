@@ -295,7 +295,7 @@ async fn attempts<'a>(
             Err((error, None)) => {
                 if !error.is_ours() {
                     outcome::not_connected(service, backend, begun);
-                    is_refused = retry.attempts > 1 && begin.is_some_and(|it| is_recent(it));
+                    is_refused = retry.attempts > 1 && begin.is_some_and(is_recent);
                 }
                 failure = error;
             }
