@@ -254,7 +254,9 @@ async fn attempts<'a>(
             // A poor answer is better than to wait for another.
             let may_wait = best.is_none();
             let refused = std::mem::take(&mut is_refused);
-            next = following(edge, service, &mut choice, &mut left, refused, may_wait).await?;
+            // In a box, as few come here.
+            let following = following(edge, service, &mut choice, &mut left, refused, may_wait);
+            next = Box::pin(following).await?;
         }
         let Some(Claimed { place, claim, begun }) = next.take() else { break };
         let Some(backend) = service.backends.get(place) else { break };
