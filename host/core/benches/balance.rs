@@ -8,7 +8,7 @@ use std::{hint::black_box, sync::Arc};
 use divan::Bencher;
 use http::{HeaderValue, header::COOKIE};
 use portolan_core::{
-    balance::{Ask, Tried, key},
+    balance::{Among, Ask, Tried, key},
     exchange::Headers,
     item::Health,
     moment::Moment,
@@ -45,7 +45,7 @@ fn choose(bencher: Bencher<'_, '_>, service: &Service) {
     let (tried, mut client) = (Tried::default(), 0_u64);
     bencher.bench_local(|| {
         client += 1;
-        let ask = Ask { tried: &tried, now: NOW, key: client };
+        let ask = Ask { tried: &tried, now: NOW, key: client, among: Among::All };
         black_box(service.balancer.next(&service.backends, black_box(&ask)))
     });
 }
@@ -121,7 +121,7 @@ fn sticky(bencher: Bencher<'_, '_>, count: usize) {
     }
     let tried = Tried::default();
     bencher.bench_local(|| {
-        let ask = Ask { tried: &tried, now: NOW, key: 0 };
+        let ask = Ask { tried: &tried, now: NOW, key: 0, among: Among::All };
         let place = cookie.place(black_box(&headers));
         place.map(|place| service.balancer.may_stay(&service.backends, place, &ask))
     });

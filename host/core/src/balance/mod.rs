@@ -26,7 +26,7 @@ use crate::{
     backend::Backend,
     moment::{Moment, millis},
     policy::{LoadBalancer, Strategy},
-    standing::{FULL, Probed},
+    standing::{FULL, Probed, Standing},
 };
 
 /// How many backends are compared with each other: a bound on what one choice costs.
@@ -62,6 +62,43 @@ pub struct Ask<'a> {
     pub now: Moment,
     /// Who asks, as a number; where clients are told apart.
     pub key: u64,
+    /// Who may be chosen.
+    pub among: Among,
+}
+
+/// Who may be chosen, of those that were not tried.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Among {
+    /// Whoever is not left alone, and where these are too few the others, too.
+    #[default]
+    All,
+    /// Whoever is not left alone.
+    Open,
+    /// Those of whom no failure is known.
+    Well,
+}
+
+/// Who is asked of those that are left alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Panic {
+    /// Nobody: there are others.
+    None,
+    /// Who accepts connections: too few of those are left, so it is more likely that the failures are
+    /// not theirs.
+    Reachable,
+    /// Everybody: no connection can be made to any.
+    All,
+}
+
+impl Panic {
+    /// Whether a backend that is left alone is asked all the same.
+    pub fn asks(self, standing: &Standing, now: Moment) -> bool {
+        match self {
+            Self::None => false,
+            Self::Reachable => !standing.is_unreachable(now),
+            Self::All => true,
+        }
+    }
 }
 
 /// Whether a client may stay with a backend.
@@ -121,14 +158,20 @@ impl Balancer {
         }
     }
 
-    /// Whether so many backends are left alone that nobody is.
-    pub fn panics(&self, backends: &[Backend], now: Moment) -> bool {
-        let (mut well, mut open) = (0_usize, 0_usize);
+    /// Whether so many backends are left alone that nobody is who accepts connections.
+    pub fn panic(&self, backends: &[Backend], now: Moment) -> Panic {
+        let (mut well, mut reachable, mut open) = (0_usize, 0_usize, 0_usize);
         for backend in backends.iter().filter(|backend| backend.is_well()) {
+            let standing = &backend.figures.standing;
             well += 1;
-            open += usize::from(!backend.figures.standing.is_avoided(now));
+            reachable += usize::from(!standing.is_unreachable(now));
+            open += usize::from(!standing.is_avoided(now));
         }
-        open * 100 < well * usize::from(self.panic_threshold) || open == 0
+        match open * 100 < well * usize::from(self.panic_threshold) || open == 0 {
+            false => Panic::None,
+            true if reachable > 0 => Panic::Reachable,
+            true => Panic::All,
+        }
     }
 
     /// Whether a backend that a client wants to stay with may be asked. One whose weight is 0
@@ -154,8 +197,8 @@ impl Balancer {
     }
 
     fn choice<'a>(&'a self, backends: &'a [Backend], ask: &'a Ask<'_>) -> Choice<'a> {
-        let (panics, largest) = (Cell::new(None), Cell::new(None));
-        Choice { balancer: self, backends, ask, panics, largest }
+        let (panic, largest) = (Cell::new(None), Cell::new(None));
+        Choice { balancer: self, backends, ask, panic, largest }
     }
 }
 
@@ -164,8 +207,8 @@ struct Choice<'a> {
     balancer: &'a Balancer,
     backends: &'a [Backend],
     ask: &'a Ask<'a>,
-    /// Whether so many were left alone that nobody is; worked out when it is first asked.
-    panics: Cell<Option<bool>>,
+    /// Who is asked of those that are left alone; worked out when it is first asked.
+    panic: Cell<Option<Panic>>,
     /// The largest share that somebody takes; worked out when it is first asked.
     largest: Cell<Option<u64>>,
 }
@@ -183,17 +226,21 @@ impl Choice<'_> {
         if standing.probed() == Probed::Down || self.ask.tried.contains(place) {
             return false;
         }
-        !standing.is_avoided(self.ask.now) || self.panics()
+        let now = self.ask.now;
+        match self.ask.among {
+            Among::All => !standing.is_avoided(now) || self.panic().asks(standing, now),
+            Among::Open => !standing.is_avoided(now),
+            Among::Well => !standing.has_failed(),
+        }
     }
 
-    /// Whether too few are left: then it is more likely that the failures are not theirs.
-    fn panics(&self) -> bool {
-        if let Some(known) = self.panics.get() {
+    fn panic(&self) -> Panic {
+        if let Some(known) = self.panic.get() {
             return known;
         }
-        let panics = self.balancer.panics(self.backends, self.ask.now);
-        self.panics.set(Some(panics));
-        panics
+        let panic = self.balancer.panic(self.backends, self.ask.now);
+        self.panic.set(Some(panic));
+        panic
     }
 
     /// The share of a backend's traffic that it takes while it starts.

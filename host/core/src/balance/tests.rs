@@ -1,6 +1,10 @@
 //! Turns are shared as weights say, by one thread and by many; who is out gets none.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderValue, header::COOKIE};
 
@@ -37,7 +41,7 @@ fn by(strategy: Strategy) -> LoadBalancer {
 }
 
 fn ask(tried: &Tried, key: u64) -> Ask<'_> {
-    Ask { tried, now: NOW, key }
+    Ask { tried, now: NOW, key, among: Among::All }
 }
 
 fn turns(balancer: &Balancer, backends: &[Backend], count: usize) -> String {
@@ -138,7 +142,7 @@ fn whatever_the_strategy_what_was_tried_is_not_tried_again() {
         let balancer = Balancer::new(&all, &by(strategy));
         let mut tried = Tried::default();
         assert!(tried.is_empty());
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         while let Some(place) = balancer.next(&all, &ask(&tried, 7)) {
             assert!(seen.insert(place), "{strategy:?}: {place} comes twice");
             tried.insert(place);
@@ -215,9 +219,8 @@ fn who_fails_is_left_alone_but_never_most_of_them() {
     // When the rest is over it is as before.
     let later = Moment::from_millis(NOW.as_millis() + 1000);
     let (fresh, tried) = (balancer(&two), Tried::default());
-    let places: Vec<_> = (0..4)
-        .filter_map(|_| fresh.next(&two, &Ask { tried: &tried, now: later, key: 0 }))
-        .collect();
+    let places: Vec<_> =
+        (0..4).filter_map(|_| fresh.next(&two, &Ask { now: later, ..ask(&tried, 0) })).collect();
     assert_eq!(places, [0, 1, 0, 1]);
 }
 
@@ -257,7 +260,7 @@ fn the_fastest_for_what_it_has_to_do() {
     let later = Moment::from_millis(NOW.as_millis() + 600_000);
     let balancer = Balancer::new(&all[..1], &options);
     let tried = Tried::default();
-    assert_eq!(balancer.next(&all[..1], &Ask { tried: &tried, now: later, key: 0 }), Some(0));
+    assert_eq!(balancer.next(&all[..1], &Ask { now: later, ..ask(&tried, 0) }), Some(0));
 }
 
 #[test]
@@ -417,7 +420,7 @@ fn who_is_tried_again_is_left_to_one_request_unless_there_are_too_few_others() {
     let later = Moment::from_millis(NOW.as_millis() + 1000);
     let balancer = balancer(&all);
     let tried = Tried::default();
-    let ask = Ask { tried: &tried, now: later, key: 0 };
+    let ask = Ask { now: later, ..ask(&tried, 0) };
     let chosen = || (0..10).map(|_| balancer.next(&all, &ask).unwrap()).sum::<usize>();
     assert_eq!(chosen(), 5, "it may be tried");
     let standing = &all[0].figures.standing;
@@ -427,7 +430,50 @@ fn who_is_tried_again_is_left_to_one_request_unless_there_are_too_few_others() {
     // With nobody else, those who come meanwhile go there, too.
     down(&all[1]);
     assert_eq!(chosen(), 0);
-    assert!(balancer.panics(&all, later));
+    assert_eq!(balancer.panic(&all, later), Panic::Reachable);
+}
+
+#[test]
+fn who_accepts_no_connections_is_left_alone_while_others_do() {
+    let all = backends(&[1, 1, 1, 1]);
+    let balancer = balancer(&all);
+    let asked = || turns(&balancer, &all, 8).chars().collect::<BTreeSet<_>>();
+    let dialed = |place: usize, is_reached| all[place].figures.standing.dialed(is_reached);
+    for (place, backend) in all.iter().enumerate().take(3) {
+        dialed(place, false);
+        eject(backend);
+    }
+    assert_eq!((asked(), balancer.panic(&all, NOW)), (['d'].into(), Panic::Reachable));
+    // It answers badly, and so do too many of those who answer at all.
+    eject(&all[3]);
+    assert_eq!((asked(), balancer.panic(&all, NOW)), (['d'].into(), Panic::Reachable));
+    dialed(1, true);
+    assert_eq!(asked(), ['b', 'd'].into());
+    dialed(1, false);
+    dialed(3, false);
+    assert_eq!((asked(), balancer.panic(&all, NOW)), (['a', 'b', 'c', 'd'].into(), Panic::All));
+}
+
+#[test]
+fn after_one_that_accepts_no_connection_come_those_who_are_well() {
+    let all = backends(&[1, 1, 1]);
+    let balancer = balancer(&all);
+    let tried = Tried::default();
+    let next = |among| {
+        let ask = Ask { among, ..ask(&tried, 0) };
+        let mut places: Vec<_> = (0..9).map(|_| balancer.next(&all, &ask)).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    };
+    eject(&all[0]);
+    eject(&all[1]);
+    assert_eq!(next(Among::All), [Some(0), Some(1), Some(2)], "most are out");
+    assert_eq!(next(Among::Open), [Some(2)]);
+    let passive = crate::policy::Passive::default();
+    all[2].figures.standing.failed(NOW, NOW, &passive);
+    assert_eq!(next(Among::Open), [Some(2)]);
+    assert_eq!(next(Among::Well), [None]);
 }
 
 #[test]

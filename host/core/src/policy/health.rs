@@ -89,7 +89,8 @@ pub struct Passive {
     pub ejection: Duration,
     /// The longest time.
     pub max_ejection: Duration,
-    /// In percent: when fewer of the backends are in use, nobody is left alone.
+    /// In percent: when fewer of the backends are in use, nobody is left alone, but for those that accept no
+    /// connections while others do.
     pub panic_threshold: u8,
 }
 

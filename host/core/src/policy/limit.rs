@@ -11,9 +11,11 @@ use super::Statuses;
 /// within a budget, so that retries never multiply an outage.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Retry {
-    /// How many backends are tried for one request, the first one included.
+    /// How many backends are tried for one request, the first one included. Unless it is 1, those that accept no
+    /// connection do not count while there are others that may.
     pub attempts: u32,
-    /// Answers on which another backend is tried.
+    /// Answers on which another backend is tried: what the client would get, ours for a backend that gives
+    /// none included.
     pub statuses: Statuses,
     /// Whether another is tried when a backend breaks off without an answer.
     pub on_reset: bool,

@@ -21,7 +21,7 @@ pub use crate::{
     policy::{LoadBalancer, Transport},
 };
 use crate::{
-    balance::{Balancer, Cookie},
+    balance::{Balancer, Cookie, Panic},
     figure::{Gauge, TrafficFigures},
     moment::Moment,
     name::ObjectName,
@@ -70,22 +70,23 @@ pub struct ServiceState {
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
     now: Moment,
-    panics: bool,
+    panic: Panic,
 }
 
 impl Asked {
     /// Why a backend gets none.
     pub fn out(&self, backend: &Backend) -> Option<Out> {
-        backend.out(self.now).filter(|out| !self.is_asked_still(out))
+        backend.out(self.now).filter(|out| !self.is_asked_still(backend, out))
     }
 
     /// What speaks against one that gets them all the same: with too many left alone nobody is.
     pub fn failing(&self, backend: &Backend) -> Option<Out> {
-        backend.out(self.now).filter(|out| self.is_asked_still(out))
+        backend.out(self.now).filter(|out| self.is_asked_still(backend, out))
     }
 
-    fn is_asked_still(&self, out: &Out) -> bool {
-        self.panics && matches!(out, Out::Ejected(_) | Out::Trial)
+    fn is_asked_still(&self, backend: &Backend, out: &Out) -> bool {
+        matches!(out, Out::Ejected(_) | Out::Trial)
+            && self.panic.asks(&backend.figures.standing, self.now)
     }
 }
 
@@ -158,7 +159,7 @@ impl Service {
 
     /// Who of its backends gets requests now.
     pub fn asked(&self, now: Moment) -> Asked {
-        Asked { now, panics: self.balancer.panics(&self.backends, now) }
+        Asked { now, panic: self.balancer.panic(&self.backends, now) }
     }
 
     /// Whether a request that comes now gets an answer of a backend: one can be asked, and no circuit

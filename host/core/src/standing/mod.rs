@@ -9,7 +9,7 @@ mod tests;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use crate::{
@@ -63,6 +63,8 @@ pub struct Standing {
     trial: AtomicU64,
     failures: AtomicU32,
     failing_since: AtomicU64,
+    /// Whether the last connection to it could not be made.
+    is_unreached: AtomicBool,
     /// When it began to take requests; 0: not yet.
     began: AtomicU64,
     /// Nanoseconds that it takes to answer, on the average; 0: not known.
@@ -115,6 +117,18 @@ impl Standing {
     pub fn is_avoided(&self, now: Moment) -> bool {
         let until = self.ejected_until.load(Relaxed);
         until != 0 && (now.as_millis() < until || self.is_on_trial(now))
+    }
+
+    /// Whether it gets no requests because no connection to it can be made.
+    pub fn is_unreachable(&self, now: Moment) -> bool {
+        self.is_unreached.load(Relaxed) && self.is_avoided(now)
+    }
+
+    /// Notes whether a connection to it could be made.
+    pub fn dialed(&self, is_reached: bool) {
+        if self.is_unreached.load(Relaxed) == is_reached {
+            self.is_unreached.store(!is_reached, Relaxed);
+        }
     }
 
     /// Whether one request tries if it is well again, and all others leave it out.

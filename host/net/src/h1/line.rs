@@ -294,6 +294,17 @@ impl Line {
         }
     }
 
+    /// Forgets more of a body that nobody wants; answers how much that was, of all of the rest if there will be no more.
+    pub(crate) fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut length = 0;
+        let skipped = ready!(self.poll_body(cx, |_, data| {
+            length += data.len();
+            Ok(())
+        }));
+        // Framing counts, too: it may be without end.
+        Poll::Ready(if skipped.is_ok() { length.max(1) } else { usize::MAX })
+    }
+
     /// Whether something is expected of the other end, more of its body or that it reads, and
     /// whether it has done anything of that since this was last asked.
     pub(crate) fn waits(&mut self) -> (Awaits, bool) {

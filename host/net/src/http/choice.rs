@@ -6,7 +6,7 @@
 use std::{cell::OnceCell, rc::Rc, sync::Arc, time::Instant};
 
 use portolan_core::{
-    balance::{Ask, Cookie, Stay, Tried, key, mark},
+    balance::{Among, Ask, Cookie, Stay, Tried, key, mark},
     moment::Moment,
     policy::{LoadBalancer, Strategy},
     service::{Backend, Freed, Service},
@@ -35,6 +35,8 @@ pub(super) struct Choice {
     /// Whether another one was taken only because that was full.
     is_away: bool,
     tried: Tried,
+    /// Who is chosen from now on.
+    among: Among,
     seat: Option<Rc<Seat>>,
     /// Where it stood in line.
     ticket: Option<u64>,
@@ -151,6 +153,7 @@ impl Choice {
             is_patient: service.load_balancer.limits.has_queue(),
             is_away: false,
             tried: Tried::default(),
+            among: Among::All,
             seat: None,
             ticket: None,
         }
@@ -169,6 +172,23 @@ impl Choice {
         }
         let mut seeker = Seeker { edge, errand: None, service, newer: None, choice: self };
         Box::pin(seeker.wait()).await
+    }
+
+    /// The next choice, when no connection could be made: first those of whom no failure is known, then whoever
+    /// is not left alone. `None`: there is nobody who is likely to accept one, at least none with room.
+    pub(super) fn elsewhere(&mut self, service: &Service) -> Option<Claimed> {
+        let now = Moment::of(Instant::now());
+        let found = [Among::Well, Among::Open].into_iter().find_map(|among| {
+            self.among = among;
+            self.try_claim(service, now)
+        });
+        self.among = Among::All;
+        found
+    }
+
+    /// From now on nobody is chosen who is left alone, however few others there are.
+    pub(super) fn insist(&mut self) {
+        self.among = Among::Open;
     }
 
     /// Notes that a backend was tried.
@@ -192,7 +212,7 @@ impl Choice {
         for round in 1..=ROUNDS {
             let stay = self.stay(service, now);
             self.is_away = stay == Stay::Full;
-            let ask = Ask { tried: &self.tried, now, key: self.key };
+            let ask = self.ask(now);
             let place = match stay {
                 Stay::Yes => self.kept,
                 Stay::Full if self.is_patient => None,
@@ -200,11 +220,13 @@ impl Choice {
             };
             let place = place?;
             let backend = backends.get(place)?;
-            let trial = match backend.figures.standing.admit(now) {
+            let standing = &backend.figures.standing;
+            let is_asked = || round == ROUNDS || balancer.panic(backends, now).asks(standing, now);
+            let trial = match standing.admit(now) {
                 Admission::Free => None,
                 Admission::Trial(trial) => Some(trial),
-                // So many are left alone that nobody is.
-                Admission::Refused if round == ROUNDS || balancer.panics(backends, now) => None,
+                // So many are left alone that this one is not.
+                Admission::Refused if is_asked() => None,
                 Admission::Refused => continue,
             };
             let claim = InFlight::claim(service, backend, &mut self.seat, trial)?;
@@ -215,9 +237,12 @@ impl Choice {
 
     /// Whether the client may stay where it was before.
     fn stay(&self, service: &Service, now: Moment) -> Stay {
-        let ask = Ask { tried: &self.tried, now, key: self.key };
         let Some(place) = self.kept else { return Stay::No };
-        service.balancer.may_stay(&service.backends, place, &ask)
+        service.balancer.may_stay(&service.backends, place, &self.ask(now))
+    }
+
+    fn ask(&self, now: Moment) -> Ask<'_> {
+        Ask { tried: &self.tried, now, key: self.key, among: self.among }
     }
 
     /// What alone it waits for: the backend that the client was sent to before.
@@ -228,7 +253,7 @@ impl Choice {
     }
 
     fn may_wait(&self, service: &Service, now: Moment) -> bool {
-        let ask = Ask { tried: &self.tried, now, key: self.key };
+        let ask = self.ask(now);
         self.only(service, now).is_some() || service.balancer.may_wait(&service.backends, &ask)
     }
 }

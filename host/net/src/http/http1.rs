@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::{
     arrived::Arrived,
-    body::{Body, Content, Turn},
+    body::{Body, Content, Rest, Turn},
     connection::Client,
     interim::Interim,
     rescue::HttpError,
@@ -36,6 +36,9 @@ use crate::h1::{
 /// send meanwhile: closing at once would reset the connection under the response.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
+/// How much is read of a body that its backend does not want any more, so that the connection can be kept. As much
+/// as Go does.
+const SKIPPED_BYTES: usize = 256 * 1024;
 
 /// What of a request matters for its response.
 struct Asked {
@@ -142,7 +145,10 @@ async fn requests(client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<b
                 return Box::pin(refuse(client, line, HttpError::Stalled)).await;
             }
         };
-        let ending = sending.await?;
+        let (ending, rest) = sending.await?;
+        if let Some(rest) = rest {
+            Box::pin(go_on(client, line, rest, ending)).await?;
+        }
         let is_upgrade = ending == Ending::Upgrade;
         let keep = matches!(ending, Ending::Keep | Ending::KeepOld) && line.borrow().is_read();
         if is_upgrade || !keep {
@@ -275,14 +281,15 @@ fn poll_stalled(client: &Client, line: &RefCell<Line>, cx: &Context<'_>) -> Poll
     }
 }
 
-/// Sends a response. Answers what is to become of the connection.
+/// Sends a response. Answers what is to become of the connection, and what is left of the request.
 fn send<'a>(
     client: &'a Client,
     line: &'a RefCell<Line>,
     asked: &'a Asked,
     head: ResponseHead,
-    body: Body,
-) -> impl Future<Output = io::Result<Ending>> + 'a {
+    mut body: Body,
+) -> impl Future<Output = io::Result<(Ending, Option<Box<Rest>>)>> + 'a {
+    body.want_rest();
     if !body.is_uploading() {
         // A body that nobody wanted: if it is there already, the next request can be found.
         line.borrow_mut().skip_arrived();
@@ -305,7 +312,7 @@ fn send<'a>(
             sending.poll(cx, output)
         });
         if let Poll::Ready(sent) = polled {
-            return Poll::Ready(sent.map(|()| ending));
+            return Poll::Ready(sent.map(|()| (ending, sending.body.rest())));
         }
         if line.borrow_mut().poll_gone(cx).is_ready() {
             return Poll::Ready(Err(io::Error::other("the client left within its response")));
@@ -320,6 +327,51 @@ fn send<'a>(
         sending.body.failed(Reason::ClientStalled);
         Poll::Ready(Err(io::Error::other("the client does not read its response")))
     })
+}
+
+/// Sends on what is left of a request that has its response, while the client is waited for as before it.
+async fn go_on(
+    client: &Client,
+    line: &RefCell<Line>,
+    mut rest: Box<Rest>,
+    ending: Ending,
+) -> io::Result<()> {
+    let _busy = client.seat.begin();
+    if ending == Ending::Close {
+        // The client may wait for that.
+        poll_fn(|cx| line.borrow_mut().poll_shutdown(cx)).await?;
+    }
+    wait(client, line, |cx| rest.poll(cx)).await?;
+    drop(rest);
+    // The backend did not want all of it. If little is left the next request can be found behind that.
+    line.borrow_mut().forget();
+    let mut left = SKIPPED_BYTES;
+    wait(client, line, |cx| {
+        let mut line = line.borrow_mut();
+        while !line.is_read() && left > 0 {
+            left = left.saturating_sub(ready!(line.poll_skip(cx)));
+        }
+        Poll::Ready(())
+    })
+    .await
+}
+
+/// Waits for something, unless the client keeps it waiting for too long.
+async fn wait(
+    client: &Client,
+    line: &RefCell<Line>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> io::Result<()> {
+    poll_fn(|cx| {
+        if poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Stalled::Beyond(limit) = ready!(poll_stalled(client, line, cx)) {
+            exceeded(client, limit);
+        }
+        Poll::Ready(Err(io::Error::other("the rest of a request did not come")))
+    })
+    .await
 }
 
 impl Sending<'_> {

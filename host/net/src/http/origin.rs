@@ -161,14 +161,15 @@ impl Origin {
         self.close_idle();
     }
 
-    /// Closes what was idle for too long; answers whether the origin is still of use.
+    /// Closes what was idle for too long, and what the backend has closed: until we do too it costs both
+    /// sides a descriptor. Answers whether the origin is still of use.
     pub(crate) fn sweep(self: &Rc<Self>, patience: Tick) -> bool {
         let now = self.clock.now();
         let is_old = |since: Tick| now.wrapping_sub(since) > patience;
         let mut idle = self.idle.borrow_mut();
-        // The oldest stand first.
-        let old = idle.iter().take_while(|idle| is_old(idle.since)).count();
-        idle.drain(..old).for_each(|idle| idle.link.end());
+        // The reactor knows of most that there is nothing to see: that takes no system call.
+        let over = idle.extract_if(.., |idle| is_old(idle.since) || !idle.link.is_ready());
+        over.for_each(|idle| idle.link.end());
         self.shared.tidy();
         let is_idle = idle.is_empty() && Rc::strong_count(self) == 1;
         if is_idle && is_old(self.used.get()) {

@@ -17,6 +17,7 @@ use super::rescue::ForwardError;
 /// A connection was made; where answers do not count, that is all that does.
 pub(crate) fn connected(service: &Service, backend: &Backend) {
     let standing = &backend.figures.standing;
+    standing.dialed(true);
     if !service.load_balancer.passive.on_status && standing.has_failed() {
         standing.succeeded(Moment::of(Instant::now()));
     }
@@ -49,6 +50,7 @@ pub(crate) fn answered(
 /// There was no connection.
 pub(crate) fn not_connected(service: &Service, backend: &Backend, begun: Moment) {
     backend.figures.connect_failures.increment();
+    backend.figures.standing.dialed(false);
     failed(service, backend, begun);
 }
 

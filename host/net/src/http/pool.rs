@@ -22,7 +22,7 @@ use portolan_core::{
 };
 
 use super::{
-    body::{Progress, RequestBody, StreamError},
+    body::{Progress, RequestBody, RestLimits, StreamError},
     interim::Interim,
     origin::Origin,
     roster::{Clock, Tick},
@@ -75,6 +75,10 @@ pub(crate) struct Link {
     progress: Option<Progress>,
     /// Whether the connection can be used again when this exchange is over.
     keep_alive: bool,
+    /// Whether the backend takes no more, since it has closed.
+    is_broken: bool,
+    /// How long the rest of the request may take when the response is complete.
+    pub(crate) limits: RestLimits,
     origin: Rc<Origin>,
 }
 
@@ -179,6 +183,8 @@ impl Link {
             client_error: None,
             progress: None,
             keep_alive: true,
+            is_broken: false,
+            limits: RestLimits::default(),
             origin,
         })
     }
@@ -244,6 +250,11 @@ impl Link {
         self.upload.is_none() && self.line.is_flushed()
     }
 
+    /// Whether there is more of the request to be sent, and it may come and be taken.
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.is_sent() && !self.is_broken && self.client_error.is_none()
+    }
+
     /// Sends on what has arrived of the request body.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if self.upload.is_none() {
@@ -301,9 +312,13 @@ impl Link {
     fn flush(&mut self, cx: &mut Context<'_>) {
         match self.line.poll_flush(cx) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => self.keep_alive = false,
+            Poll::Ready(Err(_)) => self.broken(),
             Poll::Pending => self.blocked(),
         }
+    }
+
+    fn broken(&mut self) {
+        (self.keep_alive, self.is_broken) = (false, true);
     }
 
     /// The backend does not take what there is for it.
@@ -326,10 +341,7 @@ impl Link {
                 match written.map(|()| self.line.poll_flush(cx)) {
                     Ok(Poll::Ready(Ok(()))) => {}
                     Ok(Poll::Pending) => return self.blocked(),
-                    Ok(Poll::Ready(Err(_))) | Err(_) => {
-                        self.keep_alive = false;
-                        return;
-                    }
+                    Ok(Poll::Ready(Err(_))) | Err(_) => return self.broken(),
                 }
             }
             let mut outlet = self.line.outlet(output, self.upload_framing);
@@ -360,10 +372,7 @@ impl Link {
                     return;
                 }
                 // It does not read any more; perhaps it has said why.
-                (Poll::Ready(Err(PourError::Sink(_))), _) | (_, Err(_)) => {
-                    self.keep_alive = false;
-                    return;
-                }
+                (Poll::Ready(Err(PourError::Sink(_))), _) | (_, Err(_)) => return self.broken(),
             }
         }
     }

@@ -10,11 +10,11 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use portolan_core::{
-    moment::Moment,
+    moment::{Moment, millis},
     policy::Breaker,
     service::{Backend, Circuit, Failover, Gate, Kind, Service},
 };
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::{
     account::Notes,
-    choice::{self, Claimed, keep},
+    choice::{self, Choice, Claimed, keep},
     edge::Edge,
     errand::Errand,
     forward::{Answer, Dispatch, Failed, Ignored, response_limit},
@@ -30,6 +30,10 @@ use super::{
     outcome,
     rescue::ForwardError,
 };
+
+/// For so long a request looks for a backend that accepts connections beyond its attempts: where many are
+/// silent, each takes the time of a connection.
+const SEARCH: Duration = Duration::from_secs(30);
 
 /// Sends a request to a service, whatever that is made of.
 pub(crate) async fn send(
@@ -242,10 +246,17 @@ async fn attempts<'a>(
     // A poor answer, which is better than none. In a box, as few carry one.
     let mut best: Option<Box<(usize, Answer)>> = None;
     let mut failure = ForwardError::NoBackend;
-    for attempt in 1..=retry.attempts {
+    let begin = next.as_ref().map(|it| it.begun);
+    // Attempts that are left, this one included, and whether the last backend accepted no connection.
+    let (mut left, mut is_refused) = (retry.attempts, false);
+    for attempt in 1_u32.. {
         if attempt > 1 {
             // A poor answer is better than to wait for another.
-            next = choice.next(edge, service, best.is_none()).await?;
+            let may_wait = best.is_none();
+            let refused = std::mem::take(&mut is_refused);
+            // In a box, as few come here.
+            let following = following(edge, service, &mut choice, &mut left, refused, may_wait);
+            next = Box::pin(following).await?;
         }
         let Some(Claimed { place, claim, begun }) = next.take() else { break };
         let Some(backend) = service.backends.get(place) else { break };
@@ -264,7 +275,7 @@ async fn attempts<'a>(
             dispatch.belongs(&context, span);
         }
         let spare = if repeats { dispatch.spare() } else { None };
-        let may_repeat = || attempt < retry.attempts && may_repeat(service);
+        let may_repeat = || left > 1 && may_repeat(service);
         let attempted = dispatch.attempt(backend, &origin).await.map_err(|failed| match failed {
             Failed::Dial(source) => (ForwardError::Dial { backend: backend.url(), source }, None),
             Failed::Lost(lost) => (lost.error, Some(lost.ignored)),
@@ -286,13 +297,15 @@ async fn attempts<'a>(
             Err((error, None)) => {
                 if !error.is_ours() {
                     outcome::not_connected(service, backend, begun);
+                    is_refused = retry.attempts > 1 && begin.is_some_and(is_recent);
                 }
                 failure = error;
             }
             Err((error, Some(ignored))) => {
                 outcome::lost(service, backend, begun, &error);
                 let is_unsent = ignored == Ignored::Surely;
-                let may = ignored != Ignored::No && retry.on_reset;
+                let is_listed = !error.is_of_client() && retry.statuses.contains(error.status());
+                let may = ignored != Ignored::No && retry.on_reset || is_listed;
                 failure = error;
                 if !is_unsent {
                     match spare.filter(|it| may && it.is_fresh() && may_repeat()) {
@@ -308,6 +321,36 @@ async fn attempts<'a>(
         Some((place, answer)) => Ok(choice.settled(service, place, answer)),
         None => Err(failure),
     }
+}
+
+/// The backend that is tried next; `None`: there is none, or enough were tried. One that accepted no connection
+/// costs an attempt only if nobody else is likely to.
+async fn following(
+    edge: &Edge,
+    service: &Service,
+    choice: &mut Choice,
+    left: &mut u32,
+    is_refused: bool,
+    may_wait: bool,
+) -> Result<Option<Claimed>, ForwardError> {
+    if is_refused && let Some(found) = choice.elsewhere(service) {
+        return Ok(Some(found));
+    }
+    *left = left.saturating_sub(1);
+    if *left == 0 {
+        if !is_refused {
+            return Ok(None);
+        }
+        // Whoever accepts connections may only be full.
+        choice.insist();
+    }
+    choice.next(edge, service, may_wait).await
+}
+
+/// Whether a request may look on for a backend that accepts a connection.
+fn is_recent(begin: Moment) -> bool {
+    let now = Moment::of(Instant::now());
+    now.as_millis().saturating_sub(begin.as_millis()) < millis(SEARCH)
 }
 
 /// Whether a request that was sent may be sent once more. Takes that from the budget.

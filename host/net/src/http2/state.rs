@@ -286,11 +286,12 @@ impl State {
         stream.writer.take().into_iter().for_each(Waker::wake);
     }
 
-    /// The connection is over, and so is all that is under way on it.
+    /// The connection is over, and so is all that is under way on it. A request that has come to its end and has
+    /// its answer is not cut: whoever reads on has what is here already.
     pub(super) fn cut_all(&mut self) {
-        while let Some(stream) = self.streams.last() {
-            self.cut(stream.id);
-        }
+        let open = self.streams.iter().filter(|stream| !(stream.is_sent && stream.is_received));
+        let open: Vec<u32> = open.map(|stream| stream.id).collect();
+        open.into_iter().for_each(|id| self.cut(id));
     }
 
     fn remove(&mut self, place: usize) -> Stream {

@@ -1,11 +1,13 @@
 //! The two body types: what is sent to a backend, and what is sent to a client.
 //!
 //! **Invariant:** bytes are handed on as they came and never gathered. A connection to a backend
-//! goes back to its pool the moment its response is complete.
+//! goes back to its pool the moment its response is complete, or, where the backend answered early, the last of
+//! the request is sent.
 
 mod progress;
 mod request;
 mod response;
+mod rest;
 mod stream;
 
 use std::{
@@ -20,6 +22,7 @@ pub(crate) use self::{
     progress::{Awaited, Progress},
     request::{Bond, Content, RequestBody, Turn},
     response::Body,
+    rest::{Rest, RestLimits},
     stream::Streamed,
 };
 use super::stall::Stall;

@@ -8,8 +8,9 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use portolan_core::reason::Reason;
+use tokio::time::Instant;
 
-use super::{Pouring, StreamError, Streamed, hint, poll_bytes_frame, pour_frame, watched};
+use super::{Pouring, Rest, StreamError, Streamed, hint, poll_bytes_frame, pour_frame, watched};
 use crate::{
     h1::{Framing, Outlet, PourError, Poured},
     http::{
@@ -39,10 +40,14 @@ enum Source {
 /// What comes from a backend over a connection of its own.
 #[derive(Debug)]
 struct LinkBody {
-    /// `None` when the response is complete.
+    /// `None` when the response is complete, and there is nothing left of the request.
     link: Option<Box<Link>>,
     in_flight: Option<InFlight>,
     framing: Framing,
+    /// Whether the response is complete.
+    is_over: bool,
+    /// Whether the rest of the request is asked for then.
+    is_rest_wanted: bool,
 }
 
 impl Body {
@@ -53,7 +58,13 @@ impl Body {
 
     /// What a backend sends over a connection of its own.
     pub(crate) fn link(link: Box<Link>, framing: Framing, in_flight: InFlight) -> Self {
-        let mut body = LinkBody { link: Some(link), in_flight: Some(in_flight), framing };
+        let mut body = LinkBody {
+            link: Some(link),
+            in_flight: Some(in_flight),
+            framing,
+            is_over: false,
+            is_rest_wanted: false,
+        };
         if framing == Framing::Empty && body.link.as_ref().is_some_and(|link| link.is_sent()) {
             body.finish();
         }
@@ -70,10 +81,28 @@ impl Body {
         Self { source, stall: None, busy: None, account: None }
     }
 
-    /// The same, with a limit to how long its source may pause.
-    pub(crate) fn watched(mut self, stall: Option<Box<Stall>>) -> Self {
+    /// The same, with a limit to how long its source may pause, and when all must be over.
+    pub(crate) fn watched(mut self, stall: Option<Box<Stall>>, deadline: Option<Instant>) -> Self {
         self.stall = stall;
+        if let Source::Link(LinkBody { link: Some(link), .. }) = &mut self.source {
+            link.limits.deadline = deadline;
+        }
         self
+    }
+
+    /// Whoever sends it sees to the rest of the request, too.
+    pub(crate) fn want_rest(&mut self) {
+        if let Source::Link(body) = &mut self.source {
+            body.is_rest_wanted = true;
+        }
+    }
+
+    /// What is left of the request, when the response is complete.
+    pub(crate) fn rest(&mut self) -> Option<Box<Rest>> {
+        match &mut self.source {
+            Source::Link(body) if body.is_over => body.rest().map(Box::new),
+            Source::Full(_) | Source::Link(_) | Source::Stream(..) => None,
+        }
     }
 
     /// The same, with the request under way until the body ends.
@@ -89,6 +118,9 @@ impl Body {
     /// The end of a response that has no content, whatever was to be in it (RFC 9110, 9.3.2 and 15).
     pub(crate) fn without_content(mut self) -> Self {
         if !self.source.is_end_stream() {
+            if let Source::Link(body) = &mut self.source {
+                body.leave();
+            }
             self.source = Source::Full(Bytes::new());
             self.account.iter_mut().for_each(|account| account.complete());
         }
@@ -209,7 +241,7 @@ impl Source {
                 Poll::Ready(pushed.map(|()| Poured::End(None)).map_err(PourError::Sink))
             }
             Self::Link(body) => {
-                let Some(link) = &mut body.link else {
+                let Some(link) = body.link.as_mut().filter(|_| !body.is_over) else {
                     return Poll::Ready(Ok(Poured::End(None)));
                 };
                 let poured = ready!(link.line.poll_pour(cx, outlet)).map_err(PourError::widen);
@@ -238,7 +270,7 @@ impl Source {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Link(body) => body.link.is_none(),
+            Self::Link(body) => body.is_over || body.link.is_none(),
             Self::Stream(streamed, _) => streamed.is_end(),
         }
     }
@@ -249,7 +281,9 @@ impl LinkBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let Some(link) = &mut self.link else { return Poll::Ready(None) };
+        let Some(link) = self.link.as_mut().filter(|_| !self.is_over) else {
+            return Poll::Ready(None);
+        };
         link.poll_upload(cx);
         let frame = ready!(poll_bytes_frame(|cx| link.line.poll_bytes(cx), cx));
         let is_read = link.line.is_read();
@@ -267,9 +301,29 @@ impl LinkBody {
     }
 
     fn finish(&mut self) {
+        self.is_over = true;
+        if self.link.as_ref().is_some_and(|link| link.goes_on()) {
+            if !self.is_rest_wanted {
+                self.rest().into_iter().for_each(Rest::go_on);
+            }
+            return;
+        }
         self.in_flight = None;
         if let Some(link) = self.link.take() {
             link.release();
         }
+    }
+
+    /// Nobody asks for more of the response, which may be complete all the same.
+    fn leave(&mut self) {
+        if self.link.as_ref().is_some_and(|link| link.line.is_read()) {
+            self.finish();
+        }
+    }
+
+    /// The request goes on by itself.
+    fn rest(&mut self) -> Option<Rest> {
+        let link = self.link.take()?;
+        Some(Rest::new(link, self.in_flight.take()))
     }
 }

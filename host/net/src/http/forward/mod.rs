@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use super::{
     account::nanos,
-    body::{Awaited, Body, Progress, RequestBody},
+    body::{Awaited, Body, Progress, RequestBody, RestLimits},
     claim::InFlight,
     dial::{Connected, DialError},
     edge::Edge,
@@ -59,7 +59,7 @@ impl Answer {
     pub(crate) fn watch(&mut self, idle: Option<Duration>, deadline: Option<tokio::time::Instant>) {
         if let Some(stall) = Stall::new(idle, deadline) {
             let body = std::mem::replace(&mut self.body, Body::full(Bytes::new()));
-            self.body = body.watched(Some(stall));
+            self.body = body.watched(Some(stall), deadline);
         }
     }
 }
@@ -255,6 +255,10 @@ impl Dispatch<'_> {
         let in_flight = self.answered(backend, begin)?;
         let head = cleaned(response.status, response.headers);
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            if !link.is_sent() {
+                let room = self.errand.timeout(self.service, |it| it.request_idle);
+                link.limits = RestLimits { room, deadline: None };
+            }
             let body = Body::link(link, response.framing, in_flight);
             return Ok(Answer { head, body, tunnel: None });
         }

@@ -3,6 +3,7 @@
 mod support;
 mod raw;
 mod drain;
+mod early;
 mod hygiene;
 mod http2;
 mod frames;

@@ -16,7 +16,11 @@ use portolan_core::{
 };
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use rustls_pki_types::PrivateKeyDer;
-use tokio::{io::AsyncReadExt as _, net::TcpListener, sync::mpsc};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::mpsc,
+};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
@@ -431,4 +435,23 @@ async fn an_encrypted_connection_that_is_not_needed_any_more_ends_with_a_word() 
         // Without it this is an error: the end may be somebody else's cut.
         assert_eq!(soon(told.recv()).await.unwrap().unwrap(), 0, "{head}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_its_backend_has_closed_is_closed_by_us_too() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let backend = Script::start(move |mut client| {
+        let tell = tell.clone();
+        async move {
+            client.request().await.unwrap();
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            client.stream.shutdown().await.unwrap();
+            tell.send(client.stream.read(&mut [0; 8]).await).unwrap();
+        }
+    })
+    .await;
+    let portolan = Portolan::start(vec![router("a.local", &[backend.address])]);
+    assert_eq!(portolan.get("a.local", "/").await.status, 200);
+    // Nobody asks for another one, and it would be kept for a minute.
+    assert_eq!(soon(told.recv()).await.unwrap().unwrap(), 0);
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use portolan_core::{
-    balance::{Ask, Stay, Tried, address_key, key, mark},
+    balance::{Among, Ask, Stay, Tried, address_key, key, mark},
     exchange::Headers,
     moment::Moment,
     policy::{HashOn, Strategy},
@@ -98,6 +98,7 @@ impl Walk<'_> {
             tried: &Tried::default(),
             now: self.now,
             key: mark.map_or_else(|| address_key(ip), key),
+            among: Among::All,
         };
         if let Some(kept) = service.cookie.as_ref().and_then(|cookie| cookie.place(self.headers))
             && service.balancer.may_stay(&service.backends, kept, &ask) != Stay::No

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use portolan_core::{
     backend::Out,
-    balance::{Ask, Stay, Tried},
+    balance::{Among, Ask, Stay, Tried},
     exchange::Headers,
     moment::Moment,
     service::{Backend, Kind, Member, Service},
@@ -59,7 +59,7 @@ fn stay_at_backend(service: &Service, headers: &Headers, now: Moment) -> Option<
     let cookie = service.cookie.as_ref()?;
     let place = cookie.place(headers)?;
     let (name, url) = (cookie.name(), service.backends.get(place)?.url());
-    let ask = Ask { tried: &Tried::default(), now, key: 0 };
+    let ask = Ask { tried: &Tried::default(), now, key: 0, among: Among::All };
     Some(match service.balancer.may_stay(&service.backends, place, &ask) {
         Stay::Yes => format!("cookie `{name}` keeps it at {url}"),
         Stay::Full => format!("cookie `{name}` keeps it at {url}, which is full just now"),

@@ -172,3 +172,41 @@ async fn what_a_client_breaks_off_is_not_mirrored() {
     .await;
     assert_eq!(mirrored.figures.classes().iter().sum::<u64>(), 0);
 }
+
+#[tokio::test]
+async fn what_the_client_would_get_for_an_answer_that_does_not_come_is_a_status_like_any_other() {
+    let silent = Script::start(|mut client| async move {
+        client.request().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let broken = Script::start(|mut client| async move {
+        client.request().await;
+        client.send("HTTP/1.1 200 OK\r\nContent-").await;
+    })
+    .await;
+    let good = named(200, "good").await;
+    for (bad, status) in [(&silent, 504), (&broken, 502)] {
+        let retrying = |listed: u16| {
+            to(&[bad.address, good.address], |it| {
+                it.timeouts.response_header = Some(Duration::from_millis(50));
+                it.retry = Retry { statuses: statuses(listed, listed), ..Retry::default() };
+                it.retry.budget_min = 99;
+            })
+        };
+        let portolan = Portolan::start(vec![leading("a.local", retrying(status))]);
+        assert_eq!(answers(&portolan, 4).await, "good".repeat(4));
+        // Once is not twice.
+        let mut client = portolan.connect().await;
+        let mut posted = Vec::new();
+        for _ in 0..2 {
+            client.send("POST / HTTP/1.1\r\nHost: a.local\r\nContent-Length: 1\r\n\r\nx").await;
+            posted.push(client.response().await.status);
+        }
+        assert!(posted.contains(&status), "{posted:?}");
+        let portolan = Portolan::start(vec![leading("a.local", retrying(500))]);
+        let asked =
+            [portolan.get("a.local", "/").await.status, portolan.get("a.local", "/").await.status];
+        assert!(asked.contains(&status), "{asked:?}");
+    }
+}

@@ -3,6 +3,7 @@
 mod again;
 mod compound;
 mod line;
+mod refused;
 mod stuck;
 mod trial;
 mod waiting;
