@@ -312,6 +312,11 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
+    /// What is to be written behind that, and not together with it; false: nothing is.
+    pub(crate) fn has_more_to_write(&self) -> bool {
+        self.shared.borrow_mut().stop_answered()
+    }
+
     /// What of responses was written since this was asked last.
     pub(crate) fn take_told(&self) -> Told {
         std::mem::take(&mut self.shared.borrow_mut().told)

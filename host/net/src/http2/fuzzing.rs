@@ -124,11 +124,16 @@ pub fn connection(bytes: &[u8]) {
 }
 
 fn write(connection: &Connection, output: &mut Vec<u8>) {
-    let written = connection.poll_write(|bytes| {
-        output.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    });
-    assert!(matches!(written, Poll::Ready(Ok(()))), "there is room");
+    loop {
+        let written = connection.poll_write(|bytes| {
+            output.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        });
+        assert!(matches!(written, Poll::Ready(Ok(()))), "there is room");
+        if !connection.has_more_to_write() {
+            return;
+        }
+    }
 }
 
 fn can_be_read(mut output: &[u8]) {

@@ -62,6 +62,9 @@ pub(super) struct State {
     pub(super) mistakes: u32,
     /// What of responses was written and is not counted yet.
     pub(super) told: Told,
+    /// Requests that were answered before all of them came, and whose clients are not told yet to send no more.
+    /// That goes out by itself: some (curl 7.88) forget an answer that comes together with it.
+    answered: Vec<u32>,
     /// Who reads and writes.
     waker: Option<Waker>,
     /// Whether that one knows that there is something to be written.
@@ -179,6 +182,7 @@ impl State {
             promised: 0,
             mistakes: 0,
             told: Told::default(),
+            answered: Vec::new(),
             waker: None,
             is_told: false,
         }
@@ -256,10 +260,17 @@ impl State {
         }
         if !is_received {
             // It need not send the rest, and did nothing wrong (RFC 9113, 8.1).
-            frame::reset(&mut self.output, id, Reason::NO_ERROR);
+            self.answered.push(id);
             self.tell();
         }
         self.remove(place);
+    }
+
+    /// Tells clients whose answers are written to send no more; false: there are none of these.
+    pub(super) fn stop_answered(&mut self) -> bool {
+        let answered = std::mem::take(&mut self.answered);
+        answered.iter().for_each(|id| frame::reset(&mut self.output, *id, Reason::NO_ERROR));
+        !answered.is_empty()
     }
 
     /// Ends a stream for a mistake of the client.

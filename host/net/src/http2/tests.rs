@@ -250,3 +250,38 @@ fn what_is_told_of_responses_is_counted_and_nothing_else_nor_what_is_too_short_f
         assert_eq!((told.frames, told.bytes / length > 0), (expected, true), "{length}");
     }
 }
+
+#[test]
+fn who_has_its_answer_and_sends_on_is_told_to_stop_behind_the_answer_and_not_with_it() {
+    let mut connection = Connection::new(ConnectionLimits { streams: 1, head: LIMITS });
+    let (buffers, mut server) = (Buffers::default(), Taking::default());
+    let mut sent = super::connection::PREFACE.to_vec();
+    frame::settings(&mut sent, &[]);
+    frame::write(&mut sent, super::kind::HEADERS, flag::END_HEADERS, 1, b"\x83\x86\x84\x01\x01a");
+    connection.receive(&sent, &buffers, &mut server).unwrap();
+    let mut request = server.0.pop().unwrap();
+    let headers = exchange::Headers::default();
+    let answer =
+        Answer { status: StatusCode::OK, headers: &headers, length: None, tells_length: false };
+    request.responder.head(&answer, || HeaderValue::from_static("now"), true);
+    drop(request);
+    let written = || {
+        let mut kinds = Vec::new();
+        let polled = connection.poll_write(|mut bytes| {
+            let length = bytes.len();
+            while let Some(head) = FrameHead::read(bytes) {
+                kinds.push(head.kind);
+                bytes = &bytes[super::HEAD + head.length..];
+            }
+            Poll::Ready(Ok(length))
+        });
+        assert!(polled.is_ready());
+        kinds
+    };
+    let first = written();
+    assert_eq!(first.last(), Some(&super::kind::HEADERS), "{first:?}");
+    assert!(!first.contains(&super::kind::RST_STREAM));
+    assert!(connection.has_more_to_write());
+    assert_eq!(written(), [super::kind::RST_STREAM]);
+    assert!(!connection.has_more_to_write());
+}

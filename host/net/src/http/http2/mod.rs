@@ -247,17 +247,21 @@ impl Serving {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { connection, stream, guard, pings, is_unflushed, .. } = self;
         guard.frames.told(connection.take_told());
-        ready!(connection.poll_write(|bytes| {
-            *is_unflushed = true;
-            let length = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
-            pings.iter_mut().for_each(Pings::moved);
-            Poll::Ready(Ok(length))
-        }))?;
-        if *is_unflushed {
-            ready!(Pin::new(stream).poll_flush(cx))?;
-            *is_unflushed = false;
+        loop {
+            ready!(connection.poll_write(|bytes| {
+                *is_unflushed = true;
+                let length = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
+                pings.iter_mut().for_each(Pings::moved);
+                Poll::Ready(Ok(length))
+            }))?;
+            if *is_unflushed {
+                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+                *is_unflushed = false;
+            }
+            if !connection.has_more_to_write() {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Says why the connection ends.
