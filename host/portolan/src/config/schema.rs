@@ -279,6 +279,8 @@ table! {
     pub(super) struct Admin {
         /// Where it listens.
         address: Spanned<SocketAddr> = unplaced(loopback(8080)),
+        /// Names that it answers to, beside those that need no mention.
+        hosts: Vec<Spanned<String>> = Vec::new(),
     }
 }
 

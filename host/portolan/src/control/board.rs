@@ -121,6 +121,8 @@ pub(crate) struct Board {
     pub(crate) config_error: Option<String>,
     /// The zones of DNS, in lower case.
     pub(crate) zones: Vec<String>,
+    /// Names that the admin API answers to, beside those that need no mention; in lower case.
+    pub(crate) admin_hosts: Vec<String>,
     /// How long a drain may take.
     pub(crate) drain: Duration,
     /// When the configuration in use was read.
@@ -147,6 +149,7 @@ impl Board {
         let now = SystemTime::now();
         Self {
             zones: Vec::new(),
+            admin_hosts: Vec::new(),
             drain: Duration::ZERO,
             config_file: String::new(),
             config_error: None,

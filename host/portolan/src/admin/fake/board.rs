@@ -53,6 +53,7 @@ pub(super) fn board() -> Board {
         config_file: "/etc/portolan/config.toml".to_owned(),
         config_error: None,
         zones: vec!["infra.lan".to_owned()],
+        admin_hosts: vec!["edge1.example.com".to_owned()],
         drain: Duration::from_secs(30),
         config_loaded: ago(9_000),
         published: ago(42),
