@@ -38,8 +38,9 @@ impl Args {
 pub(crate) enum Command {
     /// Serve until a signal ends it (the default)
     ///
-    /// SIGTERM and SIGINT drain: no new connection is accepted, open requests are finished within
-    /// `drain.timeout`, and the exit code is 0. A second one ends at once. SIGHUP reads
+    /// SIGTERM and SIGINT drain: after `drain.accept` (at once, by default) no new connection is
+    /// accepted, open requests are finished within `drain.timeout`, and the exit code is 0. Another
+    /// one goes on to what comes next: it drains, or ends at once. SIGHUP reads
     /// configuration and plugins again. PORTOLAN_LOG takes the place of `log.level`.
     Run,
 

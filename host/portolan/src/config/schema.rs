@@ -328,6 +328,8 @@ table! {
 table! {
     /// `[drain]`: how we end.
     pub(crate) struct Drain {
+        /// Before that, connections are accepted for this long, while `/ping` says that we leave.
+        accept: Duration = Duration::ZERO,
         /// Open requests have this long to finish; then they are cut.
         timeout: Duration = Duration::from_secs(30),
     }

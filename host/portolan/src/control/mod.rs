@@ -494,7 +494,7 @@ impl Controller {
         self.board.store(Arc::new(Board {
             zones: zones.map(|zone| zone.origin.to_ascii_lowercase()).collect(),
             admin_hosts: admin.flat_map(|admin| &admin.hosts).cloned().collect(),
-            drain: self.config.drain.timeout,
+            drain: self.config.drain.clone(),
             config_file: self.config_name.clone(),
             config_error: self.config_error.clone(),
             config_loaded: self.config_loaded,
