@@ -75,6 +75,8 @@ fn readings(state: &State) -> Readings {
         dns: state.admin.insight.dns(),
         certificates: state.admin.insight.certificates(),
         process: Process::read(),
+        departed_routers: snapshot.departed_routers.tell(),
+        departed_services: snapshot.departed_services.tell(),
         snapshot,
     }
 }
