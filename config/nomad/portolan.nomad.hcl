@@ -147,7 +147,7 @@ job "portolan" {
           [log]
           format = "json"
 
-          # Shorter than kill_timeout.
+          # With `accept` (Traefik's requestAcceptGraceTimeout, 0 by default) shorter than kill_timeout.
           [drain]
           timeout = "25s"
         EOT

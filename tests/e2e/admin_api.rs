@@ -28,6 +28,27 @@ async fn tools_made_for_traefik_find_what_they_look_for() {
 }
 
 #[tokio::test]
+async fn who_asks_by_a_name_that_is_ours_is_answered() {
+    let hosts = |hosts: &str| {
+        let config = "data-dir = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+        format!("{config}hosts = {hosts}\n[entrypoints.web]\naddress = \"127.0.0.1:0\"\n")
+    };
+    let config = Config::exactly(&hosts("[\"Edge1.example.com.\"]"));
+    let portolan = Portolan::start(&config);
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let status = async |host: &str| portolan.admin().get(host, "/metrics").await.status;
+    for ours in ["traefik:8080", "edge1.example.com:8080", machine.trim()] {
+        assert_eq!(status(ours).await, 200, "{ours}");
+    }
+    let refused = portolan.admin().get("edge2.example.com", "/metrics").await;
+    assert_eq!(refused.status, 421);
+    assert!(refused.body.contains("`hosts` of `[admin]`"), "{}", refused.body);
+    config.replace(&hosts("[\"edge2.example.com\"]"));
+    eventually(|| status("edge2.example.com"), |status| *status == 200).await;
+    assert_eq!(status("edge1.example.com").await, 421);
+}
+
+#[tokio::test]
 async fn services_are_named_as_routers_write_them_and_sorted_by_what_they_are() {
     let portolan = Portolan::start(&Config::new(
         r#"

@@ -155,3 +155,25 @@ async fn plugins_and_explain_answer_in_plain_lines() {
     assert_ne!(code, 0);
     assert!(err.contains("no Portolan answers"), "{err}");
 }
+
+#[tokio::test]
+async fn health_is_an_exit_code_and_a_line() {
+    let config = Config::new("[drain]\naccept = \"10m\"\n");
+    let portolan = Portolan::start(&config);
+    let address = portolan.address("admin");
+    let ok = (0, format!("OK: http://{address}/ping\n"), String::new());
+    assert_eq!(run(&config, &["healthcheck"]), ok);
+    assert_eq!(run(&config, &["healthcheck", "--ping"]), ok);
+    assert_eq!(run(&config, &["healthcheck", "--admin", &address.to_string()]), ok);
+    // The process goes on with what it had, so what is wrong now does not make it ill.
+    config.change("[drain]\naccept = 10\n");
+    assert_eq!(run(&config, &["healthcheck", "--ping=true"]), ok);
+    portolan.signal("-TERM");
+    portolan.log_until("leaving");
+    let unwell = format!("error: http://{address}/ping answers 503 Service Unavailable\n");
+    assert_eq!(run(&config, &["healthcheck"]), (1, String::new(), unwell));
+    drop(portolan);
+    let (code, out, err) = run(&config, &["healthcheck"]);
+    assert_eq!((code, &*out, err.lines().count()), (1, "", 1), "{err}");
+    assert!(err.contains("no Portolan answers"), "{err}");
+}

@@ -79,3 +79,32 @@ async fn who_never_shakes_hands_holds_no_drain() {
     // A handshake may take ten seconds, but there is nothing to finish.
     assert!(begin.elapsed() < Duration::from_secs(6), "{:?}: {log}", begin.elapsed());
 }
+
+#[tokio::test]
+async fn who_balances_load_sees_that_we_leave_before_we_are_gone() {
+    let config = Config::new("[drain]\naccept = \"10m\"\n");
+    let portolan = Portolan::start(&config);
+    portolan.signal("-TERM");
+    portolan.log_until("leaving");
+    let ping = async || portolan.admin().get("localhost", "/ping").await.status;
+    eventually(&ping, |status| *status == 503).await;
+    // Connections are accepted, and everything goes on: so does reading the configuration.
+    assert_eq!(portolan.http().get("a", "/").await.status, 404);
+    config.change("[drain]\naccept = \"10m\"\n[http.routers.r]\nrule = \"Host(`a`)\"\nservice = \"noop@internal\"\n");
+    portolan.signal("-HUP");
+    eventually(|| portolan.http().get("a", "/"), |answer| answer.status == 418).await;
+    portolan.signal("-TERM");
+    let (status, log) = tokio::task::spawn_blocking(|| portolan.wait()).await.unwrap();
+    assert!(status.success(), "{log}");
+    assert!(log.contains("draining") && !log.contains("ended before"), "{log}");
+}
+
+#[tokio::test]
+async fn accepting_ends_by_itself() {
+    let portolan = Portolan::start(&Config::new("[drain]\naccept = \"300ms\"\n"));
+    let begin = Instant::now();
+    portolan.signal("-TERM");
+    let (status, log) = tokio::task::spawn_blocking(|| portolan.wait()).await.unwrap();
+    assert!(status.success(), "{log}");
+    assert!(begin.elapsed() >= Duration::from_millis(300), "{:?}: {log}", begin.elapsed());
+}

@@ -1,6 +1,6 @@
 //! Metrics under Traefik's names: what its dashboards and alerts ask for is there, and true.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use http::{HeaderValue, Method};
 use http_body_util::Full;
@@ -297,4 +297,50 @@ async fn requests_are_told_apart_by_headers_as_far_as_there_is_room() {
     };
     let text = eventually(page, is_plain).await;
     assert_eq!(series(&text, "portolan_header_labels_beyond_total"), []);
+}
+
+#[tokio::test]
+async fn what_a_service_did_last_is_told_though_it_is_gone() {
+    let backend = Backend::start("b").await;
+    let shop = format!(
+        "[http.routers.shop]\nrule = \"Host(`shop`)\"\nservice = \"shop\"\n\
+         [http.services.shop.load-balancer]\nservers = [{{ url = \"{}\" }}]\n",
+        backend.url()
+    );
+    let labels = "[metrics]\nrouter-labels = true\n";
+    let [with, without] = [format!("{labels}{shop}"), labels.to_owned()];
+    let config = Config::new(&with);
+    let portolan = Portolan::start(&config);
+    let served = Cell::new(0.0);
+    let request = async || {
+        let status = portolan.http().get("shop", "/").await.status;
+        served.set(served.get() + f64::from(u8::from(status == 200)));
+        status
+    };
+    let count = async || {
+        let page = portolan.admin().get("localhost", "/metrics").await.body;
+        let router = [("router", "shop@config"), ("service", "shop@config")];
+        let router = sum(&page, "traefik_router_requests_total", &router);
+        let of_service = [("service", "shop@config")];
+        let service = sum(&page, "traefik_service_requests_total", &of_service);
+        let ours = sum(&page, "portolan_service_requests_total", &of_service);
+        assert_eq!([router, ours], [service; 2], "{page}");
+        service
+    };
+    assert_eq!(request().await, 200);
+    // What is counted of a request is there once its response has ended.
+    eventually(count, |count| *count == served.get()).await;
+    // It is gone, and comes back before anybody asks: it goes on.
+    assert_eq!(request().await, 200);
+    config.change(&without);
+    eventually(request, |status| *status == 404).await;
+    config.change(&with);
+    eventually(request, |status| *status == 200).await;
+    eventually(count, |count| *count == served.get()).await;
+    // It is gone for good: what nobody was told yet is told once.
+    assert_eq!(request().await, 200);
+    config.change(&without);
+    eventually(request, |status| *status == 404).await;
+    assert_eq!(count().await, served.get());
+    assert_eq!(count().await, 0.0);
 }

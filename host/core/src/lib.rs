@@ -35,6 +35,7 @@ pub mod explain;
 pub mod zone;
 pub mod declare;
 pub mod catalog;
+pub mod departed;
 pub mod snapshot;
 pub mod assemble;
 pub mod live;

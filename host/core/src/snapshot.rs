@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    catalog::Source, declare::TlsSpec, middleware::Middleware, name::ObjectName, problem::Problem,
-    roll::Roll, route::RouteTable, router::Router, service::Service, zone::Zones,
+    catalog::Source, declare::TlsSpec, departed::Departed, middleware::Middleware,
+    name::ObjectName, problem::Problem, roll::Roll, route::RouteTable, router::Router,
+    service::Service, zone::Zones,
 };
 
 /// Whether something that was declared is in use.
@@ -119,6 +120,10 @@ pub struct Snapshot {
     pub services: Entries<ServiceEntry>,
     /// Every middleware that was declared, by name.
     pub middlewares: Entries<MiddlewareEntry>,
+    /// Routers that are gone, and of which something is to be told.
+    pub departed_routers: Departed,
+    /// The same of services.
+    pub departed_services: Departed,
     /// What each provider reported: nodes, instances, fragments.
     pub sources: Vec<Arc<Source>>,
     /// What is wrong.

@@ -38,8 +38,9 @@ impl Args {
 pub(crate) enum Command {
     /// Serve until a signal ends it (the default)
     ///
-    /// SIGTERM and SIGINT drain: no new connection is accepted, open requests are finished within
-    /// `drain.timeout`, and the exit code is 0. A second one ends at once. SIGHUP reads
+    /// SIGTERM and SIGINT drain: after `drain.accept` (at once, by default) no new connection is
+    /// accepted, open requests are finished within `drain.timeout`, and the exit code is 0. Another
+    /// one goes on to what comes next: it drains, or ends at once. SIGHUP reads
     /// configuration and plugins again. PORTOLAN_LOG takes the place of `log.level`.
     Run,
 
@@ -48,6 +49,13 @@ pub(crate) enum Command {
     /// Does everything that a start does, but opens no socket. The exit code is 0 if all is well,
     /// 2 if there are errors.
     Check,
+
+    /// Ask a running instance whether it is well: exit code 0 if it is, 1 if not
+    ///
+    /// Asks `/ping` where the configuration has its admin API, and says in one line what came of it.
+    /// Not well is also one that was asked to end. What is wrong elsewhere in the configuration is no
+    /// matter. For images without a shell, as `traefik healthcheck`.
+    Healthcheck(Healthcheck),
 
     /// List the plugins: kind, version, hash, what they import and what they are granted
     Plugins(Plugins),
@@ -80,6 +88,18 @@ pub(crate) struct Plugins {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `portolan healthcheck`
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub(crate) struct Healthcheck {
+    /// Where the running instance has its admin API; by default, where the configuration says.
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_admin)]
+    pub(crate) admin: Option<SocketAddr>,
+
+    /// Changes nothing: Traefik has to be told that there is a `/ping`, and scripts do tell.
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) ping: Option<String>,
 }
 
 /// `portolan import`
@@ -243,6 +263,16 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap().config, Some("a.toml".into()), "{line}");
         }
+    }
+
+    #[test]
+    fn health_is_asked_for_as_of_traefik() {
+        for line in ["portolan healthcheck", "portolan healthcheck --ping"] {
+            assert!(matches!(command(line), Command::Healthcheck(_)), "{line}");
+        }
+        let line = "portolan healthcheck --ping=true --admin 127.0.0.1:81 -c a.toml";
+        let Command::Healthcheck(healthcheck) = command(line) else { panic!("another command") };
+        assert_eq!(healthcheck.admin, Some(([127, 0, 0, 1], 81).into()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use args::{Args, Command, Import, ImportFrom};
+use args::{Args, Command, Healthcheck, Import, ImportFrom};
 use config::{Colour, Loaded, Report};
 
 /// Many small allocations on many threads: what it is made for.
@@ -43,6 +43,16 @@ fn main() -> ExitCode {
         Command::Run => with(config::load(file), app::run),
         // Even what has errors: the rest of it is to be checked too.
         Command::Check => with(config::inspect(file), check),
+        // Who is told where to ask needs no configuration; else what has errors may say it too: the
+        // process goes on with what it had before.
+        Command::Healthcheck(Healthcheck { admin: Some(address), .. }) => app::ask::health(address),
+        Command::Healthcheck(_) => match config::inspect(file) {
+            Ok(loaded) => app::ask::health_of(&loaded.config),
+            Err(report) => {
+                show(&report, &mut io::stderr(), Colour::of(&io::stderr()));
+                Ok(ExitCode::FAILURE)
+            }
+        },
         Command::Plugins(plugins) => {
             with(config::load(file), |loaded| app::ask::plugins(&loaded, plugins.json))
         }

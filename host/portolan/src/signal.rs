@@ -15,7 +15,7 @@ pub(crate) enum Wish {
     Reopen,
     /// The first SIGTERM or SIGINT: drain, then end.
     Terminate,
-    /// Each further one: end now, whatever is open.
+    /// Each further one: no more waiting. Nobody else is accepted; while draining, what is open ends.
     Abort,
 }
 

@@ -118,7 +118,7 @@ impl<'a> Composer<'a> {
                 before.clone()
             }
             Some(before) => Arc::new(service.after(before)),
-            None => Arc::new(service),
+            None => Arc::new(services::back(service, &self.parts.previous.departed_services)),
         };
         self.drafts.get_mut(name)?.entry.live = Some(live.clone());
         Some(live)

@@ -37,6 +37,8 @@ mod change_tests;
 #[cfg(test)]
 mod contents_tests;
 #[cfg(test)]
+mod departed_tests;
+#[cfg(test)]
 mod missing_tests;
 #[cfg(test)]
 mod newest_tests;

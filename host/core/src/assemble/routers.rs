@@ -15,6 +15,7 @@ use super::{
 use crate::{
     catalog::Source,
     declare::RouterSpec,
+    departed::Departed,
     matcher::MatcherSet,
     middleware::Middleware,
     name::{ObjectName, nearest},
@@ -56,6 +57,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) rule_priority: RulePriority,
     pub(super) services: &'a Entries<ServiceEntry>,
     pub(super) middlewares: &'a Entries<MiddlewareEntry>,
+    /// Routers that were here, with their figures.
+    pub(super) departed: &'a Departed,
 }
 
 /// Everything that references may mean, by name.
@@ -290,7 +293,10 @@ impl Draft<'_> {
                 .and_then(|it| Some(it.options.as_deref()?.into())),
             timeouts: self.object.spec.timeouts.clone(),
             observability,
-            figures: self.before.map(|before| before.figures.clone()).unwrap_or_default(),
+            figures: match self.before {
+                Some(before) => before.figures.clone(),
+                None => self.surroundings.departed.figures(self.name).unwrap_or_default(),
+            },
         });
         let live = live.map(|router| match self.before {
             Some(before) if is_same(before, &router) => before.clone(),

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendFigures},
+    departed::Departed,
     name::ObjectName,
     policy::Transport,
     problem::Problem,
@@ -85,6 +86,7 @@ pub(super) fn make(
     object: &Object<ServiceObject>,
     way: Result<Option<Way>, NoWay>,
     before: Option<&Arc<Service>>,
+    departed: &Departed,
 ) -> (ServiceEntry, Vec<Problem>) {
     let mut entry = entry(name, object);
     let mut problems = Vec::new();
@@ -96,7 +98,10 @@ pub(super) fn make(
         Ok(way) => {
             entry.live = Some(match before {
                 Some(before) if same(before, &object.spec, &way) => before.clone(),
-                before => Arc::new(service(name, &object.spec, way, before)),
+                Some(before) => {
+                    Arc::new(service(name, &object.spec, way, Some(before)).after(before))
+                }
+                None => Arc::new(back(service(name, &object.spec, way, None), departed)),
             });
         }
         Err(NoWay { why, is_default: true }) => entry.entry.errors.push(why.told().0),
@@ -154,8 +159,13 @@ fn service(
     let backends = backends.collect();
     let mut service = Service::new(name.clone(), object.load_balancer.clone(), backends);
     service.transport = way;
-    match before {
-        Some(before) => service.after(before),
+    service
+}
+
+/// One that was not there a moment before goes on with what it counted when it was.
+pub(super) fn back(service: Service, departed: &Departed) -> Service {
+    match departed.figures(&service.name) {
+        Some(figures) => Service { figures, ..service },
         None => service,
     }
 }

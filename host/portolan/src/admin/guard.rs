@@ -1,10 +1,12 @@
 //! Who is answered, and what a browser may do with the answer.
 //!
 //! **Invariant:** a page from elsewhere can read nothing here, and change nothing. There is no CORS header, and a name
-//! that was made to point here (DNS rebinding) is refused: only IP addresses, `localhost` and
-//! names in our own zones are answered. `/ping` tells nothing, and is answered to anybody.
+//! that was made to point here (DNS rebinding) is refused. That needs a name of the attacker's own in
+//! public DNS, which neither this machine's name is nor one of a single label (`traefik`, of Compose):
+//! those are answered, as are IP addresses, `localhost`, names in our own zones and those of `[admin]
+//! hosts`. `/ping` tells nothing, and is answered to anybody.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fs, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State as Extract},
@@ -13,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{State, api::Refusal};
+use super::{Board, State, api::Refusal};
 
 /// No script, style or connection but our own; no frame; no form.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -30,11 +32,12 @@ pub(super) async fn guard(
     let mut response = match authority {
         Some(ref host)
             if request.uri().path() != "/ping"
-                && !is_ours(host, &state.admin.board.load().zones) =>
+                && !is_ours(host, &state.admin.board.load(), machine_name) =>
         {
             let message = format!(
-                "this API does not answer to `{host}`: use its IP address, `localhost` or a name in \
-                 one of Portolan's zones; behind a router, give the service `pass-host-header = false`"
+                "this API does not answer to `{host}`: add it to `hosts` of `[admin]`, or use an IP \
+                 address, `localhost`, the name of the machine, a name without a dot or one in \
+                 Portolan's zones; behind a router, give the service `pass-host-header = false`"
             );
             Refusal::new(StatusCode::MISDIRECTED_REQUEST, message).into_response()
         }
@@ -81,23 +84,45 @@ fn authority(request: &Request) -> Option<String> {
     })
 }
 
-fn is_ours(host: &str, zones: &[String]) -> bool {
+/// Whether nobody elsewhere can have made this name point here.
+fn is_ours(host: &str, board: &Board, machine_name: impl FnOnce() -> String) -> bool {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
     let is_in = |zone: &str| {
         let rest = name.strip_suffix(zone);
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    bare.parse::<IpAddr>().is_ok() || is_in("localhost") || zones.iter().any(|zone| is_in(zone))
+    bare.parse::<IpAddr>().is_ok()
+        || is_in("localhost")
+        || is_label(&name)
+        || board.admin_hosts.contains(&name)
+        || board.zones.iter().any(|zone| is_in(zone))
+        || !name.is_empty() && name.eq_ignore_ascii_case(machine_name().trim())
+}
+
+/// A name of one label: top-level domains have no addresses, so public DNS leads it nowhere.
+fn is_label(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !name.is_empty() && name.bytes().all(plain)
+}
+
+/// As the system has it, which may change while we run; a line break stands behind it.
+fn machine_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_ours;
+    use super::{Board, is_ours};
 
     #[test]
-    fn only_addresses_and_names_in_our_zones_are_ours() {
-        let zones = ["infra.lan".to_owned()];
+    fn only_what_no_attacker_can_register_is_ours() {
+        let board = Board {
+            zones: vec!["infra.lan".to_owned()],
+            admin_hosts: vec!["edge1.example.com".to_owned()],
+            ..Board::empty()
+        };
+        let machine_name = || "Node7.dc.example.net\n".to_owned();
         for ours in [
             "127.0.0.1",
             "[::1]",
@@ -106,18 +131,30 @@ mod tests {
             "LOCALHOST",
             "a.infra.lan.",
             "INFRA.LAN",
+            "traefik",
+            "edge_proxy-1",
+            "NAS.",
+            "edge1.example.com",
+            "Edge1.Example.com.",
+            "node7.DC.example.net",
         ] {
-            assert!(is_ours(ours, &zones), "{ours}");
+            assert!(is_ours(ours, &board, machine_name), "{ours}");
         }
         for foreign in [
             "evil.example",
             "127.0.0.1.evil.example",
             "localhost.evil.example",
             "notinfra.lan",
+            "a.edge1.example.com",
+            "edge2.example.com",
+            "x.node7.dc.example.net",
+            "node7.dc.example",
+            "traefik..",
             "?",
             "",
         ] {
-            assert!(!is_ours(foreign, &zones), "{foreign}");
+            assert!(!is_ours(foreign, &board, machine_name), "{foreign}");
         }
+        assert!(!is_ours("", &board, String::new), "a machine without a name");
     }
 }

@@ -57,8 +57,8 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// An API over what is served, how everything is, and what other rooms can tell. It answers to
-    /// IP addresses, to `localhost` and to names in our own zones: a page from elsewhere cannot make
-    /// a browser send those (DNS rebinding).
+    /// IP addresses and to names that nobody elsewhere can have: a page from elsewhere cannot make a
+    /// browser send those (DNS rebinding).
     pub(crate) fn new(live: Live, board: SharedBoard, insight: Arc<dyn Insight>) -> Self {
         Self { live, board, insight }
     }

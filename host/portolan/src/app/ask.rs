@@ -1,4 +1,4 @@
-//! `plugins` and `explain`: what a running process is asked.
+//! `healthcheck`, `plugins` and `explain`: what a running process is asked.
 
 use std::{
     fs,
@@ -17,6 +17,17 @@ use crate::{
     args::Explain,
     config::{Config, Loaded},
 };
+
+/// Asks the running process of this configuration whether it is well.
+pub(crate) fn health_of(config: &Config) -> anyhow::Result<ExitCode> {
+    health(address(config)?)
+}
+
+/// Asks the process whose admin API is there whether it is well; an error says why it is not.
+pub(crate) fn health(admin: SocketAddr) -> anyhow::Result<ExitCode> {
+    let asked = control_runtime()?.block_on(ask::ping(admin))?;
+    put(&format!("OK: http://{asked}/ping\n"))
+}
 
 /// Asks the running process what it would do with a request, and why.
 pub(crate) fn explain(loaded: &Loaded, asked: &Explain) -> anyhow::Result<ExitCode> {

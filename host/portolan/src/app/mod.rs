@@ -38,12 +38,15 @@ use portolan_net::{
     transport::{self, Trust},
 };
 use portolan_wasm::{Host, HostConfig};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use crate::{
     admin::Admin,
     compiler::Processes,
-    config::{self, Config, Loaded},
+    config::{self, Config, Drain, Loaded},
     control::{
         Controller, Start,
         bindings::is_unbound,
@@ -169,22 +172,18 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     tokio::spawn(transport::tend(trust, reader.clone(), tell));
     let (stop, stopped) = oneshot::channel();
     let control = tokio::spawn(controller.run(stopped));
-    loop {
-        let wish = signals.next().await;
-        if !matches!(wish, Wish::Reload | Wish::Reopen) {
-            break;
-        }
-        server.ledger().access_log.iter().for_each(|log| log.reopen());
-        if wish == Wish::Reload {
-            tracing::info!("reading everything again");
-            // The loop ends after us.
-            drop(events.send(Event::Reload).await);
-        }
+    asked_to_end(&mut signals, &server, &events).await;
+    let Drain { accept, timeout: limit } = board.load().drain.clone();
+    // Whoever sends us clients sees it from now on.
+    drain.send_replace(true);
+    if !accept.is_zero() {
+        tracing::info!(?accept, "leaving: connections are accepted until others have seen it");
+        let again = asked_to_end(&mut signals, &server, &events);
+        // Asked again, or nobody is expected any more.
+        timeout(accept, again).await.unwrap_or_default();
     }
-    let limit = board.load().drain;
     tracing::info!(?limit, "draining");
     compiler.stop();
-    drain.send_replace(true);
     stop.send(()).unwrap_or_default();
     tokio::select! {
         () = server.drain(limit) => (),
@@ -201,6 +200,22 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
 /// Whether it is one of what listens: something that cannot be reached is not up.
 fn keeps_from_serving(problem: &Problem) -> bool {
     problem.severity == Severity::Error && is_unbound(problem)
+}
+
+/// Waits for a wish to end, and sees to all others.
+async fn asked_to_end(signals: &mut Signals, server: &Server, events: &mpsc::Sender<Event>) {
+    loop {
+        let wish = signals.next().await;
+        if !matches!(wish, Wish::Reload | Wish::Reopen) {
+            return;
+        }
+        server.ledger().access_log.iter().for_each(|log| log.reopen());
+        if wish == Wish::Reload {
+            tracing::info!("reading everything again");
+            // The loop ends after us.
+            drop(events.send(Event::Reload).await);
+        }
+    }
 }
 
 /// Waits for the wish to end at once, while a drain goes on.

@@ -39,7 +39,7 @@ use toml::de::{DeTable, DeValue};
 use read::{Node, Read as _, Reading};
 use report::{Finding, counted};
 
-pub(crate) use model::Config;
+pub(crate) use model::{Config, Drain};
 pub(crate) use report::{Colour, Place, Report, Source};
 pub(crate) use spans::Spans;
 pub(crate) use watch::{Seen, watch};

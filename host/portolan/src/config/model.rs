@@ -86,6 +86,9 @@ pub(crate) struct Config {
 pub(crate) struct Admin {
     /// Where it listens; port 0 lets the system choose.
     pub(crate) address: SocketAddr,
+    /// Names that it answers to, beside those that need no mention; in lower case, without a dot at
+    /// the end.
+    pub(crate) hosts: Vec<String>,
 }
 
 /// Where HTTP is spoken.

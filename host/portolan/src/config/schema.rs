@@ -279,6 +279,8 @@ table! {
     pub(super) struct Admin {
         /// Where it listens.
         address: Spanned<SocketAddr> = unplaced(loopback(8080)),
+        /// Names that it answers to, beside those that need no mention.
+        hosts: Vec<Spanned<String>> = Vec::new(),
     }
 }
 
@@ -326,6 +328,8 @@ table! {
 table! {
     /// `[drain]`: how we end.
     pub(crate) struct Drain {
+        /// Before that, connections are accepted for this long, while `/ping` says that we leave.
+        accept: Duration = Duration::ZERO,
         /// Open requests have this long to finish; then they are cut.
         timeout: Duration = Duration::from_secs(30),
     }

@@ -57,7 +57,7 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
         threads: file.threads,
         entrypoints,
         tls,
-        admin: file.admin.0.map(|admin| Admin { address: admin.address.into_inner() }),
+        admin: file.admin.0.map(|it| admin(it, reading)),
         dns,
         plugins: model::Plugins {
             directory: reading.base.join(&file.plugins.common.directory),
@@ -77,6 +77,24 @@ pub(super) fn validate(file: schema::File, reading: &mut Reading<'_>) -> Option<
         traces,
         drain: file.drain,
     })
+}
+
+fn admin(admin: schema::Admin, reading: &mut Reading<'_>) -> Admin {
+    let hosts = admin.hosts.iter().filter_map(|host| admin_host(host, reading)).collect();
+    Admin { address: admin.address.into_inner(), hosts }
+}
+
+/// A name as browsers send it: one at a time, since all below a name may be others' to give away.
+fn admin_host(host: &Spanned<String>, reading: &mut Reading<'_>) -> Option<String> {
+    let text = host.get_ref();
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.split('.').all(|label| !label.is_empty() && label.chars().all(plain)) {
+        return Some(name);
+    }
+    let finding = Finding::error(host.span(), format!("{text:?} is no name of a host"));
+    reading.add(finding.hint("a name such as \"edge1.example.com\", without scheme, port or `*`"));
+    None
 }
 
 /// Names of providers; `config` is what this file says under `[http]`.

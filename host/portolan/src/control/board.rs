@@ -3,11 +3,7 @@
 //! The snapshot says what is served; the board says where it comes from and how fresh it is. It
 //! is replaced whole by the control loop and read by the admin API.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use portolan_core::{
@@ -15,6 +11,8 @@ use portolan_core::{
     problem::Problem,
 };
 use portolan_net::http::{EncodedCharacters, Trust};
+
+use crate::config::Drain;
 
 /// How a provider is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -121,8 +119,10 @@ pub(crate) struct Board {
     pub(crate) config_error: Option<String>,
     /// The zones of DNS, in lower case.
     pub(crate) zones: Vec<String>,
-    /// How long a drain may take.
-    pub(crate) drain: Duration,
+    /// Names that the admin API answers to, beside those that need no mention; in lower case.
+    pub(crate) admin_hosts: Vec<String>,
+    /// How we end.
+    pub(crate) drain: Drain,
     /// When the configuration in use was read.
     pub(crate) config_loaded: SystemTime,
     /// When the snapshot that is served now was published.
@@ -147,7 +147,8 @@ impl Board {
         let now = SystemTime::now();
         Self {
             zones: Vec::new(),
-            drain: Duration::ZERO,
+            admin_hosts: Vec::new(),
+            drain: Drain::default(),
             config_file: String::new(),
             config_error: None,
             config_loaded: now,

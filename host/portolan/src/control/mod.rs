@@ -490,9 +490,11 @@ impl Controller {
         problems.extend(strangers(&self.config, &self.config_name, self.plugins.names()));
         problems.extend(self.sources.problems());
         let zones = dns.into_iter().flat_map(|dns| &dns.zones);
+        let admin = self.config.admin.iter();
         self.board.store(Arc::new(Board {
             zones: zones.map(|zone| zone.origin.to_ascii_lowercase()).collect(),
-            drain: self.config.drain.timeout,
+            admin_hosts: admin.flat_map(|admin| &admin.hosts).cloned().collect(),
+            drain: self.config.drain.clone(),
             config_file: self.config_name.clone(),
             config_error: self.config_error.clone(),
             config_loaded: self.config_loaded,

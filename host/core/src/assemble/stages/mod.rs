@@ -1,5 +1,6 @@
 //! The stages of one turn: from what is different in the sources to the next snapshot.
 
+mod departed;
 mod middlewares;
 mod names;
 mod routers;
@@ -155,7 +156,7 @@ impl Turn<'_> {
         self.compare(&moved);
         let zones = self.name_all(&before, &moved, generation);
         let board = self.board;
-        Snapshot {
+        let mut snapshot = Snapshot {
             generation,
             tables: board.tables.clone(),
             zones,
@@ -164,7 +165,11 @@ impl Turn<'_> {
             middlewares: board.middlewares.clone(),
             sources: board.sources.clone(),
             problems: board.complaints.all(),
-        }
+            ..Snapshot::default()
+        };
+        [snapshot.departed_routers, snapshot.departed_services] =
+            departed::departed(self.previous, &snapshot);
+        snapshot
     }
 
     /// Routers that refer to what a provider does not have, of which nobody knew before it was heard.
@@ -278,7 +283,8 @@ impl Turn<'_> {
                 different.names.push(name.clone());
             }
             let before = self.previous.services.get(&name).and_then(|entry| entry.live.as_ref());
-            let made = object.map(|object| services::make(&name, &object, way, before));
+            let departed = &self.previous.departed_services;
+            let made = object.map(|object| services::make(&name, &object, way, before, departed));
             let (entry, problems) = made.unzip();
             let problems = problems.unwrap_or_default();
             board.complaints.set(|| Plaintiff::Service(name.clone()), problems);

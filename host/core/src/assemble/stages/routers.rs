@@ -101,6 +101,7 @@ impl Turn<'_> {
                 rule_priority: self.inputs.rule_priority,
                 services,
                 middlewares,
+                departed: &self.previous.departed_routers,
             };
             let before = self.previous.routers.get(name).and_then(|entry| entry.live.as_ref());
             routers::make(name, &object, (rule, meaning), &surroundings, directories, before)

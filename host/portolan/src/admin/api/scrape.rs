@@ -25,7 +25,7 @@ use crate::telemetry::{
     process::Process,
 };
 
-/// Prometheus' text, as Traefik serves it, or OpenMetrics for those who name it.
+/// Prometheus' text, as Traefik serves it, or OpenMetrics for those who take no text.
 pub(super) async fn metrics(Extract(state): Shared, headers: HeaderMap) -> Response {
     let format = Format::wanted(lines(&headers, header::ACCEPT));
     let is_compressed = takes_gzip(lines(&headers, header::ACCEPT_ENCODING));
@@ -75,6 +75,8 @@ fn readings(state: &State) -> Readings {
         dns: state.admin.insight.dns(),
         certificates: state.admin.insight.certificates(),
         process: Process::read(),
+        departed_routers: snapshot.departed_routers.tell(),
+        departed_services: snapshot.departed_services.tell(),
         snapshot,
     }
 }

@@ -39,6 +39,14 @@ pub(crate) enum AskError {
         /// The admin address.
         address: SocketAddr,
     },
+    /// It said that it is not well: it ends, mostly. Or it is something else.
+    #[error("http://{address}/ping answers {status}")]
+    Unwell {
+        /// The admin address.
+        address: SocketAddr,
+        /// What it said.
+        status: http::StatusCode,
+    },
     /// It said what is wrong with the question.
     #[error("{0}")]
     Refused(String),
@@ -77,8 +85,7 @@ pub(crate) async fn get<T: DeserializeOwned>(
     path: &str,
 ) -> Result<T, AskError> {
     let address = reachable(address);
-    let exchange = tokio::time::timeout(PATIENCE, fetch(address, path));
-    let (status, body) = exchange.await.map_err(|_elapsed| AskError::Silent { address })??;
+    let (status, body) = fetch_in_time(address, path).await?;
     if status.is_success() {
         return serde_json::from_slice(&body)
             .map_err(|error| AskError::Foreign { address, what: error.to_string() });
@@ -87,6 +94,27 @@ pub(crate) async fn get<T: DeserializeOwned>(
         Ok(complaint) => Err(AskError::Refused(complaint.message)),
         Err(_) => Err(AskError::Foreign { address, what: format!("status {status}") }),
     }
+}
+
+/// Asks the Portolan at `address` whether it is well; answers where it was asked.
+///
+/// # Errors
+///
+/// When it does not say that it is.
+pub(crate) async fn ping(address: SocketAddr) -> Result<SocketAddr, AskError> {
+    let address = reachable(address);
+    match fetch_in_time(address, "/ping").await? {
+        (http::StatusCode::OK, _) => Ok(address),
+        (status, _) => Err(AskError::Unwell { address, status }),
+    }
+}
+
+async fn fetch_in_time(
+    address: SocketAddr,
+    path: &str,
+) -> Result<(http::StatusCode, Bytes), AskError> {
+    let exchange = tokio::time::timeout(PATIENCE, fetch(address, path));
+    exchange.await.map_err(|_elapsed| AskError::Silent { address })?
 }
 
 async fn fetch(address: SocketAddr, path: &str) -> Result<(http::StatusCode, Bytes), AskError> {

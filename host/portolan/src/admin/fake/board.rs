@@ -12,7 +12,10 @@ use portolan_core::{
 };
 use portolan_net::http::{EncodedCharacters, Trust};
 
-use crate::control::board::{Board, EntrypointReport, PluginReport, ProviderReport, ProviderState};
+use crate::{
+    config::Drain,
+    control::board::{Board, EntrypointReport, PluginReport, ProviderReport, ProviderState},
+};
 
 /// The board of that harbour.
 pub(super) fn board() -> Board {
@@ -53,7 +56,8 @@ pub(super) fn board() -> Board {
         config_file: "/etc/portolan/config.toml".to_owned(),
         config_error: None,
         zones: vec!["infra.lan".to_owned()],
-        drain: Duration::from_secs(30),
+        admin_hosts: vec!["edge1.example.com".to_owned()],
+        drain: Drain::default(),
         config_loaded: ago(9_000),
         published: ago(42),
         started: ago(93_000),

@@ -74,12 +74,20 @@ async fn metrics_carry_the_figures() {
 }
 
 #[tokio::test]
-async fn openmetrics_is_for_those_who_ask() {
+async fn prometheus_gets_traefiks_text_and_openmetrics_those_who_take_no_text() {
     let server = serve(0, "127.0.0.1:0").await;
     let host = server.address.to_string();
-    let accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4";
-    let headers = [("host", &*host), ("accept", accept)];
-    let page = server.send_with("GET", "/metrics", &headers).await;
+    let page = async |accept| {
+        let headers = [("host", &*host), ("accept", accept)];
+        server.send_with("GET", "/metrics", &headers).await
+    };
+    let page_of_prometheus =
+        page("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4")
+            .await;
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(page_of_prometheus.header("content-type"), kind);
+    assert!(page_of_prometheus.body.contains(",le=\"5\"}"));
+    let page = page("application/openmetrics-text").await;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(page.header("content-type"), kind);
     assert!(page.body.contains("# TYPE traefik_entrypoint_requests counter\n"));

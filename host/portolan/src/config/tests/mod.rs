@@ -131,7 +131,7 @@ fn the_annotated_default_names_every_key() {
         schema::Grants::FIELDS,
         schema::ProviderTls::FIELDS,
         schema::Log::FIELDS,
-        schema::Drain::FIELDS,
+        Drain::FIELDS,
         limits::Timeouts::FIELDS,
         limits::Amounts::FIELDS,
         limits::Http2::FIELDS,

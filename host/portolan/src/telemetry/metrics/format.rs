@@ -1,4 +1,4 @@
-//! The two forms of the page: the text that Traefik serves, and OpenMetrics for those who ask.
+//! The two forms of the page: the text that Traefik serves, and OpenMetrics for those who take no text.
 //!
 //! **Invariant:** numbers of the text are written as Go writes them (`5`, `0.3`, `1e+06`): a series
 //! is known by the text of its labels, and rules that say `le="5"` look for no other.
@@ -13,22 +13,24 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// What the lines of `Accept` ask for: the text, unless they name OpenMetrics and prefer no text.
+    /// What the lines of `Accept` ask for: the text, unless they name OpenMetrics and take no text.
+    ///
+    /// Prometheus would rather have OpenMetrics, but Traefik has none to give: whoever has rules for
+    /// Traefik's page is to find the same labels here (`le="5"`, where OpenMetrics has `le="5.0"`).
     pub(crate) fn wanted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
-        let [mut open, mut text] = [0.0; 2];
+        let [mut open, mut text] = [false; 2];
         for range in accept.into_iter().flat_map(|line| line.split(',')) {
-            let mut parts = range.split(';').map(str::trim);
-            let best = match parts.next() {
-                Some(kind) if kind.eq_ignore_ascii_case("application/openmetrics-text") => {
-                    &mut open
-                }
-                Some(kind) if kind.eq_ignore_ascii_case("text/plain") => &mut text,
-                _ => continue,
-            };
+            let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+            let kind = parts.next().unwrap_or_default();
             let quality = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse().ok());
-            *best = f64::max(*best, quality.unwrap_or(1.0));
+            let is_taken = quality.unwrap_or(1.0) > 0.0;
+            match &*kind {
+                "application/openmetrics-text" => open |= is_taken,
+                "text/plain" | "text/*" | "*/*" => text |= is_taken,
+                _ => (),
+            }
         }
-        if open > 0.0 && open >= text { Self::OpenMetrics } else { Self::Text }
+        if open && !text { Self::OpenMetrics } else { Self::Text }
     }
 
     /// The media type of the page.
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn openmetrics_is_for_those_who_name_it() {
+    fn openmetrics_is_for_those_who_take_nothing_else() {
         for (accept, format) in [
             ("", Format::Text),
             ("*/*", Format::Text),
@@ -116,21 +118,26 @@ mod tests {
             ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Format::Text),
             ("application/openmetrics-text", Format::OpenMetrics),
             ("Application/OpenMetrics-Text; version=1.0.0; charset=utf-8", Format::OpenMetrics),
+            // Prometheus 2, and 3.
             (
-                "application/openmetrics-text;version=1.0.0;q=0.6,\
-                 application/openmetrics-text;version=0.0.1;q=0.5,\
-                 text/plain;version=0.0.4;q=0.4,*/*;q=0.3",
-                Format::OpenMetrics,
-            ),
-            (
-                "text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5",
+                "application/openmetrics-text;version=1.0.0,\
+                 application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
                 Format::Text,
             ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                 text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                Format::Text,
+            ),
+            ("application/openmetrics-text, text/*;q=0.1", Format::Text),
+            ("application/openmetrics-text;q=0.1, text/plain;Q=0, text/html", Format::OpenMetrics),
             ("application/openmetrics-text;q=0", Format::Text),
         ] {
             assert_eq!(Format::wanted([accept]), format, "{accept}");
         }
         let lines = ["text/plain;q=0.1", "application/openmetrics-text;q=0.2"];
-        assert_eq!(Format::wanted(lines), Format::OpenMetrics);
+        assert_eq!(Format::wanted(lines), Format::Text);
     }
 }

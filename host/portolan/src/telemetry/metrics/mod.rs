@@ -21,6 +21,7 @@ use std::{
 };
 
 use portolan_core::{
+    departed::Left,
     figure::{Buckets, Combinations, Histogram, TrafficFigures},
     limit::Limit,
     metric,
@@ -51,6 +52,10 @@ pub(crate) struct Readings {
     pub(crate) published: SystemTime,
     /// What is served.
     pub(crate) snapshot: Arc<Snapshot>,
+    /// Routers that are not served any more, and are told of for the last time.
+    pub(crate) departed_routers: Vec<Arc<Left>>,
+    /// The same of services.
+    pub(crate) departed_services: Vec<Arc<Left>>,
     /// Whether the configuration file as it is now is in use.
     pub(crate) config_in_use: bool,
     /// How many errors and warnings are shown.

@@ -7,8 +7,8 @@
 use portolan_core::{
     figure::{AnswerReading, Histogram, TrafficFigures},
     metric::{self, Metric},
-    router::Router,
-    service::{Kind, Service},
+    name::ObjectName,
+    service::Kind,
 };
 
 use super::{
@@ -64,12 +64,12 @@ impl Readings {
         let wanted = self.http.labels;
         let entrypoints = if wanted.entrypoints { self.entrypoint_rows() } else { Vec::new() };
         let routers = if wanted.routers { self.router_rows() } else { Vec::new() };
-        let services = |of: fn(&Service) -> bool| {
-            if wanted.services { self.service_rows(of) } else { Vec::new() }
+        let services = |with_backends_only| {
+            if wanted.services { self.service_rows(with_backends_only) } else { Vec::new() }
         };
-        let with_backends = services(|it| matches!(it.kind, Kind::Backends));
+        let with_backends = services(true);
         let apart = self.http.combinations.as_deref().map(Apart::by);
-        encode_ours(page, [&entrypoints, &routers, &services(|_| true)], apart.as_ref());
+        encode_ours(page, [&entrypoints, &routers, &services(false)], apart.as_ref());
         self.encode_limits(page);
         self.encode_traefiks(page, [&entrypoints, &routers, &with_backends], apart.as_ref());
         let retries = with_backends.iter().filter(|(_, it)| it.is_used());
@@ -115,21 +115,27 @@ impl Readings {
     }
 
     fn router_rows(&self) -> Vec<Row<'_>> {
+        let of = |router: &ObjectName, service: Option<&ObjectName>| {
+            let service = service.map(ObjectName::to_string).unwrap_or_default();
+            vec![("router", router.to_string().into()), ("service", service.into())]
+        };
         let routers = self.snapshot.routers.iter().filter_map(|entry| entry.live.as_ref());
-        let of = |router: &Router| {
-            let service = router.service.as_ref().map(|service| service.name.to_string());
-            [("router", router.name.to_string()), ("service", service.unwrap_or_default())]
-        };
-        let labelled = |pairs: [(&'static str, String); 2]| {
-            pairs.into_iter().map(|(key, value)| (key, value.into())).collect()
-        };
-        routers.map(|router| (labelled(of(router)), &*router.figures)).collect()
+        let routers = routers.map(|router| {
+            let service = router.service.as_ref().map(|service| &service.name);
+            (of(&router.name, service), &*router.figures)
+        });
+        let departed = self.departed_routers.iter();
+        let departed = departed.map(|it| (of(&it.name, it.service.as_ref()), &*it.figures));
+        routers.chain(departed).collect()
     }
 
-    fn service_rows(&self, wanted: impl Fn(&Service) -> bool) -> Vec<Row<'_>> {
-        let of = |service: &Service| vec![("service", service.name.to_string().into())];
-        let services = self.services().filter(|service| wanted(service));
-        services.map(|service| (of(service), &*service.figures)).collect()
+    fn service_rows(&self, with_backends_only: bool) -> Vec<Row<'_>> {
+        let of = |service: &ObjectName| vec![("service", service.to_string().into())];
+        let is_wanted = |has_backends| has_backends || !with_backends_only;
+        let services = self.services().filter(|it| is_wanted(matches!(it.kind, Kind::Backends)));
+        let services = services.map(|service| (of(&service.name), &*service.figures));
+        let departed = self.departed_services.iter().filter(|it| is_wanted(it.has_backends));
+        services.chain(departed.map(|it| (of(&it.name), &*it.figures))).collect()
     }
 }
 
