@@ -88,6 +88,11 @@ services = [{ name = "z" }]
     assert_eq!(names("/api/http/services?sortBy=name").await, ["a@config", "z@config"]);
     assert_eq!(names("/api/http/services?sortBy=type").await, ["z@config", "a@config"]);
     assert_eq!(names("/api/entrypoints").await, ["web", "websecure"]);
+    let secure = portolan.api("/api/entrypoints/websecure").await;
+    assert_eq!(secure["http"]["tls"], serde_json::json!({}));
+    assert_eq!(secure["transport"]["respondingTimeouts"]["idleTimeout"], "180s");
+    let router = portolan.api("/api/http/routers/full@config").await;
+    assert_eq!(router["observability"]["accessLogs"], true);
 }
 
 #[tokio::test]

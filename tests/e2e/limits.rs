@@ -69,7 +69,7 @@ async fn limits_come_from_the_file_and_follow_it() {
     let (status, text) = portolan.stop();
     assert!(status.success(), "{text}");
     let lines = std::fs::read_to_string(config.path("access.log")).unwrap();
-    for refused in ["\"- - -\" 431", "\"GET /a%2fb HTTP/1.1\" 400", "\"- - -\" 408"] {
+    for refused in ["\"- - HTTP/0.0\" 431", "\"GET /a%2fb HTTP/1.1\" 400", "\"- - HTTP/0.0\" 408"] {
         assert!(lines.contains(refused), "{refused}: {lines}");
     }
 }

@@ -3,11 +3,14 @@
 
 use std::{
     convert::Infallible,
+    io::Read as _,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -15,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::support::{Backend, Config, Portolan, eventually, request_with};
+use crate::support::{Authority, Backend, Config, Portolan, eventually, request_with};
 
 /// The parts of OTLP that are looked at; decoding skips the others.
 #[derive(Clone, PartialEq, Message)]
@@ -124,8 +127,11 @@ async fn take(
     assert_eq!(request.uri().path(), "/v1/traces");
     assert_eq!(request.headers()["content-type"], "application/x-protobuf");
     let key = request.headers().get("x-key").map(|it| it.to_str().unwrap().to_owned());
+    assert_eq!(request.headers()["content-encoding"], "gzip");
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    let export = Export::decode(body).unwrap();
+    let mut plain = Vec::new();
+    GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
+    let export = Export::decode(&*plain).unwrap();
     keeping.lock().unwrap().push((key.unwrap_or_default(), export));
     Ok(Response::new(Full::default()))
 }
@@ -135,13 +141,18 @@ fn config(backend: &Backend, collector: SocketAddr) -> Config {
 }
 
 fn config_with(backend: &Backend, endpoint: &str) -> Config {
+    config_with_more(backend, endpoint, "")
+}
+
+/// The same, with more of `[tracing]`, or behind it.
+fn config_with_more(backend: &Backend, endpoint: &str, more: &str) -> Config {
     Config::new(&format!(
         "[http.routers.a]\nrule = \"Host(`a`)\"\nservice = \"s\"\nmiddlewares = [\"id\"]\n\
          [http.middlewares.id.request-id]\n\
          [http.services.s.load-balancer]\nservers = [{{ url = \"{}\" }}]\n\
          [access-log]\nfile = \"access.log\"\nformat = \"json\"\n\
          [tracing]\nendpoint = \"{endpoint}\"\nservice-name = \"edge\"\nverbosity = \"detailed\"\n\
-         headers = {{ x-key = \"k\" }}\nresource-attributes = {{ region = \"north\" }}\n",
+         headers = {{ x-key = \"k\" }}\nresource-attributes = {{ region = \"north\" }}\n{more}",
         backend.url()
     ))
 }
@@ -155,7 +166,11 @@ async fn a_collector_sees_a_request_with_its_parts_under_the_trace_that_it_belon
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
     let (backend, collector) = (Backend::start("b").await, Collector::start().await);
     let config = config(&backend, collector.address);
-    let portolan = Portolan::start(&config);
+    let environment = [
+        ("OTEL_RESOURCE_ATTRIBUTES", Path::new("shelf=a%20b,region=south")),
+        ("OTEL_SERVICE_NAME", Path::new("other")),
+    ];
+    let portolan = Portolan::start_with(&config, &environment);
     let sent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let answer = portolan.http().send(request_with("a", "traceparent", &sent)).await.unwrap();
     assert_eq!(answer.status, 200);
@@ -178,7 +193,17 @@ async fn a_collector_sees_a_request_with_its_parts_under_the_trace_that_it_belon
         .iter()
         .map(|it| (it.key.as_str(), it.value.as_ref().unwrap().text.as_str()))
         .collect();
-    assert!(about.contains(&("service.name", "edge")) && about.contains(&("region", "north")));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let expected = [
+        ("service.name", "edge"),
+        ("region", "north"),
+        ("shelf", "a b"),
+        ("host.name", host.trim()),
+        ("process.executable.name", "portolan"),
+    ];
+    for pair in expected {
+        assert!(about.contains(&pair), "{pair:?}: {about:?}");
+    }
 
     // What was told last is told at the end.
     assert_eq!(portolan.http().get("a", "/last").await.status, 200);
@@ -251,4 +276,37 @@ async fn a_collector_is_spoken_to_encrypted_if_it_can_be_trusted() {
     let portolan = Portolan::start(&config);
     assert_eq!(portolan.http().get("a", "/").await.status, 200);
     eventually(|| async { portolan.log() }, |log| log.contains("spans are lost")).await;
+}
+
+#[tokio::test]
+async fn a_collector_may_ask_for_a_certificate_and_have_an_authority_of_its_own() {
+    let (backend, collector) = (Backend::start("b").await, Collector::start().await);
+    let clients = Authority::new("clients");
+    let before = Config::new("");
+    std::fs::write(before.path("clients.pem"), clients.pem()).unwrap();
+    before.change(&format!(
+        "[tls.options.default]\nclient-auth = {{ ca-files = [\"clients.pem\"] }}\n\
+         [http.routers.otel]\nrule = \"Host(`localhost`)\"\nservice = \"otel\"\n\
+         [http.services.otel.load-balancer]\nservers = [{{ url = \"http://{}\" }}]\n",
+        collector.address
+    ));
+    let before_it = Portolan::start(&before);
+    let port = before_it.address("websecure").port();
+    let ca = before.path("data/ca/ca.pem");
+    let known = format!("[tracing.tls]\nca = \"{}\"\n", ca.display());
+    let endpoint = format!("https://localhost:{port}");
+
+    // Whoever shows nothing is not let in.
+    let config = config_with_more(&backend, &endpoint, &known);
+    let portolan = Portolan::start(&config);
+    assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    eventually(|| async { portolan.log() }, |log| log.contains("spans are lost")).await;
+    drop(portolan);
+
+    let shown = format!("{known}cert = \"edge.pem\"\nkey = \"edge.key\"\n");
+    let config = config_with_more(&backend, &endpoint, &shown);
+    clients.leaf("edge").write(&config.path("edge.pem"), &config.path("edge.key"));
+    let portolan = Portolan::start(&config);
+    assert_eq!(portolan.http().get("a", "/").await.status, 200);
+    eventually(|| async { collector.spans().len() }, |count| *count > 0).await;
 }

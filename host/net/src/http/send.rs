@@ -280,7 +280,7 @@ async fn attempts<'a>(
             Failed::Dial(source) => (ForwardError::Dial { backend: backend.url(), source }, None),
             Failed::Lost(lost) => (lost.error, Some(lost.ignored)),
         });
-        let result = attempted.as_ref().map(|answer| answer.head.status);
+        let result = attempted.as_ref().map(|answer| &answer.head);
         notes.attempted(dispatch.version, result.map_err(|(error, _)| error.reason()));
         match attempted {
             Ok(answer) => {

@@ -71,6 +71,7 @@ impl Open {
             encoded_characters: limits(config, &bound.name).encoded_characters,
             encodes_semicolons: limits(config, &bound.name).encode_query_semicolons,
             trust: trust_at(config, &bound.name),
+            configured: configured(config, &bound.name),
             name: bound.name,
             address: bound.address,
             protocol: if bound.tls { "https" } else { "http" },
@@ -195,6 +196,7 @@ impl Listeners for Open {
                 encoded_characters: EncodedCharacters::default(),
                 encodes_semicolons: false,
                 trust: Trust::default(),
+                configured: None,
             });
             let bound = self.entrypoints.iter().cloned().chain(names).chain(admin);
             (bound.collect(), problems)
@@ -257,6 +259,15 @@ fn redirect(config: &Config, name: &str) -> Option<Arc<str>> {
         RedirectTarget::Entrypoint(name) => format!("{scheme} at entrypoint `{name}`").into(),
         RedirectTarget::Port(port) => format!("{scheme} at port {port}").into(),
     })
+}
+
+/// As it is configured. How much is traced is said in `[tracing]`, where it does not say itself.
+fn configured(config: &Config, name: &str) -> Option<Arc<model::Entrypoint>> {
+    let mut entrypoint = config.entrypoints.iter().find(|it| it.name == name)?.clone();
+    let usual = config.traces.as_ref().map(|traces| traces.config.verbosity);
+    let verbosity = &mut entrypoint.observability.trace_verbosity;
+    *verbosity = verbosity.or(usual);
+    Some(Arc::new(entrypoint))
 }
 
 /// Above which priority routers come before that.

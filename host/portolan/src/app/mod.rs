@@ -115,7 +115,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
     let seen = config::Seen::new(&loaded.report.source().text);
     let watched = watch_config(&loaded, seen.clone());
     let (publisher, reader) = live(Snapshot::default());
-    let (ledger, exporter) = observe::ledger(&config)?;
+    let (ledger, exporter) = observe::ledger(&config).await?;
     let trust = Arc::new(Trust::new(&config.base));
     let server = Arc::new(start_server(&config, &reader, ledger, trust.clone())?);
     let (drain, draining) = watch::channel(false);

@@ -108,6 +108,7 @@ impl Names {
             encoded_characters: EncodedCharacters::default(),
             encodes_semicolons: false,
             trust: Trust::default(),
+            configured: None,
         };
         self.addresses.iter().map(report).collect()
     }

@@ -22,7 +22,7 @@ const LAST_SPANS: Duration = Duration::from_secs(3);
 const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Everything that the configuration wants to be kept. Within a runtime.
-pub(super) fn ledger(config: &Config) -> anyhow::Result<(Ledger, Option<Exporter>)> {
+pub(super) async fn ledger(config: &Config) -> anyhow::Result<(Ledger, Option<Exporter>)> {
     let access_log = config.access_log.clone().map(|log| {
         let file = log.file.clone().unwrap_or_else(|| "standard output".into());
         let opened = AccessLog::open(log);
@@ -34,12 +34,11 @@ pub(super) fn ledger(config: &Config) -> anyhow::Result<(Ledger, Option<Exporter
         access_log: access_log.transpose()?,
         tracing: None,
     };
-    let exporter = config.traces.clone().map(|traces| {
-        let (tracing, spans) = Tracing::new(traces.config, WAITING);
-        ledger.tracing = Some(tracing.clone());
-        Exporter::start(traces.collector, tracing, spans).context("cannot export spans")
-    });
-    Ok((ledger, exporter.transpose()?))
+    let Some(traces) = config.traces.clone() else { return Ok((ledger, None)) };
+    let (tracing, spans) = Tracing::new(traces.config, WAITING);
+    ledger.tracing = Some(tracing.clone());
+    let exporter = Exporter::start(traces.collector, tracing, spans).await;
+    Ok((ledger, Some(exporter.context("cannot export spans")?)))
 }
 
 /// Writes and sends what is left, after the workers have ended.

@@ -6,7 +6,10 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use http::{HeaderName, HeaderValue, Uri, uri::PathAndQuery};
+use http::{
+    HeaderName, HeaderValue, Uri,
+    uri::{Authority, PathAndQuery},
+};
 use portolan_core::{name::nearest, router::TraceVerbosity};
 use portolan_net::http::{
     AccessConfig, AccessFilters, AccessFormat, Capture, Field, Fields, HeaderFields, TraceConfig,
@@ -16,7 +19,8 @@ use toml::{Spanned, de::DeValue};
 use super::{
     read::{Named, Node, Read, Reading, table},
     report::Finding,
-    schema::unplaced,
+    schema::{PeerTls, unplaced},
+    tls,
     value::{Word, read_word},
 };
 use crate::telemetry::otlp::Collector;
@@ -64,7 +68,10 @@ table! {
     pub(super) struct Tracing {
         endpoint: Spanned<String> = unplaced("http://127.0.0.1:4318/v1/traces".to_owned()),
         headers: Named<Spanned<String>> = Named(Vec::new()),
-        service_name: String = "portolan".to_owned(),
+        /// Default: whom the system trusts, and nothing to show.
+        tls: Option<Spanned<PeerTls>> = None,
+        /// Default: as the environment says, else `portolan`.
+        service_name: Option<String> = None,
         resource_attributes: Named<String> = Named(Vec::new()),
         sample_rate: Spanned<f64> = unplaced(1.0),
         verbosity: TraceVerbosity = TraceVerbosity::default(),
@@ -161,13 +168,20 @@ pub(super) fn tracing(tracing: Tracing, reading: &mut Reading<'_>) -> Option<Tra
         response_headers: names(&tracing.captured_response_headers),
         safe_query: tracing.safe_query_parameters,
     };
+    let transport = tracing.tls.map(|it| {
+        if endpoint.as_ref().is_some_and(|uri| uri.scheme_str() != Some("https")) {
+            let message = "`tracing.tls` is for an endpoint that is encrypted";
+            let hint = "write `endpoint = \"https://...\"`, or leave `tls` out";
+            reading.add(Finding::error(it.span(), message).hint(hint));
+        }
+        tls::peer(it.into_inner(), reading)
+    });
     let attributes = tracing.resource_attributes.0.into_iter();
     let attributes = attributes.map(|(name, value)| (name.into_inner(), value)).collect();
     let service = tracing.service_name;
-    Some(Traces {
-        config,
-        collector: Collector { endpoint: endpoint?, headers, service, attributes },
-    })
+    let transport = transport.unwrap_or_default();
+    let collector = Collector { endpoint: endpoint?, headers, transport, service, attributes };
+    Some(Traces { config, collector })
 }
 
 /// The place where a collector takes traces. One that has no path takes them at the usual one.
@@ -175,11 +189,22 @@ fn endpoint(text: &Spanned<String>, reading: &mut Reading<'_>) -> Option<Uri> {
     let found = parse_endpoint(text.get_ref());
     if found.is_none() {
         let message = "`tracing.endpoint` must be the URL of a collector";
-        let hint =
-            "OTLP over HTTP, such as \"http://127.0.0.1:4318/v1/traces\"; gRPC is not spoken";
+        let hint = format!(
+            "OTLP is spoken over HTTP, which collectors take at port 4318; gRPC (port 4317) is not: \
+             write `endpoint = \"{}\"`",
+            proposed(text.get_ref())
+        );
         reading.add(Finding::error(text.span(), message).label("this is not").hint(hint));
     }
     found
+}
+
+/// A URL for what was meant: `localhost:4317` and `grpc://localhost:4317` → `http://localhost:4318`.
+fn proposed(text: &str) -> String {
+    let (_, rest) = text.split_once("://").unwrap_or(("", text));
+    let authority = rest.split('/').next().and_then(|it| it.parse::<Authority>().ok());
+    let host = authority.as_ref().map(Authority::host).filter(|host| !host.is_empty());
+    format!("http://{}:4318", host.unwrap_or("127.0.0.1"))
 }
 
 fn parse_endpoint(text: &str) -> Option<Uri> {
@@ -281,7 +306,16 @@ impl Read for AccessFormat {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_endpoint;
+    use super::{parse_endpoint, proposed};
+
+    #[test]
+    fn for_a_collector_of_grpc_its_place_for_http_is_proposed() {
+        for text in ["otel:4317", "grpc://otel:4317", "otel"] {
+            assert_eq!(proposed(text), "http://otel:4318", "{text}");
+        }
+        assert_eq!(proposed("[::1]:4317"), "http://[::1]:4318");
+        assert_eq!(proposed(":4317"), "http://127.0.0.1:4318");
+    }
 
     #[test]
     fn a_collector_without_a_path_takes_traces_at_the_usual_place() {

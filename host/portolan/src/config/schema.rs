@@ -292,13 +292,13 @@ table! {
         config: Json = Json::Object(serde_json::Map::new()),
         grants: Grants = Grants::default(),
         /// Default: whom the system trusts, and nothing to show.
-        tls: Option<ProviderTls> = None,
+        tls: Option<PeerTls> = None,
     }
 }
 
 table! {
-    /// `[providers.<name>.tls]`: how its encrypted connections are made.
-    pub(super) struct ProviderTls {
+    /// `[providers.<name>.tls]`, `[tracing.tls]`: how encrypted connections to it are made.
+    pub(super) struct PeerTls {
         /// A file of authorities, or several.
         ca: OneOrMany<Spanned<PathBuf>> = OneOrMany(Vec::new()),
         cert: Option<Spanned<PathBuf>> = None,

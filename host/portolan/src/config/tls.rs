@@ -232,8 +232,8 @@ fn certificate(pair: schema::Certificate, reading: &mut Reading<'_>) -> Certific
     CertificateFile { cert: pair.cert.into_inner(), key: pair.key.into_inner() }
 }
 
-/// How a provider's encrypted connections are made.
-pub(super) fn provider(tls: schema::ProviderTls, reading: &mut Reading<'_>) -> Transport {
+/// How encrypted connections are made to a provider's servers, or to a collector.
+pub(super) fn peer(tls: schema::PeerTls, reading: &mut Reading<'_>) -> Transport {
     for file in tls.ca.0.iter().chain(&tls.cert).chain(&tls.key) {
         readable(file, reading);
     }
@@ -259,7 +259,7 @@ pub(super) fn provider(tls: schema::ProviderTls, reading: &mut Reading<'_>) -> T
         insecure_skip_verify: tls.insecure_skip_verify,
         root_cas: tls.ca.0.into_iter().map(Spanned::into_inner).collect(),
         certificates,
-        // The client of plugins speaks HTTP/1.1.
+        // Both are spoken to by HTTP/1.1.
         disable_http2: true,
         ..Transport::default()
     }

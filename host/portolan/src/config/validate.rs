@@ -248,7 +248,7 @@ fn provider(
         name: name.into_inner(),
         config: provider.config,
         grants: Grants { http_client, files: provider.grants.files },
-        tls: provider.tls.map(|tls| tls::provider(tls, reading)),
+        tls: provider.tls.map(|tls| tls::peer(tls, reading)),
     }
 }
 

@@ -64,7 +64,8 @@ impl Bindings {
         let before = std::mem::replace(&mut self.bound, bound);
         let known = std::mem::replace(&mut self.problems, problems);
         // At the start the greeting says it.
-        for report in self.bound.iter().filter(|report| self.is_up && !before.contains(report)) {
+        let is_new = |report: &&EntrypointReport| !before.iter().any(|it| it.listens_as(report));
+        for report in self.bound.iter().filter(|report| self.is_up && is_new(report)) {
             self.listeners.say(report);
         }
         self.is_up = true;

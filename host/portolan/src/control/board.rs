@@ -12,7 +12,7 @@ use portolan_core::{
 };
 use portolan_net::http::{EncodedCharacters, Trust};
 
-use crate::config::Drain;
+use crate::config::{Drain, model::Entrypoint};
 
 /// How a provider is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,7 +90,7 @@ pub(crate) struct PluginReport {
 }
 
 /// A bound address.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EntrypointReport {
     /// `web`, `websecure`; `admin` and `dns` for our own.
     pub(crate) name: Arc<str>,
@@ -108,6 +108,16 @@ pub(crate) struct EntrypointReport {
     pub(crate) encodes_semicolons: bool,
     /// Whose word about others is taken.
     pub(crate) trust: Trust,
+    /// As it is configured, and in its place what `[tracing]` says for it; `None`: it is one of our own.
+    pub(crate) configured: Option<Arc<Entrypoint>>,
+}
+
+impl EntrypointReport {
+    /// Whether clients find the same thing at the same place, whatever becomes of their requests.
+    pub(super) fn listens_as(&self, other: &Self) -> bool {
+        let key = |it: &Self| (it.name.clone(), it.address, it.protocol);
+        key(self) == key(other)
+    }
 }
 
 /// How everything is.

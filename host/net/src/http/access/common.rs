@@ -5,7 +5,8 @@
 //!
 //! or as all servers have it, which ends with the user agent.
 //!
-//! **Invariant:** always thirteen fields, or nine; what is not there is `-`.
+//! **Invariant:** always thirteen fields, or nine; what is not there is `-`, and the protocol of what could
+//! not be read [`NO_PROTOCOL`].
 
 use http::header::{REFERER, USER_AGENT};
 use time::UtcOffset;
@@ -13,7 +14,7 @@ use time::UtcOffset;
 use super::{
     config::{AccessConfig, AccessFormat, Capture},
     entry::{Ending, Entry, Header, Side},
-    field::Field,
+    field::{Field, NO_PROTOCOL},
     text,
 };
 
@@ -35,12 +36,15 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry, ending: &Ending<'_>, confi
         _ => out.push(b'-'),
     }
     out.extend(b"] \"");
-    let known = |text| if entry.is_unread { "" } else { text };
-    bare(out, known(entry.method.as_str()).as_bytes(), keep(Field::RequestMethod));
+    let method = if entry.is_unread { "" } else { entry.method.as_str() };
+    bare(out, method.as_bytes(), keep(Field::RequestMethod));
     out.push(b' ');
     bare(out, entry.path(config).as_bytes(), keep(Field::RequestPath));
     out.push(b' ');
-    bare(out, known(text::protocol(entry.version)).as_bytes(), keep(Field::RequestProtocol));
+    match keep(Field::RequestProtocol) {
+        Capture::Keep | Capture::Redact if entry.is_unread => out.extend(NO_PROTOCOL.as_bytes()),
+        capture => bare(out, text::protocol(entry.version).as_bytes(), capture),
+    }
     out.extend(b"\" ");
     counted(out, ending.status.into(), keep(Field::DownstreamStatus));
     out.push(b' ');

@@ -52,7 +52,24 @@ impl Field {
             _ => self.spelled(),
         }
     }
+
+    /// What stands for what each request has, where none could be read: readers of JSON look for these keys
+    /// in every line.
+    pub(super) fn unread(self) -> Option<&'static str> {
+        match self {
+            Self::RequestAddr
+            | Self::RequestHost
+            | Self::RequestMethod
+            | Self::RequestPath
+            | Self::RequestPort => Some("-"),
+            Self::RequestProtocol => Some(NO_PROTOCOL),
+            _ => None,
+        }
+    }
 }
+
+/// The protocol of what could not be read: readers of lines split it at its slash.
+pub(super) const NO_PROTOCOL: &str = "HTTP/0.0";
 
 /// What becomes of each field.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! A line as a JSON object, with Traefik's keys.
 //!
 //! **Invariant:** one object, one line; keys in their order; durations in nanoseconds. A key without a
-//! value is not there.
+//! value is not there, but those that each request has are in every line.
 
 use std::time::SystemTime;
 
@@ -66,6 +66,11 @@ impl Object<'_> {
 
     fn kept(&mut self, field: Field, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
         use Value::{Number, Text, Time};
+        if let Some(blank) = field.unread().filter(|_| entry.is_unread) {
+            // That nothing could be read is no secret.
+            self.is_redacted = false;
+            return self.pair(field.as_str(), &Text(blank.as_bytes()));
+        }
         let (peer, client) = (ending.peer, ending.client);
         let key = field.as_str();
         let origin = ending.origin;
@@ -84,11 +89,6 @@ impl Object<'_> {
             Field::Reason => ending.reason.map(|reason| reason.as_str().to_owned()),
             Field::RequestAddr => some(&entry.authority),
             Field::RequestHost => some(host),
-            Field::RequestMethod | Field::RequestPath | Field::RequestProtocol
-                if entry.is_unread =>
-            {
-                None
-            }
             Field::RequestMethod => Some(entry.method.to_string()),
             Field::RequestPath => Some(entry.path(config).to_owned()),
             Field::RequestPort => Some(port.to_owned()).filter(|_| !entry.authority.is_empty()),

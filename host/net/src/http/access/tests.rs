@@ -221,6 +221,32 @@ fn a_request_that_nobody_took_says_why() {
 }
 
 #[test]
+fn what_could_not_be_read_has_the_keys_that_each_request_has() {
+    let mut entry = Entry::blank();
+    entry.is_unread = true;
+    let mut fields = Fields::all(Capture::Drop);
+    for field in Field::ALL.iter().filter(|field| field.as_str().starts_with("Request")) {
+        fields.set(*field, Capture::Keep);
+    }
+    // That there is nothing is no secret.
+    for field in [Field::RequestPath, Field::RequestProtocol] {
+        fields.set(field, Capture::Redact);
+    }
+    let lines = [AccessFormat::Json, AccessFormat::Common].map(|format| {
+        let config = AccessConfig { format, fields: fields.clone(), ..AccessConfig::default() };
+        let mut line = Vec::new();
+        match format {
+            AccessFormat::Json => json::write(&mut line, &entry, &ending(), &config),
+            _ => common::write(&mut line, &entry, &ending(), &config),
+        }
+        String::from_utf8(line).unwrap()
+    });
+    let expected = r#"{"RequestAddr":"-","RequestContentSize":3,"RequestCount":0,"RequestHost":"-","RequestMethod":"-","RequestPath":"-","RequestPort":"-","RequestProtocol":"HTTP/0.0","RequestScheme":"https","#;
+    assert!(lines[0].starts_with(expected), "{}", lines[0]);
+    assert!(lines[1].contains(r#"[-] "- - HTTP/0.0" - -"#), "{}", lines[1]);
+}
+
+#[test]
 fn nothing_that_was_sent_ends_a_line_or_a_quotation() {
     let config = AccessConfig::default();
     let mut entry = Entry::blank();

@@ -267,9 +267,11 @@ impl Account {
             entry.service(&service.name);
         }
         if let Some(context) = &self.context {
-            let random = &self.door.edge.random;
-            let recording = self.recording.as_mut();
-            let span = recording.map(|it| it.send(exchange.request.target(), random));
+            let edge = &self.door.edge;
+            let tracing = edge.config.ledger.tracing.as_ref();
+            let recording = self.recording.as_mut().zip(tracing);
+            let span =
+                recording.map(|(it, to)| it.send(&exchange.request, to.config(), &edge.random));
             context.put(&mut exchange.request.headers, span);
         }
     }
@@ -306,9 +308,10 @@ impl Account {
     }
 
     /// Notes whether it answered, and what was spoken.
-    fn attempted(&mut self, version: Option<Version>, result: Result<StatusCode, Reason>) {
-        if let Some(recording) = &mut self.recording {
-            recording.attempted(version, result);
+    fn attempted(&mut self, version: Option<Version>, result: Result<&ResponseHead, Reason>) {
+        let tracing = self.door.edge.config.ledger.tracing.as_ref();
+        if let (Some(recording), Some(tracing)) = (&mut self.recording, tracing) {
+            recording.attempted(version, result, tracing.config());
         }
     }
 

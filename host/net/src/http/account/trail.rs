@@ -126,7 +126,7 @@ impl Notes<'_> {
     pub(crate) fn attempted(
         &mut self,
         version: Option<Version>,
-        result: Result<StatusCode, Reason>,
+        result: Result<&ResponseHead, Reason>,
     ) {
         if let Self::Account(account) = self {
             account.attempted(version, result);

@@ -103,10 +103,12 @@ async fn a_trace_goes_on_through_every_part_to_the_backend() {
     let config = TraceConfig {
         verbosity: DETAILED,
         request_headers: vec![HeaderName::from_static("x-tenant")],
+        response_headers: vec![http::header::CONTENT_LENGTH],
         safe_query: vec!["page".to_owned()],
         ..TraceConfig::default()
     };
-    let mut traced = traced(config, 16, backend.address);
+    let address = backend.address;
+    let mut traced = traced(config, 16, address);
     let mut client = traced.portolan.connect().await;
     client
         .send(&format!(
@@ -133,7 +135,16 @@ async fn a_trace_goes_on_through_every_part_to_the_backend() {
     assert_eq!(attribute(server, "url.query"), Some(&"token=REDACTED&page=2".into()));
     assert_eq!(attribute(server, "http.response.status_code"), Some(&Value::Number(200)));
     let tenant = Value::Texts(vec!["t".to_owned()]);
-    assert_eq!(attribute(server, "http.request.header.x-tenant"), Some(&tenant));
+    let length = Value::Texts(vec![seen.len().to_string()]);
+    for span in [server, backend] {
+        assert_eq!(attribute(span, "http.request.header.x-tenant"), Some(&tenant));
+        assert_eq!(attribute(span, "http.response.header.content-length"), Some(&length));
+    }
+    let port = Value::Number(address.port().into());
+    for kind in ["server", "network.peer"] {
+        assert_eq!(attribute(backend, &format!("{kind}.address")), Some(&"127.0.0.1".into()));
+        assert_eq!(attribute(backend, &format!("{kind}.port")), Some(&port));
+    }
     for named in [server, router] {
         for name in ["portolan.router.name", "traefik.router.name"] {
             assert_eq!(attribute(named, name), Some(&"r@test".into()), "{name}");

@@ -178,9 +178,13 @@ impl Recording {
         let it = &mut span.attributes;
         self.add_request(it);
         let (host, port) = host_and_port(&attempt.authority);
-        add(it, "server.address", host);
-        if let Some(port) = port {
-            add(it, "server.port", port);
+        let port = port.unwrap_or(if attempt.scheme == "https" { 443 } else { 80 });
+        // The peer is what the configuration says, as in Traefik: a name, where that is one.
+        for name in ["server.address", "network.peer.address"] {
+            add(it, name, host);
+        }
+        for name in ["server.port", "network.peer.port"] {
+            add(it, name, port);
         }
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let query = match query {
@@ -198,6 +202,8 @@ impl Recording {
         if let Some(agent) = &self.user_agent {
             add(it, "user_agent.original", agent.as_str());
         }
+        add_headers(it, "http.request.header.", &self.sent_headers);
+        add_headers(it, "http.response.header.", &attempt.headers);
         match attempt.result {
             Some(Ok(status)) => {
                 add(it, "http.response.status_code", u64::from(status.as_u16()));

@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderName, Method, StatusCode, Uri, Version, header::USER_AGENT};
 use portolan_core::{
-    exchange::{Exchange, Headers},
+    exchange::{Exchange, Headers, RequestHead, ResponseHead},
     middleware::Middleware,
     reason::Reason,
     router::{Router, TraceVerbosity},
@@ -45,6 +45,8 @@ pub(crate) struct Recording {
     pub(super) steps: Vec<StepSpan>,
     /// What the service is asked for.
     pub(super) target: String,
+    /// What it is told, of that which is captured.
+    pub(super) sent_headers: Vec<(HeaderName, Vec<String>)>,
     /// The span of the first attempt, which the request names before a backend is chosen.
     first: Option<u64>,
     pub(super) attempts: Vec<AttemptSpan>,
@@ -86,6 +88,8 @@ pub(super) struct AttemptSpan {
     pub(super) version: Option<Version>,
     /// The answer, or why there was none; `None`: it was not waited for.
     pub(super) result: Option<Result<StatusCode, Reason>>,
+    /// What it answered with, of that which is captured.
+    pub(super) headers: Vec<(HeaderName, Vec<String>)>,
 }
 
 /// When a middleware is called.
@@ -127,6 +131,7 @@ impl Recording {
             router: None,
             steps: Vec::new(),
             target: String::new(),
+            sent_headers: Vec::new(),
             first: None,
             attempts: Vec::new(),
             verbosity: tracing.config.verbosity,
@@ -196,8 +201,14 @@ impl Recording {
     }
 
     /// The request goes on to a service; answers the span of its first attempt.
-    pub(crate) fn send(&mut self, target: &str, random: &Random) -> u64 {
-        target.clone_into(&mut self.target);
+    pub(crate) fn send(
+        &mut self,
+        request: &RequestHead,
+        config: &TraceConfig,
+        random: &Random,
+    ) -> u64 {
+        request.target().clone_into(&mut self.target);
+        self.sent_headers = captured(&request.headers, &config.request_headers);
         *self.first.insert(id(random))
     }
 
@@ -223,6 +234,7 @@ impl Recording {
             authority: (*backend.authority).to_owned(),
             version: None,
             result: None,
+            headers: Vec::new(),
         });
         first.is_none().then_some(id)
     }
@@ -231,13 +243,17 @@ impl Recording {
     pub(crate) fn attempted(
         &mut self,
         version: Option<Version>,
-        result: Result<StatusCode, Reason>,
+        result: Result<&ResponseHead, Reason>,
+        config: &TraceConfig,
     ) {
         let now = self.now();
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.version = version;
             attempt.end = result.is_err().then_some(now);
-            attempt.result = Some(result);
+            if let Ok(head) = result {
+                attempt.headers = captured(&head.headers, &config.response_headers);
+            }
+            attempt.result = Some(result.map(|head| head.status));
         }
     }
 

@@ -25,7 +25,8 @@ use super::{
     left_out,
     page::Wanted,
     view::{
-        overview::{DnsView, EntrypointView, Overview},
+        entrypoint::EntrypointView,
+        overview::{DnsView, Overview},
         plugin::PluginView,
         problem::{ProblemView, all_problems, severity},
         provider::ProviderView,

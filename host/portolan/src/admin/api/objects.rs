@@ -19,12 +19,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Parameters, Refusal, Shared, id};
-use crate::admin::{
-    State,
-    left_out::ByService,
-    page::Wanted,
-    view::http::{MiddlewareView, Named, RouterView},
-    view::service::ServiceView,
+use crate::{
+    admin::{
+        State,
+        left_out::ByService,
+        page::Wanted,
+        view::http::{MiddlewareView, Named, RouterView},
+        view::service::ServiceView,
+    },
+    control::board::{Board, EntrypointReport},
 };
 
 /// The part of the API that Traefik has too.
@@ -52,6 +55,18 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/api/udp/services", none())
 }
 
+/// What else must be known to show something.
+struct Around<'a> {
+    left_out: ByService<'a>,
+    entrypoints: &'a [EntrypointReport],
+}
+
+impl<'a> Around<'a> {
+    fn new(snapshot: &'a Snapshot, board: &'a Board) -> Self {
+        Self { left_out: ByService::new(snapshot), entrypoints: &board.entrypoints }
+    }
+}
+
 /// Something of which there is a list.
 trait Object: Sized + 'static {
     /// How it looks.
@@ -61,7 +76,7 @@ trait Object: Sized + 'static {
 
     fn all(snapshot: &Snapshot) -> &Entries<Self>;
     fn entry(&self) -> &Entry;
-    fn view(&self, left_out: &ByService<'_>) -> Named<Self::View>;
+    fn view(&self, around: &Around<'_>) -> Named<Self::View>;
     /// Whether the parameters beside `status` let it through.
     fn is_wanted(&self, wanted: &Wanted, name: &str) -> bool;
     /// What it is sorted by, beside name, provider and status.
@@ -84,8 +99,8 @@ impl Object for RouterEntry {
         &self.entry
     }
 
-    fn view(&self, _left_out: &ByService<'_>) -> Named<RouterView> {
-        RouterView::named(self)
+    fn view(&self, around: &Around<'_>) -> Named<RouterView> {
+        RouterView::named(self, around.entrypoints)
     }
 
     fn is_wanted(&self, wanted: &Wanted, name: &str) -> bool {
@@ -125,8 +140,8 @@ impl Object for ServiceEntry {
         &self.entry
     }
 
-    fn view(&self, left_out: &ByService<'_>) -> Named<ServiceView> {
-        ServiceView::named(self, left_out)
+    fn view(&self, around: &Around<'_>) -> Named<ServiceView> {
+        ServiceView::named(self, &around.left_out)
     }
 
     fn absent(name: &str, left_out: &ByService<'_>) -> String {
@@ -160,7 +175,7 @@ impl Object for MiddlewareEntry {
         &self.entry
     }
 
-    fn view(&self, _left_out: &ByService<'_>) -> Named<MiddlewareView> {
+    fn view(&self, _around: &Around<'_>) -> Named<MiddlewareView> {
         MiddlewareView::named(self)
     }
 
@@ -197,8 +212,9 @@ async fn list<T: Object>(
         by => object.key(by),
     });
     let page = wanted.cut(&list)?;
-    let left_out = ByService::new(&snapshot);
-    let views: Vec<_> = page.items.iter().map(|(_, object)| object.view(&left_out)).collect();
+    let board = state.admin.board.load();
+    let around = Around::new(&snapshot, &board);
+    let views: Vec<_> = page.items.iter().map(|(_, object)| object.view(&around)).collect();
     Ok(page.answer(&views))
 }
 
@@ -217,11 +233,13 @@ async fn one<T: Object>(
     let id = id(path, T::KIND)?;
     let snapshot = state.admin.live.load();
     let found = T::all(&snapshot).iter().find(|object| object.entry().name.to_string() == id);
-    let left_out = ByService::new(&snapshot);
+    let board = state.admin.board.load();
+    let around = Around::new(&snapshot, &board);
     match found {
-        Some(object) => Ok(Json(object.view(&left_out)).into_response()),
+        Some(object) => Ok(Json(object.view(&around)).into_response()),
         None => {
-            let message = format!("{} not found: {id}{}", T::KIND, T::absent(&id, &left_out));
+            let message =
+                format!("{} not found: {id}{}", T::KIND, T::absent(&id, &around.left_out));
             Err(Refusal::new(StatusCode::NOT_FOUND, message))
         }
     }
@@ -229,8 +247,9 @@ async fn one<T: Object>(
 
 async fn rawdata(Extract(state): Shared) -> Json<Value> {
     let snapshot = state.admin.live.load();
-    let routers = keyed(&snapshot.routers, RouterView::of);
-    let left_out = ByService::new(&snapshot);
+    let board = state.admin.board.load();
+    let Around { left_out, entrypoints } = Around::new(&snapshot, &board);
+    let routers = keyed(&snapshot.routers, |it| RouterView::of(it, entrypoints));
     let services = keyed(&snapshot.services, |it| ServiceView::of(it, &left_out));
     let middlewares = keyed(&snapshot.middlewares, MiddlewareView::of);
     let kinds = [("routers", routers), ("services", services), ("middlewares", middlewares)];

@@ -30,6 +30,7 @@ pub(super) fn board() -> Board {
         encoded_characters: EncodedCharacters::default(),
         encodes_semicolons: false,
         trust: Trust::default(),
+        configured: None,
     };
     let provider = |name: &str, plugin: &str, state, since| ProviderReport {
         name: name.into(),

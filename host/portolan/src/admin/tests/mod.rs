@@ -90,6 +90,9 @@ async fn routers_have_traefiks_shape() {
         "rule": "Host(`grafana.local`)",
         "priority": 21,
         "priorityStr": "21",
+        "observability": {
+            "accessLogs": true, "metrics": true, "tracing": true, "traceVerbosity": "minimal",
+        },
         "status": "enabled",
         "using": ["web", "websecure"],
         "name": "grafana@consul",

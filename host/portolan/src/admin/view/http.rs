@@ -3,14 +3,13 @@
 use portolan_core::{
     declare::TlsSpec,
     name::{ObjectName, camel, fold},
-    router::{Observability, TraceVerbosity},
     snapshot::{Entry, MiddlewareEntry, RouterEntry},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::figures::Traffic;
-use crate::admin::secret;
+use super::{entrypoint::observability, figures::Traffic};
+use crate::{admin::secret, control::board::EntrypointReport};
 
 /// What every object has in lists, and not in `/api/rawdata`, where the name is the key.
 #[derive(Debug, Serialize)]
@@ -54,9 +53,7 @@ pub(crate) struct RouterView {
     priority: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Value>,
-    /// As far as the router says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    observability: Option<Value>,
+    observability: Value,
     status: &'static str,
     using: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -76,9 +73,13 @@ struct RouterExtra {
 
 impl RouterView {
     /// As in `/api/rawdata`.
-    pub(crate) fn of(router: &RouterEntry) -> Self {
+    pub(crate) fn of(router: &RouterEntry, all: &[EntrypointReport]) -> Self {
         let entrypoints: Vec<String> =
             router.entrypoints.iter().map(|name| (**name).to_owned()).collect();
+        let said = router.live.as_ref().map(|live| live.observability).unwrap_or_default();
+        let noted = all.iter().filter(|it| router.entrypoints.contains(&it.name));
+        let noted = noted.filter_map(|it| Some(it.configured.as_ref()?.observability));
+        let noted: Vec<_> = noted.collect();
         let extra = RouterExtra {
             service: router.service.clone(),
             hosts: router.hosts.to_vec(),
@@ -92,7 +93,7 @@ impl RouterView {
             rule: (*router.rule).to_owned(),
             priority: router.priority,
             tls: router.tls.as_deref().map(tls),
-            observability: router.live.as_ref().and_then(|live| observability(live.observability)),
+            observability: observability(said, &noted),
             status: router.entry.status.as_str(),
             error: router.entry.errors.clone(),
             portolan: ours(&router.entry, extra),
@@ -100,27 +101,12 @@ impl RouterView {
     }
 
     /// As in lists.
-    pub(crate) fn named(router: &RouterEntry) -> Named<Self> {
-        let mut named = Named::new(&router.entry.name, Self::of(router), None);
+    pub(crate) fn named(router: &RouterEntry, all: &[EntrypointReport]) -> Named<Self> {
+        let mut named = Named::new(&router.entry.name, Self::of(router, all), None);
         // As text too: the greatest priorities are no exact numbers in JavaScript.
         named.priority_text = Some(router.priority.to_string());
         named
     }
-}
-
-/// What a router says of what is noted; `None`: nothing.
-fn observability(said: Observability) -> Option<Value> {
-    let Observability { access_logs, metrics, tracing, trace_verbosity } = said;
-    let verbosity = TraceVerbosity::WORDS.iter().find(|(_, it)| Some(*it) == trace_verbosity);
-    let all = [
-        ("accessLogs", access_logs.map(Value::from)),
-        ("metrics", metrics.map(Value::from)),
-        ("tracing", tracing.map(Value::from)),
-        ("traceVerbosity", verbosity.map(|(word, _)| Value::from(*word))),
-    ];
-    let said = all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-    let said = Map::from_iter(said);
-    (!said.is_empty()).then_some(Value::Object(said))
 }
 
 /// A middleware. Its configuration stands under the name of its plugin.
@@ -193,21 +179,4 @@ pub(super) fn ours<T>(entry: &Entry, more: T) -> Ours<T> {
 /// As the API writes them.
 pub(super) fn users(entry: &Entry) -> Vec<String> {
     entry.used_by.keys().map(ToString::to_string).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_router_says_of_what_is_noted_is_shown_and_no_more() {
-        assert_eq!(observability(Observability::default()), None);
-        let said = Observability {
-            tracing: Some(false),
-            trace_verbosity: Some(TraceVerbosity::Detailed),
-            ..Observability::default()
-        };
-        let shown = json!({ "tracing": false, "traceVerbosity": "detailed" });
-        assert_eq!(observability(said), Some(shown));
-    }
 }

@@ -176,7 +176,7 @@ fn say(of: &mut Value, key: &str, value: Option<Value>) {
     }
 }
 
-fn time(duration: Duration) -> Value {
+pub(super) fn time(duration: Duration) -> Value {
     json!(format!("{duration:?}"))
 }
 

@@ -8,9 +8,11 @@ pub(super) mod certificate;
 
 pub(super) mod figures;
 
-pub(super) mod http;
-
 mod load_balancer;
+
+pub(super) mod entrypoint;
+
+pub(super) mod http;
 
 pub(super) mod service;
 

@@ -10,11 +10,13 @@ use portolan_core::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{age, certificate::CertificateView, figures::Traffic, problem::all_problems, stamp};
+use super::{
+    age, certificate::CertificateView, entrypoint::EntrypointView, problem::all_problems, stamp,
+};
 use crate::{
     admin::{insight::Insight, secret},
     control::board::Board,
-    telemetry::metrics::{CertificateReading, DnsReading, EntrypointReading},
+    telemetry::metrics::{CertificateReading, DnsReading},
 };
 
 /// `/api/overview`.
@@ -133,40 +135,6 @@ impl DnsView {
     }
 }
 
-/// A bound address; an item of `/api/entrypoints`.
-#[derive(Debug, Serialize)]
-pub(crate) struct EntrypointView {
-    pub(crate) name: String,
-    address: String,
-    protocol: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connections: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traffic: Option<Traffic>,
-}
-
-impl EntrypointView {
-    /// All of them, with what those that serve HTTP have done.
-    pub(crate) fn all(board: &Board, readings: &[EntrypointReading]) -> Vec<Self> {
-        let of = |report: &crate::control::board::EntrypointReport| {
-            let reading = readings.iter().find(|reading| reading.name == report.name);
-            Self {
-                name: (*report.name).to_owned(),
-                address: report.address.to_string(),
-                protocol: report.protocol,
-                connections: reading.map(|reading| reading.connections),
-                traffic: reading.map(|reading| Traffic::of(&reading.traffic)),
-            }
-        };
-        board.entrypoints.iter().map(of).collect()
-    }
-
-    /// Whether it serves HTTP: routers are for these.
-    pub(crate) fn is_http(&self) -> bool {
-        matches!(self.protocol, "http" | "https")
-    }
-}
-
 impl Overview {
     /// Counts everything.
     pub(crate) fn of(snapshot: &Snapshot, board: &Board, insight: &dyn Insight) -> Self {
@@ -218,7 +186,7 @@ impl Overview {
                     })
                     .collect(),
                 plugins,
-                entrypoints: EntrypointView::all(board, &entrypoints),
+                entrypoints: EntrypointView::brief(board, &entrypoints),
                 backends: backends(snapshot),
                 silent: silent(snapshot),
                 dns: DnsView::of(&dns),

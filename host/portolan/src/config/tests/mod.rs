@@ -129,7 +129,7 @@ fn the_annotated_default_names_every_key() {
         plugins::Grants::FIELDS,
         schema::Provider::FIELDS,
         schema::Grants::FIELDS,
-        schema::ProviderTls::FIELDS,
+        schema::PeerTls::FIELDS,
         schema::Log::FIELDS,
         Drain::FIELDS,
         limits::Timeouts::FIELDS,

@@ -5,8 +5,6 @@
 
 use portolan_net::http::{FinishedSpan, SpanKind, Value};
 
-use super::Collector;
-
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Request {
     #[prost(message, repeated, tag = "1")]
@@ -114,17 +112,19 @@ const ERROR: i32 = 2;
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
+/// Who sends spans.
+pub(super) fn resource(attributes: Vec<(String, Value)>) -> Resource {
+    Resource { attributes: attributes.into_iter().map(|(key, value)| pair(&key, value)).collect() }
+}
+
 /// Spans, and who sends them.
-pub(super) fn request(from: &Collector, spans: Vec<FinishedSpan>) -> Request {
-    let own = [("service.name", &*from.service), ("service.version", env!("CARGO_PKG_VERSION"))];
-    let own = own.into_iter().map(|(key, value)| pair(key, value.into()));
-    let more = from.attributes.iter().map(|(key, value)| pair(key, value.as_str().into()));
+pub(super) fn request(from: &Resource, spans: Vec<FinishedSpan>) -> Request {
     let scope =
         Scope { name: "portolan".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let spans = spans.into_iter().map(span).collect();
     Request {
         resource_spans: vec![ResourceSpans {
-            resource: Some(Resource { attributes: own.chain(more).collect() }),
+            resource: Some(from.clone()),
             scope_spans: vec![ScopeSpans { scope: Some(scope), spans }],
         }],
     }

@@ -6,29 +6,34 @@
 //!
 //! **Invariant:** a collector that is slow or away costs spans, which are counted, and nothing else.
 
+mod connect;
 mod message;
+mod resource;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    env,
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderName, HeaderValue, Request, StatusCode, Uri,
-    header::{CONTENT_TYPE, USER_AGENT},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use portolan_core::policy::Transport;
 use portolan_net::http::{FinishedSpan, Tracing};
 use prost::Message as _;
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{Instant, sleep, timeout, timeout_at},
 };
+
+use self::{connect::Wire, message::Resource};
 
 /// So many requests may wait to be exported.
 pub(crate) const WAITING: usize = 2048;
@@ -42,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// So long the collector may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Where collectors take OTLP over gRPC.
+const GRPC: u16 = 4317;
+
 /// How long is waited before each further attempt.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
@@ -52,8 +60,10 @@ pub(crate) struct Collector {
     pub(crate) endpoint: Uri,
     /// What is sent with them, a key for instance.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Our name among other services.
-    pub(crate) service: String,
+    /// How it is connected to where that is encrypted.
+    pub(crate) transport: Transport,
+    /// Our name among other services; `None`: as the environment says, or `portolan`.
+    pub(crate) service: Option<String>,
     /// What else is said about us.
     pub(crate) attributes: Vec<(String, String)>,
 }
@@ -72,15 +82,16 @@ impl Exporter {
     ///
     /// # Errors
     ///
-    /// When the collector is to be spoken to encrypted, and this system trusts no authority.
-    pub(crate) fn start(
+    /// When the collector is to be spoken to encrypted, and what that takes cannot be read.
+    pub(crate) async fn start(
         collector: Collector,
         tracing: Arc<Tracing>,
         spans: mpsc::Receiver<Vec<FinishedSpan>>,
     ) -> io::Result<Self> {
-        let connector = connector(collector.endpoint.scheme_str() == Some("https"))?;
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        let work = Work { collector, tracing, client, is_failing: false, in_hand: 0 };
+        let wire = Wire::new(&collector.endpoint, &collector.transport).await?;
+        let about = resource::resource(&collector, |name| env::var(name).ok());
+        let about = message::resource(about);
+        let work = Work { collector, about, tracing, wire, is_failing: false, in_hand: 0 };
         let ((ending, ended), (cut, is_cut)) = (oneshot::channel(), oneshot::channel());
         Ok(Self { task: tokio::spawn(work.run_until(spans, ended, is_cut)), ending, cut })
     }
@@ -103,8 +114,10 @@ impl Exporter {
 
 struct Work {
     collector: Collector,
+    /// Who we are.
+    about: Resource,
     tracing: Arc<Tracing>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    wire: Wire,
     /// Whether the last batch was lost: that is said once.
     is_failing: bool,
     /// So many spans were taken out of the queue and neither delivered nor counted as lost.
@@ -182,10 +195,15 @@ impl Work {
     /// Sends a batch, more than once if need be; counts it if it is lost.
     async fn deliver(&mut self, batch: Vec<FinishedSpan>) {
         let count = batch.len();
-        let body = Bytes::from(message::request(&self.collector, batch).encode_to_vec());
+        let body = message::request(&self.about, batch).encode_to_vec();
+        let body = compressed(&body);
         let mut pauses = PAUSES.into_iter();
         let error = loop {
-            match (self.send(body.clone()).await, pauses.next()) {
+            let sent = match &body {
+                Ok(body) => self.send(body.clone()).await,
+                Err(error) => Err(Refused::Ever(error.to_string())),
+            };
+            match (sent, pauses.next()) {
                 (Ok(()), _) => {
                     self.is_failing = false;
                     self.in_hand -= count;
@@ -198,18 +216,23 @@ impl Work {
         self.in_hand -= count;
         self.tracing.lost(count);
         if !std::mem::replace(&mut self.is_failing, true) {
-            tracing::warn!(endpoint = %self.collector.endpoint, error, "spans are lost");
+            let is_grpc = self.collector.endpoint.port_u16() == Some(GRPC);
+            let hint = is_grpc.then_some("gRPC is not spoken: collectors take HTTP at port 4318");
+            tracing::warn!(endpoint = %self.collector.endpoint, error, hint, "spans are lost");
         }
     }
 
-    async fn send(&self, body: Bytes) -> Result<(), Refused> {
+    async fn send(&mut self, body: Bytes) -> Result<(), Refused> {
         let mut request = Request::post(self.collector.endpoint.clone())
             .header(CONTENT_TYPE, "application/x-protobuf")
+            .header(CONTENT_ENCODING, "gzip")
             .header(USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body))
             .map_err(|error| Refused::Ever(error.to_string()))?;
         request.headers_mut().extend(self.collector.headers.iter().cloned());
-        let answer = timeout(LIMIT, self.client.request(request)).await;
+        let connections = self.wire.connections().await;
+        let connections = connections.map_err(|error| Refused::Now(error.to_string()))?;
+        let answer = timeout(LIMIT, connections.request(request)).await;
         let answer = answer.map_err(|_elapsed| Refused::Now("no answer in time".to_owned()))?;
         let answer = answer.map_err(|error| Refused::Now(causes(&error)))?;
         let status = answer.status();
@@ -231,21 +254,11 @@ impl Work {
     }
 }
 
-/// Connects to a collector; where that is encrypted, trusts whom the system trusts.
-fn connector(is_encrypted: bool) -> io::Result<HttpsConnector<HttpConnector>> {
-    let provider = default_provider();
-    if is_encrypted {
-        let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider)?;
-        return Ok(builder.https_only().enable_http1().build());
-    }
-    // Never used; reading the trust store for nothing would take its time.
-    let config = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let builder = HttpsConnectorBuilder::new().with_tls_config(config);
-    Ok(builder.https_or_http().enable_http1().build())
+/// As a file of gzip: OTLP has every collector take it.
+fn compressed(bytes: &[u8]) -> io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?.into())
 }
 
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
