@@ -312,8 +312,8 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// What is to be written behind that, and not together with it; false: nothing is.
-    pub(crate) fn has_more_to_write(&self) -> bool {
+    /// Adds what is to be written behind all that was, and not together with it; false: there is nothing.
+    pub(crate) fn follow_up(&self) -> bool {
         self.shared.borrow_mut().stop_answered()
     }
 

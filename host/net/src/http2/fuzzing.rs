@@ -130,7 +130,7 @@ fn write(connection: &Connection, output: &mut Vec<u8>) {
             Poll::Ready(Ok(bytes.len()))
         });
         assert!(matches!(written, Poll::Ready(Ok(()))), "there is room");
-        if !connection.has_more_to_write() {
+        if !connection.follow_up() {
             return;
         }
     }

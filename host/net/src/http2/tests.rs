@@ -281,7 +281,7 @@ fn who_has_its_answer_and_sends_on_is_told_to_stop_behind_the_answer_and_not_wit
     let first = written();
     assert_eq!(first.last(), Some(&super::kind::HEADERS), "{first:?}");
     assert!(!first.contains(&super::kind::RST_STREAM));
-    assert!(connection.has_more_to_write());
+    assert!(connection.follow_up());
     assert_eq!(written(), [super::kind::RST_STREAM]);
-    assert!(!connection.has_more_to_write());
+    assert!(!connection.follow_up());
 }

@@ -59,15 +59,13 @@ impl Insight for DataPlane {
     fn http(&self) -> HttpReading {
         let ledger = self.http.ledger();
         let failures = ledger.reasons.iter();
-        let combinations = self.http.combinations();
         HttpReading {
             failures: failures.map(|(reason, count)| (reason.as_str(), count)).collect(),
             lines_dropped: ledger.access_log.as_ref().map(|log| log.dropped()),
             spans_dropped: ledger.tracing.as_ref().map(|tracing| tracing.dropped()),
             buckets: ledger.buckets.clone(),
             labels: self.labels,
-            beyond: combinations.as_ref().map(|it| it.beyond()),
-            combinations,
+            combinations: self.http.combinations(),
         }
     }
 

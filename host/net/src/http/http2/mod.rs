@@ -258,7 +258,7 @@ impl Serving {
                 ready!(Pin::new(&mut *stream).poll_flush(cx))?;
                 *is_unflushed = false;
             }
-            if !connection.has_more_to_write() {
+            if !connection.follow_up() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::StatusCode;
 use portolan_core::{
-    figure::Histogram,
+    figure::{Combinations, HeaderLabels, Histogram},
     limit::Limit,
     live::{Publisher, live},
     zone::Name,
@@ -109,7 +109,7 @@ impl Insight for FakeInsight {
             failures: vec![("no-router", 40), ("connect-refused", 3), ("no-backend", 0)],
             lines_dropped: Some(0),
             spans_dropped: Some(2),
-            beyond: Some(0),
+            combinations: Some(Arc::new(Combinations::new(HeaderLabels::default(), 1))),
             labels: Labelled { routers: true, ..Labelled::default() },
             ..HttpReading::default()
         }

@@ -123,8 +123,6 @@ pub(crate) struct HttpReading {
     pub(crate) labels: Labelled,
     /// By which of their headers requests are told apart too; `None`: by none.
     pub(crate) combinations: Option<Arc<Combinations>>,
-    /// Requests for which there was no room beside these; `None`: none are told apart.
-    pub(crate) beyond: Option<u64>,
 }
 
 /// Of what there are series, under our names and Traefik's: its `addEntryPointsLabels` and the like.

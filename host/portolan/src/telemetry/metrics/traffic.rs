@@ -81,7 +81,8 @@ impl Readings {
         let lost = |count: Option<u64>| count.map(|count| (Vec::new(), count));
         page.counters(&metric::ACCESS_LOG_DROPPED, lost(self.http.lines_dropped));
         page.counters(&metric::SPANS_DROPPED, lost(self.http.spans_dropped));
-        page.counters(&metric::HEADER_LABELS_BEYOND, lost(self.http.beyond));
+        let beyond = self.http.combinations.as_ref().map(|it| it.beyond());
+        page.counters(&metric::HEADER_LABELS_BEYOND, lost(beyond));
     }
 
     fn encode_limits(&self, page: &mut Page) {
