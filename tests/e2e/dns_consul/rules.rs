@@ -45,7 +45,8 @@ pub(super) enum Difference {
     Older,
 }
 
-pub(super) const ALL: [Difference; 11] = [
+/// Those that are met however fast the questions follow each other: all but `Older`.
+pub(super) const ALWAYS_MET: [Difference; 10] = [
     Difference::ZoneRecords,
     Difference::OtherType,
     Difference::AliasForAll,
@@ -56,7 +57,6 @@ pub(super) const ALL: [Difference; 11] = [
     Difference::Reverse,
     Difference::Repeats,
     Difference::Any,
-    Difference::Older,
 ];
 
 /// A question.
