@@ -4,10 +4,11 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
 };
 
 use bytes::Bytes;
@@ -160,10 +161,20 @@ impl Stopped {
     }
 }
 
-/// Ports that nobody uses now.
+/// Ports that nobody uses now, and that nobody else of these tests was given: two agents that start at
+/// once would else answer for each other.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    [(); N].map(|()| {
+        loop {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            if given.insert(port) {
+                break port;
+            }
+        }
+    })
 }
 
 fn binary() -> &'static Path {
