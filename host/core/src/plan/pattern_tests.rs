@@ -243,6 +243,13 @@ fn a_url_leads_to_what_an_expression_makes_of_it() {
 }
 
 #[test]
+fn nothing_that_is_put_together_ends_the_line_of_a_header() {
+    for bad in ["https://h/\r\nset-cookie: a=b", "https://h/\n", "/\t", "/\u{7f}", "\0"] {
+        assert_eq!(location::location(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
 fn only_get_may_become_another_method_by_a_redirect() {
     for (method, permanent, status) in [
         ("GET", false, 302),
