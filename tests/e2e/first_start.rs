@@ -65,7 +65,7 @@ async fn all_plugins_fit_into_80_megabytes() {
     let config = shipped();
     let portolan = Portolan::start(&config);
     let plugins = portolan.api("/api/plugins").await;
-    assert!(plugins.as_array().unwrap().len() >= 11, "{plugins:#}");
+    assert!(plugins.as_array().unwrap().len() >= 16, "{plugins:#}");
     let resident = portolan.resident() / MEGABYTE;
     assert!(resident < limit(), "{resident} MB");
 }

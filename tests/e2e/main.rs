@@ -38,6 +38,7 @@ mod middleware_files;
 mod middlewares;
 mod plugin_reload;
 mod query_log;
+mod rewriting;
 mod services;
 mod tls;
 mod tracing;

@@ -8,7 +8,8 @@ use divan::Bencher;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use portolan_core::{
     exchange::{Exchange, HeaderLine, ResponseHead},
-    middleware::{Action, Interest, PlanStep},
+    middleware::{Action, Interest, PatternRedirect, PlanStep},
+    pattern::Rewriting,
     route::RouteTable,
     router::Router,
     rule::Rule,
@@ -135,6 +136,24 @@ fn planned_headers(bencher: Bencher<'_, '_>) {
 fn planned_strip_prefix(bencher: Bencher<'_, '_>) {
     let actions = vec![Action::StripPrefix(vec!["/api".to_owned()])];
     let plan = vec![PlanStep { when: None, actions }];
+    planned(bencher, &Interest { plan, ..Interest::default() });
+}
+
+/// An expression that is asked at each request, and hardly ever finds something.
+#[divan::bench(sample_size = 100)]
+fn planned_redirect_of_others(bencher: Bencher<'_, '_>) {
+    let rewriting = Rewriting::compile(r"^https?://www\.(.+)", "https://${1}");
+    let rewriting = Arc::new(rewriting.unwrap_or_else(|error| panic!("{error}")));
+    let redirect = PatternRedirect { rewriting, permanent: true };
+    let plan = vec![PlanStep { when: None, actions: vec![Action::RedirectPattern(redirect)] }];
+    planned(bencher, &Interest { plan, ..Interest::default() });
+}
+
+#[divan::bench(sample_size = 100)]
+fn planned_rewrite(bencher: Bencher<'_, '_>) {
+    let rewriting = Rewriting::compile("^/api/(.*)", "/v2/$1");
+    let rewriting = Arc::new(rewriting.unwrap_or_else(|error| panic!("{error}")));
+    let plan = vec![PlanStep { when: None, actions: vec![Action::RewritePath(rewriting)] }];
     planned(bencher, &Interest { plan, ..Interest::default() });
 }
 

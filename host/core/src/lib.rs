@@ -15,6 +15,7 @@ pub mod item;
 pub mod target;
 pub mod exchange;
 pub mod edit;
+pub mod pattern;
 pub mod rule;
 pub mod hook;
 pub mod middleware;

@@ -8,6 +8,7 @@ use crate::{
     exchange::{HeaderLine, Reply},
     hook::Hooks,
     name::ObjectName,
+    pattern::{Pattern, Rewriting},
     rule::Predicate,
 };
 
@@ -28,12 +29,18 @@ pub enum Action {
     RemoveResponseHeader(HeaderName),
     /// Removes the first of these that the path starts with.
     StripPrefix(Vec<String>),
+    /// Removes what the first of these finds at the beginning of the path.
+    StripPrefixPattern(Arc<[Pattern]>),
     /// Puts this before the path.
     AddPrefix(String),
     /// Replaces the path.
     ReplacePath(String),
+    /// Replaces what is found in the path.
+    RewritePath(Arc<Rewriting>),
     /// Answers at once with a redirect.
     Redirect(Redirect),
+    /// Answers at once with a redirect to what a rewriting makes of the URL, if that is another one.
+    RedirectPattern(PatternRedirect),
     /// Answers at once.
     Reply(Reply),
 }
@@ -49,6 +56,15 @@ pub struct Redirect {
     pub port: Option<u16>,
     /// Absent: as in the request.
     pub host: Option<String>,
+}
+
+/// A redirect to what a rewriting makes of the URL.
+#[derive(Clone, Debug)]
+pub struct PatternRedirect {
+    /// What becomes of the URL.
+    pub rewriting: Arc<Rewriting>,
+    /// Whether clients may remember it: 301 and 308 instead of 302 and 307.
+    pub permanent: bool,
 }
 
 /// Some of a plan.

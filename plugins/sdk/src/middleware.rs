@@ -2,7 +2,7 @@
 
 use crate::{
     Action, Header, Plugin, Predicate, Proceed, Redirect, Reply, Request, Response,
-    ResponseVerdict, Verdict, bindings::interest::interface as wire,
+    ResponseVerdict, Rewriting, Verdict, bindings::interest::interface as wire,
 };
 
 /// A step between a router and its service.
@@ -140,6 +140,13 @@ impl Action {
     /// Answers at once with a redirect to another scheme, at its own port.
     pub fn redirect(status: u16, scheme: impl Into<String>, port: Option<u16>) -> Self {
         Self::Redirect(Redirect { status, scheme: Some(scheme.into()), port, host: None })
+    }
+}
+
+impl Rewriting {
+    /// Replaces what a regular expression finds.
+    pub fn new(regex: impl Into<String>, replacement: impl Into<String>) -> Self {
+        Self { regex: regex.into(), replacement: replacement.into() }
     }
 }
 

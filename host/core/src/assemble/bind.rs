@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     contents::{Answer, Asked, Content, Supply},
-    doubts::{Doubt, complaints, doubtful},
+    doubts::{Doubt, complaints, doubtful, remarks},
     merge::Object,
     unplugged,
 };
@@ -129,7 +129,11 @@ impl Bindings {
         self.note(name, &bound);
         self.made.insert(name.clone(), (key, bound.clone()));
         let (config, live, mut problems) = match bound {
-            Ok(live) => (plugin.shown(written).into(), Some(live), doubtful(name, object, doubts)),
+            Ok(live) => {
+                let mut problems = remarks(name, object, &live.interest);
+                problems.extend(doubtful(name, object, doubts));
+                (plugin.shown(written).into(), Some(live), problems)
+            }
             // What is wrong with it is seen best as it was written.
             Err(error) => (written.clone(), None, refused(name, object, &error)),
         };

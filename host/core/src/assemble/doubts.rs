@@ -1,9 +1,12 @@
-//! What is wrong with files and plugins of middlewares that were good before: what was good goes on.
+//! What is doubtful in middlewares that work: files and plugins that were good before, where what was
+//! good goes on, and what is perhaps not meant as it is written.
 
 use super::merge::Object;
 use crate::{
     declare::MiddlewareSpec,
+    middleware::Interest,
     name::ObjectName,
+    pattern::Remark,
     port::{BindError, FieldError},
     problem::Problem,
 };
@@ -40,6 +43,20 @@ pub(super) fn doubtful(
             .hint(instead)
     };
     doubts.into_iter().map(problem).collect()
+}
+
+/// What works as it is configured, but is perhaps not what was meant.
+pub(super) fn remarks(
+    name: &ObjectName,
+    object: &Object<MiddlewareSpec>,
+    interest: &Interest,
+) -> Vec<Problem> {
+    let problem = |Remark { option, message, hint }: Remark| {
+        let message = format!("middleware `{}`: {message}", name.name);
+        let problem = Problem::warning(&*name.provider, &*object.origin, message);
+        Problem { hint, ..problem.at(format!("{}{option}", object.spec.pointer)) }
+    };
+    interest.remarks().into_iter().map(problem).collect()
 }
 
 /// What an error complains of, with the places.

@@ -92,10 +92,9 @@ fn counterpart(plugin: &str, config: &Value) -> Option<String> {
 }
 
 /// Middlewares of Traefik for which there is nothing here, as they compare.
-const TRAEFIKS: [&str; 14] = [
+const TRAEFIKS: [&str; 9] = [
     "buffering",
     "compress",
-    "contenttype",
     "digestauth",
     "encodedcharacters",
     "errors",
@@ -103,8 +102,4 @@ const TRAEFIKS: [&str; 14] = [
     "grpcweb",
     "passtlsclientcert",
     "ratelimit",
-    "redirectregex",
-    "replacepath",
-    "replacepathregex",
-    "stripprefixregex",
 ];

@@ -3,6 +3,10 @@
 //! **Invariant:** what is done on the way back is decided on the way in: a step whose `when` held
 //! for the request as it came does its work on the response, whatever became of the request.
 
+mod location;
+mod pattern;
+mod remarks;
+
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{HOST, LOCATION},
@@ -11,11 +15,15 @@ use http::{
 use crate::{
     exchange::{Exchange, Reply, RequestHead, is_of_connection},
     middleware::{Action, Interest, PlanStep, Redirect},
+    pattern::BadOption,
     target::{Authority, BadTarget, Target, bare_host, strip_seen},
 };
 
 /// What Traefik's stripPrefix names the prefix in.
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// What Traefik's replacePath names the path in that was there before.
+const X_REPLACED_PATH: HeaderName = HeaderName::from_static("x-replaced-path");
 
 const HOST_IS_SET: &str = "`host` can be set, but neither added to nor removed";
 
@@ -39,6 +47,9 @@ pub enum PlanError {
         /// One sentence in lower case, without a full stop.
         message: String,
     },
+    /// What somebody wrote for a plugin, and the host reads.
+    #[error(transparent)]
+    Option(#[from] BadOption),
 }
 
 impl Steps {
@@ -67,6 +78,7 @@ impl Interest {
         }
         for (step, PlanStep { actions, .. }) in self.plan.iter().enumerate() {
             for (place, action) in actions.iter().enumerate() {
+                pattern::check(action)?;
                 action.check().map_err(|message| PlanError::Action {
                     step,
                     action: place,
@@ -130,19 +142,21 @@ impl Action {
             Self::SetRequestHeader(line) => request.headers.set_line(line),
             Self::AppendRequestHeader(line) => request.headers.add_line(line),
             Self::RemoveRequestHeader(name) => request.headers.take_out(name),
-            Self::StripPrefix(prefixes) => strip_prefix(exchange, prefixes),
+            Self::StripPrefix(prefixes) => strip_prefix(request, prefixes),
             Self::AddPrefix(prefix) => {
                 // Of a path that was stripped to nothing no slash is left either, as in Traefik.
-                let path = if request.path().is_empty() { "" } else { request.uri().path() };
-                let path = [prefix.trim_end_matches('/'), path];
+                let path = [prefix.trim_end_matches('/'), sent_path(request)];
                 let target = Target::compose(&path, request.query());
                 retarget(request, target);
             }
             Self::ReplacePath(path) => {
-                let target = Target::compose(&[path], request.query());
-                retarget(request, target);
+                // The check of the plan leaves no path that is bad; one that was not checked changes nothing.
+                _ = replace_path(request, path);
             }
+            Self::StripPrefixPattern(patterns) => pattern::strip(request, patterns),
+            Self::RewritePath(rewriting) => return pattern::rewrite_path(request, rewriting),
             Self::Redirect(redirect) => return Some(redirect.reply(exchange)),
+            Self::RedirectPattern(redirect) => return pattern::redirect(exchange, redirect),
             Self::Reply(reply) => return Some(reply.clone()),
             Self::SetResponseHeader(..)
             | Self::AppendResponseHeader(..)
@@ -179,7 +193,12 @@ impl Action {
             Self::StripPrefix(prefixes) => {
                 prefixes.iter().try_for_each(|prefix| check_prefix(prefix))
             }
-            Self::AddPrefix(path) | Self::ReplacePath(path) => check_path(path),
+            Self::AddPrefix(path) => check_path(path),
+            // What is wrong with them is said of options.
+            Self::ReplacePath(_)
+            | Self::StripPrefixPattern(_)
+            | Self::RewritePath(_)
+            | Self::RedirectPattern(_) => Ok(()),
             Self::Redirect(redirect) => redirect.check(),
             Self::Reply(reply) => check_reply(reply),
         }
@@ -227,24 +246,50 @@ impl Redirect {
     }
 }
 
-/// Removes the first prefix that fits; what is left starts with a slash, if anything is. As in Traefik, a prefix
-/// need not end at a segment border.
-fn strip_prefix(exchange: &mut Exchange, prefixes: &[String]) {
-    let request = &mut exchange.request;
+/// Removes the first prefix that fits. As in Traefik, a prefix need not end at a segment border.
+fn strip_prefix(request: &mut RequestHead, prefixes: &[String]) {
     let path = request.uri().path();
-    let mut fitting =
-        prefixes.iter().filter_map(|prefix| Some((prefix, strip_seen(path, prefix)?)));
-    let Some((prefix, rest)) = fitting.next() else { return };
+    let fitting = prefixes.iter().find(|prefix| strip_seen(path, prefix).is_some());
+    if let Some(prefix) = fitting {
+        strip(request, prefix);
+    }
+}
+
+/// Removes a prefix, if it is one; what is left starts with a slash, if anything is.
+fn strip(request: &mut RequestHead, prefix: &str) {
+    let Some(rest) = strip_seen(request.uri().path(), prefix) else { return };
     let slash = if rest.starts_with('/') { "" } else { "/" };
     let Ok(target) = Target::compose(&[slash, rest], request.query()) else { return };
     match rest {
         "" => request.empty_path(target),
         _ => request.set_target(target),
     }
-    // The check of the plan leaves no prefix that is not a valid value.
-    if let Ok(value) = HeaderValue::from_str(prefix) {
+    // Rules see no path with characters that are not valid in a value.
+    if let Ok(value) = HeaderValue::from_bytes(prefix.as_bytes()) {
         request.headers.add(&X_FORWARDED_PREFIX, &value);
     }
+}
+
+/// The path as it is sent, or nothing where nothing is left of it.
+fn sent_path(request: &RequestHead) -> &str {
+    if request.path().is_empty() { "" } else { request.uri().path() }
+}
+
+/// Puts another path in the place of this one, which is named in a header, as in Traefik. What does not
+/// begin with a slash gets one.
+fn replace_path(request: &mut RequestHead, path: &str) -> Result<(), BadTarget> {
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let target = Target::compose(&[slash, path], request.query())?;
+    let before = HeaderValue::from_str(sent_path(request));
+    match path {
+        "" => request.empty_path(target),
+        _ => request.set_target(target),
+    }
+    // A path is sent in ASCII.
+    if let Ok(before) = before {
+        request.headers.add(&X_REPLACED_PATH, &before);
+    }
+    Ok(())
 }
 
 /// Changes where the request goes. The check of the plan leaves no target that is bad; one that
@@ -269,6 +314,10 @@ fn check_path(path: &str) -> Result<(), String> {
     if path.contains(['?', '#']) {
         return Err(format!("`{path}` is more than a path"));
     }
+    check_target(path)
+}
+
+fn check_target(path: &str) -> Result<(), String> {
     Target::compose(&[path], None).map(drop).map_err(|bad| format!("`{path}`: {bad}"))
 }
 
@@ -313,3 +362,5 @@ fn bracketed(host: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod pattern_tests;

@@ -8,10 +8,8 @@ use std::net::IpAddr;
 use hashbrown::HashSet;
 use ipnet::IpNet;
 
-use super::{
-    field::{Field, Op},
-    go::GoRegex,
-};
+use super::field::{Field, Op};
+use crate::pattern::GoRegex;
 
 /// A compiled comparison.
 pub(super) enum Check {
@@ -70,7 +68,7 @@ impl Check {
             Op::Suffix => Self::Suffix(texts()),
             Op::Contains => Self::Contains(texts()),
             Op::Wildcard => wildcard(field, values)?,
-            Op::Regex => Self::Regex(each(values, regex)?),
+            Op::Regex => Self::Regex(each(values, GoRegex::compile)?),
             Op::Cidr => Self::Cidr(networks(each(values, network)?)),
         })
     }
@@ -173,22 +171,6 @@ fn wildcard(field: &Field, values: &[String]) -> Result<Check, String> {
         }
     }
     Ok(Check::Wildcard { names: Texts::new(names), suffixes })
-}
-
-/// As Go reads it, whose users write rules: classes such as `\w` are ASCII.
-fn regex(value: &str) -> Result<GoRegex, String> {
-    GoRegex::compile(value).map_err(|error| match error {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("the regular expression needs more than {limit} bytes when compiled")
-        }
-        // The text of the library draws the pattern over several lines; the last one says it.
-        error => {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default();
-            let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-            format!("the regular expression does not compile: {reason}")
-        }
-    })
 }
 
 pub(super) fn network(value: &str) -> Result<IpNet, String> {

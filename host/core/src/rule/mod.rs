@@ -6,7 +6,6 @@
 mod error;
 mod expression;
 mod lex;
-mod go;
 mod template;
 mod parse;
 mod address;

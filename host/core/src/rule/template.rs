@@ -1,6 +1,6 @@
 //! Patterns of Traefik 2, such as `{sub:[a-z]+}.example.com`, and what they are in Traefik 3.
 
-use super::go::is_repetition;
+use crate::pattern::is_repetition;
 
 /// What a pattern may stand for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -182,7 +182,9 @@ pub(crate) fn strip_seen<'a>(sent: &'a str, prefix: &str) -> Option<&'a str> {
     let mut rest = sent;
     for wanted in prefix.bytes() {
         let encoded = rest.strip_prefix('%').and_then(hex_pair);
-        let (byte, after) = match encoded.filter(|(byte, _)| is_seen_decoded(*byte)) {
+        // Of a path that is not UTF-8 rules see the encoding of what is not ASCII.
+        let is_seen = |byte: u8| is_seen_decoded(byte) && (byte.is_ascii() || !wanted.is_ascii());
+        let (byte, after) = match encoded.filter(|(byte, _)| is_seen(*byte)) {
             Some(decoded) => decoded,
             None => (*rest.as_bytes().first()?, rest.get(1..)?),
         };

@@ -1,11 +1,15 @@
 //! What a middleware plugin wants of the host for one binding: its plan, and what it is called
 //! for.
 
+use std::sync::Arc;
+
 use http::{HeaderName, header::HOST};
 use portolan_core::{
     edit,
     exchange::HeaderLine,
-    middleware::{Action, Interest, PlanStep, Redirect},
+    middleware::{Action, Interest, PatternRedirect, PlanStep, Redirect},
+    pattern::{BadOption, Pattern, Rewriting},
+    plan::PlanError,
     rule::Predicate,
 };
 
@@ -19,13 +23,21 @@ use crate::{
     guest::{Slot, Slots},
 };
 
+/// Why an interest is none.
+pub(super) enum Refusal {
+    /// The plugin speaks nonsense.
+    Nonsense(String),
+    /// What somebody wrote for it makes none.
+    Option(BadOption),
+}
+
 /// An interest that makes sense, without its hooks; or what is wrong with it.
 pub(super) fn interest(
     interest: wit::Interest,
     places: &Places,
-) -> Result<(Interest, Slots), String> {
+) -> Result<(Interest, Slots), Refusal> {
     let plan = interest.plan.into_iter().enumerate().map(|(place, step)| {
-        plan_step(step).map_err(|error| format!("step {place} of the plan: {error}"))
+        plan_step(step).map_err(|error| error.within(&format!("step {place} of the plan")))
     });
     let slots = Slots {
         request: slots(&interest.request_headers)?,
@@ -39,8 +51,38 @@ pub(super) fn interest(
         when: when(interest.when)?,
         aside: None,
     };
-    converted.check().map_err(|error| error.to_string())?;
+    converted.check()?;
     Ok((converted, slots))
+}
+
+impl Refusal {
+    fn within(self, place: &str) -> Self {
+        match self {
+            Self::Nonsense(message) => Self::Nonsense(format!("{place}: {message}")),
+            Self::Option(_) => self,
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self::Nonsense(message)
+    }
+}
+
+impl From<BadOption> for Refusal {
+    fn from(bad: BadOption) -> Self {
+        Self::Option(bad)
+    }
+}
+
+impl From<PlanError> for Refusal {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Option(bad) => Self::Option(bad),
+            error => Self::Nonsense(error.to_string()),
+        }
+    }
 }
 
 fn hook(phases: Phases, phase: Phases, is_exported: bool) -> Result<bool, String> {
@@ -69,16 +111,16 @@ fn slots(names: &[String]) -> Result<Vec<Slot>, String> {
     names.iter().map(slot).collect()
 }
 
-fn plan_step(step: wit::Step) -> Result<PlanStep, String> {
+fn plan_step(step: wit::Step) -> Result<PlanStep, Refusal> {
     let actions = step.actions.into_iter().map(action).collect::<Result<_, _>>()?;
     Ok(PlanStep { when: when(step.when)?, actions })
 }
 
-fn action(action: wit::Action) -> Result<Action, String> {
+fn action(action: wit::Action) -> Result<Action, Refusal> {
     let pair = |make: fn(_) -> Action, header| {
         line(&header).map(|(name, value)| make(HeaderLine::new(name, value)))
     };
-    match action {
+    let action = match action {
         // A plan says beforehand which host it sets; a hook has a function of its own for that.
         wit::Action::SetRequestHeader(header) if header.name.eq_ignore_ascii_case("host") => {
             let value = edit::header_value(&header.value);
@@ -94,15 +136,36 @@ fn action(action: wit::Action) -> Result<Action, String> {
         wit::Action::RemoveResponseHeader(text) => name(&text).map(Action::RemoveResponseHeader),
         wit::Action::StripPrefix(prefixes) => Ok(Action::StripPrefix(prefixes)),
         wit::Action::AddPrefix(prefix) => Ok(Action::AddPrefix(prefix)),
+        wit::Action::StripPrefixPattern(patterns) => {
+            Ok(Action::StripPrefixPattern(prefix_patterns(&patterns)?))
+        }
         wit::Action::ReplacePath(path) => Ok(Action::ReplacePath(path)),
+        wit::Action::RewritePath(it) => Ok(Action::RewritePath(rewriting(&it)?)),
         wit::Action::Redirect(redirect) => Ok(Action::Redirect(Redirect {
             status: status(redirect.status)?,
             scheme: redirect.scheme,
             port: redirect.port,
             host: redirect.host,
         })),
+        wit::Action::RedirectPattern(it) => Ok(Action::RedirectPattern(PatternRedirect {
+            rewriting: rewriting(&it.rewriting)?,
+            permanent: it.permanent,
+        })),
         wit::Action::Reply(it) => reply(it).map(Action::Reply),
-    }
+    };
+    action.map_err(Refusal::Nonsense)
+}
+
+fn rewriting(it: &wit::Rewriting) -> Result<Arc<Rewriting>, BadOption> {
+    Rewriting::compile(&it.regex, &it.replacement).map(Arc::new)
+}
+
+fn prefix_patterns(patterns: &[String]) -> Result<Arc<[Pattern]>, BadOption> {
+    let compiled = |(place, pattern): (usize, &String)| {
+        let bad = |message| BadOption { option: format!("/regex/{place}"), message };
+        Pattern::compile(pattern).map_err(bad)
+    };
+    patterns.iter().enumerate().map(compiled).collect()
 }
 
 /// More headers are rather read one by one.

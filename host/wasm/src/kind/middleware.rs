@@ -9,11 +9,16 @@ use std::{
 
 use portolan_core::{
     middleware::Interest,
-    port::{BindError, CallError, FileField, MiddlewarePlugin},
+    pattern::BadOption,
+    port::{BindError, CallError, FieldError, FileField, MiddlewarePlugin},
 };
 use serde_json::Value;
 
-use super::{field_errors, hook::Bound, interest::interest};
+use super::{
+    field_errors,
+    hook::Bound,
+    interest::{Refusal, interest},
+};
 use crate::{
     bindings::middleware_interest as wit,
     facets::Place,
@@ -104,8 +109,12 @@ impl MiddlewarePlugin for Middlewares {
         let begun = Instant::now();
         let declared = self.declare(&mut warm, id, &config)?;
         let took = begun.elapsed();
-        let (mut found, slots) = interest(declared, &runtime.places)
-            .map_err(|error| BindError::Call(runtime.failed(CallError::Nonsense(error))))?;
+        let (mut found, slots) = interest(declared, &runtime.places).map_err(|it| match it {
+            Refusal::Nonsense(error) => BindError::Call(runtime.failed(CallError::Nonsense(error))),
+            Refusal::Option(BadOption { option, message }) => {
+                BindError::Config(vec![FieldError { path: option, message, hint: None }])
+            }
+        })?;
         let binding = Arc::new(Binding { id, label: label.to_owned(), config, slots });
         Runtime::note(&mut warm, &binding);
         let reading = self.reading(took, &binding, lane).map_err(BindError::Call)?;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use portolan_core::{
     exchange::HeaderLine,
-    middleware::{Action, Middleware, OnFailure, PlanStep, Redirect},
+    middleware::{Action, Middleware, OnFailure, PatternRedirect, PlanStep, Redirect},
+    pattern::{Pattern, Rewriting},
 };
 
 use crate::admin::secret::{HIDDEN, is_secret_header};
@@ -74,8 +75,25 @@ fn words(action: &Action) -> String {
         Action::StripPrefix(prefixes) => format!("strips the prefix `{}`", prefixes.join("` or `")),
         Action::AddPrefix(prefix) => format!("puts `{prefix}` before the path"),
         Action::ReplacePath(path) => format!("replaces the path by `{path}`"),
+        Action::StripPrefixPattern(patterns) => {
+            let patterns: Vec<_> = patterns.iter().map(Pattern::text).collect();
+            format!("strips the prefix that `{}` finds", patterns.join("` or `"))
+        }
+        Action::RewritePath(rewriting) => format!("replaces {} in the path", by(rewriting)),
         Action::Redirect(redirect) => redirects(redirect),
+        Action::RedirectPattern(PatternRedirect { rewriting, permanent }) => {
+            let status = if *permanent { "301 or 308" } else { "302 or 307" };
+            format!("replaces {} in the URL, and redirects there with {status}", by(rewriting))
+        }
         Action::Reply(reply) => format!("answers {}", reply.status),
+    }
+}
+
+fn by(rewriting: &Rewriting) -> String {
+    let (pattern, replacement) = (rewriting.pattern().text(), rewriting.replacement());
+    match replacement {
+        "" => format!("what `{pattern}` finds by nothing"),
+        _ => format!("what `{pattern}` finds by `{replacement}`"),
     }
 }
 

@@ -12,7 +12,7 @@ use regex::bytes::{Regex, RegexBuilder};
 const SIZE: usize = 4 << 20;
 
 /// A compiled expression.
-pub(super) struct GoRegex {
+pub(crate) struct GoRegex {
     /// For ASCII.
     regex: Regex,
     /// For the rest, from when there is some; absent: the same.
@@ -21,7 +21,26 @@ pub(super) struct GoRegex {
 
 impl GoRegex {
     /// Compiles an expression.
-    pub(super) fn compile(pattern: &str) -> Result<Self, regex::Error> {
+    ///
+    /// # Errors
+    ///
+    /// One sentence on why it does not compile.
+    pub(crate) fn compile(pattern: &str) -> Result<Self, String> {
+        Self::build(pattern).map_err(|error| match error {
+            regex::Error::CompiledTooBig(limit) => {
+                format!("the regular expression needs more than {limit} bytes when compiled")
+            }
+            // The text of the library draws the pattern over several lines; the last one says it.
+            error => {
+                let text = error.to_string();
+                let reason = text.lines().last().unwrap_or_default();
+                let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+                format!("the regular expression does not compile: {reason}")
+            }
+        })
+    }
+
+    fn build(pattern: &str) -> Result<Self, regex::Error> {
         let pattern = translated(pattern);
         match build(&pattern, false) {
             Ok(regex) => Ok(Self { regex, of_characters: OnceLock::new() }),
@@ -34,17 +53,22 @@ impl GoRegex {
         }
     }
 
-    pub(super) fn is_match(&self, text: &[u8]) -> bool {
+    pub(crate) fn is_match(&self, text: &[u8]) -> bool {
         if text.is_ascii() {
             return self.regex.is_match(text);
         }
+        self.of_characters().is_match(characters(text).as_bytes())
+    }
+
+    /// The expression of the library that finds in a text what Go would find.
+    pub(super) fn fitting(&self, text: &str) -> &Regex {
+        if text.is_ascii() { &self.regex } else { self.of_characters() }
+    }
+
+    fn of_characters(&self) -> &Regex {
+        let built = self.of_characters.get_or_init(|| build(self.regex.as_str(), true).ok());
         // One that is too large for characters is better than none.
-        let regex = self
-            .of_characters
-            .get_or_init(|| build(self.regex.as_str(), true).ok())
-            .as_ref()
-            .unwrap_or(&self.regex);
-        regex.is_match(characters(text).as_bytes())
+        built.as_ref().unwrap_or(&self.regex)
     }
 }
 
@@ -205,7 +229,7 @@ fn octal<'a>(after: &'a str, out: &mut String) -> &'a str {
 }
 
 /// Whether what follows a `{` makes it a repetition: `3}`, `3,}`, `3,5}`.
-pub(super) fn is_repetition(after: &str) -> bool {
+pub(crate) fn is_repetition(after: &str) -> bool {
     let Some((bounds, _)) = after.split_once('}') else { return false };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
     match bounds.split_once(',') {
