@@ -9,6 +9,7 @@
 mod support;
 
 mod access_log;
+mod chains;
 mod client_address;
 mod admin_api;
 mod command_line;

@@ -22,6 +22,10 @@ use crate::{
     snapshot::{Entry, MiddlewareEntry, Status},
 };
 
+/// Middlewares that are a part of Portolan, whatever plugins there are of these names: what a configuration
+/// means by them does not change with a file that is dropped in.
+pub const OWN_MIDDLEWARES: [&str; 1] = ["chain"];
+
 /// What a binding is made of, besides its name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Key {
@@ -304,6 +308,16 @@ pub(super) fn plugin<'a>(
     find(&wanted).or_else(|| find("ipallowlist").filter(|_| wanted == "ipwhitelist"))
 }
 
+/// One whose options were refused, disabled.
+pub(super) fn refuse(
+    name: &ObjectName,
+    object: &Object<MiddlewareSpec>,
+    error: &BindError,
+) -> (MiddlewareEntry, Vec<Problem>) {
+    let problems = refused(name, object, error);
+    (entry(name, object, object.spec.config.clone(), None, &problems), problems)
+}
+
 fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError) -> Vec<Problem> {
     let problem = |message: String| {
         Problem::error(&*name.provider, &*object.origin, message).at(object.spec.pointer.clone())
@@ -327,7 +341,7 @@ fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError
     }
 }
 
-fn entry(
+pub(super) fn entry(
     name: &ObjectName,
     object: &Object<MiddlewareSpec>,
     config: Arc<Value>,
@@ -357,5 +371,6 @@ fn entry(
         plugin: object.spec.plugin.as_deref().unwrap_or_default().into(),
         config,
         live,
+        chain: None,
     }
 }

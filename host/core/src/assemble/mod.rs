@@ -13,6 +13,7 @@
 
 mod bind;
 mod backends;
+mod chain;
 mod charge;
 mod complaints;
 mod compound;
@@ -33,6 +34,8 @@ mod stages;
 #[cfg(test)]
 mod bind_tests;
 #[cfg(test)]
+mod chain_tests;
+#[cfg(test)]
 mod change_tests;
 #[cfg(test)]
 mod contents_tests;
@@ -51,7 +54,7 @@ mod tests;
 #[cfg(test)]
 mod unplugged_tests;
 
-pub use bind::Unsettled;
+pub use bind::{OWN_MIDDLEWARES, Unsettled};
 pub use entrypoint::{Entrypoint, Redirected};
 pub use resolve::{CONFIG, INTERNAL, INTERNAL_SERVICES};
 pub use routers::RulePriority;

@@ -48,7 +48,7 @@ fn a_middleware_without_its_plugin_is_an_error_for_whom_it_closes() {
             Error config config.toml /http/middlewares/rl/rateLimit: there is no middleware plugin `rateLimit`: routers `three` and `two` answer 503
             Error consul a tag traefik.http.middlewares.again.retry.attempts: there is no middleware plugin `retry`: routers `one` and `three@config` answer 503
             Warning config config.toml /http/middlewares/slip/helo: there is no middleware plugin `helo`
-            Warning consul a tag traefik.http.middlewares.all.chain.middlewares: there is no middleware plugin `chain`"#]],
+            Warning consul a tag traefik.http.middlewares.all.chain.middlewares: there is no middleware `other@consul`, which is in the chain `all`"#]],
     );
 }
 
@@ -64,7 +64,6 @@ fn what_to_do_about_it_depends_on_the_middleware() {
         (json!({ "retry": {} }), "`services.<name>.load-balancer.retry.attempts`"),
         (json!({ "circuitBreaker": {} }), ".load-balancer.circuit-breaker.error-ratio`"),
         (json!({ "inFlightReq": {} }), ".load-balancer.limits.max-requests`"),
-        (json!({ "chain": { "Middlewares": ["a", "b"] } }), "of the router: `a, b`"),
         (json!({ "forwardAuth": {} }), "its routers stay closed"),
         (json!({ "helo": {} }), "did you mean `hello`?"),
     ] {

@@ -162,6 +162,7 @@ pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
             plugin: live.plugin.clone(),
             config,
             live: Some(live),
+            chain: None,
         });
     }
     let live: Vec<_> = snapshot.routers.iter().filter_map(|it| it.live.clone()).collect();
