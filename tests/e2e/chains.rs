@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Config, Consul, Portolan, Registration, eventually, run};
+use crate::support::{Backend, Config, Consul, Portolan, Registration, eventually, guest, run};
 
 const ONE: &str = "[http.middlewares.one.headers]\ncustom-request-headers = { x-one = \"1\" }\n";
 
@@ -122,4 +122,31 @@ async fn what_is_wrong_with_a_chain_is_found_at_its_line_and_costs_who_uses_it()
         let closed = Portolan::start(&config);
         assert_eq!(closed.http().get("a", "/").await.status, 503, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn a_plugin_of_that_name_changes_nothing_which_is_told() {
+    let backend = Backend::start("b").await;
+    let config = Config::new(&with_chain(
+        &backend,
+        &format!("{ONE}[http.middlewares.all.chain]\nmiddlewares = [\"one\"]\n"),
+    ));
+    // Names compare without hyphens, so this is `chain`, and as long as the name that it had.
+    let mut plugin = guest("hello-header-1");
+    let (before, after) = (b"hello-header", b"c-h--a--i--n");
+    let places = plugin.windows(before.len()).enumerate();
+    let places = places.filter(|(_, window)| window == before).map(|(place, _)| place);
+    for place in places.collect::<Vec<_>>() {
+        plugin[place..place + after.len()].copy_from_slice(after);
+    }
+    config.install("mine", &plugin);
+    let portolan = Portolan::start(&config);
+    let told = eventually(
+        || async { portolan.api("/api/problems").await.to_string() },
+        |told| told.contains("mine.wasm"),
+    )
+    .await;
+    assert!(told.contains("no middleware is made of it: `c-h--a--i--n` is a part of"), "{told}");
+    let answer = portolan.http().get("a", "/").await;
+    assert!(answer.body.contains("x-one: 1") && answer.header("x-hello").is_empty(), "{answer:?}");
 }

@@ -39,6 +39,7 @@ mod middleware_files;
 mod middlewares;
 mod plugin_reload;
 mod query_log;
+mod retries;
 mod services;
 mod tls;
 mod tracing;

@@ -8,6 +8,7 @@ use crate::{
     exchange::{HeaderLine, Reply},
     hook::Hooks,
     name::ObjectName,
+    policy::Retries,
     rule::Predicate,
 };
 
@@ -83,6 +84,9 @@ pub struct Interest {
     pub on_response: bool,
     /// When it is false for a request, no hook is called.
     pub when: Option<Predicate>,
+    /// How requests of routers that name it are tried again. That is done where backends are chosen: such a
+    /// middleware is not among those that requests meet.
+    pub retry: Option<Arc<Retries>>,
     /// How long a hook may take, with what an instance needs to read its configuration, where that is
     /// too long for a thread that serves: then hooks are called on another. `None`: hooks are quick.
     pub aside: Option<Duration>,

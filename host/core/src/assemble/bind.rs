@@ -10,7 +10,7 @@ use super::{
     contents::{Answer, Asked, Content, Supply},
     doubts::{Doubt, complaints, doubtful},
     merge::Object,
-    unplugged,
+    own, unplugged,
 };
 use crate::{
     declare::MiddlewareSpec,
@@ -21,10 +21,6 @@ use crate::{
     roll::Roll,
     snapshot::{Entry, MiddlewareEntry, Status},
 };
-
-/// Middlewares that are a part of Portolan, whatever plugins there are of these names: what a configuration
-/// means by them does not change with a file that is dropped in.
-pub const OWN_MIDDLEWARES: [&str; 1] = ["chain"];
 
 /// What a binding is made of, besides its name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -304,6 +300,9 @@ pub(super) fn plugin<'a>(
 ) -> Option<&'a Arc<dyn MiddlewarePlugin>> {
     let find = |wanted: &str| plugins.iter().find(|plugin| fold(plugin.name()) == wanted);
     let wanted = fold(spec.plugin.as_deref()?);
+    if let Some(own) = own::plugin(&wanted) {
+        return Some(own);
+    }
     // Traefik 3 still knows it by both names.
     find(&wanted).or_else(|| find("ipallowlist").filter(|_| wanted == "ipwhitelist"))
 }

@@ -15,16 +15,17 @@ use serde_json::json;
 use super::{
     bind,
     merge::Object,
+    own,
     parts::{Compounds, Different, Whole},
     resolve::{Directory, End, Link, Missing, Provider},
     unplugged::Lack,
 };
 use crate::{
     catalog::Source,
-    declare::{self, ChainSpec, Flaw, MiddlewareSpec},
+    declare::{self, ChainSpec, MiddlewareSpec},
     middleware::Middleware,
     name::{ObjectName, fold},
-    port::{BindError, FieldError},
+    port::BindError,
     problem::Problem,
     roll::Roll,
     snapshot::{Entries, Entry, MiddlewareEntry, Status},
@@ -98,12 +99,7 @@ pub(super) fn declared(spec: &MiddlewareSpec) -> Option<Result<Declared, BindErr
     let word = spec.plugin.as_deref().filter(|word| fold(word) == "chain")?;
     let declared =
         |chain| Declared { spec: chain, word: word.into(), options: spec.pointer.clone() };
-    let complaint = |flaw: Flaw| {
-        let Flaw { pointer: path, message, hint, .. } = flaw;
-        FieldError { path, message, hint }
-    };
-    let read = declare::chain(&spec.config).map(declared);
-    Some(read.map_err(|flaws| BindError::Config(flaws.into_iter().map(complaint).collect())))
+    Some(declare::chain(&spec.config).map(declared).map_err(own::refused))
 }
 
 impl Chains {

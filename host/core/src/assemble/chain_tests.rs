@@ -281,6 +281,24 @@ fn routers_follow_the_members_of_their_chain() {
 }
 
 #[test]
+fn who_uses_what_through_chains_follows_them_where_requests_meet_nothing_else() {
+    let mut assembler = Assembler::default();
+    let routers = json!({ "r": router("r", &json!(["outer"])) });
+    let mut used = |inner: &str| {
+        let none = chain(&json!([]));
+        let middlewares = json!({
+            "outer": chain(&json!(["inner"])), "inner": chain(&json!([inner])),
+            "one": none, "two": none,
+        });
+        let snapshot = assembler.assemble(&inputs(vec![config(&routers, &middlewares)]));
+        let used = snapshot.middlewares.iter().filter(|it| !it.entry.used_by.is_empty());
+        used.map(|it| it.entry.name.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(used("one"), ["inner", "one", "outer"]);
+    assert_eq!(used("two"), ["inner", "outer", "two"]);
+}
+
+#[test]
 fn a_member_of_a_provider_that_was_not_heard_yet_is_no_mistake() {
     let tags = [
         ("http.routers.shop.rule", "Host(`shop`)"),

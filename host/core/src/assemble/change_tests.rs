@@ -258,8 +258,11 @@ impl World {
             services.insert(self.text(NAMES), service);
         }
         for _ in 0..self.dice.throw(3) {
-            let plugin = self.dice.pick(&["hello", "hello", "nonesuch"]);
-            let key = self.dice.pick(&["a", "b", "wrong"]);
+            let plugin = self.dice.pick(&["hello", "hello", "retry", "nonesuch"]);
+            let key = match plugin {
+                "retry" => "attempts",
+                _ => self.dice.pick(&["a", "b", "wrong"]),
+            };
             let name = self.text(&["auth", "hello", "shop"]);
             let members = [(); 2].map(|()| self.dice.pick(REFERENCES));
             let middleware = match self.is(2) {
@@ -382,7 +385,9 @@ fn render(snapshot: &Snapshot) -> String {
         writeln!(text, "\n{} {:?} {live:?}", router.priority, router.entry.errors).unwrap();
         let met = router.live.iter().flat_map(|it| &it.middlewares);
         let met: Vec<_> = met.map(|it| (it.name.to_string(), it.is_closed())).collect();
-        writeln!(text, "{met:?}").unwrap();
+        let tried = ["web", "websecure"]
+            .map(|at| router.live.as_ref().and_then(|it| it.retry(at)?.interest.retry.clone()));
+        writeln!(text, "{met:?} {tried:?}").unwrap();
     }
     for service in snapshot.services.iter() {
         let backends = service.live.iter().flat_map(|it| &it.backends);
@@ -482,6 +487,7 @@ fn check_identity(before: &Snapshot, after: &Snapshot) -> usize {
         if same_service
             && one.lack == two.lack
             && (is_closed(one) || ptrs(one) == ptrs(two))
+            && one.retry("web").map(Arc::as_ptr) == two.retry("web").map(Arc::as_ptr)
             && format!("{:?}", entry.middlewares) == format!("{:?}", old.middlewares)
             && (&one.rule, one.priority, &one.entrypoints, one.tls, &entry.entry.status)
                 == (&two.rule, two.priority, &two.entrypoints, two.tls, &old.entry.status)

@@ -26,6 +26,7 @@ mod newest;
 mod merge;
 mod unplugged;
 mod overlap;
+mod own;
 mod parts;
 mod resolve;
 mod routers;
@@ -48,14 +49,17 @@ mod newest_tests;
 #[cfg(test)]
 mod overlap_tests;
 #[cfg(test)]
+mod retry_tests;
+#[cfg(test)]
 mod service_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod unplugged_tests;
 
-pub use bind::{OWN_MIDDLEWARES, Unsettled};
+pub use bind::Unsettled;
 pub use entrypoint::{Entrypoint, Redirected};
+pub use own::is_own_middleware;
 pub use resolve::{CONFIG, INTERNAL, INTERNAL_SERVICES};
 pub use routers::RulePriority;
 

@@ -75,7 +75,6 @@ fn counterpart(plugin: &str) -> Option<String> {
         Some(format!("a service does that itself: `services.<name>.load-balancer.{key}`"))
     };
     match fold(plugin).as_str() {
-        "retry" => of_service("retry.attempts"),
         "circuitbreaker" => of_service("circuit-breaker.error-ratio"),
         "inflightreq" => of_service("limits.max-requests"),
         of_traefik if TRAEFIKS.contains(&of_traefik) => Some(

@@ -24,7 +24,7 @@ mod stray_tests;
 #[cfg(test)]
 mod tests;
 
-pub use built_in::{ChainSpec, chain};
+pub use built_in::{ChainSpec, chain, retry, shown_retry};
 pub use reader::boolean;
 pub use schema::read;
 pub use stray::close_strays;

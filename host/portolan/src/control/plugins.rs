@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use portolan_core::{
-    assemble::OWN_MIDDLEWARES,
+    assemble::is_own_middleware,
     name::fold,
     plugin::PluginFigures,
     port::{MatcherPlugin, MiddlewarePlugin},
@@ -285,8 +285,7 @@ impl Plugins {
             }
             let Some(loaded) = &slot.loaded else { continue };
             let name = &loaded.plugin.info().name;
-            let is_ours = OWN_MIDDLEWARES.iter().any(|own| *own == fold(name));
-            if is_ours && loaded.plugin.middleware().is_some() {
+            if is_own_middleware(name) && loaded.plugin.middleware().is_some() {
                 let message =
                     format!("no middleware is made of it: `{name}` is a part of Portolan");
                 let problem = Problem::warning("plugins", file.clone(), message);

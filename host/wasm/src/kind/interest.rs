@@ -38,6 +38,7 @@ pub(super) fn interest(
         on_response: hook(interest.phases, Phases::RESPONSE_HEAD, places.response.is_some())?,
         when: when(interest.when)?,
         aside: None,
+        retry: None,
     };
     converted.check().map_err(|error| error.to_string())?;
     Ok((converted, slots))

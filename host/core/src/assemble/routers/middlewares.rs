@@ -8,6 +8,13 @@ use crate::{middleware::Middleware, name::ObjectName};
 /// What stands for a reference: mostly one middleware; of a chain all members. Who is missing is closed.
 type Steps = Vec<Arc<Middleware>>;
 
+/// The last that says how requests are tried again. None of those is met by requests.
+pub(super) fn take_retry(steps: &mut Steps) -> Option<Arc<Middleware>> {
+    let found = steps.iter().rfind(|it| it.interest.retry.is_some()).cloned()?;
+    steps.retain(|it| it.interest.retry.is_none());
+    Some(found)
+}
+
 impl Draft<'_> {
     /// What entrypoints put before each of their routers, where they do.
     pub(super) fn ahead(

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use middlewares::take_retry;
+
 use super::{
     chain::Chains,
     entrypoint::Entrypoint,
@@ -222,7 +224,12 @@ impl Draft<'_> {
         });
         doubtful |= self.is_shadowed(&entrypoints, priority);
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
-        let ahead = self.ahead(&entrypoints, &mut broken);
+        let mut ahead = self.ahead(&entrypoints, &mut broken);
+        let retries = ahead.iter_mut().filter_map(|(name, steps)| {
+            let retry = take_retry(steps)?;
+            Some((name.clone(), retry))
+        });
+        let retries: Vec<_> = retries.collect();
         if self.object.spec.is_doubtful {
             let message = "it lets nobody through, since what it says of who may pass \
                 cannot be read";
@@ -236,6 +243,7 @@ impl Draft<'_> {
             middlewares.extend(steps);
             names.push(name.to_string());
         }
+        let retry = take_retry(&mut middlewares);
         let service = self.service();
         broken |= matches!(service, Some((_, Err(_))));
         let is_noop = self.is_noop();
@@ -281,6 +289,8 @@ impl Draft<'_> {
                 })
                 .collect(),
             middlewares,
+            retry,
+            retries,
             service: service.as_ref().and_then(|(_, service)| service.clone().ok()),
             lack: service.as_ref().and_then(|(_, service)| service.clone().err()),
             is_noop,
@@ -421,6 +431,13 @@ fn is_same(one: &Router, other: &Router) -> bool {
         && one.middlewares.len() == other.middlewares.len()
         && middlewares.into_iter().all(|(one, other)| one.is_same(other))
         && one.predicate == other.predicate
+        && one.retry.as_ref().map(Arc::as_ptr) == other.retry.as_ref().map(Arc::as_ptr)
+        && one.retries.len() == other.retries.len()
+        && one
+            .retries
+            .iter()
+            .zip(&other.retries)
+            .all(|((one, this), (other, that))| one == other && Arc::ptr_eq(this, that))
         && one.chains.len() == other.chains.len()
         && one.chains.iter().zip(&other.chains).all(|((one, these), (other, those))| {
             one == other

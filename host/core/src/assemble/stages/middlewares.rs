@@ -6,6 +6,7 @@ use super::{
         chain::{self, Among},
         complaints::Plaintiff,
         merge::Object,
+        own,
         unplugged::{self, Lack},
     },
     Board, Different, Turn, each_once, replace,
@@ -108,7 +109,7 @@ impl Turn<'_> {
         };
         match object.filter(|object| is_lacking(&object.spec)) {
             Some(object) => {
-                let known = plugins.iter().map(|plugin| plugin.name()).chain(bind::OWN_MIDDLEWARES);
+                let known = plugins.iter().map(|plugin| plugin.name()).chain(own::NAMES);
                 let problem = objects.placed(name, unplugged::problem(name, object, known));
                 unplugged.insert(name.clone(), Lack { problem, is_mistake: true });
             }

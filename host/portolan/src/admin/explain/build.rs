@@ -275,7 +275,7 @@ fn steps(router: &Router, entrypoint: &str, snapshot: &Snapshot) -> Vec<Step> {
         runs_code: runs_code(middleware),
     };
     let real = router.chain(entrypoint).iter().filter(|middleware| !middleware.is_closed_router());
-    real.map(step).collect()
+    real.chain(router.retry(entrypoint)).map(step).collect()
 }
 
 #[cfg(test)]

@@ -276,6 +276,8 @@ fn add_router(
         entrypoints: vec!["web".into(), "websecure".into()],
         middlewares: middlewares.iter().map(|(live, _)| live.clone()).collect(),
         chains: Vec::new(),
+        retry: None,
+        retries: Vec::new(),
         observability: Observability::default(),
         service: service.cloned(),
         lack: None,
