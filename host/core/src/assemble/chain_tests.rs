@@ -306,8 +306,9 @@ fn a_member_of_a_provider_that_was_not_heard_yet_is_no_mistake() {
         ("http.middlewares.all.chain.middlewares", "late@files"),
     ];
     let mut assembler = Assembler::default();
+    let catalog = consul(vec![instance("a", 1, &tags)]);
     let mut severity = |files: Source| {
-        let sources = vec![consul(vec![instance("a", 1, &tags)]), files];
+        let sources = vec![catalog.clone(), files];
         let snapshot = assembler.assemble(&inputs(sources));
         let told = snapshot.problems.iter().map(|it| format!("{:?} {}", it.severity, it.origin));
         told.collect::<Vec<_>>()
