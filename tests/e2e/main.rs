@@ -9,6 +9,7 @@
 mod support;
 
 mod access_log;
+mod chains;
 mod client_address;
 mod admin_api;
 mod command_line;
@@ -39,6 +40,7 @@ mod middlewares;
 mod plugin_reload;
 mod query_log;
 mod rewriting;
+mod retries;
 mod services;
 mod tls;
 mod tracing;

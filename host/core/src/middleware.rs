@@ -9,6 +9,7 @@ use crate::{
     hook::Hooks,
     name::ObjectName,
     pattern::{Pattern, Rewriting},
+    policy::Retries,
     rule::Predicate,
 };
 
@@ -99,6 +100,9 @@ pub struct Interest {
     pub on_response: bool,
     /// When it is false for a request, no hook is called.
     pub when: Option<Predicate>,
+    /// How requests of routers that name it are tried again. That is done where backends are chosen: such a
+    /// middleware is not among those that requests meet.
+    pub retry: Option<Arc<Retries>>,
     /// How long a hook may take, with what an instance needs to read its configuration, where that is
     /// too long for a thread that serves: then hooks are called on another. `None`: hooks are quick.
     pub aside: Option<Duration>,
@@ -141,5 +145,11 @@ impl Middleware {
     /// Whether it is in place of another.
     pub fn is_closed(&self) -> bool {
         self.plugin.is_empty()
+    }
+
+    /// Whether it makes no difference which of the two is used.
+    pub fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let are_closed = || self.is_closed() && other.is_closed();
+        Arc::ptr_eq(self, other) || are_closed() && self.name == other.name
     }
 }

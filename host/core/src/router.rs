@@ -80,6 +80,10 @@ pub struct Router {
     pub middlewares: Vec<Arc<Middleware>>,
     /// For each entrypoint that has middlewares of its own: those, and the router's behind them.
     pub chains: Vec<(Arc<str>, Vec<Arc<Middleware>>)>,
+    /// The last of its middlewares that says how requests are tried again.
+    pub retry: Option<Arc<Middleware>>,
+    /// The same of entrypoints, for routers that have none.
+    pub retries: Vec<(Arc<str>, Arc<Middleware>)>,
     /// Where requests go; `None` when a middleware answers them all, or it does not work.
     pub service: Option<Arc<Service>>,
     /// Why its service does not work: half a sentence for people. `None`: it works, or there is none.
@@ -104,5 +108,12 @@ impl Router {
     pub fn chain<'a>(&'a self, entrypoint: &str) -> &'a [Arc<Middleware>] {
         let own = self.chains.iter().find(|(name, _)| **name == *entrypoint);
         own.map_or(&self.middlewares, |(_, chain)| chain)
+    }
+
+    /// Which middleware says how requests of an entrypoint are tried again, where one does. It is the
+    /// innermost; in Traefik each of them repeats what those within it do.
+    pub fn retry(&self, entrypoint: &str) -> Option<&Arc<Middleware>> {
+        let ahead = || self.retries.iter().find(|(name, _)| **name == *entrypoint);
+        self.retry.as_ref().or_else(|| ahead().map(|(_, middleware)| middleware))
     }
 }

@@ -101,8 +101,11 @@ pub struct MiddlewareEntry {
     pub plugin: Arc<str>,
     /// Its configuration: as written, or in camel case if it could be bound.
     pub config: Arc<Value>,
-    /// The middleware that works, unless it is disabled.
+    /// The middleware that works, unless it is disabled, or a chain.
     pub live: Option<Arc<Middleware>>,
+    /// What a chain stands for, those of chains within it in their place; `None`: it is none. Who is
+    /// missing is in it, closed.
+    pub chain: Option<Arc<[Arc<Middleware>]>>,
 }
 
 /// Everything that is served, as one immutable whole.

@@ -115,6 +115,8 @@ pub fn router(name: &str, rule: &str) -> Router {
         entrypoints: vec!["web".into()],
         middlewares: Vec::new(),
         chains: Vec::new(),
+        retry: None,
+        retries: Vec::new(),
         observability: Observability::default(),
         service: None,
         lack: None,

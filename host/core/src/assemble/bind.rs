@@ -10,7 +10,7 @@ use super::{
     contents::{Answer, Asked, Content, Supply},
     doubts::{Doubt, complaints, doubtful, remarks},
     merge::Object,
-    unplugged,
+    own, unplugged,
 };
 use crate::{
     declare::MiddlewareSpec,
@@ -304,8 +304,21 @@ pub(super) fn plugin<'a>(
 ) -> Option<&'a Arc<dyn MiddlewarePlugin>> {
     let find = |wanted: &str| plugins.iter().find(|plugin| fold(plugin.name()) == wanted);
     let wanted = fold(spec.plugin.as_deref()?);
+    if let Some(own) = own::plugin(&wanted) {
+        return Some(own);
+    }
     // Traefik 3 still knows it by both names.
     find(&wanted).or_else(|| find("ipallowlist").filter(|_| wanted == "ipwhitelist"))
+}
+
+/// One whose options were refused, disabled.
+pub(super) fn refuse(
+    name: &ObjectName,
+    object: &Object<MiddlewareSpec>,
+    error: &BindError,
+) -> (MiddlewareEntry, Vec<Problem>) {
+    let problems = refused(name, object, error);
+    (entry(name, object, object.spec.config.clone(), None, &problems), problems)
 }
 
 fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError) -> Vec<Problem> {
@@ -331,7 +344,7 @@ fn refused(name: &ObjectName, object: &Object<MiddlewareSpec>, error: &BindError
     }
 }
 
-fn entry(
+pub(super) fn entry(
     name: &ObjectName,
     object: &Object<MiddlewareSpec>,
     config: Arc<Value>,
@@ -361,5 +374,6 @@ fn entry(
         plugin: object.spec.plugin.as_deref().unwrap_or_default().into(),
         config,
         live,
+        chain: None,
     }
 }

@@ -133,7 +133,7 @@ impl World {
         let mut declared = Vec::new();
         for _ in 0..self.dice.throw(4) {
             let name = self.dice.pick(NAMES);
-            let (path, value) = match self.dice.throw(12) {
+            let (path, value) = match self.dice.throw(13) {
                 0..3 => (format!("http.routers.{name}.rule"), self.text(RULES)),
                 3 => (format!("http.routers.{name}.service"), self.text(REFERENCES)),
                 4 => (format!("http.routers.{name}.middlewares"), self.text(REFERENCES)),
@@ -158,6 +158,10 @@ impl World {
                     (path, self.text(TRANSPORTS))
                 }
                 10 => ("http.serversTransports.mtls.serverName".to_owned(), name.to_owned()),
+                11 => {
+                    let path = format!("http.middlewares.{name}.chain.middlewares");
+                    (path, format!("{},{}", self.text(REFERENCES), self.text(REFERENCES)))
+                }
                 _ => (format!("http.middlewares.{name}.hello.a"), self.text(&["1", "2"])),
             };
             declared.push(Declaration { origin: format!("traefik.{path}"), path, value });
@@ -254,10 +258,18 @@ impl World {
             services.insert(self.text(NAMES), service);
         }
         for _ in 0..self.dice.throw(3) {
-            let plugin = self.dice.pick(&["hello", "hello", "nonesuch"]);
-            let key = self.dice.pick(&["a", "b", "wrong"]);
+            let plugin = self.dice.pick(&["hello", "hello", "retry", "nonesuch"]);
+            let key = match plugin {
+                "retry" => "attempts",
+                _ => self.dice.pick(&["a", "b", "wrong"]),
+            };
             let name = self.text(&["auth", "hello", "shop"]);
-            middlewares.insert(name, json!({ plugin: { key: self.dice.throw(2) } }));
+            let members = [(); 2].map(|()| self.dice.pick(REFERENCES));
+            let middleware = match self.is(2) {
+                true => json!({ "chain": { "middlewares": members } }),
+                false => json!({ plugin: { key: self.dice.throw(2) } }),
+            };
+            middlewares.insert(name, middleware);
         }
         let mut transports = Map::new();
         for _ in 0..self.dice.throw(2) {
@@ -371,6 +383,11 @@ fn render(snapshot: &Snapshot) -> String {
         let live = router.live.as_ref();
         let live = live.map(|it| (it.priority, &it.predicate, it.tls, it.entrypoints.clone()));
         writeln!(text, "\n{} {:?} {live:?}", router.priority, router.entry.errors).unwrap();
+        let met = router.live.iter().flat_map(|it| &it.middlewares);
+        let met: Vec<_> = met.map(|it| (it.name.to_string(), it.is_closed())).collect();
+        let tried = ["web", "websecure"]
+            .map(|at| router.live.as_ref().and_then(|it| it.retry(at)?.interest.retry.clone()));
+        writeln!(text, "{met:?} {tried:?}").unwrap();
     }
     for service in snapshot.services.iter() {
         let backends = service.live.iter().flat_map(|it| &it.backends);
@@ -383,6 +400,9 @@ fn render(snapshot: &Snapshot) -> String {
     for middleware in snapshot.middlewares.iter() {
         let (entry, live) = (&middleware.entry, middleware.live.is_some());
         writeln!(text, "{} {:?} {live} {}", entry.origin, entry.errors, middleware.config).unwrap();
+        let chain = middleware.chain.as_deref().unwrap_or_default().iter();
+        let chain: Vec<_> = chain.map(|it| (it.name.to_string(), it.is_closed())).collect();
+        writeln!(text, "{chain:?}").unwrap();
     }
     for (entrypoint, table) in &snapshot.tables {
         let order: Vec<_> = table.routers().map(|router| router.name.to_string()).collect();
@@ -467,6 +487,7 @@ fn check_identity(before: &Snapshot, after: &Snapshot) -> usize {
         if same_service
             && one.lack == two.lack
             && (is_closed(one) || ptrs(one) == ptrs(two))
+            && one.retry("web").map(Arc::as_ptr) == two.retry("web").map(Arc::as_ptr)
             && format!("{:?}", entry.middlewares) == format!("{:?}", old.middlewares)
             && (&one.rule, one.priority, &one.entrypoints, one.tls, &entry.entry.status)
                 == (&two.rule, two.priority, &two.entrypoints, two.tls, &old.entry.status)

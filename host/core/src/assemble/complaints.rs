@@ -26,6 +26,8 @@ pub(super) enum Plaintiff {
     Service(ObjectName),
     /// The binding of a middleware.
     Middleware(ObjectName),
+    /// A chain that is not whole.
+    Chain(ObjectName),
     /// The router itself.
     Router(ObjectName),
     /// A router beside another of the same condition.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    merge::ServiceObject,
     parts::Compounds,
     resolve::{Directory, End, Provider},
     services,
@@ -25,7 +26,7 @@ use crate::{
 
 /// What they are made of.
 pub(super) struct Parts<'a> {
-    pub(super) compounds: &'a Compounds,
+    pub(super) compounds: &'a Compounds<ServiceObject>,
     /// Those that are to be made.
     pub(super) affected: &'a BTreeSet<ObjectName>,
     /// All services; those that are not to be made are as they are to be.

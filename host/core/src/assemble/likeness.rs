@@ -66,6 +66,18 @@ impl Likeness for MiddlewareEntry {
     fn entry_mut(&mut self) -> &mut Entry {
         &mut self.entry
     }
+
+    fn does_the_same(&self, other: &Self) -> bool {
+        self.live.as_ref().map(Arc::as_ptr) == other.live.as_ref().map(Arc::as_ptr)
+            && match (&self.chain, &other.chain) {
+                (Some(one), Some(two)) => {
+                    one.len() == two.len()
+                        && one.iter().zip(&**two).all(|(one, two)| one.is_same(two))
+                }
+                (None, None) => true,
+                _ => false,
+            }
+    }
 }
 
 impl Likeness for RouterEntry {

@@ -47,6 +47,13 @@ impl<T: Clone> Object<&T> {
 }
 
 impl<T> Object<T> {
+    /// The same, with another thing said.
+    pub(super) fn with<U>(&self, spec: U) -> Object<U> {
+        let Self { origin, pointer, .. } = self;
+        let (origin, pointer) = (origin.clone(), pointer.clone());
+        Object { spec, origin, pointer, doubts: self.doubts.clone() }
+    }
+
     /// What is doubtful about it, as it is shown beside it.
     pub(super) fn shown_doubts(&self) -> Vec<String> {
         self.doubts.iter().map(|doubt| doubt.message.clone()).collect()

@@ -13,6 +13,7 @@
 
 mod bind;
 mod backends;
+mod chain;
 mod charge;
 mod complaints;
 mod compound;
@@ -25,6 +26,7 @@ mod newest;
 mod merge;
 mod unplugged;
 mod overlap;
+mod own;
 mod parts;
 mod resolve;
 mod routers;
@@ -32,6 +34,8 @@ mod services;
 mod stages;
 #[cfg(test)]
 mod bind_tests;
+#[cfg(test)]
+mod chain_tests;
 #[cfg(test)]
 mod change_tests;
 #[cfg(test)]
@@ -45,6 +49,8 @@ mod newest_tests;
 #[cfg(test)]
 mod overlap_tests;
 #[cfg(test)]
+mod retry_tests;
+#[cfg(test)]
 mod service_tests;
 #[cfg(test)]
 mod tests;
@@ -53,6 +59,7 @@ mod unplugged_tests;
 
 pub use bind::Unsettled;
 pub use entrypoint::{Entrypoint, Redirected};
+pub use own::is_own_middleware;
 pub use resolve::{CONFIG, INTERNAL, INTERNAL_SERVICES};
 pub use routers::RulePriority;
 

@@ -1,4 +1,4 @@
-//! Which services are made of which.
+//! Which services are made of which, and which chains of which middlewares.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,16 @@ use hashbrown::HashMap;
 use super::merge::{Object, ServiceObject};
 use crate::{declare::KindSpec, name::ObjectName};
 
-/// The services that are made of others, as declared.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Compounds {
-    objects: BTreeMap<ObjectName, Object<ServiceObject>>,
+/// Something that is made of others.
+pub(super) trait Whole {
+    /// The names of its parts, as they are written.
+    fn parts(&self) -> Vec<&str>;
+}
+
+/// What is made of others of its kind, as declared.
+#[derive(Clone, Debug)]
+pub(super) struct Compounds<T> {
+    objects: BTreeMap<ObjectName, Object<T>>,
     /// Who refers to a name, in lower case, of whatever provider.
     users: HashMap<Box<str>, BTreeSet<ObjectName>>,
     /// Those with a part that is not there, and what was meant by it is told.
@@ -19,7 +25,18 @@ pub(super) struct Compounds {
     heights: HashMap<ObjectName, usize>,
 }
 
-/// What is different among all services.
+impl<T> Default for Compounds<T> {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            users: HashMap::new(),
+            lacking: BTreeSet::new(),
+            heights: HashMap::new(),
+        }
+    }
+}
+
+/// What is different among all objects of a kind.
 #[derive(Debug, Default)]
 pub(super) struct Different {
     pub(super) names: Vec<ObjectName>,
@@ -27,18 +44,18 @@ pub(super) struct Different {
     pub(super) is_other_set: bool,
 }
 
-impl Compounds {
+impl<T: Whole> Compounds<T> {
     pub(super) fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
 
-    pub(super) fn get(&self, name: &ObjectName) -> Option<&Object<ServiceObject>> {
+    pub(super) fn get(&self, name: &ObjectName) -> Option<&Object<T>> {
         self.objects.get(name)
     }
 
-    pub(super) fn insert(&mut self, name: ObjectName, object: Object<ServiceObject>) {
+    pub(super) fn insert(&mut self, name: ObjectName, object: Object<T>) {
         self.remove(&name);
-        for reference in references(&object.spec.kind) {
+        for reference in object.spec.parts() {
             self.users.entry(key(reference)).or_default().insert(name.clone());
         }
         self.objects.insert(name, object);
@@ -49,7 +66,7 @@ impl Compounds {
         let Some(object) = self.objects.remove(name) else { return false };
         self.lacking.remove(name);
         self.heights.remove(name);
-        for reference in references(&object.spec.kind) {
+        for reference in object.spec.parts() {
             let key = key(reference);
             if let Some(users) = self.users.get_mut(&key) {
                 users.remove(name);
@@ -59,6 +76,11 @@ impl Compounds {
             }
         }
         true
+    }
+
+    /// Those with a part that is not there.
+    pub(super) fn lacking(&self) -> impl Iterator<Item = &ObjectName> {
+        self.lacking.iter()
     }
 
     /// Those that are made of what is different, by however many others.
@@ -99,15 +121,16 @@ impl Compounds {
     }
 }
 
-/// The names of the parts, as they are written.
-fn references(kind: &KindSpec) -> Vec<&str> {
-    match kind {
-        KindSpec::Backends => Vec::new(),
-        KindSpec::Weighted { members, .. } => members.iter().map(|it| &*it.name).collect(),
-        KindSpec::Mirroring { service, mirrors, .. } => {
-            std::iter::once(&**service).chain(mirrors.iter().map(|it| &*it.name)).collect()
+impl Whole for ServiceObject {
+    fn parts(&self) -> Vec<&str> {
+        match &self.kind {
+            KindSpec::Backends => Vec::new(),
+            KindSpec::Weighted { members, .. } => members.iter().map(|it| &*it.name).collect(),
+            KindSpec::Mirroring { service, mirrors, .. } => {
+                std::iter::once(&**service).chain(mirrors.iter().map(|it| &*it.name)).collect()
+            }
+            KindSpec::Failover { service, fallback, .. } => vec![service, fallback],
         }
-        KindSpec::Failover { service, fallback, .. } => vec![service, fallback],
     }
 }
 

@@ -1,9 +1,7 @@
-//! Middlewares whose plugin is not there, and what to do about them.
+//! Middlewares that lack something: their plugin, or a member where they are chains; and what to do about it.
 //!
 //! Who uses one closes. While nobody does it is a warning: the plugin may yet be dropped into its
 //! folder.
-
-use serde_json::Value;
 
 use super::merge::Object;
 use crate::{
@@ -22,14 +20,23 @@ pub(super) fn problem<'a>(
     let wanted = object.spec.plugin.as_deref().unwrap_or_default();
     let problem = Problem::warning(&*name.provider, &*object.origin, message(wanted))
         .at(object.spec.pointer.clone());
-    match counterpart(wanted, &object.spec.config) {
+    match counterpart(wanted) {
         Some(hint) => problem.hint(hint),
         None => problem.did_you_mean(nearest(wanted, known)),
     }
 }
 
+/// Something that a middleware lacks.
+#[derive(Clone, Debug)]
+pub(super) struct Lack {
+    /// What is told as long as nobody uses the middleware.
+    pub(super) problem: Problem,
+    /// Whether it is an error when somebody does: it cannot be that it only has not come yet.
+    pub(super) is_mistake: bool,
+}
+
 /// The same with the routers that use it now.
-pub(super) fn used(problem: &Problem, entry: &MiddlewareEntry) -> Problem {
+pub(super) fn used(Lack { problem, is_mistake }: &Lack, entry: &MiddlewareEntry) -> Problem {
     let provider = &entry.entry.name.provider;
     let users = entry.entry.used_by.keys().map(|user| match user.provider == *provider {
         true => format!("`{}`", user.name),
@@ -42,7 +49,9 @@ pub(super) fn used(problem: &Problem, entry: &MiddlewareEntry) -> Problem {
     }
     let mut told = problem.clone();
     let Some(last) = shown.pop() else { return told };
-    told.severity = Severity::Error;
+    if *is_mistake {
+        told.severity = Severity::Error;
+    }
     told.message = match shown.is_empty() {
         true => format!("{}: router {last} answers 503", problem.message),
         false => {
@@ -61,27 +70,13 @@ pub(super) fn message(plugin: &str) -> String {
 }
 
 /// What to do about a middleware of Traefik that is none here.
-fn counterpart(plugin: &str, config: &Value) -> Option<String> {
+fn counterpart(plugin: &str) -> Option<String> {
     let of_service = |key: &str| {
         Some(format!("a service does that itself: `services.<name>.load-balancer.{key}`"))
     };
     match fold(plugin).as_str() {
-        "retry" => of_service("retry.attempts"),
         "circuitbreaker" => of_service("circuit-breaker.error-ratio"),
         "inflightreq" => of_service("limits.max-requests"),
-        "chain" => {
-            let members = config.as_object()?.iter().find(|(key, _)| fold(key) == "middlewares");
-            let members = members.and_then(|(_, members)| match members {
-                Value::String(members) => Some(members.clone()),
-                Value::Array(members) => {
-                    let members: Vec<_> = members.iter().filter_map(Value::as_str).collect();
-                    Some(members.join(", "))
-                }
-                _ => None,
-            });
-            let members = members.map(|members| format!(": `{members}`")).unwrap_or_default();
-            Some(format!("write its members in `middlewares` of the router{members}"))
-        }
         of_traefik if TRAEFIKS.contains(&of_traefik) => Some(
             "it is Traefik's, and not here: its routers stay closed until they go without it, or a \
              plugin of that name is in the plugins folder"

@@ -24,7 +24,7 @@ fn a_middleware_without_its_plugin_is_an_error_for_whom_it_closes() {
                 &[
                     ("http.routers.one.rule", "Host(`one`)"),
                     ("http.routers.one.middlewares", "again"),
-                    ("http.middlewares.again.retry.attempts", "4"),
+                    ("http.middlewares.again.rateLimit.average", "4"),
                     ("http.middlewares.all.chain.middlewares", "again,other"),
                 ],
             )]),
@@ -46,9 +46,9 @@ fn a_middleware_without_its_plugin_is_an_error_for_whom_it_closes() {
             middleware rl@config disabled used by ["three@config", "two@config"]
             middleware slip@config disabled used by []
             Error config config.toml /http/middlewares/rl/rateLimit: there is no middleware plugin `rateLimit`: routers `three` and `two` answer 503
-            Error consul a tag traefik.http.middlewares.again.retry.attempts: there is no middleware plugin `retry`: routers `one` and `three@config` answer 503
+            Error consul a tag traefik.http.middlewares.again.rateLimit.average: there is no middleware plugin `rateLimit`: routers `one` and `three@config` answer 503
             Warning config config.toml /http/middlewares/slip/helo: there is no middleware plugin `helo`
-            Warning consul a tag traefik.http.middlewares.all.chain.middlewares: there is no middleware plugin `chain`"#]],
+            Warning consul a tag traefik.http.middlewares.all.chain.middlewares: there is no middleware `other@consul`, which is in the chain `all`"#]],
     );
 }
 
@@ -61,10 +61,8 @@ fn what_to_do_about_it_depends_on_the_middleware() {
         hint.unwrap_or_default()
     };
     for (middleware, expected) in [
-        (json!({ "retry": {} }), "`services.<name>.load-balancer.retry.attempts`"),
         (json!({ "circuitBreaker": {} }), ".load-balancer.circuit-breaker.error-ratio`"),
         (json!({ "inFlightReq": {} }), ".load-balancer.limits.max-requests`"),
-        (json!({ "chain": { "Middlewares": ["a", "b"] } }), "of the router: `a, b`"),
         (json!({ "forwardAuth": {} }), "its routers stay closed"),
         (json!({ "helo": {} }), "did you mean `hello`?"),
     ] {

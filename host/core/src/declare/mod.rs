@@ -13,6 +13,7 @@ mod options;
 mod service;
 mod transport;
 mod astray;
+mod built_in;
 mod schema;
 mod tags;
 mod stray;
@@ -23,6 +24,7 @@ mod stray_tests;
 #[cfg(test)]
 mod tests;
 
+pub use built_in::{ChainSpec, chain, retry, shown_retry};
 pub use reader::boolean;
 pub use schema::read;
 pub use stray::close_strays;

@@ -7,11 +7,13 @@
 
 mod health;
 mod limit;
+mod retries;
 mod tls;
 mod transport;
 
 pub use health::{CheckMode, HealthCheck, Passive, StatusRange, Statuses};
 pub use limit::{Breaker, Limits, Retry, Timeouts};
+pub use retries::{Retries, Terms};
 pub use tls::{Curve, Suite, TlsVersion};
 pub use transport::{ClientCertificate, Transport};
 

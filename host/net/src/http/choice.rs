@@ -191,6 +191,11 @@ impl Choice {
         self.among = Among::Open;
     }
 
+    /// All were tried, and may be tried again.
+    pub(super) fn begin_again(&mut self) {
+        self.tried = Tried::default();
+    }
+
     /// Notes that a backend was tried.
     pub(super) fn tries(&mut self, place: usize) {
         self.tried.insert(place);

@@ -8,7 +8,11 @@ use std::{
 
 use http::{HeaderMap, HeaderValue};
 use portolan_core::{
-    balance::address_key, exchange::RequestHead, moment::Moment, policy::Timeouts, service::Service,
+    balance::address_key,
+    exchange::RequestHead,
+    moment::Moment,
+    policy::{Retries, Timeouts},
+    service::Service,
 };
 
 use super::{
@@ -42,6 +46,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) upgrade: bool,
     /// How long it may take, where its router says so.
     pub(crate) timeouts: Option<&'a Timeouts>,
+    /// How it is tried again, where its router says so.
+    pub(crate) retries: Option<&'a Retries>,
     /// How its body gets on, where somebody asks; `None`: there is none.
     pub(crate) progress: Option<Progress>,
 }
@@ -58,14 +64,14 @@ impl Asker {
 }
 
 impl<'a> Errand<'a> {
-    /// A request as it leaves the middlewares, and how long its router lets it take.
+    /// A request as it leaves the middlewares, and how long its router lets it take and how it has it tried again.
     pub(crate) fn of(
         head: &'a RequestHead,
         asker: Asker,
         hop: Hop,
         body: RequestBody,
         interim: Option<&'a Interim>,
-        timeouts: Option<&'a Timeouts>,
+        (timeouts, retries): (Option<&'a Timeouts>, Option<&'a Retries>),
     ) -> Box<Self> {
         let upgrade = hop.upgrade.is_some();
         let mut told = HeaderMap::new();
@@ -74,7 +80,18 @@ impl<'a> Errand<'a> {
         let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
         let (head, hop) = (Cow::Borrowed(head), told);
         let progress = None;
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts, progress })
+        Box::new(Self {
+            head,
+            body,
+            asker,
+            host,
+            hop,
+            interim,
+            upgrade,
+            timeouts,
+            retries,
+            progress,
+        })
     }
 
     /// One of the limits, if there is any.
@@ -112,17 +129,39 @@ impl<'a> Errand<'a> {
 
     /// The same again, without its body.
     pub(crate) fn bodiless(&self) -> Box<Self> {
-        let Self { asker, interim, upgrade, timeouts, .. } = *self;
+        let Self { asker, interim, upgrade, timeouts, retries, .. } = *self;
         let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
         let (body, progress) = (RequestBody::EMPTY, None);
-        Box::new(Self { head, body, asker, host, hop, interim, upgrade, timeouts, progress })
+        Box::new(Self {
+            head,
+            body,
+            asker,
+            host,
+            hop,
+            interim,
+            upgrade,
+            timeouts,
+            retries,
+            progress,
+        })
     }
 
     /// The same, for those who outlive the request. Nobody hears of it before it is over.
     pub(crate) fn into_owned(self) -> Box<Errand<'static>> {
         let Self { head, body, asker, host, hop, upgrade, .. } = self;
         let head = Cow::Owned(head.into_owned());
-        let (interim, timeouts, progress) = (None, None, None);
-        Box::new(Errand { head, body, asker, host, hop, interim, upgrade, timeouts, progress })
+        let (interim, timeouts, retries, progress) = (None, None, None, None);
+        Box::new(Errand {
+            head,
+            body,
+            asker,
+            host,
+            hop,
+            interim,
+            upgrade,
+            timeouts,
+            retries,
+            progress,
+        })
     }
 }

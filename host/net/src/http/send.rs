@@ -2,7 +2,8 @@
 //! that one fails.
 //!
 //! **Invariant:** a request is sent again only if nobody can have acted upon it, or doing so twice
-//! changes nothing (RFC 9110, 9.2.2) and was asked for, within the service's budget.
+//! changes nothing (RFC 9110, 9.2.2) and was asked for, within the service's budget. Only a router may ask for
+//! more, that what changes something is sent again, too.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -15,16 +16,16 @@ use std::{
 
 use portolan_core::{
     moment::{Moment, millis},
-    policy::Breaker,
+    policy::{Breaker, Terms},
     service::{Backend, Circuit, Failover, Gate, Kind, Service},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     account::Notes,
     choice::{self, Choice, Claimed, keep},
     edge::Edge,
-    errand::Errand,
+    errand::{Asker, Errand},
     forward::{Answer, Dispatch, Failed, Ignored, response_limit},
     mirror::{self, discard},
     outcome,
@@ -237,26 +238,27 @@ async fn attempts<'a>(
     asked: &Cell<Option<(&'a Backend, Moment)>>,
 ) -> Result<Answer, ForwardError> {
     let (service, mut choice, mut next) = choice::first(edge, service, newer, &errand).await?;
-    let retry = &service.load_balancer.retry;
-    let repeats = retry.repeats() && errand.head.method.is_idempotent() && !errand.upgrade;
+    let terms = Terms::of(errand.retries, &service.load_balancer.retry);
+    let repeats = terms.repeats(&errand.head.method) && !errand.upgrade;
+    let asker = errand.asker;
     let mut dispatch = Dispatch::new(edge, service, errand);
     if repeats {
-        dispatch.record_body(retry.max_body);
+        dispatch.record_body(terms.max_body());
     }
     // A poor answer, which is better than none. In a box, as few carry one.
     let mut best: Option<Box<(usize, Answer)>> = None;
     let mut failure = ForwardError::NoBackend;
     let begin = next.as_ref().map(|it| it.begun);
     // Attempts that are left, this one included, and whether the last backend accepted no connection.
-    let (mut left, mut is_refused) = (retry.attempts, false);
+    let (mut left, mut is_refused) = (terms.attempts(), false);
     for attempt in 1_u32.. {
         if attempt > 1 {
             // A poor answer is better than to wait for another.
             let may_wait = best.is_none();
             let refused = std::mem::take(&mut is_refused);
             // In a box, as few come here.
-            let following = following(edge, service, &mut choice, &mut left, refused, may_wait);
-            next = Box::pin(following).await?;
+            let search = Search { edge, service, terms, asker, is_refused: refused, may_wait };
+            next = Box::pin(search.following(&mut choice, &mut left)).await?;
         }
         let Some(Claimed { place, claim, begun }) = next.take() else { break };
         let Some(backend) = service.backends.get(place) else { break };
@@ -287,7 +289,7 @@ async fn attempts<'a>(
                 outcome::answered(service, backend, begun, answer.head.status, dispatch.took);
                 // What came before is no better.
                 discard(best.take().map(|best| best.1), None);
-                let is_poor = retry.statuses.contains(answer.head.status);
+                let is_poor = terms.is_poor(answer.head.status);
                 match spare.filter(|it| is_poor && it.is_fresh() && may_repeat()) {
                     Some(spare) => dispatch.rewind(spare),
                     None => return Ok(choice.settled(service, place, answer)),
@@ -297,15 +299,19 @@ async fn attempts<'a>(
             Err((error, None)) => {
                 if !error.is_ours() {
                     outcome::not_connected(service, backend, begun);
-                    is_refused = retry.attempts > 1 && begin.is_some_and(is_recent);
+                    is_refused = terms.attempts() > 1 && begin.is_some_and(is_recent);
                 }
+                let may = terms.on_network_error() || terms.is_poor(error.status());
                 failure = error;
+                if !may {
+                    break;
+                }
             }
             Err((error, Some(ignored))) => {
                 outcome::lost(service, backend, begun, &error);
-                let is_unsent = ignored == Ignored::Surely;
-                let is_listed = !error.is_of_client() && retry.statuses.contains(error.status());
-                let may = ignored != Ignored::No && retry.on_reset || is_listed;
+                let is_unsent = ignored == Ignored::Surely && terms.on_network_error();
+                let is_listed = !error.is_of_client() && terms.is_poor(error.status());
+                let may = ignored != Ignored::No && terms.on_reset() || is_listed;
                 failure = error;
                 if !is_unsent {
                     match spare.filter(|it| may && it.is_fresh() && may_repeat()) {
@@ -323,28 +329,56 @@ async fn attempts<'a>(
     }
 }
 
-/// The backend that is tried next; `None`: there is none, or enough were tried. One that accepted no connection
-/// costs an attempt only if nobody else is likely to.
-async fn following(
-    edge: &Edge,
-    service: &Service,
-    choice: &mut Choice,
-    left: &mut u32,
+/// A look for the backend that is tried next.
+struct Search<'a> {
+    edge: &'a Edge,
+    service: &'a Service,
+    terms: Terms<'a>,
+    asker: Asker,
+    /// The last one accepted no connection.
     is_refused: bool,
+    /// One that is full is waited for.
     may_wait: bool,
-) -> Result<Option<Claimed>, ForwardError> {
-    if is_refused && let Some(found) = choice.elsewhere(service) {
-        return Ok(Some(found));
-    }
-    *left = left.saturating_sub(1);
-    if *left == 0 {
-        if !is_refused {
-            return Ok(None);
+}
+
+impl Search<'_> {
+    /// The backend that is tried next; `None`: there is none, or enough were tried. One that accepted no connection
+    /// costs an attempt only if nobody else is likely to. Who was tried is tried again only where the router
+    /// says how often, and after the pause that it wants.
+    async fn following(
+        &self,
+        choice: &mut Choice,
+        left: &mut u32,
+    ) -> Result<Option<Claimed>, ForwardError> {
+        let Self { edge, service, .. } = *self;
+        if self.is_refused
+            && let Some(found) = choice.elsewhere(service)
+        {
+            return Ok(Some(found));
         }
-        // Whoever accepts connections may only be full.
-        choice.insist();
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            if !self.is_refused {
+                return Ok(None);
+            }
+            // Whoever accepts connections may only be full.
+            choice.insist();
+        } else if let Some(said) = self.terms.said() {
+            let pause = said.pause(*left);
+            if said.timeout.is_some_and(|limit| self.asker.begin.elapsed() + pause >= limit) {
+                return Ok(None);
+            }
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+        }
+        let found = choice.next(edge, service, self.may_wait).await?;
+        if found.is_some() || self.terms.said().is_none() || *left == 0 {
+            return Ok(found);
+        }
+        choice.begin_again();
+        choice.next(edge, service, self.may_wait).await
     }
-    choice.next(edge, service, may_wait).await
 }
 
 /// Whether a request may look on for a backend that accepts a connection.

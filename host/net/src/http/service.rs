@@ -285,9 +285,10 @@ async fn through(
             let Beside { content, interim } = beside;
             let body = RequestBody::of(content, account, patience);
             let asker = Asker { ip, begin: account.begin() };
-            let timeouts = router.timeouts.as_deref();
-            let errand =
-                Errand::of(&exchange.request, asker, hop, body, interim.as_ref(), timeouts);
+            let retry = router.retry(&exchange.entrypoint);
+            let retries = retry.and_then(|it| it.interest.retry.as_deref());
+            let said = (router.timeouts.as_deref(), retries);
+            let errand = Errand::of(&exchange.request, asker, hop, body, interim.as_ref(), said);
             match send(edge, service, errand, Notes::Account(account)).await {
                 Ok(answer) => {
                     account.answered(&answer.head);

@@ -31,7 +31,7 @@ use std::{
 };
 
 use portolan_core::{
-    assemble::{Assembler, CONFIG},
+    assemble::{Assembler, CONFIG, is_own_middleware},
     catalog::Source,
     live::Publisher,
     name::fold,
@@ -391,7 +391,9 @@ impl Controller {
         let is_elsewhere = loaded.config.plugins.directory != self.config.plugins.directory;
         let waits = |candidate: &Snapshot, problem: &Problem| {
             let mut unplugged = candidate.middlewares.iter().filter(|entry| {
-                *entry.entry.name.provider == *CONFIG && self.plugins.find(&entry.plugin).is_none()
+                *entry.entry.name.provider == *CONFIG
+                    && self.plugins.find(&entry.plugin).is_none()
+                    && !is_own_middleware(&entry.plugin)
             });
             is_elsewhere
                 && unplugged.any(|entry| {

@@ -15,6 +15,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use portolan_core::{
+    assemble::is_own_middleware,
     name::fold,
     plugin::PluginFigures,
     port::{MatcherPlugin, MiddlewarePlugin},
@@ -283,11 +284,17 @@ impl Plugins {
                 });
             }
             let Some(loaded) = &slot.loaded else { continue };
+            let name = &loaded.plugin.info().name;
+            if is_own_middleware(name) && loaded.plugin.middleware().is_some() {
+                let message =
+                    format!("no middleware is made of it: `{name}` is a part of Portolan");
+                let problem = Problem::warning("plugins", file.clone(), message);
+                problems.push(problem.hint("give the plugin another name"));
+            }
             if slot.gone && serves(slot) {
                 let message = "the file is gone, but the plugin is used and goes on";
                 problems.push(Problem::warning("plugins", file, message));
             } else if !slot.gone && !serves(slot) {
-                let name = &loaded.plugin.info().name;
                 let message = format!("another file is the plugin `{name}` already");
                 problems.push(Problem::warning("plugins", file, message));
             }

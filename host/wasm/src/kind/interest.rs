@@ -50,6 +50,7 @@ pub(super) fn interest(
         on_response: hook(interest.phases, Phases::RESPONSE_HEAD, places.response.is_some())?,
         when: when(interest.when)?,
         aside: None,
+        retry: None,
     };
     converted.check()?;
     Ok((converted, slots))

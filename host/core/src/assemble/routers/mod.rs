@@ -3,13 +3,17 @@
 //! **Invariant:** a router whose middleware or service is missing keeps its place and answers 503:
 //! its requests reach neither another router nor an unprotected service.
 
+mod middlewares;
 mod places;
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use middlewares::take_retry;
+
 use super::{
+    chain::Chains,
     entrypoint::Entrypoint,
     merge::Object,
     resolve::{Directory, End, INTERNAL, Link, Provider, Sort},
@@ -59,6 +63,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) rule_priority: RulePriority,
     pub(super) services: &'a Entries<ServiceEntry>,
     pub(super) middlewares: &'a Entries<MiddlewareEntry>,
+    /// Those of them that stand for others.
+    pub(super) chains: &'a Chains,
     /// Routers that were here, with their figures.
     pub(super) departed: &'a Departed,
 }
@@ -218,7 +224,12 @@ impl Draft<'_> {
         });
         doubtful |= self.is_shadowed(&entrypoints, priority);
         let (mut names, mut middlewares) = (Vec::new(), Vec::new());
-        let ahead = self.ahead(&entrypoints, &mut broken);
+        let mut ahead = self.ahead(&entrypoints, &mut broken);
+        let retries = ahead.iter_mut().filter_map(|(name, steps)| {
+            let retry = take_retry(steps)?;
+            Some((name.clone(), retry))
+        });
+        let retries: Vec<_> = retries.collect();
         if self.object.spec.is_doubtful {
             let message = "it lets nobody through, since what it says of who may pass \
                 cannot be read";
@@ -227,13 +238,12 @@ impl Draft<'_> {
             broken = true;
         }
         for reference in &self.object.spec.middlewares {
-            let (name, middleware) = self.middleware(reference);
-            broken |= middleware.is_none();
-            let middleware =
-                middleware.unwrap_or_else(|| Arc::new(Middleware::closed(name.clone())));
-            middlewares.push(middleware);
+            let (name, steps) = self.middleware(reference);
+            broken |= steps.iter().any(|it| it.is_closed());
+            middlewares.extend(steps);
             names.push(name.to_string());
         }
+        let retry = take_retry(&mut middlewares);
         let service = self.service();
         broken |= matches!(service, Some((_, Err(_))));
         let is_noop = self.is_noop();
@@ -279,6 +289,8 @@ impl Draft<'_> {
                 })
                 .collect(),
             middlewares,
+            retry,
+            retries,
             service: service.as_ref().and_then(|(_, service)| service.clone().ok()),
             lack: service.as_ref().and_then(|(_, service)| service.clone().err()),
             is_noop,
@@ -326,27 +338,6 @@ impl Draft<'_> {
         Made { entry, links: self.links, problems: self.problems }
     }
 
-    /// What entrypoints put before each of their routers, where they do.
-    fn ahead(
-        &mut self,
-        entrypoints: &[Arc<str>],
-        broken: &mut bool,
-    ) -> Vec<(Arc<str>, Vec<Arc<Middleware>>)> {
-        let all = self.surroundings.entrypoints;
-        let own = all.iter().filter(|it| !it.middlewares.is_empty());
-        let mut ahead = Vec::new();
-        for entrypoint in own.filter(|it| entrypoints.contains(&it.name)) {
-            let mut middlewares = Vec::new();
-            for reference in &entrypoint.middlewares {
-                let (name, middleware) = self.middleware_of(entrypoint, reference);
-                *broken |= middleware.is_none();
-                middlewares.push(middleware.unwrap_or_else(|| Arc::new(Middleware::closed(name))));
-            }
-            ahead.push((entrypoint.name.clone(), middlewares));
-        }
-        ahead
-    }
-
     /// Whether each of its entrypoints sends everybody elsewhere before there is a router.
     fn is_shadowed(&mut self, entrypoints: &[Arc<str>], priority: i64) -> bool {
         let all = self.surroundings.entrypoints.iter();
@@ -365,55 +356,6 @@ impl Draft<'_> {
             is to answer here (`/ping`), give `redirect` of the entrypoint a `priority` below its own";
         self.complain("entrypoints", message, Some(hint.to_owned()), false);
         true
-    }
-
-    /// A middleware that an entrypoint puts before its routers.
-    fn middleware_of(
-        &mut self,
-        entrypoint: &Entrypoint,
-        reference: &str,
-    ) -> (ObjectName, Option<Arc<Middleware>>) {
-        let Surroundings { providers, middlewares, .. } = *self.surroundings;
-        let link = entrypoint.resolve(reference, &self.directories.middlewares, providers);
-        self.links.middlewares.push(link.clone());
-        let (name, found) = match link.end {
-            End::There(name) => {
-                let found = middlewares.get(&name).and_then(|found| found.live.clone());
-                (name, found)
-            }
-            // It is the entrypoint's problem, and told once.
-            End::Missing(missing) => (missing.looked, None),
-        };
-        if found.is_none() {
-            let at = &entrypoint.name;
-            self.errors
-                .push(format!("middleware `{name}` of entrypoint `{at}` is not in working order"));
-        }
-        (name, found)
-    }
-
-    fn middleware(&mut self, reference: &str) -> (ObjectName, Option<Arc<Middleware>>) {
-        let Surroundings { providers, middlewares, sources, .. } = *self.surroundings;
-        let directory = &mut self.directories.middlewares;
-        let link = directory.resolve(reference, self.name, providers);
-        self.links.middlewares.push(link.clone());
-        match link.end {
-            End::There(name) => {
-                let middleware = middlewares.get(&name).and_then(|found| found.live.clone());
-                if middleware.is_none() {
-                    self.errors.push(format!("middleware `{name}` is not in working order"));
-                }
-                (name, middleware)
-            }
-            End::Missing(missing) => {
-                let hint = directory.hint(&missing, providers);
-                let is_mistake = directory.is_mistake(&missing, self.name, providers, sources);
-                let message =
-                    format!("there is no middleware `{}`, so it answers 503", missing.looked);
-                self.complain("middlewares", message, hint, is_mistake);
-                (missing.looked, None)
-            }
-        }
     }
 
     /// Whether it says by Traefik's name for no service at all that its middlewares are to answer, or nobody.
@@ -487,16 +429,19 @@ fn is_same(one: &Router, other: &Router) -> bool {
         && one.observability == other.observability
         && one.entrypoints == other.entrypoints
         && one.middlewares.len() == other.middlewares.len()
-        && middlewares.into_iter().all(|(one, other)| is_same_middleware(one, other))
+        && middlewares.into_iter().all(|(one, other)| one.is_same(other))
         && one.predicate == other.predicate
+        && one.retry.as_ref().map(Arc::as_ptr) == other.retry.as_ref().map(Arc::as_ptr)
+        && one.retries.len() == other.retries.len()
+        && one
+            .retries
+            .iter()
+            .zip(&other.retries)
+            .all(|((one, this), (other, that))| one == other && Arc::ptr_eq(this, that))
         && one.chains.len() == other.chains.len()
         && one.chains.iter().zip(&other.chains).all(|((one, these), (other, those))| {
             one == other
                 && these.len() == those.len()
-                && these.iter().zip(those).all(|(one, other)| is_same_middleware(one, other))
+                && these.iter().zip(those).all(|(one, other)| one.is_same(other))
         })
-}
-
-fn is_same_middleware(one: &Arc<Middleware>, other: &Arc<Middleware>) -> bool {
-    Arc::ptr_eq(one, other) || one.is_closed() && other.is_closed() && one.name == other.name
 }

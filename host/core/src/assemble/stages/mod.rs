@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use super::{
     Inputs,
     bind::Bindings,
+    chain::Chains,
     complaints::{Complaints, Plaintiff},
     compound::{Draft, Parts, compose},
     contents::Supply,
@@ -26,6 +27,7 @@ use super::{
     resolve::{CONFIG, Directory, End, Link, Provider},
     routers::{Directories, Links, Rules},
     services::{self, NoWay, Way, Why},
+    unplugged::Lack,
 };
 use crate::{
     catalog::Source,
@@ -48,10 +50,11 @@ pub(super) struct Board {
     transports: HashMap<ObjectName, Result<Way, Arc<str>>>,
     /// The transports that services name.
     ways: HashMap<ObjectName, Link>,
-    compounds: Compounds,
+    compounds: Compounds<ServiceObject>,
     middlewares: Entries<MiddlewareEntry>,
     /// What is wrong with those whose plugin is not there.
-    unplugged: BTreeMap<ObjectName, Problem>,
+    unplugged: BTreeMap<ObjectName, Lack>,
+    chains: Chains,
     services: Entries<ServiceEntry>,
     routers: Entries<RouterEntry>,
     links: HashMap<ObjectName, Links>,
@@ -144,14 +147,15 @@ impl Turn<'_> {
         let mut touched = self.take_sources();
         touched.middlewares.append(&mut self.stale);
         let mut dirty = mem::take(&mut touched.routers);
-        dirty.extend(self.surprised(&before));
-        self.make_middlewares(touched.middlewares, &mut dirty);
+        let news = self.news(&before);
+        dirty.extend(self.surprised(&news));
+        self.make_middlewares(touched.middlewares, !news.is_empty(), &mut dirty);
         self.make_transports(touched.transports, &mut touched.services);
         self.make_services(touched.services, &mut dirty);
         self.look_at_entrypoints();
         self.look_at_default_transport();
         let moved = self.make_routers(dirty);
-        self.look_at_unplugged();
+        self.look_at_lacks();
         self.move_in_tables(&moved);
         self.compare(&moved);
         let zones = self.name_all(&before, &moved, generation);
@@ -172,15 +176,20 @@ impl Turn<'_> {
         snapshot
     }
 
-    /// Routers that refer to what a provider does not have, of which nobody knew before it was heard.
-    fn surprised(&self, before: &[Arc<Source>]) -> Vec<ObjectName> {
-        let Directories { services, middlewares, .. } = &self.board.directories;
+    /// The providers that are heard for the first time.
+    fn news(&self, before: &[Arc<Source>]) -> Vec<Arc<str>> {
         let sources = before.iter().zip(&self.board.sources);
-        let heard = sources.filter(|(before, after)| after.synced && !before.synced);
-        heard
-            .flat_map(|(_, source)| {
-                let mut waiting = services.waiting_for(&source.provider, self.providers);
-                waiting.extend(middlewares.waiting_for(&source.provider, self.providers));
+        let news = sources.filter(|(before, after)| after.synced && !before.synced);
+        news.map(|(_, source)| source.provider.clone()).collect()
+    }
+
+    /// Routers that refer to what these providers do not have, of which nobody knew before they were heard.
+    fn surprised(&self, news: &[Arc<str>]) -> Vec<ObjectName> {
+        let Directories { services, middlewares, .. } = &self.board.directories;
+        news.iter()
+            .flat_map(|provider| {
+                let mut waiting = services.waiting_for(provider, self.providers);
+                waiting.extend(middlewares.waiting_for(provider, self.providers));
                 waiting
             })
             .collect()

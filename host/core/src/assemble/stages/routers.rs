@@ -82,8 +82,9 @@ impl Turn<'_> {
 
     /// The router of this name, if there is one.
     fn make_router(&mut self, name: &ObjectName) -> Option<(RouterEntry, Links)> {
-        let Board { objects, directories, middlewares, services, routers, complaints, .. } =
-            &mut *self.board;
+        let Board {
+            objects, directories, middlewares, chains, services, routers, complaints, ..
+        } = &mut *self.board;
         let is_sound = sound(self.rules, &mut self.set, self.matchers);
         let (object, problems) = objects.router(name, is_sound);
         complaints.set(|| Plaintiff::DeclaredRouter(name.clone()), problems);
@@ -101,6 +102,7 @@ impl Turn<'_> {
                 rule_priority: self.inputs.rule_priority,
                 services,
                 middlewares,
+                chains,
                 departed: &self.previous.departed_routers,
             };
             let before = self.previous.routers.get(name).and_then(|entry| entry.live.as_ref());

@@ -40,7 +40,7 @@ function draw(it) {
       ]),
       leg("Router", it.candidates.length === 0 ? h("p", null, "none fits") : h("ul", null, it.candidates.map(candidate))),
       it.middlewares.length > 0 && leg("Middlewares", h("ol", null, it.middlewares.map((step) =>
-        h("li", null, h("b", null, step.middleware), " ", h("small", null, step.runsCode ? "runs code" : "planned"),
+        h("li", null, h("b", null, step.middleware), " ", h("small", null, step.runsCode ? "runs code" : "planned", (step.chains ?? []).map((chain) => `, by the chain ${chain}`)),
           step.does.map((line) => h("p", { class: "why" }, prose(line))))))),
       it.service && leg("Service", [
         h("p", null, h("b", null, it.service.name)),

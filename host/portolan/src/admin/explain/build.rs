@@ -102,7 +102,7 @@ pub(crate) fn explain(
         reason: reason.map(|reason| reason.as_str().to_owned()),
         candidates,
         router: router.map(|router| router.name.to_string()),
-        middlewares: router.map(|it| steps(it, &exchange.entrypoint)).unwrap_or_default(),
+        middlewares: router.map(|it| steps(it, &exchange.entrypoint, snapshot)).unwrap_or_default(),
         service,
         left_out,
         generation: snapshot.generation,
@@ -258,15 +258,24 @@ fn entrypoint(question: &Question, uri: &Uri, board: &Board) -> Result<Arc<str>,
     Ok(by_port.or(first).map_or_else(|| "".into(), |it| it.name.clone()))
 }
 
-fn steps(router: &Router, entrypoint: &str) -> Vec<Step> {
+fn steps(router: &Router, entrypoint: &str, snapshot: &Snapshot) -> Vec<Step> {
+    let entries = snapshot.middlewares.iter();
+    let chains = entries.filter_map(|it| Some((&it.entry, it.chain.as_deref()?)));
+    let used = chains.filter(|(entry, _)| entry.used_by.get(&router.name).is_some());
+    let used: Vec<_> = used.collect();
     let step = |middleware: &Arc<portolan_core::middleware::Middleware>| Step {
+        chains: used
+            .iter()
+            .filter(|(_, members)| members.iter().any(|it| it.is_same(middleware)))
+            .map(|(entry, _)| entry.name.to_string())
+            .collect(),
         middleware: middleware.name.to_string(),
         plugin: (*middleware.plugin).to_owned(),
         does: does(middleware),
         runs_code: runs_code(middleware),
     };
     let real = router.chain(entrypoint).iter().filter(|middleware| !middleware.is_closed_router());
-    real.map(step).collect()
+    real.chain(router.retry(entrypoint)).map(step).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use portolan_core::{
     exchange::HeaderLine,
     middleware::{Action, Middleware, OnFailure, PatternRedirect, PlanStep, Redirect},
     pattern::{Pattern, Rewriting},
+    policy::Retries,
 };
 
 use crate::admin::secret::{HIDDEN, is_secret_header};
@@ -20,7 +21,26 @@ pub(crate) fn does(middleware: &Middleware) -> Vec<String> {
     if interest.hooks.is_some() {
         lines.extend(hooks(middleware));
     }
+    lines.extend(interest.retry.as_deref().map(tries));
     lines
+}
+
+fn tries(retries: &Retries) -> String {
+    let mut words = format!("has it tried up to {} times", retries.attempts);
+    let codes = retries.statuses.0.iter().map(|range| match range.from == range.to {
+        true => range.from.to_string(),
+        false => format!("{}-{}", range.from, range.to),
+    });
+    let codes: Vec<_> = codes.collect();
+    match (codes.is_empty(), retries.on_network_error) {
+        (true, _) => {}
+        (false, true) => words.push_str(&format!(", also on {}", codes.join(", "))),
+        (false, false) => words.push_str(&format!(", only on {}", codes.join(", "))),
+    }
+    if !retries.interval.is_zero() {
+        words.push_str(&format!(", {:?} and more apart", retries.interval));
+    }
+    words
 }
 
 /// Whether code of the plugin runs when a request comes.

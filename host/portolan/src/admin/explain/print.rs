@@ -31,10 +31,13 @@ impl fmt::Display for Lines<'_> {
         section(out, "handshake", it.tls.as_ref().map(handshake))?;
         section(out, "routers", candidates(&it.candidates))?;
         let steps = it.middlewares.iter().flat_map(|step| {
-            let head = match step.plugin.as_str() {
+            let mut head = match step.plugin.as_str() {
                 "" => step.middleware.clone(),
                 plugin => format!("{} ({plugin})", step.middleware),
             };
+            if !step.chains.is_empty() {
+                head.push_str(&format!(", by the chain {}", step.chains.join(" and ")));
+            }
             let does = step.does.iter().map(|line| format!("  {line}"));
             std::iter::once(head).chain(does)
         });
@@ -152,6 +155,7 @@ mod tests {
             "router": "grafana@consul",
             "middlewares": [{
                 "middleware": "hello@config", "plugin": "headers", "runsCode": false,
+                "chains": ["secured@consul"],
                 "does": ["sets the response header `x: \u{1b}[31mred`"],
             }],
             "service": {
@@ -182,7 +186,7 @@ GET http://grafana.local/api
   routers      ✗ api@consul, priority 30: PathPrefix(`/v2`)
                    the path does not start with `/v2`
                ✓ grafana@consul, priority 21: Host(`grafana.local`)
-  middlewares  hello@config (headers)
+  middlewares  hello@config (headers), by the chain secured@consul
                  sets the response header `x: [31mred`
   service      grafana@consul
   backends     ✓ http://10.0.0.7:3000 passing, 100 %

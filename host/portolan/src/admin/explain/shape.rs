@@ -158,6 +158,9 @@ pub(crate) struct Step {
     pub(crate) middleware: String,
     /// The plugin that it is a use of.
     pub(crate) plugin: String,
+    /// The chains by which it came there, as `name@provider`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) chains: Vec<String>,
     /// What it does, in words, in order.
     pub(crate) does: Vec<String>,
     /// Whether code of the plugin runs, or all is planned.

@@ -162,6 +162,7 @@ pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
             plugin: live.plugin.clone(),
             config,
             live: Some(live),
+            chain: None,
         });
     }
     let live: Vec<_> = snapshot.routers.iter().filter_map(|it| it.live.clone()).collect();
@@ -275,6 +276,8 @@ fn add_router(
         entrypoints: vec!["web".into(), "websecure".into()],
         middlewares: middlewares.iter().map(|(live, _)| live.clone()).collect(),
         chains: Vec::new(),
+        retry: None,
+        retries: Vec::new(),
         observability: Observability::default(),
         service: service.cloned(),
         lack: None,

@@ -1,7 +1,10 @@
 //! Routers and middlewares in the shapes of Traefik's API.
 
+use std::sync::Arc;
+
 use portolan_core::{
     declare::TlsSpec,
+    middleware::Middleware,
     name::{ObjectName, camel, fold},
     snapshot::{Entry, MiddlewareEntry, RouterEntry},
 };
@@ -9,7 +12,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{entrypoint::observability, figures::Traffic};
-use crate::{admin::secret, control::board::EntrypointReport};
+use crate::{
+    admin::{explain, secret},
+    control::board::EntrypointReport,
+};
 
 /// What every object has in lists, and not in `/api/rawdata`, where the name is the key.
 #[derive(Debug, Serialize)]
@@ -133,11 +139,8 @@ struct MiddlewareExtra {
 impl MiddlewareView {
     /// As in `/api/rawdata`.
     pub(crate) fn of(middleware: &MiddlewareEntry) -> Self {
-        let live = middleware.live.as_deref();
-        let extra = MiddlewareExtra {
-            plugin: (*middleware.plugin).to_owned(),
-            does: live.map(crate::admin::explain::does).unwrap_or_default(),
-        };
+        let extra =
+            MiddlewareExtra { plugin: (*middleware.plugin).to_owned(), does: does(middleware) };
         let config = secret::hidden(&middleware.config);
         // One that names no plugin, or several, has no configuration either.
         let config = (camel(&middleware.plugin), config);
@@ -154,6 +157,19 @@ impl MiddlewareView {
     pub(crate) fn named(middleware: &MiddlewareEntry) -> Named<Self> {
         let kind = Some(fold(&middleware.plugin));
         Named::new(&middleware.entry.name, Self::of(middleware), kind)
+    }
+}
+
+/// What it does, in words; of a chain, what each of its members does.
+fn does(middleware: &MiddlewareEntry) -> Vec<String> {
+    let member = |it: &Arc<Middleware>| {
+        let lines = explain::does(it).into_iter();
+        lines.map(|line| format!("`{}` {line}", it.name)).collect::<Vec<_>>()
+    };
+    match (&middleware.chain, &middleware.live) {
+        (Some(members), _) => members.iter().flat_map(member).collect(),
+        (None, Some(live)) => explain::does(live),
+        (None, None) => Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ mod again;
 mod compound;
 mod line;
 mod refused;
+mod retries;
 mod stuck;
 mod trial;
 mod waiting;
