@@ -11,8 +11,8 @@ use portolan_core::{
     edit::{self, Edit},
     exchange::{Exchange, Reply, ResponseHead, is_of_connection},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
-    middleware::{Middleware, OnFailure},
-    plan::Steps,
+    middleware::{Action, Middleware, OnFailure},
+    plan::{Place, Planned, Steps},
     router::Router,
 };
 
@@ -26,7 +26,7 @@ use crate::h1::is_bodiless;
 #[derive(Debug, Default)]
 pub(crate) struct Entered(Vec<Way>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Way {
     steps: Steps,
     /// What the request hook left for the response hook; `None`: that is not called.
@@ -53,10 +53,12 @@ pub(crate) enum Inward {
     Fail(HttpError),
 }
 
-/// How far it goes inwards on this thread.
-enum Reach {
+/// How far it goes inwards without waiting.
+enum Reach<'a> {
     /// As far as it goes at all.
     Done(Inward),
+    /// To an action that takes time, behind which the plan goes on.
+    Pause(&'a Action, Place),
     /// To a middleware whose hook may take so long that it is called beside this thread.
     Aside(Duration),
 }
@@ -80,7 +82,7 @@ impl Entered {
     }
 }
 
-const ON: Reach = Reach::Done(Inward::Continue);
+const ON: Reach<'_> = Reach::Done(Inward::Continue);
 
 /// Inwards, outermost first.
 pub(crate) async fn enter(
@@ -91,47 +93,78 @@ pub(crate) async fn enter(
 ) -> (Box<Exchange>, Entered, Inward) {
     let route = Route { router, chain: router.chain(&exchange.entrypoint) };
     let mut entered = Entered(Vec::with_capacity(route.chain.len()));
-    let (mut exchange, mut step) = inwards(edge, route, exchange, &mut entered, account);
+    let (mut exchange, mut reach) = inwards(edge, route, exchange, &mut entered, None, account);
     loop {
-        let limit = match step {
+        let (returned, inward, from) = match reach {
             Reach::Done(inward) => return (exchange, entered, inward),
-            Reach::Aside(limit) => limit,
-        };
-        let middleware = entered.innermost(route);
-        if let Some(middleware) = middleware
-            && let Some(hooks) = middleware.interest.hooks.clone()
-        {
-            let begin = account.now();
-            let call = edge.aside.call(hooks, limit, exchange, |hooks, it| hooks.on_request(it));
-            let (returned, verdict) = Box::pin(call).await;
-            account.step(begin, Step::Request, middleware, verdict.as_ref().err());
-            exchange = returned;
-            match decided(edge, route, &mut entered, verdict) {
-                Inward::Continue => {}
-                inward => return (exchange, entered, inward),
+            Reach::Pause(action, place) => {
+                let (exchange, inward) = Box::pin(wait(action, exchange)).await;
+                (exchange, inward, Some(place))
             }
+            Reach::Aside(limit) => {
+                let call = aside(edge, route, limit, exchange, &mut entered, account);
+                let (exchange, inward) = Box::pin(call).await;
+                (exchange, inward, None)
+            }
+        };
+        exchange = returned;
+        if !matches!(inward, Inward::Continue) {
+            return (exchange, entered, inward);
         }
-        (exchange, step) = inwards(edge, route, exchange, &mut entered, account);
+        (exchange, reach) = inwards(edge, route, exchange, &mut entered, from, account);
     }
 }
 
-/// Inwards from where we are, as far as that goes on this thread.
-fn inwards(
+/// Does an action that takes time.
+async fn wait(_action: &Action, exchange: Box<Exchange>) -> (Box<Exchange>, Inward) {
+    (exchange, Inward::Continue)
+}
+
+/// Calls the request hook of the innermost middleware so far beside this thread.
+async fn aside(
     edge: &Edge,
     route: Route<'_>,
-    mut exchange: Box<Exchange>,
+    limit: Duration,
+    exchange: Box<Exchange>,
     entered: &mut Entered,
     account: &mut Account,
-) -> (Box<Exchange>, Reach) {
-    for middleware in route.chain.iter().skip(entered.0.len()) {
+) -> (Box<Exchange>, Inward) {
+    let Some(middleware) = entered.innermost(route) else { return (exchange, Inward::Continue) };
+    let Some(hooks) = middleware.interest.hooks.clone() else {
+        return (exchange, Inward::Continue);
+    };
+    let begin = account.now();
+    let call = edge.aside.call(hooks, limit, exchange, |hooks, it| hooks.on_request(it));
+    let (exchange, verdict) = call.await;
+    account.step(begin, Step::Request, middleware, verdict.as_ref().err());
+    (exchange, decided(edge, route, entered, verdict))
+}
+
+/// Inwards from where we are, as far as that goes without waiting: on with the plan of the innermost
+/// middleware so far, where there is a place in it, else with the next.
+fn inwards<'a>(
+    edge: &Edge,
+    route: Route<'a>,
+    mut exchange: Box<Exchange>,
+    entered: &mut Entered,
+    mut from: Option<Place>,
+    account: &mut Account,
+) -> (Box<Exchange>, Reach<'a>) {
+    let done = entered.0.len().saturating_sub(usize::from(from.is_some()));
+    for middleware in route.chain.iter().skip(done) {
         if middleware.is_closed() {
             let error = HttpError::closed_by(middleware);
             return (exchange, Reach::Done(Inward::Fail(error)));
         }
-        let (steps, reply) = middleware.interest.plan_request(&mut exchange);
-        entered.0.push(Way { steps, context: None, later: Vec::new() });
-        if let Some(reply) = reply {
-            return (exchange, Reach::Done(Inward::Reply(reply)));
+        let place = from.take().unwrap_or_else(|| {
+            entered.0.push(Way::default());
+            Place::default()
+        });
+        let Some(Way { steps, .. }) = entered.0.last_mut() else { break };
+        match middleware.interest.plan_request(place, steps, &mut exchange) {
+            Planned::Through => {}
+            Planned::Reply(reply) => return (exchange, Reach::Done(Inward::Reply(reply))),
+            Planned::Pause(action, place) => return (exchange, Reach::Pause(action, place)),
         }
         let (returned, step) = hook(edge, route, middleware, exchange, entered, account);
         exchange = returned;
@@ -144,14 +177,14 @@ fn inwards(
 }
 
 /// Asks the request hook of a middleware, if it wants this request.
-fn hook(
+fn hook<'a>(
     edge: &Edge,
-    route: Route<'_>,
-    middleware: &Middleware,
+    route: Route<'a>,
+    middleware: &'a Middleware,
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
     account: &mut Account,
-) -> (Box<Exchange>, Reach) {
+) -> (Box<Exchange>, Reach<'a>) {
     let interest = &middleware.interest;
     let Some(hooks) = &interest.hooks else { return (exchange, ON) };
     if interest.when.as_ref().is_some_and(|when| !when.matches(&exchange)) {

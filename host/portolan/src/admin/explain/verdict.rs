@@ -147,7 +147,7 @@ pub(super) fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<
         if middleware.is_closed() {
             return Reach::Closed(middleware);
         }
-        if let (_, Some(reply)) = middleware.interest.plan_request(exchange) {
+        if let (_, Some(reply)) = middleware.interest.plan_at_once(exchange) {
             return Reach::Answered(middleware, reply);
         }
         if runs_code(middleware) && middleware.interest.on_request {
