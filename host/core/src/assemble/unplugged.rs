@@ -92,14 +92,13 @@ fn counterpart(plugin: &str, config: &Value) -> Option<String> {
 }
 
 /// Middlewares of Traefik for which there is nothing here, as they compare.
-const TRAEFIKS: [&str; 14] = [
+const TRAEFIKS: [&str; 13] = [
     "buffering",
     "compress",
     "contenttype",
     "digestauth",
     "encodedcharacters",
     "errors",
-    "forwardauth",
     "grpcweb",
     "passtlsclientcert",
     "ratelimit",

@@ -65,7 +65,7 @@ fn what_to_do_about_it_depends_on_the_middleware() {
         (json!({ "circuitBreaker": {} }), ".load-balancer.circuit-breaker.error-ratio`"),
         (json!({ "inFlightReq": {} }), ".load-balancer.limits.max-requests`"),
         (json!({ "chain": { "Middlewares": ["a", "b"] } }), "of the router: `a, b`"),
-        (json!({ "forwardAuth": {} }), "its routers stay closed"),
+        (json!({ "grpcWeb": {} }), "its routers stay closed"),
         (json!({ "helo": {} }), "did you mean `hello`?"),
     ] {
         assert!(hint(middleware.clone()).contains(expected), "{middleware}");

@@ -13,7 +13,7 @@ mod transport;
 pub use health::{CheckMode, HealthCheck, Passive, StatusRange, Statuses};
 pub use limit::{Breaker, Limits, Retry, Timeouts};
 pub use tls::{Curve, Suite, TlsVersion};
-pub use transport::{ClientCertificate, Transport};
+pub use transport::{ClientCertificate, PemTexts, Transport};
 
 use std::{
     sync::{Arc, LazyLock},

@@ -176,7 +176,7 @@ fn wildcard(field: &Field, values: &[String]) -> Result<Check, String> {
 }
 
 /// As Go reads it, whose users write rules: classes such as `\w` are ASCII.
-fn regex(value: &str) -> Result<GoRegex, String> {
+pub(crate) fn regex(value: &str) -> Result<GoRegex, String> {
     GoRegex::compile(value).map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
             format!("the regular expression needs more than {limit} bytes when compiled")

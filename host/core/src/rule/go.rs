@@ -12,7 +12,7 @@ use regex::bytes::{Regex, RegexBuilder};
 const SIZE: usize = 4 << 20;
 
 /// A compiled expression.
-pub(super) struct GoRegex {
+pub(crate) struct GoRegex {
     /// For ASCII.
     regex: Regex,
     /// For the rest, from when there is some; absent: the same.
@@ -34,7 +34,7 @@ impl GoRegex {
         }
     }
 
-    pub(super) fn is_match(&self, text: &[u8]) -> bool {
+    pub(crate) fn is_match(&self, text: &[u8]) -> bool {
         if text.is_ascii() {
             return self.regex.is_match(text);
         }

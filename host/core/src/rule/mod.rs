@@ -20,11 +20,13 @@ mod words;
 mod vain;
 
 pub use address::{forwarded_address, network};
+pub(crate) use check::regex;
 pub use client::ClientStrategy;
 pub use error::{RuleError, RuleFault, Span};
 pub(crate) use evaluate::Facts;
 pub use expression::{Argument, Call, Expression, Rule};
 pub use field::{Field, Op};
+pub(crate) use go::GoRegex;
 pub(crate) use index::Methods;
 pub use index::{Demand, HostPattern, Hosts, PathPattern, Paths};
 pub use predicate::{Predicate, Test};

@@ -3,7 +3,7 @@
 //! **Invariant:** a middleware that was entered is left, whoever answered: a further middleware,
 //! the backend, or we ourselves because something failed.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -17,7 +17,13 @@ use portolan_core::{
 };
 
 use super::{
-    account::Account, body::Body, complaint::About, edge::Edge, page::Taste, rescue::HttpError,
+    account::Account,
+    body::Body,
+    complaint::About,
+    edge::Edge,
+    forward_auth::{self, Apart, Asked},
+    page::Taste,
+    rescue::HttpError,
     trace::Step,
 };
 use crate::h1::is_bodiless;
@@ -77,7 +83,8 @@ impl Entered {
     /// Its response hook is to be called, if there is a context, after these changes.
     fn back(&mut self, context: Option<u64>, later: Vec<Edit>) {
         if let Some(way) = self.0.last_mut() {
-            (way.context, way.later) = (context, later);
+            way.context = context;
+            way.later.extend(later);
         }
     }
 }
@@ -86,9 +93,10 @@ const ON: Reach<'_> = Reach::Done(Inward::Continue);
 
 /// Inwards, outermost first.
 pub(crate) async fn enter(
-    edge: &Edge,
+    edge: &Rc<Edge>,
     router: &Router,
     exchange: Box<Exchange>,
+    mut apart: Apart<'_>,
     account: &mut Account,
 ) -> (Box<Exchange>, Entered, Inward) {
     let route = Route { router, chain: router.chain(&exchange.entrypoint) };
@@ -98,7 +106,9 @@ pub(crate) async fn enter(
         let (returned, inward, from) = match reach {
             Reach::Done(inward) => return (exchange, entered, inward),
             Reach::Pause(action, place) => {
-                let (exchange, inward) = Box::pin(wait(action, exchange)).await;
+                let apart = &mut apart;
+                let waiting = wait(edge, route, action, exchange, apart, &mut entered, account);
+                let (exchange, inward) = Box::pin(waiting).await;
                 (exchange, inward, Some(place))
             }
             Reach::Aside(limit) => {
@@ -115,9 +125,35 @@ pub(crate) async fn enter(
     }
 }
 
-/// Does an action that takes time.
-async fn wait(_action: &Action, exchange: Box<Exchange>) -> (Box<Exchange>, Inward) {
-    (exchange, Inward::Continue)
+/// Does an action that takes time, of the innermost middleware so far.
+async fn wait(
+    edge: &Rc<Edge>,
+    route: Route<'_>,
+    action: &Action,
+    mut exchange: Box<Exchange>,
+    apart: &mut Apart<'_>,
+    entered: &mut Entered,
+    account: &mut Account,
+) -> (Box<Exchange>, Inward) {
+    let Some(middleware) = entered.innermost(route) else { return (exchange, Inward::Continue) };
+    let inward = match action {
+        Action::ForwardAuth(authority) => {
+            let asked =
+                forward_auth::ask(edge, middleware, authority, &mut exchange, apart, account);
+            match asked.await {
+                Ok(Asked::Passes(later)) => {
+                    if let Some(way) = entered.0.last_mut() {
+                        way.later.extend(later);
+                    }
+                    Inward::Continue
+                }
+                Ok(Asked::Refused(reply)) => Inward::Reply(reply),
+                Err(error) => Inward::Fail(error),
+            }
+        }
+        _ => Inward::Continue,
+    };
+    (exchange, inward)
 }
 
 /// Calls the request hook of the innermost middleware so far beside this thread.

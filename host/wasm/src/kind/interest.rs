@@ -11,6 +11,7 @@ use portolan_core::{
 
 use super::{
     answer::{line, name, reply, status},
+    authority::authority,
     predicate::{Fault, predicate},
 };
 use crate::{
@@ -102,6 +103,7 @@ fn action(action: wit::Action) -> Result<Action, String> {
             host: redirect.host,
         })),
         wit::Action::Reply(it) => reply(it).map(Action::Reply),
+        wit::Action::ForwardAuth(it) => authority(it),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portolan_core::{
     exchange::HeaderLine,
+    forward_auth::ForwardAuth,
     middleware::{Action, Middleware, OnFailure, PlanStep, Redirect},
 };
 
@@ -76,7 +77,30 @@ fn words(action: &Action) -> String {
         Action::ReplacePath(path) => format!("replaces the path by `{path}`"),
         Action::Redirect(redirect) => redirects(redirect),
         Action::Reply(reply) => format!("answers {}", reply.status),
+        Action::ForwardAuth(authority) => asks(authority),
     }
+}
+
+fn asks(authority: &ForwardAuth) -> String {
+    let options = authority.options();
+    let method = if options.preserve_method { "by the request's method" } else { "GET" };
+    let body = match options.body {
+        Some(limit) => format!(", with up to {limit} bytes of the body"),
+        None => String::new(),
+    };
+    let by_pattern = options.response_headers_regex.as_ref();
+    let by_pattern = by_pattern.map(|pattern| format!(" and those that fit `{pattern}`"));
+    format!(
+        "asks {} ({method}{body}), {} headers of its answer are copied{}; 503 if there is none",
+        without_query(&options.address),
+        options.response_headers.len(),
+        by_pattern.unwrap_or_default(),
+    )
+}
+
+/// There may be secrets in it.
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 fn redirects(redirect: &Redirect) -> String {

@@ -33,7 +33,7 @@ pub(super) enum Reach<'a> {
     Closed(&'a Middleware),
     /// This one answers, without code of a plugin.
     Answered(&'a Middleware, Reply),
-    /// Through all of them, unless one of these answers: they run code.
+    /// Through all of them, unless one of these answers: they run code, or ask others.
     Through(Vec<&'a Middleware>),
 }
 
@@ -150,7 +150,8 @@ pub(super) fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<
         if let (_, Some(reply)) = middleware.interest.plan_at_once(exchange) {
             return Reach::Answered(middleware, reply);
         }
-        if runs_code(middleware) && middleware.interest.on_request {
+        let interest = &middleware.interest;
+        if interest.pauses() || runs_code(middleware) && interest.on_request {
             code.push(&**middleware);
         }
     }
