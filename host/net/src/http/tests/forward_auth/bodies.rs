@@ -1,6 +1,12 @@
 //! Bodies of requests that somebody decides about first.
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use portolan_core::forward_auth::Options;
+use tokio::net::TcpStream;
 
 use super::{PASSES, authority, guarded, options};
 use crate::http::tests::support::{Portolan, Script, header, soon};
@@ -114,4 +120,39 @@ async fn a_body_that_is_too_long_may_not_pass() {
         assert!(response.body.contains("too long"), "{response:?}");
     }
     assert_eq!((authority.connections(), backend.connections()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_body_over_http2_is_given_to_both_and_counted_once() {
+    let backend = repeating().await;
+    let (authority, mut asked) = authority(PASSES).await;
+    let options = Options { body: Some(10), ..options(authority.address) };
+    let router = guarded(options, backend.address);
+    let figures = router.figures.clone();
+    let portolan = Portolan::start(vec![router]);
+    let stream = TcpStream::connect(portolan.address).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post("http://a.local/").header("remote-user", "root");
+    let request = request.body(Full::new(Bytes::from_static(b"0123456789"))).unwrap();
+    let response = soon(sender.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.ends_with("\r\n\r\n0123456789"), "{body}");
+    assert_eq!(header(&body, "remote-user"), Some("ada"));
+    let question = soon(asked.recv()).await.unwrap();
+    assert_eq!(
+        (header(&question.head, "x-forwarded-host"), &*question.body),
+        (Some("a.local"), "0123456789")
+    );
+    soon(async {
+        while !figures.is_used() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let counted: u64 = figures.answers().values().map(|answer| answer.request_bytes).sum();
+    assert_eq!(counted, 10);
 }
