@@ -30,6 +30,7 @@ mod dns_upstreams;
 mod drain;
 mod file_catalog;
 mod first_start;
+mod forward_auth;
 mod https_backend;
 mod internal;
 mod limits;

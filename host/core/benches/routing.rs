@@ -171,7 +171,7 @@ fn planned(bencher: Bencher<'_, '_>, interest: &Interest) {
         exchange
     };
     bencher.with_inputs(fresh).bench_local_refs(|exchange| {
-        let (steps, reply) = interest.plan_request(exchange);
+        let (steps, reply) = interest.plan_at_once(exchange);
         interest.plan_response(steps, exchange);
         reply
     });

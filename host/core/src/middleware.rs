@@ -6,6 +6,7 @@ use http::{HeaderName, StatusCode};
 
 use crate::{
     exchange::{HeaderLine, Reply},
+    forward_auth::ForwardAuth,
     hook::Hooks,
     name::ObjectName,
     pattern::{Pattern, Rewriting},
@@ -44,6 +45,8 @@ pub enum Action {
     RedirectPattern(PatternRedirect),
     /// Answers at once.
     Reply(Reply),
+    /// Asks another server whether the request may pass.
+    ForwardAuth(Arc<ForwardAuth>),
 }
 
 /// A redirect to the same place under another scheme, port or name.
@@ -106,6 +109,22 @@ pub struct Interest {
     /// How long a hook may take, with what an instance needs to read its configuration, where that is
     /// too long for a thread that serves: then hooks are called on another. `None`: hooks are quick.
     pub aside: Option<Duration>,
+}
+
+impl Interest {
+    /// Whether a request may end in its plan, when others were asked or waited for.
+    pub fn pauses(&self) -> bool {
+        self.plan.iter().flat_map(|step| &step.actions).any(Action::takes_time)
+    }
+
+    /// The servers that are asked whether requests may pass.
+    pub fn authorities(&self) -> impl Iterator<Item = &Arc<ForwardAuth>> {
+        let actions = self.plan.iter().flat_map(|step| &step.actions);
+        actions.filter_map(|action| match action {
+            Action::ForwardAuth(authority) => Some(authority),
+            _ => None,
+        })
+    }
 }
 
 /// A middleware as a router uses it.

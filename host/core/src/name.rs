@@ -44,7 +44,7 @@ pub fn camel(key: &str) -> String {
     words.fold(first, |mut all, word| {
         match word {
             "ips" => return all + "IPs",
-            "sts" | "xss" => return all + &word.to_ascii_uppercase(),
+            "sts" | "url" | "xss" => return all + &word.to_ascii_uppercase(),
             _ => {}
         }
         let mut letters = word.chars();

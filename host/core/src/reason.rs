@@ -45,6 +45,10 @@ reasons! {
     NoMiddleware "no-middleware"
     /// A middleware failed, and its router wants that to be felt.
     MiddlewareFailed "middleware-failed"
+    /// The server that a middleware asks whether a request may pass gave no answer.
+    NoAuthority "no-authority"
+    /// A body is longer than the middleware takes that wants to look at it.
+    BodyTooLarge "body-too-large"
     /// None of the backends is usable.
     NoBackend "no-backend"
     /// The address of the backend is none.

@@ -75,7 +75,9 @@ pub use bindings::{
         http_client, timer,
         types::{FieldError, Header, Pair, Reply},
     },
-    interest::interface::{Action, PatternRedirect, Redirect, Rewriting, Step as PlanStep},
+    interest::interface::{
+        Action, ForwardAuth, PatternRedirect, Redirect, Rewriting, Step as PlanStep,
+    },
     lifecycle::interface::Want,
     lookup::interface::{Found, KeptQuery, Place, Wanted},
     matchers::interface::{MatcherError, Signature},

@@ -24,7 +24,8 @@ pub trait Plugin: Sized + 'static {
     /// file to whoever writes the configuration, and the text that the file holds (UTF-8, up to 1
     /// MiB) to the plugin: the host reads it, if that is granted, and makes the binding anew when it
     /// changes. What is wrong with the text is a problem at the field's place (`line 3: …`); the
-    /// host puts the path before it. Until it is mended, the content from before goes on.
+    /// host puts the path before it. Until it is mended, the content from before goes on. With
+    /// `"file-or-pem"` a text that is PEM already is given as it is.
     type Config: DeserializeOwned + JsonSchema;
 
     /// Its name in configurations: `strip-prefix`. Compared without case and hyphens.

@@ -1,11 +1,7 @@
 //! Services made of what instances and files declare. What did not change keeps its identity, and
 //! with it the balancer's position and the backends' figures.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     backends::BackendSpec,
@@ -69,13 +65,6 @@ pub(super) fn transport_of<'a>(
         None if *name.provider == *INTERNAL => None,
         None => default.map(|default| (default, true)),
     }
-}
-
-/// The way that a transport is.
-pub(super) fn way(transport: Transport) -> Way {
-    let mut hasher = DefaultHasher::new();
-    transport.hash(&mut hasher);
-    (hasher.finish(), Arc::new(transport))
 }
 
 /// Makes a service that has backends, with what stays taken from the one before. One without its

@@ -87,13 +87,12 @@ fn counterpart(plugin: &str) -> Option<String> {
 }
 
 /// Middlewares of Traefik for which there is nothing here, as they compare.
-const TRAEFIKS: [&str; 9] = [
+const TRAEFIKS: [&str; 8] = [
     "buffering",
     "compress",
     "digestauth",
     "encodedcharacters",
     "errors",
-    "forwardauth",
     "grpcweb",
     "passtlsclientcert",
     "ratelimit",

@@ -63,7 +63,7 @@ fn what_to_do_about_it_depends_on_the_middleware() {
     for (middleware, expected) in [
         (json!({ "circuitBreaker": {} }), ".load-balancer.circuit-breaker.error-ratio`"),
         (json!({ "inFlightReq": {} }), ".load-balancer.limits.max-requests`"),
-        (json!({ "forwardAuth": {} }), "its routers stay closed"),
+        (json!({ "grpcWeb": {} }), "its routers stay closed"),
         (json!({ "helo": {} }), "did you mean `hello`?"),
     ] {
         assert!(hint(middleware.clone()).contains(expected), "{middleware}");

@@ -407,7 +407,7 @@ fn tags_ask_for_the_same() {
               sticky: Some( Sticky { name: None, secure: false, http_only: false, same_site: None, max_age: 0, path: None, domain: None, }, ), health_check: Some( HealthCheck { mode: Http, path: "/health", scheme: None, port: None, method: GET, status: None, hostname: None, headers: [ ( "x-probe", "1", ), ], follow_redirects: true, interval: 10s, unhealthy_interval: 10s, timeout: 5s, rise: 1, fall: 1, }, ), enabled: false, [ StatusRange { from: 502, to: 502, }, StatusRange { from: 503, to: 503, }, ],
             service w: [] None None None
               Weighted { members: [MemberSpec { name: "a", weight: 3 }, MemberSpec { name: "b", weight: 1 }], by_client: false, sticky: None }
-            transport t: Transport { server_name: Some("x"), insecure_skip_verify: false, root_cas: [], certificates: [], disable_http2: false, min_version: None, max_version: None, cipher_suites: [], dial_timeout: None, response_header_timeout: None }
+            transport t: Transport { server_name: Some("x"), insecure_skip_verify: false, root_cas: [], certificates: [], texts: PemTexts { authorities: None, certificate: None, .. }, disable_http2: false, min_version: None, max_version: None, cipher_suites: [], dial_timeout: None, response_header_timeout: None }
             Warning /services/w/weighted/sticky: without a cookie nobody is told apart (add `sticky.cookie=true`)
               from Some("traefik.http.services.w.weighted.sticky")"#]],
     );

@@ -3,10 +3,16 @@
 //! **Invariant:** an [`Edit`] that exists was checked, so applying edits cannot fail, and either
 //! all of a list are applied or none.
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header::HOST, uri::PathAndQuery};
+use std::sync::Arc;
+
+use http::{
+    HeaderName, HeaderValue, Method, StatusCode,
+    header::{HOST, SET_COOKIE},
+    uri::PathAndQuery,
+};
 
 use crate::{
-    exchange::{Exchange, is_of_connection},
+    exchange::{Exchange, Headers, cookie_set_by, is_of_connection},
     target::{Authority, Target},
 };
 
@@ -31,6 +37,8 @@ pub enum Edit {
     SetAuthority(Authority),
     /// Changes path and query.
     SetTarget(Target),
+    /// Replaces the cookies of these names that a response sets by those lines.
+    SetCookies(Arc<[String]>, Vec<HeaderValue>),
     /// Changes the status of the response.
     SetStatus(StatusCode),
     /// Leaves something for other middlewares.
@@ -133,6 +141,11 @@ impl Edit {
                     response.headers.take_out(&name);
                 }
             }
+            Self::SetCookies(names, lines) => {
+                if let Some(response) = response {
+                    set_cookies(&mut response.headers, &names, lines);
+                }
+            }
             Self::SetStatus(status) => {
                 if let Some(response) = response {
                     response.status = status;
@@ -140,6 +153,14 @@ impl Edit {
             }
         }
     }
+}
+
+fn set_cookies(headers: &mut Headers, names: &[String], lines: Vec<HeaderValue>) {
+    let is_other =
+        |line: &&HeaderValue| names.iter().all(|name| name.as_bytes() != cookie_set_by(line));
+    let kept: Vec<_> = headers.get_all(SET_COOKIE).iter().filter(is_other).cloned().collect();
+    headers.take_out(&SET_COOKIE);
+    kept.iter().chain(&lines).for_each(|line| headers.add(&SET_COOKIE, line));
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
     header::{COOKIE, HOST},
 };
 
@@ -131,6 +131,16 @@ impl RequestHead {
             _ => {}
         }
         Ok(head)
+    }
+
+    /// A head of our own making, which names no host.
+    pub fn made(method: Method, target: Target, mut headers: HeaderMap) -> Self {
+        headers.remove(HOST);
+        let (uri, host) = (Uri::default(), Host::NONE);
+        let version = Version::HTTP_11;
+        let mut head = Self { method, version, headers: headers.into(), uri, host, path: None };
+        head.set_target(target);
+        head
     }
 
     /// The target as it will be sent on, in normal form.
@@ -257,6 +267,12 @@ pub(crate) fn cookies<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<
         let value = rest.trim_ascii_start().strip_prefix(b"=")?;
         std::str::from_utf8(value).ok().map(str::trim)
     })
+}
+
+/// The name of the cookie that a line of `Set-Cookie` sets (RFC 6265, 5.2).
+pub(crate) fn cookie_set_by(line: &HeaderValue) -> &[u8] {
+    let pair = line.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
 }
 
 impl Exchange {

@@ -31,6 +31,25 @@ const HOST_IS_SET: &str = "`host` can be set, but neither added to nor removed";
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Steps(u64);
 
+/// Where a plan goes on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Place {
+    step: usize,
+    /// At 0 the condition of the step is still to be asked.
+    action: usize,
+}
+
+/// How far a plan came on the way in.
+#[derive(Debug)]
+pub enum Planned<'a> {
+    /// To its end.
+    Through,
+    /// To an answer.
+    Reply(Reply),
+    /// To an action that takes time. Whoever runs the plan does it, and goes on from this place.
+    Pause(&'a Action, Place),
+}
+
 /// Why a plan cannot be run.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PlanError {
@@ -89,23 +108,43 @@ impl Interest {
         Ok(())
     }
 
-    /// Does the plan's work on the request, and says which steps have work to do on the way
-    /// back: also on the reply, if one of them answers.
-    pub fn plan_request(&self, exchange: &mut Exchange) -> (Steps, Option<Reply>) {
-        let mut steps = Steps::default();
-        for (place, step) in self.plan.iter().enumerate().take(Steps::MAX) {
-            if step.when.as_ref().is_some_and(|when| !when.matches(exchange)) {
+    /// Does the plan's work on the request from some place on, and notes which steps have work to do
+    /// on the way back: also on the reply, if one of them answers.
+    pub fn plan_request(
+        &self,
+        from: Place,
+        steps: &mut Steps,
+        exchange: &mut Exchange,
+    ) -> Planned<'_> {
+        let mut first = from.action;
+        for (place, step) in self.plan.iter().enumerate().take(Steps::MAX).skip(from.step) {
+            let done = std::mem::take(&mut first);
+            if done == 0 && step.when.as_ref().is_some_and(|when| !when.matches(exchange)) {
                 continue;
             }
-            for action in &step.actions {
+            for (number, action) in step.actions.iter().enumerate().skip(done) {
                 if action.is_for_response() {
                     steps.insert(place);
+                } else if action.takes_time() {
+                    return Planned::Pause(action, Place { step: place, action: number + 1 });
                 } else if let Some(reply) = action.on_request(exchange) {
-                    return (steps, Some(reply));
+                    return Planned::Reply(reply);
                 }
             }
         }
-        (steps, None)
+        Planned::Through
+    }
+
+    /// The same at one go, as if every action that takes time had let the request through.
+    pub fn plan_at_once(&self, exchange: &mut Exchange) -> (Steps, Option<Reply>) {
+        let (mut steps, mut from) = (Steps::default(), Place::default());
+        loop {
+            match self.plan_request(from, &mut steps, exchange) {
+                Planned::Through => return (steps, None),
+                Planned::Reply(reply) => return (steps, Some(reply)),
+                Planned::Pause(_, place) => from = place,
+            }
+        }
     }
 
     /// Does the plan's work on the response, if there is one.
@@ -122,6 +161,11 @@ impl Interest {
 }
 
 impl Action {
+    /// Whether it cannot be done at once.
+    pub(crate) fn takes_time(&self) -> bool {
+        matches!(self, Self::ForwardAuth(_))
+    }
+
     fn is_for_response(&self) -> bool {
         matches!(
             self,
@@ -160,7 +204,8 @@ impl Action {
             Self::Reply(reply) => return Some(reply.clone()),
             Self::SetResponseHeader(..)
             | Self::AppendResponseHeader(..)
-            | Self::RemoveResponseHeader(_) => {}
+            | Self::RemoveResponseHeader(_)
+            | Self::ForwardAuth(_) => {}
         }
         None
     }
@@ -201,6 +246,8 @@ impl Action {
             | Self::RedirectPattern(_) => Ok(()),
             Self::Redirect(redirect) => redirect.check(),
             Self::Reply(reply) => check_reply(reply),
+            // It was when it was made.
+            Self::ForwardAuth(_) => Ok(()),
         }
     }
 }

@@ -29,7 +29,7 @@ fn path_after(action: Action, line: &str) -> String {
     let interest = always(vec![action]);
     interest.check().unwrap();
     let mut exchange = exchange(line);
-    assert_eq!(interest.plan_request(&mut exchange), (Steps::default(), None));
+    assert_eq!(interest.plan_at_once(&mut exchange), (Steps::default(), None));
     let request = &exchange.request;
     let prefix = request.headers.get(X_FORWARDED_PREFIX).map_or("-", |p| p.to_str().unwrap());
     format!("{} {} {prefix}", request.target(), request.path())
@@ -63,7 +63,7 @@ fn a_prefix_in_the_place_of_another_adds_no_slash() {
         let actions =
             vec![Action::StripPrefix(vec!["/app".into()]), Action::AddPrefix("/v2".into())];
         let mut exchange = exchange(&format!("GET http://h{line}"));
-        always(actions).plan_request(&mut exchange);
+        always(actions).plan_at_once(&mut exchange);
         format!("{} {}", exchange.request.target(), exchange.request.path())
     };
     assert_eq!(swap("/app"), "/v2 /v2");
@@ -112,7 +112,7 @@ fn a_redirect_goes_to_the_same_place() {
     ] {
         let interest = always(vec![Action::Redirect(redirect)]);
         interest.check().unwrap();
-        let (_, reply) = interest.plan_request(&mut exchange(line));
+        let (_, reply) = interest.plan_at_once(&mut exchange(line));
         let reply = reply.expect("a redirect answers");
         assert_eq!(reply.status, StatusCode::PERMANENT_REDIRECT);
         assert_eq!(reply.headers, [(LOCATION, HeaderValue::from_str(location).unwrap())], "{line}");
@@ -139,7 +139,7 @@ fn headers_are_changed_on_both_ways() {
     ]);
     interest.check().unwrap();
     let mut exchange = exchange_with("GET http://h/", &[("x-a", "0"), ("cookie", "c")]);
-    let (steps, reply) = interest.plan_request(&mut exchange);
+    let (steps, reply) = interest.plan_at_once(&mut exchange);
     assert_eq!(reply, None);
     let headers = &exchange.request.headers;
     assert_eq!(headers.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
@@ -168,7 +168,7 @@ fn what_held_on_the_way_in_is_done_on_the_way_back() {
         ..Interest::default()
     };
     let mut exchange = exchange("GET http://h/api/a");
-    let (steps, _) = interest.plan_request(&mut exchange);
+    let (steps, _) = interest.plan_at_once(&mut exchange);
     exchange.request.method = http::Method::POST;
     respond(&mut exchange);
     interest.plan_response(steps, &mut exchange);
@@ -198,7 +198,7 @@ fn a_reply_ends_the_plan_but_not_the_way_back() {
         ..Interest::default()
     };
     let mut exchange = exchange("GET http://h/");
-    let (steps, answer) = interest.plan_request(&mut exchange);
+    let (steps, answer) = interest.plan_at_once(&mut exchange);
     assert_eq!(answer, Some(reply));
     assert!(!exchange.request.headers.contains_key("x-late"));
     respond(&mut exchange);
@@ -261,7 +261,7 @@ fn a_plan_does_not_say_again_what_vary_says() {
         always(vec![Action::AppendResponseHeader(HeaderLine::new(name("vary"), value("Origin")))]);
     for said in ["Origin", "accept-encoding, origin"] {
         let mut exchange = exchange("GET http://h/");
-        let (steps, _) = interest.plan_request(&mut exchange);
+        let (steps, _) = interest.plan_at_once(&mut exchange);
         let headers = HeaderMap::from_iter([(name("vary"), value(said))]).into();
         exchange.response = Some(ResponseHead { status: StatusCode::OK, headers, local: false });
         interest.plan_response(steps, &mut exchange);

@@ -15,7 +15,7 @@ pub use health::{CheckMode, HealthCheck, Passive, StatusRange, Statuses};
 pub use limit::{Breaker, Limits, Retry, Timeouts};
 pub use retries::{Retries, Terms};
 pub use tls::{Curve, Suite, TlsVersion};
-pub use transport::{ClientCertificate, Transport};
+pub use transport::{ClientCertificate, PemTexts, Transport};
 
 use std::{
     sync::{Arc, LazyLock},

@@ -1,6 +1,12 @@
 //! How connections to backends are made and trusted: Traefik's `serversTransport`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::tls::{Suite, TlsVersion};
 
@@ -16,6 +22,8 @@ pub struct Transport {
     pub root_cas: Vec<PathBuf>,
     /// What is shown to a backend that asks who we are.
     pub certificates: Vec<ClientCertificate>,
+    /// The same where it is no matter of files.
+    pub texts: PemTexts,
     /// Whether HTTP/2 is not offered in the handshake.
     pub disable_http2: bool,
     /// The lowest version of TLS; `None`: 1.2.
@@ -38,4 +46,33 @@ pub struct ClientCertificate {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// What would stand in files, in PEM: it is read already.
+#[derive(Clone, Default, Eq, Hash, PartialEq)]
+pub struct PemTexts {
+    /// Authorities to trust instead of the system's.
+    pub authorities: Option<Arc<str>>,
+    /// What is shown to a backend that asks who we are, and its private key.
+    pub certificate: Option<(Arc<str>, Arc<str>)>,
+}
+
+/// The key is shown to nobody.
+impl fmt::Debug for PemTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let certificate = self.certificate.as_ref().map(|(certificate, _)| certificate);
+        f.debug_struct("PemTexts")
+            .field("authorities", &self.authorities)
+            .field("certificate", &certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// The transport with a number that tells it from others.
+    pub fn numbered(self) -> (u64, Arc<Self>) {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        (hasher.finish(), Arc::new(self))
+    }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Hop {
     passed: Option<HeaderValue>,
     /// What `Connection` names and rules and middlewares see all the same; mostly nothing.
     seen: Vec<HeaderName>,
+    /// What the client knows itself by to a proxy. It is not for the backend.
+    credentials: Option<HeaderValue>,
 }
 
 impl Hop {
@@ -82,6 +84,7 @@ pub(crate) fn clean_request(
     }
     let mut found = Hop::default();
     if hop {
+        found.credentials = headers.get(PROXY_AUTHORIZATION).cloned();
         found.trailers = headers.get_all(TE).iter().any(|line| has_token(line, "trailers"));
     }
     if passed {
@@ -170,6 +173,17 @@ pub(crate) fn is_offered(offer: &HeaderMap, answer: &HeaderMap) -> bool {
     let is_one = |protocol: &[u8]| words(offer).any(|one| one.eq_ignore_ascii_case(protocol));
     let mut chosen = words(answer).filter(|protocol| !protocol.is_empty()).peekable();
     chosen.peek().is_some() && chosen.all(is_one)
+}
+
+/// Makes the headers of a request those of a question to whoever decides whether it may pass, and answers
+/// what that is told of our own connection. It decides for us, so it may know what the client says to a
+/// proxy (RFC 9110, 11.7.2).
+pub(crate) fn ask(headers: &mut Headers, hop: &Hop) -> Hop {
+    hide_seen(headers, hop);
+    if let Some(credentials) = &hop.credentials {
+        headers.set(&PROXY_AUTHORIZATION, credentials);
+    }
+    Hop { visits: hop.visits, passed: hop.passed.clone(), ..Hop::default() }
 }
 
 /// Adds the headers of our own connection to the backend.

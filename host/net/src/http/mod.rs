@@ -2,7 +2,7 @@
 //!
 //! Reading order: `server` holds the entrypoints, `entrypoint` accepts, `connection` speaks the
 //! protocol, `service` sees one request through, `pipeline` runs its middlewares, `choice` finds a
-//! backend, `send` says what when that fails and `forward` takes the request there over a connection of `pool`, `rescue` turns every
+//! backend (`forward_auth` asks others first, where a middleware wants that), `send` says what when that fails and `forward` takes the request there over a connection of `pool`, `rescue` turns every
 //! error into a response; `account` notes what became of it, in figures, `access` (the access log) and
 //! `trace`. How far clients may go is in `limits`; `crowd`, `roster` and `frames` see to it.
 //!
@@ -35,7 +35,6 @@ mod aside;
 mod edge;
 mod preview;
 mod account;
-mod pipeline;
 mod tunnel;
 mod errand;
 mod outcome;
@@ -43,6 +42,8 @@ mod forward;
 mod choice;
 mod mirror;
 mod send;
+mod forward_auth;
+mod pipeline;
 mod service;
 mod shared;
 mod http1;

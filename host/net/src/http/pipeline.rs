@@ -3,7 +3,7 @@
 //! **Invariant:** a middleware that was entered is left, whoever answered: a further middleware,
 //! the backend, or we ourselves because something failed.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,13 +11,19 @@ use portolan_core::{
     edit::{self, Edit},
     exchange::{Exchange, Reply, ResponseHead, is_of_connection},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
-    middleware::{Middleware, OnFailure},
-    plan::Steps,
+    middleware::{Action, Middleware, OnFailure},
+    plan::{Place, Planned, Steps},
     router::Router,
 };
 
 use super::{
-    account::Account, body::Body, complaint::About, edge::Edge, page::Taste, rescue::HttpError,
+    account::Account,
+    body::Body,
+    complaint::About,
+    edge::Edge,
+    forward_auth::{self, Apart, Asked},
+    page::Taste,
+    rescue::HttpError,
     trace::Step,
 };
 use crate::h1::is_bodiless;
@@ -26,7 +32,7 @@ use crate::h1::is_bodiless;
 #[derive(Debug, Default)]
 pub(crate) struct Entered(Vec<Way>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Way {
     steps: Steps,
     /// What the request hook left for the response hook; `None`: that is not called.
@@ -53,10 +59,12 @@ pub(crate) enum Inward {
     Fail(HttpError),
 }
 
-/// How far it goes inwards on this thread.
-enum Reach {
+/// How far it goes inwards without waiting.
+enum Reach<'a> {
     /// As far as it goes at all.
     Done(Inward),
+    /// To an action that takes time, behind which the plan goes on.
+    Pause(&'a Action, Place),
     /// To a middleware whose hook may take so long that it is called beside this thread.
     Aside(Duration),
 }
@@ -75,63 +83,124 @@ impl Entered {
     /// Its response hook is to be called, if there is a context, after these changes.
     fn back(&mut self, context: Option<u64>, later: Vec<Edit>) {
         if let Some(way) = self.0.last_mut() {
-            (way.context, way.later) = (context, later);
+            way.context = context;
+            way.later.extend(later);
         }
     }
 }
 
-const ON: Reach = Reach::Done(Inward::Continue);
+const ON: Reach<'_> = Reach::Done(Inward::Continue);
 
 /// Inwards, outermost first.
 pub(crate) async fn enter(
-    edge: &Edge,
+    edge: &Rc<Edge>,
     router: &Router,
     exchange: Box<Exchange>,
+    mut apart: Apart<'_>,
     account: &mut Account,
 ) -> (Box<Exchange>, Entered, Inward) {
     let route = Route { router, chain: router.chain(&exchange.entrypoint) };
     let mut entered = Entered(Vec::with_capacity(route.chain.len()));
-    let (mut exchange, mut step) = inwards(edge, route, exchange, &mut entered, account);
+    let (mut exchange, mut reach) = inwards(edge, route, exchange, &mut entered, None, account);
     loop {
-        let limit = match step {
+        let (returned, inward, from) = match reach {
             Reach::Done(inward) => return (exchange, entered, inward),
-            Reach::Aside(limit) => limit,
-        };
-        let middleware = entered.innermost(route);
-        if let Some(middleware) = middleware
-            && let Some(hooks) = middleware.interest.hooks.clone()
-        {
-            let begin = account.now();
-            let call = edge.aside.call(hooks, limit, exchange, |hooks, it| hooks.on_request(it));
-            let (returned, verdict) = Box::pin(call).await;
-            account.step(begin, Step::Request, middleware, verdict.as_ref().err());
-            exchange = returned;
-            match decided(edge, route, &mut entered, verdict) {
-                Inward::Continue => {}
-                inward => return (exchange, entered, inward),
+            Reach::Pause(action, place) => {
+                let apart = &mut apart;
+                let waiting = wait(edge, route, action, exchange, apart, &mut entered, account);
+                let (exchange, inward) = Box::pin(waiting).await;
+                (exchange, inward, Some(place))
             }
+            Reach::Aside(limit) => {
+                let call = aside(edge, route, limit, exchange, &mut entered, account);
+                let (exchange, inward) = Box::pin(call).await;
+                (exchange, inward, None)
+            }
+        };
+        exchange = returned;
+        if !matches!(inward, Inward::Continue) {
+            return (exchange, entered, inward);
         }
-        (exchange, step) = inwards(edge, route, exchange, &mut entered, account);
+        (exchange, reach) = inwards(edge, route, exchange, &mut entered, from, account);
     }
 }
 
-/// Inwards from where we are, as far as that goes on this thread.
-fn inwards(
-    edge: &Edge,
+/// Does an action that takes time, of the innermost middleware so far.
+async fn wait(
+    edge: &Rc<Edge>,
     route: Route<'_>,
+    action: &Action,
     mut exchange: Box<Exchange>,
+    apart: &mut Apart<'_>,
     entered: &mut Entered,
     account: &mut Account,
-) -> (Box<Exchange>, Reach) {
-    for middleware in route.chain.iter().skip(entered.0.len()) {
+) -> (Box<Exchange>, Inward) {
+    let Some(middleware) = entered.innermost(route) else { return (exchange, Inward::Continue) };
+    let inward = match action {
+        Action::ForwardAuth(authority) => {
+            let asked =
+                forward_auth::ask(edge, middleware, authority, &mut exchange, apart, account);
+            match asked.await {
+                Ok(Asked::Passes(later)) => {
+                    if let Some(way) = entered.0.last_mut() {
+                        way.later.extend(later);
+                    }
+                    Inward::Continue
+                }
+                Ok(Asked::Refused(reply)) => Inward::Reply(reply),
+                Err(error) => Inward::Fail(error),
+            }
+        }
+        _ => Inward::Continue,
+    };
+    (exchange, inward)
+}
+
+/// Calls the request hook of the innermost middleware so far beside this thread.
+async fn aside(
+    edge: &Edge,
+    route: Route<'_>,
+    limit: Duration,
+    exchange: Box<Exchange>,
+    entered: &mut Entered,
+    account: &mut Account,
+) -> (Box<Exchange>, Inward) {
+    let Some(middleware) = entered.innermost(route) else { return (exchange, Inward::Continue) };
+    let Some(hooks) = middleware.interest.hooks.clone() else {
+        return (exchange, Inward::Continue);
+    };
+    let begin = account.now();
+    let call = edge.aside.call(hooks, limit, exchange, |hooks, it| hooks.on_request(it));
+    let (exchange, verdict) = call.await;
+    account.step(begin, Step::Request, middleware, verdict.as_ref().err());
+    (exchange, decided(edge, route, entered, verdict))
+}
+
+/// Inwards from where we are, as far as that goes without waiting: on with the plan of the innermost
+/// middleware so far, where there is a place in it, else with the next.
+fn inwards<'a>(
+    edge: &Edge,
+    route: Route<'a>,
+    mut exchange: Box<Exchange>,
+    entered: &mut Entered,
+    mut from: Option<Place>,
+    account: &mut Account,
+) -> (Box<Exchange>, Reach<'a>) {
+    let done = entered.0.len().saturating_sub(usize::from(from.is_some()));
+    for middleware in route.chain.iter().skip(done) {
         if middleware.is_closed() {
             let error = HttpError::closed_by(middleware);
             return (exchange, Reach::Done(Inward::Fail(error)));
         }
-        let (steps, reply) = middleware.interest.plan_request(&mut exchange);
-        entered.0.push(Way { steps, context: None, later: Vec::new() });
-        if let Some(reply) = reply {
-            return (exchange, Reach::Done(Inward::Reply(reply)));
+        let place = from.take().unwrap_or_else(|| {
+            entered.0.push(Way::default());
+            Place::default()
+        });
+        let Some(Way { steps, .. }) = entered.0.last_mut() else { break };
+        match middleware.interest.plan_request(place, steps, &mut exchange) {
+            Planned::Through => {}
+            Planned::Reply(reply) => return (exchange, Reach::Done(Inward::Reply(reply))),
+            Planned::Pause(action, place) => return (exchange, Reach::Pause(action, place)),
         }
         let (returned, step) = hook(edge, route, middleware, exchange, entered, account);
         exchange = returned;
@@ -144,14 +213,14 @@ fn inwards(
 }
 
 /// Asks the request hook of a middleware, if it wants this request.
-fn hook(
+fn hook<'a>(
     edge: &Edge,
-    route: Route<'_>,
-    middleware: &Middleware,
+    route: Route<'a>,
+    middleware: &'a Middleware,
     mut exchange: Box<Exchange>,
     entered: &mut Entered,
     account: &mut Account,
-) -> (Box<Exchange>, Reach) {
+) -> (Box<Exchange>, Reach<'a>) {
     let interest = &middleware.interest;
     let Some(hooks) = &interest.hooks else { return (exchange, ON) };
     if interest.when.as_ref().is_some_and(|when| !when.matches(&exchange)) {

@@ -18,7 +18,7 @@ use hashbrown::{Equivalent, HashMap, HashSet};
 use http::StatusCode;
 use portolan_core::{
     service::{Backend, Scheme, Service},
-    snapshot::{Entries, ServiceEntry, Snapshot},
+    snapshot::{Entries, MiddlewareEntry, ServiceEntry, Snapshot},
 };
 
 use super::{
@@ -40,6 +40,8 @@ pub(crate) struct Pool {
     origins: RefCell<HashMap<Key, Rc<Origin>>>,
     /// As they were when it was last looked which origins are theirs.
     services: RefCell<Entries<ServiceEntry>>,
+    /// The same of middlewares that ask others.
+    middlewares: RefCell<Entries<MiddlewareEntry>>,
     /// Whether an origin came since: it may have gone again between two looks.
     has_new: Cell<bool>,
     clock: Clock,
@@ -103,8 +105,8 @@ pub(crate) enum SendErrorKind {
 
 impl Pool {
     pub(crate) fn new(clock: Clock, patience: Tick, max_idle: usize) -> Self {
-        let (origins, services, has_new) = Default::default();
-        Self { origins, services, has_new, clock, patience, max_idle }
+        let (origins, services, middlewares, has_new) = Default::default();
+        Self { origins, services, middlewares, has_new, clock, patience, max_idle }
     }
 
     /// The origin of a backend; `None` when its address is none.
@@ -138,11 +140,18 @@ impl Pool {
                     })
                 })
             });
+        let before = self.middlewares.replace(snapshot.middlewares.clone());
+        let has_lost = has_lost
+            || before.differences(&snapshot.middlewares).any(|(before, _)| {
+                let mut asked = before.into_iter().flat_map(authorities);
+                asked.any(|service| backends(service).any(|it| origins.contains_key(&it)))
+            });
         if !has_lost {
             return;
         }
-        let services = snapshot.services.iter().filter_map(|entry| entry.live.as_ref());
-        let known: HashSet<Lookup<'_>> = services.flat_map(|service| backends(service)).collect();
+        let services = snapshot.services.iter().filter_map(|entry| entry.live.as_deref());
+        let asked = snapshot.middlewares.iter().flat_map(authorities);
+        let known: HashSet<Lookup<'_>> = services.chain(asked).flat_map(backends).collect();
         origins.retain(|Key(scheme, authority, id), origin| {
             let stays = known.contains(&Lookup(*scheme, authority, *id));
             if !stays {
@@ -167,6 +176,12 @@ impl Pool {
 fn backends(service: &Service) -> impl Iterator<Item = Lookup<'_>> {
     let id = number(&service.transport);
     service.backends.iter().map(move |it| Lookup(it.scheme, &it.authority, id))
+}
+
+/// Those whom a middleware asks.
+fn authorities(entry: &MiddlewareEntry) -> impl Iterator<Item = &Service> {
+    let live = entry.live.iter();
+    live.flat_map(|middleware| middleware.interest.authorities()).map(|it| it.service())
 }
 
 fn number(way: &Way) -> u64 {

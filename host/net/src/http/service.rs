@@ -25,6 +25,7 @@ use super::{
     complaint::About,
     connection::Client,
     errand::{Asker, Errand},
+    forward_auth::Apart,
     forwarded::client_behind,
     headers::{self, Hop},
     interim::Interim,
@@ -272,7 +273,11 @@ async fn through(
     let edge = &client.edge;
     // Middlewares may change what proxies say.
     let ip = asking(client, router, &exchange);
-    let (mut exchange, entered, inward) = pipeline::enter(edge, router, exchange, account).await;
+    let Beside { mut content, interim } = beside;
+    let patience = client.limits.timeouts.request_stall;
+    let apart = Apart { hop: &hop, content: &mut content, patience };
+    let (mut exchange, entered, inward) =
+        pipeline::enter(edge, router, exchange, apart, account).await;
     account.entered(&exchange);
     let answered = match (inward, &router.service) {
         (Inward::Reply(reply), _) => Ok(pipeline::respond(reply)),
@@ -281,8 +286,6 @@ async fn through(
         (Inward::Continue, Some(service)) => {
             headers::hide_seen(&mut exchange.request.headers, &hop);
             account.send(service, &mut exchange, entered.is_empty());
-            let patience = client.limits.timeouts.request_stall;
-            let Beside { content, interim } = beside;
             let body = RequestBody::of(content, account, patience);
             let asker = Asker { ip, begin: account.begin() };
             let retry = router.retry(&exchange.entrypoint);

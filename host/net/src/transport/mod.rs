@@ -97,7 +97,7 @@ impl Trust {
         transport: &Arc<Transport>,
         known: Option<Known>,
     ) -> io::Result<Known> {
-        let needs_system = transport.root_cas.is_empty() && !transport.insecure_skip_verify;
+        let needs_system = !has_authorities(transport) && !transport.insecure_skip_verify;
         let system = match needs_system {
             true => self.system().await?,
             false => Arc::new(RootCertStore::empty()),
@@ -170,9 +170,14 @@ fn set_up(
         }
         false => trusting(builder, &provider, transport, system, base)?,
     };
-    let mut config = match transport.certificates.first() {
-        None => builder.with_no_client_auth(),
-        Some(certificate) => {
+    let mut config = match (transport.certificates.first(), &transport.texts.certificate) {
+        (None, None) => builder.with_no_client_auth(),
+        (None, Some((certificate, key))) => {
+            let chain = read_certificates(certificate.as_bytes()).map_err(io::Error::other)?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(io::Error::other)?;
+            builder.with_client_auth_cert(chain, key).map_err(io::Error::other)?
+        }
+        (Some(certificate), _) => {
             let chain = certificates(&base.join(&certificate.cert))?;
             let path = base.join(&certificate.key);
             let key = PrivateKeyDer::from_pem_slice(&read(&path)?);
@@ -195,10 +200,15 @@ fn trusting(
     system: Arc<RootCertStore>,
     base: &Path,
 ) -> io::Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
-    if transport.root_cas.is_empty() {
+    if !has_authorities(transport) {
         return Ok(builder.with_root_certificates(system));
     }
     let mut anchors = Anchors::none();
+    if let Some(text) = &transport.texts.authorities {
+        for certificate in read_certificates(text.as_bytes()).map_err(io::Error::other)? {
+            anchors.add(certificate).map_err(io::Error::other)?;
+        }
+    }
     for path in &transport.root_cas {
         let path = base.join(path);
         for certificate in certificates(&path)? {
@@ -209,13 +219,20 @@ fn trusting(
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
+/// Whether a transport trusts others than the system does.
+fn has_authorities(transport: &Transport) -> bool {
+    !transport.root_cas.is_empty() || transport.texts.authorities.is_some()
+}
+
 fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let all = CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<Vec<_>, _>>();
-    let all = all.map_err(|error| wrong(path, error))?;
-    match all.is_empty() {
-        true => Err(wrong(path, "it holds no certificate")),
-        false => Ok(all),
-    }
+    read_certificates(&read(path)?).map_err(|error| wrong(path, error))
+}
+
+/// The certificates in a text; there is one at least.
+fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|error| error.to_string())?;
+    if all.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(all) }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

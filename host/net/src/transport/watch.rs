@@ -1,4 +1,5 @@
-//! Looks at the files of the transports that services use, and tells what is wrong with them.
+//! Looks at the files of the transports that services use, and at those of whoever is asked by a
+//! middleware, and tells what is wrong with them.
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -29,10 +30,12 @@ where
     }
 }
 
-/// A transport with files, and who uses it.
+/// A transport with files, or what would stand in them, and who uses it.
 struct Used {
     transport: Arc<Transport>,
-    services: Vec<String>,
+    /// What users of this kind have.
+    what: &'static str,
+    users: Vec<String>,
 }
 
 impl Trust {
@@ -41,8 +44,7 @@ impl Trust {
         let mut problems = Vec::new();
         for (id, used) in used(snapshot) {
             let known = self.lock().get(&id).cloned();
-            let services = used.services.join("`, `");
-            let origin = format!("servers-transport of `{services}`");
+            let origin = format!("{} of `{}`", used.what, used.users.join("`, `"));
             match self.look(id, &used.transport, known).await {
                 Ok(known) => problems.extend(known.trouble.map(|trouble| {
                     Problem::error(SOURCE, origin, &*trouble)
@@ -66,8 +68,16 @@ fn used(snapshot: &Snapshot) -> BTreeMap<u64, Used> {
         if transport.root_cas.is_empty() && transport.certificates.is_empty() {
             continue;
         }
-        let new = || Used { transport: transport.clone(), services: Vec::new() };
-        used.entry(*id).or_insert_with(new).services.push(service.name.to_string());
+        let what = "servers-transport";
+        let new = || Used { transport: transport.clone(), what, users: Vec::new() };
+        used.entry(*id).or_insert_with(new).users.push(service.name.to_string());
+    }
+    for middleware in snapshot.middlewares.iter().filter_map(|entry| entry.live.as_ref()) {
+        for authority in middleware.interest.authorities() {
+            let Some((id, transport)) = &authority.service().transport else { continue };
+            let new = || Used { transport: transport.clone(), what: "tls", users: Vec::new() };
+            used.entry(*id).or_insert_with(new).users.push(middleware.name.to_string());
+        }
     }
     used
 }

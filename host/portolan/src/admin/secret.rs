@@ -41,6 +41,7 @@ fn without(config: &Value, is_secret: fn(&str) -> bool) -> Value {
                 })
                 .collect(),
         ),
+        Value::String(text) if text.contains("PRIVATE KEY-----") => json!(HIDDEN),
         Value::Array(list) => list.iter().map(|value| without(value, is_secret)).collect(),
         other => other.clone(),
     }
@@ -74,6 +75,7 @@ mod tests {
     fn secrets_are_not_shown() {
         let config = json!({
             "realm": "x",
+            "tls": { "key": "-----BEGIN EC PRIVATE KEY-----\ns\n-----END EC PRIVATE KEY-----" },
             "users": ["a:$2y$05$..."],
             "api-key": "k",
             "key": "not one by its name",
@@ -86,6 +88,7 @@ mod tests {
         });
         let shown = json!({
             "realm": "x",
+            "tls": { "key": "hidden" },
             "users": "hidden",
             "api-key": "hidden",
             "key": "not one by its name",

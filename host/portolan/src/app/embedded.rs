@@ -22,6 +22,7 @@ pub(super) const PLUGINS: &[(&str, &[u8])] = plugins![
     "content-type",
     "ip-allow-list",
     "basic-auth",
+    "forward-auth",
     "request-id",
     "whoami",
 ];

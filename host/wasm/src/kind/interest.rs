@@ -15,6 +15,7 @@ use portolan_core::{
 
 use super::{
     answer::{line, name, reply, status},
+    authority::authority,
     predicate::{Fault, predicate},
 };
 use crate::{
@@ -153,6 +154,7 @@ fn action(action: wit::Action) -> Result<Action, Refusal> {
             permanent: it.permanent,
         })),
         wit::Action::Reply(it) => reply(it).map(Action::Reply),
+        wit::Action::ForwardAuth(it) => authority(it),
     };
     action.map_err(Refusal::Nonsense)
 }

@@ -4,6 +4,7 @@
 //! here is sound whatever the guest said.
 
 mod answer;
+mod authority;
 mod hook;
 mod interest;
 mod matcher;

@@ -1,6 +1,6 @@
 //! Texts of a configuration that the schema marks by a keyword: `"x-reaches": "http-client"` a URL and
 //! `"x-reaches": "files"` a path that a provider will ask for, `"x-content-of": "file"` a path in whose
-//! place a middleware is given what the file holds.
+//! place a middleware is given what the file holds (`"file-or-pem"`: unless it is no path but PEM itself).
 
 use portolan_core::pointer::child;
 use serde_json::{Map, Value};

@@ -32,6 +32,9 @@ const REACHES: &str = "x-reaches";
 /// Marks a path in whose place the content of the file is given.
 const CONTENT_OF: &str = "x-content-of";
 
+/// How every text in PEM begins (RFC 7468), and no path does.
+const PEM: &str = "-----BEGIN ";
+
 impl Schema {
     /// Reads a JSON Schema. References lead nowhere but into the schema itself.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -56,7 +59,11 @@ impl Schema {
             return Vec::new();
         }
         let marked = marked::marked(&self.root, config, CONTENT_OF).into_iter();
-        let files = marked.filter(|marked| marked.word == "file");
+        let files = marked.filter(|marked| match &*marked.word {
+            "file" => true,
+            "file-or-pem" => !marked.text.trim_start().starts_with(PEM),
+            _ => false,
+        });
         files.map(|Marked { path, text, .. }| FileField { path, file: text }).collect()
     }
 

@@ -276,6 +276,7 @@ const WITH_FILES: &str = r##"{
         },
         "rules": { "type": "array", "items": { "$ref": "#/$defs/Rule" } },
         "plain": { "type": "string" },
+        "root": { "type": "string", "x-content-of": "file-or-pem" },
         "reached": { "type": "string", "x-reaches": "files" }
     },
     "additionalProperties": false,
@@ -312,6 +313,11 @@ fn files_are_found_wherever_they_stand_and_filled_with_their_contents() {
         "rules": [{ "list": "" }, { "list": "2" }],
     });
     assert_eq!(schema.filled(config, &contents), filled);
+    let root = |text: &str| {
+        let config = schema.canonical(&json!({ "usual": "", "root": text }));
+        schema.files(&config.expect("a good configuration")).len()
+    };
+    assert_eq!([root("root.pem"), root("\n-----BEGIN CERTIFICATE-----\n")], [1, 0]);
     let none = schema.canonical(&json!({ "usual": "" })).expect("a good configuration");
     assert_eq!(schema.files(&none), []);
 }

@@ -34,6 +34,7 @@ use crate::{
     declare::KindSpec,
     matcher::MatcherSet,
     name::ObjectName,
+    policy::Transport,
     problem::Problem,
     route::RouteTable,
     snapshot::{Entries, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot},
@@ -250,7 +251,7 @@ impl Turn<'_> {
         for name in each_once(names) {
             let (object, problems) = board.objects.transport(&name);
             board.complaints.set(|| Plaintiff::DeclaredTransport(name.clone()), problems);
-            let way = object.map(|object| object.spec.map(services::way));
+            let way = object.map(|object| object.spec.map(Transport::numbered));
             dirty.extend(match (board.transports.get(&name), &way) {
                 (before, after) if before == after.as_ref() => Vec::new(),
                 (None, _) => directory.add(&name, self.providers),

@@ -15,7 +15,7 @@ use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
 use http::{HeaderMap, Method, StatusCode, Version, header::ACCEPT, header::CONTENT_TYPE};
 use portolan_core::{
-    exchange::{Exchange, Headers, ResponseHead},
+    exchange::{Exchange, Headers, RequestHead, ResponseHead},
     figure::{Combination, Encryption, MethodLabel, ProtocolLabel, TrafficShard},
     hook::CallError,
     limit::Limit,
@@ -356,6 +356,28 @@ impl Account {
         if let (Some(recording), Some(begin)) = (&mut self.recording, begin) {
             let error = error.map(ToString::to_string);
             recording.step(step, middleware, begin, error, &self.door.edge.random);
+        }
+    }
+
+    /// Notes that another server is asked whether it may pass, which learns of the trace.
+    pub(crate) fn ask(
+        &mut self,
+        middleware: &Middleware,
+        authority: &Service,
+        question: &mut RequestHead,
+    ) {
+        if let Some(context) = &self.context {
+            let random = &self.door.edge.random;
+            let recording = self.recording.as_mut();
+            let span = recording.map(|it| it.ask(middleware, authority, question, random));
+            context.put(&mut question.headers, span);
+        }
+    }
+
+    /// Notes whether it answered.
+    pub(crate) fn asked(&mut self, result: Result<&ResponseHead, Reason>) {
+        if let Some(recording) = &mut self.recording {
+            recording.asked(result.map(|head| head.status));
         }
     }
 

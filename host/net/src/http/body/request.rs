@@ -111,7 +111,9 @@ impl RequestBody {
                 let read = Some(account.request_bytes());
                 Self { content, stall, read, ..Self::EMPTY }
             }
-            content => {
+            // It was counted when it came.
+            Content::Replay(_) => Self { content, ..Self::EMPTY },
+            content @ Content::Line(..) => {
                 let read = Some(account.request_bytes());
                 Self { content, read, ..Self::EMPTY }
             }
@@ -133,6 +135,11 @@ impl RequestBody {
                 Self { progress, ..Self::replay(Replay::of(self, limit)) }
             }
         }
+    }
+
+    /// What is left to be read, for whoever comes next.
+    pub(crate) fn into_content(self) -> Content {
+        self.content
     }
 
     fn replay(replay: Replay) -> Self {

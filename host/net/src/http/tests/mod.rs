@@ -8,6 +8,7 @@ mod hygiene;
 mod http2;
 mod frames;
 mod limits;
+mod forward_auth;
 mod forwarding;
 mod grpc;
 mod goodbye;

@@ -5,13 +5,16 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use http::HeaderName;
 use portolan_core::{
     exchange::Exchange,
+    forward_auth::{ForwardAuth, Options},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
-    middleware::Interest,
+    middleware::{Action, Interest},
     router::{Observability, Router, TraceVerbosity},
 };
 use tokio::sync::mpsc;
 
-use super::support::{Portolan, Script, entrypoint, middleware, nobody, router, soon};
+use super::support::{
+    Portolan, Script, entrypoint, header, middleware, nobody, plan, router, soon,
+};
 use crate::http::{
     EntrypointConfig, FinishedSpan, HttpConfig, Ledger, SpanKind, TraceConfig, Tracing, Trust,
     Value,
@@ -95,6 +98,39 @@ async fn what_others_say_of_a_trace_belongs_to_that_trace() {
         let spans = soon(traced.spans.recv()).await.unwrap();
         assert!(spans.iter().all(|it| it.state == state), "{spans:#?}");
     }
+}
+
+#[tokio::test]
+async fn who_decides_about_a_request_is_asked_in_a_span_of_its_own() {
+    let (told, mut asked) = mpsc::unbounded_channel();
+    let authority = Script::start(move |mut client| {
+        let told = told.clone();
+        async move {
+            let request = client.request().await.unwrap();
+            told.send(header(&request.head, "traceparent").unwrap().to_owned()).ok();
+            client.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let address = format!("http://{}/verify?token=x", authority.address);
+    let options = Options { address: address.clone(), max_answer: 9, ..Options::default() };
+    let action = Action::ForwardAuth(Arc::new(ForwardAuth::new(options).unwrap()));
+    let (tracing, mut spans) = Tracing::new(TraceConfig::default(), 16);
+    let ledger = Ledger { tracing: Some(tracing), ..Ledger::default() };
+    let config = HttpConfig { ledger, ..HttpConfig::default() };
+    let middlewares = vec![plan("auth", vec![action])];
+    let router = Router { middlewares, ..router("a.local", &[nobody()]) };
+    let portolan = Portolan::start_with(config, None, vec![router]);
+    assert_eq!(portolan.get("a.local", "/").await.status, 403);
+    let spans = soon(spans.recv()).await.unwrap();
+    let [server, question] = &*spans else { panic!("{spans:#?}") };
+    assert_eq!((&*question.name, question.kind), ("AuthRequest", SpanKind::Client));
+    assert_eq!((question.parent, &question.error), (Some(server.id), &None));
+    assert_eq!(attribute(question, "http.response.status_code"), Some(&Value::Number(403)));
+    let url = format!("{}?token=REDACTED", address.split('?').next().unwrap());
+    assert_eq!(attribute(question, "url.full"), Some(&url.into()));
+    let named = format!("00-{:032x}-{:016x}-01", question.trace, question.id);
+    assert_eq!(asked.recv().await, Some(named), "the authority goes on with it");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use portolan_core::{
     route::RouteTable,
     router::{Observability, Router},
     service::{Backend, LoadBalancer, Scheme, Service},
-    snapshot::{Entries, Entry, RouterEntry, ServiceEntry, Snapshot, Status},
+    snapshot::{Entries, Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
     test_util,
 };
 use tokio::{
@@ -130,10 +130,23 @@ pub(super) fn snapshot(generation: u64, routers: Vec<Router>) -> Snapshot {
     Snapshot {
         generation,
         routers: entries.collect(),
+        middlewares: routers.iter().flat_map(|it| &it.middlewares).map(declared).collect(),
         services: apart(routers.iter().filter_map(|it| it.service.as_ref()).flat_map(served)),
         tables: vec![("web".into(), RouteTable::build(routers))],
         ..Snapshot::default()
     }
+}
+
+fn declared(middleware: &Arc<Middleware>) -> MiddlewareEntry {
+    let entry = Entry {
+        name: middleware.name.clone(),
+        origin: "test".into(),
+        status: Status::Enabled,
+        errors: Vec::new(),
+        used_by: Default::default(),
+    };
+    let (plugin, live) = (middleware.plugin.clone(), Some(middleware.clone()));
+    MiddlewareEntry { entry, plugin, config: Arc::default(), live }
 }
 
 /// Most services are called alike, but an entry stands under its name: only the first has its own.

@@ -11,7 +11,7 @@ use portolan_core::reason::Reason;
 use super::{
     config::Tracing,
     context::TraceContext,
-    recording::{AttemptSpan, Recording, RouterSpan, Step, StepSpan},
+    recording::{AttemptSpan, QuestionSpan, Recording, RouterSpan, Step, StepSpan},
     span::{FinishedSpan, SpanKind, Value},
 };
 
@@ -49,6 +49,8 @@ impl Recording {
         spans.push(self.server_span(context, tracing, outcome));
         spans.extend(router.map(|router| self.router_span(router, context, outcome)));
         spans.extend(self.steps.iter().map(|step| self.step_span(step, inner, context)));
+        let questions = self.questions.iter();
+        spans.extend(questions.map(|it| self.question_span(it, inner, context, tracing, outcome)));
         spans.extend(self.attempts.iter().enumerate().map(|(before, attempt)| {
             let mut span = self.attempt_span(attempt, inner, context, tracing, outcome);
             if before > 0 {
@@ -161,6 +163,47 @@ impl Recording {
         };
         add(it, "portolan.middleware.step", word);
         span.error.clone_from(&step.error);
+        span
+    }
+
+    /// Called as Traefik calls it.
+    fn question_span(
+        &self,
+        question: &QuestionSpan,
+        parent: u64,
+        context: &TraceContext,
+        tracing: &Tracing,
+        outcome: &Outcome<'_>,
+    ) -> FinishedSpan {
+        let times = (question.begin, question.end.unwrap_or(outcome.nanos));
+        let mut span = self.span(context, question.id, Some(parent), SpanKind::Client, times);
+        span.name = "AuthRequest".to_owned();
+        let it = &mut span.attributes;
+        add(it, "portolan.middleware.name", question.middleware.as_str());
+        add(it, "http.request.method", question.method.as_str());
+        let (scheme, authority) = question.origin.split_once("://").unwrap_or(("http", ""));
+        let (host, port) = host_and_port(authority);
+        add(it, "server.address", host);
+        add(it, "server.port", port.unwrap_or(if scheme == "https" { 443 } else { 80 }));
+        let (path, query) = question.target.split_once('?').unwrap_or((&question.target, ""));
+        let query = match query {
+            "" => String::new(),
+            query => format!("?{}", safe(query, &tracing.config.safe_query)),
+        };
+        add(it, "url.full", format!("{}{path}{query}", question.origin));
+        add(it, "url.scheme", scheme);
+        match question.result {
+            Some(Ok(status)) => {
+                add(it, "http.response.status_code", u64::from(status.as_u16()));
+                // That somebody may not pass is no error of theirs.
+                span.error = error(status.as_u16(), None, 500);
+            }
+            Some(Err(reason)) => span.error = Some(reason.as_str().to_owned()),
+            None => {}
+        }
+        if let Some(error) = &span.error {
+            add(it, "error.type", error.as_str());
+        }
         span
     }
 

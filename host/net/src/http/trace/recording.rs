@@ -43,6 +43,7 @@ pub(crate) struct Recording {
     pub(super) response_headers: Vec<(HeaderName, Vec<String>)>,
     pub(super) router: Option<RouterSpan>,
     pub(super) steps: Vec<StepSpan>,
+    pub(super) questions: Vec<QuestionSpan>,
     /// What the service is asked for.
     pub(super) target: String,
     /// What it is told, of that which is captured.
@@ -71,6 +72,21 @@ pub(super) struct StepSpan {
     pub(super) plugin: String,
     pub(super) step: Step,
     pub(super) error: Option<String>,
+}
+
+/// Another server that was asked whether the request may pass.
+#[derive(Debug)]
+pub(super) struct QuestionSpan {
+    pub(super) id: u64,
+    pub(super) begin: u64,
+    /// `None`: its answer was not waited for.
+    pub(super) end: Option<u64>,
+    pub(super) middleware: String,
+    pub(super) method: Method,
+    /// The URL up to its path.
+    pub(super) origin: String,
+    pub(super) target: String,
+    pub(super) result: Option<Result<StatusCode, Reason>>,
 }
 
 /// A backend that was asked.
@@ -130,6 +146,7 @@ impl Recording {
             response_headers: Vec::new(),
             router: None,
             steps: Vec::new(),
+            questions: Vec::new(),
             target: String::new(),
             sent_headers: Vec::new(),
             first: None,
@@ -198,6 +215,36 @@ impl Recording {
             step,
             error,
         });
+    }
+
+    /// Another server is asked whether the request may pass; answers the span.
+    pub(crate) fn ask(
+        &mut self,
+        middleware: &Middleware,
+        authority: &Service,
+        question: &RequestHead,
+        random: &Random,
+    ) -> u64 {
+        let id = id(random);
+        self.questions.push(QuestionSpan {
+            id,
+            begin: self.now(),
+            end: None,
+            middleware: middleware.name.to_string(),
+            method: question.method.clone(),
+            origin: authority.backends.first().map(Backend::url).unwrap_or_default(),
+            target: question.target().to_owned(),
+            result: None,
+        });
+        id
+    }
+
+    /// It answered, or did not.
+    pub(crate) fn asked(&mut self, result: Result<StatusCode, Reason>) {
+        let now = self.now();
+        if let Some(question) = self.questions.last_mut() {
+            (question.end, question.result) = (Some(now), Some(result));
+        }
     }
 
     /// The request goes on to a service; answers the span of its first attempt.

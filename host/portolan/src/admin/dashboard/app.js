@@ -166,6 +166,7 @@ const REASONS = {
   "no-service": "the router has no service, and no middleware answered",
   "noop": "the router's service is noop@internal, which answers nothing",
   "no-middleware": "a middleware is missing or not in working order", "middleware-failed": "code of a middleware failed",
+  "no-authority": "the server that a middleware asks gave no answer", "body-too-large": "a body is longer than a middleware takes",
   "no-backend": "no backend of the service is usable", "bad-backend": "the address of the backend is malformed",
   "resolve-failed": "the backend's name has no address", "no-resources": "we have no file descriptors or memory left for a connection",
   "connect-refused": "nothing listens at the backend's address",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portolan_core::{
     exchange::HeaderLine,
+    forward_auth::ForwardAuth,
     middleware::{Action, Middleware, OnFailure, PatternRedirect, PlanStep, Redirect},
     pattern::{Pattern, Rewriting},
     policy::Retries,
@@ -106,6 +107,7 @@ fn words(action: &Action) -> String {
             format!("replaces {} in the URL, and redirects there with {status}", by(rewriting))
         }
         Action::Reply(reply) => format!("answers {}", reply.status),
+        Action::ForwardAuth(authority) => asks(authority),
     }
 }
 
@@ -115,6 +117,28 @@ fn by(rewriting: &Rewriting) -> String {
         "" => format!("what `{pattern}` finds by nothing"),
         _ => format!("what `{pattern}` finds by `{replacement}`"),
     }
+}
+
+fn asks(authority: &ForwardAuth) -> String {
+    let options = authority.options();
+    let method = if options.preserve_method { "by the request's method" } else { "GET" };
+    let body = match options.body {
+        Some(limit) => format!(", with up to {limit} bytes of the body"),
+        None => String::new(),
+    };
+    let by_pattern = options.response_headers_regex.as_ref();
+    let by_pattern = by_pattern.map(|pattern| format!(" and those that fit `{pattern}`"));
+    format!(
+        "asks {} ({method}{body}), {} headers of its answer are copied{}; 503 if there is none",
+        without_query(&options.address),
+        options.response_headers.len(),
+        by_pattern.unwrap_or_default(),
+    )
+}
+
+/// There may be secrets in it.
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 fn redirects(redirect: &Redirect) -> String {

@@ -33,7 +33,7 @@ pub(super) enum Reach<'a> {
     Closed(&'a Middleware),
     /// This one answers, without code of a plugin.
     Answered(&'a Middleware, Reply),
-    /// Through all of them, unless one of these answers: they run code.
+    /// Through all of them, unless one of these answers: they run code, or ask others.
     Through(Vec<&'a Middleware>),
 }
 
@@ -147,10 +147,11 @@ pub(super) fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<
         if middleware.is_closed() {
             return Reach::Closed(middleware);
         }
-        if let (_, Some(reply)) = middleware.interest.plan_request(exchange) {
+        if let (_, Some(reply)) = middleware.interest.plan_at_once(exchange) {
             return Reach::Answered(middleware, reply);
         }
-        if runs_code(middleware) && middleware.interest.on_request {
+        let interest = &middleware.interest;
+        if interest.pauses() || runs_code(middleware) && interest.on_request {
             code.push(&**middleware);
         }
     }

@@ -6,6 +6,8 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod ask;
+
 use std::{
     io::{self, ErrorKind},
     sync::Arc,
@@ -22,6 +24,7 @@ use portolan_core::{
 };
 use rustls::InvalidMessage;
 
+pub(crate) use self::ask::AskError;
 use super::{
     account::client_closed,
     body::{Body, StreamError},
@@ -93,6 +96,14 @@ pub(crate) enum HttpError {
         middleware: ObjectName,
         /// How.
         source: CallError,
+    },
+    /// Whether it may pass could not be found out.
+    #[error("middleware `{middleware}`")]
+    Authority {
+        /// Which one asks.
+        middleware: ObjectName,
+        /// Why not.
+        source: AskError,
     },
     /// It could not be sent on.
     #[error("service `{service}`")]
@@ -255,6 +266,7 @@ impl HttpError {
             | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. } => Concern::Failure,
+            Self::Authority { source, .. } => source.concern(),
             Self::Forward { source, .. } => match source {
                 ForwardError::Client(_) | ForwardError::Slow => Concern::None,
                 ForwardError::NoBackend
@@ -337,6 +349,7 @@ impl HttpError {
                 R::MiddlewareFailed,
                 "a middleware of this request's router failed",
             ),
+            Self::Authority { source, .. } => source.verdict(),
             Self::Forward { source, .. } => source.verdict(),
         };
         Verdict { status, reason, sentence }
@@ -365,6 +378,7 @@ impl HttpError {
             | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
+            | Self::Authority { .. }
             | Self::Forward { .. } => 1,
         }
     }
@@ -376,7 +390,9 @@ impl HttpError {
             Self::Malformed(HeadError::TooLarge) => Some(Limit::HeaderBytes),
             Self::Malformed(HeadError::TooMany) => Some(Limit::Headers),
             Self::EncodedCharacter => Some(Limit::EncodedCharacters),
-            Self::Stalled | Self::Forward { source: ForwardError::Slow, .. } => {
+            Self::Stalled
+            | Self::Forward { source: ForwardError::Slow, .. }
+            | Self::Authority { source: AskError::Client(ForwardError::Slow), .. } => {
                 Some(Limit::RequestStall)
             }
             Self::Malformed(_)
@@ -394,6 +410,7 @@ impl HttpError {
             | Self::ClosedRouter
             | Self::NoMiddleware(_)
             | Self::Middleware { .. }
+            | Self::Authority { .. }
             | Self::Forward { .. } => None,
         }
     }
