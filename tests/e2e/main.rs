@@ -39,6 +39,7 @@ mod middlewares;
 mod plugin_reload;
 mod query_log;
 mod services;
+mod throttle;
 mod tls;
 mod tracing;
 mod tls_acme;

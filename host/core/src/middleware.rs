@@ -9,6 +9,7 @@ use crate::{
     hook::Hooks,
     name::ObjectName,
     rule::Predicate,
+    throttle::{RateLimit, Tally},
 };
 
 /// Work that is done without entering a plugin. The meanings are those of `middleware.wit`.
@@ -36,6 +37,18 @@ pub enum Action {
     Redirect(Redirect),
     /// Answers at once.
     Reply(Reply),
+    /// Lets each source ask so much in a time, and no more.
+    RateLimit(RateLimit),
+}
+
+impl Action {
+    /// What it has done, if it counts.
+    fn tally(&self) -> Option<&Tally> {
+        match self {
+            Self::RateLimit(limit) => Some(&limit.tally),
+            _ => None,
+        }
+    }
 }
 
 /// A redirect to the same place under another scheme, port or name.
@@ -99,6 +112,34 @@ pub struct Middleware {
     pub interest: Interest,
     /// What happens when the plugin fails.
     pub on_failure: OnFailure,
+}
+
+impl Interest {
+    /// What is done, in order.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.plan.iter().flat_map(|step| &step.actions)
+    }
+
+    /// Goes on where another stopped that was in its place: what was counted there stays.
+    pub(crate) fn go_on(&mut self, before: &Self) {
+        let mut limits = before.actions().filter_map(|action| match action {
+            Action::RateLimit(limit) => Some(limit),
+            _ => None,
+        });
+        for action in self.plan.iter_mut().flat_map(|step| &mut step.actions) {
+            if let Action::RateLimit(limit) = action
+                && let Some(before) = limits.next()
+            {
+                limit.go_on(before);
+            }
+        }
+    }
+
+    /// How many requests it has refused; `None`: it counts none.
+    pub fn refused(&self) -> Option<u64> {
+        let counted = self.actions().filter_map(Action::tally);
+        counted.map(|tally| tally.refused.value()).reduce(u64::saturating_add)
+    }
 }
 
 impl Middleware {

@@ -66,6 +66,8 @@ mod provider;
 #[doc(hidden)]
 pub mod registry;
 mod slots;
+mod sources;
+mod span;
 
 pub use bindings::{
     imports::{
@@ -75,7 +77,7 @@ pub use bindings::{
         http_client, timer,
         types::{FieldError, Header, Pair, Reply},
     },
-    interest::interface::{Action, Redirect, Step as PlanStep},
+    interest::interface::{Action, RateLimit, Redirect, Sources, Step as PlanStep},
     lifecycle::interface::Want,
     lookup::interface::{Found, KeptQuery, Place, Wanted},
     matchers::interface::{MatcherError, Signature},
@@ -89,6 +91,8 @@ pub use plugin::{Invalid, NoConfig, Plugin, to_json};
 pub use predicate::{ClientStrategy, Field, Op, Predicate, is_ip_range};
 pub use provider::{Lookup, Provider};
 pub use slots::{OnRequestSlots, OnResponseSlots, Slots};
+pub use sources::{Scope, SourceCriterion};
+pub use span::Span;
 
 /// The example of the plugins' page compiles.
 #[cfg(doctest)]

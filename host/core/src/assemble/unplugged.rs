@@ -92,7 +92,7 @@ fn counterpart(plugin: &str, config: &Value) -> Option<String> {
 }
 
 /// Middlewares of Traefik for which there is nothing here, as they compare.
-const TRAEFIKS: [&str; 14] = [
+const TRAEFIKS: [&str; 13] = [
     "buffering",
     "compress",
     "contenttype",
@@ -102,7 +102,6 @@ const TRAEFIKS: [&str; 14] = [
     "forwardauth",
     "grpcweb",
     "passtlsclientcert",
-    "ratelimit",
     "redirectregex",
     "replacepath",
     "replacepathregex",

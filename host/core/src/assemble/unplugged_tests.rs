@@ -33,7 +33,7 @@ fn a_middleware_without_its_plugin_is_an_error_for_whom_it_closes() {
                     "two": { "rule": "Host(`two`)", "middlewares": ["rl"] },
                     "three": { "rule": "Host(`three`)", "middlewares": ["rl", "again@consul"] }
                 },
-                "middlewares": { "rl": { "rateLimit": { "average": 5 } }, "slip": { "helo": {} } }
+                "middlewares": { "rl": { "grpcWeb": { "allowOrigins": "*" } }, "slip": { "helo": {} } }
             })),
         ],
         expect![[r#"
@@ -45,7 +45,7 @@ fn a_middleware_without_its_plugin_is_an_error_for_whom_it_closes() {
             middleware all@consul disabled used by []
             middleware rl@config disabled used by ["three@config", "two@config"]
             middleware slip@config disabled used by []
-            Error config config.toml /http/middlewares/rl/rateLimit: there is no middleware plugin `rateLimit`: routers `three` and `two` answer 503
+            Error config config.toml /http/middlewares/rl/grpcWeb: there is no middleware plugin `grpcWeb`: routers `three` and `two` answer 503
             Error consul a tag traefik.http.middlewares.again.retry.attempts: there is no middleware plugin `retry`: routers `one` and `three@config` answer 503
             Warning config config.toml /http/middlewares/slip/helo: there is no middleware plugin `helo`
             Warning consul a tag traefik.http.middlewares.all.chain.middlewares: there is no middleware plugin `chain`"#]],

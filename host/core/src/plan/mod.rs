@@ -151,7 +151,7 @@ impl Interest {
 impl Action {
     /// Whether it cannot be done at once.
     fn takes_time(&self) -> bool {
-        false
+        matches!(self, Self::RateLimit(_))
     }
 
     fn is_for_response(&self) -> bool {
@@ -190,7 +190,8 @@ impl Action {
             Self::Reply(reply) => return Some(reply.clone()),
             Self::SetResponseHeader(..)
             | Self::AppendResponseHeader(..)
-            | Self::RemoveResponseHeader(_) => {}
+            | Self::RemoveResponseHeader(_)
+            | Self::RateLimit(_) => {}
         }
         None
     }
@@ -226,6 +227,7 @@ impl Action {
             Self::AddPrefix(path) | Self::ReplacePath(path) => check_path(path),
             Self::Redirect(redirect) => redirect.check(),
             Self::Reply(reply) => check_reply(reply),
+            Self::RateLimit(limit) => limit.check(),
         }
     }
 }

@@ -35,6 +35,7 @@ mod aside;
 mod edge;
 mod preview;
 mod account;
+mod throttle;
 mod pipeline;
 mod tunnel;
 mod errand;

@@ -12,6 +12,7 @@ use portolan_core::{
 use super::{
     answer::{line, name, reply, status},
     predicate::{Fault, predicate},
+    throttle,
 };
 use crate::{
     bindings::middleware_interest::{self as wit, Phases},
@@ -102,6 +103,7 @@ fn action(action: wit::Action) -> Result<Action, String> {
             host: redirect.host,
         })),
         wit::Action::Reply(it) => reply(it).map(Action::Reply),
+        wit::Action::RateLimit(limit) => throttle::rate_limit(limit).map(Action::RateLimit),
     }
 }
 

@@ -12,6 +12,7 @@ mod predicate;
 mod provider;
 mod seek;
 mod step;
+mod throttle;
 
 pub(crate) use self::{
     matcher::Matchers,

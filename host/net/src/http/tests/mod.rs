@@ -18,6 +18,7 @@ mod services;
 mod streaming;
 mod seeing;
 mod spans;
+mod throttle;
 mod tls;
 mod upload;
 mod upstream;

@@ -7,6 +7,7 @@ use portolan_core::{
     middleware::{Action, Middleware, OnFailure, PlanStep, Redirect},
 };
 
+use super::throttle;
 use crate::admin::secret::{HIDDEN, is_secret_header};
 
 /// What a middleware does, in order; empty when it does nothing to any request.
@@ -76,6 +77,7 @@ fn words(action: &Action) -> String {
         Action::ReplacePath(path) => format!("replaces the path by `{path}`"),
         Action::Redirect(redirect) => redirects(redirect),
         Action::Reply(reply) => format!("answers {}", reply.status),
+        Action::RateLimit(limit) => throttle::rate(limit),
     }
 }
 

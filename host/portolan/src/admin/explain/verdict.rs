@@ -33,7 +33,7 @@ pub(super) enum Reach<'a> {
     Closed(&'a Middleware),
     /// This one answers, without code of a plugin.
     Answered(&'a Middleware, Reply),
-    /// Through all of them, unless one of these answers: they run code.
+    /// Through all of them, unless one of these answers: they run code, or count.
     Through(Vec<&'a Middleware>),
 }
 
@@ -150,7 +150,9 @@ pub(super) fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<
         if let (_, Some(reply)) = middleware.interest.plan_at_once(exchange) {
             return Reach::Answered(middleware, reply);
         }
-        if runs_code(middleware) && middleware.interest.on_request {
+        // Who counts looks at nothing here, and says nothing to who comes no further.
+        let counts = router.service.is_some() && middleware.interest.refused().is_some();
+        if runs_code(middleware) && middleware.interest.on_request || counts {
             code.push(&**middleware);
         }
     }

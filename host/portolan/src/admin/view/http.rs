@@ -128,6 +128,9 @@ struct MiddlewareExtra {
     plugin: String,
     /// What it does, in words, when it works.
     does: Vec<String>,
+    /// How many requests it has refused, if it counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<u64>,
 }
 
 impl MiddlewareView {
@@ -137,6 +140,7 @@ impl MiddlewareView {
         let extra = MiddlewareExtra {
             plugin: (*middleware.plugin).to_owned(),
             does: live.map(crate::admin::explain::does).unwrap_or_default(),
+            refused: live.and_then(|live| live.interest.refused()),
         };
         let config = secret::hidden(&middleware.config);
         // One that names no plugin, or several, has no configuration either.
