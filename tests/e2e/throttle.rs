@@ -1,4 +1,9 @@
-//! Who asks too much: `rate-limit`, as Traefik's users write it, and over reloads.
+//! Who asks too much: `rate-limit` and `in-flight-req`, as Traefik's users write it, and over reloads.
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+};
 
 use crate::support::{
     Answer, Backend, Config, Consul, Portolan, Registration, eventually, request_with, run,
@@ -210,4 +215,57 @@ async fn files_of_traefik_have_limits_and_bad_ones_cost_their_routers_alone() {
     }
     assert_eq!(portolan.http().get("bad", "/").await.status, 503);
     portolan.log_until("each node counts by itself");
+}
+
+#[tokio::test]
+async fn what_is_under_way_counts_over_a_change_of_the_limit() {
+    let consul = Consul::start().await;
+    let config = Config::with_consul(&consul.url(), "");
+    let portolan = Portolan::start(&config);
+    // Accepts, and answers when it is told to.
+    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = backend.local_addr().unwrap();
+    let register = async |amount: &str| {
+        let amount = format!("traefik.http.middlewares.few.inflightreq.amount={amount}");
+        let tags = [
+            "traefik.http.routers.shop.rule=Host(`shop.local`)",
+            "traefik.http.routers.shop.middlewares=few",
+            &amount,
+        ];
+        let registration = Registration { id: "shop-1", service: "shop", address, tags: &tags };
+        consul.register(&registration).await;
+    };
+    let shown = |words: &'static str| {
+        let middlewares = || async { portolan.api("/api/http/middlewares").await.to_string() };
+        eventually(middlewares, move |shown| shown.contains(words))
+    };
+    let http = portolan.http();
+    let ask = || tokio::spawn(http.get("shop.local", "/"));
+    register("1").await;
+    shown("lets each host have 1 request under way at each router").await;
+    let one = ask();
+    let (first, _) = backend.accept().await.unwrap();
+    assert_eq!(http.get("shop.local", "/").await.status, 429);
+    register("2").await;
+    shown("2 requests under way").await;
+    let two = ask();
+    let (second, _) = backend.accept().await.unwrap();
+    assert_eq!(http.get("shop.local", "/").await.status, 429);
+    // Nor does it let go of one who is above a lower limit.
+    register("1").await;
+    shown("1 request under way").await;
+    let answer = async |mut stream: TcpStream| {
+        let text = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+        stream.write_all(text).await.unwrap();
+    };
+    answer(first).await;
+    assert_eq!(one.await.unwrap().status, 200);
+    assert_eq!(http.get("shop.local", "/").await.status, 429);
+    answer(second).await;
+    assert_eq!(two.await.unwrap().status, 200);
+    let three = ask();
+    answer(backend.accept().await.unwrap().0).await;
+    assert_eq!(three.await.unwrap().status, 200);
+    let shown = shown("refused").await;
+    assert!(shown.contains("\"refused\":3"), "{shown}");
 }

@@ -15,7 +15,7 @@ use portolan_core::{
     name::ObjectName,
     rule::ClientStrategy,
     test_util,
-    throttle::{By, Rate, RateLimit, Sources},
+    throttle::{By, InFlightLimit, Rate, RateLimit, Sources},
 };
 
 #[global_allocator]
@@ -71,4 +71,12 @@ fn a_request(bencher: Bencher<'_, '_>) {
         let key = limit.sources.key(black_box(&router), black_box(&exchange));
         black_box(limit.take(key, Fine::from_nanos(now)))
     });
+}
+
+/// A place that is taken and given back.
+#[divan::bench(threads = [1, 2])]
+fn in_flight(bencher: Bencher<'_, '_>) {
+    let limit = InFlightLimit::new(100, Sources { by: By::Host, together: false });
+    let key = limit.sources.key(&ObjectName::new("r", "bench"), &asking(1));
+    bencher.bench(|| drop(black_box(limit.take(black_box(key)))));
 }

@@ -9,7 +9,7 @@ use crate::{
     hook::Hooks,
     name::ObjectName,
     rule::Predicate,
-    throttle::{RateLimit, Tally},
+    throttle::{InFlightLimit, RateLimit, Tally},
 };
 
 /// Work that is done without entering a plugin. The meanings are those of `middleware.wit`.
@@ -39,6 +39,8 @@ pub enum Action {
     Reply(Reply),
     /// Lets each source ask so much in a time, and no more.
     RateLimit(RateLimit),
+    /// Lets each source have so many requests under way, and no more.
+    InFlight(InFlightLimit),
 }
 
 impl Action {
@@ -46,6 +48,7 @@ impl Action {
     fn tally(&self) -> Option<&Tally> {
         match self {
             Self::RateLimit(limit) => Some(&limit.tally),
+            Self::InFlight(limit) => Some(&limit.tally),
             _ => None,
         }
     }
@@ -126,11 +129,19 @@ impl Interest {
             Action::RateLimit(limit) => Some(limit),
             _ => None,
         });
+        let mut in_flight = before.actions().filter_map(|action| match action {
+            Action::InFlight(limit) => Some(limit),
+            _ => None,
+        });
         for action in self.plan.iter_mut().flat_map(|step| &mut step.actions) {
-            if let Action::RateLimit(limit) = action
-                && let Some(before) = limits.next()
-            {
-                limit.go_on(before);
+            match action {
+                Action::RateLimit(limit) => {
+                    limits.next().into_iter().for_each(|it| limit.go_on(it))
+                }
+                Action::InFlight(limit) => {
+                    in_flight.next().into_iter().for_each(|it| limit.go_on(it));
+                }
+                _ => {}
             }
         }
     }

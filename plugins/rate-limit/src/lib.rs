@@ -41,7 +41,8 @@ const SECOND: u64 = 1_000_000_000;
 impl Plugin for RateLimit {
     type Config = Config;
     const NAME: &'static str = "rate-limit";
-    const SUMMARY: &'static str = "Lets each source ask so much in a time, and answers 429 to the rest.";
+    const SUMMARY: &'static str =
+        "Lets each source ask so much in a time, and answers 429 to the rest.";
 
     fn new(config: Config) -> Result<Self, Invalid> {
         let mut invalid = Invalid::none();

@@ -77,7 +77,7 @@ pub use bindings::{
         http_client, timer,
         types::{FieldError, Header, Pair, Reply},
     },
-    interest::interface::{Action, RateLimit, Redirect, Sources, Step as PlanStep},
+    interest::interface::{Action, InFlight, RateLimit, Redirect, Sources, Step as PlanStep},
     lifecycle::interface::Want,
     lookup::interface::{Found, KeptQuery, Place, Wanted},
     matchers::interface::{MatcherError, Signature},

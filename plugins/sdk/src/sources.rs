@@ -37,7 +37,8 @@ impl SourceCriterion {
         }
         let name = &self.request_header_name;
         if !name.is_empty() && !is_token(name) {
-            invalid.add(format!("{path}/request-header-name"), format!("`{name}` is no header name"));
+            invalid
+                .add(format!("{path}/request-header-name"), format!("`{name}` is no header name"));
         }
         let said = [
             ("ip-strategy", self.ip_strategy.is_some()),
@@ -46,7 +47,8 @@ impl SourceCriterion {
         ];
         let mut said = said.into_iter().filter(|(_, is_said)| *is_said);
         if let (Some((one, _)), Some((other, _))) = (said.next(), said.next()) {
-            let message = format!("requests are counted by one thing, and there is `{one}` already");
+            let message =
+                format!("requests are counted by one thing, and there is `{one}` already");
             invalid.add(format!("{path}/{other}"), message);
         }
     }

@@ -68,7 +68,6 @@ fn counterpart(plugin: &str, config: &Value) -> Option<String> {
     match fold(plugin).as_str() {
         "retry" => of_service("retry.attempts"),
         "circuitbreaker" => of_service("circuit-breaker.error-ratio"),
-        "inflightreq" => of_service("limits.max-requests"),
         "chain" => {
             let members = config.as_object()?.iter().find(|(key, _)| fold(key) == "middlewares");
             let members = members.and_then(|(_, members)| match members {

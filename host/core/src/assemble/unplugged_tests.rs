@@ -63,7 +63,6 @@ fn what_to_do_about_it_depends_on_the_middleware() {
     for (middleware, expected) in [
         (json!({ "retry": {} }), "`services.<name>.load-balancer.retry.attempts`"),
         (json!({ "circuitBreaker": {} }), ".load-balancer.circuit-breaker.error-ratio`"),
-        (json!({ "inFlightReq": {} }), ".load-balancer.limits.max-requests`"),
         (json!({ "chain": { "Middlewares": ["a", "b"] } }), "of the router: `a, b`"),
         (json!({ "forwardAuth": {} }), "its routers stay closed"),
         (json!({ "helo": {} }), "did you mean `hello`?"),

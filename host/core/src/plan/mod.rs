@@ -151,7 +151,7 @@ impl Interest {
 impl Action {
     /// Whether it cannot be done at once.
     fn takes_time(&self) -> bool {
-        matches!(self, Self::RateLimit(_))
+        matches!(self, Self::RateLimit(_) | Self::InFlight(_))
     }
 
     fn is_for_response(&self) -> bool {
@@ -191,7 +191,8 @@ impl Action {
             Self::SetResponseHeader(..)
             | Self::AppendResponseHeader(..)
             | Self::RemoveResponseHeader(_)
-            | Self::RateLimit(_) => {}
+            | Self::RateLimit(_)
+            | Self::InFlight(_) => {}
         }
         None
     }
@@ -228,6 +229,7 @@ impl Action {
             Self::Redirect(redirect) => redirect.check(),
             Self::Reply(reply) => check_reply(reply),
             Self::RateLimit(limit) => limit.check(),
+            Self::InFlight(limit) => limit.check(),
         }
     }
 }

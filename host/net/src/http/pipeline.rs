@@ -173,7 +173,7 @@ fn inwards<'a>(
             Place::default()
         });
         let Some(Way { steps, .. }) = entered.0.last_mut() else { break };
-        match planned(route.router, &middleware.interest, place, steps, &mut exchange) {
+        match planned(route.router, &middleware.interest, place, steps, &mut exchange, account) {
             Reach::Done(Inward::Continue) => {}
             reach => return (exchange, reach),
         }
@@ -194,6 +194,7 @@ fn planned<'a>(
     mut place: Place,
     steps: &mut Steps,
     exchange: &mut Exchange,
+    account: &mut Account,
 ) -> Reach<'a> {
     loop {
         let (action, behind) = match interest.plan_request(place, steps, exchange) {
@@ -201,7 +202,7 @@ fn planned<'a>(
             Planned::Reply(reply) => return Reach::Done(Inward::Reply(reply)),
             Planned::Pause(action, behind) => (action, behind),
         };
-        match throttle::ask(action, router, exchange) {
+        match throttle::ask(action, router, exchange, account) {
             Some(Turn::Now) => place = behind,
             Some(Turn::Later(wait)) => return Reach::Wait(wait, behind),
             Some(Turn::Never(reply)) => return Reach::Done(Inward::Reply(reply)),

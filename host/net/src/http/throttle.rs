@@ -7,8 +7,10 @@ use portolan_core::{
     middleware::Action,
     moment::Fine,
     router::Router,
-    throttle::{Pace, RateLimit, Tally},
+    throttle::{InFlightLimit, Pace, RateLimit, Tally},
 };
+
+use super::account::Account;
 
 /// What an action that counts says to a request.
 pub(crate) enum Turn<'a> {
@@ -26,14 +28,17 @@ pub(crate) struct Wait<'a> {
     tally: &'a Tally,
 }
 
-/// Asks an action whether a request to a router goes on; `None`: it is none that counts.
+/// Asks an action whether a request to a router goes on; `None`: it is none that counts. A place that it
+/// gets goes to its account, and is given back with that.
 pub(crate) fn ask<'a>(
     action: &'a Action,
     router: &Router,
     exchange: &Exchange,
+    account: &mut Account,
 ) -> Option<Turn<'a>> {
     match action {
         Action::RateLimit(limit) => Some(pace(limit, router, exchange)),
+        Action::InFlight(limit) => Some(place(limit, router, exchange, account)),
         _ => None,
     }
 }
@@ -46,6 +51,24 @@ fn pace<'a>(limit: &'a RateLimit, router: &Router, exchange: &Exchange) -> Turn<
         Pace::Never(wait) => {
             limit.tally.refused.increment();
             Turn::Never(RateLimit::refusal(wait))
+        }
+    }
+}
+
+fn place<'a>(
+    limit: &InFlightLimit,
+    router: &Router,
+    exchange: &Exchange,
+    account: &mut Account,
+) -> Turn<'a> {
+    match limit.take(limit.sources.key(&router.name, exchange)) {
+        Some(held) => {
+            account.hold(held);
+            Turn::Now
+        }
+        None => {
+            limit.tally.refused.increment();
+            Turn::Never(InFlightLimit::refusal())
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) const PLUGINS: &[(&str, &[u8])] = plugins![
     "add-prefix",
     "redirect-scheme",
     "ip-allow-list",
+    "in-flight-req",
     "rate-limit",
     "basic-auth",
     "request-id",

@@ -104,6 +104,7 @@ fn action(action: wit::Action) -> Result<Action, String> {
         })),
         wit::Action::Reply(it) => reply(it).map(Action::Reply),
         wit::Action::RateLimit(limit) => throttle::rate_limit(limit).map(Action::RateLimit),
+        wit::Action::InFlight(limit) => throttle::in_flight(limit).map(Action::InFlight),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portolan_core::{
     rule::{ClientStrategy, Field},
-    throttle::{By, Rate, RateLimit, Sources},
+    throttle::{By, InFlightLimit, Rate, RateLimit, Sources},
 };
 
 use super::predicate::field;
@@ -15,6 +15,12 @@ pub(super) fn rate_limit(limit: wit::RateLimit) -> Result<RateLimit, String> {
     let wit::RateLimit { average, period, burst, sources: of } = limit;
     let rate = Rate { average, period: Duration::from_nanos(period), burst };
     sources(of).map(|sources| RateLimit::new(rate, sources))
+}
+
+/// The same for what is under way.
+pub(super) fn in_flight(limit: wit::InFlight) -> Result<InFlightLimit, String> {
+    let wit::InFlight { amount, sources: of } = limit;
+    sources(of).map(|sources| InFlightLimit::new(amount, sources))
 }
 
 fn sources(sources: wit::Sources) -> Result<Sources, String> {

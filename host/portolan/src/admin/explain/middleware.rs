@@ -78,6 +78,7 @@ fn words(action: &Action) -> String {
         Action::Redirect(redirect) => redirects(redirect),
         Action::Reply(reply) => format!("answers {}", reply.status),
         Action::RateLimit(limit) => throttle::rate(limit),
+        Action::InFlight(limit) => throttle::in_flight(limit),
     }
 }
 

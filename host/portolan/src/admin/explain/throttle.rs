@@ -1,19 +1,32 @@
 //! What a middleware counts, in words.
 
-use portolan_core::throttle::{By, RateLimit, Sources};
+use portolan_core::throttle::{By, InFlightLimit, RateLimit, Sources};
 
 /// What a limit does.
 pub(super) fn rate(limit: &RateLimit) -> String {
     let rate = &limit.rate;
-    let requests = if rate.average == 1 { "request" } else { "requests" };
     format!(
-        "lets {} make {} {requests} in {:?}{}, up to {} at once, and answers 429 to the rest",
+        "lets {} make {} in {:?}{}, up to {} at once, and answers 429 to the rest",
         whose(&limit.sources),
-        rate.average,
+        requests(rate.average),
         rate.period,
         where_counted(&limit.sources),
         rate.burst,
     )
+}
+
+/// The same of what is under way.
+pub(super) fn in_flight(limit: &InFlightLimit) -> String {
+    format!(
+        "lets {} have {} under way{}, and answers 429 to more",
+        whose(&limit.sources),
+        requests(limit.amount),
+        where_counted(&limit.sources),
+    )
+}
+
+fn requests(count: u64) -> String {
+    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
 }
 
 fn whose(sources: &Sources) -> String {
