@@ -84,12 +84,12 @@ async fn check_reads_the_files_of_providers_and_knows_who_will_answer_503() {
     file(
         "limited.toml",
         "[http.routers.s]\nrule = \"Host(`b.local`)\"\nmiddlewares = [\"rl\"]\n\
-         [http.middlewares.rl.rateLimit]\naverage = 5\n",
+         [http.middlewares.rl.grpcWeb]\nallowOrigins = [\"*\"]\n",
     )
     .unwrap();
     let (code, out, err) = run(&config, &["check"]);
     assert_eq!(code, 2, "{out}{err}");
-    for says in ["worse.toml:1:", "no middleware plugin `rateLimit`: router `s` answers 503"] {
+    for says in ["worse.toml:1:", "no middleware plugin `grpcWeb`: router `s` answers 503"] {
         assert!(err.contains(says), "it does not say {says}:\n{err}");
     }
 }

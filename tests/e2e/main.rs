@@ -43,6 +43,7 @@ mod query_log;
 mod rewriting;
 mod retries;
 mod services;
+mod throttle;
 mod tls;
 mod tracing;
 mod tls_acme;

@@ -119,6 +119,9 @@ metrics! {
     ROUTER_DURATION: Histogram "portolan_router_request_duration_seconds" ["router"]
         "From the first byte of a request to the head of its response, by router."
 
+    MIDDLEWARE_REFUSED: Counter "portolan_middleware_refused_total" ["middleware"]
+        "Requests that a middleware refused, since whoever made them asks too much."
+
     SERVICE_REQUESTS: Counter "portolan_service_requests_total" ["service", "class"]
         "Requests sent to a service, by class of status."
     SERVICE_FAILURES: Counter "portolan_service_failures_total" ["service"]

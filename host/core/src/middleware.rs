@@ -12,6 +12,7 @@ use crate::{
     pattern::{Pattern, Rewriting},
     policy::Retries,
     rule::Predicate,
+    throttle::{InFlightLimit, RateLimit, Tally},
 };
 
 /// Work that is done without entering a plugin. The meanings are those of `middleware.wit`.
@@ -47,6 +48,21 @@ pub enum Action {
     Reply(Reply),
     /// Asks another server whether the request may pass.
     ForwardAuth(Arc<ForwardAuth>),
+    /// Lets each source ask so much in a time, and no more.
+    RateLimit(RateLimit),
+    /// Lets each source have so many requests under way, and no more.
+    InFlight(InFlightLimit),
+}
+
+impl Action {
+    /// What it has done, if it counts.
+    fn tally(&self) -> Option<&Tally> {
+        match self {
+            Self::RateLimit(limit) => Some(&limit.tally),
+            Self::InFlight(limit) => Some(&limit.tally),
+            _ => None,
+        }
+    }
 }
 
 /// A redirect to the same place under another scheme, port or name.
@@ -112,11 +128,6 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// Whether a request may end in its plan, when others were asked or waited for.
-    pub fn pauses(&self) -> bool {
-        self.plan.iter().flat_map(|step| &step.actions).any(Action::takes_time)
-    }
-
     /// The servers that are asked whether requests may pass.
     pub fn authorities(&self) -> impl Iterator<Item = &Arc<ForwardAuth>> {
         let actions = self.plan.iter().flat_map(|step| &step.actions);
@@ -138,6 +149,42 @@ pub struct Middleware {
     pub interest: Interest,
     /// What happens when the plugin fails.
     pub on_failure: OnFailure,
+}
+
+impl Interest {
+    /// What is done, in order.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.plan.iter().flat_map(|step| &step.actions)
+    }
+
+    /// Goes on where another stopped that was in its place: what was counted there stays.
+    pub(crate) fn go_on(&mut self, before: &Self) {
+        let mut limits = before.actions().filter_map(|action| match action {
+            Action::RateLimit(limit) => Some(limit),
+            _ => None,
+        });
+        let mut in_flight = before.actions().filter_map(|action| match action {
+            Action::InFlight(limit) => Some(limit),
+            _ => None,
+        });
+        for action in self.plan.iter_mut().flat_map(|step| &mut step.actions) {
+            match action {
+                Action::RateLimit(limit) => {
+                    limits.next().into_iter().for_each(|it| limit.go_on(it))
+                }
+                Action::InFlight(limit) => {
+                    in_flight.next().into_iter().for_each(|it| limit.go_on(it));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// How many requests it has refused; `None`: it counts none.
+    pub fn refused(&self) -> Option<u64> {
+        let counted = self.actions().filter_map(Action::tally);
+        counted.map(|tally| tally.refused.value()).reduce(u64::saturating_add)
+    }
 }
 
 impl Middleware {

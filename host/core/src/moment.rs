@@ -15,10 +15,8 @@ impl Moment {
     /// The moment of an instant. Instants are opaque, so they are counted from the first one seen;
     /// that one is shared by all threads, since they compare what they note.
     pub fn of(instant: Instant) -> Self {
-        static FIRST: OnceLock<Instant> = OnceLock::new();
-        let since = instant.saturating_duration_since(*FIRST.get_or_init(|| instant));
         // Far enough from 0 that whatever was "a while ago" is after the beginning.
-        Self::from_millis(millis(since) + 1_000_000)
+        Self::from_millis(millis(since_first(instant)) + 1_000_000)
     }
 
     /// That many milliseconds after the beginning.
@@ -41,6 +39,37 @@ impl Moment {
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
+}
+
+/// Nanoseconds since the same first moment, for what there may be thousands of in a second.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Fine(u64);
+
+impl Fine {
+    /// The moment of an instant.
+    pub fn of(instant: Instant) -> Self {
+        Self(nanos(since_first(instant)))
+    }
+
+    /// That many nanoseconds after the beginning.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the beginning.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
+
+fn since_first(instant: Instant) -> Duration {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    instant.saturating_duration_since(*FIRST.get_or_init(|| instant))
+}
+
+/// A duration in nanoseconds; one that is longer than 584 years is that.
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A duration in whole milliseconds.

@@ -66,6 +66,8 @@ mod provider;
 #[doc(hidden)]
 pub mod registry;
 mod slots;
+mod sources;
+mod span;
 
 pub use bindings::{
     imports::{
@@ -76,7 +78,8 @@ pub use bindings::{
         types::{FieldError, Header, Pair, Reply},
     },
     interest::interface::{
-        Action, ForwardAuth, PatternRedirect, Redirect, Rewriting, Step as PlanStep,
+        Action, ForwardAuth, InFlight, PatternRedirect, RateLimit, Redirect, Rewriting, Sources,
+        Step as PlanStep,
     },
     lifecycle::interface::Want,
     lookup::interface::{Found, KeptQuery, Place, Wanted},
@@ -91,6 +94,8 @@ pub use plugin::{Invalid, NoConfig, Plugin, to_json};
 pub use predicate::{ClientStrategy, Field, Op, Predicate, is_ip_range};
 pub use provider::{Lookup, Provider};
 pub use slots::{OnRequestSlots, OnResponseSlots, Slots};
+pub use sources::{Scope, SourceCriterion};
+pub use span::Span;
 
 /// The example of the plugins' page compiles.
 #[cfg(doctest)]

@@ -98,7 +98,7 @@ impl ClientStrategy {
         }
     }
 
-    fn field(&self) -> Field {
+    pub(crate) fn field(&self) -> Field {
         let excluded: Vec<&str> = self.excluded_ips.iter().map(|range| range.trim()).collect();
         let proxies = match (self.depth, excluded.as_slice()) {
             (0, []) => None,

@@ -261,7 +261,8 @@ impl Bindings {
         if let Some(other) = self.slow.get(&key.fingerprint) {
             return Err(BindError::NotAsked(other.to_string()));
         }
-        let bound = make(name, spec, plugin, &key.contents).map_err(|it| asked.placed(it));
+        let before = self.made.get(name).and_then(|(_, bound)| bound.as_ref().ok());
+        let bound = make(name, spec, plugin, &key.contents, before).map_err(|it| asked.placed(it));
         if let Err(BindError::Call(CallError::Deadline { .. })) = bound {
             self.slow.insert(key.fingerprint.clone(), name.clone());
         }
@@ -286,9 +287,13 @@ fn make(
     spec: &MiddlewareSpec,
     plugin: &Arc<dyn MiddlewarePlugin>,
     contents: &[Content],
+    before: Option<&Arc<Middleware>>,
 ) -> Result<Arc<Middleware>, BindError> {
     let contents: Vec<_> = contents.iter().map(|(_, content)| content.clone()).collect();
-    let interest = plugin.bind(&name.to_string(), &spec.config, &contents, spec.time_limit)?;
+    let mut interest = plugin.bind(&name.to_string(), &spec.config, &contents, spec.time_limit)?;
+    if let Some(before) = before {
+        interest.go_on(&before.interest);
+    }
     Ok(Arc::new(Middleware {
         name: name.clone(),
         plugin: plugin.name().into(),

@@ -12,10 +12,13 @@ use super::{
     tests::{file, inputs},
 };
 use crate::{
-    middleware::{Interest, Middleware},
+    middleware::{Action, Interest, Middleware, PlanStep},
+    moment::Fine,
     name::ObjectName,
     port::{BindError, CallError, FieldError, MiddlewarePlugin},
     snapshot::{Snapshot, Status},
+    test_util,
+    throttle::{By, Pace, Rate, RateLimit, Sources},
 };
 
 /// A version of a plugin that answers as it is told, and notes for which middlewares it was asked.
@@ -48,13 +51,23 @@ impl MiddlewarePlugin for Version {
     fn bind(
         &self,
         label: &str,
-        _config: &Value,
+        config: &Value,
         _contents: &[Arc<str>],
         _limit: Option<Duration>,
     ) -> Result<Interest, BindError> {
         self.asked.lock().unwrap().push(label.to_owned());
-        self.error.lock().unwrap().clone().map_or_else(|| Ok(Interest::default()), Err)
+        self.error.lock().unwrap().clone().map_or_else(|| Ok(limited(config)), Err)
     }
+}
+
+/// A plan with a limit of so many requests an hour, where that is said.
+fn limited(config: &Value) -> Interest {
+    let limit = config["average"].as_u64().map(|average| {
+        let rate = Rate { average, period: Duration::from_secs(3600), burst: 1 };
+        Action::RateLimit(RateLimit::new(rate, Sources { by: By::Host, together: false }))
+    });
+    let plan = vec![PlanStep { when: None, actions: limit.into_iter().collect() }];
+    Interest { plan, ..Interest::default() }
 }
 
 fn with(version: &Arc<Version>, middlewares: &Value) -> Inputs {
@@ -108,6 +121,26 @@ fn a_version_that_refuses_what_the_one_before_took_does_not_take_its_place() {
     let third = assembler.assemble(&with(&Version::new("4", None), &middlewares));
     assert_eq!(told(&third), [""; 0]);
     assert!(!Arc::ptr_eq(&live(&first, "a").unwrap(), &live(&third, "a").unwrap()));
+}
+
+#[test]
+fn what_was_counted_goes_on_with_another_version_and_another_frame() {
+    let mut assembler = Assembler::default();
+    let passes = |snapshot: &Snapshot| {
+        let middleware = live(snapshot, "a").unwrap();
+        let Some(Action::RateLimit(limit)) = middleware.interest.actions().next() else {
+            panic!("no limit")
+        };
+        let key = limit.sources.key(&ObjectName::new("r", "config"), &test_util::exchange("GET /"));
+        limit.take(key, Fine::from_nanos(1)) == Pace::Now
+    };
+    let of = |average: u64| json!({ "a": { "hello": { "average": average } } });
+    let first = assembler.assemble(&with(&Version::new("1", None), &of(1)));
+    assert_eq!([passes(&first), passes(&first)], [true, false]);
+    let second = with(&Version::new("2", None), &of(1));
+    assert!(!passes(&assembler.assemble(&second)));
+    assert!(!passes(&assembler.assemble(&Inputs { entrypoints: vec![], ..second })));
+    assert!(passes(&assembler.assemble(&with(&Version::new("2", None), &of(2)))));
 }
 
 #[test]

@@ -76,7 +76,6 @@ fn counterpart(plugin: &str) -> Option<String> {
     };
     match fold(plugin).as_str() {
         "circuitbreaker" => of_service("circuit-breaker.error-ratio"),
-        "inflightreq" => of_service("limits.max-requests"),
         of_traefik if TRAEFIKS.contains(&of_traefik) => Some(
             "it is Traefik's, and not here: its routers stay closed until they go without it, or a \
              plugin of that name is in the plugins folder"
@@ -87,7 +86,7 @@ fn counterpart(plugin: &str) -> Option<String> {
 }
 
 /// Middlewares of Traefik for which there is nothing here, as they compare.
-const TRAEFIKS: [&str; 8] = [
+const TRAEFIKS: [&str; 7] = [
     "buffering",
     "compress",
     "digestauth",
@@ -95,5 +94,4 @@ const TRAEFIKS: [&str; 8] = [
     "errors",
     "grpcweb",
     "passtlsclientcert",
-    "ratelimit",
 ];

@@ -24,7 +24,7 @@ fn a_middleware_without_its_plugin_is_an_error_for_whom_it_closes() {
                 &[
                     ("http.routers.one.rule", "Host(`one`)"),
                     ("http.routers.one.middlewares", "again"),
-                    ("http.middlewares.again.rateLimit.average", "4"),
+                    ("http.middlewares.again.grpcWeb.average", "4"),
                     ("http.middlewares.all.chain.middlewares", "again,other"),
                 ],
             )]),
@@ -33,7 +33,7 @@ fn a_middleware_without_its_plugin_is_an_error_for_whom_it_closes() {
                     "two": { "rule": "Host(`two`)", "middlewares": ["rl"] },
                     "three": { "rule": "Host(`three`)", "middlewares": ["rl", "again@consul"] }
                 },
-                "middlewares": { "rl": { "rateLimit": { "average": 5 } }, "slip": { "helo": {} } }
+                "middlewares": { "rl": { "grpcWeb": { "allowOrigins": "*" } }, "slip": { "helo": {} } }
             })),
         ],
         expect![[r#"
@@ -45,8 +45,8 @@ fn a_middleware_without_its_plugin_is_an_error_for_whom_it_closes() {
             middleware all@consul disabled used by []
             middleware rl@config disabled used by ["three@config", "two@config"]
             middleware slip@config disabled used by []
-            Error config config.toml /http/middlewares/rl/rateLimit: there is no middleware plugin `rateLimit`: routers `three` and `two` answer 503
-            Error consul a tag traefik.http.middlewares.again.rateLimit.average: there is no middleware plugin `rateLimit`: routers `one` and `three@config` answer 503
+            Error config config.toml /http/middlewares/rl/grpcWeb: there is no middleware plugin `grpcWeb`: routers `three` and `two` answer 503
+            Error consul a tag traefik.http.middlewares.again.grpcWeb.average: there is no middleware plugin `grpcWeb`: routers `one` and `three@config` answer 503
             Warning config config.toml /http/middlewares/slip/helo: there is no middleware plugin `helo`
             Warning consul a tag traefik.http.middlewares.all.chain.middlewares: there is no middleware `other@consul`, which is in the chain `all`"#]],
     );
@@ -62,7 +62,6 @@ fn what_to_do_about_it_depends_on_the_middleware() {
     };
     for (middleware, expected) in [
         (json!({ "circuitBreaker": {} }), ".load-balancer.circuit-breaker.error-ratio`"),
-        (json!({ "inFlightReq": {} }), ".load-balancer.limits.max-requests`"),
         (json!({ "grpcWeb": {} }), "its routers stay closed"),
         (json!({ "helo": {} }), "did you mean `hello`?"),
     ] {

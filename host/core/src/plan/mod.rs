@@ -162,8 +162,8 @@ impl Interest {
 
 impl Action {
     /// Whether it cannot be done at once.
-    pub(crate) fn takes_time(&self) -> bool {
-        matches!(self, Self::ForwardAuth(_))
+    fn takes_time(&self) -> bool {
+        matches!(self, Self::ForwardAuth(_) | Self::RateLimit(_) | Self::InFlight(_))
     }
 
     fn is_for_response(&self) -> bool {
@@ -205,7 +205,9 @@ impl Action {
             Self::SetResponseHeader(..)
             | Self::AppendResponseHeader(..)
             | Self::RemoveResponseHeader(_)
-            | Self::ForwardAuth(_) => {}
+            | Self::ForwardAuth(_)
+            | Self::RateLimit(_)
+            | Self::InFlight(_) => {}
         }
         None
     }
@@ -248,6 +250,8 @@ impl Action {
             Self::Reply(reply) => check_reply(reply),
             // It was when it was made.
             Self::ForwardAuth(_) => Ok(()),
+            Self::RateLimit(limit) => limit.check(),
+            Self::InFlight(limit) => limit.check(),
         }
     }
 }

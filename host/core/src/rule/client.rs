@@ -33,6 +33,9 @@ enum Whence {
 }
 
 impl ClientStrategy {
+    /// The client is the peer.
+    pub const PEER: Self = Self { whence: Whence::Peer, ipv6_subnet: None };
+
     /// The address that a request comes from, if there is one.
     pub(crate) fn address(&self, exchange: &Exchange) -> Option<IpAddr> {
         let address = match &self.whence {
@@ -81,7 +84,7 @@ impl FromStr for ClientStrategy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut strategy = Self { whence: Whence::Peer, ipv6_subnet: None };
+        let mut strategy = Self::PEER;
         for part in text.split(';').filter(|part| !part.is_empty()) {
             let bad = || format!("`{}` does not say how the client is found", part.escape_debug());
             let (key, value) = part.split_once('=').ok_or_else(bad)?;

@@ -115,7 +115,7 @@ async fn answer(
     let hop = headers::ask(&mut question.headers, hop);
     account.ask(middleware, authority.service(), &mut question);
     let asker = Asker { ip: exchange.peer.address.ip(), begin: Instant::now() };
-    let errand = Errand::of(&question, asker, hop, body, None, None);
+    let errand = Errand::of(&question, asker, hop, body, None, (None, None));
     // It is none of the services that are counted.
     let mut stray = Notes::Account(account).copy();
     let answer = send(edge, authority.service(), errand, Notes::Stray(&mut stray)).await;

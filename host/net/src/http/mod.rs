@@ -35,6 +35,7 @@ mod aside;
 mod edge;
 mod preview;
 mod account;
+mod throttle;
 mod tunnel;
 mod errand;
 mod outcome;

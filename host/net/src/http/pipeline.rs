@@ -11,7 +11,7 @@ use portolan_core::{
     edit::{self, Edit},
     exchange::{Exchange, Reply, ResponseHead, is_of_connection},
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
-    middleware::{Action, Middleware, OnFailure},
+    middleware::{Action, Interest, Middleware, OnFailure},
     plan::{Place, Planned, Steps},
     router::Router,
 };
@@ -24,6 +24,7 @@ use super::{
     forward_auth::{self, Apart, Asked},
     page::Taste,
     rescue::HttpError,
+    throttle::{self, Turn, Wait},
     trace::Step,
 };
 use crate::h1::is_bodiless;
@@ -65,6 +66,8 @@ enum Reach<'a> {
     Done(Inward),
     /// To an action that takes time, behind which the plan goes on.
     Pause(&'a Action, Place),
+    /// To one that lets it go on, only not yet.
+    Wait(Wait<'a>, Place),
     /// To a middleware whose hook may take so long that it is called beside this thread.
     Aside(Duration),
 }
@@ -110,6 +113,10 @@ pub(crate) async fn enter(
                 let waiting = wait(edge, route, action, exchange, apart, &mut entered, account);
                 let (exchange, inward) = Box::pin(waiting).await;
                 (exchange, inward, Some(place))
+            }
+            Reach::Wait(wait, place) => {
+                Box::pin(wait.over()).await;
+                (exchange, Inward::Continue, Some(place))
             }
             Reach::Aside(limit) => {
                 let call = aside(edge, route, limit, exchange, &mut entered, account);
@@ -197,10 +204,9 @@ fn inwards<'a>(
             Place::default()
         });
         let Some(Way { steps, .. }) = entered.0.last_mut() else { break };
-        match middleware.interest.plan_request(place, steps, &mut exchange) {
-            Planned::Through => {}
-            Planned::Reply(reply) => return (exchange, Reach::Done(Inward::Reply(reply))),
-            Planned::Pause(action, place) => return (exchange, Reach::Pause(action, place)),
+        match planned(route.router, &middleware.interest, place, steps, &mut exchange, account) {
+            Reach::Done(Inward::Continue) => {}
+            reach => return (exchange, reach),
         }
         let (returned, step) = hook(edge, route, middleware, exchange, entered, account);
         exchange = returned;
@@ -210,6 +216,30 @@ fn inwards<'a>(
         }
     }
     (exchange, ON)
+}
+
+/// On with a plan, as far as that goes without waiting.
+fn planned<'a>(
+    router: &Router,
+    interest: &'a Interest,
+    mut place: Place,
+    steps: &mut Steps,
+    exchange: &mut Exchange,
+    account: &mut Account,
+) -> Reach<'a> {
+    loop {
+        let (action, behind) = match interest.plan_request(place, steps, exchange) {
+            Planned::Through => return ON,
+            Planned::Reply(reply) => return Reach::Done(Inward::Reply(reply)),
+            Planned::Pause(action, behind) => (action, behind),
+        };
+        match throttle::ask(action, router, exchange, account) {
+            Some(Turn::Now) => place = behind,
+            Some(Turn::Later(wait)) => return Reach::Wait(wait, behind),
+            Some(Turn::Never(reply)) => return Reach::Done(Inward::Reply(reply)),
+            None => return Reach::Pause(action, behind),
+        }
+    }
 }
 
 /// Asks the request hook of a middleware, if it wants this request.

@@ -21,6 +21,8 @@ pub(super) const PLUGINS: &[(&str, &[u8])] = plugins![
     "redirect-regex",
     "content-type",
     "ip-allow-list",
+    "in-flight-req",
+    "rate-limit",
     "basic-auth",
     "forward-auth",
     "request-id",

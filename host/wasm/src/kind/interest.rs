@@ -17,6 +17,7 @@ use super::{
     answer::{line, name, reply, status},
     authority::authority,
     predicate::{Fault, predicate},
+    throttle,
 };
 use crate::{
     bindings::middleware_interest::{self as wit, Phases},
@@ -155,6 +156,8 @@ fn action(action: wit::Action) -> Result<Action, Refusal> {
         })),
         wit::Action::Reply(it) => reply(it).map(Action::Reply),
         wit::Action::ForwardAuth(it) => authority(it),
+        wit::Action::RateLimit(limit) => throttle::rate_limit(limit).map(Action::RateLimit),
+        wit::Action::InFlight(limit) => throttle::in_flight(limit).map(Action::InFlight),
     };
     action.map_err(Refusal::Nonsense)
 }

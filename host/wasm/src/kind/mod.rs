@@ -13,6 +13,7 @@ mod predicate;
 mod provider;
 mod seek;
 mod step;
+mod throttle;
 
 pub(crate) use self::{
     matcher::Matchers,

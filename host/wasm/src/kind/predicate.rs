@@ -140,7 +140,7 @@ fn fault(field: &Field, test: &wit::Test, message: String) -> Fault {
     }
 }
 
-fn field(field: &wit::Field) -> Result<Field, String> {
+pub(super) fn field(field: &wit::Field) -> Result<Field, String> {
     Ok(match field {
         wit::Field::Method => Field::Method,
         wit::Field::Scheme => Field::Scheme,

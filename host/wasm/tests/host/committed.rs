@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 use portolan_core::{
     edit,
     exchange::ResponseHead,
+    middleware::Action,
     port::{BindError, PollError, RequestVerdict},
 };
 use portolan_wasm::{Grants, Host, Plugin};
@@ -98,6 +99,14 @@ fn a_planned_middleware_never_runs() {
     let list = self::plugin(&host(), "ip-allow-list").middleware().expect("a middleware");
     let config = json!({ "sourceRange": "10.0.0.0/8", "rejectStatusCode": "0" });
     list.bind("list", &config, &[], None).expect("a good binding");
+    let limit = self::plugin(&host(), "rate-limit").middleware().expect("a middleware");
+    let criterion = json!({ "ipStrategy": { "depth": "1", "excludedIPs": "10.0.0.1" } });
+    let config = json!({ "average": "5", "period": "100ms", "sourceCriterion": criterion });
+    let interest = limit.bind("limit", &config, &[], None).expect("a good binding");
+    let counted: Vec<_> = interest.actions().collect();
+    let [Action::RateLimit(limit)] = counted.as_slice() else { panic!("{counted:?}") };
+    assert_eq!((limit.rate.average, limit.rate.burst), (5, 1));
+    assert_eq!(limit.rate.period, Duration::from_millis(100));
     let error = middleware.bind("headers", &json!({ "customRequestHeader": {} }), &[], None);
     let Err(BindError::Config(errors)) = error else { panic!("must be refused: {error:?}") };
     assert_eq!(errors[0].hint.as_deref(), Some("did you mean `custom-request-headers`?"));

@@ -57,7 +57,8 @@ fn files_that_are_no_plugin_are_refused() {
     let empty = wat::parse_str("(component)").expect("a component");
     assert!(refused(&host, &empty).contains("not a plugin"));
     let mut cut = MIDDLEWARE.component();
-    cut.truncate(cut.len() / 2);
+    // Within a section, whatever its length.
+    cut.truncate(cut.len() - 1);
     assert!(refused(&host, &cut).contains("not valid"));
     let small = Host::new(HostConfig { max_file: 100, ..HostConfig::default() });
     let large = refused(&small.expect("a host"), &MIDDLEWARE.component());

@@ -24,6 +24,7 @@ use portolan_core::{
     reason::Reason,
     router::{Observability, Router},
     service::{Backend, Service},
+    throttle::Held,
 };
 
 use super::{
@@ -75,6 +76,15 @@ pub(crate) struct Account {
     story: Option<Box<Story>>,
     context: Option<TraceContext>,
     recording: Option<Box<Recording>>,
+    /// The places that it has where requests under way are limited.
+    places: Places,
+}
+
+/// Mostly there is none, seldom more than one.
+#[derive(Debug, Default)]
+struct Places {
+    first: Option<Held>,
+    more: Vec<Held>,
 }
 
 /// What a line for those who debug is about.
@@ -185,6 +195,7 @@ impl Account {
             story: None,
             context: None,
             recording: None,
+            places: Places::default(),
         })
     }
 
@@ -339,6 +350,14 @@ impl Account {
         self.door.exceeded(limit);
     }
 
+    /// Holds a place until all of the response was handed to the client, or nobody sends any more of it.
+    pub(crate) fn hold(&mut self, held: Held) {
+        match &mut self.places.first {
+            None => self.places.first = Some(held),
+            Some(_) => self.places.more.push(held),
+        }
+    }
+
     /// Now, for [`step`](Self::step): only who records steps looks at the clock.
     pub(crate) fn now(&self) -> Option<u64> {
         let recording = self.recording.as_ref().filter(|recording| recording.is_detailed())?;
@@ -439,13 +458,14 @@ impl Account {
 
     /// Notes that all of the response was handed to the client.
     pub(crate) fn ended(&mut self, trailers: Option<&HeaderMap>) {
-        self.is_complete = true;
+        self.complete();
         self.grpc = trailers.and_then(grpc_status).or(self.grpc);
     }
 
     /// Nothing is to be sent any more.
     pub(crate) fn complete(&mut self) {
         self.is_complete = true;
+        self.places = Places::default();
     }
 
     /// Notes what went through the tunnel that it became.

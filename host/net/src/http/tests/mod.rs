@@ -19,6 +19,7 @@ mod services;
 mod streaming;
 mod seeing;
 mod spans;
+mod throttle;
 mod tls;
 mod upload;
 mod upstream;

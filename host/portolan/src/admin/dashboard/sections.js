@@ -208,7 +208,9 @@ const middlewares = {
       named(it),
       cell([it.portolan.plugin, it[camel(it.portolan.plugin)]], ([plugin, config]) => [h("code", null, plugin),
         h("details", null, h("summary", null, "configuration"), h("pre", null, JSON.stringify(config, null, 2)))]),
-      cell(it.portolan.does, (does) => (does.length === 0 ? h("span", { class: "why" }, "nothing, for these settings") : lines(does))),
+      cell([it.portolan.does, it.portolan.refused ?? 0], ([does, refused]) => [
+        does.length === 0 ? h("span", { class: "why" }, "nothing, for these settings") : lines(does),
+        refused > 0 && h("p", null, h("b", null, count(refused)), refused === 1 ? " request refused" : " requests refused")]),
       cell([it.status, it.error ?? []], ([status, errors]) => [word(status), lines(errors, "fault")]),
       cell(it.usedBy ?? [], (users) => h("span", { title: users.join("\n") }, count(users.length))),
     ],

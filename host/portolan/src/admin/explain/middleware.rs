@@ -10,6 +10,7 @@ use portolan_core::{
     policy::Retries,
 };
 
+use super::throttle;
 use crate::admin::secret::{HIDDEN, is_secret_header};
 
 /// What a middleware does, in order; empty when it does nothing to any request.
@@ -108,6 +109,8 @@ fn words(action: &Action) -> String {
         }
         Action::Reply(reply) => format!("answers {}", reply.status),
         Action::ForwardAuth(authority) => asks(authority),
+        Action::RateLimit(limit) => throttle::rate(limit),
+        Action::InFlight(limit) => throttle::in_flight(limit),
     }
 }
 

@@ -4,7 +4,7 @@
 //! **Invariant:** asking changes nothing: no plugin is called, no backend is chosen.
 //!
 //! Reading order: `shape` (what is told), `name` (DNS), `route` (who looks at it),
-//! `middleware` (what one does, in words), `verdict` (what comes of it), `handshake` (what comes
+//! `throttle` (what is counted) and `middleware` (what one does, in words), `verdict` (what comes of it), `handshake` (what comes
 //! before it), `hashed` and `share` (who of a service answers), `build`, then what the command line needs: `ask` and `print`.
 
 mod shape;
@@ -12,6 +12,8 @@ mod shape;
 mod name;
 
 mod route;
+
+mod throttle;
 
 mod middleware;
 

@@ -33,7 +33,7 @@ pub(super) enum Reach<'a> {
     Closed(&'a Middleware),
     /// This one answers, without code of a plugin.
     Answered(&'a Middleware, Reply),
-    /// Through all of them, unless one of these answers: they run code, or ask others.
+    /// Through all of them, unless one of these answers: they run code, ask others, or count.
     Through(Vec<&'a Middleware>),
 }
 
@@ -151,7 +151,10 @@ pub(super) fn inwards<'a>(router: &'a Router, exchange: &mut Exchange) -> Reach<
             return Reach::Answered(middleware, reply);
         }
         let interest = &middleware.interest;
-        if interest.pauses() || runs_code(middleware) && interest.on_request {
+        let asks = interest.authorities().next().is_some();
+        // Who counts looks at nothing here, and says nothing to who comes no further.
+        let counts = router.service.is_some() && interest.refused().is_some();
+        if asks || counts || runs_code(middleware) && interest.on_request {
             code.push(&**middleware);
         }
     }

@@ -1,6 +1,6 @@
 //! What is served there: routers, services, middlewares and names.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use portolan_core::{
@@ -16,6 +16,7 @@ use portolan_core::{
     rule::{Field, Op, Predicate, Test},
     service::{Backend, BackendFigures, LoadBalancer, Scheme, Service},
     snapshot::{Entry, MiddlewareEntry, RouterEntry, ServiceEntry, Snapshot, Status},
+    throttle::{By, Rate, RateLimit, Sources},
     zone::{DnsConfig, Edges, Names, ZoneConfig, ZoneInputs, ZoneOptions, Zones},
 };
 use serde_json::{Value, json};
@@ -49,6 +50,19 @@ pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
                 when: None,
                 actions: vec![Action::StripPrefix(vec!["/v2".to_owned()])],
             }],
+            ..Interest::default()
+        },
+    );
+    let sources = Sources { by: By::Host, together: false };
+    let rate = Rate { average: 100, period: Duration::from_secs(1), burst: 200 };
+    let limit = RateLimit::new(rate, sources);
+    limit.tally.refused.add(12);
+    let slow = middleware(
+        "slow",
+        "rate-limit",
+        json!({ "average": 100, "burst": 200, "source-criterion": { "request-host": true } }),
+        Interest {
+            plan: vec![PlanStep { when: None, actions: vec![Action::RateLimit(limit)] }],
             ..Interest::default()
         },
     );
@@ -156,7 +170,7 @@ pub(in crate::admin) fn snapshot(generation: u64, routers: usize) -> Snapshot {
         }
         snapshot.services.push(ServiceEntry { entry, live: Some(live) });
     }
-    for (live, config) in [hello, strip, gate] {
+    for (live, config) in [hello, strip, slow, gate] {
         snapshot.middlewares.push(MiddlewareEntry {
             entry: entry(&live.name.name, "config", "config.toml"),
             plugin: live.plugin.clone(),

@@ -134,13 +134,17 @@ struct MiddlewareExtra {
     plugin: String,
     /// What it does, in words, when it works.
     does: Vec<String>,
+    /// How many requests it has refused, if it counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<u64>,
 }
 
 impl MiddlewareView {
     /// As in `/api/rawdata`.
     pub(crate) fn of(middleware: &MiddlewareEntry) -> Self {
-        let extra =
-            MiddlewareExtra { plugin: (*middleware.plugin).to_owned(), does: does(middleware) };
+        let refused = middleware.live.as_ref().and_then(|live| live.interest.refused());
+        let plugin = (*middleware.plugin).to_owned();
+        let extra = MiddlewareExtra { plugin, does: does(middleware), refused };
         let config = secret::hidden(&middleware.config);
         // One that names no plugin, or several, has no configuration either.
         let config = (camel(&middleware.plugin), config);

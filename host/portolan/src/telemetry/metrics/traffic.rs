@@ -71,6 +71,7 @@ impl Readings {
         let apart = self.http.combinations.as_deref().map(Apart::by);
         encode_ours(page, [&entrypoints, &routers, &services(false)], apart.as_ref());
         self.encode_limits(page);
+        self.encode_refused(page);
         self.encode_traefiks(page, [&entrypoints, &routers, &with_backends], apart.as_ref());
         let retries = with_backends.iter().filter(|(_, it)| it.is_used());
         let retries = retries.map(|(of, it)| (of.clone(), it.retries.value()));
@@ -96,6 +97,15 @@ impl Readings {
         let failures = self.entrypoints.iter();
         let failures = failures.map(|it| (label("entrypoint", &it.name), it.handshake_failures));
         page.counters(&metric::ENTRYPOINT_HANDSHAKE_FAILURES, failures);
+    }
+
+    fn encode_refused(&self, page: &mut Page) {
+        let live = self.snapshot.middlewares.iter().filter_map(|entry| entry.live.as_ref());
+        let counted = live.filter_map(|it| Some((it, it.interest.refused()?)));
+        let seen = counted.filter(|(_, count)| *count > 0);
+        let refused =
+            seen.map(|(it, count)| (vec![("middleware", it.name.to_string().into())], count));
+        page.counters(&metric::MIDDLEWARE_REFUSED, refused);
     }
 
     fn encode_traefiks<'a>(
