@@ -16,6 +16,7 @@ pub mod target;
 pub mod exchange;
 pub mod edit;
 pub mod rule;
+pub mod compress;
 pub mod hook;
 pub mod middleware;
 pub mod plan;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, StatusCode};
 
 use crate::{
+    compress::Compress,
     exchange::{HeaderLine, Reply},
     hook::Hooks,
     name::ObjectName,
@@ -36,6 +37,8 @@ pub enum Action {
     Redirect(Redirect),
     /// Answers at once.
     Reply(Reply),
+    /// Compresses responses. One of a plan at most.
+    Compress(Compress),
 }
 
 /// A redirect to the same place under another scheme, port or name.
