@@ -1,7 +1,7 @@
 //! HTTP: from a client's connection to a backend's and back.
 //!
 //! Reading order: `server` holds the entrypoints, `entrypoint` accepts, `connection` speaks the
-//! protocol, `service` sees one request through, `pipeline` runs its middlewares, `choice` finds a
+//! protocol, `service` sees one request through, `pipeline` runs its middlewares (`recode` is compression), `choice` finds a
 //! backend, `send` says what when that fails and `forward` takes the request there over a connection of `pool`, `rescue` turns every
 //! error into a response; `account` notes what became of it, in figures, `access` (the access log) and
 //! `trace`. How far clients may go is in `limits`; `crowd`, `roster` and `frames` see to it.
@@ -23,6 +23,7 @@ mod dial;
 mod stall;
 mod claim;
 mod replay;
+mod encoder;
 mod body;
 mod headers;
 mod interim;
@@ -35,6 +36,7 @@ mod aside;
 mod edge;
 mod preview;
 mod account;
+mod recode;
 mod pipeline;
 mod tunnel;
 mod errand;

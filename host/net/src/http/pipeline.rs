@@ -17,8 +17,8 @@ use portolan_core::{
 };
 
 use super::{
-    account::Account, body::Body, complaint::About, edge::Edge, page::Taste, rescue::HttpError,
-    trace::Step,
+    account::Account, body::Body, complaint::About, edge::Edge, page::Taste, recode::recode,
+    rescue::HttpError, trace::Step,
 };
 use crate::h1::is_bodiless;
 
@@ -240,7 +240,11 @@ pub(crate) async fn leave(
                 }
             }
         }
-        middleware.interest.plan_response(way.steps, &mut exchange);
+        if let Some(recoding) = middleware.interest.plan_response(way.steps, &mut exchange) {
+            // It may wait for the first of the content.
+            account.left();
+            Box::pin(recode(recoding, &mut exchange, body)).await;
+        }
     }
     exchange
 }

@@ -67,6 +67,7 @@ fn ending() -> Ending<'static> {
         nanos: 12_345_678,
         request_bytes: 3,
         response_bytes: 1_024,
+        origin_bytes: 1_024,
         retries: 1,
         reason: None,
         origin: Some(OriginEnding { status: Some(201), nanos: 12_000_000 }),
