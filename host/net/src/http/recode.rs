@@ -40,9 +40,11 @@ pub(super) async fn recode(recoding: Recoding, exchange: &mut Exchange, body: &m
 
 /// Whether it is long, or is to be seen before that is known.
 async fn is_long(body: &mut Body, least: u64, is_live: bool) -> bool {
-    let known = body.is_as_long(least);
-    if let Some(is_long) = known.or(is_live.then_some(true)) {
+    if let Some(is_long) = body.is_as_long(least) {
         return is_long;
+    }
+    if is_live {
+        return true;
     }
     let mut patience = pin!(sleep(PATIENCE));
     poll_fn(|cx| {

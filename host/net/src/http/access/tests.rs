@@ -171,6 +171,17 @@ fn a_json_line_has_traefiks_keys_in_their_order() {
 }
 
 #[test]
+fn what_was_compressed_has_the_size_from_before_too() {
+    let config = AccessConfig { format: AccessFormat::Json, ..AccessConfig::default() };
+    let ending = Ending { response_bytes: 400, ..ending() };
+    let sizes = r#""DownstreamContentSize":400,"DownstreamStatus":201,"Duration":12345678,"GzipRatio":2.56,"OriginContentSize":1024,"#;
+    let mut out = Vec::new();
+    json::write(&mut out, &entry(&config.headers), &ending, &config);
+    let line = String::from_utf8(out).unwrap();
+    assert!(line.contains(sizes), "{line}");
+}
+
+#[test]
 fn secrets_are_redacted_unless_they_are_asked_for_by_name() {
     let names = [("user-agent".to_owned(), Capture::Drop), ("cookie".to_owned(), Capture::Keep)];
     let config = AccessConfig {

@@ -314,13 +314,13 @@ async fn a_few_bytes_before_a_pause_are_not_kept_for_long() {
 /// Bytes that cannot be compressed.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 88_172_645_463_325_252_u64;
-    let mut next = || {
+    let next = move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state.to_le_bytes()
     };
-    std::iter::repeat_with(|| next()).take(length / 8).flatten().collect()
+    std::iter::repeat_with(next).take(length / 8).flatten().collect()
 }
 
 #[tokio::test]
