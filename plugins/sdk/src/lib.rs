@@ -75,7 +75,7 @@ pub use bindings::{
         http_client, timer,
         types::{FieldError, Header, Pair, Reply},
     },
-    interest::interface::{Action, Redirect, Step as PlanStep},
+    interest::interface::{Action, Compress, Redirect, Step as PlanStep},
     lifecycle::interface::Want,
     lookup::interface::{Found, KeptQuery, Place, Wanted},
     matchers::interface::{MatcherError, Signature},

@@ -92,9 +92,8 @@ fn counterpart(plugin: &str, config: &Value) -> Option<String> {
 }
 
 /// Middlewares of Traefik for which there is nothing here, as they compare.
-const TRAEFIKS: [&str; 14] = [
+const TRAEFIKS: [&str; 13] = [
     "buffering",
-    "compress",
     "contenttype",
     "digestauth",
     "encodedcharacters",

@@ -17,6 +17,7 @@ pub(super) const PLUGINS: &[(&str, &[u8])] = plugins![
     "redirect-scheme",
     "ip-allow-list",
     "basic-auth",
+    "compress",
     "request-id",
     "whoami",
 ];

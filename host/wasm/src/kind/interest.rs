@@ -3,6 +3,7 @@
 
 use http::{HeaderName, header::HOST};
 use portolan_core::{
+    compress::{Coding, Compress},
     edit,
     exchange::HeaderLine,
     middleware::{Action, Interest, PlanStep, Redirect},
@@ -102,7 +103,22 @@ fn action(action: wit::Action) -> Result<Action, String> {
             host: redirect.host,
         })),
         wit::Action::Reply(it) => reply(it).map(Action::Reply),
+        wit::Action::Compress(it) => compress(it).map(Action::Compress),
     }
+}
+
+fn compress(compress: wit::Compress) -> Result<Compress, String> {
+    let coding = |name: &String| {
+        let unknown = || format!("`{}` is not an encoding that is known", name.escape_debug());
+        Coding::of(name).ok_or_else(unknown)
+    };
+    Ok(Compress {
+        codings: compress.encodings.iter().map(coding).collect::<Result<_, _>>()?,
+        default: compress.default_encoding.as_ref().map(coding).transpose()?,
+        min_bytes: compress.min_bytes,
+        excluded: compress.excluded_types,
+        included: compress.included_types,
+    })
 }
 
 /// More headers are rather read one by one.

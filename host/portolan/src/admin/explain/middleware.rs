@@ -92,7 +92,6 @@ fn redirects(redirect: &Redirect) -> String {
 
 fn compresses(compress: &Compress) -> String {
     let Compress { codings, default, min_bytes, excluded, included } = compress;
-    let names: Vec<&str> = codings.iter().map(|coding| coding.as_str()).collect();
     let types = match (excluded.as_slice(), included.as_slice()) {
         ([], []) => String::new(),
         (excluded, []) => format!(", but for `{}`", excluded.join("`, `")),
@@ -102,7 +101,11 @@ fn compresses(compress: &Compress) -> String {
         Some(coding) => format!("; with {} for who does not say what it takes", coding.as_str()),
         None => String::new(),
     };
-    let names = names.join(" or ");
+    let names: Vec<&str> = codings.iter().map(|coding| coding.as_str()).collect();
+    let names = match names.as_slice() {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        names => names.concat(),
+    };
     format!("compresses responses of {min_bytes} bytes and more with {names}{types}{otherwise}")
 }
 
