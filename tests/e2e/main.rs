@@ -12,6 +12,7 @@ mod access_log;
 mod client_address;
 mod admin_api;
 mod command_line;
+mod compress;
 mod config_reload;
 mod consul_catalog;
 mod consul_access;
