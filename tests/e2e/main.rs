@@ -13,6 +13,7 @@ mod chains;
 mod client_address;
 mod admin_api;
 mod command_line;
+mod compress;
 mod config_reload;
 mod consul_catalog;
 mod consul_access;

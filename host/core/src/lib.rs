@@ -19,6 +19,7 @@ pub mod edit;
 pub mod pattern;
 pub mod rule;
 pub mod throttle;
+pub mod compress;
 pub mod scheme;
 pub mod policy;
 pub mod standing;

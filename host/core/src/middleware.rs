@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, StatusCode};
 
 use crate::{
+    compress::Compress,
     exchange::{HeaderLine, Reply},
     forward_auth::ForwardAuth,
     hook::Hooks,
@@ -52,6 +53,8 @@ pub enum Action {
     RateLimit(RateLimit),
     /// Lets each source have so many requests under way, and no more.
     InFlight(InFlightLimit),
+    /// Compresses responses. One of a plan at most.
+    Compress(Compress),
 }
 
 impl Action {

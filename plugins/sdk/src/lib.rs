@@ -78,8 +78,8 @@ pub use bindings::{
         types::{FieldError, Header, Pair, Reply},
     },
     interest::interface::{
-        Action, ForwardAuth, InFlight, PatternRedirect, RateLimit, Redirect, Rewriting, Sources,
-        Step as PlanStep,
+        Action, Compress, ForwardAuth, InFlight, PatternRedirect, RateLimit, Redirect, Rewriting,
+        Sources, Step as PlanStep,
     },
     lifecycle::interface::Want,
     lookup::interface::{Found, KeptQuery, Place, Wanted},

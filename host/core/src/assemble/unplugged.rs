@@ -86,12 +86,5 @@ fn counterpart(plugin: &str) -> Option<String> {
 }
 
 /// Middlewares of Traefik for which there is nothing here, as they compare.
-const TRAEFIKS: [&str; 7] = [
-    "buffering",
-    "compress",
-    "digestauth",
-    "encodedcharacters",
-    "errors",
-    "grpcweb",
-    "passtlsclientcert",
-];
+const TRAEFIKS: [&str; 6] =
+    ["buffering", "digestauth", "encodedcharacters", "errors", "grpcweb", "passtlsclientcert"];

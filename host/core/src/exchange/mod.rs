@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub use headers::Headers;
+pub(crate) use headers::members;
 pub use lines::{HeaderLine, Lines, RUNS, is_of_connection, write_line};
 pub use names::Names;
 

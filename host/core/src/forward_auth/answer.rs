@@ -80,7 +80,8 @@ impl ForwardAuth {
     }
 
     fn fits(&self, name: &str) -> bool {
-        !TOLD.contains(&name) && self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(&canonical(name)))
+        !TOLD.contains(&name)
+            && self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(&canonical(name)))
     }
 
     /// The cookies that it sets for the client, in place of those of the backend.

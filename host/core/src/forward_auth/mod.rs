@@ -90,7 +90,8 @@ impl ForwardAuth {
         let target = address.path_and_query().cloned();
         let target = Target::parse(target.unwrap_or(PathAndQuery::from_static("/")));
         let target = target.map_err(|bad| format!("`{}`: {bad}", options.address))?;
-        let pattern = options.response_headers_regex.as_deref().map(Pattern::compile).transpose()?;
+        let pattern =
+            options.response_headers_regex.as_deref().map(Pattern::compile).transpose()?;
         let is_of_message = |name: &HeaderName| !is_ours(name);
         options.response_headers.retain(is_of_message);
         options.request_headers.retain(is_of_message);

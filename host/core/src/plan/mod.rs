@@ -13,6 +13,7 @@ use http::{
 };
 
 use crate::{
+    compress::{Coding, Recoding},
     exchange::{Exchange, Reply, RequestHead, is_of_connection},
     middleware::{Action, Interest, PlanStep, Redirect},
     pattern::BadOption,
@@ -27,9 +28,13 @@ const X_REPLACED_PATH: HeaderName = HeaderName::from_static("x-replaced-path");
 
 const HOST_IS_SET: &str = "`host` can be set, but neither added to nor removed";
 
-/// The steps of a plan that have work to do on the way back.
+/// The steps of a plan that have work to do on the way back, and what the client takes, if one of them
+/// compresses.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Steps(u64);
+pub struct Steps {
+    places: u64,
+    coding: Option<Coding>,
+}
 
 /// Where a plan goes on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -56,6 +61,9 @@ pub enum PlanError {
     /// Too many steps.
     #[error("the plan has more than {} steps", Steps::MAX)]
     TooLong,
+    /// Two compress.
+    #[error("the plan compresses twice")]
+    Twice,
     /// An action that makes no sense, or that is the host's own.
     #[error("action {action} of step {step} of the plan: {message}")]
     Action {
@@ -76,16 +84,16 @@ impl Steps {
     pub const MAX: usize = 64;
 
     fn insert(&mut self, place: usize) {
-        self.0 |= 1 << (place % Self::MAX);
+        self.places |= 1 << (place % Self::MAX);
     }
 
     fn contains(self, place: usize) -> bool {
-        self.0 & (1 << (place % Self::MAX)) != 0
+        self.places & (1 << (place % Self::MAX)) != 0
     }
 
     /// Whether nothing is to be done on the way back.
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.places == 0
     }
 }
 
@@ -94,6 +102,10 @@ impl Interest {
     pub fn check(&self) -> Result<(), PlanError> {
         if self.plan.len() > Steps::MAX {
             return Err(PlanError::TooLong);
+        }
+        let actions = self.plan.iter().flat_map(|step| &step.actions);
+        if actions.filter(|action| matches!(action, Action::Compress(_))).count() > 1 {
+            return Err(PlanError::Twice);
         }
         for (step, PlanStep { actions, .. }) in self.plan.iter().enumerate() {
             for (place, action) in actions.iter().enumerate() {
@@ -123,7 +135,12 @@ impl Interest {
                 continue;
             }
             for (number, action) in step.actions.iter().enumerate().skip(done) {
-                if action.is_for_response() {
+                if let Action::Compress(compress) = action {
+                    if let Some(coding) = compress.choose(&exchange.request) {
+                        steps.insert(place);
+                        steps.coding = coding;
+                    }
+                } else if action.is_for_response() {
                     steps.insert(place);
                 } else if action.takes_time() {
                     return Planned::Pause(action, Place { step: place, action: number + 1 });
@@ -147,16 +164,24 @@ impl Interest {
         }
     }
 
-    /// Does the plan's work on the response, if there is one.
-    pub fn plan_response(&self, steps: Steps, exchange: &mut Exchange) {
+    /// Does the plan's work on the head of the response, if there is one, and says what is to be done with
+    /// its content.
+    pub fn plan_response(&self, steps: Steps, exchange: &mut Exchange) -> Option<Recoding> {
         if steps.is_empty() {
-            return;
+            return None;
         }
+        let mut recoding = None;
         for (place, step) in self.plan.iter().enumerate().take(Steps::MAX) {
-            if steps.contains(place) {
-                step.actions.iter().for_each(|action| action.on_response(exchange));
+            for action in step.actions.iter().filter(|_| steps.contains(place)) {
+                match (action, &mut exchange.response) {
+                    (Action::Compress(compress), Some(response)) => {
+                        recoding = compress.ask(steps.coding, response);
+                    }
+                    _ => action.on_response(exchange),
+                }
             }
         }
+        recoding
     }
 }
 
@@ -207,7 +232,8 @@ impl Action {
             | Self::RemoveResponseHeader(_)
             | Self::ForwardAuth(_)
             | Self::RateLimit(_)
-            | Self::InFlight(_) => {}
+            | Self::InFlight(_)
+            | Self::Compress(_) => {}
         }
         None
     }
@@ -252,6 +278,7 @@ impl Action {
             Self::ForwardAuth(_) => Ok(()),
             Self::RateLimit(limit) => limit.check(),
             Self::InFlight(limit) => limit.check(),
+            Self::Compress(compress) => compress.check(),
         }
     }
 }

@@ -4,6 +4,7 @@ use http::HeaderMap;
 
 use super::*;
 use crate::{
+    compress::Compress,
     exchange::{HeaderLine, ResponseHead},
     test_util::{exchange, exchange_with, predicate},
 };
@@ -33,6 +34,42 @@ fn path_after(action: Action, line: &str) -> String {
     let request = &exchange.request;
     let prefix = request.headers.get(X_FORWARDED_PREFIX).map_or("-", |p| p.to_str().unwrap());
     format!("{} {} {prefix}", request.target(), request.path())
+}
+
+#[test]
+fn what_a_client_takes_is_looked_at_on_the_way_in() {
+    let compress = || {
+        Action::Compress(Compress {
+            codings: Coding::ALL.to_vec(),
+            default: None,
+            min_bytes: 10,
+            excluded: Vec::new(),
+            included: Vec::new(),
+        })
+    };
+    let interest = always(vec![compress(), Action::RemoveRequestHeader(name("accept-encoding"))]);
+    interest.check().unwrap();
+    let mut exchange = exchange_with("GET http://h/", &[("accept-encoding", "br")]);
+    let (steps, _) = interest.plan_request(&mut exchange);
+    assert!(!exchange.request.headers.contains_key("accept-encoding"));
+    assert_eq!(interest.plan_response(steps, &mut exchange), None, "there is no response");
+    exchange.response = Some(ResponseHead {
+        status: StatusCode::OK,
+        headers: HeaderMap::new().into(),
+        local: false,
+    });
+    let recoding = interest.plan_response(steps, &mut exchange);
+    let expected = Recoding { coding: Coding::Brotli, min_bytes: 10, is_live: false };
+    assert_eq!(recoding, Some(expected));
+    assert_eq!(interest.plan_response(Steps::default(), &mut exchange), None);
+    let twice = Interest {
+        plan: vec![
+            PlanStep { when: None, actions: vec![compress()] },
+            only("Path(`/`)", vec![compress()]),
+        ],
+        ..Interest::default()
+    };
+    assert_eq!(twice.check(), Err(PlanError::Twice));
 }
 
 #[test]

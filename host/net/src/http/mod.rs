@@ -1,8 +1,9 @@
 //! HTTP: from a client's connection to a backend's and back.
 //!
 //! Reading order: `server` holds the entrypoints, `entrypoint` accepts, `connection` speaks the
-//! protocol, `service` sees one request through, `pipeline` runs its middlewares, `choice` finds a
-//! backend (`forward_auth` asks others first, where a middleware wants that), `send` says what when that fails and `forward` takes the request there over a connection of `pool`, `rescue` turns every
+//! protocol, `service` sees one request through, `pipeline` runs its middlewares (`throttle` counts,
+//! `forward_auth` asks others, `recode` compresses), `choice` finds a backend, `send` says what when
+//! that fails and `forward` takes the request there over a connection of `pool`, `rescue` turns every
 //! error into a response; `account` notes what became of it, in figures, `access` (the access log) and
 //! `trace`. How far clients may go is in `limits`; `crowd`, `roster` and `frames` see to it.
 //!
@@ -23,6 +24,7 @@ mod dial;
 mod stall;
 mod claim;
 mod replay;
+mod encoder;
 mod body;
 mod headers;
 mod interim;
@@ -36,6 +38,7 @@ mod edge;
 mod preview;
 mod account;
 mod throttle;
+mod recode;
 mod tunnel;
 mod errand;
 mod outcome;

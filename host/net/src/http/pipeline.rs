@@ -23,6 +23,7 @@ use super::{
     edge::Edge,
     forward_auth::{self, Apart, Asked},
     page::Taste,
+    recode::recode,
     rescue::HttpError,
     throttle::{self, Turn, Wait},
     trace::Step,
@@ -339,7 +340,11 @@ pub(crate) async fn leave(
                 }
             }
         }
-        middleware.interest.plan_response(way.steps, &mut exchange);
+        if let Some(recoding) = middleware.interest.plan_response(way.steps, &mut exchange) {
+            // It may wait for the first of the content.
+            account.left();
+            Box::pin(recode(recoding, &mut exchange, body)).await;
+        }
     }
     exchange
 }

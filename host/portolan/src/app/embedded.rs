@@ -25,6 +25,7 @@ pub(super) const PLUGINS: &[(&str, &[u8])] = plugins![
     "rate-limit",
     "basic-auth",
     "forward-auth",
+    "compress",
     "request-id",
     "whoami",
 ];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, header::HOST};
 use portolan_core::{
+    compress::{Coding, Compress},
     edit,
     exchange::HeaderLine,
     middleware::{Action, Interest, PatternRedirect, PlanStep, Redirect},
@@ -158,6 +159,7 @@ fn action(action: wit::Action) -> Result<Action, Refusal> {
         wit::Action::ForwardAuth(it) => authority(it),
         wit::Action::RateLimit(limit) => throttle::rate_limit(limit).map(Action::RateLimit),
         wit::Action::InFlight(limit) => throttle::in_flight(limit).map(Action::InFlight),
+        wit::Action::Compress(it) => compress(it).map(Action::Compress),
     };
     action.map_err(Refusal::Nonsense)
 }
@@ -172,6 +174,20 @@ fn prefix_patterns(patterns: &[String]) -> Result<Arc<[Pattern]>, BadOption> {
         Pattern::compile(pattern).map_err(bad)
     };
     patterns.iter().enumerate().map(compiled).collect()
+}
+
+fn compress(compress: wit::Compress) -> Result<Compress, String> {
+    let coding = |name: &String| {
+        let unknown = || format!("`{}` is not an encoding that is known", name.escape_debug());
+        Coding::of(name).ok_or_else(unknown)
+    };
+    Ok(Compress {
+        codings: compress.encodings.iter().map(coding).collect::<Result<_, _>>()?,
+        default: compress.default_encoding.as_ref().map(coding).transpose()?,
+        min_bytes: compress.min_bytes,
+        excluded: compress.excluded_types,
+        included: compress.included_types,
+    })
 }
 
 /// More headers are rather read one by one.

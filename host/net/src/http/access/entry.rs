@@ -75,6 +75,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) nanos: u64,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
+    /// The same before it was compressed.
+    pub(crate) origin_bytes: u64,
     pub(crate) retries: u32,
     pub(crate) reason: Option<Reason>,
     pub(crate) origin: Option<OriginEnding>,

@@ -30,6 +30,7 @@ fields! {
     ClientAddr ClientHost ClientPort ClientUsername
     DownstreamContentSize DownstreamStatus
     Duration
+    GzipRatio
     OriginContentSize OriginDuration OriginStatus Overhead
     Reason
     RequestAddr RequestContentSize RequestCount RequestHost RequestMethod RequestPath RequestPort

@@ -18,6 +18,7 @@ use super::{
 enum Value<'a> {
     Text(&'a [u8]),
     Number(u64),
+    Ratio(u64, u64),
     Time(SystemTime, UtcOffset),
 }
 
@@ -65,7 +66,7 @@ impl Object<'_> {
     }
 
     fn kept(&mut self, field: Field, entry: &Entry, ending: &Ending<'_>, config: &AccessConfig) {
-        use Value::{Number, Text, Time};
+        use Value::{Number, Ratio, Text, Time};
         if let Some(blank) = field.unread().filter(|_| entry.is_unread) {
             // That nothing could be read is no secret.
             self.is_redacted = false;
@@ -115,6 +116,14 @@ impl Object<'_> {
             }
             Field::StartUTC => return self.pair(key, &Time(entry.start, UtcOffset::UTC)),
             Field::DownstreamContentSize => return self.pair(key, &Number(ending.response_bytes)),
+            // Whatever it was compressed with.
+            Field::GzipRatio => {
+                let (before, after) = (ending.origin_bytes, ending.response_bytes);
+                if origin.is_some() && before != after && after > 0 {
+                    self.pair(key, &Ratio(before, after));
+                }
+                return;
+            }
             Field::DownstreamStatus => return self.pair(key, &Number(ending.status.into())),
             Field::Duration => return self.pair(key, &Number(ending.nanos)),
             Field::Overhead => {
@@ -134,7 +143,7 @@ impl Object<'_> {
                 return self.pair(key, &Number(status.into()));
             }
             Field::OriginContentSize => {
-                return self.pair(key, &Number(origin.map_or(0, |_| ending.response_bytes)));
+                return self.pair(key, &Number(origin.map_or(0, |_| ending.origin_bytes)));
             }
         };
         if let Some(text) = text {
@@ -163,6 +172,7 @@ impl Object<'_> {
         match value {
             _ if self.is_redacted => self.out.extend(b"\"REDACTED\""),
             Value::Number(number) => text::number(self.out, *number),
+            Value::Ratio(whole, part) => text::ratio(self.out, *whole, *part),
             Value::Text(value) => {
                 self.out.push(b'"');
                 text::json(self.out, value);

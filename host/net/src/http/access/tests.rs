@@ -67,6 +67,7 @@ fn ending() -> Ending<'static> {
         nanos: 12_345_678,
         request_bytes: 3,
         response_bytes: 1_024,
+        origin_bytes: 1_024,
         retries: 1,
         reason: None,
         origin: Some(OriginEnding { status: Some(201), nanos: 12_000_000 }),
@@ -167,6 +168,17 @@ fn a_json_line_has_traefiks_keys_in_their_order() {
         {"ClientAddr":"192.0.2.1:55000","ClientHost":"192.0.2.1","ClientPort":"55000","ClientUsername":"ann","DownstreamContentSize":1024,"DownstreamStatus":201,"Duration":12345678,"OriginContentSize":1024,"OriginDuration":12000000,"OriginStatus":201,"Overhead":345678,"RequestAddr":"shop.example:8443","RequestContentSize":3,"RequestCount":42,"RequestHost":"shop.example","RequestMethod":"POST","RequestPath":"/a \"b\"?secret=1","RequestPort":"8443","RequestProtocol":"HTTP/2.0","RequestScheme":"https","RetryAttempts":1,"RouterName":"shop@consul","ServiceAddr":"10.0.0.7:3000","ServiceName":"shop@consul","ServiceURL":"http://10.0.0.7:3000","StartLocal":"2025-11-25T22:39:42.12Z","StartUTC":"2025-11-25T22:39:42.12Z","TLSCipher":"TLS_AES_128_GCM_SHA256","TLSVersion":"1.3","entryPointName":"websecure","level":"info","msg":"","time":"2025-11-25T22:39:42Z"}
     "#]],
     );
+}
+
+#[test]
+fn what_was_compressed_has_the_size_from_before_too() {
+    let config = AccessConfig { format: AccessFormat::Json, ..AccessConfig::default() };
+    let ending = Ending { response_bytes: 400, ..ending() };
+    let sizes = r#""DownstreamContentSize":400,"DownstreamStatus":201,"Duration":12345678,"GzipRatio":2.56,"OriginContentSize":1024,"#;
+    let mut out = Vec::new();
+    json::write(&mut out, &entry(&config.headers), &ending, &config);
+    let line = String::from_utf8(out).unwrap();
+    assert!(line.contains(sizes), "{line}");
 }
 
 #[test]

@@ -14,6 +14,12 @@ pub(super) fn number(out: &mut Vec<u8>, number: impl Into<u128>) {
     drop(write!(out, "{}", number.into()));
 }
 
+/// How many times as large one number is as the other, as Go writes it.
+pub(super) fn ratio(out: &mut Vec<u8>, whole: u64, part: u64) {
+    // Sizes are far below what cannot be told apart.
+    drop(write!(out, "{}", whole as f64 / part as f64));
+}
+
 /// Text for the common format: what could break it is written as `\xHH` (as Apache does), byte by byte, and
 /// so is what is no UTF-8.
 pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {

@@ -98,6 +98,7 @@ impl Account {
                 nanos,
                 request_bytes,
                 response_bytes,
+                origin_bytes: self.origin_bytes.unwrap_or(response_bytes),
                 retries,
                 reason,
                 origin,

@@ -70,6 +70,8 @@ pub(crate) struct Account {
     retries: u32,
     request_bytes: Option<Rc<Cell<u64>>>,
     response_bytes: u64,
+    /// How many there were before they were compressed, if they were.
+    origin_bytes: Option<u64>,
     is_complete: bool,
     entry: Option<Box<Entry>>,
     /// The request in words, where somebody debugs.
@@ -190,6 +192,7 @@ impl Account {
             retries: 0,
             request_bytes: None,
             response_bytes: 0,
+            origin_bytes: None,
             is_complete: false,
             entry,
             story: None,
@@ -454,6 +457,11 @@ impl Account {
     /// Notes that so many bytes of content are handed to the client.
     pub(crate) fn sent(&mut self, length: u64) {
         self.response_bytes += length;
+    }
+
+    /// Notes that so many bytes have been compressed to what was handed to the client.
+    pub(crate) fn origin_sent(&mut self, length: u64) {
+        self.origin_bytes = Some(length);
     }
 
     /// Notes that all of the response was handed to the client.

@@ -4,6 +4,7 @@
 //! goes back to its pool the moment its response is complete, or, where the backend answered early, the last of
 //! the request is sent.
 
+mod coded;
 mod progress;
 mod request;
 mod response;
@@ -11,6 +12,7 @@ mod rest;
 mod stream;
 
 use std::{
+    io,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -47,6 +49,9 @@ pub(crate) enum StreamError {
     /// It is not over in time.
     #[error("the whole exchange took too long")]
     Late,
+    /// It could not be compressed.
+    #[error("cannot be compressed")]
+    Coding(#[source] io::Error),
     /// Somebody else has the rest of it: the request was sent again.
     #[error("sent again to another backend")]
     Superseded,

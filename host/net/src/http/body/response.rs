@@ -10,7 +10,9 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use portolan_core::reason::Reason;
 use tokio::time::Instant;
 
-use super::{Pouring, Rest, StreamError, Streamed, hint, poll_bytes_frame, pour_frame, watched};
+use super::{
+    Pouring, Rest, StreamError, Streamed, coded::Coded, hint, poll_bytes_frame, pour_frame, watched,
+};
 use crate::{
     h1::{Framing, Outlet, PourError, Poured},
     http::{
@@ -21,7 +23,7 @@ use crate::{
 /// What is sent to a client.
 #[derive(Debug)]
 pub(crate) struct Body {
-    source: Source,
+    pub(super) source: Source,
     /// How long the backend may pause.
     stall: Option<Box<Stall>>,
     /// The request is under way until the last byte was handed on.
@@ -31,15 +33,17 @@ pub(crate) struct Body {
 }
 
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     Full(Bytes),
     Link(LinkBody),
     Stream(Streamed, #[expect(dead_code, reason = "live as long as the body")] (InFlight, Place)),
+    /// One of the others, on its way through an encoder.
+    Coded(Box<Coded>),
 }
 
 /// What comes from a backend over a connection of its own.
 #[derive(Debug)]
-struct LinkBody {
+pub(super) struct LinkBody {
     /// `None` when the response is complete, and there is nothing left of the request.
     link: Option<Box<Link>>,
     in_flight: Option<InFlight>,
@@ -84,7 +88,7 @@ impl Body {
     /// The same, with a limit to how long its source may pause, and when all must be over.
     pub(crate) fn watched(mut self, stall: Option<Box<Stall>>, deadline: Option<Instant>) -> Self {
         self.stall = stall;
-        if let Source::Link(LinkBody { link: Some(link), .. }) = &mut self.source {
+        if let Some(LinkBody { link: Some(link), .. }) = self.source.link_body() {
             link.limits.deadline = deadline;
         }
         self
@@ -92,17 +96,14 @@ impl Body {
 
     /// Whoever sends it sees to the rest of the request, too.
     pub(crate) fn want_rest(&mut self) {
-        if let Source::Link(body) = &mut self.source {
+        if let Some(body) = self.source.link_body() {
             body.is_rest_wanted = true;
         }
     }
 
     /// What is left of the request, when the response is complete.
     pub(crate) fn rest(&mut self) -> Option<Box<Rest>> {
-        match &mut self.source {
-            Source::Link(body) if body.is_over => body.rest().map(Box::new),
-            Source::Full(_) | Source::Link(_) | Source::Stream(..) => None,
-        }
+        self.source.link_body().filter(|body| body.is_over)?.rest().map(Box::new)
     }
 
     /// The same, with the request under way until the body ends.
@@ -118,7 +119,7 @@ impl Body {
     /// The end of a response that has no content, whatever was to be in it (RFC 9110, 9.3.2 and 15).
     pub(crate) fn without_content(mut self) -> Self {
         if !self.source.is_end_stream() {
-            if let Source::Link(body) = &mut self.source {
+            if let Some(body) = self.source.link_body() {
                 body.leave();
             }
             self.source = Source::Full(Bytes::new());
@@ -129,35 +130,18 @@ impl Body {
 
     /// How it is framed on an HTTP/1.1 connection.
     pub(crate) fn framing(&self) -> Framing {
-        match &self.source {
-            Source::Full(bytes) if bytes.is_empty() => Framing::Empty,
-            Source::Full(bytes) => Framing::Length(bytes.len() as u64),
-            Source::Link(LinkBody { framing: Framing::Close, .. }) => Framing::Chunked,
-            Source::Link(body) => body.framing,
-            // Whatever length was announced: `HEAD` may be what a middleware made of the request.
-            Source::Stream(streamed, _) if streamed.is_end() => Framing::Empty,
-            Source::Stream(streamed, _) => match streamed.size().exact() {
-                Some(0) => Framing::Empty,
-                Some(length) => Framing::Length(length),
-                None => Framing::Chunked,
-            },
-        }
+        self.source.framing()
     }
 
     /// Whether the request that it answers is still being sent.
     pub(crate) fn is_uploading(&self) -> bool {
-        match &self.source {
-            Source::Full(_) => false,
-            Source::Link(body) => body.link.as_ref().is_some_and(|link| !link.is_sent()),
-            // Its request goes on in a task of its own.
-            Source::Stream(..) => true,
-        }
+        self.source.is_uploading()
     }
 
     /// Sends on what has arrived of the request meanwhile: a backend may answer before it has
     /// read all of it.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
-        if let Source::Link(LinkBody { link: Some(link), .. }) = &mut self.source {
+        if let Some(LinkBody { link: Some(link), .. }) = self.source.link_body() {
             link.poll_upload(cx);
         }
     }
@@ -178,6 +162,9 @@ impl Body {
         }
         if let Some(account) = &mut self.account {
             account.sent(outlet.content - before);
+            if let Source::Coded(coded) = &self.source {
+                account.origin_sent(coded.taken());
+            }
             match &poured {
                 Poll::Ready(Ok(Poured::End(trailers))) => account.ended(trailers.as_ref()),
                 Poll::Ready(Err(PourError::Source(_))) => account.failed(Reason::ResponseBroken),
@@ -209,6 +196,9 @@ impl HttpBody for Body {
             match &frame {
                 Some(Ok(frame)) => {
                     account.sent(frame.data_ref().map_or(0, Bytes::len) as u64);
+                    if let Source::Coded(coded) = source {
+                        account.origin_sent(coded.taken());
+                    }
                     if frame.is_trailers() || source.is_end_stream() {
                         account.ended(frame.trailers_ref());
                     }
@@ -229,12 +219,49 @@ impl HttpBody for Body {
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Link(body) => hint(body.framing),
             Source::Stream(streamed, _) => streamed.size(),
+            Source::Coded(coded) => hint(coded.framing()),
         }
     }
 }
 
 impl Source {
-    fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
+    /// What comes over a connection of its own, if it does.
+    fn link_body(&mut self) -> Option<&mut LinkBody> {
+        match self {
+            Self::Link(body) => Some(body),
+            Self::Coded(coded) => coded.source.link_body(),
+            Self::Full(_) | Self::Stream(..) => None,
+        }
+    }
+
+    pub(super) fn framing(&self) -> Framing {
+        match self {
+            Self::Full(bytes) if bytes.is_empty() => Framing::Empty,
+            Self::Full(bytes) => Framing::Length(bytes.len() as u64),
+            Self::Link(LinkBody { framing: Framing::Close, .. }) => Framing::Chunked,
+            Self::Link(body) => body.framing,
+            // Whatever length was announced: `HEAD` may be what a middleware made of the request.
+            Self::Stream(streamed, _) if streamed.is_end() => Framing::Empty,
+            Self::Stream(streamed, _) => match streamed.size().exact() {
+                Some(0) => Framing::Empty,
+                Some(length) => Framing::Length(length),
+                None => Framing::Chunked,
+            },
+            Self::Coded(coded) => coded.framing(),
+        }
+    }
+
+    fn is_uploading(&self) -> bool {
+        match self {
+            Self::Full(_) => false,
+            Self::Link(body) => body.link.as_ref().is_some_and(|link| !link.is_sent()),
+            // Its request goes on in a task of its own.
+            Self::Stream(..) => true,
+            Self::Coded(coded) => coded.source.is_uploading(),
+        }
+    }
+
+    pub(super) fn poll_pour(&mut self, cx: &mut Context<'_>, outlet: &mut Outlet<'_>) -> Pouring {
         match self {
             Self::Full(bytes) => {
                 let pushed = outlet.push(cx, &std::mem::take(bytes));
@@ -252,10 +279,11 @@ impl Source {
                 let frame = streamed.poll_frame(cx);
                 pour_frame(frame, cx, outlet, || streamed.is_end())
             }
+            Self::Coded(coded) => coded.poll_pour(cx, outlet),
         }
     }
 
-    fn poll_frame(
+    pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
@@ -264,14 +292,16 @@ impl Source {
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Link(body) => body.poll_frame(cx),
             Self::Stream(streamed, _) => streamed.poll_frame(cx),
+            Self::Coded(coded) => coded.poll_frame(cx),
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    pub(super) fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
             Self::Link(body) => body.is_over || body.link.is_none(),
             Self::Stream(streamed, _) => streamed.is_end(),
+            Self::Coded(coded) => coded.is_end(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod support;
 mod raw;
+mod compress;
 mod drain;
 mod early;
 mod hygiene;

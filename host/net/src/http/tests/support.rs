@@ -348,13 +348,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         .await
     }
 
-    /// Reads that many bytes.
+    /// Reads so much text.
     pub(super) async fn exactly(&mut self, length: usize) -> String {
+        String::from_utf8(self.bytes(length).await).unwrap()
+    }
+
+    /// Reads that many bytes.
+    pub(super) async fn bytes(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length {
             assert!(soon(self.fill()).await, "the connection ended early");
         }
         let rest = self.buffer.split_off(length);
-        String::from_utf8(std::mem::replace(&mut self.buffer, rest)).unwrap()
+        std::mem::replace(&mut self.buffer, rest)
     }
 
     /// Whether the other end closes now, without another byte.

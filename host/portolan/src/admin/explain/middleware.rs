@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portolan_core::{
+    compress::Compress,
     exchange::HeaderLine,
     forward_auth::ForwardAuth,
     middleware::{Action, Middleware, OnFailure, PatternRedirect, PlanStep, Redirect},
@@ -111,6 +112,7 @@ fn words(action: &Action) -> String {
         Action::ForwardAuth(authority) => asks(authority),
         Action::RateLimit(limit) => throttle::rate(limit),
         Action::InFlight(limit) => throttle::in_flight(limit),
+        Action::Compress(compress) => compresses(compress),
     }
 }
 
@@ -151,6 +153,25 @@ fn redirects(redirect: &Redirect) -> String {
     let parts: Vec<String> = [scheme, host, port].into_iter().flatten().collect();
     let to = if parts.is_empty() { "the same place".to_owned() } else { parts.join(", ") };
     format!("redirects to {to} with {}", redirect.status.as_u16())
+}
+
+fn compresses(compress: &Compress) -> String {
+    let Compress { codings, default, min_bytes, excluded, included } = compress;
+    let types = match (excluded.as_slice(), included.as_slice()) {
+        ([], []) => String::new(),
+        (excluded, []) => format!(", but for `{}`", excluded.join("`, `")),
+        (_, included) => format!(", of `{}` alone", included.join("`, `")),
+    };
+    let otherwise = match default {
+        Some(coding) => format!("; with {} for who does not say what it takes", coding.as_str()),
+        None => String::new(),
+    };
+    let names: Vec<&str> = codings.iter().map(|coding| coding.as_str()).collect();
+    let names = match names.as_slice() {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        names => names.concat(),
+    };
+    format!("compresses responses of {min_bytes} bytes and more with {names}{types}{otherwise}")
 }
 
 /// Secrets travel in headers; their names tell.
