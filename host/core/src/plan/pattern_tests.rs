@@ -35,7 +35,7 @@ fn path_after(actions: Vec<Action>, target: &str) -> String {
     let interest = always(actions);
     interest.check().unwrap();
     let mut exchange = exchange(&format!("GET http://h{target}"));
-    let (_, reply) = interest.plan_request(&mut exchange);
+    let (_, reply) = interest.plan_at_once(&mut exchange);
     if let Some(reply) = reply {
         return reply.status.as_str().to_owned();
     }
@@ -156,7 +156,7 @@ fn each_middleware_sees_the_path_that_the_one_before_left() {
 fn redirected(actions: Vec<Action>, mut exchange: Exchange) -> String {
     let interest = always(actions);
     interest.check().unwrap();
-    let (_, reply) = interest.plan_request(&mut exchange);
+    let (_, reply) = interest.plan_at_once(&mut exchange);
     let Some(reply) = reply else { return "-".to_owned() };
     let location = reply.headers.iter().find(|(name, _)| *name == LOCATION);
     let location = location.map_or("", |(_, value)| value.to_str().unwrap());

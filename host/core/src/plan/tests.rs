@@ -50,7 +50,7 @@ fn what_a_client_takes_is_looked_at_on_the_way_in() {
     let interest = always(vec![compress(), Action::RemoveRequestHeader(name("accept-encoding"))]);
     interest.check().unwrap();
     let mut exchange = exchange_with("GET http://h/", &[("accept-encoding", "br")]);
-    let (steps, _) = interest.plan_request(&mut exchange);
+    let (steps, _) = interest.plan_at_once(&mut exchange);
     assert!(!exchange.request.headers.contains_key("accept-encoding"));
     assert_eq!(interest.plan_response(steps, &mut exchange), None, "there is no response");
     exchange.response = Some(ResponseHead {

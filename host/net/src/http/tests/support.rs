@@ -146,7 +146,7 @@ fn declared(middleware: &Arc<Middleware>) -> MiddlewareEntry {
         used_by: Default::default(),
     };
     let (plugin, live) = (middleware.plugin.clone(), Some(middleware.clone()));
-    MiddlewareEntry { entry, plugin, config: Arc::default(), live }
+    MiddlewareEntry { entry, plugin, config: Arc::default(), live, chain: None }
 }
 
 /// Most services are called alike, but an entry stands under its name: only the first has its own.
