@@ -8,6 +8,7 @@ pub(crate) mod ask;
 mod block_lists;
 pub(crate) mod ca;
 mod embedded;
+mod ballast;
 mod finder;
 mod holder;
 mod insight;
@@ -146,6 +147,7 @@ async fn serve(loaded: Loaded, telemetry: Telemetry) -> anyhow::Result<ExitCode>
         tracing::info!("ended before it had begun");
         return Ok(ExitCode::SUCCESS);
     };
+    ballast::let_go();
     let (bound, mut refused) = controller.listen().await;
     refused.retain(keeps_from_serving);
     if !refused.is_empty() {
