@@ -1,7 +1,7 @@
 //! What is ours under Traefik's names (`…@internal`).
 
 use crate::{
-    support::{Client, Config, Portolan, eventually, free_ports, run},
+    support::{Client, Config, Portolan, eventually, run},
     tls::authority,
 };
 
@@ -78,16 +78,8 @@ async fn a_router_above_the_priority_of_a_redirect_is_reached() {
     let routers = "[http.routers.ping]\nrule = \"Path(`/ping`)\"\nservice = \"ping@internal\"\n\
         priority = 100000\n\
         [http.routers.other]\nrule = \"PathPrefix(`/`)\"\nservice = \"ping@internal\"\n";
-    // An entrypoint that redirects otherwise is another one: it would get another port.
-    let [port] = free_ports();
     let toml = |priority: &str| {
-        let toml = entrypoints(&format!("{{ to = \":443\"{priority} }}"));
-        let toml = toml.replacen(
-            "[entrypoints.web]\naddress = \"127.0.0.1:0\"",
-            &format!("[entrypoints.web]\naddress = \"127.0.0.1:{port}\""),
-            1,
-        );
-        format!("{toml}{routers}")
+        format!("{}{routers}", entrypoints(&format!("{{ to = \":443\"{priority} }}")))
     };
     let config = Config::exactly(&toml(""));
     let portolan = Portolan::start(&config);
@@ -98,6 +90,7 @@ async fn a_router_above_the_priority_of_a_redirect_is_reached() {
     let sent = |path: &str| (301, format!("https://a.local{path}"));
     assert_eq!(told("/ping").await, sent("/ping"));
 
+    // An entrypoint that redirects otherwise is another one, at the same sockets.
     config.replace(&toml(", priority = 99999"));
     eventually(|| told("/ping"), |it| it.0 == 200).await;
     assert_eq!(told("/other").await, sent("/other"), "of a lower priority");

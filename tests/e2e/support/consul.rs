@@ -4,11 +4,13 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Mutex, OnceLock},
+    process::{self, Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -161,16 +163,16 @@ impl Stopped {
     }
 }
 
-/// Ports that nobody uses now, and that nobody else of these tests was given: two agents that start at
-/// once would else answer for each other.
+/// Ports that nobody uses now, and that nobody else of these tests is given. They lie below those that
+/// the system gives away (`ip_local_port_range`): one of those may be somebody's before it is used.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap();
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     [(); N].map(|()| {
         loop {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let port = listener.local_addr().unwrap().port();
-            if given.insert(port) {
+            let number = process::id().wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+            let port = u16::try_from(20_000 + number % 12_000).unwrap();
+            let address = (Ipv4Addr::LOCALHOST, port);
+            if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
                 break port;
             }
         }

@@ -1,7 +1,8 @@
 //! An entrypoint on one worker: accepts connections until it is closed, and then those that the
 //! system has accepted on our behalf.
 //!
-//! **Invariant:** no client can end the accept loop, and closing loses no connection.
+//! **Invariant:** no client can end the accept loop, and closing loses no connection that was there
+//! before: who comes to an address that goes on finds its sockets open (`server` keeps them).
 
 use std::{
     io,

@@ -120,6 +120,9 @@ struct Open {
     noted: Arc<Noted>,
     crowd: Arc<Crowd>,
     redirect: Option<Arc<Redirect>>,
+    /// The sockets of its workers, for who comes in its place: a socket that closes resets those who
+    /// come at that very moment.
+    sockets: Vec<StdListener>,
 }
 
 /// An entrypoint that is bound, and of which no worker knows yet.
@@ -159,7 +162,8 @@ impl Server {
         let mut errors = Vec::new();
         for config in &mut wanted {
             if !state.open.iter().any(|open| open.is_same(config)) {
-                match self.prepare(state, config.clone()) {
+                let place = state.open.iter().position(|open| open.is_replaced_by(config));
+                match self.prepare(state, place, config.clone()) {
                     Ok(entrypoint) => prepared.push(entrypoint),
                     Err(error) => {
                         errors.push(error);
@@ -172,6 +176,8 @@ impl Server {
             }
         }
         for open in state.open.extract_if(.., |open| !wanted.iter().any(|one| open.is_same(one))) {
+            // Those of the workers are the last: they accept who has come until they close.
+            drop(open.sockets);
             self.tell(|_| Command::Close(open.id));
             tracing::info!(entrypoint = %open.config.name, address = %open.address, "closing");
         }
@@ -233,7 +239,14 @@ impl Server {
 
     /// Stops accepting, finishes what is open, and ends the workers: after `limit` at the latest.
     pub async fn drain(&self, limit: Duration) {
+        self.leave_sockets();
         self.workers.drain(limit).await;
+    }
+
+    /// Nobody comes in their place any more: they close with the workers.
+    fn leave_sockets(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open.iter_mut().for_each(|open| open.sockets.clear());
     }
 
     fn tell(&self, mut command: impl FnMut(usize) -> Command) {
@@ -244,12 +257,23 @@ impl Server {
         }
     }
 
-    /// Binds an entrypoint, once for each worker.
-    fn prepare(&self, state: &mut State, config: EntrypointConfig) -> Result<Prepared, BindError> {
+    /// Binds an entrypoint, once for each worker, or has it go on at the sockets of another.
+    fn prepare(
+        &self,
+        state: &mut State,
+        place: Option<usize>,
+        config: EntrypointConfig,
+    ) -> Result<Prepared, BindError> {
         let address = config.address;
         let refuse = |source| BindError { entrypoint: config.name.clone(), address, source };
         let is_ours = state.ports.contains(&address.port());
-        let listeners = bind(address, self.workers.count(), !is_ours).map_err(refuse)?;
+        let replaced = place.and_then(|place| state.open.get(place));
+        let listeners = match replaced.map(|open| &open.sockets).filter(|it| !it.is_empty()) {
+            Some(sockets) => again(sockets),
+            None => bind(address, self.workers.count(), !is_ours),
+        };
+        let listeners = listeners.map_err(refuse)?;
+        let sockets = again(&listeners).map_err(refuse)?;
         let first = listeners.first().map(StdListener::local_addr);
         let address = first.transpose().map_err(refuse)?.unwrap_or(address);
         let tls = config.tls.as_ref().map(|_| self.keyring.context(&config.name));
@@ -262,7 +286,8 @@ impl Server {
         let crowd = Crowd::new(config.limits.max_connections);
         let noted = Arc::new(Noted::new(config.observability));
         let id = state.last;
-        let open = Open { id, config, address, tls, trust, limits, noted, crowd, redirect };
+        let open =
+            Open { id, config, address, tls, trust, limits, noted, crowd, redirect, sockets };
         Ok(Prepared { open, listeners })
     }
 
@@ -317,6 +342,18 @@ impl Open {
             && self.config.tls.is_some() == config.tls.is_some()
             && self.config.redirect == config.redirect
     }
+
+    /// Whether another comes in its place, at its address. Where the system is to choose a port, those of
+    /// one name mean the same.
+    fn is_replaced_by(&self, config: &EntrypointConfig) -> bool {
+        self.config.address == config.address
+            && (config.address.port() != 0 || self.config.name == config.name)
+    }
+}
+
+/// The same sockets once more.
+fn again(listeners: &[StdListener]) -> io::Result<Vec<StdListener>> {
+    listeners.iter().map(StdListener::try_clone).collect()
 }
 
 /// Listens on an address that many times; the system shares connections among the listeners.
