@@ -176,8 +176,9 @@ async fn explain_and_answers_agree_where_every_part_of_a_service_is_given_a_rest
         assert!(verdict.contains(&format!("every circuit breaker behind `{name}@config` is open")));
         assert_eq!(portolan.http().get(&format!("{name}.local"), "/").await.status, 503);
     }
-    let metrics = portolan.admin().get("localhost", "/metrics").await.body;
-    assert!(metrics.contains("reason=\"circuit-open\"} 3"), "{metrics}");
+    // A request is noted when its response is over, which is after its client has read it.
+    let metrics = async || portolan.admin().get("localhost", "/metrics").await.body;
+    eventually(metrics, |metrics| metrics.contains("reason=\"circuit-open\"} 3")).await;
 }
 
 #[tokio::test]
