@@ -39,20 +39,6 @@ impl Default for Edges {
 }
 
 impl Edges {
-    /// Every address that a host may lead to, each once.
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        match self {
-            Self::Same(addresses) => addresses.clone(),
-            Self::Each(entrypoints) => {
-                let mut found = Vec::new();
-                for address in entrypoints.iter().flat_map(|(_, reach)| &reach.addresses) {
-                    add(&mut found, *address);
-                }
-                found
-            }
-        }
-    }
-
     /// The entrypoints that make a difference.
     pub(super) fn entrypoints(&self) -> Vec<Arc<str>> {
         match self {

@@ -1,34 +1,27 @@
 //! Which addresses of the edge are near to whom: a node with several networks answers each with the
 //! address that it has there.
+//!
+//! **Invariant:** nothing here knows what the edge is. A snapshot says that, and may be another one by now.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use portolan_core::zone::{Everywhere, Record, RecordSet, RecordType, body_data, body_ttl};
 
-/// Which addresses of the edge are near to whom.
+/// What is near to whom: whatever lies in the network of the interface that was asked.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Nearby {
-    /// An address that questions come to, and the edges within its network.
-    near: Vec<(IpAddr, Vec<IpAddr>)>,
+    /// The addresses of this machine, with their networks.
+    interfaces: Vec<IpNet>,
 }
 
 impl Nearby {
-    /// Of all edge addresses, those that lie in the network of an interface are for questions that
-    /// come to an address of that interface.
-    pub fn new(edges: &[IpAddr], interfaces: &[IpNet]) -> Self {
-        if edges.len() < 2 {
-            return Self::default();
-        }
-        let near = interfaces.iter().filter_map(|interface| {
-            let here = edges.iter().copied().filter(|edge| interface.contains(edge));
-            let here: Vec<_> = here.collect();
-            (!here.is_empty()).then_some((interface.addr(), here))
-        });
-        let mut near: Vec<_> = near.collect();
-        near.sort_unstable();
-        near.dedup();
-        Self { near }
+    /// By the interfaces of this machine.
+    pub fn new(interfaces: &[IpNet]) -> Self {
+        let mut interfaces = interfaces.to_vec();
+        interfaces.sort_unstable();
+        interfaces.dedup();
+        Self { interfaces }
     }
 
     /// The edges for a question that came to an address.
@@ -48,9 +41,9 @@ pub(super) struct Near<'a> {
 
 /// Those that lie in the network of the one that was asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept<'a>(&'a [IpAddr]);
+pub(super) struct Kept(IpNet);
 
-impl<'a> Near<'a> {
+impl Near<'_> {
     /// Of the addresses that a host leads to, those for this asker: other records, or which of these are
     /// kept. The one that was asked, where the edge is everywhere; all of them, where none of their
     /// protocol is near.
@@ -58,19 +51,22 @@ impl<'a> Near<'a> {
         self,
         edges: RecordSet<'r>,
         everywhere: Everywhere,
-    ) -> (RecordSet<'r>, Option<Kept<'a>>) {
+    ) -> (RecordSet<'r>, Option<Kept>) {
         let Some(first) = edges.in_order().next() else { return (edges, None) };
         if everywhere.has(self.local) && RecordType::of(self.local) == first.rtype() {
             return (RecordSet::spelled(self.local, body_ttl(first.body)), None);
         }
-        let near = self.nearby.near.iter().find(|(address, _)| *address == self.local);
-        let kept = near.map(|(_, near)| Kept(near));
+        if edges.in_order().nth(1).is_none() {
+            return (edges, None);
+        }
+        let asked = self.nearby.interfaces.iter().find(|it| it.addr() == self.local);
+        let kept = asked.map(|network| Kept(*network));
         let kept = kept.filter(|kept| edges.in_order().any(|record| kept.keeps(&record)));
         (edges, kept)
     }
 }
 
-impl Kept<'_> {
+impl Kept {
     pub(super) fn keeps(self, record: &Record<'_>) -> bool {
         address(record).is_some_and(|address| self.0.contains(&address))
     }
@@ -89,21 +85,12 @@ fn address(record: &Record<'_>) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn addresses(text: &str) -> Vec<IpAddr> {
-        text.split(' ').map(|address| address.parse().unwrap()).collect()
-    }
-
     #[test]
-    fn a_question_is_answered_with_the_edge_of_its_network() {
-        let edges = addresses("10.0.0.5 192.168.1.5 fd00::5");
-        let interfaces: Vec<IpNet> =
-            ["127.0.0.1/8", "10.0.0.7/24", "192.168.1.5/24"].map(|it| it.parse().unwrap()).into();
-        let nearby = Nearby::new(&edges, &interfaces);
-        let at = |address: &str| address.parse().unwrap();
-        let near =
-            [(at("10.0.0.7"), vec![at("10.0.0.5")]), (at("192.168.1.5"), vec![at("192.168.1.5")])];
-        assert_eq!(nearby.near, near);
-        assert_eq!(nearby.to(at("::ffff:10.0.0.7")).local, at("10.0.0.7"));
-        assert_eq!(Nearby::new(&edges[..1], &interfaces), Nearby::default());
+    fn an_address_is_that_of_one_interface_however_it_is_spelled() {
+        let of = |text: &str| text.parse::<IpNet>().unwrap();
+        let nearby = Nearby::new(&[of("192.168.1.5/24"), of("10.0.0.7/24"), of("10.0.0.7/24")]);
+        assert_eq!(nearby, Nearby::new(&[of("10.0.0.7/24"), of("192.168.1.5/24")]));
+        let local = "::ffff:10.0.0.7".parse().unwrap();
+        assert_eq!(nearby.to(local).local, of("10.0.0.7/24").addr());
     }
 }

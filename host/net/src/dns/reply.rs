@@ -308,10 +308,10 @@ impl<'o> Reply<'o> {
 }
 
 /// The records for one asker, and which of them.
-fn near_ones<'r, 'n>(
+fn near_ones<'r>(
     (records, edge): (RecordSet<'r>, Option<Everywhere>),
-    near: Option<Near<'n>>,
-) -> (RecordSet<'r>, Option<Kept<'n>>) {
+    near: Option<Near<'_>>,
+) -> (RecordSet<'r>, Option<Kept>) {
     match near.zip(edge) {
         Some((near, everywhere)) => near.choose(records, everywhere),
         None => (records, None),

@@ -180,8 +180,7 @@ impl Listeners for Open {
             let before = self.make_room(config).await;
             let old = self.addresses.clone();
             self.apply_http(config, &mut problems);
-            let (dns, edges) = (config.dns.as_ref(), config.edges().addresses());
-            let names = self.names.apply(dns, &edges, &self.http, &mut problems);
+            let names = self.names.apply(config.dns.as_ref(), &self.http, &mut problems);
             let others = self.entrypoints.iter().chain(&names);
             self.addresses = others.map(|report| report.address).collect();
             let is_left = |it: &&SocketAddr| !self.addresses.iter().any(|new| meets(*new, **it));

@@ -2,11 +2,7 @@
 //!
 //! **Invariant:** when addresses change, the new sockets answer before the old ones stop.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use portolan_core::{
     live::Live,
@@ -86,7 +82,6 @@ impl Names {
     pub(super) fn apply(
         &mut self,
         wanted: Option<&Dns>,
-        edges: &[IpAddr],
         server: &Server,
         problems: &mut Vec<Problem>,
     ) -> Vec<EntrypointReport> {
@@ -96,7 +91,7 @@ impl Names {
         }
         if let Some(dns) = wanted {
             self.forward(dns, problems);
-            self.govern(dns, edges);
+            self.govern(dns);
             problems.extend(self.absent());
         }
         let report = |(wanted, bound): &(Wanted, SocketAddr)| EntrypointReport {
@@ -277,9 +272,9 @@ impl Names {
         }
     }
 
-    /// Who may ask, and which addresses of the edge are near to whom as things stand now.
-    fn govern(&self, dns: &Dns, edges: &[IpAddr]) {
-        let edges = Nearby::new(edges, &interfaces());
+    /// Who may ask, and what is near to whom as things stand now.
+    fn govern(&self, dns: &Dns) {
+        let edges = Nearby::new(&interfaces());
         self.policies.set(portolan_net::dns::Policy { edges, ..dns.policy.clone() });
     }
 

@@ -80,7 +80,7 @@ fn server(live: &Live, block_answer: BlockAnswer, udp_size: u16) -> Server {
     policies.set(Policy {
         udp_size,
         limit: Some(RateLimit { per_second: 1, slip: 2 }),
-        edges: Nearby::new(&EDGES, &[IpNet::from(LOCAL)]),
+        edges: Nearby::new(&[IpNet::from(LOCAL)]),
         rewrites: Arc::new(rewrites()),
         ..Policy::default()
     });

@@ -178,7 +178,7 @@ fn router_hosts_lead_to_the_edge_that_is_near() {
         ["10.9.9.1/24", "192.168.1.1/24"].map(|it| it.parse().unwrap()).into();
     let begun = |all: &Edges| {
         let world = World::with_edges(all);
-        world.govern(Policy { edges: Nearby::new(&edges, &interfaces), ..Policy::default() });
+        world.govern(Policy { edges: Nearby::new(&interfaces), ..Policy::default() });
         world
     };
     let ask = |world: &World, rtype, local: &str| {

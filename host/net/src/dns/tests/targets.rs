@@ -47,7 +47,7 @@ fn of_the_edge_the_address_of_the_network_comes_along() {
     let edges = ["10.0.0.5", "192.168.1.5"].map(|it| it.parse::<IpAddr>().unwrap());
     let world = World::with_edges(&Edges::Same(edges.to_vec()));
     let interfaces = ["10.0.0.7/24", "192.168.1.5/24"].map(|it| it.parse().unwrap());
-    let edges = Nearby::new(&edges, &interfaces);
+    let edges = Nearby::new(&interfaces);
     world.govern(Policy { edges, ..Policy::default() });
     let asked = packet("shop.home.arpa.", RecordType::SRV, None);
     let local = "10.0.0.7".parse().unwrap();
