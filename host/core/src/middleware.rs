@@ -188,6 +188,16 @@ impl Interest {
         let counted = self.actions().filter_map(Action::tally);
         counted.map(|tally| tally.refused.value()).reduce(u64::saturating_add)
     }
+
+    /// Whether it counts each request, and does nothing else.
+    pub(crate) fn only_counts(&self) -> bool {
+        let steps_count = self.plan.iter().all(|step| step.when.is_none());
+        let mut actions = self.actions().peekable();
+        self.hooks.is_none()
+            && steps_count
+            && actions.peek().is_some()
+            && actions.all(|action| action.tally().is_some())
+    }
 }
 
 impl Middleware {

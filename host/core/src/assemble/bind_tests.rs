@@ -144,6 +144,32 @@ fn what_was_counted_goes_on_with_another_version_and_another_frame() {
 }
 
 #[test]
+fn what_counts_does_so_once_for_a_request_however_often_it_is_named() {
+    let http = json!({
+        "middlewares": {
+            "counts": { "hello": { "average": 1 } }, "more": { "hello": { "average": 2 } },
+            "does": { "hello": {} },
+            "all": { "chain": { "middlewares": ["counts", "does", "more"] } },
+        },
+        "routers": { "r": {
+            "rule": "Host(`a`)", "service": "x@y", "middlewares": ["does", "all", "counts"],
+        } },
+    });
+    let mut entrypoints = inputs(vec![]).entrypoints;
+    entrypoints[0].middlewares = vec!["more".to_owned()];
+    let version = Version::new("1", None);
+    let inputs = Inputs { entrypoints, middlewares: vec![version], ..inputs(vec![file(http)]) };
+    let snapshot = Assembler::default().assemble(&inputs);
+    let router = snapshot.routers.iter().next().unwrap().live.clone().unwrap();
+    let met = |entrypoint: &str| {
+        let names = router.chain(entrypoint).iter().map(|it| it.name.name.to_string());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(met("web"), "more does counts does");
+    assert_eq!(met("websecure"), "does counts does more");
+}
+
+#[test]
 fn another_configuration_is_not_answered_with_what_the_version_before_made_of_this() {
     let mut assembler = Assembler::default();
     let first = json!({ "a": { "hello": { "old": 1 } } });

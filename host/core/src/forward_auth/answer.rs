@@ -109,9 +109,9 @@ impl ForwardAuth {
         Reply { status: head.status, headers, body }
     }
 
-    /// Whether the content of its answer is of no use.
+    /// Whether a client that it does not let pass is sent elsewhere, so that its content is of no use.
     pub fn is_content_needless(&self, head: &ResponseHead) -> bool {
-        Self::lets_pass(head) || self.sign_in(head).is_some()
+        head.status == StatusCode::UNAUTHORIZED && self.options.sign_in.is_some()
     }
 
     /// Where a client is sent that it does not know.

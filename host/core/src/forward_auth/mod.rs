@@ -10,7 +10,7 @@ mod location;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use http::{
     HeaderName, HeaderValue, Uri,
@@ -31,8 +31,6 @@ use crate::{
 
 /// How long an authority may take for its whole answer (Traefik's 30 s).
 const LIMIT: Duration = Duration::from_secs(30);
-/// The most bytes of a body that are kept, of the client's or of the authority's, where nothing else is said.
-pub const USUAL_BODY: u64 = 4 << 20;
 
 /// What is configured. The meanings are those of Traefik's options.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -92,9 +90,10 @@ impl ForwardAuth {
         let target = target.map_err(|bad| format!("`{}`: {bad}", options.address))?;
         let pattern =
             options.response_headers_regex.as_deref().map(Pattern::compile).transpose()?;
-        let is_of_message = |name: &HeaderName| !is_ours(name);
-        options.response_headers.retain(is_of_message);
-        options.request_headers.retain(is_of_message);
+        for names in [&mut options.response_headers, &mut options.request_headers] {
+            let mut seen = HashSet::new();
+            names.retain(|name| !is_ours(name) && seen.insert(name.clone()));
+        }
         let service = service(&address, &options)?;
         Ok(Self { options, address, target, service, pattern })
     }

@@ -15,7 +15,7 @@ fn name(text: &str) -> HeaderName {
 
 fn options() -> Options {
     let address = "http://auth:9091/api/authz/forward-auth?x=1".to_owned();
-    Options { address, max_answer: USUAL_BODY, ..Options::default() }
+    Options { address, max_answer: 4096, ..Options::default() }
 }
 
 fn made(options: Options) -> ForwardAuth {
@@ -318,4 +318,16 @@ fn a_key_is_shown_to_nobody() {
     assert!(!format!("{authority:?}").contains("s3cret"));
     assert!(authority.service().transport.is_some());
     assert!(made(options()).service().transport.is_none(), "the system's trust");
+}
+
+#[test]
+fn a_header_that_is_named_twice_is_told_once() {
+    let twice = || vec![name("remote-user"), name("cookie"), name("remote-user"), name("cookie")];
+    let named = Options { response_headers: twice(), request_headers: twice(), ..options() };
+    let authority = made(named);
+    let mut asked = exchange_with("GET http://a/", &[("cookie", "a=b"), ("remote-user", "root")]);
+    let question = authority.question(&asked);
+    assert_eq!(question.headers.get_all("cookie").iter().count(), 1);
+    authority.admit(&answered(200, &[("remote-user", "alice")]), &mut asked);
+    assert_eq!(told(&asked.request.headers), ["host: a", "remote-user: alice"]);
 }

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
-
 use super::{
     Key, Sources, Tally,
     seats::{Held, Seats},
+    too_many,
 };
 use crate::exchange::Reply;
 
@@ -38,7 +36,7 @@ impl InFlightLimit {
     }
 
     /// Goes on where another stopped that was in its place: what is under way there counts, whatever the
-    /// amount. Sources that are told apart otherwise are others.
+    /// amount. After one that was no good it begins anew. Sources that are told apart otherwise are others.
     pub(crate) fn go_on(&mut self, before: &Self) {
         self.tally = before.tally.clone();
         if self.sources == before.sources {
@@ -53,11 +51,6 @@ impl InFlightLimit {
 
     /// The answer to one for which there is none.
     pub fn refusal() -> Reply {
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        Reply {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            headers: vec![(CONTENT_TYPE, plain)],
-            body: Bytes::from_static(b"Too Many Requests"),
-        }
+        too_many()
     }
 }

@@ -21,9 +21,25 @@ pub use rate::{Pace, Rate, RateLimit};
 pub use seats::Held;
 pub use source::{By, Key, Sources};
 
-use crate::figure::{Counter, Gauge};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 
-/// What a middleware that counts has done. It stays when the configuration changes.
+use crate::{
+    exchange::Reply,
+    figure::{Counter, Gauge},
+};
+
+/// The answer to what is beyond a limit (RFC 6585, 4).
+fn too_many() -> Reply {
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    Reply {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        headers: vec![(CONTENT_TYPE, plain)],
+        body: Bytes::from_static(b"Too Many Requests"),
+    }
+}
+
+/// What a middleware that counts has done. It stays when its configuration changes for another good one.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Requests that were refused.

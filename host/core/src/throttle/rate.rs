@@ -6,13 +6,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
-};
+use http::{HeaderName, HeaderValue, header::RETRY_AFTER};
 
-use super::{Key, Sources, Tally, slots::Slots};
+use super::{Key, Sources, Tally, slots::Slots, too_many};
 use crate::{
     exchange::Reply,
     moment::{Fine, nanos},
@@ -23,7 +19,7 @@ const X_RETRY_IN: HeaderName = HeaderName::from_static("x-retry-in");
 /// Traefik lets wait for half of the time between two requests, and no longer than this.
 const LONGEST_WAIT: u64 = 500_000_000;
 
-/// So many requests may wait at a middleware; of one source no more than one ever does.
+/// About so many requests may wait at a middleware; of one source no more than one ever does.
 const MOST_WAITING: u64 = 1024;
 
 /// How many requests there may be.
@@ -124,14 +120,11 @@ impl RateLimit {
     /// The answer to who would have to wait so long.
     pub fn refusal(wait: Duration) -> Reply {
         let after = HeaderValue::from(nanos(wait).div_ceil(1_000_000_000));
-        let mut headers = vec![
-            (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
-            (RETRY_AFTER, after),
-        ];
+        let mut reply = too_many();
+        reply.headers.push((RETRY_AFTER, after));
         let exactly = HeaderValue::try_from(in_words(wait)).ok();
-        headers.extend(exactly.map(|exactly| (X_RETRY_IN, exactly)));
-        let body = Bytes::from_static(b"Too Many Requests");
-        Reply { status: StatusCode::TOO_MANY_REQUESTS, headers, body }
+        reply.headers.extend(exactly.map(|exactly| (X_RETRY_IN, exactly)));
+        reply
     }
 }
 

@@ -10,7 +10,8 @@
 //! limit by being forgotten.
 //!
 //! **Invariant:** whoever is let through was charged where the source was found afterwards. What may be lost
-//! is one charge, if a source that owes the least of a full set is displaced at that very moment.
+//! is what a source asks in the moment in which it is displaced, as the one that owes the least of a full set:
+//! one burst at most.
 
 use std::sync::{
     OnceLock,

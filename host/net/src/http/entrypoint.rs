@@ -2,7 +2,7 @@
 //! system has accepted on our behalf.
 //!
 //! **Invariant:** no client can end the accept loop, and closing loses no connection that was there
-//! before: who comes to an address that goes on finds its sockets open (`server` keeps them).
+//! before: who comes to an address that goes on finds its sockets open (`spare`).
 
 use std::{
     io,
@@ -43,6 +43,7 @@ use super::{
     redirect::Redirect,
     roster::{Roster, Tick},
     server::EntrypointFigures,
+    spare::Accepts,
 };
 
 /// How long nothing is accepted after the system ran out of something.
@@ -120,7 +121,7 @@ impl Door {
 /// Accepts until told to close, then tells everybody to finish.
 pub(crate) async fn accept(
     door: Rc<Door>,
-    listener: TcpListener,
+    (listener, accepts): (TcpListener, Option<Accepts>),
     worker: Arc<WorkerFigures>,
     mut closing: oneshot::Receiver<()>,
 ) {
@@ -146,6 +147,7 @@ pub(crate) async fn accept(
             Err(error) => pause.after(&door, &error).await,
         }
     }
+    drop(accepts);
     // The system has completed handshakes for us; closing the socket would reset them.
     empty_queue(&door, listener, &worker.accepted);
     // Let the reactor note what has arrived, so that idle connections are not closed on requests.

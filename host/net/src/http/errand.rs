@@ -129,21 +129,8 @@ impl<'a> Errand<'a> {
 
     /// The same again, without its body.
     pub(crate) fn bodiless(&self) -> Box<Self> {
-        let Self { asker, interim, upgrade, timeouts, retries, .. } = *self;
         let (head, host, hop) = (self.head.clone(), self.host.clone(), self.hop.clone());
-        let (body, progress) = (RequestBody::EMPTY, None);
-        Box::new(Self {
-            head,
-            body,
-            asker,
-            host,
-            hop,
-            interim,
-            upgrade,
-            timeouts,
-            retries,
-            progress,
-        })
+        Box::new(Self { head, host, hop, body: RequestBody::EMPTY, progress: None, ..*self })
     }
 
     /// The same, for those who outlive the request. Nobody hears of it before it is over.

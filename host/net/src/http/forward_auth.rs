@@ -27,7 +27,7 @@ use super::{
     forward::Answer,
     headers::{self, Hop},
     mirror::discard,
-    rescue::{AskError, ForwardError, HttpError},
+    rescue::{AskError, ForwardError},
     send::send,
 };
 
@@ -62,24 +62,13 @@ pub(crate) async fn ask(
     exchange: &mut Exchange,
     apart: &mut Apart<'_>,
     account: &mut Account,
-) -> Result<Asked, HttpError> {
-    let asked = asked(edge, middleware, authority, exchange, apart, account).await;
-    asked.map_err(|source| HttpError::Authority { middleware: middleware.name.clone(), source })
-}
-
-async fn asked(
-    edge: &Rc<Edge>,
-    middleware: &Middleware,
-    authority: &ForwardAuth,
-    exchange: &mut Exchange,
-    apart: &mut Apart<'_>,
-    account: &mut Account,
 ) -> Result<Asked, AskError> {
     let body = match authority.options().body {
         Some(limit) => record(apart, limit, account).await?,
         None => RequestBody::EMPTY,
     };
-    let answer = answer(edge, middleware, authority, exchange, apart.hop, body, account).await?;
+    let mut answer =
+        answer(edge, middleware, authority, exchange, apart.hop, body, account).await?;
     let passes = ForwardAuth::lets_pass(&answer.head);
     if let Some(user) = authority.user(&answer.head) {
         let key = if passes { "auth.subject" } else { "auth.claimed" };
@@ -90,7 +79,8 @@ async fn asked(
         leave(answer);
         return Ok(Asked::Passes(later));
     }
-    let head = ResponseHead { headers: answer.head.headers.clone(), ..answer.head };
+    let headers = std::mem::take(&mut answer.head.headers);
+    let head = ResponseHead { headers, ..answer.head };
     let content = match authority.is_content_needless(&head) {
         true => {
             leave(answer);
@@ -136,7 +126,7 @@ async fn record(
     }
     let mut body = body.recorded(limit);
     let (Some(spare), Some(once_more)) = (body.copy(), body.copy()) else {
-        return Ok(RequestBody::EMPTY);
+        return Err(AskError::BodyTooLong(limit));
     };
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         frame.map_err(|error| AskError::Client(of_client(error)))?;

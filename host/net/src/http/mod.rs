@@ -54,6 +54,7 @@ mod http1;
 mod http2;
 mod proxy_protocol;
 mod connection;
+mod spare;
 mod entrypoint;
 mod worker;
 mod server;

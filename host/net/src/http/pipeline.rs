@@ -10,8 +10,9 @@ use http::HeaderMap;
 use portolan_core::{
     edit::{self, Edit},
     exchange::{Exchange, Reply, ResponseHead, is_of_connection},
+    forward_auth::ForwardAuth,
     hook::{CallError, Hooks, RequestVerdict, ResponseVerdict},
-    middleware::{Action, Interest, Middleware, OnFailure},
+    middleware::{Action, Middleware, OnFailure},
     plan::{Place, Planned, Steps},
     router::Router,
 };
@@ -65,12 +66,12 @@ pub(crate) enum Inward {
 enum Reach<'a> {
     /// As far as it goes at all.
     Done(Inward),
-    /// To an action that takes time, behind which the plan goes on.
-    Pause(&'a Action, Place),
+    /// To another server that is asked, behind which the plan goes on.
+    Ask(&'a Middleware, &'a ForwardAuth, Place),
     /// To one that lets it go on, only not yet.
     Wait(Wait<'a>, Place),
     /// To a middleware whose hook may take so long that it is called beside this thread.
-    Aside(Duration),
+    Aside(&'a Middleware, Arc<dyn Hooks>, Duration),
 }
 
 impl Entered {
@@ -79,16 +80,18 @@ impl Entered {
         self.0.is_empty()
     }
 
-    /// The middleware that was entered last.
-    fn innermost<'a>(&self, route: Route<'a>) -> Option<&'a Middleware> {
-        route.chain.get(self.0.len().checked_sub(1)?).map(|middleware| &**middleware)
-    }
-
     /// Its response hook is to be called, if there is a context, after these changes.
     fn back(&mut self, context: Option<u64>, later: Vec<Edit>) {
         if let Some(way) = self.0.last_mut() {
             way.context = context;
             way.later.extend(later);
+        }
+    }
+
+    /// What the middleware that was entered last wants changed of the response.
+    fn later(&mut self, change: Option<Edit>) {
+        if let Some(way) = self.0.last_mut() {
+            way.later.extend(change);
         }
     }
 }
@@ -109,20 +112,39 @@ pub(crate) async fn enter(
     loop {
         let (returned, inward, from) = match reach {
             Reach::Done(inward) => return (exchange, entered, inward),
-            Reach::Pause(action, place) => {
-                let apart = &mut apart;
-                let waiting = wait(edge, route, action, exchange, apart, &mut entered, account);
-                let (exchange, inward) = Box::pin(waiting).await;
+            Reach::Ask(middleware, authority, place) => {
+                let asked = forward_auth::ask(
+                    edge,
+                    middleware,
+                    authority,
+                    &mut exchange,
+                    &mut apart,
+                    account,
+                );
+                let inward = match Box::pin(asked).await {
+                    Ok(Asked::Passes(change)) => {
+                        entered.later(change);
+                        Inward::Continue
+                    }
+                    Ok(Asked::Refused(reply)) => Inward::Reply(reply),
+                    Err(source) => Inward::Fail(HttpError::Authority {
+                        middleware: middleware.name.clone(),
+                        source,
+                    }),
+                };
                 (exchange, inward, Some(place))
             }
             Reach::Wait(wait, place) => {
                 Box::pin(wait.over()).await;
                 (exchange, Inward::Continue, Some(place))
             }
-            Reach::Aside(limit) => {
-                let call = aside(edge, route, limit, exchange, &mut entered, account);
-                let (exchange, inward) = Box::pin(call).await;
-                (exchange, inward, None)
+            Reach::Aside(middleware, hooks, limit) => {
+                let begin = account.now();
+                let call =
+                    edge.aside.call(hooks, limit, exchange, |hooks, it| hooks.on_request(it));
+                let (exchange, verdict) = Box::pin(call).await;
+                account.step(begin, Step::Request, middleware, verdict.as_ref().err());
+                (exchange, decided(edge, middleware, &mut entered, verdict), None)
             }
         };
         exchange = returned;
@@ -131,57 +153,6 @@ pub(crate) async fn enter(
         }
         (exchange, reach) = inwards(edge, route, exchange, &mut entered, from, account);
     }
-}
-
-/// Does an action that takes time, of the innermost middleware so far.
-async fn wait(
-    edge: &Rc<Edge>,
-    route: Route<'_>,
-    action: &Action,
-    mut exchange: Box<Exchange>,
-    apart: &mut Apart<'_>,
-    entered: &mut Entered,
-    account: &mut Account,
-) -> (Box<Exchange>, Inward) {
-    let Some(middleware) = entered.innermost(route) else { return (exchange, Inward::Continue) };
-    let inward = match action {
-        Action::ForwardAuth(authority) => {
-            let asked =
-                forward_auth::ask(edge, middleware, authority, &mut exchange, apart, account);
-            match asked.await {
-                Ok(Asked::Passes(later)) => {
-                    if let Some(way) = entered.0.last_mut() {
-                        way.later.extend(later);
-                    }
-                    Inward::Continue
-                }
-                Ok(Asked::Refused(reply)) => Inward::Reply(reply),
-                Err(error) => Inward::Fail(error),
-            }
-        }
-        _ => Inward::Continue,
-    };
-    (exchange, inward)
-}
-
-/// Calls the request hook of the innermost middleware so far beside this thread.
-async fn aside(
-    edge: &Edge,
-    route: Route<'_>,
-    limit: Duration,
-    exchange: Box<Exchange>,
-    entered: &mut Entered,
-    account: &mut Account,
-) -> (Box<Exchange>, Inward) {
-    let Some(middleware) = entered.innermost(route) else { return (exchange, Inward::Continue) };
-    let Some(hooks) = middleware.interest.hooks.clone() else {
-        return (exchange, Inward::Continue);
-    };
-    let begin = account.now();
-    let call = edge.aside.call(hooks, limit, exchange, |hooks, it| hooks.on_request(it));
-    let (exchange, verdict) = call.await;
-    account.step(begin, Step::Request, middleware, verdict.as_ref().err());
-    (exchange, decided(edge, route, entered, verdict))
 }
 
 /// Inwards from where we are, as far as that goes without waiting: on with the plan of the innermost
@@ -205,7 +176,7 @@ fn inwards<'a>(
             Place::default()
         });
         let Some(Way { steps, .. }) = entered.0.last_mut() else { break };
-        match planned(route.router, &middleware.interest, place, steps, &mut exchange, account) {
+        match planned(route.router, middleware, place, steps, &mut exchange, account) {
             Reach::Done(Inward::Continue) => {}
             reach => return (exchange, reach),
         }
@@ -222,23 +193,29 @@ fn inwards<'a>(
 /// On with a plan, as far as that goes without waiting.
 fn planned<'a>(
     router: &Router,
-    interest: &'a Interest,
+    middleware: &'a Middleware,
     mut place: Place,
     steps: &mut Steps,
     exchange: &mut Exchange,
     account: &mut Account,
 ) -> Reach<'a> {
     loop {
-        let (action, behind) = match interest.plan_request(place, steps, exchange) {
+        let (action, behind) = match middleware.interest.plan_request(place, steps, exchange) {
             Planned::Through => return ON,
             Planned::Reply(reply) => return Reach::Done(Inward::Reply(reply)),
             Planned::Pause(action, behind) => (action, behind),
         };
-        match throttle::ask(action, router, exchange, account) {
-            Some(Turn::Now) => place = behind,
-            Some(Turn::Later(wait)) => return Reach::Wait(wait, behind),
-            Some(Turn::Never(reply)) => return Reach::Done(Inward::Reply(reply)),
-            None => return Reach::Pause(action, behind),
+        let turn = match action {
+            Action::ForwardAuth(authority) => return Reach::Ask(middleware, authority, behind),
+            Action::RateLimit(limit) => throttle::pace(limit, router, exchange),
+            Action::InFlight(limit) => throttle::place(limit, router, exchange, account),
+            // It is done nowhere: who relies on it is not let through.
+            _ => return Reach::Done(Inward::Fail(HttpError::closed_by(middleware))),
+        };
+        match turn {
+            Turn::Now => place = behind,
+            Turn::Later(wait) => return Reach::Wait(wait, behind),
+            Turn::Never(reply) => return Reach::Done(Inward::Reply(reply)),
         }
     }
 }
@@ -268,22 +245,21 @@ fn hook<'a>(
         exchange.router = Some(route.router.name.clone());
     }
     if let Some(limit) = interest.aside {
-        return (exchange, Reach::Aside(limit));
+        return (exchange, Reach::Aside(middleware, hooks.clone(), limit));
     }
     let begin = account.now();
     let (exchange, verdict) = hooks.on_request(exchange);
     account.step(begin, Step::Request, middleware, verdict.as_ref().err());
-    (exchange, Reach::Done(decided(edge, route, entered, verdict)))
+    (exchange, Reach::Done(decided(edge, middleware, entered, verdict)))
 }
 
 /// What the request hook of the innermost middleware so far makes of a request.
 fn decided(
     edge: &Edge,
-    route: Route<'_>,
+    middleware: &Middleware,
     entered: &mut Entered,
     verdict: Result<RequestVerdict, CallError>,
 ) -> Inward {
-    let Some(middleware) = entered.innermost(route) else { return Inward::Continue };
     match verdict {
         Ok(RequestVerdict::Continue { context, response, later }) => {
             let is_called = response && middleware.interest.on_response;

@@ -351,6 +351,13 @@ impl Search<'_> {
         left: &mut u32,
     ) -> Result<Option<Claimed>, ForwardError> {
         let Self { edge, service, .. } = *self;
+        let is_late = |pause| {
+            let limit = self.terms.said().and_then(|said| said.timeout);
+            limit.is_some_and(|limit| self.asker.begin.elapsed() + pause >= limit)
+        };
+        if is_late(Duration::ZERO) {
+            return Ok(None);
+        }
         if self.is_refused
             && let Some(found) = choice.elsewhere(service)
         {
@@ -365,7 +372,7 @@ impl Search<'_> {
             choice.insist();
         } else if let Some(said) = self.terms.said() {
             let pause = said.pause(*left);
-            if said.timeout.is_some_and(|limit| self.asker.begin.elapsed() + pause >= limit) {
+            if is_late(pause) {
                 return Ok(None);
             }
             if !pause.is_zero() {

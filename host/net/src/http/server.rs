@@ -5,7 +5,7 @@
 
 use std::{
     convert::Infallible,
-    io,
+    io::{self, ErrorKind},
     net::{SocketAddr, TcpListener as StdListener},
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
@@ -32,6 +32,7 @@ use super::{
     entrypoint::Noted,
     limits::Limits,
     redirect::Redirect,
+    spare::Spare,
     worker::{Command, OpenDoor, work},
 };
 
@@ -120,9 +121,8 @@ struct Open {
     noted: Arc<Noted>,
     crowd: Arc<Crowd>,
     redirect: Option<Arc<Redirect>>,
-    /// The sockets of its workers, for who comes in its place: a socket that closes resets those who
-    /// come at that very moment.
-    sockets: Vec<StdListener>,
+    /// The sockets of its workers, for who comes in its place.
+    spares: Vec<Spare>,
 }
 
 /// An entrypoint that is bound, and of which no worker knows yet.
@@ -175,9 +175,9 @@ impl Server {
                 }
             }
         }
+        withdraw(state, &mut wanted, &mut prepared, &mut errors);
         for open in state.open.extract_if(.., |open| !wanted.iter().any(|one| open.is_same(one))) {
-            // Those of the workers are the last: they accept who has come until they close.
-            drop(open.sockets);
+            open.spares.iter().for_each(Spare::leave);
             self.tell(|_| Command::Close(open.id));
             tracing::info!(entrypoint = %open.config.name, address = %open.address, "closing");
         }
@@ -239,14 +239,13 @@ impl Server {
 
     /// Stops accepting, finishes what is open, and ends the workers: after `limit` at the latest.
     pub async fn drain(&self, limit: Duration) {
-        self.leave_sockets();
+        self.leave_spares();
         self.workers.drain(limit).await;
     }
 
-    /// Nobody comes in their place any more: they close with the workers.
-    fn leave_sockets(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open.iter_mut().for_each(|open| open.sockets.clear());
+    fn leave_spares(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open.iter().flat_map(|open| &open.spares).for_each(Spare::leave);
     }
 
     fn tell(&self, mut command: impl FnMut(usize) -> Command) {
@@ -268,12 +267,13 @@ impl Server {
         let refuse = |source| BindError { entrypoint: config.name.clone(), address, source };
         let is_ours = state.ports.contains(&address.port());
         let replaced = place.and_then(|place| state.open.get(place));
-        let listeners = match replaced.map(|open| &open.sockets).filter(|it| !it.is_empty()) {
-            Some(sockets) => again(sockets),
-            None => bind(address, self.workers.count(), !is_ours),
+        // All of them, or new ones: each worker has one.
+        let again = replaced.and_then(|open| open.spares.iter().map(Spare::again).collect());
+        let listeners = match again {
+            Some(listeners) => listeners,
+            None => bind(address, self.workers.count(), !is_ours).map_err(refuse)?,
         };
-        let listeners = listeners.map_err(refuse)?;
-        let sockets = again(&listeners).map_err(refuse)?;
+        let spares = listeners.iter().map(Spare::of).collect::<io::Result<_>>().map_err(refuse)?;
         let first = listeners.first().map(StdListener::local_addr);
         let address = first.transpose().map_err(refuse)?.unwrap_or(address);
         let tls = config.tls.as_ref().map(|_| self.keyring.context(&config.name));
@@ -286,18 +286,18 @@ impl Server {
         let crowd = Crowd::new(config.limits.max_connections);
         let noted = Arc::new(Noted::new(config.observability));
         let id = state.last;
-        let open =
-            Open { id, config, address, tls, trust, limits, noted, crowd, redirect, sockets };
+        let open = Open { id, config, address, tls, trust, limits, noted, crowd, redirect, spares };
         Ok(Prepared { open, listeners })
     }
 
     fn open(&self, open: &Open, listeners: Vec<StdListener>, figures: &Arc<EntrypointFigures>) {
         let mut listeners = listeners.into_iter();
-        self.tell(|_| {
+        self.tell(|index| {
             Command::Open(OpenDoor {
                 id: open.id,
                 name: open.config.name.clone(),
                 listener: listeners.next(),
+                accepts: open.spares.get(index).map(Spare::accepts),
                 figures: figures.clone(),
                 trust: open.trust.clone(),
                 limits: open.limits.clone(),
@@ -351,9 +351,30 @@ impl Open {
     }
 }
 
-/// The same sockets once more.
-fn again(listeners: &[StdListener]) -> io::Result<Vec<StdListener>> {
-    listeners.iter().map(StdListener::try_clone).collect()
+/// Who cannot go elsewhere stays, and has its address still: nobody else gets that, and who wanted it stays
+/// where it was, too.
+fn withdraw(
+    state: &State,
+    wanted: &mut [EntrypointConfig],
+    prepared: &mut Vec<Prepared>,
+    errors: &mut Vec<BindError>,
+) {
+    let place = |wanted: &[EntrypointConfig], prepared: &[Prepared]| {
+        prepared.iter().position(|Prepared { open: new, .. }| {
+            let stays = |open: &&Open| wanted.iter().any(|one| open.is_same(one));
+            let mut others = state.open.iter().filter(stays);
+            others.any(|it| it.config.name != new.config.name && it.is_replaced_by(&new.config))
+        })
+    };
+    while let Some(place) = place(wanted, prepared) {
+        let EntrypointConfig { name: entrypoint, address, .. } = prepared.remove(place).open.config;
+        let before = state.open.iter().find(|open| open.config.name == entrypoint);
+        let config = wanted.iter_mut().find(|config| config.name == entrypoint);
+        if let (Some(config), Some(before)) = (config, before) {
+            *config = before.config.clone();
+        }
+        errors.push(BindError { entrypoint, address, source: ErrorKind::AddrInUse.into() });
+    }
 }
 
 /// Listens on an address that many times; the system shares connections among the listeners.

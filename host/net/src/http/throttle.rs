@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use portolan_core::{
     exchange::{Exchange, Reply},
-    middleware::Action,
     moment::Fine,
     router::Router,
     throttle::{InFlightLimit, Pace, RateLimit, Tally},
@@ -28,22 +27,8 @@ pub(crate) struct Wait<'a> {
     tally: &'a Tally,
 }
 
-/// Asks an action whether a request to a router goes on; `None`: it is none that counts. A place that it
-/// gets goes to its account, and is given back with that.
-pub(crate) fn ask<'a>(
-    action: &'a Action,
-    router: &Router,
-    exchange: &Exchange,
-    account: &mut Account,
-) -> Option<Turn<'a>> {
-    match action {
-        Action::RateLimit(limit) => Some(pace(limit, router, exchange)),
-        Action::InFlight(limit) => Some(place(limit, router, exchange, account)),
-        _ => None,
-    }
-}
-
-fn pace<'a>(limit: &'a RateLimit, router: &Router, exchange: &Exchange) -> Turn<'a> {
+/// Whether a request to a router comes at a time when its source may ask.
+pub(crate) fn pace<'a>(limit: &'a RateLimit, router: &Router, exchange: &Exchange) -> Turn<'a> {
     let key = limit.sources.key(&router.name, exchange);
     match limit.take(key, Fine::of(Instant::now())) {
         Pace::Now => Turn::Now,
@@ -55,7 +40,9 @@ fn pace<'a>(limit: &'a RateLimit, router: &Router, exchange: &Exchange) -> Turn<
     }
 }
 
-fn place<'a>(
+/// Whether a request to a router gets a place among those under way. It goes to its account, and is given
+/// back with that.
+pub(crate) fn place<'a>(
     limit: &InFlightLimit,
     router: &Router,
     exchange: &Exchange,

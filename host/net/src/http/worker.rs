@@ -30,6 +30,7 @@ use super::{
     redirect::Redirect,
     roster::{Patience, Roster},
     server::EntrypointFigures,
+    spare::Accepts,
 };
 
 /// What a worker is told by the server.
@@ -49,6 +50,7 @@ pub(crate) struct OpenDoor {
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
     pub(crate) listener: Option<StdListener>,
+    pub(crate) accepts: Option<Accepts>,
     pub(crate) figures: Arc<EntrypointFigures>,
     pub(crate) trust: Arc<ArcSwap<Trust>>,
     pub(crate) limits: Arc<ArcSwap<Limits>>,
@@ -141,7 +143,7 @@ impl HttpWorker {
     }
 
     fn open(&mut self, door: OpenDoor) {
-        let OpenDoor { id, name, listener, figures, .. } = door;
+        let OpenDoor { id, name, listener, figures, accepts, .. } = door;
         let Some(listener) = listener else { return };
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -170,7 +172,7 @@ impl HttpWorker {
         });
         let (close, closing) = oneshot::channel();
         let figures = self.context.figures.clone();
-        let task = task::spawn_local(accept(door, listener, figures, closing));
+        let task = task::spawn_local(accept(door, (listener, accepts), figures, closing));
         self.doors.insert(id, Accepting { roster, limits, close: Some(close), task });
     }
 

@@ -15,6 +15,18 @@ pub(super) fn take_retry(steps: &mut Steps) -> Option<Arc<Middleware>> {
     Some(found)
 }
 
+/// Who counts a request twice on its way would have it use up two shares, or stand in its own way.
+pub(super) fn count_once(steps: &mut Steps) {
+    let mut seen: Vec<ObjectName> = Vec::new();
+    steps.retain(|step| {
+        let is_again = step.interest.only_counts() && seen.contains(&step.name);
+        if step.interest.only_counts() && !is_again {
+            seen.push(step.name.clone());
+        }
+        !is_again
+    });
+}
+
 impl Draft<'_> {
     /// What entrypoints put before each of their routers, where they do.
     pub(super) fn ahead(

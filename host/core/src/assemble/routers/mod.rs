@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use middlewares::take_retry;
+use middlewares::{count_once, take_retry};
 
 use super::{
     chain::Chains,
@@ -244,6 +244,7 @@ impl Draft<'_> {
             names.push(name.to_string());
         }
         let retry = take_retry(&mut middlewares);
+        count_once(&mut middlewares);
         let service = self.service();
         broken |= matches!(service, Some((_, Err(_))));
         let is_noop = self.is_noop();
@@ -284,8 +285,10 @@ impl Draft<'_> {
             entrypoints: entrypoints.clone(),
             chains: ahead
                 .into_iter()
-                .map(|(name, ahead)| {
-                    (name, ahead.into_iter().chain(middlewares.iter().cloned()).collect())
+                .map(|(name, mut chain)| {
+                    chain.extend(middlewares.iter().cloned());
+                    count_once(&mut chain);
+                    (name, chain)
                 })
                 .collect(),
             middlewares,

@@ -14,6 +14,7 @@ use portolan_core::{
     exchange::{HeaderLine, Reply},
     middleware::{Action, Middleware},
     router::Router,
+    service::Scheme,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -22,7 +23,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::support::{Client, Portolan, Script, header, plan, router, soon};
+use super::support::{Client, Portolan, Script, header, leading, plan, router, service, soon};
 use crate::http::encoder::tests::{decoded, is_whole, text};
 
 fn compress() -> Arc<Middleware> {
@@ -467,6 +468,51 @@ async fn what_is_left_of_a_request_still_comes_when_its_answer_was_read_ahead() 
     assert_eq!(soon(heard.recv()).await.unwrap(), (true, "0123456789".to_owned()));
     client.send(&ask(Coding::Gzip, "")).await;
     assert_eq!(client.response().await.body, "next", "on the same connection");
+}
+
+/// A backend over HTTP/2 that answers with these frames, the last of which says that it is the last; none of
+/// them has a length.
+async fn framing(frames: &'static [usize]) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut answer))) = connection.accept().await {
+                    let head = http::Response::builder().header("content-type", "text/plain");
+                    let mut stream = answer.send_response(head.body(()).unwrap(), false).unwrap();
+                    for (place, size) in frames.iter().enumerate() {
+                        let is_last = place + 1 == frames.len();
+                        stream.send_data(text(*size).into(), is_last).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_ends_with_its_last_frame_is_whole() {
+    for (frames, encoding) in
+        [(&[5][..], None), (&[5, 0], None), (&[3000], Some("gzip")), (&[700, 800], Some("gzip"))]
+    {
+        let service = service(Scheme::H2c, &[framing(frames).await]);
+        let middlewares = vec![compress()];
+        let portolan = Portolan::start(vec![Router { middlewares, ..leading("a.local", service) }]);
+        let expected: Vec<u8> = frames.iter().flat_map(|size| text(*size)).collect();
+        let Came { head, content, end } = get(&portolan, &ask(Coding::Gzip, "")).await;
+        assert_eq!(header(&head, "content-encoding"), encoding, "{frames:?}");
+        assert!(end.is_some());
+        match encoding {
+            None => assert_eq!(content, expected, "{frames:?}"),
+            Some(_) => {
+                assert!(is_whole(Coding::Gzip, &content), "{frames:?}");
+                assert_eq!(decoded(Coding::Gzip, &content), expected, "{frames:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

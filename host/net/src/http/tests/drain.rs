@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::uri::Scheme;
 use tokio::sync::{Notify, mpsc};
+
+use crate::http::{EntrypointConfig, RedirectConfig, RedirectTarget};
 
 use super::support::{Client, PATIENCE, Portolan, Script, entrypoint, header, router, soon};
 
@@ -148,6 +151,36 @@ async fn an_address_that_is_taken_costs_only_itself() {
     assert_eq!(names, ["web", "third"]);
     assert_eq!(bound[0].address, portolan.address, "web is where it was");
     assert_eq!(portolan.get("a.local", "/").await.status, 404);
+}
+
+#[tokio::test]
+async fn nobody_gets_the_address_of_who_cannot_leave_it() {
+    let portolan = Portolan::start(Vec::new());
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = |name: &str, address| EntrypointConfig { address, ..entrypoint(name, None) };
+    let (_, errors) = portolan.server.apply(vec![at("web", portolan.address)]);
+    assert!(errors.is_empty(), "{errors:?}");
+    let wanted = vec![at("web", taken.local_addr().unwrap()), at("new", portolan.address)];
+    let (bound, errors) = portolan.server.apply(wanted);
+    let names: Vec<_> = errors.iter().map(|error| &*error.entrypoint).collect();
+    assert_eq!(names, ["web", "new"]);
+    assert_eq!(bound.iter().map(|bound| &*bound.name).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(portolan.get("a.local", "/").await.status, 404);
+}
+
+#[tokio::test]
+async fn who_comes_in_the_place_of_another_goes_on_at_its_sockets() {
+    let portolan = Portolan::start(Vec::new());
+    // The system has completed this connection; perhaps nobody has accepted it.
+    let mut client = portolan.connect().await;
+    let (to, scheme) = (RedirectTarget::Port(443), Scheme::HTTPS);
+    let redirect = Some(RedirectConfig { to, scheme, permanent: true, priority: None });
+    let (bound, errors) =
+        portolan.server.apply(vec![EntrypointConfig { redirect, ..entrypoint("web", None) }]);
+    assert_eq!((bound[0].address, errors.len()), (portolan.address, 0));
+    client.send("GET / HTTP/1.1\r\nHost: a.local\r\n\r\n").await;
+    assert!([301, 404].contains(&client.response().await.status));
+    assert_eq!(portolan.get("a.local", "/").await.status, 301);
 }
 
 #[tokio::test]

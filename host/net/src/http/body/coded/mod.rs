@@ -133,7 +133,9 @@ impl Coded {
             (State::Plain, Some(Ok(None))) if self.ahead.is_empty() => Framing::Empty,
             (State::Plain, Some(Ok(None))) => Framing::Length(self.held()),
             (State::Plain, Some(Ok(Some(_)) | Err(_))) => Framing::Chunked,
-            (State::Plain, None) => self.source.framing(),
+            (State::Plain, None) if self.ahead.is_empty() => self.source.framing(),
+            // The source speaks of what is left of it only.
+            (State::Plain, None) => Framing::Chunked,
         }
     }
 
@@ -157,6 +159,10 @@ impl Coded {
                 Ok(data) => self.ahead.push_back(data),
                 Err(frame) => self.behind = Some(Ok(frame.into_trailers().ok())),
             },
+        }
+        // Over HTTP/2 the end may come with the last of the content (RFC 9113, 6.1).
+        if self.behind.is_none() && self.source.is_end_stream() {
+            self.behind = Some(Ok(None));
         }
         Poll::Ready(())
     }

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderName;
 use portolan_core::{
-    forward_auth::{ForwardAuth, Options, USUAL_BODY},
+    forward_auth::{ForwardAuth, Options},
     middleware::{Action, Middleware},
     router::Router,
 };
@@ -21,7 +21,7 @@ fn options(address: SocketAddr) -> Options {
     Options {
         address: format!("http://{address}/verify?x=1"),
         response_headers: names.map(HeaderName::from_static).to_vec(),
-        max_answer: USUAL_BODY,
+        max_answer: 4 << 20,
         ..Options::default()
     }
 }
